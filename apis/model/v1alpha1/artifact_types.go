@@ -1,0 +1,303 @@
+package v1alpha1
+
+import (
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+)
+
+// A PackFormat is how a model is laid out as an OCI artifact.
+// +kubebuilder:validation:Enum=ModelPack;ModelKit
+type PackFormat string
+
+// Formats of an Artifact.
+const (
+	// PackFormatModelPack is CNCF's ModelPack, one layer a file.
+	PackFormatModelPack PackFormat = "ModelPack"
+
+	// PackFormatModelKit is KitOps' own format.
+	PackFormatModelKit PackFormat = "ModelKit"
+)
+
+// A PipelineType is how a model gets from its source to the registry.
+// +kubebuilder:validation:Enum=Kit;Stream
+type PipelineType string
+
+// Pipelines of an Artifact.
+const (
+	// PipelineKit runs kit's commands on a workspace volume.
+	PipelineKit PipelineType = "Kit"
+
+	// PipelineStream pipes files from the source into the registry.
+	PipelineStream PipelineType = "Stream"
+)
+
+// An ArtifactPhase says how far the latest run is.
+type ArtifactPhase string
+
+// Phases of an Artifact.
+const (
+	// PhasePending: the run has not started yet.
+	PhasePending ArtifactPhase = "Pending"
+
+	// PhaseRunning: the run's Pod is at work.
+	PhaseRunning ArtifactPhase = "Running"
+
+	// PhaseSucceeded: the artifact has been pushed.
+	PhaseSucceeded ArtifactPhase = "Succeeded"
+
+	// PhaseFailed: the run ended without an artifact.
+	PhaseFailed ArtifactPhase = "Failed"
+)
+
+// A HuggingFaceSource is a model on a Hugging Face Hub.
+type HuggingFaceSource struct {
+	// Model as the Hub names it: organisation/name. Example: Qwen/Qwen3-0.6B.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=96
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([a-zA-Z0-9][a-zA-Z0-9._-]*/)?[a-zA-Z0-9][a-zA-Z0-9._-]*$') && !self.contains('..') && !self.contains('--')",message="model must be as the Hub names it: write organisation/name, for example Qwen/Qwen3-0.6B, without https:// and without a revision"
+	Model string `json:"model"`
+
+	// Revision of the model: a branch, a tag or a commit. It is resolved to a
+	// commit when a run starts. Default: main.
+	// +optional
+	// +kubebuilder:default=main
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9]([a-zA-Z0-9._/-]*[a-zA-Z0-9_-])?$') && !self.contains('..') && !self.contains('//')",message="revision must be a branch, a tag or a commit: write main, v1.0, refs/pr/1 or 40 hex digits"
+	Revision string `json:"revision,omitempty"`
+
+	// TokenSecretRef names a Secret in the Artifact's namespace that holds an
+	// access token for the Hub, for private and gated models. Default: the
+	// ProviderConfig's token.
+	// +optional
+	TokenSecretRef *SecretKeySelector `json:"tokenSecretRef,omitempty"`
+}
+
+// A SecretKeySelector names a key of a Secret in the Artifact's namespace.
+type SecretKeySelector struct {
+	// Name of the Secret.
+	// +kubebuilder:validation:MinLength=1
+	Name string `json:"name"`
+
+	// Key in the Secret. Default: token.
+	// +optional
+	// +kubebuilder:default=token
+	// +kubebuilder:validation:MinLength=1
+	Key string `json:"key,omitempty"`
+}
+
+// A Source says where a model comes from.
+// +kubebuilder:validation:XValidation:rule="has(self.huggingFace)",message="exactly one source is needed: write huggingFace with model: organisation/name"
+type Source struct {
+	// HuggingFace is a model on a Hugging Face Hub.
+	// +optional
+	HuggingFace *HuggingFaceSource `json:"huggingFace,omitempty"`
+}
+
+// A Target says under which name an artifact is in a registry.
+type Target struct {
+	// Registry that the artifact is pushed to; it cannot be changed. Default:
+	// the ProviderConfig's registry. The ProviderConfig's credentials are not
+	// sent to another one: write credentialsSecretRef with it.
+	// +optional
+	Registry v1alpha1.RegistryHost `json:"registry,omitempty"`
+
+	// Repository in the registry; it cannot be changed. Example: models/qwen3.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]+((\\\\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\\\\.|_|__|-+)[a-z0-9]+)*)*$')",message="repository must be lower-case letters, digits and . _ - between them, in parts separated by /: write models/qwen3, without a registry and without a tag"
+	Repository string `json:"repository"`
+
+	// Tag that the artifact gets. Default: latest.
+	// +optional
+	// +kubebuilder:default=latest
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9_][a-zA-Z0-9._-]*$')",message="tag must be letters, digits and . _ -, and start with a letter, a digit or _: write v1 or latest"
+	Tag string `json:"tag,omitempty"`
+
+	// CredentialsSecretRef names a Secret of type
+	// kubernetes.io/dockerconfigjson in the Artifact's namespace. Default: the
+	// ProviderConfig's credentials, for the ProviderConfig's registry.
+	// +optional
+	CredentialsSecretRef *xpv2.LocalSecretReference `json:"credentialsSecretRef,omitempty"`
+}
+
+// ArtifactParameters say which model is to be in which registry.
+// +kubebuilder:validation:XValidation:rule="!has(self.pipeline) || self.pipeline != 'Stream' || !has(self.format) || self.format != 'ModelKit'",message="pipeline Stream makes format ModelPack only: write format: ModelPack, or pipeline: Kit"
+type ArtifactParameters struct {
+	// Source says where the model comes from.
+	// +optional
+	Source *Source `json:"source,omitempty"`
+
+	// Target says under which name the artifact is in a registry.
+	// +optional
+	Target *Target `json:"target,omitempty"`
+
+	// Format of the artifact: ModelPack, CNCF's, or ModelKit, KitOps' own.
+	// Default: ModelPack.
+	// +optional
+	// +kubebuilder:default=ModelPack
+	Format PackFormat `json:"format,omitempty"`
+
+	// Pipeline that makes the artifact: Kit runs kit import, pack and push on
+	// a workspace volume; Stream pipes the files from the Hub into the
+	// registry and needs no volume. Default: Kit.
+	// +optional
+	// +kubebuilder:default=Kit
+	Pipeline PipelineType `json:"pipeline,omitempty"`
+
+	// Storage is the workspace of the Kit pipeline. Default: the
+	// ProviderConfig's, else 50Gi of the cluster's default class.
+	// +optional
+	Storage *v1alpha1.StorageSettings `json:"storage,omitempty"`
+
+	// Job says how the run's Pod is placed and what it may use. Default: the
+	// ProviderConfig's.
+	// +optional
+	Job *v1alpha1.JobSettings `json:"job,omitempty"`
+}
+
+// SourceObservation says what an artifact was made from.
+type SourceObservation struct {
+	// Revision is the commit that the model was read at, 40 hex digits.
+	// +optional
+	Revision string `json:"revision,omitempty"`
+
+	// License of the model as the Hub names it, for example apache-2.0.
+	// +optional
+	License string `json:"license,omitempty"`
+}
+
+// ArtifactObservation says what is known of an artifact. Digest, references,
+// size, files, source and runHash are of the last artifact that was pushed;
+// phase, run, jobRef and the times are of the latest run.
+type ArtifactObservation struct {
+	// Phase of the latest run: Pending, Running, Succeeded or Failed.
+	// +optional
+	Phase ArtifactPhase `json:"phase,omitempty"`
+
+	// Digest of the artifact's manifest.
+	// +optional
+	Digest string `json:"digest,omitempty"`
+
+	// Reference of the artifact by its tag: registry/repository:tag.
+	// +optional
+	Reference string `json:"reference,omitempty"`
+
+	// PinnedReference of the artifact: registry/repository@digest.
+	// +optional
+	PinnedReference string `json:"pinnedReference,omitempty"`
+
+	// Size of the artifact in bytes.
+	// +optional
+	Size int64 `json:"size,omitempty"`
+
+	// Files is the number of the model's files in the artifact.
+	// +optional
+	Files int64 `json:"files,omitempty"`
+
+	// Source that the artifact was made from.
+	// +optional
+	Source *SourceObservation `json:"source,omitempty"`
+
+	// RunHash identifies the source, format and pipeline that the artifact
+	// answers to.
+	// +optional
+	RunHash string `json:"runHash,omitempty"`
+
+	// Run is the number of the latest run, counted from 1.
+	// +optional
+	Run int64 `json:"run,omitempty"`
+
+	// JobRef names the Job of the latest run, in the Artifact's namespace. It
+	// is deleted an hour after its end.
+	// +optional
+	JobRef *JobReference `json:"jobRef,omitempty"`
+
+	// StartTime of the latest run.
+	// +optional
+	StartTime *metav1.Time `json:"startTime,omitempty"`
+
+	// CompletionTime of the latest run.
+	// +optional
+	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
+
+	// Failure of the latest run, if it failed.
+	// +optional
+	Failure *FailureObservation `json:"failure,omitempty"`
+}
+
+// A JobReference names a Job in the Artifact's namespace.
+type JobReference struct {
+	// Name of the Job.
+	Name string `json:"name"`
+}
+
+// A FailureObservation says why a run failed.
+type FailureObservation struct {
+	// Reason in one word.
+	Reason string `json:"reason"`
+
+	// Message that names the cause and the cure.
+	// +optional
+	Message string `json:"message,omitempty"`
+}
+
+// An ArtifactSpec says what an Artifact is to be.
+// +kubebuilder:validation:XValidation:rule="!has(self.managementPolicies) || !('*' in self.managementPolicies || 'Create' in self.managementPolicies || 'Update' in self.managementPolicies) || (has(self.forProvider.source) && has(self.forProvider.target))",message="forProvider.source and forProvider.target are needed to make an artifact: write source.huggingFace.model and target.repository, or managementPolicies: [Observe]"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.forProvider.target) || (has(self.forProvider.target) && self.forProvider.target.repository == oldSelf.forProvider.target.repository)",message="forProvider.target.repository cannot be changed or removed: write it as it was, or make a new Artifact"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.forProvider.target) || (has(self.forProvider.target) && has(self.forProvider.target.registry) == has(oldSelf.forProvider.target.registry) && (!has(self.forProvider.target.registry) || self.forProvider.target.registry == oldSelf.forProvider.target.registry))",message="forProvider.target.registry cannot be set, changed or removed afterwards: write it as it was, or make a new Artifact"
+type ArtifactSpec struct {
+	xpv2.ManagedResourceSpec `json:",inline"`
+
+	// ForProvider says which model is to be in which registry.
+	// +kubebuilder:default={}
+	ForProvider ArtifactParameters `json:"forProvider"`
+}
+
+// An ArtifactStatus says what an Artifact is.
+type ArtifactStatus struct {
+	xpv2.ManagedResourceStatus `json:",inline"`
+
+	// AtProvider says what is known of the artifact.
+	// +optional
+	AtProvider ArtifactObservation `json:"atProvider,omitempty"`
+}
+
+// +kubebuilder:object:root=true
+
+// An Artifact is a model, packaged as an OCI artifact, in a registry under a
+// name, and kept there.
+// +kubebuilder:subresource:status
+// +kubebuilder:storageversion
+// +kubebuilder:printcolumn:name="READY",type="string",JSONPath=".status.conditions[?(@.type=='Ready')].status"
+// +kubebuilder:printcolumn:name="SYNCED",type="string",JSONPath=".status.conditions[?(@.type=='Synced')].status"
+// +kubebuilder:printcolumn:name="PHASE",type="string",JSONPath=".status.atProvider.phase"
+// +kubebuilder:printcolumn:name="REASON",type="string",JSONPath=".status.conditions[?(@.type=='Ready')].reason"
+// +kubebuilder:printcolumn:name="REFERENCE",type="string",JSONPath=".status.atProvider.reference"
+// +kubebuilder:printcolumn:name="AGE",type="date",JSONPath=".metadata.creationTimestamp"
+// +kubebuilder:printcolumn:name="DIGEST",type="string",priority=1,JSONPath=".status.atProvider.digest"
+// +kubebuilder:printcolumn:name="MESSAGE",type="string",priority=1,JSONPath=".status.conditions[?(@.type=='Ready')].message"
+// +kubebuilder:resource:scope=Namespaced,categories={crossplane,managed,kitops}
+type Artifact struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec   ArtifactSpec   `json:"spec"`
+	Status ArtifactStatus `json:"status,omitempty"`
+
+	// Effective is what the Artifact's ProviderConfig and the provider's flags
+	// add to its spec. It is never serialized.
+	Effective Effective `json:"-"`
+}
+
+// +kubebuilder:object:root=true
+
+// ArtifactList holds Artifacts.
+type ArtifactList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Artifact `json:"items"`
+}

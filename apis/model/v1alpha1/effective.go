@@ -1,0 +1,57 @@
+package v1alpha1
+
+import (
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+)
+
+// Effective is what a run needs to know and the Artifact's own spec does not
+// say: it comes from the Artifact's ProviderConfig and from the provider's
+// flags. Its zero value stands for a public registry and the public Hub.
+type Effective struct {
+	// Registry to push to where the Artifact's target names none.
+	Registry string
+
+	// PlainHTTP speaks to the registry without TLS.
+	PlainHTTP bool
+
+	// RegistryCredentials is the key that holds the registry's
+	// dockerconfigjson, of a Secret in the Artifact's namespace.
+	RegistryCredentials *corev1.SecretKeySelector
+
+	// RegistryCA is the key that holds the certificate authorities that are
+	// trusted for the registry.
+	RegistryCA *corev1.SecretKeySelector
+
+	// HubEndpoint of the Hugging Face Hub; empty for the public one.
+	HubEndpoint string
+
+	// HubToken is the key that holds the token for the Hub.
+	HubToken *corev1.SecretKeySelector
+
+	// HubCA is the key that holds the certificate authorities that are trusted
+	// for the Hub.
+	HubCA *corev1.SecretKeySelector
+
+	// WorkerImage holds the worker.
+	WorkerImage string
+
+	// ServiceAccountName that the Pod runs as.
+	ServiceAccountName string
+
+	// ImagePullSecrets of the Pod.
+	ImagePullSecrets []corev1.LocalObjectReference
+
+	// Env of the worker beside what the provider sets.
+	Env []corev1.EnvVar
+
+	// HostAliases of the Pod.
+	HostAliases []corev1.HostAlias
+
+	// Storage is the workspace where the Artifact does not say.
+	Storage *v1alpha1.StorageSettings
+
+	// Job holds the settings where the Artifact does not say.
+	Job *v1alpha1.JobSettings
+}

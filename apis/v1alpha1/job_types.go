@@ -1,0 +1,65 @@
+package v1alpha1
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// JobSettings say how a run's Pod is placed and what it may use. Where an
+// Artifact and its ProviderConfig both set a field, the Artifact's holds;
+// labels and annotations are merged key by key.
+type JobSettings struct {
+	// Resources of the container that does the work. Default: requests of
+	// 100m CPU and 256Mi memory, no limits.
+	// +optional
+	Resources *corev1.ResourceRequirements `json:"resources,omitempty"`
+
+	// NodeSelector picks the nodes that may run the Pod, for example
+	// {kubernetes.io/arch: amd64}. Default: any node.
+	// +optional
+	NodeSelector map[string]string `json:"nodeSelector,omitempty"`
+
+	// Tolerations of the Pod. Default: none.
+	// +optional
+	// +listType=atomic
+	Tolerations []corev1.Toleration `json:"tolerations,omitempty"`
+
+	// Affinity of the Pod. Default: none.
+	// +optional
+	Affinity *corev1.Affinity `json:"affinity,omitempty"`
+
+	// PriorityClassName of the Pod. Default: the cluster's.
+	// +optional
+	PriorityClassName string `json:"priorityClassName,omitempty"`
+
+	// Labels that the Job and its Pod get beside the provider's own, which
+	// cannot be replaced. Example: {team: research}.
+	// +optional
+	Labels map[string]string `json:"labels,omitempty"`
+
+	// Annotations that the Job and its Pod get beside the provider's own,
+	// which cannot be replaced.
+	// Example: {sidecar.istio.io/inject: "false"}.
+	// +optional
+	Annotations map[string]string `json:"annotations,omitempty"`
+
+	// ActiveDeadlineSeconds is how long a run may take, in seconds, from its
+	// Job's start. Default: no limit. Example: 7200.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	ActiveDeadlineSeconds *int64 `json:"activeDeadlineSeconds,omitempty"`
+}
+
+// StorageSettings say which workspace the Kit pipeline gets. The Stream
+// pipeline needs none.
+// +kubebuilder:validation:XValidation:rule="!has(self.size) || quantity(string(self.size)).isGreaterThan(quantity('0'))",message="size must be more than 0: write a quantity such as 50Gi, about three times the size of the model"
+type StorageSettings struct {
+	// Size of the workspace: about three times the size of the model, which
+	// kit imports, unpacks and packs again. Default: 50Gi.
+	// +optional
+	Size *resource.Quantity `json:"size,omitempty"`
+
+	// StorageClassName of the workspace. Default: the cluster's default class.
+	// +optional
+	StorageClassName *string `json:"storageClassName,omitempty"`
+}
