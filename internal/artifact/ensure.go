@@ -1,0 +1,104 @@
+package artifact
+
+import (
+	"context"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	batchv1 "k8s.io/api/batch/v1"
+	kerrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+)
+
+// EnsureJob returns the Artifact's live Job, and whether it was made just now.
+// While one is there, of whichever run, no other is made. A new one has the
+// name that JobName gives to the run that the Artifact's annotations say. A
+// Job of that name that is not the Artifact's is not touched: that is an error
+// with reason WorkspaceConflict.
+func EnsureJob(ctx context.Context, c client.Client, scheme *runtime.Scheme, ma *modelv1alpha1.Artifact, kitImage string, selectorLabels, metadataLabels map[string]string) (*batchv1.Job, bool, error) {
+	there, err := FindOwnedJob(ctx, c, ma.GetNamespace(), selectorLabels, ma)
+	if err != nil || there != nil {
+		return there, false, err
+	}
+
+	job := BuildJob(ma, kitImage, metadataLabels)
+	job.GenerateName = ""
+	job.Name = JobName(ma, RunOf(job))
+	if err := controllerutil.SetControllerReference(ma, job, scheme); err != nil {
+		return nil, false, errors.Wrap(err, "cannot own the Job")
+	}
+	err = c.Create(ctx, job)
+	if err == nil {
+		return job, true, nil
+	}
+	if !kerrors.IsAlreadyExists(err) {
+		return nil, false, errors.Wrapf(err, "cannot create Job %q", job.GetName())
+	}
+
+	// A cache that has not seen our own Job yet leads here.
+	there = &batchv1.Job{}
+	if err := c.Get(ctx, client.ObjectKeyFromObject(job), there); err != nil {
+		return nil, false, errors.Wrapf(err, "cannot get Job %q", job.GetName())
+	}
+	if !metav1.IsControlledBy(there, ma) {
+		return nil, false, conflict("Job", job.GetName())
+	}
+	if there.GetDeletionTimestamp() != nil {
+		return nil, false, errors.Errorf("cannot use Job %q: it is being deleted", job.GetName())
+	}
+	return there, false, nil
+}
+
+// FindOwnedJob returns the first Job with these labels that the owner controls
+// and that is not being deleted, or nil.
+func FindOwnedJob(ctx context.Context, c client.Client, namespace string, labels map[string]string, owner metav1.Object) (*batchv1.Job, error) {
+	jobs, err := ownedJobs(ctx, c, namespace, labels, owner)
+	if err != nil {
+		return nil, err
+	}
+	for i := range jobs {
+		if jobs[i].GetDeletionTimestamp() == nil {
+			return &jobs[i], nil
+		}
+	}
+	return nil, nil //nolint:nilnil // There being none is no error.
+}
+
+// CleanupStaleJobs deletes all of the Artifact's Jobs that are not being
+// deleted yet, and their Pods with them.
+func CleanupStaleJobs(ctx context.Context, c client.Client, ma *modelv1alpha1.Artifact, labels map[string]string) error {
+	jobs, err := ownedJobs(ctx, c, ma.GetNamespace(), labels, ma)
+	if err != nil {
+		return err
+	}
+	for i := range jobs {
+		if jobs[i].GetDeletionTimestamp() != nil {
+			continue
+		}
+		// The API server's default for Jobs leaves their Pods behind.
+		err := c.Delete(ctx, &jobs[i], client.PropagationPolicy(metav1.DeletePropagationBackground))
+		if client.IgnoreNotFound(err) != nil {
+			return errors.Wrapf(err, "cannot delete Job %q", jobs[i].GetName())
+		}
+	}
+	return nil
+}
+
+// ownedJobs returns the Jobs with these labels that the owner controls.
+func ownedJobs(ctx context.Context, c client.Client, namespace string, labels map[string]string, owner metav1.Object) ([]batchv1.Job, error) {
+	list := &batchv1.JobList{}
+	if err := c.List(ctx, list, client.InNamespace(namespace), client.MatchingLabels(labels)); err != nil {
+		return nil, errors.Wrap(err, "cannot list Jobs")
+	}
+	owned := make([]batchv1.Job, 0, len(list.Items))
+	for i := range list.Items {
+		if metav1.IsControlledBy(&list.Items[i], owner) {
+			owned = append(owned, list.Items[i])
+		}
+	}
+	return owned, nil
+}

@@ -1,0 +1,193 @@
+package artifact
+
+import (
+	"maps"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+)
+
+// userID is the numeric user and group of a run's Pod, so that the kubelet can
+// see that it is not root. KitOps' image uses it too.
+const userID = int64(1001)
+
+// A jobOverride changes a Job that is being built. Each is about one subject.
+type jobOverride func(*batchv1.Job)
+
+// BuildJob returns the Job of one run of an Artifact's pipeline: in kitImage
+// for Kit, in the worker's image for Stream. Its labels are labels and what
+// the job settings add. It has a GenerateName and is not owned yet. Nothing in
+// it is secret: credentials reach the Pod by reference.
+func BuildJob(artifact *modelv1alpha1.Artifact, kitImage string, labels map[string]string) *batchv1.Job {
+	job := &batchv1.Job{
+		ObjectMeta: metav1.ObjectMeta{
+			GenerateName: generateName(artifact.GetName()),
+			Namespace:    artifact.GetNamespace(),
+		},
+	}
+	settings := settingsFor(artifact)
+	for _, override := range []jobOverride{
+		jobRunsOnce(),
+		jobWithRestrictedPod(),
+		jobWithPipeline(artifact, kitImage),
+		jobWithCredentials(artifact),
+		jobWithSettings(settings),
+		jobWithAdministration(artifact.Effective),
+		// These come last: nothing may replace what objects are found by.
+		jobWithMetadata(labels, metadataFor(artifact)),
+	} {
+		override(job)
+	}
+	return job
+}
+
+// metadataFor returns the annotations by which a Job and its Pod are known.
+func metadataFor(a *modelv1alpha1.Artifact) map[string]string {
+	annotations := Run{Hash: RunHash(a), Number: max(RunOf(a).Number, 1)}.Annotations()
+	annotations[AnnotationArtifact] = a.GetName()
+	annotations[AnnotationReference] = OCIReference(a)
+	return annotations
+}
+
+// jobRunsOnce leaves retries to the controller, which knows what passes.
+func jobRunsOnce() jobOverride {
+	return func(j *batchv1.Job) {
+		j.Spec.BackoffLimit = ptr.To[int32](0)
+		j.Spec.TTLSecondsAfterFinished = ptr.To(DefaultJobTTLSeconds)
+		// Two Pods of one run must never be at work together.
+		j.Spec.PodReplacementPolicy = ptr.To(batchv1.Failed)
+		j.Spec.Template.Spec.RestartPolicy = corev1.RestartPolicyNever
+	}
+}
+
+// jobWithRestrictedPod makes a Pod that the restricted Pod security standard
+// admits (https://kubernetes.io/docs/concepts/security/pod-security-standards/).
+func jobWithRestrictedPod() jobOverride {
+	return func(j *batchv1.Job) {
+		pod := &j.Spec.Template.Spec
+		pod.AutomountServiceAccountToken = ptr.To(false)
+		pod.EnableServiceLinks = ptr.To(false)
+		pod.SecurityContext = &corev1.PodSecurityContext{
+			RunAsNonRoot: ptr.To(true),
+			RunAsUser:    ptr.To(userID),
+			RunAsGroup:   ptr.To(userID),
+			FSGroup:      ptr.To(userID),
+			// A large workspace is not walked at each start.
+			FSGroupChangePolicy: ptr.To(corev1.FSGroupChangeOnRootMismatch),
+			SeccompProfile:      &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+		}
+	}
+}
+
+// restrictedContainer returns a container that the restricted Pod security
+// standard admits, with a root that cannot be written.
+func restrictedContainer(name, image string) corev1.Container {
+	return corev1.Container{
+		Name:  name,
+		Image: image,
+		SecurityContext: &corev1.SecurityContext{
+			AllowPrivilegeEscalation: ptr.To(false),
+			ReadOnlyRootFilesystem:   ptr.To(true),
+			RunAsNonRoot:             ptr.To(true),
+			Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+		},
+		TerminationMessagePath:   corev1.TerminationMessagePathDefault,
+		TerminationMessagePolicy: corev1.TerminationMessageReadFile,
+		Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{
+			corev1.ResourceCPU:    resource.MustParse("100m"),
+			corev1.ResourceMemory: resource.MustParse("256Mi"),
+		}},
+	}
+}
+
+// jobWithSettings places the Pod and says what it may use.
+func jobWithSettings(s v1alpha1.JobSettings) jobOverride {
+	return func(j *batchv1.Job) {
+		j.Spec.ActiveDeadlineSeconds = s.ActiveDeadlineSeconds
+		j.Labels = maps.Clone(s.Labels)
+		j.Annotations = maps.Clone(s.Annotations)
+		j.Spec.Template.Labels = maps.Clone(s.Labels)
+		j.Spec.Template.Annotations = maps.Clone(s.Annotations)
+
+		pod := &j.Spec.Template.Spec
+		pod.NodeSelector = s.NodeSelector
+		pod.Tolerations = s.Tolerations
+		pod.Affinity = s.Affinity
+		pod.PriorityClassName = s.PriorityClassName
+		if s.Resources == nil {
+			return
+		}
+		for _, containers := range [][]corev1.Container{pod.InitContainers, pod.Containers} {
+			for i := range containers {
+				containers[i].Resources = *s.Resources
+			}
+		}
+	}
+}
+
+// settingsFor returns the Artifact's job settings, filled up with its
+// ProviderConfig's.
+func settingsFor(a *modelv1alpha1.Artifact) v1alpha1.JobSettings {
+	out := v1alpha1.JobSettings{}
+	for _, s := range []*v1alpha1.JobSettings{a.Effective.Job, a.Spec.ForProvider.Job} {
+		if s == nil {
+			continue
+		}
+		s = s.DeepCopy()
+		out.Resources = orDefault(s.Resources, out.Resources)
+		out.Affinity = orDefault(s.Affinity, out.Affinity)
+		out.PriorityClassName = orDefault(s.PriorityClassName, out.PriorityClassName)
+		out.ActiveDeadlineSeconds = orDefault(s.ActiveDeadlineSeconds, out.ActiveDeadlineSeconds)
+		if s.NodeSelector != nil {
+			out.NodeSelector = s.NodeSelector
+		}
+		if s.Tolerations != nil {
+			out.Tolerations = s.Tolerations
+		}
+		out.Labels = merged(out.Labels, s.Labels)
+		out.Annotations = merged(out.Annotations, s.Annotations)
+	}
+	return out
+}
+
+// jobWithAdministration sets what only the cluster's administrator chooses.
+func jobWithAdministration(e modelv1alpha1.Effective) jobOverride {
+	return func(j *batchv1.Job) {
+		pod := &j.Spec.Template.Spec
+		pod.ServiceAccountName = e.ServiceAccountName
+		pod.ImagePullSecrets = e.ImagePullSecrets
+		pod.HostAliases = e.HostAliases
+		for i := range pod.Containers {
+			// Of two values the last holds, and that is the provider's own.
+			pod.Containers[i].Env = append(append([]corev1.EnvVar{}, e.Env...), pod.Containers[i].Env...)
+		}
+	}
+}
+
+// jobWithMetadata sets labels and annotations of the Job and its Pod.
+func jobWithMetadata(labels, annotations map[string]string) jobOverride {
+	return func(j *batchv1.Job) {
+		for _, m := range []*metav1.ObjectMeta{&j.ObjectMeta, &j.Spec.Template.ObjectMeta} {
+			m.Labels = merged(m.Labels, labels)
+			m.Annotations = merged(m.Annotations, annotations)
+		}
+	}
+}
+
+// merged returns the entries of both maps; those of b hold where both have
+// one.
+func merged(a, b map[string]string) map[string]string {
+	if len(a)+len(b) == 0 {
+		return nil
+	}
+	out := make(map[string]string, len(a)+len(b))
+	maps.Copy(out, a)
+	maps.Copy(out, b)
+	return out
+}

@@ -1,0 +1,176 @@
+package artifact
+
+import (
+	"slices"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/utils/ptr"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/version"
+)
+
+// DefaultKitImage is KitOps' own image, pinned to the version that the Kit
+// pipeline was tried with (https://github.com/kitops-ml/kitops/releases).
+const DefaultKitImage = "ghcr.io/kitops-ml/kitops:v1.16.0"
+
+// Where things are in a run's Pod.
+const (
+	// workerPath is where the provider's image holds the worker.
+	workerPath = "/usr/local/bin/worker"
+
+	// toolsMountPath is where the worker is in kit's container.
+	toolsMountPath  = "/kitops"
+	toolsVolumeName = "tools"
+
+	credentialsMountPath  = "/credentials"
+	credentialsVolumeName = "credentials"
+
+	// The files below credentialsMountPath. A folder with a config.json is
+	// what DOCKER_CONFIG names.
+	dockerConfigFile = "docker/config.json"
+	registryCAFile   = "registry-ca.crt"
+	hubCAFile        = "hub-ca.crt"
+
+	// EnvHubToken is the variable that holds the Hub's token in a run's Pod,
+	// as the Hub's own tools call it
+	// (https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables).
+	EnvHubToken = "HF_TOKEN"
+)
+
+// jobWithPipeline adds the containers that do the work.
+func jobWithPipeline(a *modelv1alpha1.Artifact, kitImage string) jobOverride {
+	if NeedsWorkspace(a) {
+		return jobWithKit(a, kitImage)
+	}
+	return jobWithStream(a)
+}
+
+// jobWithStream runs the worker in its own image.
+func jobWithStream(a *modelv1alpha1.Artifact) jobOverride {
+	return func(j *batchv1.Job) {
+		c := restrictedContainer("worker", workerImage(a))
+		c.Command = []string{workerPath, "run"}
+		c.Args = runArguments(a)
+		j.Spec.Template.Spec.Containers = []corev1.Container{c}
+	}
+}
+
+// jobWithKit runs the worker in kit's image, where an init container puts it,
+// on the workspace.
+func jobWithKit(a *modelv1alpha1.Artifact, kitImage string) jobOverride {
+	return func(j *batchv1.Job) {
+		tools := corev1.VolumeMount{Name: toolsVolumeName, MountPath: toolsMountPath}
+
+		install := restrictedContainer("install", workerImage(a))
+		install.Command = []string{workerPath, "install"}
+		install.Args = []string{toolsMountPath + "/worker"}
+		install.VolumeMounts = []corev1.VolumeMount{tools}
+
+		tools.ReadOnly = true
+		kit := restrictedContainer("kit", kitImage)
+		kit.Command = []string{toolsMountPath + "/worker", "run"}
+		kit.Args = append(runArguments(a), "--workspace="+WorkspaceMountPath)
+		kit.VolumeMounts = []corev1.VolumeMount{tools, {Name: WorkspaceVolumeName, MountPath: WorkspaceMountPath}}
+
+		pod := &j.Spec.Template.Spec
+		pod.InitContainers = []corev1.Container{install}
+		pod.Containers = []corev1.Container{kit}
+		pod.Volumes = []corev1.Volume{
+			{Name: toolsVolumeName, VolumeSource: corev1.VolumeSource{
+				EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: ptr.To(resource.MustParse("256Mi"))},
+			}},
+			{Name: WorkspaceVolumeName, VolumeSource: corev1.VolumeSource{
+				PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: PVCName(a.GetName())},
+			}},
+		}
+	}
+}
+
+// workerImage returns the image that holds the worker.
+func workerImage(a *modelv1alpha1.Artifact) string {
+	return orDefault(a.Effective.WorkerImage, version.Image())
+}
+
+// runArguments returns the flags of `worker run` that say what the run is.
+func runArguments(a *modelv1alpha1.Artifact) []string {
+	p := a.Spec.ForProvider
+	args := []string{
+		"--pipeline=" + string(orDefault(p.Pipeline, modelv1alpha1.PipelineKit)),
+		"--format=" + string(orDefault(p.Format, modelv1alpha1.PackFormatModelPack)),
+		"--hub-endpoint=" + orDefault(a.Effective.HubEndpoint, v1alpha1.DefaultHubEndpoint),
+	}
+	if hf := huggingFace(a); hf != nil {
+		args = append(args, "--model="+hf.Model, "--revision="+orDefault(hf.Revision, defaultRevision))
+	}
+	args = append(args, "--registry="+Registry(a), "--repository="+Repository(a), "--tag="+Tag(a))
+	if a.Effective.PlainHTTP {
+		args = append(args, "--plain-http")
+	}
+	return args
+}
+
+// jobWithCredentials gives the worker what is secret: the Hub's token by an
+// environment variable, the rest by files of one volume.
+func jobWithCredentials(a *modelv1alpha1.Artifact) jobOverride {
+	e := a.Effective
+	files := []struct {
+		flag, path, file string
+		key              *corev1.SecretKeySelector
+	}{
+		{"--docker-config", "docker", dockerConfigFile, registryCredentials(a)},
+		{"--registry-ca-file", registryCAFile, registryCAFile, e.RegistryCA},
+		{"--hub-ca-file", hubCAFile, hubCAFile, e.HubCA},
+	}
+	return func(j *batchv1.Job) {
+		pod := &j.Spec.Template.Spec
+		c := &pod.Containers[0]
+		if token := hubToken(a); token != nil {
+			c.Env = append(c.Env, corev1.EnvVar{Name: EnvHubToken, ValueFrom: &corev1.EnvVarSource{SecretKeyRef: token}})
+		}
+
+		sources := make([]corev1.VolumeProjection, 0, len(files))
+		for _, f := range files {
+			if f.key == nil {
+				continue
+			}
+			c.Args = append(c.Args, f.flag+"="+credentialsMountPath+"/"+f.path)
+			sources = append(sources, corev1.VolumeProjection{Secret: &corev1.SecretProjection{
+				LocalObjectReference: f.key.LocalObjectReference,
+				Items:                []corev1.KeyToPath{{Key: f.key.Key, Path: f.file}},
+			}})
+		}
+		if len(sources) == 0 {
+			return
+		}
+		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: credentialsVolumeName, MountPath: credentialsMountPath, ReadOnly: true})
+		pod.Volumes = append(pod.Volumes, corev1.Volume{Name: credentialsVolumeName, VolumeSource: corev1.VolumeSource{
+			Projected: &corev1.ProjectedVolumeSource{Sources: slices.Clip(sources), DefaultMode: ptr.To[int32](0o440)},
+		}})
+	}
+}
+
+// registryCredentials returns the Artifact's own credentials, else its
+// ProviderConfig's.
+func registryCredentials(a *modelv1alpha1.Artifact) *corev1.SecretKeySelector {
+	if t := a.Spec.ForProvider.Target; t != nil && t.CredentialsSecretRef != nil {
+		return SecretKey(t.CredentialsSecretRef.Name, corev1.DockerConfigJsonKey)
+	}
+	return a.Effective.RegistryCredentials
+}
+
+// hubToken returns the Artifact's own token, else its ProviderConfig's.
+func hubToken(a *modelv1alpha1.Artifact) *corev1.SecretKeySelector {
+	if hf := huggingFace(a); hf != nil && hf.TokenSecretRef != nil {
+		return SecretKey(hf.TokenSecretRef.Name, orDefault(hf.TokenSecretRef.Key, "token"))
+	}
+	return a.Effective.HubToken
+}
+
+// SecretKey returns a selector for the key of the Secret of this name.
+func SecretKey(name, key string) *corev1.SecretKeySelector {
+	return &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: name}, Key: key}
+}

@@ -1,0 +1,231 @@
+package artifact
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+)
+
+// longest is as long as an Artifact's name can be.
+var longest = strings.Repeat("a", validation.DNS1123SubdomainMaxLength)
+
+// names are Artifacts' names, all valid, that shortening might confuse.
+func names() []string {
+	out := []string{"a", "qwen3", "qwen3.0", "qwen3-0", longest, longest[:252] + "b"}
+	// Around each limit, and with separators where a name would be cut.
+	for n := 30; n <= validation.DNS1123SubdomainMaxLength; n++ {
+		out = append(out, strings.Repeat("b", n-1)+"c")
+		out = append(out, "d"+strings.Repeat("-", n-2)+"d")
+		out = append(out, strings.Repeat("e.", n/2)+"e")
+	}
+	return out
+}
+
+func TestPVCName(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		args   string
+		want   string
+	}{
+		"Short": {
+			reason: "A claim is called as its Artifact is.",
+			args:   "qwen3-0-6b",
+			want:   "qwen3-0-6b-workspace",
+		},
+		"LongestThatFits": {
+			reason: "A name that fits is not shortened.",
+			args:   strings.Repeat("a", 232),
+			want:   strings.Repeat("a", 232) + "-workspace",
+		},
+		"Longest": {
+			reason: "A name that does not fit ends with a hash.",
+			args:   longest,
+			want:   strings.Repeat("a", 232) + "-" + shortHash(longest) + "-workspace",
+		},
+		"CutAtDot": {
+			reason: "A cut name stays a valid one.",
+			args:   strings.Repeat("a", 231) + "." + strings.Repeat("b", 20),
+			want:   strings.Repeat("a", 231) + "--" + shortHash(strings.Repeat("a", 231)+"."+strings.Repeat("b", 20)) + "-workspace",
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			got := PVCName(tc.args)
+			if name == "CutAtDot" {
+				// Which character replaces the dot is nobody's business.
+				got, tc.want = strings.Replace(got, "--", "-", 1), strings.Replace(tc.want, "--", "-", 1)
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("\n%s\nPVCName(): -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+// TestNamesAreValidAndDistinct checks each name that is made of an Artifact's.
+func TestNamesAreValidAndDistinct(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		args   func(name string) string
+		want   func(made string) []string
+	}{
+		"PVC": {
+			reason: "A claim's name is a DNS subdomain, one to one.",
+			args:   PVCName,
+			want:   validation.IsDNS1123Subdomain,
+		},
+		"Secret": {
+			reason: "A Secret's name is a DNS subdomain, one to one.",
+			args:   SecretName,
+			want:   validation.IsDNS1123Subdomain,
+		},
+		"Instance": {
+			reason: "A label is bounded, one to one.",
+			args:   func(name string) string { return SelectorLabelsForArtifact(name)[labelInstance] },
+			want:   validation.IsValidLabelValue,
+		},
+		"Job": {
+			reason: "A Job's name is a label of its Pods, one to one.",
+			args: func(name string) string {
+				return JobName(newArtifact(withName(name)), Run{Hash: "h", Number: 1})
+			},
+			want: func(made string) []string {
+				return append(validation.IsDNS1123Subdomain(made), validation.IsValidLabelValue(made)...)
+			},
+		},
+		"GeneratedJob": {
+			reason: "A name that the API server completes is a label of its Pods, too.",
+			args: func(name string) string {
+				return BuildJob(newArtifact(withName(name)), testKitImage, nil).GetGenerateName() + "x7f2k"
+			},
+			want: func(made string) []string {
+				return append(validation.IsDNS1123Subdomain(made), validation.IsValidLabelValue(made)...)
+			},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			seen := map[string]string{}
+			for _, n := range withLookalikes(names(), tc.args) {
+				made := tc.args(n)
+				if problems := tc.want(made); len(problems) > 0 {
+					t.Errorf("\n%s\n%q makes %q: %v", tc.reason, n, made, problems)
+				}
+				if other, ok := seen[made]; ok && other != n && name != "Job" && name != "GeneratedJob" {
+					t.Errorf("\n%s\n%q and %q both make %q", tc.reason, other, n, made)
+				}
+				seen[made] = n
+			}
+		})
+	}
+}
+
+// withLookalikes adds to names those that look as if they had been shortened.
+func withLookalikes(names []string, makeName func(string) string) []string {
+	out := append([]string{}, names...)
+	for _, n := range names {
+		made := makeName(n)
+		for _, suffix := range []string{PVCSuffix, SecretSuffix, ""} {
+			lookalike, ok := strings.CutSuffix(made, suffix)
+			if ok && len(validation.IsDNS1123Subdomain(lookalike)) == 0 {
+				out = append(out, lookalike)
+			}
+		}
+	}
+	return out
+}
+
+func TestLabels(t *testing.T) {
+	type args struct{ name, version string }
+	selector := map[string]string{
+		"app.kubernetes.io/name":       "provider-kitops",
+		"app.kubernetes.io/instance":   testName,
+		"app.kubernetes.io/component":  ComponentArtifact,
+		"app.kubernetes.io/managed-by": "provider-kitops",
+	}
+	with := func(version string) map[string]string {
+		return merged(selector, map[string]string{"app.kubernetes.io/version": version})
+	}
+	cases := map[string]struct {
+		reason string
+		args   args
+		want   map[string]string
+	}{
+		"Version": {
+			reason: "What is made tells the version that made it.",
+			args:   args{name: testName, version: "v1.2.3"},
+			want:   with("v1.2.3"),
+		},
+		"NoVersion": {
+			reason: "A version that nobody knows is left out.",
+			args:   args{name: testName},
+			want:   selector,
+		},
+		"BuildMetadata": {
+			reason: "A semantic version may hold what a label may not.",
+			args:   args{name: testName, version: "v1.2.3+dirty"},
+			want:   with("v1.2.3-dirty"),
+		},
+		"LongVersion": {
+			reason: "A label's value is bounded.",
+			args:   args{name: testName, version: "v1." + strings.Repeat("2", 100)},
+			want:   with("v1." + strings.Repeat("2", 60)),
+		},
+		"NothingLeft": {
+			reason: "A version of which nothing is left is left out.",
+			args:   args{name: testName, version: "+++"},
+			want:   selector,
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			got := LabelsForArtifact(tc.args.name, tc.args.version)
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("\n%s\nLabelsForArtifact(): -want, +got:\n%s", tc.reason, diff)
+			}
+			for key, value := range got {
+				if problems := append(validation.IsQualifiedName(key), validation.IsValidLabelValue(value)...); len(problems) > 0 {
+					t.Errorf("\n%s\n%s=%s: %v", tc.reason, key, value, problems)
+				}
+			}
+			if diff := cmp.Diff(selector, SelectorLabelsForArtifact(tc.args.name)); diff != "" {
+				t.Errorf("\nAn upgrade must find what an older version made.\nSelectorLabelsForArtifact(): -want, +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestJobName(t *testing.T) {
+	type args struct {
+		artifact *modelv1alpha1.Artifact
+		run      Run
+	}
+	run := Run{Hash: "0123456789abcdef", Number: 1}
+	cases := map[string]struct {
+		reason string
+		args   args
+		want   bool
+	}{
+		"Same":      {reason: "The same run has the same name, so that it is not made twice.", args: args{artifact: newArtifact(), run: run}, want: true},
+		"Spec":      {reason: "Only owner and run make the name.", args: args{artifact: newArtifact(withModel("other/model", "v2")), run: run}, want: true},
+		"Recreated": {reason: "An Artifact that was deleted and made again runs anew.", args: args{artifact: newArtifact(withUID(otherUID)), run: run}},
+		"Number":    {reason: "A retry runs anew.", args: args{artifact: newArtifact(), run: Run{Hash: run.Hash, Number: 2}}},
+		"Hash":      {reason: "A changed source runs anew.", args: args{artifact: newArtifact(), run: Run{Hash: "0", Number: 1}}},
+		"Shifted":   {reason: "Hash and number are told apart.", args: args{artifact: newArtifact(), run: Run{Hash: run.Hash + "/1", Number: 1}}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			name := JobName(tc.args.artifact, tc.args.run)
+			if got := name == JobName(newArtifact(), run); got != tc.want {
+				t.Errorf("\n%s\nJobName(): %q, same: want %t, got %t", tc.reason, name, tc.want, got)
+			}
+			if !strings.HasPrefix(name, testName+"-") {
+				t.Errorf("\nA Job can be told by its Artifact's name.\nJobName(): %q", name)
+			}
+		})
+	}
+}

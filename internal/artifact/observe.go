@@ -1,0 +1,152 @@
+package artifact
+
+import (
+	"fmt"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// An ObservationResult is what a Job and its Pods say of an Artifact.
+type ObservationResult struct {
+	// Phase of the run.
+	Phase modelv1alpha1.ArtifactPhase
+
+	// Ready is True when the artifact was pushed, Unknown while the run lasts
+	// and False otherwise.
+	Ready metav1.ConditionStatus
+
+	// Reason of the Ready condition.
+	Reason string
+
+	// Message of the Ready condition; empty when there is nothing to say.
+	Message string
+
+	// Digest that was pushed; empty where nobody said.
+	Digest string
+}
+
+// ObserveJobStatus says how far a run is, from its Job and the Job's Pods. The
+// fallbacks are what was known before and hold only where there is no Job any
+// more: a run that ended stays as it ended. The same input gives the same
+// result at any time.
+func ObserveJobStatus(job *batchv1.Job, pods []corev1.Pod, fallbackPhase modelv1alpha1.ArtifactPhase, fallbackDigest string) ObservationResult {
+	switch {
+	case job == nil:
+		return observeNoJob(fallbackPhase, fallbackDigest)
+	case jobSucceeded(job):
+		r, _, _ := outcome.FromPods(pods)
+		return succeeded(r.Digest)
+	case jobFailure(job) != nil || job.Status.Failed > 0:
+		return failed(observeFailure(job, pods))
+	case job.Status.Active > 0 && !allPending(pods):
+		return ObservationResult{
+			Phase:   modelv1alpha1.PhaseRunning,
+			Ready:   metav1.ConditionUnknown,
+			Reason:  string(xpv2.ReasonCreating),
+			Message: fmt.Sprintf("Job %q is running", job.GetName()),
+		}
+	}
+	return ObservationResult{
+		Phase:   modelv1alpha1.PhasePending,
+		Ready:   metav1.ConditionUnknown,
+		Reason:  string(xpv2.ReasonCreating),
+		Message: fmt.Sprintf("Job %q waits for its Pod to start", job.GetName()),
+	}
+}
+
+func observeNoJob(phase modelv1alpha1.ArtifactPhase, digest string) ObservationResult {
+	switch phase {
+	case modelv1alpha1.PhaseSucceeded:
+		return succeeded(digest)
+	case modelv1alpha1.PhaseFailed:
+		r := failed(outcome.Failure{Reason: outcome.JobFailed, Message: "The run failed and its Job is gone"})
+		r.Digest = digest
+		return r
+	case modelv1alpha1.PhasePending, modelv1alpha1.PhaseRunning:
+	}
+	return ObservationResult{
+		Phase:   modelv1alpha1.PhasePending,
+		Ready:   metav1.ConditionFalse,
+		Reason:  string(outcome.JobNotCreated),
+		Message: "No Job has been made yet",
+	}
+}
+
+func succeeded(digest string) ObservationResult {
+	return ObservationResult{
+		Phase:  modelv1alpha1.PhaseSucceeded,
+		Ready:  metav1.ConditionTrue,
+		Reason: string(xpv2.ReasonAvailable),
+		Digest: digest,
+	}
+}
+
+func failed(f outcome.Failure) ObservationResult {
+	return ObservationResult{
+		Phase:   modelv1alpha1.PhaseFailed,
+		Ready:   metav1.ConditionFalse,
+		Reason:  string(f.Reason),
+		Message: f.Message,
+	}
+}
+
+// observeFailure returns why a Job failed: as its worker says, else as the Job
+// does.
+func observeFailure(job *batchv1.Job, pods []corev1.Pod) outcome.Failure {
+	r, text, ok := outcome.FromPods(pods)
+	if ok && r.Failure != nil {
+		return *r.Failure
+	}
+	c := jobFailure(job)
+	switch {
+	case c != nil && c.Reason == batchv1.JobReasonDeadlineExceeded:
+		return outcome.Failure{
+			Reason:  outcome.DeadlineExceeded,
+			Message: "The run took longer than job.activeDeadlineSeconds: raise it, or look at the Pod's logs for what is slow",
+		}
+	case text != "":
+		return outcome.Failure{Reason: outcome.JobFailed, Message: text}
+	case c != nil && c.Message != "":
+		return outcome.Failure{Reason: outcome.JobFailed, Message: c.Message}
+	}
+	return outcome.Failure{
+		Reason:  outcome.JobFailed,
+		Message: fmt.Sprintf("Job %q failed and says nothing: look at its Pod with kubectl describe", job.GetName()),
+	}
+}
+
+func jobSucceeded(job *batchv1.Job) bool {
+	return job.Status.Succeeded > 0 || jobCondition(job, batchv1.JobComplete) != nil
+}
+
+func jobFailure(job *batchv1.Job) *batchv1.JobCondition {
+	return jobCondition(job, batchv1.JobFailed)
+}
+
+// jobCondition returns the condition of this type if it is true, else nil.
+func jobCondition(job *batchv1.Job, t batchv1.JobConditionType) *batchv1.JobCondition {
+	for i := range job.Status.Conditions {
+		c := &job.Status.Conditions[i]
+		if c.Type == t && c.Status == corev1.ConditionTrue {
+			return c
+		}
+	}
+	return nil
+}
+
+// allPending says whether there are Pods and none has started.
+func allPending(pods []corev1.Pod) bool {
+	for i := range pods {
+		if pods[i].Status.Phase != corev1.PodPending {
+			return false
+		}
+	}
+	return len(pods) > 0
+}

@@ -1,0 +1,118 @@
+package artifact
+
+import (
+	"context"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	corev1 "k8s.io/api/core/v1"
+	kerrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// defaultWorkspaceSize is the workspace where neither the Artifact nor its
+// ProviderConfig says: room for a model of 8 billion parameters, three times.
+var defaultWorkspaceSize = resource.MustParse("50Gi")
+
+// NeedsWorkspace says whether the Artifact's pipeline works on a volume.
+func NeedsWorkspace(a *modelv1alpha1.Artifact) bool {
+	return a.Spec.ForProvider.Pipeline != modelv1alpha1.PipelineStream
+}
+
+// BuildPVC returns the workspace of an Artifact's runs. It is not owned yet.
+func BuildPVC(artifact *modelv1alpha1.Artifact, labels map[string]string) *corev1.PersistentVolumeClaim {
+	storage := storageFor(artifact)
+	return &corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:        PVCName(artifact.GetName()),
+			Namespace:   artifact.GetNamespace(),
+			Labels:      labels,
+			Annotations: map[string]string{AnnotationRunHash: RunHash(artifact)},
+		},
+		Spec: corev1.PersistentVolumeClaimSpec{
+			AccessModes:      []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+			StorageClassName: storage.StorageClassName,
+			Resources: corev1.VolumeResourceRequirements{
+				Requests: corev1.ResourceList{corev1.ResourceStorage: *storage.Size},
+			},
+		},
+	}
+}
+
+// storageFor returns the Artifact's storage, filled up with its
+// ProviderConfig's and the defaults.
+func storageFor(a *modelv1alpha1.Artifact) v1alpha1.StorageSettings {
+	out := v1alpha1.StorageSettings{}
+	for _, s := range []*v1alpha1.StorageSettings{a.Spec.ForProvider.Storage, a.Effective.Storage} {
+		if s == nil {
+			continue
+		}
+		out.Size = orDefault(out.Size, s.Size)
+		out.StorageClassName = orDefault(out.StorageClassName, s.StorageClassName)
+	}
+	if out.Size == nil {
+		out.Size = &defaultWorkspaceSize
+	}
+	return out
+}
+
+// EnsurePVC makes the Artifact's workspace if it is not there. A claim of that
+// name that is not the Artifact's is not touched: that is an error with reason
+// WorkspaceConflict.
+func EnsurePVC(ctx context.Context, c client.Client, scheme *runtime.Scheme, ma *modelv1alpha1.Artifact, labels map[string]string) error {
+	pvc := BuildPVC(ma, labels)
+	if err := controllerutil.SetControllerReference(ma, pvc, scheme); err != nil {
+		return errors.Wrap(err, "cannot own the workspace")
+	}
+	err := c.Create(ctx, pvc)
+	if !kerrors.IsAlreadyExists(err) {
+		return errors.Wrapf(err, "cannot create PersistentVolumeClaim %q", pvc.GetName())
+	}
+
+	there := &corev1.PersistentVolumeClaim{}
+	if err := c.Get(ctx, client.ObjectKeyFromObject(pvc), there); err != nil {
+		return errors.Wrapf(err, "cannot get PersistentVolumeClaim %q", pvc.GetName())
+	}
+	if !metav1.IsControlledBy(there, ma) {
+		return conflict("PersistentVolumeClaim", pvc.GetName())
+	}
+	if there.GetDeletionTimestamp() != nil {
+		return errors.Errorf("cannot use PersistentVolumeClaim %q: it is being deleted", pvc.GetName())
+	}
+	return nil
+}
+
+// DeletePVC deletes the Artifact's workspace. One that is not there, or is not
+// the Artifact's, is left alone.
+func DeletePVC(ctx context.Context, c client.Client, ma *modelv1alpha1.Artifact) error {
+	return deleteOwned(ctx, c, ma, PVCName(ma.GetName()), &corev1.PersistentVolumeClaim{})
+}
+
+// deleteOwned deletes the object of this name if the Artifact controls it and
+// it is not being deleted yet.
+func deleteOwned(ctx context.Context, c client.Client, a *modelv1alpha1.Artifact, name string, o client.Object) error {
+	err := c.Get(ctx, types.NamespacedName{Namespace: a.GetNamespace(), Name: name}, o)
+	if kerrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return errors.Wrapf(err, "cannot get %T %q", o, name)
+	}
+	if !metav1.IsControlledBy(o, a) || o.GetDeletionTimestamp() != nil {
+		return nil
+	}
+	return errors.Wrapf(client.IgnoreNotFound(c.Delete(ctx, o)), "cannot delete %T %q", o, name)
+}
+
+// conflict says that an object stands where one of the Artifact's should be.
+func conflict(kind, name string) error {
+	return outcome.Errorf(outcome.WorkspaceConflict, "%s %q is not this Artifact's: delete or rename it, or give the Artifact another name", kind, name)
+}

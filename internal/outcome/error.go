@@ -1,0 +1,94 @@
+package outcome
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+)
+
+// An Error is a failure with the reason that an Artifact's user is told. Its
+// message is one line that names the cause and, where there is one, the cure.
+// It never holds a token, a password or what a server answered as it stood.
+type Error struct {
+	// Reason of the failure.
+	Reason Reason
+
+	// Message for the user: what failed, why, and what to do about it.
+	Message string
+
+	// RetryAfter is how long a server asked to wait; zero where none did.
+	RetryAfter time.Duration
+
+	cause error
+}
+
+// Error returns the message.
+func (e *Error) Error() string { return e.Message }
+
+// Unwrap returns the error that this one was made from, if any.
+func (e *Error) Unwrap() error { return e.cause }
+
+// Errorf returns an Error with this reason and message.
+func Errorf(r Reason, format string, args ...any) *Error {
+	return &Error{Reason: r, Message: singleLine(fmt.Sprintf(format, args...))}
+}
+
+// Because returns a copy of e that unwraps to the supplied cause. The cause's
+// text does not become part of the message.
+func (e *Error) Because(cause error) *Error {
+	out := *e
+	out.cause = cause
+	return &out
+}
+
+// After returns a copy of e that asks to be tried again no sooner than d.
+func (e *Error) After(d time.Duration) *Error {
+	out := *e
+	out.RetryAfter = d
+	return &out
+}
+
+// ReasonOf returns the reason of the first Error in the chain of err, or what
+// the kind of error tells: Unavailable for what the network did, NoSpace for
+// a full disk, otherwise Internal.
+func ReasonOf(err error) Reason {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Reason
+	}
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return NoSpace
+	case IsNetwork(err):
+		return Unavailable
+	}
+	return Internal
+}
+
+// IsNetwork says whether err comes from the network rather than from what a
+// server said: a refused or reset connection, a timeout, a stream cut short, a
+// name that cannot be resolved.
+func IsNetwork(err error) bool {
+	var ne net.Error
+	switch {
+	case err == nil, errors.Is(err, context.Canceled):
+		return false
+	case errors.As(err, &ne), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, context.DeadlineExceeded):
+		return true
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.EPIPE):
+		return true
+	}
+	return false
+}
+
+// singleLine folds white space and control characters, so that a message is
+// one line wherever it is shown.
+func singleLine(s string) string {
+	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f }), " ")
+}

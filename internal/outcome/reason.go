@@ -1,0 +1,89 @@
+// Package outcome is the contract between a run's worker and the controller:
+// the result that the worker leaves in its container's termination message,
+// and the one vocabulary of reasons that an Artifact's Ready condition uses.
+package outcome
+
+// A Reason says in one word why a run, or an Artifact, is not what was asked
+// for. It is what the Ready condition of an Artifact shows.
+type Reason string
+
+// Reasons that a worker gives for a failed run.
+const (
+	// Unauthorized: the Hub or the registry refused the credentials, or
+	// wanted some and got none.
+	Unauthorized Reason = "Unauthorized"
+
+	// Gated: the model is there, but its owner has not granted the token's
+	// account access to it.
+	Gated Reason = "Gated"
+
+	// NotFound: the model, its revision or the repository does not exist, or
+	// not for these credentials.
+	NotFound Reason = "NotFound"
+
+	// RateLimited: the Hub or the registry asked to come back later.
+	RateLimited Reason = "RateLimited"
+
+	// Unavailable: the Hub or the registry could not be reached, or failed.
+	Unavailable Reason = "Unavailable"
+
+	// NoSpace: the workspace or the registry has no room for the model.
+	NoSpace Reason = "NoSpace"
+
+	// Mismatch: bytes are not those that their owner announced.
+	Mismatch Reason = "Mismatch"
+
+	// TooOld: the kit in the image cannot do what the run needs.
+	TooOld Reason = "TooOld"
+
+	// Unsupported: the combination that the spec asks for does not exist.
+	Unsupported Reason = "Unsupported"
+
+	// Internal: something else went wrong, most likely in this program.
+	Internal Reason = "Internal"
+)
+
+// Reasons that the controller reads from the Job's and its Pods' own state,
+// where no worker could speak.
+const (
+	// Evicted: the node took the Pod away, by eviction or preemption.
+	Evicted Reason = "Evicted"
+
+	// OutOfMemory: a container of the Pod used more memory than its limit.
+	OutOfMemory Reason = "OutOfMemory"
+
+	// DeadlineExceeded: the run took longer than job.activeDeadlineSeconds.
+	DeadlineExceeded Reason = "DeadlineExceeded"
+
+	// ImagePull: an image of the Pod cannot be pulled.
+	ImagePull Reason = "ImagePull"
+
+	// JobFailed: the Job failed and nothing says why.
+	JobFailed Reason = "JobFailed"
+
+	// JobNotCreated: no Job has been seen for this Artifact.
+	JobNotCreated Reason = "JobNotCreated"
+
+	// WorkspaceConflict: an object with the name of the Artifact's workspace,
+	// Job or Secret belongs to somebody else.
+	WorkspaceConflict Reason = "WorkspaceConflict"
+
+	// TagConflict: the Artifact's tag points to something that it did not push.
+	TagConflict Reason = "TagConflict"
+
+	// RegistryChanged: the ProviderConfig names another registry than the one
+	// that the Artifact was made for.
+	RegistryChanged Reason = "RegistryChanged"
+)
+
+// passing are the reasons that go away by themselves.
+var passing = map[Reason]bool{
+	RateLimited: true,
+	Unavailable: true,
+	Evicted:     true,
+	OutOfMemory: true,
+}
+
+// Passes says whether a failure for this reason may pass by itself, so that
+// another try of the same run makes sense.
+func (r Reason) Passes() bool { return passing[r] }

@@ -1,0 +1,112 @@
+package outcome
+
+import (
+	"encoding/json"
+	"os"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+)
+
+// MaxMessageBytes is the most that a worker writes as its termination message.
+// The kubelet keeps 4,096 bytes a container and 12,288 a Pod
+// (https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/).
+const MaxMessageBytes = 2048
+
+// maxTextBytes bounds a failure's message, so that a result always fits into
+// MaxMessageBytes, whatever escaping JSON adds.
+const maxTextBytes = 600
+
+// digestPattern does not ask for all 64 digits: whether a digest is whole is for
+// the registry to say, which is asked for it.
+var digestPattern = regexp.MustCompile(`^sha256:[a-f0-9]{1,64}$`)
+
+// A Result is what a run's worker leaves behind, on success and on failure.
+type Result struct {
+	// Digest of the pushed manifest, as sha256:… Empty when the run failed.
+	Digest string `json:"digest,omitempty"`
+
+	// Size of the artifact in bytes: its manifest's layers and config.
+	Size int64 `json:"size,omitempty"`
+
+	// Files is the number of files of the model that the artifact holds.
+	Files int `json:"files,omitempty"`
+
+	// Revision is the commit that the model was read at, 40 hex digits.
+	Revision string `json:"revision,omitempty"`
+
+	// License as the Hub names it, for example apache-2.0.
+	License string `json:"license,omitempty"`
+
+	// Failure says why the run failed; nil when it did not.
+	Failure *Failure `json:"failure,omitempty"`
+}
+
+// A Failure says why a run failed.
+type Failure struct {
+	// Reason in one word.
+	Reason Reason `json:"reason"`
+
+	// Message that names cause and cure, in one line.
+	Message string `json:"message"`
+
+	// RetryAfterSeconds is how long a server asked to wait.
+	RetryAfterSeconds int64 `json:"retryAfterSeconds,omitempty"`
+}
+
+// Failed returns the result of a run that ended with err.
+func Failed(err error) Result {
+	f := &Failure{Reason: ReasonOf(err), Message: truncate(singleLine(err.Error()), maxTextBytes)}
+	var e *Error
+	if errors.As(err, &e) {
+		f.RetryAfterSeconds = int64(e.RetryAfter.Seconds())
+	}
+	return Result{Failure: f}
+}
+
+// Write writes the result to the file at path, which the kubelet reads as the
+// container's termination message.
+func (r Result) Write(path string) error {
+	out, err := json.Marshal(r)
+	if err != nil {
+		return errors.Wrap(err, "cannot encode the run's result")
+	}
+	if len(out) > MaxMessageBytes {
+		return errors.Errorf("the run's result has %d bytes, more than %d", len(out), MaxMessageBytes)
+	}
+	//nolint:gosec // Not a secret, and the kubelet reads it.
+	return errors.Wrap(os.WriteFile(path, out, 0o644), "cannot write the run's result")
+}
+
+// Parse reads a termination message: a Result, or a bare sha256:… digest, as
+// other tools leave it. What is neither is not a result.
+func Parse(message string) (Result, bool) {
+	message = strings.TrimSpace(message)
+	if digestPattern.MatchString(message) {
+		return Result{Digest: message}, true
+	}
+	var r Result
+	if err := json.Unmarshal([]byte(message), &r); err != nil {
+		return Result{}, false
+	}
+	if r.Failure != nil {
+		r.Failure.Message = truncate(singleLine(r.Failure.Message), maxTextBytes)
+		return r, r.Failure.Reason != ""
+	}
+	return r, digestPattern.MatchString(r.Digest)
+}
+
+// truncate cuts s to at most n bytes, at a rune's boundary.
+func truncate(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	const ellipsis = "…"
+	s = s[:n-len(ellipsis)]
+	for len(s) > 0 && !utf8.ValidString(s) {
+		s = s[:len(s)-1]
+	}
+	return s + ellipsis
+}

@@ -1,0 +1,92 @@
+// Package pipeline is what a run's worker does: it takes a model from the
+// Hugging Face Hub to a registry, by KitOps' command line or in one stream.
+package pipeline
+
+import (
+	"context"
+	"io"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// Formats of an artifact.
+const (
+	// FormatModelPack is CNCF's ModelPack
+	// (https://github.com/modelpack/model-spec).
+	FormatModelPack = "ModelPack"
+
+	// FormatModelKit is KitOps' own (https://kitops.org).
+	FormatModelKit = "ModelKit"
+)
+
+// A Source is a model at one commit of a Hugging Face Hub.
+type Source struct {
+	// Endpoint of the Hub, for example https://huggingface.co.
+	Endpoint string
+
+	// Model as the Hub names it: organisation/name, or a bare name.
+	Model string
+
+	// Revision is a branch, tag or commit. The run resolves it to a commit
+	// once, at its start.
+	Revision string
+
+	// Token for the Hub; empty for none.
+	Token string
+
+	// CAFile is a PEM file of certificate authorities that are trusted for the
+	// Hub, beside the public ones; empty for none.
+	CAFile string
+}
+
+// A Target is a name in a registry.
+type Target struct {
+	// Registry is a host, with a port where it needs one.
+	Registry string
+
+	// Repository in the registry.
+	Repository string
+
+	// Tag that the artifact gets.
+	Tag string
+
+	// PlainHTTP speaks to the registry without TLS.
+	PlainHTTP bool
+
+	// DockerConfig is the folder that holds a config.json with the registry's
+	// credentials (https://docs.docker.com/reference/cli/docker/login); empty
+	// for none.
+	DockerConfig string
+
+	// CAFile is a PEM file of certificate authorities that are trusted for the
+	// registry, beside the public ones; empty for none.
+	CAFile string
+}
+
+// Reference returns the target as registry/repository:tag.
+func (t Target) Reference() string {
+	return t.Registry + "/" + t.Repository + ":" + t.Tag
+}
+
+// A Run is one task for a worker.
+type Run struct {
+	Source Source
+	Target Target
+
+	// Format of the artifact: FormatModelPack or FormatModelKit.
+	Format string
+
+	// Workspace is the folder that a pipeline may fill. Stream needs none.
+	Workspace string
+
+	// Log gets lines that tell a person how the run goes.
+	Log io.Writer
+}
+
+// A Pipeline takes a model from its source to its target.
+type Pipeline interface {
+	// Run returns the result of the run once the artifact is in the registry
+	// under its tag. Its errors are or wrap an outcome.Error where the cause
+	// is known. It honours the context.
+	Run(ctx context.Context, run Run) (outcome.Result, error)
+}
