@@ -1,0 +1,111 @@
+// Command worker is what a run's Pod runs: it takes a model from the Hub to a
+// registry and leaves the result in its container's termination message.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	// The image holds no certificate authorities of its own.
+	_ "golang.org/x/crypto/x509roots/fallback"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
+	"github.com/crossplane-contrib/provider-kitops/internal/version"
+)
+
+func main() {
+	app := kingpin.New(filepath.Base(os.Args[0]), "Runs inside the Pod of an Artifact's run.")
+	app.Version(version.Version)
+
+	install := app.Command("install", "Copy this program to a path, for a container of another image.")
+	path := install.Arg("path", "Where to.").Required().String()
+
+	run := app.Command("run", "Take a model from the Hub to a registry.")
+	r := pipeline.Run{Log: os.Stderr}
+	kind := run.Flag("pipeline", "Kit or Stream.").Required().Enum("Kit", "Stream")
+	run.Flag("format", "ModelPack or ModelKit.").Required().EnumVar(&r.Format, pipeline.FormatModelPack, pipeline.FormatModelKit)
+	run.Flag("hub-endpoint", "Address of the Hugging Face Hub.").Required().StringVar(&r.Source.Endpoint)
+	run.Flag("model", "Model on the Hub: organisation/name.").Required().StringVar(&r.Source.Model)
+	run.Flag("revision", "Branch, tag or commit of the model.").Required().StringVar(&r.Source.Revision)
+	run.Flag("hub-ca-file", "Certificate authorities that are trusted for the Hub beside the public ones.").StringVar(&r.Source.CAFile)
+	run.Flag("registry", "Host of the registry.").Required().StringVar(&r.Target.Registry)
+	run.Flag("repository", "Repository in the registry.").Required().StringVar(&r.Target.Repository)
+	run.Flag("tag", "Tag that the artifact gets.").Required().StringVar(&r.Target.Tag)
+	run.Flag("plain-http", "Speak to the registry without TLS.").BoolVar(&r.Target.PlainHTTP)
+	run.Flag("docker-config", "Folder with a config.json that holds the registry's credentials.").StringVar(&r.Target.DockerConfig)
+	run.Flag("registry-ca-file", "Certificate authorities that are trusted for the registry beside the public ones.").StringVar(&r.Target.CAFile)
+	run.Flag("workspace", "Folder that the Kit pipeline works in.").StringVar(&r.Workspace)
+	result := run.Flag("result-file", "Where the result is left.").Default("/dev/termination-log").String()
+
+	switch kingpin.MustParse(app.Parse(os.Args[1:])) {
+	case install.FullCommand():
+		app.FatalIfError(installTo(*path), "Cannot install the worker")
+	case run.FullCommand():
+		r.Source.Token = os.Getenv(artifact.EnvHubToken)
+		os.Exit(runAndReport(pipelineFor(*kind), r, *result))
+	}
+}
+
+// pipelineFor returns the pipeline of this name.
+func pipelineFor(kind string) pipeline.Pipeline {
+	if kind == "Stream" {
+		return pipeline.NewStream()
+	}
+	return pipeline.NewKit()
+}
+
+// runAndReport runs the pipeline until it ends or the Pod is told to, leaves
+// the result and returns the exit code.
+func runAndReport(p pipeline.Pipeline, r pipeline.Run, path string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+
+	result, err := p.Run(ctx, r)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = outcome.Errorf(outcome.Evicted, "The run was stopped before its end: its Pod was deleted or evicted").Because(err)
+		}
+		result = outcome.Failed(err)
+		_, _ = fmt.Fprintf(r.Log, "failed: %s: %s\n", result.Failure.Reason, result.Failure.Message)
+	}
+	if err := result.Write(path); err != nil {
+		_, _ = fmt.Fprintln(r.Log, err)
+		return 1
+	}
+	if result.Failure != nil {
+		return 1
+	}
+	return 0
+}
+
+// installTo copies this program to path.
+func installTo(path string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return errors.Wrap(err, "cannot find this program")
+	}
+	from, err := os.Open(self) //nolint:gosec // The program's own path.
+	if err != nil {
+		return errors.Wrap(err, "cannot read this program")
+	}
+	defer func() { _ = from.Close() }()
+	//nolint:gosec // A program that another container of the Pod runs.
+	to, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o755)
+	if err != nil {
+		return errors.Wrap(err, "cannot write the program")
+	}
+	if _, err := io.Copy(to, from); err != nil {
+		_ = to.Close()
+		return errors.Wrap(err, "cannot copy the program")
+	}
+	return errors.Wrap(to.Close(), "cannot finish the program")
+}

@@ -1,0 +1,107 @@
+package artifact
+
+import (
+	"context"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/resource"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+	"github.com/crossplane-contrib/provider-kitops/internal/version"
+)
+
+// A registryClient is what the controller asks of a registry.
+type registryClient interface {
+	// Resolve a tag or a digest.
+	Resolve(ctx context.Context, repository, reference string) (ocispec.Descriptor, error)
+
+	// Manifest that a tag or a digest stands for.
+	Manifest(ctx context.Context, repository, reference string) (ocispec.Descriptor, []byte, error)
+
+	// PushManifest under a tag.
+	PushManifest(ctx context.Context, repository string, d ocispec.Descriptor, content []byte, tag string) error
+
+	// Untag removes a tag.
+	Untag(ctx context.Context, repository, tag string) error
+}
+
+// newRegistry returns a client for a registry.
+func newRegistry(o registry.Options) (registryClient, error) {
+	o.UserAgent = version.UserAgent()
+	return registry.New(o)
+}
+
+// A connector makes external clients for Artifacts.
+type connector struct {
+	cached      client.Client
+	direct      client.Client
+	scheme      *runtime.Scheme
+	usage       resource.ModernTracker
+	images      Images
+	newRegistry func(registry.Options) (registryClient, error)
+	recorder    event.Recorder
+}
+
+// Connect reads the Artifact's ProviderConfig and returns a client for its runs
+// and its registry. An Artifact that is being deleted gets one in any case:
+// what it needs may be gone before it.
+func (c *connector) Connect(ctx context.Context, a *modelv1alpha1.Artifact) (managed.TypedExternalClient[*modelv1alpha1.Artifact], error) {
+	e := &external{
+		cached:   c.cached,
+		direct:   c.direct,
+		scheme:   c.scheme,
+		recorder: c.recorder,
+		labels:   artifact.LabelsForArtifact(a.GetName(), version.Version),
+		selector: artifact.SelectorLabelsForArtifact(a.GetName()),
+		kitImage: c.images.Kit,
+	}
+	err := c.configure(ctx, a, e)
+	if err != nil && !meta.WasDeleted(a) {
+		return nil, err
+	}
+	e.configError = err
+	return e, nil
+}
+
+// configure reads the ProviderConfig into the external client.
+func (c *connector) configure(ctx context.Context, a *modelv1alpha1.Artifact, e *external) error {
+	// In a namespace that is being deleted no usage can be made any more.
+	if err := c.usage.Track(ctx, a); err != nil && !meta.WasDeleted(a) {
+		return errors.Wrap(err, "cannot track the use of the ProviderConfig")
+	}
+	config, err := c.readConfig(ctx, a)
+	if err != nil {
+		return err
+	}
+	e.kitImage = orDefault(config.kitImage, c.images.Kit)
+	e.effective = config.effective(a)
+	e.effective.WorkerImage = orDefault(config.workerImage, c.images.Worker)
+	e.secretData = func(ctx context.Context) (map[string][]byte, error) { return config.copies(ctx, c.direct, a) }
+
+	options, err := config.registryOptions(ctx, c.direct, a)
+	if err != nil {
+		return err
+	}
+	e.registry, err = c.newRegistry(options)
+	return errors.Wrap(err, "cannot use the registry")
+}
+
+// Disconnect does nothing: no connection is kept.
+func (e *external) Disconnect(context.Context) error { return nil }
+
+// orDefault returns v, or d where v is the zero value.
+func orDefault[T comparable](v, d T) T {
+	var zero T
+	if v == zero {
+		return d
+	}
+	return v
+}

@@ -1,0 +1,108 @@
+package artifact
+
+import (
+	"context"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+)
+
+const reasonLeft event.Reason = "ArtifactLeft"
+
+// observeDeletion says "exists" while anything that deletion is to take away
+// is there.
+func (e *external) observeDeletion(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalObservation, error) {
+	job, pods, err := e.currentJob(ctx, a)
+	if err != nil {
+		return managed.ExternalObservation{}, err
+	}
+	if job != nil {
+		// What has been pushed since the last look is to go, too.
+		e.observeRun(a, job, pods)
+	}
+	left, err := e.runsLeft(ctx, a)
+	if err != nil || left {
+		return managed.ExternalObservation{ResourceExists: left}, err
+	}
+	there, err := e.inRegistry(ctx, a)
+	return managed.ExternalObservation{ResourceExists: there}, err
+}
+
+// inRegistry says whether the registry has, under the Artifact's tag, what the
+// Artifact pushed. Where the registry cannot be asked it says so too: Delete
+// finds out why.
+func (e *external) inRegistry(ctx context.Context, a *modelv1alpha1.Artifact) (bool, error) {
+	s := a.Status.AtProvider
+	if s.Digest == "" || (e.registry != nil && e.registryChanged(a) != nil) {
+		return false, nil
+	}
+	if e.registry == nil {
+		return true, nil
+	}
+	d, err := e.registry.Resolve(ctx, artifact.Repository(a), tagOf(s.Reference))
+	if registry.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		// Delete meets the same error and tells it.
+		return true, nil //nolint:nilerr // See above.
+	}
+	return d.Digest.String() == s.Digest, nil
+}
+
+// deleteFromRegistry takes the Artifact's tag from the registry if it points to
+// what the Artifact pushed. Where it cannot, and never will, the artifact is
+// left and an event says so.
+func (e *external) deleteFromRegistry(ctx context.Context, a *modelv1alpha1.Artifact) error {
+	s := &a.Status.AtProvider
+	if e.registry == nil {
+		return e.letGo(ctx, a)
+	}
+	there, err := e.inRegistry(ctx, a)
+	if err != nil || !there {
+		return err
+	}
+	err = e.registry.Untag(ctx, artifact.Repository(a), tagOf(s.Reference))
+	if registry.IsUnsupported(err) {
+		e.leave(a, "the registry does not delete tags")
+		return nil
+	}
+	return errors.Wrap(err, "cannot delete the artifact from its registry; to leave it there, take Delete from spec.managementPolicies")
+}
+
+// letGo decides what happens when the registry cannot be asked for want of a
+// ProviderConfig or a Secret: in a namespace that is being deleted neither
+// will come back.
+func (e *external) letGo(ctx context.Context, a *modelv1alpha1.Artifact) error {
+	ns := &corev1.Namespace{}
+	if err := e.direct.Get(ctx, types.NamespacedName{Name: a.GetNamespace()}, ns); err != nil {
+		return errors.Wrap(err, "cannot get the Artifact's namespace")
+	}
+	if ns.GetDeletionTimestamp() != nil {
+		e.leave(a, "the namespace is being deleted and the registry's credentials are gone")
+		return nil
+	}
+	return errors.Wrap(e.configError, "cannot delete the artifact from its registry; to leave it there, take Delete from spec.managementPolicies")
+}
+
+// leave gives up the artifact in the registry.
+func (e *external) leave(a *modelv1alpha1.Artifact, why string) {
+	s := &a.Status.AtProvider
+	e.recorder.Event(a, event.Warning(reasonLeft, errors.Errorf("the artifact %s stays in its registry: %s", s.PinnedReference, why)))
+	s.Digest, s.PinnedReference = "", ""
+}
+
+// tagOf returns the tag of a reference, latest where it has none.
+func tagOf(reference string) string {
+	if name := trimTag(reference); len(name) < len(reference) {
+		return reference[len(name)+1:]
+	}
+	return "latest"
+}

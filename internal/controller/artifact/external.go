@@ -1,0 +1,176 @@
+package artifact
+
+import (
+	"context"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+)
+
+// An external client knows one Artifact's runs and its name in a registry.
+type external struct {
+	// cached reads what is watched, direct reads the API server itself.
+	cached   client.Client
+	direct   client.Client
+	scheme   *runtime.Scheme
+	recorder event.Recorder
+
+	// labels of what is made, selector of what is looked for.
+	labels   map[string]string
+	selector map[string]string
+
+	kitImage  string
+	effective modelv1alpha1.Effective
+
+	// secretData is what the Artifact's own Secret is to hold.
+	secretData func(context.Context) (map[string][]byte, error)
+
+	registry registryClient
+
+	// seenEnded is the number of the run that Observe saw ended, which the
+	// status may not record yet; 0 for none.
+	seenEnded int64
+
+	// configError says why there is no registry, for an Artifact that is
+	// being deleted.
+	configError error
+}
+
+// withEffective returns a copy of the Artifact that knows what its
+// ProviderConfig says.
+func (e *external) withEffective(a *modelv1alpha1.Artifact) *modelv1alpha1.Artifact {
+	out := a.DeepCopy()
+	out.Effective = e.effective
+	return out
+}
+
+// Observe looks at the Artifact's run and, when none is active, at its
+// registry. It writes nothing but the Artifact's status in memory.
+func (e *external) Observe(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalObservation, error) {
+	if meta.WasDeleted(a) {
+		return e.observeDeletion(ctx, a)
+	}
+	if a.Spec.ForProvider.Source == nil || a.Spec.ForProvider.Target == nil {
+		return managed.ExternalObservation{}, errors.New("an Artifact without source and target cannot be observed yet: write spec.forProvider.source and spec.forProvider.target")
+	}
+	if changed := e.registryChanged(a); changed != nil {
+		a.SetConditions(changed.WithObservedGeneration(a.GetGeneration()))
+		return settled(), nil
+	}
+
+	job, pods, err := e.currentJob(ctx, a)
+	if err != nil {
+		return managed.ExternalObservation{}, err
+	}
+	if job == nil && !ended(a) {
+		// There is something to update once an artifact is in the registry,
+		// whatever it was made from.
+		a.SetConditions(xpv2.Creating().WithObservedGeneration(a.GetGeneration()))
+		return managed.ExternalObservation{ResourceExists: a.Status.AtProvider.Digest != ""}, nil
+	}
+
+	observed := e.observeRun(a, job, pods)
+	a.SetConditions(readyCondition(observed).WithObservedGeneration(a.GetGeneration()))
+	if observed.Phase != modelv1alpha1.PhaseSucceeded {
+		// Nothing here tries a failed run again: that takes a changed spec.
+		return settled(), nil
+	}
+	return e.observeRegistry(ctx, a)
+}
+
+// Create starts the Artifact's run.
+func (e *external) Create(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalCreation, error) {
+	return managed.ExternalCreation{}, e.startRun(ctx, a)
+}
+
+// Update makes the artifact anew where its run hash has changed, and moves no
+// byte where only the tag has.
+func (e *external) Update(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalUpdate, error) {
+	if ended(a) && upToDate(a) {
+		return managed.ExternalUpdate{}, e.moveTag(ctx, a)
+	}
+	if a.Status.AtProvider.Digest == "" && !mayCreate(a) {
+		// The runtime calls Update for what does not exist where Create is
+		// not among the policies.
+		return managed.ExternalUpdate{}, nil
+	}
+	return managed.ExternalUpdate{}, e.startRun(ctx, a)
+}
+
+// Delete stops the Artifact's runs, then takes its artifact from the registry.
+// It never waits: what is still going is looked for by Observe.
+func (e *external) Delete(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalDelete, error) {
+	a.SetConditions(xpv2.Deleting().WithObservedGeneration(a.GetGeneration()))
+	if err := e.stopRuns(ctx, a); err != nil {
+		return managed.ExternalDelete{}, err
+	}
+	left, err := e.runsLeft(ctx, a)
+	if err != nil || left {
+		return managed.ExternalDelete{}, err
+	}
+	return managed.ExternalDelete{}, e.deleteFromRegistry(ctx, a)
+}
+
+// settled says that there is nothing to do until something changes.
+func settled() managed.ExternalObservation {
+	return managed.ExternalObservation{ResourceExists: true, ResourceUpToDate: true}
+}
+
+// registryChanged returns a condition if the ProviderConfig has another
+// registry than the one that the Artifact was made for.
+func (e *external) registryChanged(a *modelv1alpha1.Artifact) *xpv2.Condition {
+	was, is := meta.GetExternalName(a), artifact.ExternalName(e.withEffective(a))
+	if was == "" || was == is {
+		return nil
+	}
+	c := unavailable(outcome.RegistryChanged, "The artifact was made as "+was+" and would now be "+is+
+		": set the ProviderConfig's registry.host back, or make a new Artifact")
+	return &c
+}
+
+// readyCondition returns the Ready condition for what a run says.
+func readyCondition(o artifact.ObservationResult) xpv2.Condition {
+	switch o.Ready {
+	case metav1.ConditionTrue:
+		return xpv2.Available()
+	case metav1.ConditionUnknown:
+		return xpv2.Creating().WithMessage(o.Message)
+	case metav1.ConditionFalse:
+	}
+	return unavailable(outcome.Reason(o.Reason), o.Message)
+}
+
+// unavailable returns a Ready condition that is false for this reason.
+func unavailable(reason outcome.Reason, message string) xpv2.Condition {
+	return xpv2.Condition{
+		Type:               xpv2.TypeReady,
+		Status:             corev1.ConditionFalse,
+		LastTransitionTime: metav1.Now(),
+		Reason:             xpv2.ConditionReason(reason),
+		Message:            message,
+	}
+}
+
+// mayCreate says whether the Artifact's management policies allow to make it.
+func mayCreate(a *modelv1alpha1.Artifact) bool {
+	for _, p := range a.GetManagementPolicies() {
+		if p == xpv2.ManagementActionAll || p == xpv2.ManagementActionCreate {
+			return true
+		}
+	}
+	return false
+}
+
+var _ registryClient = &registry.Client{}

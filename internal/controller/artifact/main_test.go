@@ -1,0 +1,336 @@
+package artifact
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/controller"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/feature"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/ratelimiter"
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+	containerregistry "github.com/google/go-containerregistry/pkg/registry"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/crossplane-contrib/provider-kitops/apis"
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/controller/config"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
+)
+
+// registryHost is the registry of the test that runs.
+var registryHost string
+
+func TestMain(m *testing.M) {
+	ctrl.SetLogger(zap.New(zap.WriteTo(io.Discard)))
+	os.Exit(apiserver.Main(m))
+}
+
+// patience is how long a test waits for the controllers.
+const patience = 30 * time.Second
+
+// startControllers starts the controllers for a namespace, and a registry, for
+// one test. There is no kubelet and no Job controller: the test plays them.
+func startControllers(t *testing.T) *world {
+	t.Helper()
+	c := apiserver.Client(t)
+	namespace := apiserver.Namespace(t, c)
+	server := httptest.NewServer(containerregistry.New(containerregistry.Logger(log.New(io.Discard, "", 0))))
+	t.Cleanup(server.Close)
+	registryHost = strings.TrimPrefix(server.URL, "http://")
+
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, apis.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mgr, err := ctrl.NewManager(apiserver.Config(t), ctrl.Options{
+		Scheme:  scheme,
+		Metrics: metricsserver.Options{BindAddress: "0"},
+		Cache:   cache.Options{DefaultNamespaces: map[string]cache.Config{namespace: {}}},
+		Client:  client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
+		// Each test has a manager of its own.
+		Controller: ctrlConfig(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	features := &feature.Flags{}
+	features.Enable(feature.EnableBetaManagementPolicies)
+	o := controller.Options{
+		Logger:                  logging.NewNopLogger(),
+		MaxConcurrentReconciles: 4,
+		PollInterval:            time.Hour,
+		GlobalRateLimiter:       ratelimiter.NewGlobal(100),
+		Features:                features,
+	}
+	if err := config.Setup(mgr, o); err != nil {
+		t.Fatal(err)
+	}
+	if err := Setup(mgr, Options{Options: o, Images: Images{Kit: "kit:test", Worker: "worker:test"}}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- mgr.Start(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+
+	r, err := registry.New(registry.Options{Host: registryHost, PlainHTTP: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, client: c, namespace: namespace, registry: r}
+	w.create(&v1alpha1.ProviderConfig{
+		ObjectMeta: metav1.ObjectMeta{Name: "default", Namespace: w.namespace},
+		Spec: v1alpha1.ProviderConfigSpec{Registry: v1alpha1.RegistryConfig{
+			Host:        v1alpha1.RegistryHost(registryHost),
+			PlainHTTP:   true,
+			Credentials: v1alpha1.RegistryCredentials{Source: xpv2.CredentialsSourceNone},
+		}},
+	})
+	return w
+}
+
+// A world is a namespace, the registry, and what plays the cluster in it.
+type world struct {
+	t         *testing.T
+	client    client.Client
+	namespace string
+	registry  *registry.Client
+}
+
+func (w *world) create(o client.Object) {
+	w.t.Helper()
+	if err := w.client.Create(w.t.Context(), o); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// artifact returns a streamed Artifact that is not created yet.
+func (w *world) artifact(name string) *modelv1alpha1.Artifact {
+	return &modelv1alpha1.Artifact{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: w.namespace},
+		Spec: modelv1alpha1.ArtifactSpec{
+			ManagedResourceSpec: xpv2.ManagedResourceSpec{
+				ProviderConfigReference: &xpv2.ProviderConfigReference{Kind: "ProviderConfig", Name: "default"},
+			},
+			ForProvider: modelv1alpha1.ArtifactParameters{
+				Source:   &modelv1alpha1.Source{HuggingFace: &modelv1alpha1.HuggingFaceSource{Model: "org/model", Revision: "main"}},
+				Target:   &modelv1alpha1.Target{Repository: "models/" + name, Tag: "v1"},
+				Pipeline: modelv1alpha1.PipelineStream,
+			},
+		},
+	}
+}
+
+// get reads the object again.
+func (w *world) get(o client.Object) error {
+	return w.client.Get(w.t.Context(), client.ObjectKeyFromObject(o), o)
+}
+
+// eventually waits until the check says nothing more.
+func (w *world) eventually(what string, check func() string) {
+	w.t.Helper()
+	last := ""
+	err := wait.PollUntilContextTimeout(w.t.Context(), 50*time.Millisecond, patience, true, func(context.Context) (bool, error) {
+		last = check()
+		return last == "", nil
+	})
+	if err != nil {
+		w.t.Fatalf("%s: %s", what, last)
+	}
+}
+
+// job waits for the one live Job of the Artifact's run hash.
+func (w *world) job(a *modelv1alpha1.Artifact, number int64) *batchv1.Job {
+	w.t.Helper()
+	out := &batchv1.Job{}
+	w.eventually("Job", func() string {
+		jobs := &batchv1.JobList{}
+		if err := w.client.List(w.t.Context(), jobs, client.InNamespace(w.namespace), client.MatchingLabels(artifact.SelectorLabelsForArtifact(a.GetName()))); err != nil {
+			return err.Error()
+		}
+		if len(jobs.Items) != 1 {
+			return fmt.Sprintf("there are %d Jobs", len(jobs.Items))
+		}
+		jobs.Items[0].DeepCopyInto(out)
+		if run := artifact.RunOf(out); run.Number != number || run.Hash != artifact.RunHash(a) {
+			return fmt.Sprintf("the Job is of run %+v", run)
+		}
+		return ""
+	})
+	return out
+}
+
+// podFor makes a Pod as the Job controller would.
+func (w *world) podFor(job *batchv1.Job) *corev1.Pod {
+	w.t.Helper()
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			GenerateName:    job.GetName() + "-",
+			Namespace:       job.GetNamespace(),
+			Labels:          job.Spec.Template.Labels,
+			Annotations:     job.Spec.Template.Annotations,
+			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(job, batchv1.SchemeGroupVersion.WithKind("Job"))},
+		},
+		Spec: job.Spec.Template.Spec,
+	}
+	w.create(pod)
+	return pod
+}
+
+// finish ends the Job with this result, as kubelet and Job controller would.
+func (w *world) finish(job *batchv1.Job, r outcome.Result, message string) {
+	w.t.Helper()
+	pod := w.podFor(job)
+	now := metav1.Now()
+	pod.Status.Phase = corev1.PodSucceeded
+	pod.Status.ContainerStatuses = []corev1.ContainerStatus{{
+		Name:  pod.Spec.Containers[0].Name,
+		State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Message: message, FinishedAt: now}},
+	}}
+	if err := w.client.Status().Update(w.t.Context(), pod); err != nil {
+		w.t.Fatal(err)
+	}
+	w.eventually("Job status", func() string {
+		if err := w.get(job); err != nil {
+			return err.Error()
+		}
+		job.Status.StartTime = &now
+		job.Status.UncountedTerminatedPods = &batchv1.UncountedTerminatedPods{}
+		if r.Failure != nil {
+			job.Status.Failed = 1
+			job.Status.Conditions = []batchv1.JobCondition{
+				{Type: batchv1.JobFailureTarget, Status: corev1.ConditionTrue, LastTransitionTime: now},
+				{Type: batchv1.JobFailed, Status: corev1.ConditionTrue, LastTransitionTime: now},
+			}
+		} else {
+			job.Status.Succeeded = 1
+			job.Status.CompletionTime = &now
+			job.Status.Conditions = []batchv1.JobCondition{
+				{Type: batchv1.JobSuccessCriteriaMet, Status: corev1.ConditionTrue, LastTransitionTime: now},
+				{Type: batchv1.JobComplete, Status: corev1.ConditionTrue, LastTransitionTime: now},
+			}
+		}
+		if err := w.client.Status().Update(w.t.Context(), job); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+}
+
+// push pushes an artifact, as a run would, and returns its digest.
+func (w *world) push(repository, tag, content string) string {
+	w.t.Helper()
+	config := []byte("{}")
+	d := ocispec.Descriptor{MediaType: ocispec.MediaTypeEmptyJSON, Digest: digest.FromBytes(config), Size: int64(len(config))}
+	if err := w.registry.PushBlob(w.t.Context(), repository, d, strings.NewReader(string(config))); err != nil {
+		w.t.Fatal(err)
+	}
+	manifest := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":%q,"digest":%q,"size":2},"layers":[],"annotations":{"content":%q}}`,
+		ocispec.MediaTypeImageManifest, d.MediaType, d.Digest, content)
+	m := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(manifest), Size: int64(len(manifest))}
+	if err := w.registry.PushManifest(w.t.Context(), repository, m, manifest, tag); err != nil {
+		w.t.Fatal(err)
+	}
+	return m.Digest.String()
+}
+
+// succeed has the run of this number push content and end.
+func (w *world) succeed(a *modelv1alpha1.Artifact, number int64, content string) string {
+	w.t.Helper()
+	job := w.job(a, number)
+	reference := job.GetAnnotations()[artifact.AnnotationReference]
+	d := w.push(a.Spec.ForProvider.Target.Repository, tagOf(reference), content)
+	w.finish(job, outcome.Result{}, fmt.Sprintf(`{"digest":%q,"size":42,"files":3,"revision":"0123456789012345678901234567890123456789","license":"mit"}`, d))
+	return d
+}
+
+// waitReady waits for a Ready condition with this status and reason.
+func (w *world) waitReady(a *modelv1alpha1.Artifact, status corev1.ConditionStatus, reason string) {
+	w.t.Helper()
+	w.eventually("Ready="+string(status)+" "+reason, func() string {
+		if err := w.get(a); err != nil {
+			return err.Error()
+		}
+		c := a.GetCondition(xpv2.TypeReady)
+		if c.Status != status || string(c.Reason) != reason || c.ObservedGeneration != a.GetGeneration() {
+			return fmt.Sprintf("Ready=%s %s %q for generation %d of %d; Synced: %s", c.Status, c.Reason, c.Message,
+				c.ObservedGeneration, a.GetGeneration(), a.GetCondition(xpv2.TypeSynced).Message)
+		}
+		return ""
+	})
+}
+
+// waitGone waits until the object is gone.
+func (w *world) waitGone(o client.Object) {
+	w.t.Helper()
+	w.eventually(fmt.Sprintf("%T gone", o), func() string {
+		err := w.get(o)
+		if client.IgnoreNotFound(err) != nil {
+			return err.Error()
+		}
+		if err == nil {
+			return "is still there"
+		}
+		return ""
+	})
+}
+
+// deletePods plays the garbage collector for Pods whose Jobs are gone.
+func (w *world) deletePods() {
+	w.t.Helper()
+	if err := w.client.DeleteAllOf(w.t.Context(), &corev1.Pod{}, client.InNamespace(w.namespace), client.GracePeriodSeconds(0)); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// update changes the Artifact's spec.
+func (w *world) update(a *modelv1alpha1.Artifact, change func(*modelv1alpha1.Artifact)) {
+	w.t.Helper()
+	w.eventually("update", func() string {
+		if err := w.get(a); err != nil {
+			return err.Error()
+		}
+		change(a)
+		if err := w.client.Update(w.t.Context(), a); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+}
+
+func ctrlConfig() ctrlconfig.Controller {
+	return ctrlconfig.Controller{SkipNameValidation: ptr.To(true)}
+}

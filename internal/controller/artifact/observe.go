@@ -1,0 +1,138 @@
+package artifact
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+)
+
+// currentJob returns the Job of the run that the Artifact's spec asks for, and
+// its Pods; nil where there is none.
+func (e *external) currentJob(ctx context.Context, a *modelv1alpha1.Artifact) (*batchv1.Job, []corev1.Pod, error) {
+	run := artifact.RunOf(a)
+	if run.Hash != artifact.RunHash(a) {
+		return nil, nil, nil
+	}
+	job, err := artifact.FindOwnedJob(ctx, e.cached, a.GetNamespace(), e.selector, a)
+	if err != nil || job == nil || artifact.RunOf(job) != run {
+		return nil, nil, err
+	}
+	all, err := e.pods(ctx, e.cached, a)
+	if err != nil {
+		return nil, nil, err
+	}
+	pods := make([]corev1.Pod, 0, len(all))
+	for i := range all {
+		if metav1.IsControlledBy(&all[i], job) {
+			pods = append(pods, all[i])
+		}
+	}
+	return job, pods, nil
+}
+
+// observeRun says how far the run is and records it in the Artifact's status.
+// A run whose Job is gone stays as it was recorded.
+func (e *external) observeRun(a *modelv1alpha1.Artifact, job *batchv1.Job, pods []corev1.Pod) artifact.ObservationResult {
+	s := &a.Status.AtProvider
+	o := artifact.ObserveJobStatus(job, pods, s.Phase, s.Digest)
+	if job == nil {
+		if o.Phase == modelv1alpha1.PhaseFailed && s.Failure != nil {
+			o.Reason, o.Message = s.Failure.Reason, s.Failure.Message
+		}
+		return o
+	}
+
+	s.Phase = o.Phase
+	s.Run = artifact.RunOf(job).Number
+	if hasEnded(o.Phase) {
+		e.seenEnded = s.Run
+	}
+	s.JobRef = &modelv1alpha1.JobReference{Name: job.GetName()}
+	s.StartTime = job.Status.StartTime
+	s.CompletionTime = completionTime(job)
+	s.Failure = nil
+	switch o.Phase {
+	case modelv1alpha1.PhaseSucceeded:
+		recordArtifact(a, job, pods, o.Digest)
+	case modelv1alpha1.PhaseFailed:
+		s.Failure = &modelv1alpha1.FailureObservation{Reason: o.Reason, Message: o.Message}
+	case modelv1alpha1.PhasePending, modelv1alpha1.PhaseRunning:
+	}
+	return o
+}
+
+// recordArtifact records what a run pushed. A result that cannot be read, as
+// when the Pod is gone, leaves what was recorded of the same run hash; else
+// the registry knows the digest.
+func recordArtifact(a *modelv1alpha1.Artifact, job *batchv1.Job, pods []corev1.Pod, digest string) {
+	s := &a.Status.AtProvider
+	hash := artifact.RunOf(job).Hash
+	if s.RunHash != hash {
+		s.Digest, s.PinnedReference, s.Size, s.Files, s.Source = "", "", 0, 0, nil
+	}
+	s.RunHash = hash
+	s.Reference = job.GetAnnotations()[artifact.AnnotationReference]
+	if r, _, ok := outcome.FromPods(pods); ok && digest != "" {
+		recordDigest(a, digest)
+		s.Size, s.Files = r.Size, int64(r.Files)
+		s.Source = &modelv1alpha1.SourceObservation{Revision: r.Revision, License: r.License}
+	}
+}
+
+// recordDigest records the digest under which the artifact is in its registry.
+func recordDigest(a *modelv1alpha1.Artifact, digest string) {
+	s := &a.Status.AtProvider
+	s.Digest = digest
+	s.PinnedReference = trimTag(s.Reference) + "@" + digest
+}
+
+// completionTime of a Job that ended, however it did.
+func completionTime(job *batchv1.Job) *metav1.Time {
+	if job.Status.CompletionTime != nil {
+		return job.Status.CompletionTime
+	}
+	for i := range job.Status.Conditions {
+		if c := &job.Status.Conditions[i]; c.Type == batchv1.JobFailed && c.Status == corev1.ConditionTrue {
+			return &c.LastTransitionTime
+		}
+	}
+	return nil
+}
+
+// observeRegistry asks the registry whether it has what the last run pushed.
+// An error leaves the Artifact as ready as it was.
+func (e *external) observeRegistry(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalObservation, error) {
+	s, wanted := &a.Status.AtProvider, e.withEffective(a)
+	repository, reference := artifact.Repository(wanted), artifact.Tag(wanted)
+	moved := s.Reference != artifact.OCIReference(wanted) && s.Digest != ""
+	if moved {
+		reference = s.Digest
+	}
+
+	there, err := e.registry.Resolve(ctx, repository, reference)
+	if registry.IsNotFound(err) {
+		a.SetConditions(unavailable(outcome.NotFound, fmt.Sprintf("The registry has no %s any more", s.Reference)).WithObservedGeneration(a.GetGeneration()))
+		return managed.ExternalObservation{}, nil
+	}
+	if err != nil {
+		return managed.ExternalObservation{}, err
+	}
+	if s.Digest == "" {
+		recordDigest(a, there.Digest.String())
+	}
+	if there.Digest.String() != s.Digest {
+		a.SetConditions(unavailable(outcome.TagConflict, fmt.Sprintf("Tag %q points to %s, which this Artifact did not push: remove that tag, or write another in spec.forProvider.target.tag",
+			reference, there.Digest)).WithObservedGeneration(a.GetGeneration()))
+		return settled(), nil
+	}
+	return managed.ExternalObservation{ResourceExists: true, ResourceUpToDate: !moved}, nil
+}

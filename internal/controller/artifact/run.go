@@ -1,0 +1,215 @@
+package artifact
+
+import (
+	"context"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+)
+
+// nextRun returns the run that the Artifact is to have now. Its number rises
+// only past a run that was seen to end, just now or as the status records, so
+// that a crash skips none and makes none twice.
+func (e *external) nextRun(a *modelv1alpha1.Artifact) artifact.Run {
+	seen := e.seenEnded
+	if s := a.Status.AtProvider; hasEnded(s.Phase) {
+		seen = max(seen, s.Run)
+	}
+	return artifact.Run{Hash: artifact.RunHash(a), Number: max(artifact.RunOf(a).Number, seen+1)}
+}
+
+// hasEnded says whether a run in this phase is over.
+func hasEnded(p modelv1alpha1.ArtifactPhase) bool {
+	return p == modelv1alpha1.PhaseSucceeded || p == modelv1alpha1.PhaseFailed
+}
+
+// ended says whether the run that the Artifact's spec asks for has ended, as
+// its status and annotations say.
+func ended(a *modelv1alpha1.Artifact) bool {
+	run, s := artifact.RunOf(a), a.Status.AtProvider
+	return run.Hash == artifact.RunHash(a) && run.Number == s.Run && hasEnded(s.Phase)
+}
+
+// upToDate says whether the artifact that was pushed last is the one that the
+// Artifact's spec asks for.
+func upToDate(a *modelv1alpha1.Artifact) bool {
+	s := a.Status.AtProvider
+	return s.Phase == modelv1alpha1.PhaseSucceeded && s.Digest != "" && s.RunHash == artifact.RunHash(a)
+}
+
+// startRun takes one step towards the Artifact's next run, and never waits: it
+// clears away what an earlier run left and returns; once that is gone, which
+// wakes the Artifact, it starts the run.
+func (e *external) startRun(ctx context.Context, a *modelv1alpha1.Artifact) error {
+	next := e.nextRun(a)
+	cleared, err := e.clearEarlierRuns(ctx, a, next)
+	if err != nil || !cleared {
+		return err
+	}
+	if err := e.checkSecrets(ctx, a); err != nil {
+		return err
+	}
+	if err := e.persistRun(ctx, a, next); err != nil {
+		return err
+	}
+	return e.ensureRun(ctx, e.withEffective(a))
+}
+
+// clearEarlierRuns deletes Jobs of other runs and a workspace that was made for
+// another run hash, and says whether they and their Pods are gone.
+func (e *external) clearEarlierRuns(ctx context.Context, a *modelv1alpha1.Artifact, next artifact.Run) (bool, error) {
+	job, err := artifact.FindOwnedJob(ctx, e.direct, a.GetNamespace(), e.selector, a)
+	if err != nil {
+		return false, err
+	}
+	if job != nil && artifact.RunOf(job) == next {
+		return true, nil
+	}
+	if err := artifact.CleanupStaleJobs(ctx, e.direct, a, e.selector); err != nil {
+		return false, err
+	}
+
+	pvc, err := e.workspace(ctx, a)
+	if err != nil {
+		return false, err
+	}
+	stale := pvc != nil && (pvc.GetDeletionTimestamp() != nil || pvc.GetAnnotations()[artifact.AnnotationRunHash] != next.Hash)
+	if stale {
+		if err := artifact.DeletePVC(ctx, e.direct, a); err != nil {
+			return false, err
+		}
+	}
+	pods, err := e.pods(ctx, e.direct, a)
+	return !stale && len(pods) == 0, err
+}
+
+// persistRun writes the Artifact's name outside of the cluster and the run's
+// identity to its annotations, before anything is pushed. The runtime keeps
+// annotations only after a Create that returned, and never after an Update.
+func (e *external) persistRun(ctx context.Context, a *modelv1alpha1.Artifact, run artifact.Run) error {
+	name := artifact.ExternalName(e.withEffective(a))
+	if artifact.RunOf(a) == run && meta.GetExternalName(a) == name {
+		return nil
+	}
+	// A copy, since the answer holds the status as the API server has it.
+	persisted := a.DeepCopy()
+	patch := client.MergeFromWithOptions(a.DeepCopy(), client.MergeFromWithOptimisticLock{})
+	meta.SetExternalName(persisted, name)
+	meta.AddAnnotations(persisted, run.Annotations())
+	if err := e.direct.Patch(ctx, persisted, patch); err != nil {
+		return errors.Wrap(err, "cannot write the run to the Artifact's annotations")
+	}
+	a.SetAnnotations(persisted.GetAnnotations())
+	a.SetResourceVersion(persisted.GetResourceVersion())
+	return nil
+}
+
+// ensureRun makes what the run needs, the Job last.
+func (e *external) ensureRun(ctx context.Context, a *modelv1alpha1.Artifact) error {
+	data, err := e.secretData(ctx)
+	if err != nil {
+		return err
+	}
+	if len(data) > 0 {
+		if err := artifact.EnsureSecret(ctx, e.direct, e.scheme, a, e.labels, data); err != nil {
+			return err
+		}
+	}
+	if artifact.NeedsWorkspace(a) {
+		if err := artifact.EnsurePVC(ctx, e.direct, e.scheme, a, e.labels); err != nil {
+			return err
+		}
+	}
+	_, _, err = artifact.EnsureJob(ctx, e.direct, e.scheme, a, e.kitImage, e.selector, e.labels)
+	return err
+}
+
+// checkSecrets says which Secret that the Artifact itself names is missing: a
+// Pod would wait for it without a word.
+func (e *external) checkSecrets(ctx context.Context, a *modelv1alpha1.Artifact) error {
+	hf := a.Spec.ForProvider.Source.HuggingFace
+	if hf == nil || hf.TokenSecretRef == nil {
+		return nil
+	}
+	_, err := readSecretKey(ctx, e.direct, &secretKey{
+		NamespacedName: types.NamespacedName{Namespace: a.GetNamespace(), Name: hf.TokenSecretRef.Name},
+		key:            hf.TokenSecretRef.Key,
+	})
+	return err
+}
+
+// stopRuns deletes what the Artifact's runs have in the cluster.
+func (e *external) stopRuns(ctx context.Context, a *modelv1alpha1.Artifact) error {
+	if err := artifact.CleanupStaleJobs(ctx, e.direct, a, e.selector); err != nil {
+		return err
+	}
+	if err := artifact.DeletePVC(ctx, e.direct, a); err != nil {
+		return err
+	}
+	return artifact.DeleteSecret(ctx, e.direct, a)
+}
+
+// runsLeft says whether anything of the Artifact's runs is still in the
+// cluster.
+func (e *external) runsLeft(ctx context.Context, a *modelv1alpha1.Artifact) (bool, error) {
+	jobs := &batchv1.JobList{}
+	if err := e.direct.List(ctx, jobs, client.InNamespace(a.GetNamespace()), client.MatchingLabels(e.selector)); err != nil {
+		return false, errors.Wrap(err, "cannot list Jobs")
+	}
+	for i := range jobs.Items {
+		if metav1.IsControlledBy(&jobs.Items[i], a) {
+			return true, nil
+		}
+	}
+	pods, err := e.pods(ctx, e.direct, a)
+	if err != nil || len(pods) > 0 {
+		return true, err
+	}
+	pvc, err := e.workspace(ctx, a)
+	if err != nil || pvc != nil {
+		return true, err
+	}
+	secret := &corev1.Secret{}
+	err = e.direct.Get(ctx, types.NamespacedName{Namespace: a.GetNamespace(), Name: artifact.SecretName(a.GetName())}, secret)
+	if err != nil {
+		return false, errors.Wrap(client.IgnoreNotFound(err), "cannot get the run's Secret")
+	}
+	return metav1.IsControlledBy(secret, a), nil
+}
+
+// pods returns the Pods of the Artifact's runs, of whichever Job.
+func (e *external) pods(ctx context.Context, kube client.Client, a *modelv1alpha1.Artifact) ([]corev1.Pod, error) {
+	list := &corev1.PodList{}
+	if err := kube.List(ctx, list, client.InNamespace(a.GetNamespace()), client.MatchingLabels(e.selector)); err != nil {
+		return nil, errors.Wrap(err, "cannot list Pods")
+	}
+	out := make([]corev1.Pod, 0, len(list.Items))
+	for _, p := range list.Items {
+		if p.GetAnnotations()[artifact.AnnotationArtifact] == a.GetName() {
+			out = append(out, p)
+		}
+	}
+	return out, nil
+}
+
+// workspace returns the Artifact's workspace, nil where there is none of its
+// own.
+func (e *external) workspace(ctx context.Context, a *modelv1alpha1.Artifact) (*corev1.PersistentVolumeClaim, error) {
+	pvc := &corev1.PersistentVolumeClaim{}
+	err := e.direct.Get(ctx, types.NamespacedName{Namespace: a.GetNamespace(), Name: artifact.PVCName(a.GetName())}, pvc)
+	if err != nil {
+		return nil, errors.Wrap(client.IgnoreNotFound(err), "cannot get the workspace")
+	}
+	if !metav1.IsControlledBy(pvc, a) {
+		return nil, nil //nolint:nilnil // A foreign one is none of ours.
+	}
+	return pvc, nil
+}

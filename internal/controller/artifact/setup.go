@@ -1,0 +1,124 @@
+// Package artifact is the controller of Artifacts: it maps each to a run in the
+// cluster and to a name in a registry, and keeps both as its spec says.
+package artifact
+
+import (
+	"context"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/controller"
+	xpevent "github.com/crossplane/crossplane-runtime/v2/pkg/event"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/feature"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/ratelimiter"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/resource"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+)
+
+// Images are those that runs use where a ClusterProviderConfig names no other.
+type Images struct {
+	// Kit holds kit.
+	Kit string
+
+	// Worker holds the worker.
+	Worker string
+}
+
+// Options of the controller beside those that all controllers have.
+type Options struct {
+	controller.Options
+
+	// Images of the runs.
+	Images Images
+
+	// PollJitter is the most that a poll is early or late, so that polls
+	// spread.
+	PollJitter time.Duration
+}
+
+// Setup adds the controller of Artifacts to the manager. Artifacts are
+// reconciled when their desired state changes, when a Job, Pod or workspace of
+// theirs changes, and at each poll.
+func Setup(mgr ctrl.Manager, o Options) error {
+	name := managed.ControllerName(modelv1alpha1.ArtifactGroupVersionKind.GroupKind().String())
+
+	// What decides about making a Job is read from the API server itself: a
+	// cache that lags behind would have two made.
+	direct, err := client.New(mgr.GetConfig(), client.Options{HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper()})
+	if err != nil {
+		return err
+	}
+	// Providers are allowed to write core/v1 events only.
+	recorder := xpevent.NewAPIRecorder(mgr.GetEventRecorderFor(name)) //nolint:staticcheck // See above.
+
+	opts := []managed.ReconcilerOption{
+		managed.WithTypedExternalConnector[*modelv1alpha1.Artifact](&connector{
+			cached:      mgr.GetClient(),
+			direct:      direct,
+			scheme:      mgr.GetScheme(),
+			usage:       resource.NewProviderConfigUsageTracker(mgr.GetClient(), &v1alpha1.ProviderConfigUsage{}),
+			images:      o.Images,
+			newRegistry: newRegistry,
+			recorder:    recorder,
+		}),
+		managed.WithInitializers(&cleaner{cached: mgr.GetClient(), direct: direct}),
+		// Names do not depend on what Create returns, and a Job that was made
+		// is seen at once.
+		managed.WithDeterministicExternalName(true),
+		managed.WithCreationGracePeriod(0),
+		managed.WithPollInterval(o.PollInterval),
+		managed.WithPollJitterHook(o.PollJitter),
+		managed.WithLogger(o.Logger.WithValues("controller", name)),
+		managed.WithRecorder(recorder),
+	}
+	if o.Features.Enabled(feature.EnableBetaManagementPolicies) {
+		opts = append(opts, managed.WithManagementPolicies())
+	}
+	if o.MetricOptions != nil && o.MetricOptions.MRMetrics != nil {
+		opts = append(opts, managed.WithMetricRecorder(o.MetricOptions.MRMetrics))
+	}
+	r := managed.NewReconciler(mgr, resource.ManagedKind(modelv1alpha1.ArtifactGroupVersionKind), opts...)
+
+	return ctrl.NewControllerManagedBy(mgr).
+		Named(name).
+		WithOptions(o.ForControllerRuntime()).
+		// Not an event filter: that would hide the status of Jobs too.
+		For(&modelv1alpha1.Artifact{}, builder.WithPredicates(predicate.Or(resource.DesiredStateChanged(), phaseChanged()))).
+		Owns(&batchv1.Job{}).
+		Owns(&corev1.PersistentVolumeClaim{}).
+		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(artifactOfPod)).
+		Complete(ratelimiter.NewReconciler(name, r, o.GlobalRateLimiter))
+}
+
+// phaseChanged lets the end of a run through once status records it: then what
+// the run needed is taken away.
+func phaseChanged() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		before, ok := e.ObjectOld.(*modelv1alpha1.Artifact)
+		after, also := e.ObjectNew.(*modelv1alpha1.Artifact)
+		return ok && also && before.Status.AtProvider.Phase != after.Status.AtProvider.Phase
+	}}
+}
+
+// artifactOfPod returns the Artifact that a run's Pod belongs to. The Pod is
+// its Job's, and outlives it for a while.
+func artifactOfPod(_ context.Context, pod client.Object) []reconcile.Request {
+	name := pod.GetAnnotations()[artifact.AnnotationArtifact]
+	if name == "" {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: pod.GetNamespace(), Name: name}}}
+}
