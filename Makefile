@@ -1,0 +1,53 @@
+# provider-kitops. `make help` lists the targets.
+
+GO ?= go
+# The linter is pinned in a module of its own, so that the provider's does not
+# depend on it.
+LINT = $(GO) tool -modfile=hack/tools/go.mod golangci-lint
+
+IMAGE ?= provider-kitops:dev
+IMAGE_TAR ?= provider-kitops.tar
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets.
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z.-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## Show the main job on a cluster: Artifacts become OCI artifacts and are pulled back. CLUSTER=existing MODEL=org/name uses yours.
+	$(GO) run ./test/demo
+
+.PHONY: test
+test: ## Run all tests; those on the local cluster need root on Linux.
+	./hack/test
+
+.PHONY: lint
+lint: ## Run the linters.
+	$(LINT) run ./...
+
+.PHONY: generate
+generate: ## Write the deepcopy functions and the CRDs anew.
+	$(GO) generate ./apis
+
+.PHONY: generate.check
+generate.check: generate ## Fail if what is generated, or go.mod, is stale.
+	$(GO) mod tidy -diff
+	@stale="$$(git status --porcelain -- apis package)"; if [ -n "$$stale" ]; then \
+		echo "stale: run make generate and commit"; echo "$$stale"; git diff -- apis package; exit 1; fi
+
+.PHONY: image
+image: ## Build the provider's image as $(IMAGE_TAR), without a container engine. IMAGE= names it.
+	$(GO) run ./cluster/images --image=$(IMAGE) $(IMAGE_TAR)
+
+.PHONY: cluster
+cluster: ## Bring the local cluster up and leave it running (root on Linux).
+	$(GO) run ./cluster/local up
+
+.PHONY: cluster.down
+cluster.down: ## Take the local cluster down, and what a crashed one left.
+	$(GO) run ./cluster/local down
+
+.PHONY: clean
+clean: cluster.down ## Take the local cluster down and remove the programs that were built for it.
+	$(GO) run ./cluster/local clean

@@ -1,0 +1,59 @@
+package hub
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+var errStalled = errors.New("no bytes came")
+
+// A body is a stream of a Hub that gives up when no bytes come for a while. It
+// counts only the time that a Read waits, since a slow reader is none of the
+// Hub's business.
+type body struct {
+	io.ReadCloser
+
+	ctx     context.Context //nolint:containedctx // Belongs to this one request.
+	cancel  context.CancelCauseFunc
+	timer   *time.Timer
+	limit   time.Duration
+	subject subject
+}
+
+func newBody(ctx context.Context, cancel context.CancelCauseFunc, rc io.ReadCloser, limit time.Duration, s subject) *body {
+	timer := time.AfterFunc(limit, func() { cancel(errStalled) })
+	timer.Stop()
+	return &body{ReadCloser: rc, ctx: ctx, cancel: cancel, timer: timer, limit: limit, subject: s}
+}
+
+// Read returns an outcome.Error for what the network does.
+func (b *body) Read(p []byte) (int, error) {
+	b.timer.Reset(b.limit)
+	n, err := b.ReadCloser.Read(p)
+	b.timer.Stop()
+	if err == nil || errors.Is(err, io.EOF) {
+		return n, err
+	}
+	switch {
+	case errors.Is(context.Cause(b.ctx), errStalled):
+		err = outcome.Errorf(outcome.Unavailable, "the Hub sent nothing of %s for %s; this may pass by itself", b.subject, b.limit).Because(errStalled)
+	case b.ctx.Err() != nil:
+		err = errors.Wrapf(b.ctx.Err(), "cannot read %s", b.subject)
+	default:
+		err = outcome.Errorf(outcome.Unavailable, "the Hub's stream of %s broke off; this may pass by itself", b.subject).Because(err)
+	}
+	return n, err
+}
+
+// Close ends the request.
+func (b *body) Close() error {
+	err := b.ReadCloser.Close()
+	b.timer.Stop()
+	b.cancel(nil)
+	return err
+}

@@ -1,0 +1,214 @@
+// Package hub reads models from a Hugging Face Hub: it resolves a revision to
+// a commit, lists a commit's files with their hashes, and opens them. What it
+// says went wrong is an outcome.Error, in words for the model's user, without
+// the token and without what a server answered.
+package hub
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// DefaultEndpoint is the public Hub.
+const DefaultEndpoint = "https://huggingface.co"
+
+const (
+	dialTimeout   = 30 * time.Second
+	tlsTimeout    = 20 * time.Second
+	headerTimeout = 60 * time.Second
+	stallTimeout  = 60 * time.Second
+	maxRedirects  = 10
+)
+
+// Options of a Client.
+type Options struct {
+	// Endpoint of the Hub; DefaultEndpoint if empty. It may have a path, as
+	// mirrors do.
+	Endpoint string
+
+	// Token for the Hub; empty for none. It goes to the endpoint's own scheme,
+	// host and port, and nowhere else.
+	Token string
+
+	// CAFile is a PEM file of certificate authorities to trust beside the
+	// system's; empty for none.
+	CAFile string
+
+	// UserAgent that the client names itself by.
+	UserAgent string
+}
+
+// A Client reads from one Hub. It is safe for concurrent use.
+type Client struct {
+	base      *url.URL
+	http      *http.Client
+	hasToken  bool
+	userAgent string
+	stall     time.Duration
+	retry     retrier
+}
+
+// New returns a client. It takes a proxy from the environment. Establishing a
+// connection and waiting for an answer have time limits; a body has none as
+// long as its bytes keep coming.
+func New(o Options) (*Client, error) {
+	base, err := parseEndpoint(o.Endpoint)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := roots(o.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	// Without ForceAttemptHTTP2, this speaks HTTP/1.1, where files that come
+	// side by side have a connection, and so a window, of their own.
+	transport := &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext,
+		TLSClientConfig:       &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:   tlsTimeout,
+		ResponseHeaderTimeout: headerTimeout,
+		IdleConnTimeout:       90 * time.Second,
+		MaxIdleConnsPerHost:   8,
+		ReadBufferSize:        64 << 10,
+		// A file's bytes must be those that its hash was taken of.
+		DisableCompression: true,
+	}
+	return &Client{
+		base: base,
+		http: &http.Client{
+			Transport:     &tokenTransport{origin: base, token: o.Token, next: transport},
+			CheckRedirect: checkRedirect,
+		},
+		hasToken:  o.Token != "",
+		userAgent: o.UserAgent,
+		stall:     stallTimeout,
+		retry:     defaultRetrier(),
+	}, nil
+}
+
+// parseEndpoint refuses what no request could be made of, or what would hide a
+// password in a URL.
+func parseEndpoint(endpoint string) (*url.URL, error) {
+	if endpoint == "" {
+		endpoint = DefaultEndpoint
+	}
+	u, err := url.Parse(strings.TrimRight(endpoint, "/"))
+	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return nil, outcome.Errorf(outcome.Unsupported,
+			"the Hub's endpoint is no URL of the form https://host[:port][/path]: correct huggingFace.endpoint")
+	}
+	return u, nil
+}
+
+// roots returns the system's certificate authorities with those of a file, if
+// any.
+func roots(file string) (*x509.CertPool, error) {
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	if file == "" {
+		return pool, nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, errors.Wrap(err, "cannot read the Hub's certificate authorities")
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, outcome.Errorf(outcome.Unsupported,
+			"the Hub's ca.crt holds no certificate in PEM form: correct the Secret that huggingFace.certSecretRef names")
+	}
+	return pool, nil
+}
+
+// A tokenTransport puts the token into requests to one origin. Since the token
+// is in no request otherwise, no redirect can carry it to another host.
+type tokenTransport struct {
+	origin *url.URL
+	token  string
+	next   http.RoundTripper
+}
+
+func (t *tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if t.token != "" && req.URL.Scheme == t.origin.Scheme && strings.EqualFold(req.URL.Host, t.origin.Host) {
+		req = req.Clone(req.Context())
+		req.Header.Set("Authorization", "Bearer "+t.token)
+	}
+	return t.next.RoundTrip(req)
+}
+
+var (
+	errTooManyRedirects = errors.New("too many redirects")
+	errDowngrade        = errors.New("redirect from https to http")
+)
+
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	if len(via) >= maxRedirects {
+		return errTooManyRedirects
+	}
+	if via[len(via)-1].URL.Scheme == "https" && req.URL.Scheme != "https" {
+		return errDowngrade
+	}
+	return nil
+}
+
+// get returns the successful answer to one request, or an outcome.Error. It
+// does not try again.
+func (c *Client) get(ctx context.Context, u string, s subject) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	rsp, err := c.do(ctx, u, s)
+	if err != nil {
+		cancel(nil)
+		return nil, err
+	}
+	rsp.Body = newBody(ctx, cancel, rsp.Body, c.stall, s)
+	return rsp, nil
+}
+
+func (c *Client) do(ctx context.Context, u string, s subject) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
+	if err != nil {
+		return nil, outcome.Errorf(outcome.Internal, "cannot make a request for %s", s).Because(err)
+	}
+	req.Header.Set("Accept-Encoding", "identity")
+	if c.userAgent != "" {
+		req.Header.Set("User-Agent", c.userAgent)
+	}
+	rsp, err := c.http.Do(req)
+	if err != nil {
+		return nil, c.unreachable(ctx, err)
+	}
+	if rsp.StatusCode == http.StatusOK && rsp.Header.Get("Content-Encoding") == "" {
+		return rsp, nil
+	}
+	_ = rsp.Body.Close()
+	if rsp.StatusCode == http.StatusOK {
+		return nil, outcome.Errorf(outcome.Unavailable,
+			"the Hub, or a proxy before it, sends %s encoded, where the bytes as they are were asked for", s)
+	}
+	return nil, c.refused(rsp, s)
+}
+
+// urlOf returns the endpoint's URL with these parts as its path, each escaped
+// whole.
+func (c *Client) urlOf(parts ...string) string {
+	var b strings.Builder
+	b.WriteString(c.base.String())
+	for _, p := range parts {
+		b.WriteByte('/')
+		b.WriteString(url.PathEscape(p))
+	}
+	return b.String()
+}

@@ -1,0 +1,194 @@
+package hub
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// A subject is what a request is about, for its error's message.
+type subject struct {
+	model, revision, path string
+}
+
+func (s subject) String() string {
+	switch {
+	case s.path != "":
+		return fmt.Sprintf("file %q of model %s", s.path, s.model)
+	case s.revision != "":
+		return fmt.Sprintf("revision %q of model %s", s.revision, s.model)
+	}
+	return "model " + s.model
+}
+
+// Values of the header X-Error-Code, by which the Hub says which of several
+// things is missing or refused.
+const (
+	codeRepo     = "RepoNotFound"
+	codeRevision = "RevisionNotFound"
+	codeEntry    = "EntryNotFound"
+	codeGated    = "GatedRepo"
+)
+
+// Values of the header X-Error-Message that tell what no code does.
+const (
+	messageDisabled = "Access to this resource is disabled."
+	messageInvalid  = "Invalid credentials in Authorization header"
+)
+
+// refused returns the error of an answer that is no success.
+func (c *Client) refused(rsp *http.Response, s subject) error {
+	code, message := rsp.Header.Get("X-Error-Code"), rsp.Header.Get("X-Error-Message")
+	switch status := rsp.StatusCode; {
+	case code == codeGated:
+		return c.gated(s)
+	case code == codeRevision:
+		return outcome.Errorf(outcome.NotFound,
+			"model %s has no revision %q: name a branch, tag or commit that %s/%s has", s.model, s.revision, c.base, s.model)
+	case code == codeEntry:
+		return outcome.Errorf(outcome.NotFound, "there is no %s at revision %q", s, s.revision)
+	case message == messageDisabled:
+		return outcome.Errorf(outcome.NotFound, "the Hub has disabled model %s: choose another model", s.model)
+	case code == codeRepo, status == http.StatusUnauthorized && message != messageInvalid && !c.hasToken:
+		return c.noModel(s)
+	case status == http.StatusUnauthorized:
+		return outcome.Errorf(outcome.Unauthorized,
+			"the Hub at %s refused the token for model %s: put a valid one into the Secret that tokenSecretRef names", c.base.Host, s.model)
+	case status == http.StatusForbidden:
+		return c.forbidden(rsp, s)
+	case status == http.StatusNotFound:
+		return outcome.Errorf(outcome.NotFound, "%s has no %s: check its name, and that huggingFace.endpoint is a Hub", c.base, s)
+	case status == http.StatusTooManyRequests:
+		return outcome.Errorf(outcome.RateLimited,
+			"%s limits the rate of requests; this passes by itself%s", host(rsp), c.ifAnonymous(", and sooner with a token (tokenSecretRef)")).
+			After(waitAsked(rsp.Header, time.Now()))
+	case status >= http.StatusInternalServerError, status == http.StatusRequestTimeout:
+		return outcome.Errorf(outcome.Unavailable, "%s failed to answer for %s (status %d); this may pass by itself", host(rsp), s, status).
+			After(waitAsked(rsp.Header, time.Now()))
+	default:
+		return outcome.Errorf(outcome.Internal, "%s refused the request for %s with status %d", host(rsp), s, status)
+	}
+}
+
+func (c *Client) gated(s subject) error {
+	if !c.hasToken {
+		return outcome.Errorf(outcome.Gated,
+			"model %s is gated and no token was given: accept its terms at %s/%s and name a Secret with that account's token in tokenSecretRef",
+			s.model, c.base, s.model)
+	}
+	return outcome.Errorf(outcome.Gated,
+		"model %s is gated: accept its terms at %s/%s with the account of the token, and wait until its owner grants access where that is needed",
+		s.model, c.base, s.model)
+}
+
+func (c *Client) noModel(s subject) error {
+	if !c.hasToken {
+		return outcome.Errorf(outcome.NotFound,
+			"model %s does not exist at %s, or is private: check its name, or name a Secret with a token that may read it in tokenSecretRef",
+			s.model, c.base)
+	}
+	return outcome.Errorf(outcome.NotFound,
+		"model %s does not exist at %s, or is private and the token may not read it: check its name, or use the token of an account that may",
+		s.model, c.base)
+}
+
+// forbidden tells a CDN's refusal from the Hub's: the link to a CDN is only
+// good for a while, and the next try gets a new one.
+func (c *Client) forbidden(rsp *http.Response, s subject) error {
+	if host(rsp) != c.base.Host {
+		return outcome.Errorf(outcome.Unavailable, "%s refused its own link to %s; this may pass by itself", host(rsp), s)
+	}
+	return outcome.Errorf(outcome.Unauthorized,
+		"the Hub at %s forbids reading model %s%s: use a token with read access to it (tokenSecretRef)",
+		c.base.Host, s.model, c.ifAnonymous(" without a token"))
+}
+
+func (c *Client) ifAnonymous(s string) string {
+	if c.hasToken {
+		return ""
+	}
+	return s
+}
+
+// host returns the host that gave an answer, after all redirects.
+func host(rsp *http.Response) string {
+	return rsp.Request.URL.Host
+}
+
+// errLasting marks what no other try will cure.
+var errLasting = errors.New("does not pass by itself")
+
+// unreachable returns the error of a request that got no answer. It does not
+// repeat the cause's text, since that may hold a signed link.
+func (c *Client) unreachable(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return errors.Wrapf(ctx.Err(), "cannot ask the Hub at %s", c.base.Host)
+	}
+	where := c.base.Host
+	var ue *url.Error
+	if errors.As(err, &ue) {
+		if u, perr := url.Parse(ue.URL); perr == nil && u.Host != "" {
+			where = u.Host
+		}
+	}
+	if why := lasting(err); why != "" {
+		return outcome.Errorf(outcome.Unavailable, "cannot reach the Hub at %s: %s", where, why).Because(errors.Join(errLasting, err))
+	}
+	return outcome.Errorf(outcome.Unavailable, "cannot reach the Hub at %s: %s; this may pass by itself", where, symptom(err)).Because(err)
+}
+
+// lasting says why a connection is refused by this side, with the cure.
+func lasting(err error) string {
+	var (
+		authority x509.UnknownAuthorityError
+		name      x509.HostnameError
+		verify    *tls.CertificateVerificationError
+	)
+	switch {
+	case errors.As(err, &authority):
+		return "its certificate is signed by an authority that is not trusted: put that authority's ca.crt into the Secret that huggingFace.certSecretRef names"
+	case errors.As(err, &name):
+		return "its certificate is for another host name: correct huggingFace.endpoint"
+	case errors.As(err, &verify):
+		return "its certificate is not valid: renew it, or check this machine's clock"
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return "it speaks HTTP and not HTTPS: begin huggingFace.endpoint with http://"
+	case errors.Is(err, errDowngrade):
+		return "it redirects to a URL without TLS"
+	case errors.Is(err, errTooManyRedirects):
+		return "it redirects without an end"
+	}
+	return ""
+}
+
+// symptom names what the network did.
+func symptom(err error) string {
+	var (
+		dns *net.DNSError
+		ne  net.Error
+	)
+	switch {
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return "there is no such host"
+	case errors.As(err, &dns):
+		return "its name cannot be looked up"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "the connection was refused"
+	case errors.Is(err, syscall.ECONNRESET), strings.HasSuffix(err.Error(), "EOF"):
+		return "the connection was cut"
+	case errors.As(err, &ne) && ne.Timeout():
+		return "it did not answer in time"
+	}
+	return "the connection failed"
+}

@@ -1,0 +1,139 @@
+package modelpack
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	specv1 "github.com/modelpack/model-spec/specs-go/v1"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// MaxManifestBytes is the size up to which every registry takes a manifest
+// (distribution-spec 1.1, "Pushing Manifests").
+const MaxManifestBytes = 4 << 20
+
+// Facts about a model at one commit.
+type Facts struct {
+	// Name of the model, without its organisation.
+	Name string
+
+	// SourceURL is where people find the model.
+	SourceURL string
+
+	// Revision is the commit, in 40 hex digits.
+	Revision string
+
+	// License as the source names it; empty where it names none.
+	License string
+
+	// CommittedAt is the commit's own date; zero where it is not known.
+	CommittedAt time.Time
+}
+
+// An Artifact is what is pushed beside the layers.
+type Artifact struct {
+	// ConfigDescriptor and Config are the config, which is a blob.
+	ConfigDescriptor ocispec.Descriptor
+	Config           []byte
+
+	// Descriptor and Manifest are the manifest, whose digest is the
+	// artifact's.
+	Descriptor ocispec.Descriptor
+	Manifest   []byte
+}
+
+// Size returns how many bytes the artifact's config and layers have.
+func (a Artifact) Size(layers []ocispec.Descriptor) int64 {
+	size := a.ConfigDescriptor.Size
+	for _, l := range layers {
+		size += l.Size
+	}
+	return size
+}
+
+// New returns the artifact of a model with these layers, as LayerFor makes
+// them, in any order. A model of so many files that registries would refuse
+// the manifest is an error with reason Unsupported.
+func New(f Facts, layers []ocispec.Descriptor) (Artifact, error) {
+	if len(layers) == 0 {
+		return Artifact{}, outcome.Errorf(outcome.Unsupported, "a model without files cannot be packed")
+	}
+	layers = slices.Clone(layers)
+	slices.SortFunc(layers, func(a, b ocispec.Descriptor) int {
+		return strings.Compare(a.Annotations[specv1.AnnotationFilepath], b.Annotations[specv1.AnnotationFilepath])
+	})
+	config, err := json.Marshal(f.config(layers))
+	if err != nil {
+		return Artifact{}, errors.Wrap(err, "cannot encode the model's config")
+	}
+	a := Artifact{Config: config, ConfigDescriptor: describe(specv1.MediaTypeModelConfig, config)}
+	a.Manifest, err = json.Marshal(ocispec.Manifest{
+		Versioned:    specs.Versioned{SchemaVersion: 2},
+		MediaType:    ocispec.MediaTypeImageManifest,
+		ArtifactType: specv1.ArtifactTypeModelManifest,
+		Config:       a.ConfigDescriptor,
+		Layers:       layers,
+		Annotations:  f.annotations(),
+	})
+	if err != nil {
+		return Artifact{}, errors.Wrap(err, "cannot encode the model's manifest")
+	}
+	if len(a.Manifest) > MaxManifestBytes {
+		return Artifact{}, outcome.Errorf(outcome.Unsupported,
+			"the model has %d files, whose manifest would have %d bytes, and registries take %d: pack a model of fewer files",
+			len(layers), len(a.Manifest), MaxManifestBytes)
+	}
+	a.Descriptor = describe(ocispec.MediaTypeImageManifest, a.Manifest)
+	a.Descriptor.ArtifactType = specv1.ArtifactTypeModelManifest
+	return a, nil
+}
+
+// config returns the model's config
+// (https://github.com/modelpack/model-spec/blob/main/docs/config.md).
+func (f Facts) config(layers []ocispec.Descriptor) specv1.Model {
+	m := specv1.Model{
+		Descriptor: specv1.ModelDescriptor{Name: f.Name, SourceURL: f.SourceURL, Revision: f.Revision},
+		ModelFS:    specv1.ModelFS{Type: "layers", DiffIDs: make([]digest.Digest, 0, len(layers))},
+		Config:     specv1.ModelConfig{Format: formatOf(layers)},
+	}
+	if f.License != "" {
+		m.Descriptor.Licenses = []string{f.License}
+	}
+	if !f.CommittedAt.IsZero() {
+		t := f.CommittedAt.UTC()
+		m.Descriptor.CreatedAt = &t
+	}
+	for _, l := range layers {
+		// A raw layer is its own uncompressed content.
+		m.ModelFS.DiffIDs = append(m.ModelFS.DiffIDs, l.Digest)
+	}
+	return m
+}
+
+func (f Facts) annotations() map[string]string {
+	out := map[string]string{}
+	for k, v := range map[string]string{
+		ocispec.AnnotationSource:   f.SourceURL,
+		ocispec.AnnotationRevision: f.Revision,
+		ocispec.AnnotationLicenses: f.License,
+	} {
+		if v != "" {
+			out[k] = v
+		}
+	}
+	if !f.CommittedAt.IsZero() {
+		out[ocispec.AnnotationCreated] = f.CommittedAt.UTC().Format(time.RFC3339)
+	}
+	return out
+}
+
+func describe(mediaType string, b []byte) ocispec.Descriptor {
+	return ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(b), Size: int64(len(b))}
+}

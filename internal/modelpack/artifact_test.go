@@ -1,0 +1,195 @@
+package modelpack
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/modelpack/model-spec/schema"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+func TestMediaType(t *testing.T) {
+	const prefix, suffix = "application/vnd.cncf.model.", ".v1.raw"
+	cases := map[string]struct {
+		reason string
+		names  []string
+		want   string
+	}{
+		"Weights": {
+			reason: "Every shard is a weight.",
+			names: []string{
+				"model.safetensors", "model-00002-of-00003.safetensors", "pytorch_model.bin", "onnx/model.onnx", "q4/Model.GGUF",
+				"a.pt", "a.pth", "a.ckpt", "tf_model.h5", "flax_model.msgpack", "a.tflite", "model.onnx_data",
+			},
+			want: "weight",
+		},
+		"Docs": {
+			reason: "Consumers look for the licence and the readme among documents.",
+			names:  []string{"README.md", "readme", "LICENSE", "LICENSE.txt", "NOTICE", "docs/use.md", "LICENSE-APACHE", "card.png"},
+			want:   "doc",
+		},
+		"Code":     {reason: "What runs is code.", names: []string{"modeling_x.py", "x.ipynb", "run.sh", "chat_template.jinja"}, want: "code"},
+		"Datasets": {reason: "Data is a dataset.", names: []string{"data/train.parquet", "labels.csv"}, want: "dataset"},
+		"Config": {
+			reason: "The rest configures the weights.",
+			names: []string{
+				"config.json", "tokenizer.json", "tokenizer.model", "merges.txt", "vocab.txt", "model.safetensors.index.json",
+				"license_map.json", "spiece", "safetensors",
+			},
+			want: "weight.config",
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			for _, n := range tc.names {
+				got := LayerFor(n, 1, "sha256:x")
+				want := ocispec.Descriptor{
+					MediaType: prefix + tc.want + suffix, Size: 1, Digest: "sha256:x",
+					Annotations: map[string]string{"org.opencontainers.image.title": n, "org.cncf.model.filepath": n},
+				}
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("\n%s\nLayerFor(%q): -want, +got:\n%s", tc.reason, n, diff)
+				}
+			}
+		})
+	}
+}
+
+func layers(names ...string) []ocispec.Descriptor {
+	out := make([]ocispec.Descriptor, 0, len(names))
+	for i, n := range names {
+		out = append(out, LayerFor(n, int64(i+1), digest.FromString(n)))
+	}
+	return out
+}
+
+var full = Facts{
+	Name: "Qwen3-0.6B", SourceURL: "https://huggingface.co/Qwen/Qwen3-0.6B",
+	Revision: "0123456789012345678901234567890123456789", License: "apache-2.0",
+	CommittedAt: time.Date(2025, 7, 26, 3, 46, 27, 0, time.FixedZone("", 7200)),
+}
+
+func TestNew(t *testing.T) {
+	type want struct {
+		digest      digest.Digest
+		format      string
+		annotations map[string]string
+		reason      outcome.Reason
+	}
+	many := make([]string, 20_000)
+	for i := range many {
+		many[i] = fmt.Sprintf("data/%06d.json", i)
+	}
+	cases := map[string]struct {
+		reason string
+		facts  Facts
+		layers []ocispec.Descriptor
+		want   want
+	}{
+		"Full": {
+			reason: "The digest of the same model never changes.",
+			facts:  full,
+			layers: layers("config.json", "model.safetensors"),
+			want: want{
+				digest: "sha256:d55dc1e183ec9173c3651e1643241eff4a1f1dcfcbd98b9989fb09ae12817b05",
+				format: "safetensors",
+				annotations: map[string]string{
+					"org.opencontainers.image.source":   "https://huggingface.co/Qwen/Qwen3-0.6B",
+					"org.opencontainers.image.revision": "0123456789012345678901234567890123456789",
+					"org.opencontainers.image.licenses": "apache-2.0",
+					"org.opencontainers.image.created":  "2025-07-26T01:46:27Z",
+				},
+			},
+		},
+		"Bare": {
+			reason: "What is not known is left out.",
+			facts:  Facts{Name: "x"},
+			layers: layers("config.json"),
+			want:   want{digest: "sha256:37da4fe1b6501ca824d0c323b7c9b8ef1ba4375e34015abb5ec302d97386c32a"},
+		},
+		"TwoFormats": {
+			reason: "The format is that of most bytes.",
+			facts:  Facts{Name: "x"},
+			layers: layers("onnx/model.onnx", "model.safetensors", "pytorch_model.bin"),
+			want:   want{digest: "sha256:f37f22f0814dbe35a9fd3f34acba56b4df18e2f61efa0d866a27b24382b79c6a", format: "pytorch"},
+		},
+		"Empty": {
+			reason: "The specification wants a layer.",
+			facts:  full,
+			want:   want{reason: outcome.Unsupported},
+		},
+		"TooMany": {
+			reason: "What registries refuse is refused before anything moves.",
+			facts:  full,
+			layers: layers(many...),
+			want:   want{reason: outcome.Unsupported},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			a, err := New(tc.facts, tc.layers)
+			if err != nil {
+				if got := outcome.ReasonOf(err); got != tc.want.reason {
+					t.Errorf("\n%s\nNew(...): want %q, got %v", tc.reason, tc.want.reason, err)
+				}
+				return
+			}
+			format, annotations := read(t, a)
+			got := want{digest: a.Descriptor.Digest, format: format, annotations: annotations}
+			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(want{})); diff != "" {
+				t.Errorf("\n%s\nNew(...): -want, +got:\n%s\n%s", tc.reason, diff, a.Manifest)
+			}
+			reversed := slices.Clone(tc.layers)
+			slices.Reverse(reversed)
+			if b, err := New(tc.facts, reversed); err != nil || b.Descriptor.Digest != a.Descriptor.Digest {
+				t.Errorf("\n%s\nNew(...): want the same digest in any order of files, got %s, %v", tc.reason, b.Descriptor.Digest, err)
+			}
+		})
+	}
+}
+
+// read returns the config's format and the manifest's annotations, and holds
+// both against the specification.
+func read(t *testing.T, a Artifact) (string, map[string]string) {
+	t.Helper()
+	if err := schema.ValidatorMediaTypeModelConfig.Validate(bytes.NewReader(a.Config)); err != nil {
+		t.Errorf("the specification refuses the config: %v\n%s", err, a.Config)
+	}
+	var m ocispec.Manifest
+	if err := json.Unmarshal(a.Manifest, &m); err != nil {
+		t.Fatal(err)
+	}
+	if m.ArtifactType != "application/vnd.cncf.model.manifest.v1+json" || m.Config.MediaType != "application/vnd.cncf.model.config.v1+json" {
+		t.Errorf("want ModelPack's types, got %s", a.Manifest)
+	}
+	var c struct {
+		Config struct{ Format string }
+	}
+	if err := json.Unmarshal(a.Config, &c); err != nil {
+		t.Fatal(err)
+	}
+	return c.Config.Format, m.Annotations
+}
+
+func TestSize(t *testing.T) {
+	l := layers("a.json", "b.json", "c.json")
+	a, err := New(Facts{Name: "x"}, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := a.Size(l), int64(1+2+3+len(a.Config)); got != want {
+		t.Errorf("Size(...): want %d, got %d", want, got)
+	}
+	if strings.Contains(string(a.Config), "createdAt") {
+		t.Errorf("want no date where none is known, got %s", a.Config)
+	}
+}

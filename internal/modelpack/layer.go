@@ -1,0 +1,106 @@
+// Package modelpack makes manifests and configs of CNCF's ModelPack
+// (https://github.com/modelpack/model-spec/blob/main/docs/spec.md), with one
+// raw layer a file, which runtimes can mount as they are.
+//
+// All that goes into them follows from the model's content: packing the same
+// commit again, on any day, gives the same digest.
+package modelpack
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	specv1 "github.com/modelpack/model-spec/specs-go/v1"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// formats of weights, by suffix. The empty format is one that does not tell.
+var formats = map[string]string{
+	".safetensors": "safetensors",
+	".gguf":        "gguf",
+	".ggml":        "ggml",
+	".onnx":        "onnx",
+	".onnx_data":   "onnx",
+	".bin":         "pytorch",
+	".pt":          "pytorch",
+	".pth":         "pytorch",
+	".ckpt":        "pytorch",
+	".h5":          "tensorflow",
+	".pb":          "tensorflow",
+	".keras":       "keras",
+	".msgpack":     "flax",
+	".tflite":      "tflite",
+	".mlmodel":     "coreml",
+	".npz":         "",
+	".weights":     "",
+	".engine":      "tensorrt",
+	".joblib":      "sklearn",
+	".pkl":         "",
+}
+
+var (
+	codeSuffixes    = []string{".py", ".ipynb", ".sh", ".js", ".ts", ".go", ".rs", ".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp", ".java", ".jinja"}
+	docSuffixes     = []string{".md", ".rst", ".pdf", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp"}
+	datasetSuffixes = []string{".parquet", ".arrow", ".csv", ".tsv", ".jsonl"}
+	configSuffixes  = []string{".json", ".yaml", ".yml", ".toml", ".model"}
+	docNames        = []string{"readme", "license", "licence", "notice", "copying"}
+)
+
+// LayerFor returns the descriptor of the layer that a file is: its bytes as
+// they are, with a media type by the file's name, and the file's path in the
+// annotations org.opencontainers.image.title, by which runtimes name what they
+// mount, and org.cncf.model.filepath.
+func LayerFor(name string, size int64, d digest.Digest) ocispec.Descriptor {
+	return ocispec.Descriptor{
+		MediaType: mediaType(name),
+		Digest:    d,
+		Size:      size,
+		Annotations: map[string]string{
+			ocispec.AnnotationTitle:   name,
+			specv1.AnnotationFilepath: name,
+		},
+	}
+}
+
+// mediaType sorts a file by its name. What is not known otherwise is taken for
+// a configuration of the weights, which every consumer unpacks.
+func mediaType(name string) string {
+	base := strings.ToLower(path.Base(name))
+	suffix := path.Ext(base)
+	_, weight := formats[suffix]
+	switch {
+	case weight:
+		return specv1.MediaTypeModelWeightRaw
+	case slices.Contains(docSuffixes, suffix):
+		return specv1.MediaTypeModelDocRaw
+	case slices.Contains(codeSuffixes, suffix):
+		return specv1.MediaTypeModelCodeRaw
+	case slices.Contains(datasetSuffixes, suffix):
+		return specv1.MediaTypeModelDatasetRaw
+	case slices.Contains(configSuffixes, suffix):
+		return specv1.MediaTypeModelWeightConfigRaw
+	case slices.ContainsFunc(docNames, func(n string) bool { return strings.HasPrefix(base, n) }):
+		return specv1.MediaTypeModelDocRaw
+	}
+	return specv1.MediaTypeModelWeightConfigRaw
+}
+
+// formatOf returns the format that most of the weights' bytes are in, or none.
+func formatOf(layers []ocispec.Descriptor) string {
+	sizes := map[string]int64{}
+	best := ""
+	for _, l := range layers {
+		suffix := path.Ext(strings.ToLower(l.Annotations[specv1.AnnotationFilepath]))
+		f := formats[suffix]
+		if f == "" {
+			continue
+		}
+		sizes[f] += l.Size
+		if best == "" || sizes[f] > sizes[best] || (sizes[f] == sizes[best] && f < best) {
+			best = f
+		}
+	}
+	return best
+}

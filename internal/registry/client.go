@@ -1,0 +1,191 @@
+// Package registry speaks to one OCI registry
+// (https://github.com/opencontainers/distribution-spec): it resolves, reads
+// and pushes manifests and blobs, and removes tags. What it says went wrong is
+// an outcome.Error, in words for the artifact's user, without credentials and
+// without the whole of what a server answered.
+package registry
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	oras "oras.land/oras-go/v2/registry"
+	"oras.land/oras-go/v2/registry/remote"
+	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/retry"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+const (
+	dialTimeout = 30 * time.Second
+	tlsTimeout  = 20 * time.Second
+
+	// askTimeout is for what moves no blob, with all its tries.
+	askTimeout = 90 * time.Second
+
+	// stallTimeout is how long a blob may stand still.
+	stallTimeout = 2 * time.Minute
+
+	// commitTimeout is how long a registry may take to say that it has a blob
+	// once all its bytes are there. Some copy it within their storage then.
+	commitTimeout = 20 * time.Minute
+)
+
+// Options of a Client.
+type Options struct {
+	// Host of the registry, with a port where it needs one.
+	Host string
+
+	// PlainHTTP speaks to the registry without TLS.
+	PlainHTTP bool
+
+	// DockerConfig is the content of a config.json, as in a Secret of type
+	// kubernetes.io/dockerconfigjson. Its entry for Host is used, and nothing
+	// else of it. Nil is anonymous.
+	DockerConfig []byte
+
+	// CAFile is a PEM file of certificate authorities to trust beside the
+	// system's; empty for none.
+	CAFile string
+
+	// CA has more such authorities, in PEM form.
+	CA []byte
+
+	// UserAgent that the client names itself by.
+	UserAgent string
+}
+
+// A Client speaks to one registry. It is safe for concurrent use.
+type Client struct {
+	host      string
+	plainHTTP bool
+	account   account
+	auth      *auth.Client
+	stall     time.Duration
+	commit    time.Duration
+}
+
+// New returns a client. It takes a proxy from the environment. Nothing is
+// asked of the registry yet.
+func New(o Options) (*Client, error) {
+	if err := (oras.Reference{Registry: o.Host}).ValidateRegistry(); err != nil {
+		return nil, outcome.Errorf(outcome.Unsupported, "%q is not a registry's host: write host or host:port", o.Host)
+	}
+	pool, err := roots(o)
+	if err != nil {
+		return nil, err
+	}
+	credential, acc, err := credentialFor(o.Host, o.DockerConfig)
+	if err != nil {
+		return nil, err
+	}
+	// Without ForceAttemptHTTP2, this speaks HTTP/1.1, where blobs that go
+	// side by side have a connection, and so a window, of their own.
+	base := &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext,
+		TLSClientConfig:     &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout: tlsTimeout,
+		IdleConnTimeout:     90 * time.Second,
+		MaxIdleConnsPerHost: 8,
+		WriteBufferSize:     64 << 10,
+	}
+	c := &Client{
+		host:      o.Host,
+		plainHTTP: o.PlainHTTP,
+		account:   acc,
+		stall:     stallTimeout,
+		commit:    commitTimeout,
+		auth: &auth.Client{
+			Client:     &http.Client{Transport: &retry.Transport{Base: waitNoter{base}, Policy: func() retry.Policy { return policy }}},
+			Credential: auth.StaticCredential(o.Host, credential),
+			Cache:      auth.NewCache(),
+		},
+	}
+	if o.UserAgent != "" {
+		c.auth.SetUserAgent(o.UserAgent)
+	}
+	return c, nil
+}
+
+// roots returns the system's certificate authorities with those of the
+// options, if any.
+func roots(o Options) (*x509.CertPool, error) {
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	pem := o.CA
+	if o.CAFile != "" {
+		b, err := os.ReadFile(o.CAFile)
+		if err != nil {
+			return nil, errors.Wrap(err, "cannot read the registry's certificate authorities")
+		}
+		pem = append(append(append([]byte(nil), pem...), '\n'), b...)
+	}
+	if len(pem) == 0 {
+		return pool, nil
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, outcome.Errorf(outcome.Unsupported,
+			"the registry's ca.crt holds no certificate in PEM form: correct the Secret that registry.certSecretRef names")
+	}
+	return pool, nil
+}
+
+// policy of trying a request again. A request whose body cannot be rewound,
+// which is a blob's stream, is not tried again here.
+var policy retry.Policy = &retry.GenericPolicy{
+	Retryable: func(rsp *http.Response, err error) (bool, error) {
+		if err != nil {
+			return (outcome.IsNetwork(err) || errors.Is(err, io.EOF)) && lasting(err) == "", nil
+		}
+		switch rsp.StatusCode {
+		case http.StatusNotImplemented, http.StatusInsufficientStorage:
+			return false, nil
+		case http.StatusRequestTimeout, http.StatusTooManyRequests:
+			return true, nil
+		}
+		return rsp.StatusCode >= http.StatusInternalServerError, nil
+	},
+	Backoff:  retry.ExponentialBackoff(500*time.Millisecond, 2, 0.5),
+	MinWait:  100 * time.Millisecond,
+	MaxWait:  20 * time.Second,
+	MaxRetry: 4,
+}
+
+// repository returns a client for one repository.
+func (c *Client) repository(name string) (*remote.Repository, error) {
+	ref := oras.Reference{Registry: c.host, Repository: name}
+	if err := ref.ValidateRepository(); err != nil {
+		return nil, outcome.Errorf(outcome.Unsupported, "%q is not a repository's name: write it in lower case, as in models/qwen3", name)
+	}
+	return &remote.Repository{Reference: ref, Client: c.auth, PlainHTTP: c.plainHTTP, MaxMetadataBytes: MaxManifestBytes}, nil
+}
+
+// resolvable returns a repository's client for a reference: a tag or a digest.
+func (c *Client) resolvable(name, reference string) (*remote.Repository, error) {
+	repo, err := c.repository(name)
+	if err != nil {
+		return nil, err
+	}
+	ref := oras.Reference{Registry: c.host, Repository: name, Reference: reference}
+	if err := ref.ValidateReference(); err != nil || reference == "" || strings.ContainsAny(reference, "/@") {
+		return nil, outcome.Errorf(outcome.Unsupported, "%q is neither a tag nor a digest", reference)
+	}
+	return repo, nil
+}
+
+// ask bounds the time of a request that moves no blob.
+func ask(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, askTimeout, errStalled)
+}

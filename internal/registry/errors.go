@@ -1,0 +1,218 @@
+package registry
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"regexp"
+	"strings"
+	"syscall"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"oras.land/oras-go/v2/errdef"
+	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/errcode"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// IsNotFound says whether err means that the registry has no such thing.
+func IsNotFound(err error) bool { return is(err, outcome.NotFound) }
+
+// IsUnsupported says whether err means that the registry cannot do what was
+// asked, as some cannot delete.
+func IsUnsupported(err error) bool { return is(err, outcome.Unsupported) }
+
+func is(err error, r outcome.Reason) bool {
+	var e *outcome.Error
+	return errors.As(err, &e) && e.Reason == r
+}
+
+// A deed is what a request was to do, for its error's message.
+type deed struct {
+	verb   string // For example: push to.
+	object string // For example: models/qwen3.
+}
+
+func (d deed) String() string { return d.verb + " " + d.object }
+
+var errStalled = errors.New("the registry stood still")
+
+// failed returns the error of a request, classified.
+func (c *Client) failed(ctx context.Context, err error, d deed) error {
+	var (
+		known    *outcome.Error
+		response *errcode.ErrorResponse
+	)
+	switch {
+	case errors.As(err, &known):
+		return err
+	case errors.Is(context.Cause(ctx), errStalled):
+		return outcome.Errorf(outcome.Unavailable, "registry %s did not go on when asked to %s; this may pass by itself", c.host, d).Because(err)
+	case ctx.Err() != nil:
+		return errors.Wrapf(ctx.Err(), "cannot %s at registry %s", d, c.host)
+	case errors.As(err, &response):
+		return c.refused(ctx, response, d)
+	case errors.Is(err, errdef.ErrNotFound):
+		return outcome.Errorf(outcome.NotFound, "registry %s has no %s", c.host, d.object).Because(err)
+	case errors.Is(err, auth.ErrBasicCredentialNotFound), wantsCredentials(err):
+		return c.unauthorized(http.StatusUnauthorized, d).Because(err)
+	}
+	if why := lasting(err); why != "" {
+		return outcome.Errorf(outcome.Unavailable, "cannot reach registry %s: %s", c.host, why).Because(err)
+	}
+	if outcome.IsNetwork(err) || strings.HasSuffix(err.Error(), "EOF") {
+		return outcome.Errorf(outcome.Unavailable, "cannot %s at registry %s: %s; this may pass by itself", d, c.host, symptom(err)).Because(err)
+	}
+	return outcome.Errorf(outcome.Internal, "cannot %s at registry %s: %s", d, c.host, clip(err)).Because(err)
+}
+
+// wantsCredentials recognizes errors of oras-go that have no type: a credential
+// of another kind than is asked for, and a challenge to a request that cannot
+// be made again with an answer to it.
+func wantsCredentials(err error) bool {
+	return strings.Contains(err.Error(), "missing username or password") || strings.Contains(err.Error(), "not rewindable")
+}
+
+// refused returns the error of an answer that is no success.
+func (c *Client) refused(ctx context.Context, rsp *errcode.ErrorResponse, d deed) error {
+	status := rsp.StatusCode
+	switch {
+	case full(rsp):
+		return outcome.Errorf(outcome.NoSpace,
+			"registry %s has no room to %s, or a proxy before it allows no blob this large: raise the quota or the limit, or free space", c.host, d).Because(rsp)
+	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+		return c.unauthorized(status, d).Because(rsp)
+	case status == http.StatusNotFound:
+		return outcome.Errorf(outcome.NotFound,
+			"registry %s found nothing to %s: some registries want the repository to be created first", c.host, d).Because(rsp)
+	case status == http.StatusTooManyRequests:
+		return outcome.Errorf(outcome.RateLimited, "registry %s limits the rate of requests; this passes by itself", c.host).
+			After(notedWait(ctx)).Because(rsp)
+	case status == http.StatusMethodNotAllowed, status == http.StatusNotImplemented, has(rsp, errcode.ErrorCodeUnsupported):
+		return outcome.Errorf(outcome.Unsupported, "registry %s cannot %s", c.host, d).Because(rsp)
+	case status >= http.StatusInternalServerError, status == http.StatusRequestTimeout:
+		return outcome.Errorf(outcome.Unavailable, "registry %s failed to %s (status %d); this may pass by itself", c.host, d, status).
+			After(notedWait(ctx)).Because(rsp)
+	case has(rsp, errcode.ErrorCodeDigestInvalid), has(rsp, errcode.ErrorCodeSizeInvalid):
+		return outcome.Errorf(outcome.Mismatch, "registry %s got other bytes than were announced when asked to %s", c.host, d).Because(rsp)
+	}
+	return outcome.Errorf(outcome.Internal, "registry %s refused to %s (status %d%s)", c.host, d, status, codes(rsp)).Because(rsp)
+}
+
+func (c *Client) unauthorized(status int, d deed) *outcome.Error {
+	switch {
+	case c.account == anonymous:
+		return outcome.Errorf(outcome.Unauthorized,
+			"registry %s wants credentials to %s: name a Secret of type kubernetes.io/dockerconfigjson in the ProviderConfig's registry.credentials", c.host, d)
+	case c.account == stranger:
+		return outcome.Errorf(outcome.Unauthorized,
+			"registry %s wants credentials to %s, and the credentials Secret has no entry for %s: add one to it", c.host, d, c.host)
+	case status == http.StatusForbidden:
+		return outcome.Errorf(outcome.Unauthorized,
+			"the account at registry %s has no permission to %s: grant it, or check the ProviderConfig's credentials Secret", c.host, d)
+	}
+	return outcome.Errorf(outcome.Unauthorized,
+		"registry %s refused the credentials, or they have no permission to %s: check the ProviderConfig's credentials Secret", c.host, d)
+}
+
+// fullWords are what registries without a code for it say about a quota or a
+// full disk: distribution ("no space left on device"), Harbor ("will exceed
+// the configured upper limit"), and others.
+var fullWords = []string{"no space left", "quota", "exceed", "storage limit", "toobig", "too big", "too large"}
+
+func full(rsp *errcode.ErrorResponse) bool {
+	switch rsp.StatusCode {
+	case http.StatusRequestEntityTooLarge, http.StatusInsufficientStorage:
+		return true
+	case http.StatusTooManyRequests:
+		// A rate is exceeded too.
+		return false
+	}
+	text := ""
+	for _, e := range rsp.Errors {
+		text += strings.ToLower(fmt.Sprint(e.Code, " ", e.Message, " ", e.Detail, " "))
+	}
+	for _, w := range fullWords {
+		if strings.Contains(text, w) {
+			return true
+		}
+	}
+	return false
+}
+
+func has(rsp *errcode.ErrorResponse, code string) bool {
+	for _, e := range rsp.Errors {
+		if e.Code == code {
+			return true
+		}
+	}
+	return false
+}
+
+var codePattern = regexp.MustCompile(`^[A-Z_]{1,40}$`)
+
+// codes returns the error codes of an answer, which the specification lists,
+// and not its words.
+func codes(rsp *errcode.ErrorResponse) string {
+	out := ""
+	for _, e := range rsp.Errors[:min(len(rsp.Errors), 3)] {
+		if codePattern.MatchString(e.Code) {
+			out += ", " + e.Code
+		}
+	}
+	return out
+}
+
+// lasting says why a connection is refused by this side, with the cure.
+func lasting(err error) string {
+	var (
+		authority x509.UnknownAuthorityError
+		name      x509.HostnameError
+		verify    *tls.CertificateVerificationError
+	)
+	switch {
+	case errors.As(err, &authority):
+		return "its certificate is signed by an authority that is not trusted: put that authority's ca.crt into the Secret that registry.certSecretRef names"
+	case errors.As(err, &name):
+		return "its certificate is for another host name: correct registry.host"
+	case errors.As(err, &verify):
+		return "its certificate is not valid: renew it, or check this machine's clock"
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return "it speaks HTTP and not HTTPS: set registry.plainHTTP if that is meant"
+	}
+	return ""
+}
+
+// symptom names what the network did.
+func symptom(err error) string {
+	var (
+		dns *net.DNSError
+		ne  net.Error
+	)
+	switch {
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return "there is no such host"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "the connection was refused"
+	case errors.As(err, &ne) && ne.Timeout():
+		return "it did not answer in time"
+	}
+	return "the connection failed"
+}
+
+var queryPattern = regexp.MustCompile(`\?[^\s"]*`)
+
+// clip shortens the text of an error of which nothing else is known, and takes
+// the queries out of its URLs, where upload tokens are.
+func clip(err error) string {
+	const most = 160
+	s := queryPattern.ReplaceAllString(err.Error(), "")
+	if r := []rune(s); len(r) > most {
+		s = string(r[:most]) + "…"
+	}
+	return fmt.Sprintf("%q", s)
+}

@@ -1,0 +1,144 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/content"
+	oras "oras.land/oras-go/v2/registry"
+	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/errcode"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// MaxManifestBytes is the size up to which every registry takes a manifest
+// (distribution-spec 1.1, "Pushing Manifests").
+const MaxManifestBytes = 4 << 20
+
+// Resolve returns the descriptor of the manifest that a tag or digest stands
+// for. IsNotFound tells of its error whether there is none.
+func (c *Client) Resolve(ctx context.Context, repository, reference string) (ocispec.Descriptor, error) {
+	repo, err := c.resolvable(repository, reference)
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	ctx, cancel := ask(noteWaits(ctx))
+	defer cancel()
+	d, err := repo.Manifests().Resolve(ctx, reference)
+	if err != nil {
+		return ocispec.Descriptor{}, c.failed(ctx, err, deed{"read", at(repository, reference)})
+	}
+	return d, nil
+}
+
+// Manifest returns the manifest that a tag or digest stands for, with its
+// descriptor, whose digest the content was held against. It refuses one larger
+// than MaxManifestBytes.
+func (c *Client) Manifest(ctx context.Context, repository, reference string) (ocispec.Descriptor, []byte, error) {
+	repo, err := c.resolvable(repository, reference)
+	if err != nil {
+		return ocispec.Descriptor{}, nil, err
+	}
+	ctx, cancel := ask(noteWaits(ctx))
+	defer cancel()
+	read := deed{"read", at(repository, reference)}
+	d, rc, err := repo.Manifests().FetchReference(ctx, reference)
+	if err != nil {
+		return ocispec.Descriptor{}, nil, c.failed(ctx, err, read)
+	}
+	defer rc.Close()
+	if d.Size > MaxManifestBytes {
+		return ocispec.Descriptor{}, nil, outcome.Errorf(outcome.Unsupported,
+			"the manifest %s at registry %s has %d bytes, more than %d", read.object, c.host, d.Size, MaxManifestBytes)
+	}
+	b, err := content.ReadAll(rc, d)
+	if err != nil {
+		return ocispec.Descriptor{}, nil, c.failed(ctx, err, read)
+	}
+	return d, b, nil
+}
+
+// PushManifest pushes a manifest under a tag. All that it refers to must be in
+// the repository.
+func (c *Client) PushManifest(ctx context.Context, repository string, d ocispec.Descriptor, manifest []byte, tag string) error {
+	repo, err := c.resolvable(repository, tag)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := ask(noteWaits(ctx))
+	defer cancel()
+	if err := repo.Manifests().PushReference(ctx, d, bytes.NewReader(manifest), tag); err != nil {
+		return c.failed(ctx, err, deed{"push to", at(repository, tag)})
+	}
+	return nil
+}
+
+// Untag removes a tag, and leaves what it stood for. A tag that is not there is
+// success. IsUnsupported tells of its error whether the registry cannot do it:
+// the specification leaves that to the registry (distribution-spec 1.1,
+// "Deleting tags").
+func (c *Client) Untag(ctx context.Context, repository, tag string) error {
+	if _, err := c.resolvable(repository, tag); err != nil {
+		return err
+	}
+	ref := oras.Reference{Registry: c.host, Repository: repository, Reference: tag}
+	if err := ref.ValidateReferenceAsTag(); err != nil {
+		return outcome.Errorf(outcome.Unsupported, "%q is not a tag", tag)
+	}
+	ctx, cancel := ask(noteWaits(ctx))
+	defer cancel()
+	ctx = auth.AppendRepositoryScope(ctx, ref, auth.ActionDelete)
+	untag := deed{"delete tag", at(repository, tag)}
+	u := fmt.Sprintf("%s://%s/v2/%s/manifests/%s", c.scheme(), ref.Host(), repository, tag)
+	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, u, nil)
+	if err != nil {
+		return c.failed(ctx, err, untag)
+	}
+	rsp, err := c.auth.Do(req)
+	if err != nil {
+		return c.failed(ctx, err, untag)
+	}
+	defer rsp.Body.Close()
+	switch rsp.StatusCode {
+	case http.StatusOK, http.StatusAccepted, http.StatusNoContent, http.StatusNotFound:
+		return nil
+	case http.StatusBadRequest:
+		// What registries say that delete by digest only.
+		return outcome.Errorf(outcome.Unsupported, "registry %s cannot delete a tag", c.host).Because(responseError(rsp))
+	}
+	return c.failed(ctx, responseError(rsp), untag)
+}
+
+func (c *Client) scheme() string {
+	if c.plainHTTP {
+		return "http"
+	}
+	return "https"
+}
+
+// at joins a repository and a tag or digest.
+func at(repository, reference string) string {
+	if bytes.ContainsRune([]byte(reference), ':') {
+		return repository + "@" + reference
+	}
+	return repository + ":" + reference
+}
+
+// responseError reads an error answer as oras-go does.
+func responseError(rsp *http.Response) *errcode.ErrorResponse {
+	const most = 8 << 10
+	out := &errcode.ErrorResponse{Method: rsp.Request.Method, URL: rsp.Request.URL, StatusCode: rsp.StatusCode}
+	var body struct {
+		Errors errcode.Errors `json:"errors"`
+	}
+	if json.NewDecoder(io.LimitReader(rsp.Body, most)).Decode(&body) == nil {
+		out.Errors = body.Errors
+	}
+	return out
+}

@@ -1,0 +1,112 @@
+package hub
+
+import (
+	"encoding/json"
+	"io/fs"
+	"net/http"
+	"os"
+	"path"
+	"slices"
+	"strings"
+)
+
+// Settings of a model, from its hub.json. All are optional.
+type Settings struct {
+	// Gated is "auto" or "manual" where the model's owner grants access, and
+	// false where anybody may download it.
+	Gated any `json:"gated,omitempty"`
+
+	// Private hides the model from all who are not let in.
+	Private bool `json:"private,omitempty"`
+
+	// Tokens of those who are let in to a gated or private model.
+	Tokens []string `json:"tokens,omitempty"`
+
+	// License of the model; by default that in README.md's front matter.
+	License string `json:"license,omitempty"`
+}
+
+// A repository is a model for one request.
+type repository struct {
+	model    string
+	folder   string
+	settings Settings
+}
+
+// gated says whether the model's owner must grant access.
+func (r repository) gated() bool {
+	kind, ok := r.settings.Gated.(string)
+	return ok && kind != ""
+}
+
+// bearer returns the token that a request brings, if any.
+func bearer(r *http.Request) string {
+	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	return token
+}
+
+// letsIn says whether the request brings a token that the model's owner let in.
+func (r repository) letsIn(req *http.Request) bool {
+	return slices.Contains(r.settings.Tokens, bearer(req))
+}
+
+// repository finds a model, or answers as the Hub does where there is none for
+// this caller: 401 to a caller without a token, since the model may exist.
+func (h *Handler) repository(w http.ResponseWriter, r *http.Request, model string) (repository, bool) {
+	if a := r.Header.Get("Authorization"); a != "" && !strings.HasPrefix(bearer(r), "hf_") {
+		writeError(w, http.StatusUnauthorized, "", "Invalid credentials in Authorization header")
+		return repository{}, false
+	}
+	repo, err := h.find(model)
+	if err == nil && (!repo.settings.Private || repo.letsIn(r)) {
+		return repo, true
+	}
+	if err != nil && !os.IsNotExist(err) {
+		writeError(w, http.StatusInternalServerError, "", "Cannot read the model's folder")
+		return repository{}, false
+	}
+	if bearer(r) == "" {
+		writeError(w, http.StatusUnauthorized, codeRepo, "Invalid username or password.")
+		return repository{}, false
+	}
+	writeError(w, http.StatusNotFound, codeRepo, "Repository not found")
+	return repository{}, false
+}
+
+// find reads a model's settings.
+func (h *Handler) find(model string) (repository, error) {
+	repo := repository{model: model, folder: path.Join("models", model)}
+	if strings.Count(model, "/") != 1 || !fs.ValidPath(model) {
+		return repo, fs.ErrNotExist
+	}
+	root, err := os.OpenRoot(h.dir)
+	if err != nil {
+		return repo, err
+	}
+	defer root.Close() //nolint:errcheck // Read only.
+
+	if _, err := root.Stat(repo.folder); err != nil {
+		return repo, err
+	}
+	b, err := root.ReadFile(path.Join(repo.folder, "hub.json"))
+	if os.IsNotExist(err) {
+		return repo, nil
+	}
+	if err != nil {
+		return repo, err
+	}
+	return repo, json.Unmarshal(b, &repo.settings)
+}
+
+// admit answers a caller whom the owner of a gated model has not let in.
+func (r repository) admit(w http.ResponseWriter, req *http.Request) bool {
+	if !r.gated() || r.letsIn(req) {
+		return true
+	}
+	status := http.StatusForbidden
+	if bearer(req) == "" {
+		status = http.StatusUnauthorized
+	}
+	writeError(w, status, codeGated, "Access to model "+r.model+" is restricted. You must have access to it and be authenticated to access it. Please log in.")
+	return false
+}

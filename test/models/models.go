@@ -1,0 +1,92 @@
+// Package models has real model files for tests and the demo, without the
+// internet: they come with Go modules.
+package models
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+)
+
+// Silero's voice activity detection (MIT), a real speech model of 2.3 MB, as a
+// Go module carries it.
+const (
+	speechModule = "github.com/streamer45/silero-vad-go@v0.2.1"
+	speechFile   = "testfiles/silero_vad.onnx"
+	speechSHA256 = "6b99cbfd39246b6706f98ec13c7c50c6b299181f2474fa05cbc8046acc274396"
+)
+
+// Speech returns the files of a speech model by their path, as a repository on
+// the Hub has them.
+func Speech(ctx context.Context) (map[string]string, error) {
+	weights, err := speechWeights(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{
+		"README.md":       "---\nlicense: mit\nlibrary_name: onnx\n---\n# Silero VAD\n\nA voice activity detector.\n",
+		"LICENSE":         "MIT License\n\nCopyright (c) 2020-present Silero Team\n",
+		"config.json":     `{"model_type": "silero-vad", "sampling_rate": 16000}` + "\n",
+		"onnx/model.onnx": string(weights),
+		".gitattributes":  "*.onnx filter=lfs diff=lfs merge=lfs -text\n",
+	}, nil
+}
+
+// speechWeights returns the model file, from the module cache or the module
+// proxy.
+func speechWeights(ctx context.Context) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", speechModule)
+	// Outside of any module, so that none has to require this one.
+	cmd.Dir = os.TempDir()
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, errors.Wrapf(err, "cannot download module %s: %s", speechModule, out)
+	}
+	var module struct{ Dir string }
+	if err := json.Unmarshal(out, &module); err != nil {
+		return nil, errors.Wrapf(err, "cannot find module %s", speechModule)
+	}
+	weights, err := os.ReadFile(filepath.Join(module.Dir, filepath.FromSlash(speechFile)))
+	if err != nil {
+		return nil, errors.Wrap(err, "cannot read the speech model")
+	}
+	if sum := sha256.Sum256(weights); hex.EncodeToString(sum[:]) != speechSHA256 {
+		return nil, errors.Errorf("%s of %s is not the model that is expected", speechFile, speechModule)
+	}
+	return weights, nil
+}
+
+// Write writes the files of a model's revision where a Hub over a folder
+// (package hub) serves them: hubDir/models/model/revision.
+func Write(hubDir, model, revision string, files map[string]string) error {
+	for name, content := range files {
+		path := filepath.Join(hubDir, "models", filepath.FromSlash(model), revision, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return errors.Wrap(err, "cannot make the model's folder")
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			return errors.Wrap(err, "cannot write the model's file")
+		}
+	}
+	return nil
+}
+
+// Packed returns the SHA-256 of each file, in hex, that an artifact of the
+// model is to hold: all but what git keeps for itself.
+func Packed(files map[string]string) map[string]string {
+	out := make(map[string]string, len(files))
+	for name, content := range files {
+		if base := filepath.Base(name); base == ".gitattributes" || base == ".gitignore" {
+			continue
+		}
+		sum := sha256.Sum256([]byte(content))
+		out[name] = hex.EncodeToString(sum[:])
+	}
+	return out
+}

@@ -1,0 +1,118 @@
+package platform
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/cluster/images"
+	"github.com/crossplane-contrib/provider-kitops/cluster/local/cluster"
+)
+
+const kitStubImage = "kitops-standin:dev"
+
+// Local is a platform on the local cluster.
+type Local struct {
+	*Platform
+
+	// Cluster that the platform is on.
+	Cluster *cluster.Cluster
+}
+
+// NewLocal brings the local cluster up, in a state directory of its own, with
+// the provider on it. The cluster ends with this process; Close takes it down.
+func NewLocal(ctx context.Context, dir string, log io.Writer) (*Local, error) {
+	c, err := cluster.Up(ctx, cluster.Options{Dir: dir, Log: log, Attached: true})
+	if err != nil {
+		return nil, err
+	}
+	l := &Local{Cluster: c}
+	if err := l.install(ctx, log); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// Close takes the cluster down without a trace.
+func (l *Local) Close() error { return l.Cluster.Down(context.Background()) }
+
+func (l *Local) install(ctx context.Context, log io.Writer) error {
+	config, err := l.Cluster.RESTConfig()
+	if err != nil {
+		return err
+	}
+	if l.Platform, err = newPlatform(config, log); err != nil {
+		return err
+	}
+	l.RegistryHost = l.Cluster.RegistryHost()
+	l.KitIs = "the stand-in for kit (test/kitstub): the local cluster pulls no images"
+	l.transport = &http.Transport{DialContext: l.Cluster.DialContext}
+	if err := l.loadImages(ctx); err != nil {
+		return err
+	}
+	if err := l.installProvider(ctx, imageName); err != nil {
+		return err
+	}
+	return l.configure(ctx)
+}
+
+// loadImages builds the provider's image and the stand-in's, and gives them to
+// the node.
+func (l *Local) loadImages(ctx context.Context) error {
+	dir, err := os.MkdirTemp("", "provider-kitops-")
+	if err != nil {
+		return errors.Wrap(err, "cannot make a folder for images")
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	for _, image := range []images.Options{images.Provider(imageName), images.KitStub(kitStubImage)} {
+		image.Dir = l.root
+		file := filepath.Join(dir, "image.tar")
+		if err := images.Build(ctx, file, image); err != nil {
+			return errors.Wrapf(err, "cannot build image %s", image.Name)
+		}
+		if err := l.Cluster.LoadImage(ctx, file); err != nil {
+			return errors.Wrapf(err, "cannot load image %s", image.Name)
+		}
+	}
+	return nil
+}
+
+// configure says how Pods reach the registry and the Hub, which the local
+// cluster has under the name and the certificate of huggingface.co.
+func (l *Local) configure(ctx context.Context) error {
+	ca, err := os.ReadFile(l.Cluster.HubCAFile())
+	if err != nil {
+		return errors.Wrap(err, "cannot read the Hub's certificate authority")
+	}
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "hub-ca", Namespace: ProviderNamespace},
+		Data:       map[string][]byte{"ca.crt": ca},
+	}
+	if err := client.IgnoreAlreadyExists(l.Client.Create(ctx, secret)); err != nil {
+		return errors.Wrap(err, "cannot create the Hub's certificate authority")
+	}
+	l.Config = v1alpha1.ClusterProviderConfigSpec{
+		Registry: v1alpha1.ClusterRegistryConfig{
+			Host:        v1alpha1.RegistryHost(l.RegistryHost),
+			PlainHTTP:   true,
+			Credentials: v1alpha1.ClusterRegistryCredentials{Source: xpv2.CredentialsSourceNone},
+		},
+		HuggingFace: &v1alpha1.ClusterHuggingFaceConfig{
+			CertSecretRef: &xpv2.SecretReference{Name: secret.GetName(), Namespace: secret.GetNamespace()},
+		},
+		Job: &v1alpha1.ClusterJobConfig{
+			KitImage:    kitStubImage,
+			HostAliases: []corev1.HostAlias{{IP: l.Cluster.HubIP(), Hostnames: []string{l.Cluster.HubHost()}}},
+		},
+	}
+	return nil
+}
