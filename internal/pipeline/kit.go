@@ -1,0 +1,194 @@
+package pipeline
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/version"
+)
+
+// DefaultKitGrace is how long a step of kit gets to end after it was told to.
+const DefaultKitGrace = 5 * time.Second
+
+// Kit is the pipeline that a person would type: it runs KitOps' command line
+// (https://kitops.org) step by step on a workspace.
+//
+//	kit import  the model at one commit, as a ModelKit in kit's local storage
+//	kit unpack, kit pack --use-model-pack   where a ModelPack is asked for
+//	kit push    to the registry
+//
+// Kit checks no hash, drops files without a word where a folder has too many,
+// and exits with 1 whatever went wrong. So the pipeline asks the Hub itself
+// first, which also tells best what is wrong; it holds what kit stored against
+// the Hub's list of files before anything is pushed; and it takes the digest
+// from the registry.
+type Kit struct {
+	path  string
+	grace time.Duration
+}
+
+var _ Pipeline = &Kit{}
+
+// A KitOption of a Kit.
+type KitOption func(*Kit)
+
+// WithKitPath sets where the kit binary is. By default it is looked up as kit
+// in PATH.
+func WithKitPath(path string) KitOption {
+	return func(k *Kit) { k.path = path }
+}
+
+// WithKitGrace sets how long a step gets to end after SIGTERM, before SIGKILL;
+// DefaultKitGrace by default.
+func WithKitGrace(d time.Duration) KitOption {
+	return func(k *Kit) { k.grace = d }
+}
+
+// NewKit returns a Kit pipeline.
+func NewKit(o ...KitOption) *Kit {
+	k := &Kit{path: "kit", grace: DefaultKitGrace}
+	for _, fn := range o {
+		fn(k)
+	}
+	return k
+}
+
+// Run implements Pipeline. It needs run.Workspace, with room for about twice
+// the model, and leaves there what a later try of the same run can use.
+func (k *Kit) Run(ctx context.Context, run Run) (outcome.Result, error) {
+	if err := kitCanServe(run); err != nil {
+		return outcome.Result{}, err
+	}
+	r, err := k.start(run)
+	if err != nil {
+		return outcome.Result{}, err
+	}
+	for _, prepare := range []func(context.Context) error{r.detect, r.resolve, r.askRegistry} {
+		if err := prepare(ctx); err != nil {
+			return outcome.Result{}, err
+		}
+	}
+	artifact, err := r.assemble(ctx)
+	if err != nil {
+		return outcome.Result{}, err
+	}
+	if err := r.push(ctx, artifact); err != nil {
+		return outcome.Result{}, err
+	}
+	return outcome.Result{
+		Digest:   artifact.digest.String(),
+		Size:     artifact.size,
+		Files:    len(r.files),
+		Revision: r.revision.Commit,
+		License:  r.revision.License,
+	}, nil
+}
+
+// A kitRun is one run of the pipeline.
+type kitRun struct {
+	kit       *Kit
+	run       Run
+	log       *kitLog
+	workspace kitWorkspace
+	env       []string
+
+	// Known after detect.
+	abilities kitAbilities
+
+	// Known after resolve.
+	hub      *hub.Client
+	revision hub.Revision
+	files    []hub.File
+}
+
+// kitCanServe refuses early what would fail only after the model's download.
+func kitCanServe(run Run) error {
+	switch {
+	case run.Workspace == "":
+		return outcome.Errorf(outcome.Internal, "pipeline Kit was started without a workspace")
+	case run.Format != FormatModelPack && run.Format != FormatModelKit:
+		return outcome.Errorf(outcome.Unsupported, "format %q is none: write ModelPack or ModelKit", run.Format)
+	case !isPublicHub(run.Source.Endpoint):
+		return outcome.Errorf(outcome.Unsupported,
+			"pipeline Kit cannot use the Hub at %s, since kit speaks to %s only: set spec.forProvider.pipeline to Stream",
+			run.Source.Endpoint, hub.DefaultEndpoint)
+	case strings.Count(run.Source.Model, "/") != 1:
+		return outcome.Errorf(outcome.Unsupported,
+			"kit takes a model's full name only, and %q has no organisation: write organisation/name, or set spec.forProvider.pipeline to Stream",
+			run.Source.Model)
+	case !strings.ContainsAny(run.Target.Registry, ".:"):
+		return outcome.Errorf(outcome.Unsupported,
+			"kit takes the registry %q for a part of the repository: name it with a domain or a port", run.Target.Registry)
+	}
+	return nil
+}
+
+func isPublicHub(endpoint string) bool {
+	endpoint = strings.TrimRight(endpoint, "/")
+	return endpoint == "" || endpoint == hub.DefaultEndpoint
+}
+
+// start prepares what every step needs.
+func (k *Kit) start(run Run) (*kitRun, error) {
+	w, err := openKitWorkspace(run.Workspace)
+	if err != nil {
+		return nil, err
+	}
+	secrets, err := kitSecrets(run)
+	if err != nil {
+		return nil, err
+	}
+	r := &kitRun{kit: k, run: run, log: newKitLog(run.Log, secrets), workspace: w}
+	r.env, err = kitEnvironment(run, w)
+	return r, err
+}
+
+// resolve asks the Hub what the revision stands for and which files it has,
+// and whether they can be read.
+func (r *kitRun) resolve(ctx context.Context) error {
+	source := r.run.Source
+	client, err := hub.New(hub.Options{Endpoint: source.Endpoint, Token: source.Token, CAFile: source.CAFile, UserAgent: version.UserAgent()})
+	if err != nil {
+		return errors.Wrap(err, "cannot prepare to ask the Hub")
+	}
+	r.hub = client
+	if r.revision, err = client.Resolve(ctx, source.Model, source.Revision); err != nil {
+		return err
+	}
+	if !r.revision.LastModified.IsZero() {
+		r.env = append(r.env, sourceDateEpoch(r.revision.LastModified))
+	}
+	all, err := client.List(ctx, source.Model, r.revision.Commit)
+	if err != nil {
+		return err
+	}
+	if r.files, err = kitFiles(all); err != nil {
+		return err
+	}
+	r.log.printf("%s at %s: %d files, %s", source.Model, r.revision.Commit, len(r.files), formatBytes(totalSize(r.files)))
+	if left := len(all) - len(r.files); left > 0 {
+		r.log.printf("kit leaves out %d more, which are git's or its own: .gitattributes and the like", left)
+	}
+	return r.tryRead(ctx)
+}
+
+// tryRead opens the smallest file. A gated model shows its list of files to
+// everybody, and only its files tell who may read them.
+func (r *kitRun) tryRead(ctx context.Context) error {
+	smallest := r.files[0]
+	for _, f := range r.files {
+		if f.Size < smallest.Size {
+			smallest = f
+		}
+	}
+	rc, err := r.hub.Open(ctx, r.run.Source.Model, r.revision.Commit, smallest.Path)
+	if err != nil {
+		return err
+	}
+	return errors.Wrap(rc.Close(), "cannot close a file of the Hub")
+}

@@ -1,0 +1,105 @@
+package pipeline
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+)
+
+// systemCertDirs are where Go looks for certificate authorities on Linux
+// unless SSL_CERT_DIR says otherwise (crypto/x509, root_linux.go).
+const systemCertDirs = "/etc/ssl/certs:/etc/pki/tls/certs"
+
+// kitEnvironment returns the environment of kit's commands: this process's
+// own, so that proxies and what an operator sets reach kit, with everything
+// that kit writes inside the workspace.
+func kitEnvironment(run Run, w kitWorkspace) ([]string, error) {
+	set := map[string]string{
+		"KITOPS_HOME":   w.kitHome,
+		"HOME":          w.home,
+		"TMPDIR":        w.temp,
+		"XDG_DATA_HOME": filepath.Join(w.home, ".local", "share"),
+		"DOCKER_CONFIG": filepath.Join(w.home, ".docker"),
+		// A raw layer's metadata has a file's time in local time.
+		"TZ": "UTC",
+	}
+	if run.Target.DockerConfig != "" {
+		set["DOCKER_CONFIG"] = run.Target.DockerConfig
+	}
+	trusted, err := trust(w.certs, run.Source.CAFile, run.Target.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	if trusted {
+		// SSL_CERT_DIR and SSL_CERT_FILE take the place of the system's
+		// folders and file, one by one. So the folders are named again, and
+		// the file, which mostly holds the public authorities, is left alone.
+		set["SSL_CERT_DIR"] = w.certs + ":" + orElse(os.Getenv("SSL_CERT_DIR"), systemCertDirs)
+	}
+	env := slices.DeleteFunc(os.Environ(), func(kv string) bool {
+		name, value, _ := strings.Cut(kv, "=")
+		_, ours := set[name]
+		// Kit takes the token as an argument, and from no variable.
+		return ours || name == "SOURCE_DATE_EPOCH" || run.Source.Token != "" && value == run.Source.Token
+	})
+	for name, value := range set {
+		env = append(env, name+"="+value)
+	}
+	return env, nil
+}
+
+// trust copies files of certificate authorities into one folder, which makes
+// them trusted by every program that SSL_CERT_DIR names it to. It says whether
+// there were any.
+func trust(dir string, files ...string) (bool, error) {
+	any := false
+	for i, file := range files {
+		if file == "" {
+			continue
+		}
+		pem, err := os.ReadFile(file) //nolint:gosec // The operator's choice.
+		if err != nil {
+			return any, errors.Wrap(err, "cannot read certificate authorities")
+		}
+		to := filepath.Join(dir, strconv.Itoa(i)+".crt")
+		if err := os.WriteFile(to, pem, 0o600); err != nil {
+			return any, errors.Wrap(err, "cannot write certificate authorities for kit")
+		}
+		any = true
+	}
+	return any, nil
+}
+
+// sourceDateEpoch makes what kit packs bear the time of the model's commit, so
+// that the same commit makes the same digest
+// (https://reproducible-builds.org/specs/source-date-epoch/).
+func sourceDateEpoch(t time.Time) string {
+	return "SOURCE_DATE_EPOCH=" + strconv.FormatInt(t.Unix(), 10)
+}
+
+func orElse(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
+
+// formatBytes returns a size for people, for example 1.5 GiB.
+func formatBytes(n int64) string {
+	const unit = 1024
+	if n < unit {
+		return fmt.Sprintf("%d B", n)
+	}
+	div, exp := int64(unit), 0
+	for m := n / unit; m >= unit && exp < 4; m /= unit {
+		div *= unit
+		exp++
+	}
+	return fmt.Sprintf("%.1f %ciB", float64(n)/float64(div), "KMGTP"[exp])
+}

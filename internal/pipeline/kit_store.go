@@ -1,0 +1,147 @@
+package pipeline
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	modelspec "github.com/modelpack/model-spec/specs-go/v1"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+)
+
+// A kitArtifact is what kit holds in its local storage under a reference.
+type kitArtifact struct {
+	storage string
+	layers  []ocispec.Descriptor
+
+	// digest of the manifest.
+	digest digest.Digest
+
+	// size of config and layers, in bytes.
+	size int64
+}
+
+// readKitArtifact reads from kit's local storage: an OCI layout that all
+// repositories share, with a file <base64 of the repository>-tags.json each.
+func readKitArtifact(storage string, t Target) (*kitArtifact, error) {
+	repository := base64.URLEncoding.EncodeToString([]byte(t.Registry + "/" + t.Repository))
+	b, err := os.ReadFile(filepath.Join(storage, repository+"-tags.json")) //nolint:gosec // The run's own workspace.
+	if err != nil {
+		return nil, errors.Wrap(err, "cannot read what kit stored")
+	}
+	tags := map[string]ocispec.Descriptor{}
+	if err := json.Unmarshal(b, &tags); err != nil {
+		return nil, errors.Wrap(err, "cannot parse the tags that kit stored")
+	}
+	a := &kitArtifact{storage: storage, digest: tags[t.Tag].Digest}
+	if err := a.digest.Validate(); err != nil {
+		return nil, errors.Wrapf(err, "kit stored nothing under tag %s", t.Tag)
+	}
+	if b, err = os.ReadFile(a.blob(a.digest)); err != nil {
+		return nil, errors.Wrap(err, "cannot read the manifest that kit stored")
+	}
+	if len(b) > registry.MaxManifestBytes {
+		return nil, outcome.Errorf(outcome.Unsupported,
+			"the model has so many files that its manifest has %s, more than registries take", formatBytes(int64(len(b))))
+	}
+	var m ocispec.Manifest
+	if err := json.Unmarshal(b, &m); err != nil {
+		return nil, errors.Wrap(err, "cannot parse the manifest that kit stored")
+	}
+	a.layers, a.size = m.Layers, m.Config.Size
+	for _, l := range m.Layers {
+		if err := l.Digest.Validate(); err != nil {
+			return nil, errors.Wrap(err, "cannot parse the manifest that kit stored")
+		}
+		a.size += l.Size
+	}
+	return a, nil
+}
+
+func (a *kitArtifact) blob(d digest.Digest) string {
+	return filepath.Join(a.storage, ocispec.ImageBlobsDir, d.Algorithm().String(), d.Encoded())
+}
+
+// A visitFile function is called for each file in an artifact. It may leave
+// the content unread.
+type visitFile func(name string, size int64, content io.Reader) error
+
+// walk visits all files in all layers.
+func (a *kitArtifact) walk(ctx context.Context, visit visitFile) error {
+	for _, l := range a.layers {
+		if err := a.walkLayer(ctx, l, visit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// walkLayer visits the files of one layer. Its media type ends in .raw, .tar
+// or .tar+gzip.
+func (a *kitArtifact) walkLayer(ctx context.Context, l ocispec.Descriptor, visit visitFile) error {
+	f, err := os.Open(a.blob(l.Digest))
+	if err != nil {
+		return errors.Wrap(err, "cannot open a layer that kit stored")
+	}
+	defer f.Close() //nolint:errcheck // Only read.
+	switch _, format, _ := strings.Cut(l.MediaType, ".v1."); format {
+	case "raw":
+		return visit(path.Clean(l.Annotations[modelspec.AnnotationFilepath]), l.Size, contextReader{ctx, f})
+	case "tar":
+		// Without the reader in between, a file that is not read is skipped
+		// by seeking.
+		return walkTar(ctx, f, visit)
+	case "tar+gzip":
+		zr, err := gzip.NewReader(f)
+		if err != nil {
+			return errors.Wrap(err, "cannot decompress a layer that kit stored")
+		}
+		return walkTar(ctx, zr, visit)
+	default:
+		return outcome.Errorf(outcome.Unsupported, "kit stored a layer of the unknown type %q", l.MediaType)
+	}
+}
+
+func walkTar(ctx context.Context, r io.Reader, visit visitFile) error {
+	tr := tar.NewReader(r)
+	for {
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return errors.Wrap(err, "cannot read a tar archive that kit stored")
+		}
+		if h.Typeflag != tar.TypeReg {
+			continue
+		}
+		if err := visit(path.Clean(h.Name), h.Size, contextReader{ctx, tr}); err != nil {
+			return err
+		}
+	}
+}
+
+// A contextReader ends a long read when its context ends.
+type contextReader struct {
+	ctx context.Context //nolint:containedctx // It lives for one read.
+	r   io.Reader
+}
+
+func (r contextReader) Read(b []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(b)
+}
