@@ -13,7 +13,7 @@ const DefaultHubEndpoint = "https://huggingface.co"
 // A RegistryHost is a registry's host, with a port where it needs one.
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=253
-// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?(:[0-9]+)?$') && (self.contains('.') || self.contains(':'))",message="a registry is a host with a dot or a port and nothing else: write registry.example.com or localhost:5000, without https:// and without a path"
+// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?(:[0-9]+)?$') && (self.contains('.') || self.contains(':')) && !self.contains('..')",message="a registry is a host with a dot or a port and nothing else: write registry.example.com or localhost:5000, without https:// and without a path"
 type RegistryHost string
 
 // A HubEndpoint is the address of a Hugging Face Hub or a mirror of it.
@@ -49,6 +49,7 @@ type RegistryConfig struct {
 	// authorities, in PEM, that are trusted for the registry beside the public
 	// ones. Default: the public ones only.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
 	CertSecretRef *xpv2.LocalSecretReference `json:"certSecretRef,omitempty"`
 
 	// Credentials for the registry. They are sent to its host only.
@@ -67,6 +68,7 @@ type RegistryCredentials struct {
 	// entry for the registry's host, as kubectl create secret docker-registry
 	// makes it.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
 	SecretRef *xpv2.LocalSecretReference `json:"secretRef,omitempty"`
 }
 
@@ -80,12 +82,14 @@ type HuggingFaceConfig struct {
 	// TokenSecretRef names the Secret and the key that hold an access token
 	// for the Hub, for private and gated models. Default: no token.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
 	TokenSecretRef *xpv2.LocalSecretKeySelector `json:"tokenSecretRef,omitempty"`
 
 	// CertSecretRef names a Secret whose key ca.crt holds the certificate
 	// authorities, in PEM, that are trusted for the Hub beside the public
 	// ones. Default: the public ones only.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
 	CertSecretRef *xpv2.LocalSecretReference `json:"certSecretRef,omitempty"`
 }
 
@@ -126,6 +130,7 @@ type ClusterRegistryConfig struct {
 	// authorities, in PEM, that are trusted for the registry beside the public
 	// ones. Default: the public ones only.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
 	CertSecretRef *xpv2.SecretReference `json:"certSecretRef,omitempty"`
 
 	// Credentials for the registry. They are sent to its host only. While a
@@ -145,6 +150,7 @@ type ClusterRegistryCredentials struct {
 	// entry for the registry's host, as kubectl create secret docker-registry
 	// makes it.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
 	SecretRef *xpv2.SecretReference `json:"secretRef,omitempty"`
 }
 
@@ -158,12 +164,14 @@ type ClusterHuggingFaceConfig struct {
 	// TokenSecretRef names the Secret and the key that hold an access token
 	// for the Hub, for private and gated models. Default: no token.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
 	TokenSecretRef *xpv2.SecretKeySelector `json:"tokenSecretRef,omitempty"`
 
 	// CertSecretRef names a Secret whose key ca.crt holds the certificate
 	// authorities, in PEM, that are trusted for the Hub beside the public
 	// ones. Default: the public ones only.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
 	CertSecretRef *xpv2.SecretReference `json:"certSecretRef,omitempty"`
 }
 

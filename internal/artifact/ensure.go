@@ -80,7 +80,7 @@ func CleanupStaleJobs(ctx context.Context, c client.Client, ma *modelv1alpha1.Ar
 			continue
 		}
 		// The API server's default for Jobs leaves their Pods behind.
-		err := c.Delete(ctx, &jobs[i], client.PropagationPolicy(metav1.DeletePropagationBackground))
+		err := c.Delete(ctx, &jobs[i], client.PropagationPolicy(metav1.DeletePropagationBackground), thisVery(&jobs[i]))
 		if client.IgnoreNotFound(err) != nil {
 			return errors.Wrapf(err, "cannot delete Job %q", jobs[i].GetName())
 		}

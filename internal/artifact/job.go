@@ -25,6 +25,8 @@ type jobOverride func(*batchv1.Job)
 // the job settings add. It has a GenerateName and is not owned yet. Nothing in
 // it is secret: credentials reach the Pod by reference.
 func BuildJob(artifact *modelv1alpha1.Artifact, kitImage string, labels map[string]string) *batchv1.Job {
+	// What the Job holds is its own.
+	artifact = artifact.DeepCopy()
 	job := &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{
 			GenerateName: generateName(artifact.GetName()),

@@ -122,14 +122,23 @@ func withSuffix(name, suffix string) string {
 	return shorten(name, validation.DNS1123SubdomainMaxLength-len(suffix)) + suffix
 }
 
-// shorten returns s if it has at most n bytes, otherwise as much of it as
-// leaves room for a hash of the whole.
+// shortened matches what shorten makes: a name that looks like one is shortened
+// too, so that no two names become the same.
+var shortened = regexp.MustCompile(`-[0-9a-f]{10}$`)
+
+// shorten returns s if it has at most n bytes, otherwise n bytes: as much of it
+// as leaves room for a hash of the whole.
 func shorten(s string, n int) string {
-	if len(s) <= n {
+	if len(s) < n || (len(s) == n && !shortened.MatchString(s)) {
 		return s
 	}
 	hash := shortHash(s)
-	return strings.TrimRight(s[:n-len(hash)-1], ".-") + "-" + hash
+	head := s[:n-len(hash)-1]
+	if strings.HasSuffix(head, ".") {
+		// A part of a DNS name does not start with a dash.
+		head = strings.TrimSuffix(head, ".") + "-"
+	}
+	return head + "-" + hash
 }
 
 // shortHash tells names apart that have little room.

@@ -6,6 +6,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 
@@ -18,8 +19,8 @@ type ObservationResult struct {
 	// Phase of the run.
 	Phase modelv1alpha1.ArtifactPhase
 
-	// Ready is True when the artifact was pushed, Unknown while the run lasts
-	// and False otherwise.
+	// Ready is True when the artifact was pushed, Unknown while it is not known
+	// yet whether it will be, and False otherwise.
 	Ready metav1.ConditionStatus
 
 	// Reason of the Ready condition.
@@ -37,21 +38,33 @@ type ObservationResult struct {
 // more: a run that ended stays as it ended. The same input gives the same
 // result at any time.
 func ObserveJobStatus(job *batchv1.Job, pods []corev1.Pod, fallbackPhase modelv1alpha1.ArtifactPhase, fallbackDigest string) ObservationResult {
-	switch {
-	case job == nil:
+	if job == nil {
 		return observeNoJob(fallbackPhase, fallbackDigest)
+	}
+	pods = podsOf(job, pods)
+	switch {
 	case jobSucceeded(job):
 		r, _, _ := outcome.FromPods(pods)
 		return succeeded(r.Digest)
 	case jobFailure(job) != nil || job.Status.Failed > 0:
 		return failed(observeFailure(job, pods))
-	case job.Status.Active > 0 && !allPending(pods):
+	case job.Status.Active > 0 && started(job, pods):
 		return ObservationResult{
 			Phase:   modelv1alpha1.PhaseRunning,
 			Ready:   metav1.ConditionUnknown,
 			Reason:  string(xpv2.ReasonCreating),
 			Message: fmt.Sprintf("Job %q is running", job.GetName()),
 		}
+	}
+	return observePending(job, pods)
+}
+
+// observePending says what a run waits for that has not started.
+func observePending(job *batchv1.Job, pods []corev1.Pod) ObservationResult {
+	if f := waitingForImage(pods); f != nil {
+		o := failed(*f)
+		o.Phase = modelv1alpha1.PhasePending
+		return o
 	}
 	return ObservationResult{
 		Phase:   modelv1alpha1.PhasePending,
@@ -101,17 +114,23 @@ func failed(f outcome.Failure) ObservationResult {
 // does.
 func observeFailure(job *batchv1.Job, pods []corev1.Pod) outcome.Failure {
 	r, text, ok := outcome.FromPods(pods)
-	if ok && r.Failure != nil {
-		return *r.Failure
-	}
 	c := jobFailure(job)
+	if c == nil {
+		// The Job says why before the last of its Pods has ended.
+		c = jobCondition(job, batchv1.JobFailureTarget)
+	}
 	switch {
+	// First, since what an interrupted worker leaves is not the cause.
 	case c != nil && c.Reason == batchv1.JobReasonDeadlineExceeded:
 		return outcome.Failure{
 			Reason:  outcome.DeadlineExceeded,
 			Message: "The run took longer than job.activeDeadlineSeconds: raise it, or look at the Pod's logs for what is slow",
 		}
-	case text != "":
+	case ok && r.Failure != nil:
+		return *r.Failure
+	case podFailure(pods) != nil:
+		return *podFailure(pods)
+	case text != "" && !ok:
 		return outcome.Failure{Reason: outcome.JobFailed, Message: text}
 	case c != nil && c.Message != "":
 		return outcome.Failure{Reason: outcome.JobFailed, Message: c.Message}
@@ -141,12 +160,28 @@ func jobCondition(job *batchv1.Job, t batchv1.JobConditionType) *batchv1.JobCond
 	return nil
 }
 
-// allPending says whether there are Pods and none has started.
-func allPending(pods []corev1.Pod) bool {
+// podsOf returns the Pods without those that another Job controls: what they
+// left behind is no answer to this run.
+func podsOf(job *batchv1.Job, pods []corev1.Pod) []corev1.Pod {
+	out := make([]corev1.Pod, 0, len(pods))
 	for i := range pods {
-		if pods[i].Status.Phase != corev1.PodPending {
-			return false
+		if c := metav1.GetControllerOf(&pods[i]); c == nil || c.UID == job.GetUID() {
+			out = append(out, pods[i])
 		}
 	}
-	return len(pods) > 0
+	return out
+}
+
+// started says whether one of an active Job's Pods has started. Where none is
+// known, a cache is behind, and the Job's count of those that are ready tells.
+func started(job *batchv1.Job, pods []corev1.Pod) bool {
+	if len(pods) == 0 {
+		return ptr.Deref(job.Status.Ready, 1) > 0
+	}
+	for i := range pods {
+		if pods[i].Status.Phase != corev1.PodPending {
+			return true
+		}
+	}
+	return false
 }

@@ -15,12 +15,12 @@ import (
 // Run hashes that were given out. A value that changes here makes every
 // Artifact in the world run again: never change one, only add.
 const (
-	goldenDefault  = "GOLDEN1"
-	goldenRevision = "GOLDEN2"
-	goldenModel    = "GOLDEN3"
-	goldenModelKit = "GOLDEN4"
-	goldenStream   = "GOLDEN5"
-	goldenNoSource = "GOLDEN6"
+	goldenDefault  = "20f1edbd2397685f"
+	goldenRevision = "9ba479cac89145b9"
+	goldenModel    = "840d9fda72cd3b37"
+	goldenModelKit = "8306b3f758bd1647"
+	goldenStream   = "03545e28e7930cc5"
+	goldenNoSource = "2cd43d02ea651f37"
 )
 
 func TestRunHash(t *testing.T) {

@@ -43,6 +43,9 @@ func EnsureSecret(ctx context.Context, c client.Client, scheme *runtime.Scheme, 
 	if !metav1.IsControlledBy(there, a) {
 		return conflict("Secret", s.GetName())
 	}
+	if there.GetDeletionTimestamp() != nil {
+		return errors.Errorf("cannot use Secret %q: it is being deleted", s.GetName())
+	}
 	if equality.Semantic.DeepEqual(there.Data, data) {
 		return nil
 	}

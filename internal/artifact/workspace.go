@@ -2,6 +2,7 @@ package artifact
 
 import (
 	"context"
+	"maps"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	corev1 "k8s.io/api/core/v1"
@@ -29,12 +30,13 @@ func NeedsWorkspace(a *modelv1alpha1.Artifact) bool {
 
 // BuildPVC returns the workspace of an Artifact's runs. It is not owned yet.
 func BuildPVC(artifact *modelv1alpha1.Artifact, labels map[string]string) *corev1.PersistentVolumeClaim {
-	storage := storageFor(artifact)
+	// What the claim holds is its own.
+	storage := storageFor(artifact.DeepCopy())
 	return &corev1.PersistentVolumeClaim{
 		ObjectMeta: metav1.ObjectMeta{
 			Name:        PVCName(artifact.GetName()),
 			Namespace:   artifact.GetNamespace(),
-			Labels:      labels,
+			Labels:      maps.Clone(labels),
 			Annotations: map[string]string{AnnotationRunHash: RunHash(artifact)},
 		},
 		Spec: corev1.PersistentVolumeClaimSpec{
@@ -109,7 +111,14 @@ func deleteOwned(ctx context.Context, c client.Client, a *modelv1alpha1.Artifact
 	if !metav1.IsControlledBy(o, a) || o.GetDeletionTimestamp() != nil {
 		return nil
 	}
-	return errors.Wrapf(client.IgnoreNotFound(c.Delete(ctx, o)), "cannot delete %T %q", o, name)
+	return errors.Wrapf(client.IgnoreNotFound(c.Delete(ctx, o, thisVery(o))), "cannot delete %T %q", o, name)
+}
+
+// thisVery is the condition that no other object has taken the name of o since
+// a cache saw it.
+func thisVery(o client.Object) client.DeleteOption {
+	uid := o.GetUID()
+	return client.Preconditions{UID: &uid}
 }
 
 // conflict says that an object stands where one of the Artifact's should be.

@@ -2,12 +2,16 @@ package outcome
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
+	"net/url"
+	"os"
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 )
@@ -75,20 +79,43 @@ func ReasonOf(err error) Reason {
 // server said: a refused or reset connection, a timeout, a stream cut short, a
 // name that cannot be resolved.
 func IsNetwork(err error) bool {
-	var ne net.Error
-	switch {
-	case err == nil, errors.Is(err, context.Canceled):
+	if err == nil || errors.Is(err, context.Canceled) {
 		return false
-	case errors.As(err, &ne), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, context.DeadlineExceeded):
+	}
+	// Not any net.Error: each system call's is one, also where a file is
+	// missing, and so is a request's where a certificate is not trusted.
+	var (
+		op      *net.OpError
+		dns     *net.DNSError
+		request *url.Error
+	)
+	switch {
+	case errors.As(err, &op), errors.As(err, &dns):
 		return true
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.EPIPE):
+	case errors.As(err, &request) && !isTLS(err):
 		return true
+	}
+	for _, e := range []error{io.ErrUnexpectedEOF, context.DeadlineExceeded, os.ErrDeadlineExceeded, syscall.ECONNRESET, syscall.ECONNREFUSED, syscall.EPIPE} {
+		if errors.Is(err, e) {
+			return true
+		}
 	}
 	return false
 }
 
+// isTLS says whether two parties could not agree on how to be private, which no
+// other try changes.
+func isTLS(err error) bool {
+	var (
+		certificate *tls.CertificateVerificationError
+		record      tls.RecordHeaderError
+	)
+	return errors.As(err, &certificate) || errors.As(err, &record)
+}
+
 // singleLine folds white space and control characters, so that a message is
-// one line wherever it is shown.
+// one line wherever it is shown. What is no UTF-8 is replaced.
 func singleLine(s string) string {
-	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f }), " ")
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
 }

@@ -1,7 +1,9 @@
 package outcome
 
 import (
+	"bytes"
 	"encoding/json"
+	"math"
 	"os"
 	"regexp"
 	"strings"
@@ -18,6 +20,15 @@ const MaxMessageBytes = 2048
 // maxTextBytes bounds a failure's message, so that a result always fits into
 // MaxMessageBytes, whatever escaping JSON adds.
 const maxTextBytes = 600
+
+// maxWordBytes bounds what the Hub calls a revision and a license.
+const maxWordBytes = 128
+
+// reasonPattern is what a condition's reason may be: one word.
+var reasonPattern = regexp.MustCompile(`^[A-Z][A-Za-z]{0,63}$`)
+
+// query is that of an address in a text.
+var query = regexp.MustCompile(`(https?://[^\s"?]+)\?[^\s"]*`)
 
 // digestPattern does not ask for all 64 digits: whether a digest is whole is for
 // the registry to say, which is asked for it.
@@ -58,10 +69,10 @@ type Failure struct {
 
 // Failed returns the result of a run that ended with err.
 func Failed(err error) Result {
-	f := &Failure{Reason: ReasonOf(err), Message: truncate(singleLine(err.Error()), maxTextBytes)}
+	f := &Failure{Reason: ReasonOf(err), Message: truncate(singleLine(unsigned(err)), maxTextBytes)}
 	var e *Error
 	if errors.As(err, &e) {
-		f.RetryAfterSeconds = int64(e.RetryAfter.Seconds())
+		f.RetryAfterSeconds = int64(math.Ceil(e.RetryAfter.Seconds()))
 	}
 	return Result{Failure: f}
 }
@@ -69,16 +80,27 @@ func Failed(err error) Result {
 // Write writes the result to the file at path, which the kubelet reads as the
 // container's termination message.
 func (r Result) Write(path string) error {
-	out, err := json.Marshal(r)
-	if err != nil {
+	r.Revision, r.License = word(r.Revision), word(r.License)
+	out := &bytes.Buffer{}
+	encoder := json.NewEncoder(out)
+	// A bracket would take six bytes, and error pages are full of them.
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(r); err != nil {
 		return errors.Wrap(err, "cannot encode the run's result")
 	}
-	if len(out) > MaxMessageBytes {
-		return errors.Errorf("the run's result has %d bytes, more than %d", len(out), MaxMessageBytes)
+	if out.Len() > MaxMessageBytes {
+		return errors.Errorf("the run's result has %d bytes, more than %d", out.Len(), MaxMessageBytes)
 	}
 	//nolint:gosec // Not a secret, and the kubelet reads it.
-	return errors.Wrap(os.WriteFile(path, out, 0o644), "cannot write the run's result")
+	return errors.Wrap(os.WriteFile(path, out.Bytes(), 0o644), "cannot write the run's result")
 }
+
+// word returns what others call something as far as it is short enough.
+func word(s string) string { return truncate(singleLine(s), maxWordBytes) }
+
+// unsigned returns the error's text without the queries of addresses, which
+// may hold signatures.
+func unsigned(err error) string { return query.ReplaceAllString(err.Error(), "$1") }
 
 // Parse reads a termination message: a Result, or a bare sha256:… digest, as
 // other tools leave it. What is neither is not a result.
@@ -91,11 +113,16 @@ func Parse(message string) (Result, bool) {
 	if err := json.Unmarshal([]byte(message), &r); err != nil {
 		return Result{}, false
 	}
+	r.Revision, r.License = word(r.Revision), word(r.License)
+	hasDigest := digestPattern.MatchString(r.Digest)
+	if !hasDigest {
+		r.Digest = ""
+	}
 	if r.Failure != nil {
 		r.Failure.Message = truncate(singleLine(r.Failure.Message), maxTextBytes)
-		return r, r.Failure.Reason != ""
+		return r, reasonPattern.MatchString(string(r.Failure.Reason))
 	}
-	return r, digestPattern.MatchString(r.Digest)
+	return r, hasDigest
 }
 
 // truncate cuts s to at most n bytes, at a rune's boundary.

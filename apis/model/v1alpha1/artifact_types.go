@@ -55,8 +55,8 @@ const (
 type HuggingFaceSource struct {
 	// Model as the Hub names it: organisation/name. Example: Qwen/Qwen3-0.6B.
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=96
-	// +kubebuilder:validation:XValidation:rule="self.matches('^([a-zA-Z0-9][a-zA-Z0-9._-]*/)?[a-zA-Z0-9][a-zA-Z0-9._-]*$') && !self.contains('..') && !self.contains('--')",message="model must be as the Hub names it: write organisation/name, for example Qwen/Qwen3-0.6B, without https:// and without a revision"
+	// +kubebuilder:validation:MaxLength=193
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([a-zA-Z0-9][a-zA-Z0-9._-]*/)?[a-zA-Z0-9][a-zA-Z0-9._-]*$') && !self.contains('..') && !self.contains('--') && !self.matches('^(api|datasets|models|spaces)/')",message="model must be as the Hub names it: write organisation/name, for example Qwen/Qwen3-0.6B, without https:// and without a revision"
 	Model string `json:"model"`
 
 	// Revision of the model: a branch, a tag or a commit. It is resolved to a
@@ -65,7 +65,7 @@ type HuggingFaceSource struct {
 	// +kubebuilder:default=main
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=255
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9]([a-zA-Z0-9._/-]*[a-zA-Z0-9_-])?$') && !self.contains('..') && !self.contains('//')",message="revision must be a branch, a tag or a commit: write main, v1.0, refs/pr/1 or 40 hex digits"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9]([a-zA-Z0-9._/-]*[a-zA-Z0-9_-])?$') && !self.contains('..') && !self.contains('//') && !self.contains('/.')",message="revision must be a branch, a tag or a commit: write main, v1.0, refs/pr/1 or 40 hex digits"
 	Revision string `json:"revision,omitempty"`
 
 	// TokenSecretRef names a Secret in the Artifact's namespace that holds an
@@ -121,6 +121,7 @@ type Target struct {
 	// kubernetes.io/dockerconfigjson in the Artifact's namespace. Default: the
 	// ProviderConfig's credentials, for the ProviderConfig's registry.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
 	CredentialsSecretRef *xpv2.LocalSecretReference `json:"credentialsSecretRef,omitempty"`
 }
 

@@ -1,0 +1,220 @@
+package artifact
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+const (
+	pushedDigest = "sha256:1111111111111111111111111111111111111111111111111111111111111111"
+	oldDigest    = "sha256:2222222222222222222222222222222222222222222222222222222222222222"
+	pushedResult = `{"digest":"` + pushedDigest + `","size":7,"files":1}`
+	gatedResult  = `{"failure":{"reason":"Gated","message":"Ask for access"}}`
+)
+
+type observeArgs struct {
+	job    *batchv1.Job
+	pods   []corev1.Pod
+	phase  modelv1alpha1.ArtifactPhase
+	digest string
+}
+
+type observeCase struct {
+	reason string
+	args   observeArgs
+	want   ObservationResult
+}
+
+// checkObserved compares results but for their messages, of which the wanted
+// one is a part; and checks that observing changes nothing.
+func checkObserved(t *testing.T, cases map[string]observeCase) {
+	t.Helper()
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			job, pods := tc.args.job.DeepCopy(), copied(tc.args.pods)
+			got := ObserveJobStatus(job, pods, tc.args.phase, tc.args.digest)
+			again := ObserveJobStatus(job, pods, tc.args.phase, tc.args.digest)
+			if diff := cmp.Diff(got, again); diff != "" {
+				t.Errorf("\n%s\nObserveJobStatus() twice: -first, +second:\n%s", tc.reason, diff)
+			}
+			if diff := cmp.Diff(tc.args.job, job); diff != "" {
+				t.Errorf("\n%s\nthe Job: -before, +after:\n%s", tc.reason, diff)
+			}
+			if diff := cmp.Diff(tc.args.pods, pods); diff != "" {
+				t.Errorf("\n%s\nthe Pods: -before, +after:\n%s", tc.reason, diff)
+			}
+			if !strings.Contains(got.Message, tc.want.Message) || (got.Ready == metav1.ConditionTrue && got.Message != "") {
+				t.Errorf("\n%s\nmessage: want %q, got %q", tc.reason, tc.want.Message, got.Message)
+			}
+			got.Message = tc.want.Message
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("\n%s\nObserveJobStatus(): -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+func copied(pods []corev1.Pod) []corev1.Pod {
+	var out []corev1.Pod
+	for i := range pods {
+		out = append(out, *pods[i].DeepCopy())
+	}
+	return out
+}
+
+// jobWith returns the Artifact's Job with this status.
+func jobWith(s batchv1.JobStatus) *batchv1.Job {
+	j := newJob("run", ownedBy(testUID))
+	j.SetUID("job")
+	j.Status = s
+	return j
+}
+
+func active() *batchv1.Job { return jobWith(batchv1.JobStatus{Active: 1}) }
+
+func jobDone() *batchv1.Job {
+	return jobWith(batchv1.JobStatus{Succeeded: 1, Conditions: []batchv1.JobCondition{
+		{Type: batchv1.JobSuccessCriteriaMet, Status: corev1.ConditionTrue},
+		{Type: batchv1.JobComplete, Status: corev1.ConditionTrue},
+	}})
+}
+
+// jobFailedBy returns a Job that failed with this condition.
+func jobFailedBy(c batchv1.JobConditionType, reason, message string) *batchv1.Job {
+	return jobWith(batchv1.JobStatus{Failed: 1, Conditions: []batchv1.JobCondition{
+		{Type: c, Status: corev1.ConditionTrue, Reason: reason, Message: message},
+	}})
+}
+
+// ended returns a container's state after it ended, at the supplied second.
+func ended(second int64, message string) corev1.ContainerStatus {
+	return corev1.ContainerStatus{State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
+		Message:    message,
+		FinishedAt: metav1.Unix(second, 0),
+	}}}
+}
+
+// podWith returns a Pod of the Job, with these containers.
+func podWith(name string, phase corev1.PodPhase, containers ...corev1.ContainerStatus) corev1.Pod {
+	return corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: name, OwnerReferences: []metav1.OwnerReference{{
+			APIVersion: "batch/v1", Kind: "Job", Name: "run", UID: "job", Controller: ptr.To(true),
+		}}},
+		Status: corev1.PodStatus{Phase: phase, ContainerStatuses: containers},
+	}
+}
+
+func ofOtherJob(p corev1.Pod) corev1.Pod {
+	p.OwnerReferences[0].UID = "other"
+	return p
+}
+
+// Results that several cases want.
+var (
+	isPending = ObservationResult{Phase: modelv1alpha1.PhasePending, Ready: metav1.ConditionUnknown, Reason: "Creating", Message: `"run"`}
+	isRunning = ObservationResult{Phase: modelv1alpha1.PhaseRunning, Ready: metav1.ConditionUnknown, Reason: "Creating", Message: `"run"`}
+	isMissing = ObservationResult{Phase: modelv1alpha1.PhasePending, Ready: metav1.ConditionFalse, Reason: "JobNotCreated", Message: "Job"}
+)
+
+func isDone(digest string) ObservationResult {
+	return ObservationResult{Phase: modelv1alpha1.PhaseSucceeded, Ready: metav1.ConditionTrue, Reason: "Available", Digest: digest}
+}
+
+func isFailed(reason outcome.Reason, message string) ObservationResult {
+	return ObservationResult{Phase: modelv1alpha1.PhaseFailed, Ready: metav1.ConditionFalse, Reason: string(reason), Message: message}
+}
+
+func TestObserveNoJob(t *testing.T) {
+	failed := isFailed(outcome.JobFailed, "")
+	failed.Digest = oldDigest
+	checkObserved(t, map[string]observeCase{
+		"Nothing":   {reason: "Where there never was a Job there is none.", want: isMissing},
+		"Pending":   {reason: "A Job that was lost before it ran is to be made.", args: observeArgs{phase: modelv1alpha1.PhasePending}, want: isMissing},
+		"Running":   {reason: "A Job that was lost while it ran is to be made.", args: observeArgs{phase: modelv1alpha1.PhaseRunning, digest: oldDigest}, want: isMissing},
+		"Unknown":   {reason: "A phase that nobody knows is none.", args: observeArgs{phase: "Other"}, want: isMissing},
+		"Succeeded": {reason: "A run that succeeded stays so after its Job's hour.", args: observeArgs{phase: modelv1alpha1.PhaseSucceeded, digest: oldDigest}, want: isDone(oldDigest)},
+		"Failed":    {reason: "A run that failed stays so after its Job's hour.", args: observeArgs{phase: modelv1alpha1.PhaseFailed, digest: oldDigest}, want: failed},
+		"StalePods": {reason: "Pods without a Job say nothing.", args: observeArgs{pods: []corev1.Pod{podWith("a", corev1.PodSucceeded, ended(1, pushedResult))}}, want: isMissing},
+	})
+}
+
+func TestObserveActiveJob(t *testing.T) {
+	done := modelv1alpha1.PhaseSucceeded
+	checkObserved(t, map[string]observeCase{
+		"New":          {reason: "A Job that was made just now waits.", args: observeArgs{job: jobWith(batchv1.JobStatus{})}, want: isPending},
+		"PodPending":   {reason: "A Pod that waits for a node or an image has not started.", args: observeArgs{job: active(), pods: []corev1.Pod{podWith("a", corev1.PodPending)}}, want: isPending},
+		"PodRunning":   {reason: "A Pod that runs is at work.", args: observeArgs{job: active(), pods: []corev1.Pod{podWith("a", corev1.PodRunning)}}, want: isRunning},
+		"PodEnded":     {reason: "A Pod's end is the Job's only when the Job says so.", args: observeArgs{job: active(), pods: []corev1.Pod{podWith("a", corev1.PodSucceeded, ended(1, pushedResult))}}, want: isRunning},
+		"SeveralPods":  {reason: "One Pod that runs is at work.", args: observeArgs{job: active(), pods: []corev1.Pod{podWith("a", corev1.PodPending), podWith("b", corev1.PodRunning)}}, want: isRunning},
+		"NewAfterOld":  {reason: "What was known of an earlier run is not this one's.", args: observeArgs{job: jobWith(batchv1.JobStatus{}), phase: done, digest: oldDigest}, want: isPending},
+		"RunsAfterOld": {reason: "What was known of an earlier run is not this one's.", args: observeArgs{job: active(), pods: []corev1.Pod{podWith("a", corev1.PodRunning)}, phase: done, digest: oldDigest}, want: isRunning},
+		"FalseCondition": {
+			reason: "A condition that is not true is none.",
+			args: observeArgs{job: jobWith(batchv1.JobStatus{Active: 1, Conditions: []batchv1.JobCondition{
+				{Type: batchv1.JobFailed, Status: corev1.ConditionFalse}, {Type: batchv1.JobComplete, Status: corev1.ConditionUnknown},
+			}}), pods: []corev1.Pod{podWith("a", corev1.PodRunning)}},
+			want: isRunning,
+		},
+	})
+}
+
+func TestObserveSucceededJob(t *testing.T) {
+	one := func(message string) []corev1.Pod {
+		return []corev1.Pod{podWith("a", corev1.PodSucceeded, ended(1, message))}
+	}
+	checkObserved(t, map[string]observeCase{
+		"Result":      {reason: "The worker says what it pushed.", args: observeArgs{job: jobDone(), pods: one(pushedResult)}, want: isDone(pushedDigest)},
+		"CountOnly":   {reason: "One success is the Job's, before its condition says so.", args: observeArgs{job: jobWith(batchv1.JobStatus{Succeeded: 1}), pods: one(pushedResult)}, want: isDone(pushedDigest)},
+		"BareDigest":  {reason: "Other tools leave a digest alone.", args: observeArgs{job: jobDone(), pods: one(pushedDigest + "\n")}, want: isDone(pushedDigest)},
+		"Unreadable":  {reason: "A success is a success, whatever was left; nobody knows its digest.", args: observeArgs{job: jobDone(), pods: one("all went well")}, want: isDone("")},
+		"Silent":      {reason: "A success is a success, if nothing was left.", args: observeArgs{job: jobDone(), pods: one("")}, want: isDone("")},
+		"NoPods":      {reason: "A success is a success, if its Pod is gone.", args: observeArgs{job: jobDone()}, want: isDone("")},
+		"NewNotOld":   {reason: "An old digest is not the answer to a new run.", args: observeArgs{job: jobDone(), pods: one(pushedResult), phase: modelv1alpha1.PhaseSucceeded, digest: oldDigest}, want: isDone(pushedDigest)},
+		"TextNotOld":  {reason: "An old digest is not the answer to a new run that left none.", args: observeArgs{job: jobDone(), pods: one("all went well"), phase: modelv1alpha1.PhaseSucceeded, digest: oldDigest}, want: isDone("")},
+		"Failure":     {reason: "A success pushed nothing if its worker says so; the Job is taken for what it is.", args: observeArgs{job: jobDone(), pods: one(gatedResult)}, want: isDone("")},
+		"LastPod":     {reason: "Of several Pods the last that ended speaks.", args: observeArgs{job: jobDone(), pods: []corev1.Pod{podWith("a", corev1.PodSucceeded, ended(2, pushedResult)), podWith("b", corev1.PodFailed, ended(1, gatedResult))}}, want: isDone(pushedDigest)},
+		"Sidecar":     {reason: "What an injected container leaves does not hide the result.", args: observeArgs{job: jobDone(), pods: []corev1.Pod{podWith("a", corev1.PodSucceeded, ended(1, pushedResult), ended(2, "proxy has ended"))}}, want: isDone(pushedDigest)},
+		"OlderRun":    {reason: "A Pod of another Job says nothing of this one.", args: observeArgs{job: jobDone(), pods: []corev1.Pod{ofOtherJob(podWith("old", corev1.PodSucceeded, ended(1, `{"digest":"`+oldDigest+`"}`)))}}, want: isDone("")},
+		"OwnerUnsaid": {reason: "A Pod that says of no Job that it is its own is this one's.", args: observeArgs{job: jobDone(), pods: []corev1.Pod{{Status: one(pushedResult)[0].Status}}}, want: isDone(pushedDigest)},
+	})
+}
+
+func TestObserveFailedJob(t *testing.T) {
+	const backoff, deadline = batchv1.JobReasonBackoffLimitExceeded, batchv1.JobReasonDeadlineExceeded
+	one := func(message string) []corev1.Pod {
+		return []corev1.Pod{podWith("a", corev1.PodFailed, ended(1, message))}
+	}
+	failed := jobFailedBy(batchv1.JobFailed, backoff, "Job has reached the specified backoff limit")
+	late := jobFailedBy(batchv1.JobFailed, deadline, "Job was active longer than specified deadline")
+	soonLate := jobFailedBy(batchv1.JobFailureTarget, deadline, "Job was active longer than specified deadline")
+	interrupted := `{"failure":{"reason":"Evicted","message":"The run was stopped before its end"}}`
+
+	checkObserved(t, map[string]observeCase{
+		"Result":           {reason: "The worker says why it failed.", args: observeArgs{job: failed, pods: one(gatedResult)}, want: isFailed(outcome.Gated, "Ask for access")},
+		"CountOnly":        {reason: "One failure is the Job's, before its condition says so: nobody tries again.", args: observeArgs{job: jobWith(batchv1.JobStatus{Failed: 1}), pods: one(gatedResult)}, want: isFailed(outcome.Gated, "Ask for access")},
+		"ConditionOnly":    {reason: "A Job may fail without a Pod that did.", args: observeArgs{job: jobWith(batchv1.JobStatus{Conditions: failed.Status.Conditions})}, want: isFailed(outcome.JobFailed, "backoff limit")},
+		"PlainText":        {reason: "A text is shown, and nothing is guessed from it.", args: observeArgs{job: failed, pods: one("401 unauthorized")}, want: isFailed(outcome.JobFailed, "401 unauthorized")},
+		"BareDigest":       {reason: "A digest is no reason.", args: observeArgs{job: failed, pods: one(pushedDigest)}, want: isFailed(outcome.JobFailed, "")},
+		"Silent":           {reason: "Where the worker could not speak, the Job does.", args: observeArgs{job: failed, pods: one("")}, want: isFailed(outcome.JobFailed, "backoff limit")},
+		"AllSilent":        {reason: "Where nobody speaks, the way on is named.", args: observeArgs{job: jobWith(batchv1.JobStatus{Failed: 1})}, want: isFailed(outcome.JobFailed, "kubectl describe")},
+		"Deadline":         {reason: "A deadline says which field it was.", args: observeArgs{job: late}, want: isFailed(outcome.DeadlineExceeded, "activeDeadlineSeconds")},
+		"DeadlineWithText": {reason: "What an interrupted program leaves is not the cause.", args: observeArgs{job: late, pods: one("terminated")}, want: isFailed(outcome.DeadlineExceeded, "activeDeadlineSeconds")},
+		"DeadlineStopped":  {reason: "What an interrupted worker leaves is not the cause.", args: observeArgs{job: late, pods: one(interrupted)}, want: isFailed(outcome.DeadlineExceeded, "activeDeadlineSeconds")},
+		"DeadlineSoon":     {reason: "The cause is known before the Job's last condition, and stays.", args: observeArgs{job: soonLate, pods: one("")}, want: isFailed(outcome.DeadlineExceeded, "activeDeadlineSeconds")},
+		"BackoffSoon":      {reason: "The cause is known before the Job's last condition, and stays.", args: observeArgs{job: jobFailedBy(batchv1.JobFailureTarget, backoff, "Job has reached the specified backoff limit")}, want: isFailed(outcome.JobFailed, "backoff limit")},
+		"InitContainer":    {reason: "An init container that failed speaks.", args: observeArgs{job: failed, pods: []corev1.Pod{{Status: corev1.PodStatus{InitContainerStatuses: []corev1.ContainerStatus{ended(1, "cannot copy")}}}}}, want: isFailed(outcome.JobFailed, "cannot copy")},
+		"LastPod":          {reason: "Of several Pods the last that ended speaks.", args: observeArgs{job: failed, pods: []corev1.Pod{podWith("a", corev1.PodFailed, ended(2, gatedResult)), podWith("b", corev1.PodFailed, ended(1, "earlier"))}}, want: isFailed(outcome.Gated, "Ask for access")},
+		"Sidecar":          {reason: "What an injected container leaves does not hide the result.", args: observeArgs{job: failed, pods: []corev1.Pod{podWith("a", corev1.PodFailed, ended(1, gatedResult), ended(2, "proxy has ended"))}}, want: isFailed(outcome.Gated, "Ask for access")},
+		"OlderRun":         {reason: "A Pod of another Job says nothing of this one.", args: observeArgs{job: failed, pods: []corev1.Pod{ofOtherJob(podWith("old", corev1.PodFailed, ended(1, gatedResult)))}}, want: isFailed(outcome.JobFailed, "backoff limit")},
+		"OldIsGone":        {reason: "A run that failed has no digest, whatever an earlier one had.", args: observeArgs{job: failed, pods: one(gatedResult), phase: modelv1alpha1.PhaseSucceeded, digest: oldDigest}, want: isFailed(outcome.Gated, "Ask for access")},
+	})
+}

@@ -1,0 +1,250 @@
+package artifact
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+func TestBuildPVC(t *testing.T) {
+	type args struct{ config, artifact *v1alpha1.StorageSettings }
+	type want struct {
+		size  string
+		class *string
+	}
+	size := func(q string) *resource.Quantity { return ptr.To(resource.MustParse(q)) }
+	config := &v1alpha1.StorageSettings{Size: size("100Gi"), StorageClassName: ptr.To("slow")}
+	cases := map[string]struct {
+		reason string
+		args   args
+		want   want
+	}{
+		"Default":     {reason: "There is a default size, and the cluster's class.", want: want{size: "50Gi"}},
+		"Config":      {reason: "The ProviderConfig holds where the Artifact says nothing.", args: args{config: config}, want: want{size: "100Gi", class: ptr.To("slow")}},
+		"Artifact":    {reason: "The Artifact needs no ProviderConfig.", args: args{artifact: &v1alpha1.StorageSettings{Size: size("1Gi"), StorageClassName: ptr.To("fast")}}, want: want{size: "1Gi", class: ptr.To("fast")}},
+		"OnlySize":    {reason: "Each field is taken by itself.", args: args{config: config, artifact: &v1alpha1.StorageSettings{Size: size("1Gi")}}, want: want{size: "1Gi", class: ptr.To("slow")}},
+		"OnlyClass":   {reason: "Each field is taken by itself.", args: args{config: config, artifact: &v1alpha1.StorageSettings{StorageClassName: ptr.To("fast")}}, want: want{size: "100Gi", class: ptr.To("fast")}},
+		"NoClass":     {reason: "An empty class is a choice: no class at all.", args: args{config: config, artifact: &v1alpha1.StorageSettings{StorageClassName: ptr.To("")}}, want: want{size: "100Gi", class: ptr.To("")}},
+		"ClassAlone":  {reason: "The default size is the ProviderConfig's default, too.", args: args{config: &v1alpha1.StorageSettings{StorageClassName: ptr.To("slow")}}, want: want{size: "50Gi", class: ptr.To("slow")}},
+		"EmptyFields": {reason: "A field that is not set replaces nothing.", args: args{config: config, artifact: &v1alpha1.StorageSettings{}}, want: want{size: "100Gi", class: ptr.To("slow")}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			labels := LabelsForArtifact(testName, "v1")
+			a := newArtifact(withEffective(modelv1alpha1.Effective{Storage: tc.args.config}),
+				withParameters(func(p *modelv1alpha1.ArtifactParameters) { p.Storage = tc.args.artifact }))
+			pvc := BuildPVC(a, labels)
+			got := want{size: pvc.Spec.Resources.Requests.Storage().String(), class: pvc.Spec.StorageClassName}
+			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(want{})); diff != "" {
+				t.Errorf("\n%s\nBuildPVC(): -want, +got:\n%s", tc.reason, diff)
+			}
+			meta := metav1.ObjectMeta{
+				Name:        "qwen3-workspace",
+				Namespace:   testNamespace,
+				Labels:      labels,
+				Annotations: map[string]string{AnnotationRunHash: goldenDefault},
+			}
+			if diff := cmp.Diff(meta, pvc.ObjectMeta); diff != "" {
+				t.Errorf("\n%s\nmetadata: -want, +got:\n%s", tc.reason, diff)
+			}
+			if diff := cmp.Diff([]corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}, pvc.Spec.AccessModes); diff != "" {
+				t.Errorf("\n%s\naccess modes: -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+// TestBuildPVCKeepsItsInput checks that a claim that is changed afterwards
+// changes neither its Artifact nor the next claim.
+func TestBuildPVCKeepsItsInput(t *testing.T) {
+	labels := map[string]string{"a": "b"}
+	a := newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) {
+		p.Storage = &v1alpha1.StorageSettings{StorageClassName: ptr.To("fast")}
+	}))
+	before := a.DeepCopy()
+	first := BuildPVC(a, labels)
+	first.Labels["scribble"] = "scribble"
+	*first.Spec.StorageClassName = "scribble"
+	first.Spec.Resources.Requests.Storage().Add(resource.MustParse("1Gi"))
+	if diff := cmp.Diff(before, a); diff != "" {
+		t.Errorf("The Artifact: -before, +after:\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]string{"a": "b"}, labels); diff != "" {
+		t.Errorf("The labels: -before, +after:\n%s", diff)
+	}
+	if got := BuildPVC(a, labels).Spec.Resources.Requests.Storage().String(); got != "50Gi" {
+		t.Errorf("The next claim's size: want 50Gi, got %s", got)
+	}
+}
+
+// An ensureCase is one case of a function that makes an object where it is not
+// there.
+type ensureCase struct {
+	reason string
+	args   ensureArgs
+	want   ensureWant
+}
+
+type ensureArgs struct {
+	calls   interceptor.Funcs
+	there   client.Object
+	foreign client.Object
+}
+
+type ensureWant struct {
+	err    error
+	failed bool
+	reason outcome.Reason
+}
+
+func TestEnsurePVC(t *testing.T) {
+	cases := map[string]ensureCase{
+		"Made":          {reason: "Where none is, one is made."},
+		"There":         {reason: "The Artifact's claim is used.", args: ensureArgs{there: newPVC(ownedBy(testUID))}},
+		"Foreign":       {reason: "Somebody else's claim is a conflict, and stays.", args: ensureArgs{foreign: newPVC()}, want: ensureWant{failed: true, reason: outcome.WorkspaceConflict}},
+		"OtherUID":      {reason: "The claim of an Artifact that was deleted and made again is not this one's.", args: ensureArgs{foreign: newPVC(ownedBy(otherUID))}, want: ensureWant{failed: true, reason: outcome.WorkspaceConflict}},
+		"OnlyMentioned": {reason: "Being an owner is not being the controller.", args: ensureArgs{foreign: newPVC(mentions(testUID))}, want: ensureWant{failed: true, reason: outcome.WorkspaceConflict}},
+		"Terminating":   {reason: "A claim that is being deleted is not used.", args: ensureArgs{there: newPVC(ownedBy(testUID), terminating())}, want: ensureWant{failed: true}},
+		"CreateFails":   {reason: "An error is passed on.", args: ensureArgs{calls: failing("create", errBoom)}, want: ensureWant{failed: true, err: errBoom}},
+		"GetFails":      {reason: "An error is passed on.", args: ensureArgs{calls: failing("get", errBoom), there: newPVC(ownedBy(testUID))}, want: ensureWant{failed: true, err: errBoom}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			c := newClient(t, tc.args.calls, present(tc.args.there, tc.args.foreign)...)
+			err := EnsurePVC(t.Context(), c, newScheme(t), newArtifact(), LabelsForArtifact(testName, "v1"))
+			checkEnsured(t, c, tc, err)
+			if err != nil {
+				return
+			}
+			pvc := &corev1.PersistentVolumeClaim{}
+			if err := c.Get(t.Context(), client.ObjectKeyFromObject(newPVC()), pvc); err != nil {
+				t.Fatal(err)
+			}
+			if !metav1.IsControlledBy(pvc, newArtifact()) {
+				t.Errorf("\n%s\nThe Artifact does not control the claim", tc.reason)
+			}
+		})
+	}
+}
+
+// TestEnsurePVCTwice checks that a second call changes nothing.
+func TestEnsurePVCTwice(t *testing.T) {
+	c := newClient(t, interceptor.Funcs{})
+	versions := []string{}
+	for _, size := range []string{"1Gi", "2Gi"} {
+		a := newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) {
+			p.Storage = &v1alpha1.StorageSettings{Size: ptr.To(resource.MustParse(size))}
+		}))
+		if err := EnsurePVC(t.Context(), c, newScheme(t), a, LabelsForArtifact(testName, size)); err != nil {
+			t.Fatal(err)
+		}
+		pvc := &corev1.PersistentVolumeClaim{}
+		if err := c.Get(t.Context(), client.ObjectKeyFromObject(newPVC()), pvc); err != nil {
+			t.Fatal(err)
+		}
+		versions = append(versions, pvc.GetResourceVersion())
+	}
+	if versions[0] != versions[1] {
+		t.Errorf("The claim has changed: resource versions %q", versions)
+	}
+}
+
+// present returns the objects that are not nil.
+func present(objects ...client.Object) []client.Object {
+	out := []client.Object{}
+	for _, o := range objects {
+		if o != nil {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+func checkEnsured(t *testing.T, c client.Client, tc ensureCase, err error) {
+	t.Helper()
+	if (err != nil) != tc.want.failed {
+		t.Fatalf("\n%s\nfailed: want %t, got %v", tc.reason, tc.want.failed, err)
+	}
+	checkError(t, tc.reason, err, tc.want.err, tc.want.reason)
+	if tc.args.foreign != nil {
+		kept(t, c, tc.args.foreign)
+	}
+}
+
+func TestDelete(t *testing.T) {
+	type object struct {
+		make   func(modify ...objectModifier) client.Object
+		delete func(c client.Client, a *modelv1alpha1.Artifact) error
+	}
+	type args struct {
+		modify []objectModifier
+		absent bool
+		calls  func(*[]deletion) interceptor.Funcs
+	}
+	type want struct {
+		err       error
+		deletions int
+	}
+	kinds := map[string]object{
+		"PVC": {
+			make:   func(m ...objectModifier) client.Object { return newPVC(m...) },
+			delete: func(c client.Client, a *modelv1alpha1.Artifact) error { return DeletePVC(t.Context(), c, a) },
+		},
+		"Secret": {
+			make:   func(m ...objectModifier) client.Object { return newSecret(nil, m...) },
+			delete: func(c client.Client, a *modelv1alpha1.Artifact) error { return DeleteSecret(t.Context(), c, a) },
+		},
+	}
+	record := func(err error) func(*[]deletion) interceptor.Funcs {
+		return func(list *[]deletion) interceptor.Funcs { return recorded(list, err) }
+	}
+	cases := map[string]struct {
+		reason string
+		args   args
+		want   want
+	}{
+		"Owned":         {reason: "The Artifact's own goes.", args: args{modify: []objectModifier{ownedBy(testUID)}, calls: record(nil)}, want: want{deletions: 1}},
+		"Absent":        {reason: "What is not there is gone.", args: args{absent: true, calls: record(nil)}},
+		"Foreign":       {reason: "What is somebody else's stays.", args: args{calls: record(nil)}},
+		"OtherUID":      {reason: "What another Artifact of the name made stays.", args: args{modify: []objectModifier{ownedBy(otherUID)}, calls: record(nil)}},
+		"OnlyMentioned": {reason: "Being an owner is not being the controller.", args: args{modify: []objectModifier{mentions(testUID)}, calls: record(nil)}},
+		"Terminating":   {reason: "What is being deleted is not deleted again.", args: args{modify: []objectModifier{ownedBy(testUID), terminating()}, calls: record(nil)}},
+		"GoneMeanwhile": {reason: "What somebody else deleted is no error.", args: args{modify: []objectModifier{ownedBy(testUID)}, calls: record(notFound())}, want: want{deletions: 1}},
+		"DeleteFails":   {reason: "An error is passed on.", args: args{modify: []objectModifier{ownedBy(testUID)}, calls: record(errBoom)}, want: want{err: errBoom, deletions: 1}},
+		"GetFails":      {reason: "An error is passed on.", args: args{modify: []objectModifier{ownedBy(testUID)}, calls: func(*[]deletion) interceptor.Funcs { return failing("get", errBoom) }}, want: want{err: errBoom}},
+	}
+	for kind, k := range kinds {
+		for name, tc := range cases {
+			t.Run(kind+name, func(t *testing.T) {
+				var deletions []deletion
+				var objects []client.Object
+				o := k.make(tc.args.modify...)
+				o.SetUID("33333333-3333-3333-3333-333333333333")
+				if !tc.args.absent {
+					objects = append(objects, o)
+				}
+				err := k.delete(newClient(t, tc.args.calls(&deletions), objects...), newArtifact())
+				got := want{err: err, deletions: len(deletions)}
+				if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(want{}), cmpopts.EquateErrors()); diff != "" {
+					t.Errorf("\n%s\n-want, +got:\n%s", tc.reason, diff)
+				}
+				for _, d := range deletions {
+					if !d.Precise {
+						t.Errorf("\n%s\nA stale cache could make this delete somebody else's object of the name: no precondition on the UID", tc.reason)
+					}
+				}
+			})
+		}
+	}
+}

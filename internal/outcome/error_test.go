@@ -1,0 +1,166 @@
+package outcome
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"io/fs"
+	"net"
+	"net/url"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/google/go-cmp/cmp"
+)
+
+var errBoom = errors.New("boom")
+
+func TestErrorf(t *testing.T) {
+	type args struct {
+		reason Reason
+		format string
+		args   []any
+	}
+	type want struct {
+		Reason  Reason
+		Message string
+	}
+	cases := map[string]struct {
+		reason string
+		args   args
+		want   want
+	}{
+		"Plain":     {reason: "A message is formatted.", args: args{reason: Gated, format: "cannot read %q", args: []any{"a/b"}}, want: want{Reason: Gated, Message: `cannot read "a/b"`}},
+		"Lines":     {reason: "A message is one line.", args: args{reason: Internal, format: "a\n\tb\r\nc  d"}, want: want{Reason: Internal, Message: "a b c d"}},
+		"Arguments": {reason: "What is formatted is in the line, too.", args: args{reason: Internal, format: "cannot %s", args: []any{"a\nb"}}, want: want{Reason: Internal, Message: "cannot a b"}},
+		"Controls":  {reason: "A terminal must not obey a message.", args: args{reason: Internal, format: "a\x00b\x1b[31mc\x7fd\u0085e\u2028f"}, want: want{Reason: Internal, Message: "a b [31mc d e f"}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			e := Errorf(tc.args.reason, tc.args.format, tc.args.args...)
+			if diff := cmp.Diff(tc.want, want{Reason: e.Reason, Message: e.Error()}); diff != "" {
+				t.Errorf("\n%s\nErrorf(): -want, +got:\n%s", tc.reason, diff)
+			}
+			if e.Unwrap() != nil || e.RetryAfter != 0 {
+				t.Errorf("\n%s\nA new error has no cause and asks for no wait: %v, %s", tc.reason, e.Unwrap(), e.RetryAfter)
+			}
+		})
+	}
+}
+
+func TestBecauseAndAfter(t *testing.T) {
+	e := Errorf(RateLimited, "the Hub asks to wait")
+	both := e.Because(errBoom).After(time.Minute)
+	if !errors.Is(both, errBoom) {
+		t.Error("An error unwraps to its cause")
+	}
+	if diff := cmp.Diff(e.Error(), both.Error()); diff != "" {
+		t.Errorf("A cause's text is not for users: -want, +got:\n%s", diff)
+	}
+	if diff := cmp.Diff(time.Minute, both.RetryAfter); diff != "" {
+		t.Errorf("RetryAfter: -want, +got:\n%s", diff)
+	}
+	if errors.Is(e, errBoom) || e.RetryAfter != 0 {
+		t.Error("The error that was copied has changed")
+	}
+}
+
+// networkCase is an error and what it is taken for.
+type networkCase struct {
+	reason string
+	args   error
+	want   bool
+}
+
+func networkCases() map[string]networkCase {
+	request := func(err error) error { return &url.Error{Op: "Get", URL: "https://hub.example.com", Err: err} }
+	return map[string]networkCase{
+		"Nil":              {reason: "No error is none of the network."},
+		"Refused":          {reason: "A connection that is refused may be taken later.", args: request(&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}), want: true},
+		"Reset":            {reason: "A connection that is reset may last the next time.", args: errors.Wrap(syscall.ECONNRESET, "read"), want: true},
+		"BrokenPipe":       {reason: "A connection that is closed may last the next time.", args: errors.Wrap(syscall.EPIPE, "write"), want: true},
+		"Unreachable":      {reason: "A host that cannot be reached may be reached later.", args: &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EHOSTUNREACH)}, want: true},
+		"Name":             {reason: "A name may be known later.", args: request(&net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", IsNotFound: true}}), want: true},
+		"Timeout":          {reason: "A timeout may not be reached the next time.", args: os.ErrDeadlineExceeded, want: true},
+		"Deadline":         {reason: "A deadline may not be reached the next time.", args: errors.Wrap(context.DeadlineExceeded, "cannot read"), want: true},
+		"CutShort":         {reason: "A stream may be whole the next time.", args: errors.Wrap(io.ErrUnexpectedEOF, "cannot read"), want: true},
+		"NoAnswer":         {reason: "A server that closes without an answer may answer the next time.", args: request(io.EOF), want: true},
+		"Canceled":         {reason: "Who stops does not blame the network.", args: request(context.Canceled)},
+		"EndOfFile":        {reason: "The end of a file is not the network's.", args: io.EOF},
+		"Other":            {reason: "What nobody knows is not the network's.", args: errBoom},
+		"NoFile":           {reason: "A file that is missing is not the network's.", args: &fs.PathError{Op: "open", Path: "x", Err: syscall.ENOENT}},
+		"NoPermission":     {reason: "A file that is not readable is not the network's.", args: &fs.PathError{Op: "open", Path: "x", Err: syscall.EACCES}},
+		"DiskFull":         {reason: "A full disk is not the network's.", args: &fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}},
+		"ConnectionLost":   {reason: "A connection that is lost may last the next time.", args: request(errors.New("http2: client connection lost")), want: true},
+		"UnknownAuthority": {reason: "A certificate that is not trusted will not be by itself.", args: request(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}})},
+		"PlainText":        {reason: "A server without TLS will not have it by itself.", args: request(tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"})},
+	}
+}
+
+func TestIsNetwork(t *testing.T) {
+	for name, tc := range networkCases() {
+		t.Run(name, func(t *testing.T) {
+			if got := IsNetwork(tc.args); got != tc.want {
+				t.Errorf("\n%s\nIsNetwork(%v): want %t, got %t", tc.reason, tc.args, tc.want, got)
+			}
+		})
+	}
+}
+
+func TestReasonOf(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		args   error
+		want   Reason
+	}{
+		"Own":       {reason: "An error says its reason.", args: Errorf(Gated, "x"), want: Gated},
+		"Wrapped":   {reason: "An error says its reason through others.", args: errors.Wrap(Errorf(Mismatch, "x"), "cannot push"), want: Mismatch},
+		"First":     {reason: "The outermost reason holds.", args: Errorf(NotFound, "x").Because(Errorf(Internal, "y")), want: NotFound},
+		"OverCause": {reason: "A reason holds over what its cause looks like.", args: Errorf(Unauthorized, "x").Because(io.ErrUnexpectedEOF), want: Unauthorized},
+		"NoSpace":   {reason: "A full disk has a reason.", args: &fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, want: NoSpace},
+		"Quota":     {reason: "A quota that is used up is a full disk.", args: &fs.PathError{Op: "write", Path: "x", Err: syscall.EDQUOT}, want: NoSpace},
+		"Other":     {reason: "All else is ours.", args: errBoom, want: Internal},
+		"Canceled":  {reason: "Who stops does not blame the network.", args: context.Canceled, want: Internal},
+		"NoFile":    {reason: "A file that is missing does not come by itself.", args: &fs.PathError{Op: "open", Path: "x", Err: syscall.ENOENT}, want: Internal},
+	}
+	for name, n := range networkCases() {
+		if n.want {
+			cases["Network"+name] = struct {
+				reason string
+				args   error
+				want   Reason
+			}{reason: n.reason, args: n.args, want: Unavailable}
+		}
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, ReasonOf(tc.args)); diff != "" {
+				t.Errorf("\n%s\nReasonOf(%v): -want, +got:\n%s", tc.reason, tc.args, diff)
+			}
+		})
+	}
+}
+
+func TestPasses(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		args   []Reason
+		want   bool
+	}{
+		"Pass": {reason: "What the world did may pass by itself.", args: []Reason{RateLimited, Unavailable, Evicted}, want: true},
+		"Stay": {reason: "What a person must mend stays.", args: []Reason{Unauthorized, Gated, NotFound, NoSpace, TooOld, Unsupported, DeadlineExceeded, WorkspaceConflict, RegistryChanged, "Other", ""}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			for _, r := range tc.args {
+				if got := r.Passes(); got != tc.want {
+					t.Errorf("\n%s\n%q.Passes(): want %t, got %t", tc.reason, r, tc.want, got)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,46 @@
+package outcome
+
+import (
+	"regexp"
+	"testing"
+)
+
+// oneWord is what a condition's reason may be.
+var oneWord = regexp.MustCompile(`^[A-Z][A-Za-z]{0,63}$`)
+
+// FuzzParse checks what holds of each message, whoever wrote it: what is read
+// can be shown as it is and written again.
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{
+		"", testDigest, "sha256:0\n", `{"digest":"` + testDigest + `","size":1,"files":2}`,
+		`{"failure":{"reason":"Gated","message":"ask\u0000 <for> \ud800 access"}}`,
+		`{"failure":{"reason":"two words","message":"x"}}`,
+		`{"digest":"no digest","failure":{"reason":"Gated","message":"x"}}`,
+		`{"digest":"` + testDigest + `","license":"a\nb","revision":"\u001b"}`,
+		`{"failure":{}}`, `{"failure":null}`, `null`, `[]`, `"` + testDigest + `"`,
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, message string) {
+		r, ok := Parse(message)
+		if !ok {
+			return
+		}
+		if r.Failure == nil && !digestPattern.MatchString(r.Digest) {
+			t.Errorf("A success has the digest %q", r.Digest)
+		}
+		if r.Failure != nil {
+			if !oneWord.MatchString(string(r.Failure.Reason)) {
+				t.Errorf("A failure has the reason %q", r.Failure.Reason)
+			}
+			checkText(t, "A failure's message can be shown.", r.Failure.Message)
+		}
+		again, ok := Parse(written(t, r))
+		if !ok {
+			t.Errorf("What was read cannot be read again: %+v", r)
+		}
+		if (again.Failure == nil) != (r.Failure == nil) || again.Digest != r.Digest {
+			t.Errorf("What was read is read otherwise: first %+v, then %+v", r, again)
+		}
+	})
+}

@@ -1,0 +1,129 @@
+package api
+
+import (
+	"testing"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+)
+
+func TestArtifactFormatAndPipeline(t *testing.T) {
+	const format, pipeline = "forProvider.format", "forProvider.pipeline"
+	sayStream := []string{"write format: ModelPack, or pipeline: Kit"}
+
+	checkCreate(t, modelv1alpha1.ArtifactGroupVersionKind, minimal, map[string]rule{
+		"KitModelPack":     {reason: "Kit makes both formats.", args: fields{format: "ModelPack", pipeline: "Kit"}},
+		"KitModelKit":      {reason: "Kit makes both formats.", args: fields{format: "ModelKit", pipeline: "Kit"}},
+		"StreamModelPack":  {reason: "Stream makes a ModelPack.", args: fields{format: "ModelPack", pipeline: "Stream"}},
+		"StreamDefault":    {reason: "The default format is one that Stream makes.", args: fields{pipeline: "Stream"}},
+		"ModelKitDefault":  {reason: "The default pipeline makes a ModelKit.", args: fields{format: "ModelKit"}},
+		"StreamModelKit":   {reason: "Stream makes no ModelKit yet.", args: fields{format: "ModelKit", pipeline: "Stream"}, want: sayStream},
+		"UnknownFormat":    {reason: "The answer lists the formats.", args: fields{format: "modelpack"}, want: []string{format, `"ModelPack", "ModelKit"`}},
+		"UnknownPipeline":  {reason: "The answer lists the pipelines.", args: fields{pipeline: "stream"}, want: []string{pipeline, `"Kit", "Stream"`}},
+		"UnknownField":     {reason: "A field that is misspelt is not lost.", args: fields{"forProvider.formt": "ModelKit"}, want: []string{"unknown field", "forProvider.formt"}},
+		"EffectiveIsNoAPI": {reason: "What the provider lays over is never set by a user.", args: fields{"effective": map[string]any{}}, want: []string{"unknown field"}},
+	})
+}
+
+func TestArtifactSourceAndTarget(t *testing.T) {
+	const source, target, policies = "forProvider.source", "forProvider.target", "managementPolicies"
+	list := func(p ...any) []any { return append([]any{}, p...) }
+
+	checkCreate(t, modelv1alpha1.ArtifactGroupVersionKind, minimal, map[string]rule{
+		"Both":           {reason: "This is the least."},
+		"NoKindOfSource": {reason: "A source names one kind of source.", args: fields{source: map[string]any{}}, want: saySource},
+		"NoSource":       {reason: "Nothing can be made from nothing.", args: fields{source: nil}, want: sayNeeded},
+		"NoTarget":       {reason: "Nothing can be made to nowhere.", args: fields{target: nil}, want: sayNeeded},
+		"Neither":        {reason: "An empty Artifact says nothing.", args: fields{"forProvider": nil}, want: sayNeeded},
+		"Observe":        {reason: "Who only looks needs neither.", args: fields{"forProvider": nil, policies: list("Observe")}},
+		"ObserveWithBad": {reason: "What is written is checked all the same.", args: fields{source: map[string]any{}, policies: list("Observe")}, want: saySource},
+		"ObserveDelete":  {reason: "Who looks and deletes makes nothing.", args: fields{"forProvider": nil, policies: list("Observe", "Delete")}},
+		"Paused":         {reason: "Without policies nothing is done.", args: fields{"forProvider": nil, policies: list()}},
+		"Create":         {reason: "Creating needs both.", args: fields{source: nil, policies: list("Observe", "Create")}, want: sayNeeded},
+		"Update":         {reason: "Updating needs both.", args: fields{target: nil, policies: list("Observe", "Update")}, want: sayNeeded},
+		"All":            {reason: "All policies create.", args: fields{target: nil, policies: list("*")}, want: sayNeeded},
+		"Unknown":        {reason: "The answer lists the policies.", args: fields{policies: list("Make")}, want: []string{policies, `"Observe"`}},
+	})
+}
+
+func TestArtifactSecrets(t *testing.T) {
+	const token, credentials = "forProvider.source.huggingFace.tokenSecretRef", "forProvider.target.credentialsSecretRef"
+
+	checkCreate(t, modelv1alpha1.ArtifactGroupVersionKind, minimal, map[string]rule{
+		"Both":             {reason: "An Artifact may bring its own.", args: fields{token: map[string]any{"name": "hf", "key": "t"}, credentials: map[string]any{"name": "registry"}}},
+		"TokenDefaultKey":  {reason: "The key has a default.", args: fields{token: map[string]any{"name": "hf"}}},
+		"TokenNoName":      {reason: "A Secret has a name.", args: fields{token: map[string]any{"key": "t"}}, want: []string{token + ".name", "Required value"}},
+		"TokenEmptyName":   {reason: "No Secret has an empty name.", args: fields{token: map[string]any{"name": ""}}, want: []string{token + ".name"}},
+		"TokenEmptyKey":    {reason: "No key is empty.", args: fields{token: map[string]any{"name": "hf", "key": ""}}, want: []string{token + ".key"}},
+		"TokenNamespace":   {reason: "Secrets are in the Artifact's namespace.", args: fields{token: map[string]any{"name": "hf", "namespace": "other"}}, want: []string{"unknown field"}},
+		"NoName":           {reason: "A Secret has a name.", args: fields{credentials: map[string]any{}}, want: []string{credentials + ".name", "Required value"}},
+		"EmptyName":        {reason: "No Secret has an empty name.", args: fields{credentials: map[string]any{"name": ""}}, want: []string{credentials}},
+		"ForeignNamespace": {reason: "Secrets are in the Artifact's namespace.", args: fields{credentials: map[string]any{"name": "r", "namespace": "other"}}, want: []string{"unknown field"}},
+	})
+}
+
+func TestArtifactStorage(t *testing.T) {
+	const size = "forProvider.storage.size"
+
+	checkCreate(t, modelv1alpha1.ArtifactGroupVersionKind, minimal, storageRules(size))
+}
+
+// storageRules are the cases of a field that holds a workspace's size.
+func storageRules(size string) map[string]rule {
+	return map[string]rule{
+		"Binary":   {reason: "A quantity with a unit is a size.", args: fields{size: "20Gi"}},
+		"Number":   {reason: "A number is a size in bytes.", args: fields{size: int64(21474836480)}},
+		"Zero":     {reason: "A volume of nothing holds nothing.", args: fields{size: "0"}, want: saySize},
+		"Negative": {reason: "A volume has no negative size.", args: fields{size: "-1Gi"}, want: saySize},
+		"NoNumber": {reason: "A size is a quantity.", args: fields{size: "big"}, want: []string{size}},
+	}
+}
+
+func TestArtifactJob(t *testing.T) {
+	checkCreate(t, modelv1alpha1.ArtifactGroupVersionKind, minimal, jobRules("forProvider.job"))
+}
+
+// jobRules are the cases of the job settings that all may choose.
+func jobRules(job string) map[string]rule {
+	return map[string]rule{
+		"All": {
+			reason: "An Artifact chooses where its Pod runs and what it may use.",
+			args: fields{job: map[string]any{
+				"resources":             map[string]any{"requests": map[string]any{"memory": "1Gi"}},
+				"nodeSelector":          map[string]any{"kubernetes.io/arch": "amd64"},
+				"tolerations":           []any{map[string]any{"key": "gpu", "operator": "Exists"}},
+				"affinity":              map[string]any{"nodeAffinity": map[string]any{}},
+				"priorityClassName":     "low",
+				"labels":                map[string]any{"team": "research"},
+				"annotations":           map[string]any{"sidecar.istio.io/inject": "false"},
+				"activeDeadlineSeconds": int64(7200),
+			}},
+		},
+		"NoTime":  {reason: "A run takes time.", args: fields{job + ".activeDeadlineSeconds": int64(0)}, want: []string{"activeDeadlineSeconds", "greater than or equal to 1"}},
+		"OneTick": {reason: "The least is a second.", args: fields{job + ".activeDeadlineSeconds": int64(1)}},
+	}
+}
+
+func TestArtifactJobDecidesNoCode(t *testing.T) {
+	checkCreate(t, modelv1alpha1.ArtifactGroupVersionKind, minimal, administrationRules("forProvider.job", true))
+}
+
+// administrationRules are the cases of the job settings that decide which code
+// runs as whom.
+func administrationRules(job string, refused bool) map[string]rule {
+	cases := map[string]rule{}
+	for name, value := range map[string]any{
+		"kitImage":           "example.com/kit",
+		"workerImage":        "example.com/worker",
+		"serviceAccountName": "admin",
+		"imagePullSecrets":   []any{map[string]any{"name": "pull"}},
+		"env":                []any{map[string]any{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}},
+		"hostAliases":        []any{map[string]any{"ip": "10.0.0.1", "hostnames": []any{"huggingface.co"}}},
+	} {
+		r := rule{reason: "Only a cluster's administrator chooses which code runs as whom.", args: fields{job + "." + name: value}}
+		if refused {
+			r.want = []string{"unknown field", name}
+		}
+		cases[name] = r
+	}
+	return cases
+}

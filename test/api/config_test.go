@@ -1,0 +1,183 @@
+package api
+
+import (
+	"maps"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
+)
+
+// minimalConfig is the least that a config of either kind says.
+const minimalConfig = `
+registry:
+  host: registry.example.com
+  credentials:
+    source: None
+`
+
+// A configKind is one of the two kinds of config, with what a reference to a
+// Secret is in it.
+type configKind struct {
+	gvk schema.GroupVersionKind
+
+	// secret returns a reference to the Secret of this name.
+	secret func(name string) map[string]any
+}
+
+func configKinds() map[string]configKind {
+	return map[string]configKind{
+		"ProviderConfig": {
+			gvk:    v1alpha1.ProviderConfigGroupVersionKind,
+			secret: func(name string) map[string]any { return map[string]any{"name": name} },
+		},
+		"ClusterProviderConfig": {
+			gvk:    v1alpha1.ClusterProviderConfigGroupVersionKind,
+			secret: func(name string) map[string]any { return map[string]any{"name": name, "namespace": "models"} },
+		},
+	}
+}
+
+func TestConfigRegistry(t *testing.T) {
+	const registry = "registry"
+	for name, kind := range configKinds() {
+		t.Run(name, func(t *testing.T) {
+			cases := hostRules("registry.host")
+			maps.Copy(cases, map[string]rule{
+				"PlainHTTP":  {reason: "A registry of one's own may speak without TLS.", args: fields{"registry.plainHTTP": true}},
+				"CA":         {reason: "A registry of one's own may have a CA of its own.", args: fields{"registry.certSecretRef": kind.secret("ca")}},
+				"NoRegistry": {reason: "A config is about a registry.", args: fields{registry: nil}, want: []string{registry, "Required value"}},
+				"NoHost":     {reason: "A registry has a host.", args: fields{"registry.host": nil}, want: []string{"registry.host", "Required value"}},
+			})
+			checkCreate(t, kind.gvk, minimalConfig, cases)
+		})
+	}
+}
+
+func TestConfigCredentials(t *testing.T) {
+	const credentials, source, ref = "registry.credentials", "registry.credentials.source", "registry.credentials.secretRef"
+	sayBoth := []string{"registry.credentials", "write source: Secret together with secretRef, or source: None without it"}
+	for name, kind := range configKinds() {
+		t.Run(name, func(t *testing.T) {
+			checkCreate(t, kind.gvk, minimalConfig, map[string]rule{
+				"None":          {reason: "A registry may let anybody push."},
+				"Secret":        {reason: "A Secret holds the credentials.", args: fields{source: "Secret", ref: kind.secret("registry")}},
+				"SecretWithout": {reason: "A Secret is named.", args: fields{source: "Secret"}, want: sayBoth},
+				"NoneWith":      {reason: "A Secret that is named is used.", args: fields{ref: kind.secret("registry")}, want: sayBoth},
+				"Other":         {reason: "The answer lists the sources.", args: fields{source: "Environment"}, want: []string{source, `"None", "Secret"`}},
+				"NoSource":      {reason: "Who says nothing is asked.", args: fields{credentials: map[string]any{}}, want: []string{source, "Required value"}},
+				"NoCredentials": {reason: "Who says nothing is asked.", args: fields{credentials: nil}, want: []string{credentials, "Required value"}},
+				"EmptyName":     {reason: "No Secret has an empty name.", args: fields{source: "Secret", ref: kind.secret("")}, want: []string{credentials}},
+			})
+		})
+	}
+}
+
+func TestConfigSecretsNamespace(t *testing.T) {
+	const source, ref = "registry.credentials.source", "registry.credentials.secretRef"
+	local, cluster := map[string]any{"name": "r"}, map[string]any{"name": "r", "namespace": "other"}
+
+	checkCreate(t, v1alpha1.ProviderConfigGroupVersionKind, minimalConfig, map[string]rule{
+		"Local":   {reason: "A tenant's config reads its own namespace.", args: fields{source: "Secret", ref: local}},
+		"Foreign": {reason: "A tenant's config reads no other namespace.", args: fields{source: "Secret", ref: cluster}, want: []string{"unknown field"}},
+	})
+	checkCreate(t, v1alpha1.ClusterProviderConfigGroupVersionKind, minimalConfig, map[string]rule{
+		"Namespace":   {reason: "A cluster's config names the namespace.", args: fields{source: "Secret", ref: cluster}},
+		"NoNamespace": {reason: "A cluster's config has no namespace of its own.", args: fields{source: "Secret", ref: local}, want: []string{ref + ".namespace", "Required value"}},
+	})
+}
+
+func TestConfigHub(t *testing.T) {
+	const endpoint, token = "huggingFace.endpoint", "huggingFace.tokenSecretRef"
+	for name, kind := range configKinds() {
+		t.Run(name, func(t *testing.T) {
+			key := kind.secret("hf")
+			key["key"] = "token"
+			bad := func(reason, value string) rule {
+				return rule{reason: reason, args: fields{endpoint: value}, want: []string{endpoint, "write https://huggingface.co or the address of a mirror"}}
+			}
+			good := func(reason, value string) rule { return rule{reason: reason, args: fields{endpoint: value}} }
+			checkCreate(t, kind.gvk, minimalConfig, map[string]rule{
+				"Public":     good("The public Hub has an address.", "https://huggingface.co"),
+				"Mirror":     good("A mirror may be on a port and below a path.", "http://hub.example.com:8080/mirror"),
+				"NoScheme":   bad("A URL has a scheme.", "huggingface.co"),
+				"FTP":        bad("A Hub speaks HTTP.", "ftp://huggingface.co"),
+				"User":       bad("Credentials are in a Secret.", "https://user:secret@huggingface.co"),
+				"Query":      bad("A path is appended.", "https://huggingface.co?x=y"),
+				"Fragment":   bad("A path is appended.", "https://huggingface.co#x"),
+				"Space":      bad("No URL has a space.", "https://hugging face.co"),
+				"LineBreak":  bad("A URL is one line.", "https://huggingface.co\n"),
+				"Empty":      bad("A URL that is written is not empty.", ""),
+				"TooLong":    {reason: "A URL has a limit.", args: fields{endpoint: "https://" + longHost()}, want: []string{endpoint, "Too long"}},
+				"Token":      {reason: "A token is in a Secret.", args: fields{token: key}},
+				"TokenNoKey": {reason: "A token has a key in it.", args: fields{token: kind.secret("hf")}, want: []string{token + ".key", "Required value"}},
+				"CA":         {reason: "A mirror may have a CA of its own.", args: fields{"huggingFace.certSecretRef": kind.secret("ca")}},
+			})
+		})
+	}
+}
+
+func longHost() string {
+	host := make([]byte, 300)
+	for i := range host {
+		host[i] = 'a'
+	}
+	return string(host)
+}
+
+func TestConfigJob(t *testing.T) {
+	for name, kind := range configKinds() {
+		t.Run(name, func(t *testing.T) {
+			cases := jobRules("job")
+			maps.Copy(cases, storageRules("job.storage.size"))
+			maps.Copy(cases, administrationRules("job", kind.gvk.Kind == "ProviderConfig"))
+			checkCreate(t, kind.gvk, minimalConfig, cases)
+		})
+	}
+}
+
+func TestConfigChanges(t *testing.T) {
+	c := apiserver.Client(t)
+	namespace := apiserver.Namespace(t, c)
+	for name, kind := range configKinds() {
+		t.Run(name, func(t *testing.T) {
+			u := object(t, kind.gvk, namespace, minimalConfig, nil)
+			if kind.gvk.Kind == "ClusterProviderConfig" {
+				u.SetNamespace("")
+			}
+			if err := c.Create(t.Context(), u); err != nil {
+				t.Fatal(err)
+			}
+			assign(t, u, fields{"registry.host": "other.example.com"})
+			if err := c.Update(t.Context(), u); err != nil {
+				t.Errorf("A host may change; its Artifacts say so: %v", err)
+			}
+		})
+	}
+}
+
+func TestConfigStatusIsKept(t *testing.T) {
+	c := apiserver.Client(t)
+	u := object(t, v1alpha1.ProviderConfigGroupVersionKind, apiserver.Namespace(t, c), minimalConfig, nil)
+	if err := c.Create(t.Context(), u); err != nil {
+		t.Fatal(err)
+	}
+	if err := unstructured.SetNestedField(u.Object, int64(3), "status", "users"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Status().Update(t.Context(), u); err != nil {
+		t.Fatal(err)
+	}
+	pc := &v1alpha1.ProviderConfig{}
+	if err := c.Get(t.Context(), client.ObjectKeyFromObject(u), pc); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(int64(3), pc.GetUsers()); diff != "" {
+		t.Errorf("GetUsers(): -want, +got:\n%s", diff)
+	}
+}

@@ -1,0 +1,105 @@
+package api
+
+import (
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	psa "k8s.io/pod-security-admission/api"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	artifacts "github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
+)
+
+// TestRunIsTaken checks that the API server takes what a run is made of, in a
+// namespace that enforces the restricted Pod security standard.
+func TestRunIsTaken(t *testing.T) {
+	bare := modelv1alpha1.ArtifactParameters{
+		Source: &modelv1alpha1.Source{HuggingFace: &modelv1alpha1.HuggingFaceSource{Model: "Qwen/Qwen3-0.6B"}},
+		Target: &modelv1alpha1.Target{Registry: "registry.example.com", Repository: "models/qwen3"},
+	}
+	stream := *bare.DeepCopy()
+	stream.Pipeline = modelv1alpha1.PipelineStream
+	full := modelv1alpha1.Effective{
+		Registry:            "registry.example.com",
+		PlainHTTP:           true,
+		RegistryCredentials: artifacts.SecretKey("config", corev1.DockerConfigJsonKey),
+		RegistryCA:          artifacts.SecretKey("ca", "ca.crt"),
+		HubToken:            artifacts.SecretKey("hf", "token"),
+		HubCA:               artifacts.SecretKey("ca", "ca.crt"),
+		ImagePullSecrets:    []corev1.LocalObjectReference{{Name: "pull"}},
+		Env:                 []corev1.EnvVar{{Name: "HTTPS_PROXY", Value: "http://proxy:3128"}},
+		HostAliases:         []corev1.HostAlias{{IP: "10.0.0.1", Hostnames: []string{"huggingface.co"}}},
+		Job: &v1alpha1.JobSettings{
+			Labels:      map[string]string{"team": "research"},
+			Tolerations: []corev1.Toleration{{Key: "gpu", Operator: corev1.TolerationOpExists}},
+		},
+	}
+	type args struct {
+		name       string
+		parameters modelv1alpha1.ArtifactParameters
+		effective  modelv1alpha1.Effective
+	}
+	cases := map[string]struct {
+		reason string
+		args   args
+	}{
+		"Kit":            {reason: "Kit needs no ProviderConfig to be valid.", args: args{name: "qwen3", parameters: bare}},
+		"Stream":         {reason: "Stream needs no ProviderConfig to be valid.", args: args{name: "qwen3", parameters: stream}},
+		"KitFull":        {reason: "Kit with all that a ProviderConfig says is valid.", args: args{name: "qwen3", parameters: bare, effective: full}},
+		"StreamFull":     {reason: "Stream with all that a ProviderConfig says is valid.", args: args{name: "qwen3", parameters: stream, effective: full}},
+		"LongestName":    {reason: "The longest name makes valid ones.", args: args{name: strings.Repeat("a", 253), parameters: bare}},
+		"NameWithDots":   {reason: "A name with dots makes valid ones.", args: args{name: strings.Repeat("a.", 100) + "a", parameters: bare}},
+		"NameWithDashes": {reason: "A name with dashes makes valid ones.", args: args{name: "a" + strings.Repeat("-", 200) + "a", parameters: bare}},
+	}
+
+	c := apiserver.Client(t)
+	namespace := apiserver.Namespace(t, c)
+	restrict(t, c, namespace)
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			a := &modelv1alpha1.Artifact{
+				ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: tc.args.name},
+				Spec:       modelv1alpha1.ArtifactSpec{ForProvider: tc.args.parameters},
+				Effective:  tc.args.effective,
+			}
+			labels := artifacts.LabelsForArtifact(a.GetName(), "v1")
+			job := artifacts.BuildJob(a, "example.com/kit:v1", labels)
+			named := job.DeepCopy()
+			named.GenerateName, named.Name = "", artifacts.JobName(a, artifacts.RunOf(job))
+			// The Job's controller makes a Pod of this, after admission.
+			pod := &corev1.Pod{ObjectMeta: job.Spec.Template.ObjectMeta, Spec: job.Spec.Template.Spec}
+			pod.Namespace, pod.GenerateName = namespace, named.GetName()+"-"
+
+			for _, o := range []client.Object{job, named, pod, artifacts.BuildPVC(a, labels)} {
+				if err := c.Create(t.Context(), o, client.DryRunAll); err != nil {
+					t.Errorf("\n%s\n%T is refused: %v", tc.reason, o, err)
+				}
+			}
+		})
+	}
+}
+
+// restrict makes a namespace enforce the restricted Pod security standard.
+func restrict(t *testing.T, c client.Client, namespace string) {
+	t.Helper()
+	ns := &corev1.Namespace{}
+	if err := c.Get(t.Context(), client.ObjectKey{Name: namespace}, ns); err != nil {
+		t.Fatal(err)
+	}
+	ns.Labels[psa.EnforceLevelLabel] = string(psa.LevelRestricted)
+	if err := c.Update(t.Context(), ns); err != nil {
+		t.Fatal(err)
+	}
+	refused := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, GenerateName: "root-"},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "root", Image: "example.com/root"}}},
+	}
+	if err := c.Create(t.Context(), refused, client.DryRunAll); err == nil {
+		t.Fatal("The namespace does not enforce the standard: a Pod that may be root is taken")
+	}
+}
