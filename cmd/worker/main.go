@@ -93,12 +93,12 @@ func installTo(path string) error {
 	if err != nil {
 		return errors.Wrap(err, "cannot find this program")
 	}
-	from, err := os.Open(self) //nolint:gosec // The program's own path.
+	from, err := os.Open(self)
 	if err != nil {
 		return errors.Wrap(err, "cannot read this program")
 	}
 	defer func() { _ = from.Close() }()
-	//nolint:gosec // A program that another container of the Pod runs.
+
 	to, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o755)
 	if err != nil {
 		return errors.Wrap(err, "cannot write the program")

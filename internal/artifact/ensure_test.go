@@ -41,7 +41,10 @@ func failing(call string, err error) interceptor.Funcs {
 // kept compares what is in the API server before and after.
 func kept(t *testing.T, c client.Client, o client.Object) {
 	t.Helper()
-	got := o.DeepCopyObject().(client.Object)
+	got, ok := o.DeepCopyObject().(client.Object)
+	if !ok {
+		t.Fatalf("%T is no object", o)
+	}
 	if err := c.Get(t.Context(), client.ObjectKeyFromObject(o), got); err != nil {
 		t.Errorf("What is not the Artifact's must stay: %v", err)
 		return

@@ -91,7 +91,7 @@ func (r Result) Write(path string) error {
 	if out.Len() > MaxMessageBytes {
 		return errors.Errorf("the run's result has %d bytes, more than %d", out.Len(), MaxMessageBytes)
 	}
-	//nolint:gosec // Not a secret, and the kubelet reads it.
+
 	return errors.Wrap(os.WriteFile(path, out.Bytes(), 0o644), "cannot write the run's result")
 }
 

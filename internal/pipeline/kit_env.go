@@ -58,22 +58,22 @@ func kitEnvironment(run Run, w kitWorkspace) ([]string, error) {
 // them trusted by every program that SSL_CERT_DIR names it to. It says whether
 // there were any.
 func trust(dir string, files ...string) (bool, error) {
-	any := false
+	found := false
 	for i, file := range files {
 		if file == "" {
 			continue
 		}
-		pem, err := os.ReadFile(file) //nolint:gosec // The operator's choice.
+		pem, err := os.ReadFile(file)
 		if err != nil {
-			return any, errors.Wrap(err, "cannot read certificate authorities")
+			return found, errors.Wrap(err, "cannot read certificate authorities")
 		}
 		to := filepath.Join(dir, strconv.Itoa(i)+".crt")
 		if err := os.WriteFile(to, pem, 0o600); err != nil {
-			return any, errors.Wrap(err, "cannot write certificate authorities for kit")
+			return found, errors.Wrap(err, "cannot write certificate authorities for kit")
 		}
-		any = true
+		found = true
 	}
-	return any, nil
+	return found, nil
 }
 
 // sourceDateEpoch makes what kit packs bear the time of the model's commit, so

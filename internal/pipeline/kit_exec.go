@@ -47,7 +47,7 @@ func (r *kitRun) output(ctx context.Context, args ...string) ([]string, error) {
 // command prepares a command in a process group of its own. When the context
 // ends, the group gets SIGTERM, and after the grace kit itself SIGKILL.
 func (r *kitRun) command(ctx context.Context, args []string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, r.kit.path, args...) //nolint:gosec // Running kit is the purpose.
+	cmd := exec.CommandContext(ctx, r.kit.path, args...)
 	cmd.Dir = r.workspace.work
 	cmd.Env = r.env
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -21,7 +21,7 @@ import (
 func scripted(t *testing.T, script string, log *bytes.Buffer) *kitRun {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "kit")
-	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script), 0o700); err != nil { //nolint:gosec // To be run.
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	w, err := openKitWorkspace(t.TempDir())
@@ -142,7 +142,7 @@ func (o *onWrite) Write(b []byte) (int, error) {
 // take a moment.
 func awaitNoGroup(t *testing.T, file string) {
 	t.Helper()
-	b, err := os.ReadFile(file) //nolint:gosec // Our own.
+	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,7 +37,7 @@ type kitArtifact struct {
 // repositories share, with a file <base64 of the repository>-tags.json each.
 func readKitArtifact(storage string, t Target) (*kitArtifact, error) {
 	repository := base64.URLEncoding.EncodeToString([]byte(t.Registry + "/" + t.Repository))
-	b, err := os.ReadFile(filepath.Join(storage, repository+"-tags.json")) //nolint:gosec // The run's own workspace.
+	b, err := os.ReadFile(filepath.Join(storage, repository+"-tags.json"))
 	if err != nil {
 		return nil, errors.Wrap(err, "cannot read what kit stored")
 	}
@@ -95,7 +95,7 @@ func (a *kitArtifact) walkLayer(ctx context.Context, l ocispec.Descriptor, visit
 	if err != nil {
 		return errors.Wrap(err, "cannot open a layer that kit stored")
 	}
-	defer f.Close() //nolint:errcheck // Only read.
+	defer f.Close()
 	switch _, format, _ := strings.Cut(l.MediaType, ".v1."); format {
 	case "raw":
 		return visit(path.Clean(l.Annotations[modelspec.AnnotationFilepath]), l.Size, contextReader{ctx, f})

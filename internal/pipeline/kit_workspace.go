@@ -113,7 +113,7 @@ func (w kitWorkspace) mark(m kitMarker) error {
 }
 
 func writeSynced(path string, b []byte) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600) //nolint:gosec // The run's own workspace.
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func writeSynced(path string, b []byte) error {
 }
 
 func syncDir(path string) error {
-	d, err := os.Open(path) //nolint:gosec // The run's own workspace.
+	d, err := os.Open(path)
 	if err != nil {
 		return err
 	}

@@ -16,10 +16,9 @@ import (
 
 func TestArtifactDefaults(t *testing.T) {
 	type want struct {
-		parameters  modelv1alpha1.ArtifactParameters
-		config      *xpv2.ProviderConfigReference
-		policies    xpv2.ManagementPolicies
-		tokenSecret string
+		parameters modelv1alpha1.ArtifactParameters
+		config     *xpv2.ProviderConfigReference
+		policies   xpv2.ManagementPolicies
 	}
 	config := &xpv2.ProviderConfigReference{Kind: "ClusterProviderConfig", Name: "default"}
 	all := xpv2.ManagementPolicies{xpv2.ManagementActionAll}

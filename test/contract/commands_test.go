@@ -36,7 +36,7 @@ func newShell(t *testing.T) *shell {
 // or with kit's one code for every failure.
 func (s *shell) kit(t *testing.T, fails bool, args ...string) (stdout, stderr string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), suite.kit, args...) //nolint:gosec // The kit to test.
+	cmd := exec.CommandContext(t.Context(), suite.kit, args...)
 	var out, errOut bytes.Buffer
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = s.dir, s.env, &out, &errOut
 	err := cmd.Run()

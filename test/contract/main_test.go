@@ -50,7 +50,7 @@ func runSuite(m *testing.M) (int, error) {
 	}
 	defer w.close()
 	suite.world = w
-	out, err := exec.Command(suite.kit, "version", "--config", filepath.Join(dir, "version")).CombinedOutput() //nolint:gosec // The kit to test.
+	out, err := exec.Command(suite.kit, "version", "--config", filepath.Join(dir, "version")).CombinedOutput()
 	if err != nil {
 		return 0, fmt.Errorf("cannot run %s version: %w: %s", suite.kit, err, out)
 	}
@@ -74,7 +74,7 @@ func buildStandIn(ctx context.Context, to, version string) (string, error) {
 	if version != "" {
 		args = append(args, "-ldflags", "-X main.version="+version)
 	}
-	cmd := exec.CommandContext(ctx, "go", append(args, "../kitstub")...) //nolint:gosec // Our own arguments.
+	cmd := exec.CommandContext(ctx, "go", append(args, "../kitstub")...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("cannot build the stand-in: %w: %s", err, out)

@@ -155,12 +155,12 @@ func damage(t *testing.T, workspace, format string) {
 	if err := os.Chmod(largest, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	b, err := os.ReadFile(largest) //nolint:gosec // Our own workspace.
+	b, err := os.ReadFile(largest)
 	if err != nil {
 		t.Fatal(err)
 	}
 	b[size/2] ^= 0xff
-	if err := os.WriteFile(largest, b, 0o600); err != nil { //nolint:gosec // Our own workspace.
+	if err := os.WriteFile(largest, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -26,16 +26,16 @@ func main() {
 	kingpin.MustParse(app.Parse(os.Args[1:]))
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	run := onLocal
 	if *kind == "existing" {
 		run = func(ctx context.Context) error {
 			return onExisting(ctx, platform.ExistingOptions{Confirm: *confirm, Image: *image, Log: os.Stdout}, *model)
 		}
 	}
-	if err := run(ctx); err != nil {
+	err := run(ctx)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
-		stop()
 		os.Exit(1)
 	}
 }

@@ -101,7 +101,7 @@ func (h *hubClient) list(ctx context.Context, dir string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("error calling API: %w", err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // Read to its end, or given up.
+	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		var answer struct{ Error string }
 		if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
@@ -147,7 +147,7 @@ func (h *hubClient) download(ctx context.Context, file, to string) error {
 	if err != nil {
 		return fmt.Errorf("error calling API: %w", err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // Read to its end, or given up.
+	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("received status code %d when downloading file %s from %s", resp.StatusCode, file, source)
 	}
@@ -158,7 +158,7 @@ func (h *hubClient) download(ctx context.Context, file, to string) error {
 	if err != nil {
 		return fmt.Errorf("failed to create file: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // The copy's error says more.
+	defer f.Close()
 	n, err := io.Copy(f, resp.Body)
 	if err != nil {
 		return fmt.Errorf("failed to write file: %w", err)

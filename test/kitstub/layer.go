@@ -39,7 +39,7 @@ func (p *packer) writeRaw(w io.Writer, path string, annotations map[string]strin
 	if err != nil {
 		return fmt.Errorf("failed to read file %s: %w", path, err)
 	}
-	defer f.Close() //nolint:errcheck // Only read.
+	defer f.Close()
 	fi, err := f.Stat()
 	if err != nil {
 		return err
@@ -124,7 +124,7 @@ func addToTar(tw *tar.Writer, path, name string, d fs.DirEntry) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // Only read.
+	defer f.Close()
 	_, err = io.Copy(tw, f)
 	return err
 }
@@ -181,7 +181,7 @@ func unpackLayer(ctx context.Context, s *store, layer ocispec.Descriptor, dir st
 	if err != nil {
 		return err
 	}
-	defer rc.Close() //nolint:errcheck // Only read.
+	defer rc.Close()
 	if strings.HasSuffix(layer.MediaType, "."+formatRaw) {
 		return unpackFile(rc, dir, layer.Annotations[modelspec.AnnotationFilepath], overwrite)
 	}

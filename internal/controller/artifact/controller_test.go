@@ -74,12 +74,11 @@ func TestIdleArtifactIsNotWritten(t *testing.T) {
 	w.create(a)
 	w.succeed(a, 1, "one")
 	w.waitReady(a, corev1.ConditionTrue, "Available")
-	before := a.GetResourceVersion()
 
 	// A label that nobody knows has the Artifact reconciled.
 	for i := range 3 {
 		w.update(a, func(a *modelv1alpha1.Artifact) { metav1.SetMetaDataLabel(&a.ObjectMeta, "poke", fmt.Sprint(i)) })
-		before = a.GetResourceVersion()
+		before := a.GetResourceVersion()
 		time.Sleep(300 * time.Millisecond) // That nothing happens can only be waited for.
 		if err := w.get(a); err != nil {
 			t.Fatal(err)

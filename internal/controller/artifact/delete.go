@@ -31,30 +31,25 @@ func (e *external) observeDeletion(ctx context.Context, a *modelv1alpha1.Artifac
 	if err != nil || left {
 		return managed.ExternalObservation{ResourceExists: left}, err
 	}
-	there, err := e.inRegistry(ctx, a)
-	return managed.ExternalObservation{ResourceExists: there}, err
+	return managed.ExternalObservation{ResourceExists: e.inRegistry(ctx, a)}, nil
 }
 
 // inRegistry says whether the registry has, under the Artifact's tag, what the
 // Artifact pushed. Where the registry cannot be asked it says so too: Delete
 // finds out why.
-func (e *external) inRegistry(ctx context.Context, a *modelv1alpha1.Artifact) (bool, error) {
+func (e *external) inRegistry(ctx context.Context, a *modelv1alpha1.Artifact) bool {
 	s := a.Status.AtProvider
 	if s.Digest == "" || (e.registry != nil && e.registryChanged(a) != nil) {
-		return false, nil
+		return false
 	}
 	if e.registry == nil {
-		return true, nil
+		return true
 	}
 	d, err := e.registry.Resolve(ctx, artifact.Repository(a), tagOf(s.Reference))
-	if registry.IsNotFound(err) {
-		return false, nil
-	}
 	if err != nil {
-		// Delete meets the same error and tells it.
-		return true, nil //nolint:nilerr // See above.
+		return !registry.IsNotFound(err)
 	}
-	return d.Digest.String() == s.Digest, nil
+	return d.Digest.String() == s.Digest
 }
 
 // deleteFromRegistry takes the Artifact's tag from the registry if it points to
@@ -65,11 +60,10 @@ func (e *external) deleteFromRegistry(ctx context.Context, a *modelv1alpha1.Arti
 	if e.registry == nil {
 		return e.letGo(ctx, a)
 	}
-	there, err := e.inRegistry(ctx, a)
-	if err != nil || !there {
-		return err
+	if !e.inRegistry(ctx, a) {
+		return nil
 	}
-	err = e.registry.Untag(ctx, artifact.Repository(a), tagOf(s.Reference))
+	err := e.registry.Untag(ctx, artifact.Repository(a), tagOf(s.Reference))
 	if registry.IsUnsupported(err) {
 		e.leave(a, "the registry does not delete tags")
 		return nil
