@@ -1,0 +1,47 @@
+//go:build !linux
+
+package cluster
+
+import (
+	"context"
+	"net"
+	"os/exec"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+)
+
+// errNotLinux is every function's error where there are no namespaces.
+var errNotLinux = errors.New("the local cluster needs Linux")
+
+// Up fails: it needs Linux.
+func Up(context.Context, Options) (*Cluster, error) { return nil, errNotLinux }
+
+// Open fails: it needs Linux.
+func Open(string) (*Cluster, error) { return nil, errNotLinux }
+
+// Down does nothing: no cluster can be up.
+func Down(context.Context, string) error { return nil }
+
+// Down does nothing: no cluster can be up.
+func (c *Cluster) Down(context.Context) error { return nil }
+
+// Alive is false: no cluster can be up.
+func (c *Cluster) Alive() bool { return false }
+
+// RESTConfig fails: it needs Linux.
+func (c *Cluster) RESTConfig() (*rest.Config, error) { return nil, errNotLinux }
+
+// DialContext fails: it needs Linux.
+func (c *Cluster) DialContext(context.Context, string, string) (net.Conn, error) {
+	return nil, errNotLinux
+}
+
+// LoadImage fails: it needs Linux.
+func (c *Cluster) LoadImage(context.Context, string) error { return errNotLinux }
+
+// Kubectl is a command that fails: it needs Linux.
+func (c *Cluster) Kubectl(context.Context, ...string) *exec.Cmd {
+	return &exec.Cmd{Err: errNotLinux}
+}

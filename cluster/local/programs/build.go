@@ -1,0 +1,126 @@
+package programs
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+)
+
+// modulePath is the module whose source tree holds the programs' modules.
+const modulePath = "github.com/crossplane-contrib/provider-kitops"
+
+// buildModule builds one module into the cache, if it is not there yet, and
+// returns its directory.
+func buildModule(ctx context.Context, log io.Writer, cache, modules string, name Name) (string, error) {
+	r, ok := recipes()[name]
+	if !ok {
+		return "", errors.Errorf("there is no such module: %q", name)
+	}
+	source := filepath.Join(modules, string(name))
+	key, err := contentKey(ctx, source, r)
+	if err != nil {
+		return "", err
+	}
+	final := filepath.Join(cache, string(name)+"-"+key)
+	if exists(final) {
+		return final, nil
+	}
+	unlock, err := lock(ctx, log, filepath.Join(cache, "."+string(name)+".lock"))
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if exists(final) {
+		return final, nil
+	}
+	start := time.Now()
+	fmt.Fprintf(log, "building %s (once; a cold build takes minutes)\n", name)
+	if err := compile(ctx, source, final, r); err != nil {
+		return "", err
+	}
+	fmt.Fprintf(log, "built %s in %s\n", name, time.Since(start).Round(time.Second))
+	return final, nil
+}
+
+// compile builds beside final and renames, so that final is whole or not there.
+func compile(ctx context.Context, source, final string, r recipe) error {
+	tmp, err := os.MkdirTemp(filepath.Dir(final), ".building-")
+	if err != nil {
+		return errors.Wrap(err, "cannot make a directory to build in")
+	}
+	defer func() { _ = os.RemoveAll(tmp) }()
+	output := tmp + string(filepath.Separator)
+	if r.binary != "" {
+		output = filepath.Join(tmp, r.binary)
+	}
+	if _, err := goTool(ctx, source, append(append([]string{"build"}, flags(r)...), "-o", output, r.target)...); err != nil {
+		return err
+	}
+	for _, l := range links(r) {
+		if err := os.Symlink(r.binary, filepath.Join(tmp, l)); err != nil {
+			return errors.Wrap(err, "cannot link a program's name")
+		}
+	}
+	if err := os.Chmod(tmp, 0o755); err != nil {
+		return errors.Wrap(err, "cannot open the build to all users")
+	}
+	return errors.Wrap(os.Rename(tmp, final), "cannot put the build in its place")
+}
+
+// flags are the flags of go build.
+func flags(r recipe) []string {
+	return []string{"-trimpath", "-buildvcs=false", "-ldflags", r.ldflags}
+}
+
+// links are the names that a recipe's binary is linked to on this platform.
+func links(r recipe) []string {
+	if runtime.GOOS == "linux" {
+		return append(append([]string{}, r.links...), r.linux...)
+	}
+	return r.links
+}
+
+// moduleRoot finds the source tree from the working directory.
+func moduleRoot(ctx context.Context) (string, error) {
+	out, err := goTool(ctx, ".", "list", "-m", "-f", "{{.Dir}}", modulePath)
+	return strings.TrimSpace(out), errors.Wrap(err, "cannot find the source tree: run this inside it")
+}
+
+// goTool runs the go command in dir and returns what it prints. The user's
+// flags and workspace do not apply: a build depends on what its key covers.
+func goTool(ctx context.Context, dir string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off")
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 10 * time.Second
+	var stdout, stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return "", errors.Wrapf(err, "cannot run go %s: %s", args[0], tail(stderr.String(), 4096))
+	}
+	return stdout.String(), nil
+}
+
+// tail is the end of s, of at most n bytes.
+func tail(s string, n int) string {
+	s = strings.TrimSpace(s)
+	if len(s) > n {
+		return "…" + s[len(s)-n:]
+	}
+	return s
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
