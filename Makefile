@@ -38,7 +38,7 @@ generate.check: generate ## Fail if what is generated, or go.mod, is stale.
 
 .PHONY: image
 image: ## Build the provider's image as $(IMAGE_TAR), without a container engine. IMAGE= names it.
-	$(GO) run ./cluster/images --image=$(IMAGE) $(IMAGE_TAR)
+	$(GO) run ./cluster/images/build provider --name=$(IMAGE) --output=$(IMAGE_TAR)
 
 .PHONY: cluster
 cluster: ## Bring the local cluster up and leave it running (root on Linux).

@@ -29,7 +29,11 @@ func main() {
 		commands[name] = run
 		return app.Command(name, help)
 	}
-	add("build", "Build the cluster's programs into the user's cache directory.", func() error { return build(ctx) })
+	var what string
+	add("build", "Build the cluster's programs into the user's cache directory.", func() error { return build(ctx, what) }).
+		Arg("programs", "cluster: all of them; control-plane: etcd and kube-apiserver, which need no root and no Linux.").
+		Default("cluster").EnumVar(&what, "cluster", "control-plane")
+	add("clean", "Remove the programs that were built.", programs.Clean)
 	add("up", "Bring the cluster up, unless it is up, and leave it running.", func() error { return up(ctx, *dir) })
 	add("down", "Take the cluster down, and remove what a crashed one left.", func() error { return cluster.Down(ctx, *dir) })
 	add("status", "Say where things are. It fails if no cluster is up.", func() error { return status(*dir) })
@@ -55,8 +59,12 @@ func exit(err error) {
 	os.Exit(1)
 }
 
-func build(ctx context.Context) error {
-	dir, err := programs.Build(ctx, os.Stderr, programs.All()...)
+func build(ctx context.Context, what string) error {
+	names := programs.All()
+	if what == "control-plane" {
+		names = programs.ControlPlaneNames()
+	}
+	dir, err := programs.Build(ctx, os.Stderr, names...)
 	if err == nil {
 		fmt.Println(dir)
 	}

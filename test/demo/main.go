@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -65,8 +66,19 @@ func onLocal(ctx context.Context) error {
 		fmt.Fprintln(os.Stderr, local.Describe(ctx))
 		return err
 	}
-	fmt.Printf("All of it took %s. The cluster is taken down again.\n", time.Since(start).Round(time.Second))
+	if err := kubectl(ctx, local, "get", "artifacts", "--namespace="+namespace); err != nil {
+		return err
+	}
+	fmt.Printf("\nAll of it took %s. The cluster is taken down again.\n", time.Since(start).Round(time.Second))
 	return nil
+}
+
+// kubectl shows what a user of the cluster sees.
+func kubectl(ctx context.Context, local *platform.Local, args ...string) error {
+	fmt.Println("$ kubectl", strings.Join(args, " "))
+	cmd := local.Cluster.Kubectl(ctx, args...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	return errors.Wrap(cmd.Run(), "cannot run kubectl")
 }
 
 // onExisting runs the demo on a cluster that is there, with a model from

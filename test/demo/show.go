@@ -127,7 +127,7 @@ func (s *show) watch(ctx context.Context, artifacts []*modelv1alpha1.Artifact) e
 			}
 			c := a.GetCondition(xpv2.TypeReady)
 			line := fmt.Sprintf(layout, "", a.GetName(), c.Status, a.Status.AtProvider.Phase, c.Reason, c.Message)
-			if shown[a.GetName()] != line {
+			if c.Reason != "" && shown[a.GetName()] != line {
 				shown[a.GetName()] = line
 				fmt.Printf("%-8s%s", time.Since(s.start).Round(100*time.Millisecond), line[8:])
 			}

@@ -69,8 +69,11 @@ func All() []Name {
 // that holds them by these names, as envtest's BinaryAssetsDirectory wants it.
 // It needs no root and no Linux.
 func ControlPlane(ctx context.Context, log io.Writer) (string, error) {
-	return Build(ctx, log, Etcd, Kubernetes)
+	return Build(ctx, log, ControlPlaneNames()...)
 }
+
+// ControlPlaneNames are the modules that ControlPlane builds.
+func ControlPlaneNames() []Name { return []Name{Etcd, Kubernetes} }
 
 // Build builds the named modules, those that were not built yet, and returns a
 // directory that holds all their programs by name. It writes what it builds,
@@ -98,6 +101,15 @@ func Build(ctx context.Context, log io.Writer, names ...Name) (string, error) {
 	}
 	dir, err := link(cache, built)
 	return dir, errors.Wrap(err, "cannot gather the programs in one directory")
+}
+
+// Clean removes all that was built.
+func Clean() error {
+	cache, err := Cache()
+	if err != nil {
+		return err
+	}
+	return errors.Wrap(os.RemoveAll(cache), "cannot remove the programs' cache directory")
 }
 
 // Cache is where built programs are kept: below the user's cache directory.
