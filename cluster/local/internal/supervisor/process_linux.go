@@ -62,9 +62,9 @@ func (p *program) failure() error {
 }
 
 // waitFor calls check until it succeeds. It gives up when the program that is
-// waited for ends, or after a minute.
+// waited for ends, or after three minutes: a machine that builds at the same time is slow.
 func waitFor(ctx context.Context, what string, p *program, check func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	for {
 		err := check(ctx)
