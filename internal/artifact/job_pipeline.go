@@ -104,13 +104,24 @@ func runArguments(a *modelv1alpha1.Artifact) []string {
 		"--hub-endpoint=" + orDefault(a.Effective.HubEndpoint, v1alpha1.DefaultHubEndpoint),
 	}
 	if hf := huggingFace(a); hf != nil {
-		args = append(args, "--model="+hf.Model, "--revision="+orDefault(hf.Revision, defaultRevision))
+		args = append(args, "--model="+hf.Model, "--revision="+revisionFor(a))
 	}
 	args = append(args, "--registry="+Registry(a), "--repository="+Repository(a), "--tag="+Tag(a))
 	if a.Effective.PlainHTTP {
 		args = append(args, "--plain-http")
 	}
 	return args
+}
+
+// revisionFor returns the revision to read: the commit that the artifact was
+// made from where the spec still asks for the same, so that making it again
+// makes the same, else the revision that the spec names.
+func revisionFor(a *modelv1alpha1.Artifact) string {
+	s := a.Status.AtProvider
+	if s.Source != nil && s.Source.Revision != "" && s.RunHash == RunHash(a) {
+		return s.Source.Revision
+	}
+	return orDefault(huggingFace(a).Revision, defaultRevision)
 }
 
 // jobWithCredentials gives the worker what is secret: the Hub's token by an
