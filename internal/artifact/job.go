@@ -2,6 +2,7 @@ package artifact
 
 import (
 	"maps"
+	"strconv"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -53,6 +54,7 @@ func BuildJob(artifact *modelv1alpha1.Artifact, kitImage string, labels map[stri
 func metadataFor(a *modelv1alpha1.Artifact) map[string]string {
 	annotations := Run{Hash: RunHash(a), Number: max(RunOf(a).Number, 1)}.Annotations()
 	annotations[AnnotationArtifact] = a.GetName()
+	annotations[AnnotationGeneration] = strconv.FormatInt(a.GetGeneration(), 10)
 	annotations[AnnotationReference] = OCIReference(a)
 	return annotations
 }

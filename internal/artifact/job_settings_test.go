@@ -113,7 +113,8 @@ func TestBuildJobSettingsMetadata(t *testing.T) {
 	wantAnnotations := map[string]string{
 		"note": "own", "sidecar.istio.io/inject": "false",
 		AnnotationRun: "1", AnnotationRunHash: goldenDefault, AnnotationArtifact: testName,
-		AnnotationReference: "registry.example.com/models/qwen3:v1",
+		AnnotationReference:  "registry.example.com/models/qwen3:v1",
+		AnnotationGeneration: "0",
 	}
 
 	a := newArtifact(withEffective(modelv1alpha1.Effective{Job: settings}),

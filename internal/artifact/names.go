@@ -53,6 +53,10 @@ const (
 	// AnnotationRun holds the number of the run that an object was made for.
 	AnnotationRun = modelv1alpha1.Group + "/run"
 
+	// AnnotationGeneration holds the Artifact's generation that an object was
+	// made for.
+	AnnotationGeneration = modelv1alpha1.Group + "/generation"
+
 	// AnnotationReference holds the reference that a Job pushes to.
 	AnnotationReference = modelv1alpha1.Group + "/reference"
 )

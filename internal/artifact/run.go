@@ -35,6 +35,16 @@ func RunOf(o metav1.Object) Run {
 	return Run{Hash: o.GetAnnotations()[AnnotationRunHash], Number: n}
 }
 
+// GenerationOf returns the Artifact's generation that an object was made for, 0
+// where its annotations do not say.
+func GenerationOf(o metav1.Object) int64 {
+	n, err := strconv.ParseInt(o.GetAnnotations()[AnnotationGeneration], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
 // Annotations that say for which run an object is.
 func (r Run) Annotations() map[string]string {
 	return map[string]string{

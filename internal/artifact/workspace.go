@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
@@ -47,6 +48,17 @@ func BuildPVC(artifact *modelv1alpha1.Artifact, labels map[string]string) *corev
 			},
 		},
 	}
+}
+
+// FitsWorkspace says whether a workspace is the one that the Artifact's runs
+// would be given now: made for the same run hash, size and class.
+func FitsWorkspace(a *modelv1alpha1.Artifact, pvc *corev1.PersistentVolumeClaim) bool {
+	want := BuildPVC(a, nil)
+	size := pvc.Spec.Resources.Requests[corev1.ResourceStorage]
+	// Where no class is asked for, the API server fills in the default one.
+	sameClass := want.Spec.StorageClassName == nil || ptr.Equal(want.Spec.StorageClassName, pvc.Spec.StorageClassName)
+	return sameClass && size.Cmp(want.Spec.Resources.Requests[corev1.ResourceStorage]) == 0 &&
+		pvc.GetAnnotations()[AnnotationRunHash] == RunHash(a)
 }
 
 // storageFor returns the Artifact's storage, filled up with its

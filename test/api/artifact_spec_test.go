@@ -127,3 +127,23 @@ func administrationRules(job string, refused bool) map[string]rule {
 	}
 	return cases
 }
+
+func TestArtifactRetry(t *testing.T) {
+	const (
+		limit    = "forProvider.retry.limit"
+		interval = "forProvider.retry.interval"
+	)
+	sayInterval := []string{interval, "write 30s or 2m"}
+
+	checkCreate(t, modelv1alpha1.ArtifactGroupVersionKind, minimal, map[string]rule{
+		"Never":        {reason: "A run may be tried once only.", args: fields{limit: int64(0)}},
+		"Often":        {reason: "There may be many tries.", args: fields{limit: int64(100)}},
+		"Minutes":      {reason: "A wait may be long.", args: fields{interval: "2m"}},
+		"Negative":     {reason: "There is no negative number of tries.", args: fields{limit: int64(-1)}, want: []string{limit, "greater than or equal to 0"}},
+		"TooOften":     {reason: "Every retry has a limit.", args: fields{limit: int64(101)}, want: []string{limit, "less than or equal to 100"}},
+		"TooSoon":      {reason: "A wait of nothing is a hot loop.", args: fields{interval: "0s"}, want: sayInterval},
+		"TooLate":      {reason: "A wait of days is a mistake.", args: fields{interval: "48h"}, want: sayInterval},
+		"NoDuration":   {reason: "A wait has a unit.", args: fields{interval: "soon"}, want: []string{interval}},
+		"NegativeWait": {reason: "Nobody waits backwards.", args: fields{interval: "-1m"}, want: sayInterval},
+	})
+}

@@ -158,6 +158,28 @@ type ArtifactParameters struct {
 	// ProviderConfig's.
 	// +optional
 	Job *v1alpha1.JobSettings `json:"job,omitempty"`
+
+	// Retry says how a run is tried again that failed for a reason which may
+	// pass by itself, such as a Hub that asks to come back later. A run that
+	// failed for another reason waits for a change of the spec.
+	// +optional
+	Retry *RetryPolicy `json:"retry,omitempty"`
+}
+
+// A RetryPolicy bounds how often and how soon a run is tried again.
+type RetryPolicy struct {
+	// Limit is how many times a failed run is tried again. Default: 5; 0 for
+	// never.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	Limit *int32 `json:"limit,omitempty"`
+
+	// Interval is the wait before the first of these tries; it doubles with
+	// each, up to an hour. Default: 30s. Example: 2m.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('1h')",message="interval must be from 1s to 1h: write 30s or 2m"
+	Interval *metav1.Duration `json:"interval,omitempty"`
 }
 
 // SourceObservation says what an artifact was made from.
@@ -228,6 +250,11 @@ type ArtifactObservation struct {
 	// Failure of the latest run, if it failed.
 	// +optional
 	Failure *FailureObservation `json:"failure,omitempty"`
+
+	// Failures is how many runs failed, one after the other, for the present
+	// spec.
+	// +optional
+	Failures int64 `json:"failures,omitempty"`
 }
 
 // A JobReference names a Job in the Artifact's namespace.
@@ -244,6 +271,14 @@ type FailureObservation struct {
 	// Message that names the cause and the cure.
 	// +optional
 	Message string `json:"message,omitempty"`
+
+	// Generation of the Artifact that the run was made for.
+	// +optional
+	Generation int64 `json:"generation,omitempty"`
+
+	// NextTryTime is when the run is tried again; absent when it is not.
+	// +optional
+	NextTryTime *metav1.Time `json:"nextTryTime,omitempty"`
 }
 
 // An ArtifactSpec says what an Artifact is to be.

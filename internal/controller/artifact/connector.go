@@ -2,6 +2,7 @@ package artifact
 
 import (
 	"context"
+	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
@@ -59,6 +60,7 @@ func (c *connector) Connect(ctx context.Context, a *modelv1alpha1.Artifact) (man
 		direct:   c.direct,
 		scheme:   c.scheme,
 		recorder: c.recorder,
+		now:      time.Now,
 		labels:   artifact.LabelsForArtifact(a.GetName(), version.Version),
 		selector: artifact.SelectorLabelsForArtifact(a.GetName()),
 		kitImage: c.images.Kit,

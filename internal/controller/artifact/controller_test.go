@@ -133,13 +133,7 @@ func TestChangedRevisionRunsAgain(t *testing.T) {
 	if a.Status.AtProvider.Digest != first {
 		t.Errorf("digest: got %q, want the old one %q", a.Status.AtProvider.Digest, first)
 	}
-	w.eventually("no second Job before the first Pod is gone", func() string {
-		jobs := &batchv1.JobList{}
-		if err := w.client.List(t.Context(), jobs, client.InNamespace(w.namespace)); err != nil {
-			return err.Error()
-		}
-		return strings.Repeat("a Job is there; ", len(jobs.Items))
-	})
+	w.waitNoJob()
 	w.deletePods()
 
 	second := w.succeed(a, 2, "two")
@@ -202,13 +196,7 @@ func TestLostArtifactIsMadeAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.update(a, func(a *modelv1alpha1.Artifact) { metav1.SetMetaDataLabel(&a.ObjectMeta, "poke", "1") })
-	w.eventually("first Job gone", func() string {
-		jobs := &batchv1.JobList{}
-		if err := w.client.List(t.Context(), jobs, client.InNamespace(w.namespace)); err != nil {
-			return err.Error()
-		}
-		return strings.Repeat("a Job is there; ", len(jobs.Items))
-	})
+	w.waitNoJob()
 	w.deletePods()
 	w.succeed(a, 2, "one")
 	w.waitReady(a, corev1.ConditionTrue, "Available")
@@ -228,13 +216,7 @@ func TestForeignTagIsNotOverwritten(t *testing.T) {
 	if err := w.client.Delete(t.Context(), a); err != nil {
 		t.Fatal(err)
 	}
-	w.eventually("no Job", func() string {
-		jobs := &batchv1.JobList{}
-		if err := w.client.List(t.Context(), jobs, client.InNamespace(w.namespace)); err != nil {
-			return err.Error()
-		}
-		return strings.Repeat("a Job is there; ", len(jobs.Items))
-	})
+	w.waitNoJob()
 	w.deletePods()
 	w.waitGone(a)
 	if d, err := w.registry.Resolve(t.Context(), "models/conflict", "v1"); err != nil || d.Digest.String() != foreign {

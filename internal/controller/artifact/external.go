@@ -2,6 +2,7 @@ package artifact
 
 import (
 	"context"
+	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
@@ -38,6 +39,13 @@ type external struct {
 	secretData func(context.Context) (map[string][]byte, error)
 
 	registry registryClient
+
+	// now is the time.
+	now func() time.Time
+
+	// newFailure says that Observe recorded a failure just now, which is to
+	// be written before anything follows from it.
+	newFailure bool
 
 	// seenEnded is the number of the run that Observe saw ended, which the
 	// status may not record yet; 0 for none.
@@ -83,11 +91,13 @@ func (e *external) Observe(ctx context.Context, a *modelv1alpha1.Artifact) (mana
 
 	observed := e.observeRun(a, job, pods)
 	a.SetConditions(readyCondition(observed).WithObservedGeneration(a.GetGeneration()))
-	if observed.Phase != modelv1alpha1.PhaseSucceeded {
-		// Nothing here tries a failed run again: that takes a changed spec.
-		return settled(), nil
+	switch {
+	case observed.Phase == modelv1alpha1.PhaseSucceeded:
+		return e.observeRegistry(ctx, a)
+	case e.isToBeTriedAgain(a):
+		return managed.ExternalObservation{ResourceExists: a.Status.AtProvider.Digest != ""}, nil
 	}
-	return e.observeRegistry(ctx, a)
+	return settled(), nil
 }
 
 // Create starts the Artifact's run.

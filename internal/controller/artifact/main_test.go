@@ -308,6 +308,19 @@ func (w *world) waitGone(o client.Object) {
 	})
 }
 
+// waitNoJob waits until there is no Job. There is no second one before the first
+// one's Pods are gone.
+func (w *world) waitNoJob() {
+	w.t.Helper()
+	w.eventually("no Job", func() string {
+		jobs := &batchv1.JobList{}
+		if err := w.client.List(w.t.Context(), jobs, client.InNamespace(w.namespace)); err != nil {
+			return err.Error()
+		}
+		return strings.Repeat("a Job is there; ", len(jobs.Items))
+	})
+}
+
 // deletePods plays the garbage collector for Pods whose Jobs are gone.
 func (w *world) deletePods() {
 	w.t.Helper()

@@ -46,11 +46,12 @@ func (e *external) observeRun(a *modelv1alpha1.Artifact, job *batchv1.Job, pods 
 	o := artifact.ObserveJobStatus(job, pods, s.Phase, s.Digest)
 	if job == nil {
 		if o.Phase == modelv1alpha1.PhaseFailed && s.Failure != nil {
-			o.Reason, o.Message = s.Failure.Reason, s.Failure.Message
+			o.Reason, o.Message = s.Failure.Reason, failureMessage(s.Failure)
 		}
 		return o
 	}
 
+	recorded := s.Phase == modelv1alpha1.PhaseFailed && s.Run == artifact.RunOf(job).Number
 	s.Phase = o.Phase
 	s.Run = artifact.RunOf(job).Number
 	if hasEnded(o.Phase) {
@@ -59,12 +60,15 @@ func (e *external) observeRun(a *modelv1alpha1.Artifact, job *batchv1.Job, pods 
 	s.JobRef = &modelv1alpha1.JobReference{Name: job.GetName()}
 	s.StartTime = job.Status.StartTime
 	s.CompletionTime = completionTime(job)
-	s.Failure = nil
 	switch o.Phase {
 	case modelv1alpha1.PhaseSucceeded:
+		s.Failure, s.Failures = nil, 0
 		recordArtifact(a, job, pods, o.Digest)
 	case modelv1alpha1.PhaseFailed:
-		s.Failure = &modelv1alpha1.FailureObservation{Reason: o.Reason, Message: o.Message}
+		if !recorded {
+			e.recordFailure(a, job, pods, o)
+		}
+		o.Reason, o.Message = s.Failure.Reason, failureMessage(s.Failure)
 	case modelv1alpha1.PhasePending, modelv1alpha1.PhaseRunning:
 	}
 	return o

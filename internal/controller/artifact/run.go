@@ -50,21 +50,22 @@ func upToDate(a *modelv1alpha1.Artifact) bool {
 // wakes the Artifact, it starts the run.
 func (e *external) startRun(ctx context.Context, a *modelv1alpha1.Artifact) error {
 	next := e.nextRun(a)
-	cleared, err := e.clearEarlierRuns(ctx, a, next)
-	if err != nil || !cleared {
-		return err
-	}
 	if err := e.checkSecrets(ctx, a); err != nil {
 		return err
 	}
+	// First, so that it is known what was begun, whatever happens.
 	if err := e.persistRun(ctx, a, next); err != nil {
+		return err
+	}
+	cleared, err := e.clearEarlierRuns(ctx, a, next)
+	if err != nil || !cleared {
 		return err
 	}
 	return e.ensureRun(ctx, e.withEffective(a))
 }
 
-// clearEarlierRuns deletes Jobs of other runs and a workspace that was made for
-// another run hash, and says whether they and their Pods are gone.
+// clearEarlierRuns deletes Jobs of other runs and a workspace that is not what
+// this one needs, and says whether they and their Pods are gone.
 func (e *external) clearEarlierRuns(ctx context.Context, a *modelv1alpha1.Artifact, next artifact.Run) (bool, error) {
 	job, err := artifact.FindOwnedJob(ctx, e.direct, a.GetNamespace(), e.selector, a)
 	if err != nil {
@@ -81,7 +82,7 @@ func (e *external) clearEarlierRuns(ctx context.Context, a *modelv1alpha1.Artifa
 	if err != nil {
 		return false, err
 	}
-	stale := pvc != nil && (pvc.GetDeletionTimestamp() != nil || pvc.GetAnnotations()[artifact.AnnotationRunHash] != next.Hash)
+	stale := pvc != nil && (pvc.GetDeletionTimestamp() != nil || !artifact.FitsWorkspace(e.withEffective(a), pvc))
 	if stale {
 		if err := artifact.DeletePVC(ctx, e.direct, a); err != nil {
 			return false, err

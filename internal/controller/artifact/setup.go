@@ -80,7 +80,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		managed.WithDeterministicExternalName(true),
 		managed.WithCreationGracePeriod(0),
 		managed.WithPollInterval(o.PollInterval),
-		managed.WithPollJitterHook(o.PollJitter),
+		managed.WithPollIntervalHook(pollInterval(o.PollJitter)),
 		managed.WithLogger(o.Logger.WithValues("controller", name)),
 		managed.WithRecorder(recorder),
 	}

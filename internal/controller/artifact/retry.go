@@ -1,0 +1,87 @@
+package artifact
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/resource"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// recordFailure records why a run failed, once, and when it is tried again. The
+// time stands in the status, so that it survives a restart of the provider.
+func (e *external) recordFailure(a *modelv1alpha1.Artifact, job *batchv1.Job, pods []corev1.Pod, o artifact.ObservationResult) {
+	s, generation := &a.Status.AtProvider, artifact.GenerationOf(job)
+	if s.Failure == nil || s.Failure.Generation != generation {
+		// Another spec has all its tries before it.
+		s.Failures = 0
+	}
+	s.Failures++
+	s.Failure = &modelv1alpha1.FailureObservation{Reason: o.Reason, Message: o.Message, Generation: generation}
+	e.newFailure = true
+
+	why := outcome.Failure{Reason: outcome.Reason(o.Reason)}
+	if r, _, ok := outcome.FromPods(pods); ok && r.Failure != nil {
+		why.RetryAfterSeconds = r.Failure.RetryAfterSeconds
+	}
+	if wait, ok := artifact.RetryWait(a, s.Failures, s.Run, why); ok {
+		end := ptr.Deref(s.CompletionTime, metav1.NewTime(e.now()))
+		s.Failure.NextTryTime = ptr.To(metav1.NewTime(end.Add(wait).Truncate(time.Second)))
+	}
+}
+
+// isToBeTriedAgain says whether the run that failed is due for another try: its
+// time has come, the spec has changed since, or a person asks for it with a new
+// value of the annotation crossplane.io/reconcile-requested-at.
+func (e *external) isToBeTriedAgain(a *modelv1alpha1.Artifact) bool {
+	f := a.Status.AtProvider.Failure
+	if e.newFailure || f == nil || a.Status.AtProvider.Phase != modelv1alpha1.PhaseFailed {
+		return false
+	}
+	requested, asked := meta.GetReconcileRequest(a)
+	switch {
+	case f.Generation != a.GetGeneration():
+		return true
+	case asked && requested != a.GetLastHandledReconcileAt():
+		return true
+	}
+	return f.NextTryTime != nil && !e.now().Before(f.NextTryTime.Time)
+}
+
+// failureMessage returns what a failed run's condition says.
+func failureMessage(f *modelv1alpha1.FailureObservation) string {
+	if f.NextTryTime == nil {
+		return f.Message
+	}
+	return fmt.Sprintf("%s (it is tried again at %s)", f.Message, f.NextTryTime.UTC().Format(time.RFC3339))
+}
+
+// pollInterval returns when an Artifact that needs nothing now is looked at
+// again: when its failed run is to be tried again, else at its poll, which is
+// early or late by up to jitter.
+func pollInterval(jitter time.Duration) managed.PollIntervalHook {
+	return func(mg resource.Managed, poll time.Duration) time.Duration {
+		if jitter > 0 {
+			poll += rand.N(2*jitter) - jitter //nolint:gosec // No secret.
+		}
+		a, ok := mg.(*modelv1alpha1.Artifact)
+		if !ok || a.Status.AtProvider.Phase != modelv1alpha1.PhaseFailed || a.Status.AtProvider.Failure == nil {
+			return poll
+		}
+		next := a.Status.AtProvider.Failure.NextTryTime
+		if next == nil {
+			return poll
+		}
+		return min(poll, max(time.Until(next.Time), time.Second))
+	}
+}
