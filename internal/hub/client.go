@@ -6,26 +6,22 @@ package hub
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
 
 // DefaultEndpoint is the public Hub.
 const DefaultEndpoint = "https://huggingface.co"
 
 const (
-	dialTimeout   = 30 * time.Second
-	tlsTimeout    = 20 * time.Second
 	headerTimeout = 60 * time.Second
 	stallTimeout  = 60 * time.Second
 	maxRedirects  = 10
@@ -56,7 +52,7 @@ type Client struct {
 	hasToken  bool
 	userAgent string
 	stall     time.Duration
-	retry     retrier
+	retry     retry.Policy
 }
 
 // New returns a client. It takes a proxy from the environment. Establishing a
@@ -67,24 +63,19 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	pool, err := roots(o.CAFile)
+	pool, err := connection.Roots(nil, o.CAFile)
+	if errors.Is(err, connection.ErrNoCertificate) {
+		return nil, outcome.Errorf(outcome.Unsupported,
+			"the Hub's ca.crt holds no certificate in PEM form: correct the Secret that huggingFace.certSecretRef names")
+	}
 	if err != nil {
-		return nil, err
+		return nil, errors.Wrap(err, "cannot read the Hub's certificate authorities")
 	}
-	// Without ForceAttemptHTTP2, this speaks HTTP/1.1, where files that come
-	// side by side have a connection, and so a window, of their own.
-	transport := &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext,
-		TLSClientConfig:       &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout:   tlsTimeout,
-		ResponseHeaderTimeout: headerTimeout,
-		IdleConnTimeout:       90 * time.Second,
-		MaxIdleConnsPerHost:   8,
-		ReadBufferSize:        64 << 10,
-		// A file's bytes must be those that its hash was taken of.
-		DisableCompression: true,
-	}
+	transport := connection.NewTransport(pool)
+	transport.ResponseHeaderTimeout = headerTimeout
+	transport.ReadBufferSize = 64 << 10
+	// A file's bytes must be those that its hash was taken of.
+	transport.DisableCompression = true
 	return &Client{
 		base: base,
 		http: &http.Client{
@@ -94,8 +85,12 @@ func New(o Options) (*Client, error) {
 		hasToken:  o.Token != "",
 		userAgent: o.UserAgent,
 		stall:     stallTimeout,
-		retry:     defaultRetrier(),
+		retry:     defaultRetry(),
 	}, nil
+}
+
+func defaultRetry() retry.Policy {
+	return retry.Policy{Tries: 5, First: time.Second, Longest: 20 * time.Second, Patience: 2 * time.Minute}
 }
 
 // parseEndpoint refuses what no request could be made of, or what would hide a
@@ -110,27 +105,6 @@ func parseEndpoint(endpoint string) (*url.URL, error) {
 			"the Hub's endpoint is no URL of the form https://host[:port][/path]: correct huggingFace.endpoint")
 	}
 	return u, nil
-}
-
-// roots returns the system's certificate authorities with those of a file, if
-// any.
-func roots(file string) (*x509.CertPool, error) {
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	if file == "" {
-		return pool, nil
-	}
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, errors.Wrap(err, "cannot read the Hub's certificate authorities")
-	}
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, outcome.Errorf(outcome.Unsupported,
-			"the Hub's ca.crt holds no certificate in PEM form: correct the Secret that huggingFace.certSecretRef names")
-	}
-	return pool, nil
 }
 
 // A tokenTransport puts the token into requests to one origin. Since the token
@@ -164,8 +138,8 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// get returns the successful answer to one request, or an outcome.Error. It
-// does not try again.
+// get returns the successful answer to one request, or an outcome.Error,
+// settled where no other try soon would help. It does not try again.
 func (c *Client) get(ctx context.Context, u string, s subject) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	rsp, err := c.do(ctx, u, s)

@@ -66,7 +66,7 @@ func newClient(t *testing.T, o Options) *Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.retry.sleep = func(context.Context, time.Duration) error { return nil }
+	c.retry.Sleep = func(context.Context, time.Duration) error { return nil }
 	return c
 }
 
@@ -284,6 +284,8 @@ func TestUnreachable(t *testing.T) {
 	defer portal.Close()
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
+	downgrade := httptest.NewTLSServer(http.RedirectHandler(plain.URL, http.StatusFound))
+	defer downgrade.Close()
 	ca := filepath.Join(t.TempDir(), "ca.crt")
 	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: tls.Certificate().Raw}), 0o600); err != nil {
 		t.Fatal(err)
@@ -295,9 +297,10 @@ func TestUnreachable(t *testing.T) {
 		want    outcome.Reason
 		message string
 	}{
-		"UnknownAuthority": {reason: "The cure is a CA.", options: Options{Endpoint: tls.URL}, want: outcome.Unavailable, message: "huggingFace.certSecretRef"},
+		"UnknownAuthority": {reason: "The cure is a CA.", options: Options{Endpoint: tls.URL}, want: outcome.Untrusted, message: "huggingFace.certSecretRef"},
 		"KnownAuthority":   {reason: "With it, the Hub answers.", options: Options{Endpoint: tls.URL, CAFile: ca}, want: outcome.NotFound, message: "does not exist"},
-		"NoTLS":            {reason: "The cure is another scheme.", options: Options{Endpoint: "https" + strings.TrimPrefix(plain.URL, "http")}, want: outcome.Unavailable, message: "http://"},
+		"NoTLS":            {reason: "The cure is another scheme.", options: Options{Endpoint: "https" + strings.TrimPrefix(plain.URL, "http")}, want: outcome.Untrusted, message: "http://"},
+		"Downgrade":        {reason: "TLS is not given up for a redirect.", options: Options{Endpoint: downgrade.URL, CAFile: ca}, want: outcome.Untrusted, message: "without TLS"},
 		"Refused":          {reason: "Nobody listens.", options: Options{Endpoint: gone.URL}, want: outcome.Unavailable, message: "refused"},
 		"Portal":           {reason: "Not everything that answers is a Hub.", options: Options{Endpoint: portal.URL}, want: outcome.Unavailable, message: "is not a Hugging Face Hub"},
 		"NoAPI":            {reason: "Another web server is no Hub either.", options: Options{Endpoint: plain.URL, Token: "hf_x"}, want: outcome.NotFound, message: "huggingFace.endpoint"},

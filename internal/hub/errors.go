@@ -2,19 +2,16 @@ package hub
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
 
 // A subject is what a request is about, for its error's message.
@@ -126,8 +123,13 @@ func host(rsp *http.Response) string {
 	return rsp.Request.URL.Host
 }
 
-// errLasting marks what no other try will cure.
-var errLasting = errors.New("does not pass by itself")
+// cures of what lasts until somebody acts.
+var cures = map[connection.Cause]string{
+	connection.UnknownAuthority:   "put that authority's ca.crt into the Secret that huggingFace.certSecretRef names",
+	connection.WrongHost:          "correct huggingFace.endpoint",
+	connection.InvalidCertificate: "renew it, or check this machine's clock",
+	connection.NoTLS:              "begin huggingFace.endpoint with http:// if that is meant",
+}
 
 // unreachable returns the error of a request that got no answer. It does not
 // repeat the cause's text, since that may hold a signed link.
@@ -142,53 +144,14 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 			where = u.Host
 		}
 	}
-	if why := lasting(err); why != "" {
-		return outcome.Errorf(outcome.Unavailable, "cannot reach the Hub at %s: %s", where, why).Because(errors.Join(errLasting, err))
-	}
-	return outcome.Errorf(outcome.Unavailable, "cannot reach the Hub at %s: %s; this may pass by itself", where, symptom(err)).Because(err)
-}
-
-// lasting says why a connection is refused by this side, with the cure.
-func lasting(err error) string {
-	var (
-		authority x509.UnknownAuthorityError
-		name      x509.HostnameError
-		verify    *tls.CertificateVerificationError
-	)
+	why := connection.Lasting(err)
 	switch {
-	case errors.As(err, &authority):
-		return "its certificate is signed by an authority that is not trusted: put that authority's ca.crt into the Secret that huggingFace.certSecretRef names"
-	case errors.As(err, &name):
-		return "its certificate is for another host name: correct huggingFace.endpoint"
-	case errors.As(err, &verify):
-		return "its certificate is not valid: renew it, or check this machine's clock"
-	case errors.Is(err, http.ErrSchemeMismatch):
-		return "it speaks HTTP and not HTTPS: begin huggingFace.endpoint with http://"
+	case why != connection.None:
+		return outcome.Errorf(outcome.Untrusted, "cannot reach the Hub at %s: %s: %s", where, why, cures[why]).Because(err)
 	case errors.Is(err, errDowngrade):
-		return "it redirects to a URL without TLS"
+		return outcome.Errorf(outcome.Untrusted, "cannot reach the Hub at %s: it redirects to a URL without TLS", where).Because(err)
 	case errors.Is(err, errTooManyRedirects):
-		return "it redirects without an end"
+		return retry.Settled(outcome.Errorf(outcome.Unavailable, "cannot reach the Hub at %s: it redirects without an end", where).Because(err))
 	}
-	return ""
-}
-
-// symptom names what the network did.
-func symptom(err error) string {
-	var (
-		dns *net.DNSError
-		ne  net.Error
-	)
-	switch {
-	case errors.As(err, &dns) && dns.IsNotFound:
-		return "there is no such host"
-	case errors.As(err, &dns):
-		return "its name cannot be looked up"
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return "the connection was refused"
-	case errors.Is(err, syscall.ECONNRESET), strings.HasSuffix(err.Error(), "EOF"):
-		return "the connection was cut"
-	case errors.As(err, &ne) && ne.Timeout():
-		return "it did not answer in time"
-	}
-	return "the connection failed"
+	return outcome.Errorf(outcome.Unavailable, "cannot reach the Hub at %s: %s; this may pass by itself", where, connection.Symptom(err)).Because(err)
 }

@@ -18,7 +18,7 @@ func (c *Client) Open(ctx context.Context, model, commit, path string) (io.ReadC
 	parts := append(strings.Split(model, "/"), "resolve", commit)
 	u := c.urlOf(append(parts, strings.Split(path, "/")...)...)
 	var rc io.ReadCloser
-	err := c.retry.do(ctx, func() error {
+	err := c.retry.Do(ctx, s.String(), func() error {
 		rsp, err := c.get(ctx, u, s) //nolint:bodyclose // The caller closes it.
 		if err != nil {
 			return err

@@ -13,6 +13,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
 
 // maxAnswer bounds how many bytes of JSON one answer may have. A tree's page
@@ -126,14 +127,14 @@ var errNoHub = errors.New("the answer is not a Hub's")
 
 func (c *Client) noHub(s subject) error {
 	return outcome.Errorf(outcome.Unavailable,
-		"what answers at %s for %s is not a Hugging Face Hub: check huggingFace.endpoint and the proxy", c.base, s).Because(errors.Join(errLasting, errNoHub))
+		"what answers at %s for %s is not a Hugging Face Hub: check huggingFace.endpoint and the proxy", c.base, s).Because(errNoHub)
 }
 
 // json decodes the answer to a request, which is tried again while it fails
 // for a reason that may pass.
 func (c *Client) json(ctx context.Context, u string, s subject, into any) (http.Header, error) {
 	var header http.Header
-	err := c.retry.do(ctx, func() error {
+	err := c.retry.Do(ctx, s.String(), func() error {
 		rsp, err := c.get(ctx, u, s)
 		if err != nil {
 			return err
@@ -144,7 +145,7 @@ func (c *Client) json(ctx context.Context, u string, s subject, into any) (http.
 			return err
 		}
 		if len(b) > maxAnswer || json.Unmarshal(b, into) != nil {
-			return c.noHub(s)
+			return retry.Settled(c.noHub(s))
 		}
 		header = rsp.Header
 		return nil

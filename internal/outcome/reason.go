@@ -27,6 +27,10 @@ const (
 	// Unavailable: the Hub or the registry could not be reached, or failed.
 	Unavailable Reason = "Unavailable"
 
+	// Untrusted: the Hub's or the registry's certificate, or its lack of one,
+	// is not what the configuration expects.
+	Untrusted Reason = "Untrusted"
+
 	// NoSpace: the workspace or the registry has no room for the model.
 	NoSpace Reason = "NoSpace"
 

@@ -9,7 +9,6 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
-	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
 
 // DefaultKitGrace is how long a step of kit gets to end after it was told to.
@@ -152,9 +151,9 @@ func (k *Kit) start(run Run) (*kitRun, error) {
 // and whether they can be read.
 func (r *kitRun) resolve(ctx context.Context) error {
 	source := r.run.Source
-	client, err := hub.New(hub.Options{Endpoint: source.Endpoint, Token: source.Token, CAFile: source.CAFile, UserAgent: version.UserAgent()})
+	client, err := newHub(source)
 	if err != nil {
-		return errors.Wrap(err, "cannot prepare to ask the Hub")
+		return err
 	}
 	r.hub = client
 	if r.revision, err = client.Resolve(ctx, source.Model, source.Revision); err != nil {

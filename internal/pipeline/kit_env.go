@@ -1,7 +1,7 @@
 package pipeline
 
 import (
-	"fmt"
+	"cmp"
 	"os"
 	"path/filepath"
 	"slices"
@@ -40,7 +40,7 @@ func kitEnvironment(run Run, w kitWorkspace) ([]string, error) {
 		// SSL_CERT_DIR and SSL_CERT_FILE take the place of the system's
 		// folders and file, one by one. So the folders are named again, and
 		// the file, which mostly holds the public authorities, is left alone.
-		set["SSL_CERT_DIR"] = w.certs + ":" + orElse(os.Getenv("SSL_CERT_DIR"), systemCertDirs)
+		set["SSL_CERT_DIR"] = w.certs + ":" + cmp.Or(os.Getenv("SSL_CERT_DIR"), systemCertDirs)
 	}
 	env := slices.DeleteFunc(os.Environ(), func(kv string) bool {
 		name, value, _ := strings.Cut(kv, "=")
@@ -81,25 +81,4 @@ func trust(dir string, files ...string) (bool, error) {
 // (https://reproducible-builds.org/specs/source-date-epoch/).
 func sourceDateEpoch(t time.Time) string {
 	return "SOURCE_DATE_EPOCH=" + strconv.FormatInt(t.Unix(), 10)
-}
-
-func orElse(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
-}
-
-// formatBytes returns a size for people, for example 1.5 GiB.
-func formatBytes(n int64) string {
-	const unit = 1024
-	if n < unit {
-		return fmt.Sprintf("%d B", n)
-	}
-	div, exp := int64(unit), 0
-	for m := n / unit; m >= unit && exp < 4; m /= unit {
-		div *= unit
-		exp++
-	}
-	return fmt.Sprintf("%.1f %ciB", float64(n)/float64(div), "KMGTP"[exp])
 }

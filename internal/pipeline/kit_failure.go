@@ -35,8 +35,8 @@ var kitPhrases = []struct {
 	{"name unknown", outcome.NotFound},
 	{"reference '", outcome.NotFound},
 	{"too many requests", outcome.RateLimited},
-	{"certificate", outcome.Unavailable},
-	{"server gave http response to https client", outcome.Unavailable},
+	{"certificate", outcome.Untrusted},
+	{"server gave http response to https client", outcome.Untrusted},
 	{"timeout", outcome.Unavailable},
 	{"timed out", outcome.Unavailable},
 	{"deadline exceeded", outcome.Unavailable},
@@ -122,6 +122,9 @@ func (r *kitRun) failed(step string, stderr []string) *outcome.Error {
 		return outcome.Errorf(reason, "%s takes no more, or no file of this size: give it room, or raise its limits (kit said: %s)", peer, said)
 	case reason == outcome.NoSpace:
 		return outcome.Errorf(reason, "the workspace is full in kit %s: raise spec.forProvider.storage.size (kit said: %s)", step, said)
+	case reason == outcome.Untrusted:
+		return outcome.Errorf(reason, "kit %s does not trust %s: check certSecretRef, and for a registry without TLS plainHTTP, in the ProviderConfig (kit said: %s)",
+			step, peer, said)
 	case reason == outcome.Unavailable:
 		return outcome.Errorf(reason, "kit %s did not get through to %s; this may pass by itself (kit said: %s)", step, peer, said)
 	}

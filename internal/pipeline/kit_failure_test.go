@@ -73,6 +73,16 @@ func TestKitReason(t *testing.T) {
 			stderr: "[ERROR] Error downloading repository: mismatched file size: expected 10 but got 9",
 			want:   outcome.Unavailable,
 		},
+		"Certificate": {
+			reason: "A certificate that is not trusted does not pass.",
+			stderr: "[ERROR] Failed to push: Head \"https://r.example.com/v2/\": tls: failed to verify certificate: x509: certificate signed by unknown authority",
+			want:   outcome.Untrusted,
+		},
+		"NoTLS": {
+			reason: "Nor does a registry without TLS.",
+			stderr: "[ERROR] Failed to push: Head \"https://r.example.com/v2/\": http: server gave HTTP response to HTTPS client",
+			want:   outcome.Untrusted,
+		},
 		"Else": {
 			reason: "What is not known stays Internal.",
 			stderr: "[ERROR] Failed to read Kitfile",
@@ -132,6 +142,12 @@ func TestFailed(t *testing.T) {
 			step:   "import",
 			stderr: []string{"[ERROR] got error code 401 from API: Invalid"},
 			want:   want{reason: outcome.Unauthorized, parts: []string{"org/model", "tokenSecretRef"}},
+		},
+		"Untrusted": {
+			reason: "A registry that is not trusted should be named, with where its authority goes.",
+			step:   "push",
+			stderr: []string{"[ERROR] Failed to push: tls: failed to verify certificate: x509: certificate signed by unknown authority"},
+			want:   want{reason: outcome.Untrusted, parts: []string{"registry.example.com", "certSecretRef", "unknown authority"}},
 		},
 		"Full": {
 			reason: "A full workspace should name the setting.",

@@ -142,11 +142,3 @@ func (k *kitfile) write(file string) error {
 func hasAnySuffix(s string, suffixes []string) bool {
 	return slices.ContainsFunc(suffixes, func(suffix string) bool { return strings.HasSuffix(s, suffix) })
 }
-
-func totalSize(files []hub.File) int64 {
-	var n int64
-	for _, f := range files {
-		n += f.Size
-	}
-	return n
-}

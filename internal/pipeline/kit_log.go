@@ -6,15 +6,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
-
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 )
 
 const (
@@ -138,17 +133,4 @@ func passwordIn(auth string) string {
 	}
 	_, password, _ := strings.Cut(string(pair), ":")
 	return password
-}
-
-// dockerConfig reads the config.json in a folder, or nothing where none is
-// named.
-func dockerConfig(dir string) ([]byte, error) {
-	if dir == "" {
-		return nil, nil
-	}
-	b, err := os.ReadFile(filepath.Join(dir, "config.json"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	return b, errors.Wrap(err, "cannot read the registry's credentials")
 }

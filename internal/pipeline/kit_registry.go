@@ -4,35 +4,21 @@ import (
 	"bytes"
 	"context"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
-	"github.com/crossplane-contrib/provider-kitops/internal/registry"
-	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
-
-func (r *kitRun) registry() (*registry.Client, error) {
-	t := r.run.Target
-	credentials, err := dockerConfig(t.DockerConfig)
-	if err != nil {
-		return nil, err
-	}
-	client, err := registry.New(registry.Options{
-		Host: t.Registry, PlainHTTP: t.PlainHTTP, DockerConfig: credentials, CAFile: t.CAFile, UserAgent: version.UserAgent(),
-	})
-	return client, errors.Wrap(err, "cannot prepare to ask the registry")
-}
 
 // askRegistry pushes an empty JSON document, two bytes that many artifacts
 // share, to learn before a long download whether the registry lets this run
 // push there. Asking for a manifest would not tell: some registries refuse to
 // show what does not exist yet, and others show it to all.
 func (r *kitRun) askRegistry(ctx context.Context) error {
-	client, err := r.registry()
+	client, err := newRegistry(r.run.Target)
 	if err != nil {
 		return err
 	}
+	defer client.Close()
 	empty := ocispec.DescriptorEmptyJSON
 	return client.PushBlob(ctx, r.run.Target.Repository, empty, bytes.NewReader(empty.Data))
 }
@@ -47,10 +33,11 @@ func (r *kitRun) push(ctx context.Context, a *kitArtifact) error {
 	if err := r.step(ctx, args...); err != nil {
 		return err
 	}
-	client, err := r.registry()
+	client, err := newRegistry(t)
 	if err != nil {
 		return err
 	}
+	defer client.Close()
 	d, err := client.Resolve(ctx, t.Repository, t.Tag)
 	if err != nil {
 		return err

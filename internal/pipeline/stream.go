@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"io"
 	"log"
@@ -9,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -17,7 +17,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
-	"github.com/crossplane-contrib/provider-kitops/internal/version"
+	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
 
 // A Stream takes a model from the Hub to the registry in one pass, as a
@@ -28,14 +28,18 @@ import (
 type Stream struct {
 	parallel int   // How many files are moved side by side.
 	inMemory int64 // Up to how many bytes a file may be held, if its digest is not known; a larger one is read twice.
-	retry    streamRetry
+	retry    retry.Policy
 }
 
 var _ Pipeline = &Stream{}
 
 // NewStream returns a Stream.
 func NewStream() *Stream {
-	return &Stream{parallel: 4, inMemory: 16 << 20, retry: defaultStreamRetry()}
+	return &Stream{parallel: 4, inMemory: 16 << 20, retry: streamRetry()}
+}
+
+func streamRetry() retry.Policy {
+	return retry.Policy{Tries: 4, First: 2 * time.Second, Longest: 30 * time.Second, Patience: 2 * time.Minute}
 }
 
 // Run implements Pipeline. The manifest is pushed last, and only if every file
@@ -50,6 +54,7 @@ func (s *Stream) Run(ctx context.Context, run Run) (outcome.Result, error) {
 	if err != nil {
 		return outcome.Result{}, err
 	}
+	defer r.registry.Close()
 	files, err := r.resolve(ctx)
 	if err != nil {
 		return outcome.Result{}, err
@@ -69,6 +74,7 @@ type streamRun struct {
 	hub      *hub.Client
 	registry *registry.Client
 	log      *log.Logger
+	again    retry.Policy // Tries a file again whole when its stream breaks.
 	revision hub.Revision
 }
 
@@ -77,22 +83,15 @@ func (s *Stream) start(run Run) (*streamRun, error) {
 		run.Log = io.Discard
 	}
 	r := &streamRun{Stream: s, run: run, log: log.New(run.Log, "", 0)}
-	source, target := run.Source, run.Target
+	// This run's log is not another's.
+	r.again = s.retry
+	r.again.Logf = r.log.Printf
 	var err error
-	r.hub, err = hub.New(hub.Options{
-		Endpoint: source.Endpoint, Token: source.Token, CAFile: source.CAFile, UserAgent: version.UserAgent(),
-	})
-	if err != nil {
-		return nil, errors.Wrap(err, "cannot prepare to ask the Hub")
-	}
-	credentials, err := dockerConfig(target.DockerConfig)
-	if err != nil {
+	if r.hub, err = newHub(run.Source); err != nil {
 		return nil, err
 	}
-	r.registry, err = registry.New(registry.Options{
-		Host: target.Registry, PlainHTTP: target.PlainHTTP, DockerConfig: credentials, CAFile: target.CAFile, UserAgent: version.UserAgent(),
-	})
-	return r, errors.Wrap(err, "cannot prepare to ask the registry")
+	r.registry, err = newRegistry(run.Target)
+	return r, err
 }
 
 // resolve returns the files that the artifact will hold. It refuses a model of
@@ -104,7 +103,7 @@ func (r *streamRun) resolve(ctx context.Context) ([]hub.File, error) {
 		return nil, err
 	}
 	r.log.Printf("%s: revision %q is commit %s, licence %s",
-		source.Model, source.Revision, r.revision.Commit, orElse(r.revision.License, "not named"))
+		source.Model, source.Revision, r.revision.Commit, cmp.Or(r.revision.License, "not named"))
 	all, err := r.hub.List(ctx, source.Model, r.revision.Commit)
 	if err != nil {
 		return nil, err
@@ -137,7 +136,7 @@ func withoutGit(all []hub.File) []hub.File {
 }
 
 func (r *streamRun) facts() modelpack.Facts {
-	endpoint := orElse(strings.TrimRight(r.run.Source.Endpoint, "/"), hub.DefaultEndpoint)
+	endpoint := cmp.Or(strings.TrimRight(r.run.Source.Endpoint, "/"), hub.DefaultEndpoint)
 	return modelpack.Facts{
 		Name:        path.Base(r.run.Source.Model),
 		SourceURL:   endpoint + "/" + r.run.Source.Model,
@@ -155,7 +154,7 @@ func (r *streamRun) publish(ctx context.Context, layers []ocispec.Descriptor) (o
 	if err != nil {
 		return outcome.Result{}, err
 	}
-	err = r.retry.do(ctx, r.log, "config", func() error {
+	err = r.again.Do(ctx, "config", func() error {
 		return r.pushBytes(ctx, a.ConfigDescriptor, a.Config)
 	})
 	if err != nil {
@@ -179,15 +178,10 @@ func (r *streamRun) publish(ctx context.Context, layers []ocispec.Descriptor) (o
 func (r *streamRun) pushBytes(ctx context.Context, d ocispec.Descriptor, b []byte) error {
 	has, err := r.registry.HasBlob(ctx, r.run.Target.Repository, d)
 	if err != nil {
-		return settled{err}
+		return retry.Settled(err)
 	}
 	if has {
 		return nil
 	}
 	return r.registry.PushBlob(ctx, r.run.Target.Repository, d, bytes.NewReader(b))
-}
-
-// inSeconds is how long something took, for people.
-func inSeconds(start time.Time) string {
-	return time.Since(start).Round(100 * time.Millisecond).String()
 }

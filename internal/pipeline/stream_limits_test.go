@@ -35,7 +35,7 @@ func TestStreamRefuses(t *testing.T) {
 		"NoRegistry":  {reason: "The host is wrong.", change: func(r *Run) { r.Target.Registry = "a b" }, want: outcome.Unsupported, words: "host"},
 		"BadName":     {reason: "The repository is wrong.", change: func(r *Run) { r.Target.Repository = "Models/X" }, want: outcome.Unsupported, words: "lower case"},
 		"NoConfig":    {reason: "A folder without config.json is anonymous.", change: func(r *Run) { r.Target.DockerConfig = "/nonexistent" }, want: ""},
-		"ExpectsHTTP": {reason: "TLS to a registry without it names the cure.", change: func(r *Run) { r.Target.PlainHTTP = false }, want: outcome.Unavailable, words: "plainHTTP"},
+		"ExpectsHTTP": {reason: "TLS to a registry without it names the cure.", change: func(r *Run) { r.Target.PlainHTTP = false }, want: outcome.Untrusted, words: "plainHTTP"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -62,7 +62,7 @@ func TestStreamRefuses(t *testing.T) {
 func TestStreamHonoursContext(t *testing.T) {
 	w := newStreamWorld(t, streamFiles(), nil)
 	w.hub.SetFault(testhub.Times(1000, testhub.On("/cdn/"), testhub.Truncate(1)))
-	w.stream.retry = defaultStreamRetry()
+	w.stream.retry = streamRetry()
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	start := time.Now()

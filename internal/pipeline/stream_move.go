@@ -15,6 +15,7 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
+	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
 
 // move brings all files into the repository, a few side by side, and returns a
@@ -91,7 +92,7 @@ func (r *streamRun) moveFile(ctx context.Context, f hub.File) (digest.Digest, er
 		r.log.Printf("%s: %s, in the registry already", f.Path, formatBytes(f.Size))
 		return layer.Digest, nil
 	}
-	err = r.retry.do(ctx, r.log, f.Path, func() error { return r.pipe(ctx, f, layer) })
+	err = r.again.Do(ctx, f.Path, func() error { return r.pipe(ctx, f, layer) })
 	if err != nil {
 		return "", err
 	}
@@ -138,7 +139,7 @@ func (e *endNoter) Read(p []byte) (int, error) {
 // hash reads a file that is too large to hold and whose SHA-256 the Hub does
 // not know, and returns it with that.
 func (r *streamRun) hash(ctx context.Context, f hub.File) (hub.File, error) {
-	err := r.retry.do(ctx, r.log, f.Path, func() error {
+	err := r.again.Do(ctx, f.Path, func() error {
 		v, err := r.read(ctx, f, io.Discard)
 		if err == nil {
 			f.SHA256 = v.SHA256()
@@ -153,7 +154,7 @@ func (r *streamRun) hash(ctx context.Context, f hub.File) (hub.File, error) {
 func (r *streamRun) moveSmall(ctx context.Context, f hub.File) (digest.Digest, error) {
 	var buf bytes.Buffer
 	var sum digest.Digest
-	err := r.retry.do(ctx, r.log, f.Path, func() error {
+	err := r.again.Do(ctx, f.Path, func() error {
 		buf.Reset()
 		v, err := r.read(ctx, f, &buf)
 		if err == nil {
@@ -164,7 +165,7 @@ func (r *streamRun) moveSmall(ctx context.Context, f hub.File) (digest.Digest, e
 	if err != nil {
 		return "", err
 	}
-	return sum, r.retry.do(ctx, r.log, f.Path, func() error {
+	return sum, r.again.Do(ctx, f.Path, func() error {
 		return r.pushBytes(ctx, modelpack.LayerFor(f.Path, f.Size, sum), buf.Bytes())
 	})
 }
@@ -189,7 +190,7 @@ func (r *streamRun) read(ctx context.Context, f hub.File, w io.Writer) (*hub.Ver
 func (r *streamRun) open(ctx context.Context, f hub.File) (io.ReadCloser, error) {
 	rc, err := r.hub.Open(ctx, r.run.Source.Model, r.revision.Commit, f.Path)
 	if err != nil {
-		return nil, settled{err}
+		return nil, retry.Settled(err)
 	}
 	return rc, nil
 }

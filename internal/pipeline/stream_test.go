@@ -68,7 +68,7 @@ func newStreamWorld(t *testing.T, files map[string]string, reg http.Handler) *st
 		}
 	}
 	w := &streamWorld{hub: testhub.NewHandler(dir, testhub.WithCDN("localhost")), stream: NewStream(), log: &bytes.Buffer{}}
-	w.stream.retry.sleep = func(context.Context, time.Duration) error { return nil }
+	w.stream.retry.Sleep = func(context.Context, time.Duration) error { return nil }
 	h := httptest.NewServer(w.hub)
 	t.Cleanup(h.Close)
 	if reg == nil {

@@ -7,12 +7,9 @@ package registry
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"io"
-	"net"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
@@ -22,13 +19,11 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/retry"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
 const (
-	dialTimeout = 30 * time.Second
-	tlsTimeout  = 20 * time.Second
-
 	// askTimeout is for what moves no blob, with all its tries.
 	askTimeout = 90 * time.Second
 
@@ -62,13 +57,19 @@ type Options struct {
 
 	// UserAgent that the client names itself by.
 	UserAgent string
+
+	// SingleTry tries no request again, for a caller that must not wait and
+	// comes back by itself. Without it, what may pass is tried a few times.
+	SingleTry bool
 }
 
-// A Client speaks to one registry. It is safe for concurrent use.
+// A Client speaks to one registry. It is safe for concurrent use. Close it when
+// it is not needed any more.
 type Client struct {
 	host      string
 	plainHTTP bool
 	account   account
+	transport *http.Transport
 	auth      *auth.Client
 	stall     time.Duration
 	commit    time.Duration
@@ -88,25 +89,17 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Without ForceAttemptHTTP2, this speaks HTTP/1.1, where blobs that go
-	// side by side have a connection, and so a window, of their own.
-	base := &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext,
-		TLSClientConfig:     &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout: tlsTimeout,
-		IdleConnTimeout:     90 * time.Second,
-		MaxIdleConnsPerHost: 8,
-		WriteBufferSize:     64 << 10,
-	}
+	transport := connection.NewTransport(pool)
+	transport.WriteBufferSize = 64 << 10
 	c := &Client{
 		host:      o.Host,
 		plainHTTP: o.PlainHTTP,
 		account:   acc,
+		transport: transport,
 		stall:     stallTimeout,
 		commit:    commitTimeout,
 		auth: &auth.Client{
-			Client:     &http.Client{Transport: &retry.Transport{Base: waitNoter{base}, Policy: func() retry.Policy { return policy }}},
+			Client:     &http.Client{Transport: trying(transport, o.SingleTry)},
 			Credential: auth.StaticCredential(o.Host, credential),
 			Cache:      auth.NewCache(),
 		},
@@ -117,29 +110,25 @@ func New(o Options) (*Client, error) {
 	return c, nil
 }
 
-// roots returns the system's certificate authorities with those of the
-// options, if any.
+// Close closes connections that no request uses. A client that is thrown away
+// without it keeps them open until they were idle for a while.
+func (c *Client) Close() { c.transport.CloseIdleConnections() }
+
 func roots(o Options) (*x509.CertPool, error) {
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	pem := o.CA
-	if o.CAFile != "" {
-		b, err := os.ReadFile(o.CAFile)
-		if err != nil {
-			return nil, errors.Wrap(err, "cannot read the registry's certificate authorities")
-		}
-		pem = append(append(append([]byte(nil), pem...), '\n'), b...)
-	}
-	if len(pem) == 0 {
-		return pool, nil
-	}
-	if !pool.AppendCertsFromPEM(pem) {
+	pool, err := connection.Roots(o.CA, o.CAFile)
+	if errors.Is(err, connection.ErrNoCertificate) {
 		return nil, outcome.Errorf(outcome.Unsupported,
 			"the registry's ca.crt holds no certificate in PEM form: correct the Secret that registry.certSecretRef names")
 	}
-	return pool, nil
+	return pool, errors.Wrap(err, "cannot read the registry's certificate authorities")
+}
+
+// trying returns a transport that tries a request again, or once only.
+func trying(next http.RoundTripper, once bool) http.RoundTripper {
+	if once {
+		return waitNoter{next}
+	}
+	return &retry.Transport{Base: waitNoter{next}, Policy: func() retry.Policy { return policy }}
 }
 
 // policy of trying a request again. A request whose body cannot be rewound,
@@ -147,7 +136,7 @@ func roots(o Options) (*x509.CertPool, error) {
 var policy retry.Policy = &retry.GenericPolicy{
 	Retryable: func(rsp *http.Response, err error) (bool, error) {
 		if err != nil {
-			return (outcome.IsNetwork(err) || errors.Is(err, io.EOF)) && lasting(err) == "", nil
+			return (outcome.IsNetwork(err) || errors.Is(err, io.EOF)) && connection.Lasting(err) == connection.None, nil
 		}
 		switch rsp.StatusCode {
 		case http.StatusNotImplemented, http.StatusInsufficientStorage:

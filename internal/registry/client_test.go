@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -266,23 +265,6 @@ func TestInvalidNames(t *testing.T) {
 	}
 }
 
-func TestRetry(t *testing.T) {
-	var asked atomic.Int64
-	c := serve(t, func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.Method == http.MethodHead && asked.Add(1) <= 2 {
-				w.WriteHeader(http.StatusBadGateway)
-				return
-			}
-			next.ServeHTTP(w, r)
-		})
-	})
-	push(t, c, "v1")
-	if _, err := c.Resolve(t.Context(), repository, "v1"); err != nil || asked.Load() != 3 {
-		t.Errorf("want success at the third try, got %d, %v", asked.Load(), err)
-	}
-}
-
 func TestTLS(t *testing.T) {
 	s := httptest.NewUnstartedServer(newRegistry())
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -299,8 +281,8 @@ func TestTLS(t *testing.T) {
 		message string
 	}{
 		"Known":   {reason: "With the CA, the registry answers.", options: Options{Host: host, CA: ca}, want: outcome.NotFound, message: "has no"},
-		"Unknown": {reason: "The cure is a CA.", options: Options{Host: host}, want: outcome.Unavailable, message: "certSecretRef"},
-		"NoTLS":   {reason: "The cure is plainHTTP.", options: Options{Host: strings.TrimPrefix(plain.URL, "http://")}, want: outcome.Unavailable, message: "plainHTTP"},
+		"Unknown": {reason: "The cure is a CA.", options: Options{Host: host}, want: outcome.Untrusted, message: "certSecretRef"},
+		"NoTLS":   {reason: "The cure is plainHTTP.", options: Options{Host: strings.TrimPrefix(plain.URL, "http://")}, want: outcome.Untrusted, message: "plainHTTP"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -2,20 +2,17 @@ package registry
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
-	"net"
 	"net/http"
 	"regexp"
 	"strings"
-	"syscall"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"oras.land/oras-go/v2/errdef"
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -39,6 +36,14 @@ type deed struct {
 
 func (d deed) String() string { return d.verb + " " + d.object }
 
+// cures of what lasts until somebody acts.
+var cures = map[connection.Cause]string{
+	connection.UnknownAuthority:   "put that authority's ca.crt into the Secret that registry.certSecretRef names",
+	connection.WrongHost:          "correct registry.host",
+	connection.InvalidCertificate: "renew it, or check this machine's clock",
+	connection.NoTLS:              "set registry.plainHTTP if that is meant",
+}
+
 var errStalled = errors.New("the registry stood still")
 
 // failed returns the error of a request, classified.
@@ -61,11 +66,11 @@ func (c *Client) failed(ctx context.Context, err error, d deed) error {
 	case errors.Is(err, auth.ErrBasicCredentialNotFound), wantsCredentials(err):
 		return c.unauthorized(http.StatusUnauthorized, d).Because(err)
 	}
-	if why := lasting(err); why != "" {
-		return outcome.Errorf(outcome.Unavailable, "cannot reach registry %s: %s", c.host, why).Because(err)
+	if why := connection.Lasting(err); why != connection.None {
+		return outcome.Errorf(outcome.Untrusted, "cannot reach registry %s: %s: %s", c.host, why, cures[why]).Because(err)
 	}
 	if outcome.IsNetwork(err) || strings.HasSuffix(err.Error(), "EOF") {
-		return outcome.Errorf(outcome.Unavailable, "cannot %s at registry %s: %s; this may pass by itself", d, c.host, symptom(err)).Because(err)
+		return outcome.Errorf(outcome.Unavailable, "cannot %s at registry %s: %s; this may pass by itself", d, c.host, connection.Symptom(err)).Because(err)
 	}
 	return outcome.Errorf(outcome.Internal, "cannot %s at registry %s: %s", d, c.host, clip(err)).Because(err)
 }
@@ -165,43 +170,6 @@ func codes(rsp *errcode.ErrorResponse) string {
 		}
 	}
 	return out
-}
-
-// lasting says why a connection is refused by this side, with the cure.
-func lasting(err error) string {
-	var (
-		authority x509.UnknownAuthorityError
-		name      x509.HostnameError
-		verify    *tls.CertificateVerificationError
-	)
-	switch {
-	case errors.As(err, &authority):
-		return "its certificate is signed by an authority that is not trusted: put that authority's ca.crt into the Secret that registry.certSecretRef names"
-	case errors.As(err, &name):
-		return "its certificate is for another host name: correct registry.host"
-	case errors.As(err, &verify):
-		return "its certificate is not valid: renew it, or check this machine's clock"
-	case errors.Is(err, http.ErrSchemeMismatch):
-		return "it speaks HTTP and not HTTPS: set registry.plainHTTP if that is meant"
-	}
-	return ""
-}
-
-// symptom names what the network did.
-func symptom(err error) string {
-	var (
-		dns *net.DNSError
-		ne  net.Error
-	)
-	switch {
-	case errors.As(err, &dns) && dns.IsNotFound:
-		return "there is no such host"
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return "the connection was refused"
-	case errors.As(err, &ne) && ne.Timeout():
-		return "it did not answer in time"
-	}
-	return "the connection failed"
 }
 
 var queryPattern = regexp.MustCompile(`\?[^\s"]*`)

@@ -4,16 +4,14 @@ import (
 	"context"
 	"io"
 	"net/http"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
-)
 
-// maxAsked bounds how long a server's wish is believed.
-const maxAsked = time.Hour
+	"github.com/crossplane-contrib/provider-kitops/internal/connection"
+)
 
 type waitKey struct{}
 
@@ -31,7 +29,7 @@ func notedWait(ctx context.Context) time.Duration {
 	return 0
 }
 
-// A waitNoter notes what Retry-After (RFC 9110, section 10.2.3) says.
+// A waitNoter notes what Retry-After says.
 type waitNoter struct {
 	next http.RoundTripper
 }
@@ -39,19 +37,10 @@ type waitNoter struct {
 func (w waitNoter) RoundTrip(req *http.Request) (*http.Response, error) {
 	rsp, err := w.next.RoundTrip(req)
 	if n, ok := req.Context().Value(waitKey{}).(*atomic.Int64); ok && err == nil {
-		n.Store(int64(retryAfter(rsp.Header.Get("Retry-After"), time.Now())))
+		asked, _ := connection.RetryAfter(rsp.Header.Get("Retry-After"), time.Now())
+		n.Store(int64(asked))
 	}
 	return rsp, err
-}
-
-func retryAfter(v string, now time.Time) time.Duration {
-	if n, err := strconv.ParseUint(v, 10, 31); err == nil {
-		return min(time.Duration(n)*time.Second, maxAsked)
-	}
-	if at, err := http.ParseTime(v); err == nil {
-		return min(max(at.Sub(now), 0), maxAsked)
-	}
-	return 0
 }
 
 // An upload is the body of a blob's push. It cancels the push when the

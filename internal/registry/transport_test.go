@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -83,29 +81,6 @@ func TestUnreachable(t *testing.T) {
 			err := tc.client.PushBlob(t.Context(), repository, describe("a/b", []byte("x")), strings.NewReader("x"))
 			if reasonOf(err) != tc.want || err == nil || !strings.Contains(err.Error(), tc.message) || strings.Contains(err.Error(), "secret") {
 				t.Errorf("\n%s\nPushBlob(...): want %s with %q, got %v", tc.reason, tc.want, tc.message, err)
-			}
-		})
-	}
-}
-
-func TestRetryAfter(t *testing.T) {
-	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	cases := map[string]struct {
-		reason string
-		value  string
-		want   time.Duration
-	}{
-		"None":     {reason: "Nothing was asked."},
-		"Seconds":  {reason: "As most registries write it.", value: "12", want: 12 * time.Second},
-		"Date":     {reason: "As a date.", value: "Fri, 02 Jan 2026 03:05:05 GMT", want: time.Minute},
-		"Past":     {reason: "A date gone by is now.", value: "Fri, 02 Jan 2026 03:00:05 GMT"},
-		"Nonsense": {reason: "What cannot be read asks nothing.", value: "-1 soon"},
-		"Forever":  {reason: "No server makes us wait for ever.", value: "2000000000", want: time.Hour},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, retryAfter(tc.value, now)); diff != "" {
-				t.Errorf("\n%s\nretryAfter(%q): -want, +got:\n%s", tc.reason, tc.value, diff)
 			}
 		})
 	}

@@ -32,7 +32,7 @@ func TestTLS(t *testing.T) {
 	run.Target.DockerConfig = dockerConfig(t, suite.world.secure.host, password)
 
 	_, _, err := runKit(t.Context(), t, run)
-	wantReason(t, err, outcome.Unavailable)
+	wantReason(t, err, outcome.Untrusted)
 
 	run.Target.CAFile = suite.world.caFile
 	if _, _, err := runKit(t.Context(), t, run); err != nil {

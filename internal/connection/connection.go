@@ -1,0 +1,70 @@
+// Package connection is what a client of a Hub and one of a registry have in
+// common: how they connect, whom they trust, and words for why that failed.
+package connection
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+)
+
+const (
+	dialTimeout = 30 * time.Second
+	keepAlive   = 30 * time.Second
+	tlsTimeout  = 20 * time.Second
+	idleTimeout = 90 * time.Second
+
+	maxIdlePerHost = 8
+)
+
+// NewTransport returns a transport that trusts the authorities of a pool and
+// takes a proxy from the environment. Establishing a connection has a time
+// limit; waiting for an answer has none.
+//
+// It speaks HTTP/1.1 only, where bodies that come or go side by side have a
+// connection, and so a window, of their own.
+func NewTransport(pool *x509.CertPool) *http.Transport {
+	// HTTP/2 is off unless ForceAttemptHTTP2 says otherwise, since there is a
+	// DialContext.
+	return &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         (&net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive}).DialContext,
+		TLSClientConfig:     &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout: tlsTimeout,
+		IdleConnTimeout:     idleTimeout,
+		MaxIdleConnsPerHost: maxIdlePerHost,
+	}
+}
+
+// ErrNoCertificate says that there was no certificate where some were expected.
+var ErrNoCertificate = errors.New("no certificate in PEM form")
+
+// Roots returns the system's certificate authorities with those in pem and in a
+// file, both in PEM form and both empty for none. If these hold no certificate
+// at all, the error is ErrNoCertificate, otherwise the one of reading the file.
+func Roots(pem []byte, file string) (*x509.CertPool, error) {
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	if len(pem) == 0 && file == "" {
+		return pool, nil
+	}
+	added := pool.AppendCertsFromPEM(pem)
+	if file != "" {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		added = pool.AppendCertsFromPEM(b) || added
+	}
+	if !added {
+		return nil, ErrNoCertificate
+	}
+	return pool, nil
+}

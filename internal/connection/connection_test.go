@@ -1,0 +1,67 @@
+package connection
+
+import (
+	"encoding/pem"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+func pemOf(s *httptest.Server) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+}
+
+func TestRoots(t *testing.T) {
+	server := secureServer(t)
+	dir := t.TempDir()
+	file := func(name string, content []byte) string {
+		name = filepath.Join(dir, name)
+		if err := os.WriteFile(name, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	good, bad, empty := file("good", pemOf(server)), file("bad", []byte("none")), file("empty", nil)
+
+	type args struct {
+		pem  []byte
+		file string
+	}
+	type want struct {
+		Trusted bool
+		Err     error
+	}
+	cases := map[string]struct {
+		reason string
+		args   args
+		want   want
+	}{
+		"None":     {reason: "The system's authorities are enough."},
+		"PEM":      {reason: "An authority's certificate is trusted.", args: args{pem: pemOf(server)}, want: want{Trusted: true}},
+		"File":     {reason: "So is one in a file.", args: args{file: good}, want: want{Trusted: true}},
+		"Either":   {reason: "One of both is enough.", args: args{pem: pemOf(server), file: bad}, want: want{Trusted: true}},
+		"BadPEM":   {reason: "What is no certificate is told.", args: args{pem: []byte("none")}, want: want{Err: ErrNoCertificate}},
+		"BadFile":  {reason: "In a file too.", args: args{file: bad}, want: want{Err: ErrNoCertificate}},
+		"NoInFile": {reason: "A file that is named should hold one.", args: args{file: empty}, want: want{Err: ErrNoCertificate}},
+		"NoFile":   {reason: "A file that is named should be there.", args: args{file: filepath.Join(dir, "missing")}, want: want{Err: os.ErrNotExist}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			pool, err := Roots(tc.args.pem, tc.args.file)
+			if diff := cmp.Diff(tc.want.Err, err, cmpopts.EquateErrors()); diff != "" {
+				t.Fatalf("\n%s\nRoots(...): -want, +got:\n%s", tc.reason, diff)
+			}
+			if err != nil {
+				return
+			}
+			trusted := Lasting(askWith(t, server.URL, pool)) == None
+			if diff := cmp.Diff(tc.want.Trusted, trusted); diff != "" {
+				t.Errorf("\n%s\nRoots(...): trusted: -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}

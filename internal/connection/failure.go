@@ -1,0 +1,94 @@
+package connection
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+)
+
+// A Cause is why a connection is refused by this side, which no other try
+// changes.
+type Cause int
+
+// Causes. The zero value is none of them.
+const (
+	// None: the connection failed otherwise, or did not fail.
+	None Cause = iota
+
+	// UnknownAuthority: nobody who is trusted signed the server's certificate.
+	UnknownAuthority
+
+	// WrongHost: the server's certificate is for another host.
+	WrongHost
+
+	// InvalidCertificate: the server's certificate is not valid otherwise, for
+	// example not any more.
+	InvalidCertificate
+
+	// NoTLS: the server answered without TLS.
+	NoTLS
+)
+
+// String says what is wrong, about a server that was named before.
+func (c Cause) String() string {
+	switch c {
+	case UnknownAuthority:
+		return "its certificate is signed by an authority that is not trusted"
+	case WrongHost:
+		return "its certificate is for another host name"
+	case InvalidCertificate:
+		return "its certificate is not valid"
+	case NoTLS:
+		return "it speaks HTTP and not HTTPS"
+	default:
+		return "the connection failed"
+	}
+}
+
+// Lasting returns why this side refuses a connection, or None if err is not
+// about that.
+func Lasting(err error) Cause {
+	var (
+		authority x509.UnknownAuthorityError
+		name      x509.HostnameError
+		verify    *tls.CertificateVerificationError
+	)
+	switch {
+	case errors.As(err, &authority):
+		return UnknownAuthority
+	case errors.As(err, &name):
+		return WrongHost
+	case errors.As(err, &verify):
+		return InvalidCertificate
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return NoTLS
+	}
+	return None
+}
+
+// Symptom names what the network did, about a server that was named before. It
+// repeats nothing of err's text.
+func Symptom(err error) string {
+	var (
+		dns *net.DNSError
+		ne  net.Error
+	)
+	switch {
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return "there is no such host"
+	case errors.As(err, &dns):
+		return "its name cannot be looked up"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "the connection was refused"
+	case errors.Is(err, syscall.ECONNRESET), strings.HasSuffix(err.Error(), "EOF"):
+		return "the connection was cut"
+	case errors.As(err, &ne) && ne.Timeout():
+		return "it did not answer in time"
+	}
+	return "the connection failed"
+}

@@ -1,0 +1,44 @@
+package pipeline
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+	"github.com/crossplane-contrib/provider-kitops/internal/version"
+)
+
+// newHub returns a client of the Hub that a source is at.
+func newHub(s Source) (*hub.Client, error) {
+	c, err := hub.New(hub.Options{Endpoint: s.Endpoint, Token: s.Token, CAFile: s.CAFile, UserAgent: version.UserAgent()})
+	return c, errors.Wrap(err, "cannot prepare to ask the Hub")
+}
+
+// newRegistry returns a client of the registry that a target is in.
+func newRegistry(t Target) (*registry.Client, error) {
+	credentials, err := dockerConfig(t.DockerConfig)
+	if err != nil {
+		return nil, err
+	}
+	c, err := registry.New(registry.Options{
+		Host: t.Registry, PlainHTTP: t.PlainHTTP, DockerConfig: credentials, CAFile: t.CAFile, UserAgent: version.UserAgent(),
+	})
+	return c, errors.Wrap(err, "cannot prepare to ask the registry")
+}
+
+// dockerConfig reads the config.json in a folder, or nothing where none is
+// named.
+func dockerConfig(dir string) ([]byte, error) {
+	if dir == "" {
+		return nil, nil
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return b, errors.Wrap(err, "cannot read the registry's credentials")
+}

@@ -1,0 +1,103 @@
+// Package retry tries again what failed for a reason that passes by itself.
+package retry
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// A Policy says how often something is tried, and how long to wait between two
+// tries. Waits are between half of a span and the whole of it, and the span
+// doubles after each.
+type Policy struct {
+	// Tries at most, the first one included.
+	Tries int
+
+	// First span, after the first try.
+	First time.Duration
+
+	// Longest span.
+	Longest time.Duration
+
+	// Patience is the longest wait that a server may ask for, by an
+	// outcome.Error's RetryAfter, which is added to the wait. Where one asks
+	// for more, the failure is final: whoever started this may come back.
+	Patience time.Duration
+
+	// Logf gets a line for each try that failed and is followed by another;
+	// nil for none.
+	Logf func(format string, args ...any)
+
+	// Sleep waits, or returns the context's error if that ends earlier. Nil,
+	// which only tests should change, waits for real.
+	Sleep func(ctx context.Context, d time.Duration) error
+}
+
+// Do calls f until it succeeds, fails for a reason that does not pass or with
+// what is Settled, or was tried often enough, and returns f's last error. It
+// names f as what in its own messages.
+func (p Policy) Do(ctx context.Context, what string, f func() error) error {
+	span := p.First
+	for try := 1; ; try++ {
+		err := f()
+		var done settled
+		if errors.As(err, &done) {
+			return done.error
+		}
+		asked := askedBy(err)
+		if err == nil || try >= p.Tries || ctx.Err() != nil || !outcome.ReasonOf(err).Passes() || asked > p.Patience {
+			return err
+		}
+		// Those who failed together shall not come back together.
+		wait := asked + span/2 + rand.N(span/2+1) //nolint:gosec // No secret.
+		if p.Logf != nil {
+			p.Logf("%s: try %d of %d failed: %v; the next one in %s", what, try, p.Tries, err, wait.Round(100*time.Millisecond))
+		}
+		if err := p.sleep(ctx, wait); err != nil {
+			return errors.Wrapf(err, "cannot wait to try %s again", what)
+		}
+		span = min(2*span, p.Longest)
+	}
+}
+
+func (p Policy) sleep(ctx context.Context, d time.Duration) error {
+	if p.Sleep != nil {
+		return p.Sleep(ctx, d)
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// askedBy returns how long a server asked to wait by this error.
+func askedBy(err error) time.Duration {
+	var e *outcome.Error
+	if errors.As(err, &e) {
+		return e.RetryAfter
+	}
+	return 0
+}
+
+type settled struct{ error }
+
+func (s settled) Unwrap() error { return s.error }
+
+// Settled returns err as one that Do returns at once, without the mark, though
+// its reason may pass: it was tried as often as makes sense already, or takes
+// longer to pass than anybody here waits.
+func Settled(err error) error {
+	if err == nil {
+		return nil
+	}
+	return settled{err}
+}
