@@ -56,6 +56,9 @@ func metadataFor(a *modelv1alpha1.Artifact) map[string]string {
 	annotations[AnnotationArtifact] = a.GetName()
 	annotations[AnnotationGeneration] = strconv.FormatInt(a.GetGeneration(), 10)
 	annotations[AnnotationReference] = OCIReference(a)
+	if a.Effective.ConfigHash != "" {
+		annotations[AnnotationConfigHash] = a.Effective.ConfigHash
+	}
 	return annotations
 }
 

@@ -57,6 +57,10 @@ const (
 	// made for.
 	AnnotationGeneration = modelv1alpha1.Group + "/generation"
 
+	// AnnotationConfigHash holds what identifies the state of the ProviderConfig
+	// and of the Secrets that a Job uses.
+	AnnotationConfigHash = modelv1alpha1.Group + "/config-hash"
+
 	// AnnotationReference holds the reference that a Job pushes to.
 	AnnotationReference = modelv1alpha1.Group + "/reference"
 )

@@ -152,7 +152,7 @@ func TestPasses(t *testing.T) {
 		want   bool
 	}{
 		"Pass": {reason: "What the world did may pass by itself.", args: []Reason{RateLimited, Unavailable, Evicted}, want: true},
-		"Stay": {reason: "What a person must mend stays.", args: []Reason{Unauthorized, Gated, NotFound, NoSpace, TooOld, Unsupported, DeadlineExceeded, WorkspaceConflict, RegistryChanged, "Other", ""}},
+		"Stay": {reason: "What a person must mend stays.", args: []Reason{Unauthorized, Gated, NotFound, NoSpace, TooOld, Unsupported, Untrusted, DeadlineExceeded, WorkspaceConflict, RegistryChanged, "Other", ""}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -276,6 +276,11 @@ type FailureObservation struct {
 	// +optional
 	Generation int64 `json:"generation,omitempty"`
 
+	// ConfigHash identifies the state of the ProviderConfig and of the Secrets
+	// that the run used.
+	// +optional
+	ConfigHash string `json:"configHash,omitempty"`
+
 	// NextTryTime is when the run is tried again; absent when it is not.
 	// +optional
 	NextTryTime *metav1.Time `json:"nextTryTime,omitempty"`

@@ -49,6 +49,10 @@ type Effective struct {
 	// HostAliases of the Pod.
 	HostAliases []corev1.HostAlias
 
+	// ConfigHash identifies the state of the ProviderConfig and of the Secrets
+	// that a run uses; empty where that is of no interest.
+	ConfigHash string
+
 	// Storage is the workspace where the Artifact does not say.
 	Storage *v1alpha1.StorageSettings
 

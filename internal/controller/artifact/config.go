@@ -2,6 +2,10 @@ package artifact
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"strconv"
+	"strings"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
@@ -37,6 +41,9 @@ type secretKey struct {
 // A providerConfig is what a ProviderConfig or a ClusterProviderConfig says,
 // with the namespaces of its Secrets filled in.
 type providerConfig struct {
+	// version of the ProviderConfig itself.
+	version string
+
 	// cluster says that the Secrets are not in the Artifact's namespace.
 	cluster bool
 
@@ -90,6 +97,7 @@ func fromProviderConfig(pc *v1alpha1.ProviderConfig) *providerConfig {
 	}
 	r := pc.Spec.Registry
 	out := &providerConfig{
+		version:             versionOf(pc),
 		host:                string(r.Host),
 		plainHTTP:           r.PlainHTTP,
 		registryCredentials: local(r.Credentials.SecretRef, corev1.DockerConfigJsonKey),
@@ -117,6 +125,7 @@ func fromClusterProviderConfig(pc *v1alpha1.ClusterProviderConfig) *providerConf
 	}
 	r := pc.Spec.Registry
 	out := &providerConfig{
+		version:             versionOf(pc),
 		cluster:             true,
 		host:                string(r.Host),
 		plainHTTP:           r.PlainHTTP,
@@ -239,11 +248,64 @@ func (p *providerConfig) registryOptions(ctx context.Context, kube client.Client
 	return o, err
 }
 
+// versionOf a ProviderConfig's spec.
+func versionOf(o client.Object) string {
+	return string(o.GetUID()) + "/" + strconv.FormatInt(o.GetGeneration(), 10)
+}
+
+// hash identifies the state of the config and of all Secrets that a run of the
+// Artifact uses, by their versions and not by what they hold.
+func (p *providerConfig) hash(ctx context.Context, kube client.Client, a *modelv1alpha1.Artifact) (string, error) {
+	c := p.forArtifact(a)
+	versions := []string{c.version}
+	for _, k := range append(c.secrets(), ownSecrets(a)...) {
+		if k == nil {
+			continue
+		}
+		s, err := readSecret(ctx, kube, k)
+		if err != nil {
+			return "", err
+		}
+		versions = append(versions, string(s.GetUID())+"/"+s.GetResourceVersion())
+	}
+	sum := sha256.Sum256([]byte(strings.Join(versions, ",")))
+	return hex.EncodeToString(sum[:8]), nil
+}
+
+// secrets that the config names; nil for those that it does not.
+func (p *providerConfig) secrets() []*secretKey {
+	return []*secretKey{p.registryCredentials, p.registryCA, p.hubToken, p.hubCA}
+}
+
+// ownSecrets are those that the Artifact names itself, in its own namespace.
+func ownSecrets(a *modelv1alpha1.Artifact) []*secretKey {
+	var keys []*secretKey
+	own := func(name, key string) {
+		keys = append(keys, &secretKey{NamespacedName: types.NamespacedName{Namespace: a.GetNamespace(), Name: name}, key: key})
+	}
+	if t := a.Spec.ForProvider.Target; t != nil && t.CredentialsSecretRef != nil {
+		own(t.CredentialsSecretRef.Name, corev1.DockerConfigJsonKey)
+	}
+	if s := a.Spec.ForProvider.Source; s != nil && s.HuggingFace != nil && s.HuggingFace.TokenSecretRef != nil {
+		own(s.HuggingFace.TokenSecretRef.Name, s.HuggingFace.TokenSecretRef.Key)
+	}
+	return keys
+}
+
 // readSecretKey returns the value of a key of a Secret, nil for no key.
 func readSecretKey(ctx context.Context, kube client.Client, k *secretKey) ([]byte, error) {
 	if k == nil {
 		return nil, nil
 	}
+	s, err := readSecret(ctx, kube, k)
+	if err != nil {
+		return nil, err
+	}
+	return s.Data[k.key], nil
+}
+
+// readSecret returns the Secret that a key is in. The key has a value there.
+func readSecret(ctx context.Context, kube client.Client, k *secretKey) (*corev1.Secret, error) {
 	s := &corev1.Secret{}
 	err := kube.Get(ctx, k.NamespacedName, s)
 	if kerrors.IsNotFound(err) {
@@ -252,9 +314,8 @@ func readSecretKey(ctx context.Context, kube client.Client, k *secretKey) ([]byt
 	if err != nil {
 		return nil, errors.Wrapf(err, "cannot get Secret %q in namespace %q", k.Name, k.Namespace)
 	}
-	value, ok := s.Data[k.key]
-	if !ok || len(value) == 0 {
+	if len(s.Data[k.key]) == 0 {
 		return nil, errors.Errorf("Secret %q in namespace %q has no value for the key %q: add it", k.Name, k.Namespace, k.key)
 	}
-	return value, nil
+	return s, nil
 }

@@ -32,12 +32,22 @@ type registryClient interface {
 
 	// Untag removes a tag.
 	Untag(ctx context.Context, repository, tag string) error
+
+	// Close ends idle connections.
+	Close()
 }
 
-// newRegistry returns a client for a registry.
+// newRegistry returns a client for a registry. It tries once: the next
+// reconcile is the next try.
 func newRegistry(o registry.Options) (registryClient, error) {
 	o.UserAgent = version.UserAgent()
-	return registry.New(o)
+	o.SingleTry = true
+	c, err := registry.New(o)
+	if err != nil {
+		// Not c: an interface that holds a nil pointer is not nil.
+		return nil, err
+	}
+	return c, nil
 }
 
 // A connector makes external clients for Artifacts.
@@ -88,6 +98,7 @@ func (c *connector) configure(ctx context.Context, a *modelv1alpha1.Artifact, e 
 	e.effective.WorkerImage = orDefault(config.workerImage, c.images.Worker)
 	e.secretData = func(ctx context.Context) (map[string][]byte, error) { return config.copies(ctx, c.direct, a) }
 
+	e.configHash = func(ctx context.Context) (string, error) { return config.hash(ctx, c.direct, a) }
 	options, err := config.registryOptions(ctx, c.direct, a)
 	if err != nil {
 		return err
@@ -96,8 +107,13 @@ func (c *connector) configure(ctx context.Context, a *modelv1alpha1.Artifact, e 
 	return errors.Wrap(err, "cannot use the registry")
 }
 
-// Disconnect does nothing: no connection is kept.
-func (e *external) Disconnect(context.Context) error { return nil }
+// Disconnect keeps no connection.
+func (e *external) Disconnect(context.Context) error {
+	if e.registry != nil {
+		e.registry.Close()
+	}
+	return nil
+}
 
 // orDefault returns v, or d where v is the zero value.
 func orDefault[T comparable](v, d T) T {

@@ -14,8 +14,6 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
-const reasonLeft event.Reason = "ArtifactLeft"
-
 // observeDeletion says "exists" while anything that deletion is to take away
 // is there.
 func (e *external) observeDeletion(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalObservation, error) {
@@ -67,6 +65,9 @@ func (e *external) deleteFromRegistry(ctx context.Context, a *modelv1alpha1.Arti
 	if registry.IsUnsupported(err) {
 		e.leave(a, "the registry does not delete tags")
 		return nil
+	}
+	if err == nil {
+		e.recorder.Event(a, event.Normal(reasonUntagged, "Took the tag from "+s.Reference+", which was "+s.Digest))
 	}
 	return errors.Wrap(err, "cannot delete the artifact from its registry; to leave it there, take Delete from spec.managementPolicies")
 }

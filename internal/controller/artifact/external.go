@@ -40,6 +40,10 @@ type external struct {
 
 	registry registryClient
 
+	// configHash identifies the state of the ProviderConfig and of all Secrets
+	// that a run uses. Its error names the one that is missing.
+	configHash func(context.Context) (string, error)
+
 	// now is the time.
 	now func() time.Time
 
@@ -94,10 +98,14 @@ func (e *external) Observe(ctx context.Context, a *modelv1alpha1.Artifact) (mana
 	switch {
 	case observed.Phase == modelv1alpha1.PhaseSucceeded:
 		return e.observeRegistry(ctx, a)
-	case e.isToBeTriedAgain(a):
-		return managed.ExternalObservation{ResourceExists: a.Status.AtProvider.Digest != ""}, nil
+	case observed.Phase != modelv1alpha1.PhaseFailed:
+		return settled(), nil
 	}
-	return settled(), nil
+	again, err := e.isToBeTriedAgain(ctx, a)
+	if err != nil || !again {
+		return settled(), err
+	}
+	return managed.ExternalObservation{ResourceExists: a.Status.AtProvider.Digest != ""}, nil
 }
 
 // Create starts the Artifact's run.

@@ -51,7 +51,7 @@ func (e *external) observeRun(a *modelv1alpha1.Artifact, job *batchv1.Job, pods 
 		return o
 	}
 
-	recorded := s.Phase == modelv1alpha1.PhaseFailed && s.Run == artifact.RunOf(job).Number
+	recorded := s.Phase == o.Phase && s.Run == artifact.RunOf(job).Number
 	s.Phase = o.Phase
 	s.Run = artifact.RunOf(job).Number
 	if hasEnded(o.Phase) {
@@ -70,6 +70,9 @@ func (e *external) observeRun(a *modelv1alpha1.Artifact, job *batchv1.Job, pods 
 		}
 		o.Reason, o.Message = s.Failure.Reason, failureMessage(s.Failure)
 	case modelv1alpha1.PhasePending, modelv1alpha1.PhaseRunning:
+	}
+	if !recorded {
+		e.tell(a, o)
 	}
 	return o
 }

@@ -1,6 +1,7 @@
 package artifact
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -27,7 +28,12 @@ func (e *external) recordFailure(a *modelv1alpha1.Artifact, job *batchv1.Job, po
 		s.Failures = 0
 	}
 	s.Failures++
-	s.Failure = &modelv1alpha1.FailureObservation{Reason: o.Reason, Message: o.Message, Generation: generation}
+	s.Failure = &modelv1alpha1.FailureObservation{
+		Reason:     o.Reason,
+		Message:    o.Message,
+		Generation: generation,
+		ConfigHash: job.GetAnnotations()[artifact.AnnotationConfigHash],
+	}
 	e.newFailure = true
 
 	why := outcome.Failure{Reason: outcome.Reason(o.Reason)}
@@ -41,21 +47,27 @@ func (e *external) recordFailure(a *modelv1alpha1.Artifact, job *batchv1.Job, po
 }
 
 // isToBeTriedAgain says whether the run that failed is due for another try: its
-// time has come, the spec has changed since, or a person asks for it with a new
-// value of the annotation crossplane.io/reconcile-requested-at.
-func (e *external) isToBeTriedAgain(a *modelv1alpha1.Artifact) bool {
+// time has come, the spec, the ProviderConfig or a Secret has changed since, or
+// a person asks for it with a new value of the annotation
+// crossplane.io/reconcile-requested-at.
+func (e *external) isToBeTriedAgain(ctx context.Context, a *modelv1alpha1.Artifact) (bool, error) {
 	f := a.Status.AtProvider.Failure
-	if e.newFailure || f == nil || a.Status.AtProvider.Phase != modelv1alpha1.PhaseFailed {
-		return false
+	if e.newFailure || f == nil {
+		return false, nil
 	}
 	requested, asked := meta.GetReconcileRequest(a)
 	switch {
 	case f.Generation != a.GetGeneration():
-		return true
+		return true, nil
 	case asked && requested != a.GetLastHandledReconcileAt():
-		return true
+		return true, nil
+	case f.NextTryTime != nil && !e.now().Before(f.NextTryTime.Time):
+		return true, nil
+	case f.ConfigHash == "":
+		return false, nil
 	}
-	return f.NextTryTime != nil && !e.now().Before(f.NextTryTime.Time)
+	hash, err := e.configHash(ctx)
+	return err == nil && hash != f.ConfigHash, err
 }
 
 // failureMessage returns what a failed run's condition says.

@@ -2,8 +2,10 @@ package artifact
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -50,7 +52,9 @@ func upToDate(a *modelv1alpha1.Artifact) bool {
 // wakes the Artifact, it starts the run.
 func (e *external) startRun(ctx context.Context, a *modelv1alpha1.Artifact) error {
 	next := e.nextRun(a)
-	if err := e.checkSecrets(ctx, a); err != nil {
+	// A Secret that is not there is told before anything waits for it.
+	hash, err := e.configHash(ctx)
+	if err != nil {
 		return err
 	}
 	// First, so that it is known what was begun, whatever happens.
@@ -61,7 +65,9 @@ func (e *external) startRun(ctx context.Context, a *modelv1alpha1.Artifact) erro
 	if err != nil || !cleared {
 		return err
 	}
-	return e.ensureRun(ctx, e.withEffective(a))
+	wanted := e.withEffective(a)
+	wanted.Effective.ConfigHash = hash
+	return e.ensureRun(ctx, wanted)
 }
 
 // clearEarlierRuns deletes Jobs of other runs and a workspace that is not what
@@ -129,21 +135,10 @@ func (e *external) ensureRun(ctx context.Context, a *modelv1alpha1.Artifact) err
 			return err
 		}
 	}
-	_, _, err = artifact.EnsureJob(ctx, e.direct, e.scheme, a, e.kitImage, e.selector, e.labels)
-	return err
-}
-
-// checkSecrets says which Secret that the Artifact itself names is missing: a
-// Pod would wait for it without a word.
-func (e *external) checkSecrets(ctx context.Context, a *modelv1alpha1.Artifact) error {
-	hf := a.Spec.ForProvider.Source.HuggingFace
-	if hf == nil || hf.TokenSecretRef == nil {
-		return nil
+	job, made, err := artifact.EnsureJob(ctx, e.direct, e.scheme, a, e.kitImage, e.selector, e.labels)
+	if made {
+		e.recorder.Event(a, event.Normal(reasonRunStarted, fmt.Sprintf("Run %d started as Job %q", artifact.RunOf(job).Number, job.GetName())))
 	}
-	_, err := readSecretKey(ctx, e.direct, &secretKey{
-		NamespacedName: types.NamespacedName{Namespace: a.GetNamespace(), Name: hf.TokenSecretRef.Name},
-		key:            hf.TokenSecretRef.Key,
-	})
 	return err
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/controller"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	xpevent "github.com/crossplane/crossplane-runtime/v2/pkg/event"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/feature"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/ratelimiter"
@@ -51,7 +52,8 @@ type Options struct {
 
 // Setup adds the controller of Artifacts to the manager. Artifacts are
 // reconciled when their desired state changes, when a Job, Pod or workspace of
-// theirs changes, and at each poll.
+// theirs changes, at each poll and, where something is wrong with them, when a
+// ProviderConfig or a Secret changes that they use.
 func Setup(mgr ctrl.Manager, o Options) error {
 	name := managed.ControllerName(modelv1alpha1.ArtifactGroupVersionKind.GroupKind().String())
 
@@ -92,6 +94,11 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	}
 	r := managed.NewReconciler(mgr, resource.ManagedKind(modelv1alpha1.ArtifactGroupVersionKind), opts...)
 
+	if err := addIndexes(context.Background(), mgr); err != nil {
+		return errors.Wrap(err, "cannot index the cache")
+	}
+	wake := &waker{cached: mgr.GetClient()}
+
 	return ctrl.NewControllerManagedBy(mgr).
 		Named(name).
 		WithOptions(o.ForControllerRuntime()).
@@ -100,6 +107,10 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		Owns(&batchv1.Job{}).
 		Owns(&corev1.PersistentVolumeClaim{}).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(artifactOfPod)).
+		// Of Secrets only the metadata: no copy of them is in memory.
+		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(wake.forSecret), builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
+		Watches(&v1alpha1.ProviderConfig{}, handler.EnqueueRequestsFromMapFunc(wake.forConfig), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.ClusterProviderConfig{}, handler.EnqueueRequestsFromMapFunc(wake.forConfig), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Complete(ratelimiter.NewReconciler(name, r, o.GlobalRateLimiter))
 }
 

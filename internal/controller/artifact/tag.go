@@ -11,8 +11,6 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 )
 
-const reasonTagged event.Reason = "Tagged"
-
 // moveTag gives the artifact that is in the registry the tag that the spec
 // asks for. The old tag stays: others may pull by it.
 func (e *external) moveTag(ctx context.Context, a *modelv1alpha1.Artifact) error {

@@ -1,0 +1,37 @@
+package artifact
+
+import (
+	"fmt"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+)
+
+// Reasons of an Artifact's events, beside those of crossplane-runtime.
+const (
+	reasonRunStarted event.Reason = "RunStarted"
+	reasonRunning    event.Reason = "RunRunning"
+	reasonPushed     event.Reason = "Pushed"
+	reasonRunFailed  event.Reason = "RunFailed"
+	reasonTagged     event.Reason = "Tagged"
+	reasonUntagged   event.Reason = "Untagged"
+	reasonLeft       event.Reason = "ArtifactLeft"
+)
+
+// tell writes an event for a phase that the Artifact's run has come to.
+func (e *external) tell(a *modelv1alpha1.Artifact, o artifact.ObservationResult) {
+	s := a.Status.AtProvider
+	switch o.Phase {
+	case modelv1alpha1.PhaseRunning:
+		e.recorder.Event(a, event.Normal(reasonRunning, fmt.Sprintf("Run %d is at work", s.Run)))
+	case modelv1alpha1.PhaseSucceeded:
+		e.recorder.Event(a, event.Normal(reasonPushed, fmt.Sprintf("Run %d pushed %s with digest %s", s.Run, s.Reference, s.Digest)))
+	case modelv1alpha1.PhaseFailed:
+		e.recorder.Event(a, event.Warning(reasonRunFailed, errors.Errorf("Run %d failed: %s: %s", s.Run, o.Reason, o.Message)))
+	case modelv1alpha1.PhasePending:
+		// Starting it was an event already.
+	}
+}

@@ -1,0 +1,134 @@
+package artifact
+
+import (
+	"context"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+)
+
+// Indexes of the cache.
+const (
+	// indexSecrets finds Artifacts, ProviderConfigs and ClusterProviderConfigs
+	// by namespace/name of the Secrets that they name.
+	indexSecrets = "secrets"
+
+	// indexConfig finds Artifacts by their ProviderConfig, as configKey writes
+	// it.
+	indexConfig = "providerConfig"
+)
+
+// addIndexes lets the cache find who uses a Secret or a ProviderConfig.
+func addIndexes(ctx context.Context, mgr ctrl.Manager) error {
+	indexer := mgr.GetFieldIndexer()
+	return errors.Join(
+		indexer.IndexField(ctx, &modelv1alpha1.Artifact{}, indexSecrets, secretsOf),
+		indexer.IndexField(ctx, &v1alpha1.ProviderConfig{}, indexSecrets, secretsOf),
+		indexer.IndexField(ctx, &v1alpha1.ClusterProviderConfig{}, indexSecrets, secretsOf),
+		indexer.IndexField(ctx, &modelv1alpha1.Artifact{}, indexConfig, configOf),
+	)
+}
+
+// secretsOf returns the Secrets that an object names, as namespace/name.
+func secretsOf(o client.Object) []string {
+	var keys []*secretKey
+	switch o := o.(type) {
+	case *modelv1alpha1.Artifact:
+		keys = ownSecrets(o)
+	case *v1alpha1.ProviderConfig:
+		keys = fromProviderConfig(o).secrets()
+	case *v1alpha1.ClusterProviderConfig:
+		keys = fromClusterProviderConfig(o).secrets()
+	}
+	var names []string
+	for _, k := range keys {
+		if k != nil {
+			names = append(names, k.NamespacedName.String())
+		}
+	}
+	return names
+}
+
+// configOf returns the ProviderConfig that an Artifact names.
+func configOf(o client.Object) []string {
+	a, ok := o.(*modelv1alpha1.Artifact)
+	if !ok || a.GetProviderConfigReference() == nil {
+		return nil
+	}
+	ref := a.GetProviderConfigReference()
+	return []string{configKey(ref.Kind, a.GetNamespace(), ref.Name)}
+}
+
+// configKey names a ProviderConfig of either kind.
+func configKey(kind, namespace, name string) string {
+	if kind == v1alpha1.ClusterProviderConfigGroupVersionKind.Kind {
+		namespace = ""
+	}
+	return kind + "/" + namespace + "/" + name
+}
+
+// A waker finds the Artifacts that wait for a change of something else. Those
+// that are well are not woken: they see it at their next poll.
+type waker struct {
+	cached client.Reader
+}
+
+// forSecret returns the Artifacts that wait and use a Secret, themselves or by
+// their ProviderConfig.
+func (w *waker) forSecret(ctx context.Context, secret client.Object) []reconcile.Request {
+	name := client.ObjectKeyFromObject(secret).String()
+	requests := w.waiting(ctx, client.MatchingFields{indexSecrets: name})
+
+	configs := &v1alpha1.ProviderConfigList{}
+	if err := w.cached.List(ctx, configs, client.MatchingFields{indexSecrets: name}); err == nil {
+		for i := range configs.Items {
+			requests = append(requests, w.forConfig(ctx, &configs.Items[i])...)
+		}
+	}
+	clusterConfigs := &v1alpha1.ClusterProviderConfigList{}
+	if err := w.cached.List(ctx, clusterConfigs, client.MatchingFields{indexSecrets: name}); err == nil {
+		for i := range clusterConfigs.Items {
+			requests = append(requests, w.forConfig(ctx, &clusterConfigs.Items[i])...)
+		}
+	}
+	return requests
+}
+
+// forConfig returns the Artifacts that wait and use a ProviderConfig of either
+// kind.
+func (w *waker) forConfig(ctx context.Context, config client.Object) []reconcile.Request {
+	kind := v1alpha1.ProviderConfigGroupVersionKind.Kind
+	if _, ok := config.(*v1alpha1.ClusterProviderConfig); ok {
+		kind = v1alpha1.ClusterProviderConfigGroupVersionKind.Kind
+	}
+	return w.waiting(ctx, client.MatchingFields{indexConfig: configKey(kind, config.GetNamespace(), config.GetName())})
+}
+
+// waiting returns the Artifacts of an index that are not well. What cannot be
+// listed is found by its poll.
+func (w *waker) waiting(ctx context.Context, by client.MatchingFields) []reconcile.Request {
+	list := &modelv1alpha1.ArtifactList{}
+	if err := w.cached.List(ctx, list, by); err != nil {
+		return nil
+	}
+	var requests []reconcile.Request
+	for i := range list.Items {
+		if a := &list.Items[i]; !isWell(a) {
+			requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: a.GetNamespace(), Name: a.GetName()}})
+		}
+	}
+	return requests
+}
+
+// isWell says whether an Artifact is ready and in step with its spec.
+func isWell(a *modelv1alpha1.Artifact) bool {
+	return a.GetCondition(xpv2.TypeReady).Status == corev1.ConditionTrue && a.GetCondition(xpv2.TypeSynced).Status == corev1.ConditionTrue
+}
