@@ -1,6 +1,7 @@
 package artifact
 
 import (
+	"cmp"
 	"maps"
 	"strconv"
 
@@ -147,10 +148,10 @@ func settingsFor(a *modelv1alpha1.Artifact) v1alpha1.JobSettings {
 			continue
 		}
 		s = s.DeepCopy()
-		out.Resources = orDefault(s.Resources, out.Resources)
-		out.Affinity = orDefault(s.Affinity, out.Affinity)
-		out.PriorityClassName = orDefault(s.PriorityClassName, out.PriorityClassName)
-		out.ActiveDeadlineSeconds = orDefault(s.ActiveDeadlineSeconds, out.ActiveDeadlineSeconds)
+		out.Resources = cmp.Or(s.Resources, out.Resources)
+		out.Affinity = cmp.Or(s.Affinity, out.Affinity)
+		out.PriorityClassName = cmp.Or(s.PriorityClassName, out.PriorityClassName)
+		out.ActiveDeadlineSeconds = cmp.Or(s.ActiveDeadlineSeconds, out.ActiveDeadlineSeconds)
 		if s.NodeSelector != nil {
 			out.NodeSelector = s.NodeSelector
 		}

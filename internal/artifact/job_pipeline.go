@@ -1,6 +1,7 @@
 package artifact
 
 import (
+	"cmp"
 	"slices"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -92,16 +93,16 @@ func jobWithKit(a *modelv1alpha1.Artifact, kitImage string) jobOverride {
 
 // workerImage returns the image that holds the worker.
 func workerImage(a *modelv1alpha1.Artifact) string {
-	return orDefault(a.Effective.WorkerImage, version.Image())
+	return cmp.Or(a.Effective.WorkerImage, version.Image())
 }
 
 // runArguments returns the flags of `worker run` that say what the run is.
 func runArguments(a *modelv1alpha1.Artifact) []string {
 	p := a.Spec.ForProvider
 	args := []string{
-		"--pipeline=" + string(orDefault(p.Pipeline, modelv1alpha1.PipelineKit)),
-		"--format=" + string(orDefault(p.Format, modelv1alpha1.PackFormatModelPack)),
-		"--hub-endpoint=" + orDefault(a.Effective.HubEndpoint, v1alpha1.DefaultHubEndpoint),
+		"--pipeline=" + string(cmp.Or(p.Pipeline, modelv1alpha1.PipelineKit)),
+		"--format=" + string(cmp.Or(p.Format, modelv1alpha1.PackFormatModelPack)),
+		"--hub-endpoint=" + cmp.Or(a.Effective.HubEndpoint, v1alpha1.DefaultHubEndpoint),
 	}
 	if hf := huggingFace(a); hf != nil {
 		args = append(args, "--model="+hf.Model, "--revision="+revisionFor(a))
@@ -121,7 +122,7 @@ func revisionFor(a *modelv1alpha1.Artifact) string {
 	if s.Source != nil && s.Source.Revision != "" && s.RunHash == RunHash(a) {
 		return s.Source.Revision
 	}
-	return orDefault(huggingFace(a).Revision, defaultRevision)
+	return cmp.Or(huggingFace(a).Revision, defaultRevision)
 }
 
 // jobWithCredentials gives the worker what is secret: the Hub's token by an
@@ -176,7 +177,7 @@ func registryCredentials(a *modelv1alpha1.Artifact) *corev1.SecretKeySelector {
 // hubToken returns the Artifact's own token, else its ProviderConfig's.
 func hubToken(a *modelv1alpha1.Artifact) *corev1.SecretKeySelector {
 	if hf := huggingFace(a); hf != nil && hf.TokenSecretRef != nil {
-		return SecretKey(hf.TokenSecretRef.Name, orDefault(hf.TokenSecretRef.Key, "token"))
+		return SecretKey(hf.TokenSecretRef.Name, cmp.Or(hf.TokenSecretRef.Key, "token"))
 	}
 	return a.Effective.HubToken
 }

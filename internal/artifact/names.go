@@ -126,6 +126,7 @@ func generateName(artifactName string) string {
 	return shorten(artifactName, validation.LabelValueMaxLength-random-1) + "-"
 }
 
+// withSuffix returns a name for an object that belongs to an Artifact.
 func withSuffix(name, suffix string) string {
 	return shorten(name, validation.DNS1123SubdomainMaxLength-len(suffix)) + suffix
 }

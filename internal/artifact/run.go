@@ -1,6 +1,7 @@
 package artifact
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -77,13 +78,13 @@ type runHashHuggingFace struct {
 func RunHash(a *modelv1alpha1.Artifact) string {
 	p := a.Spec.ForProvider
 	in := runHashInput{
-		Format:   string(orDefault(p.Format, modelv1alpha1.PackFormatModelPack)),
-		Pipeline: string(orDefault(p.Pipeline, modelv1alpha1.PipelineKit)),
+		Format:   string(cmp.Or(p.Format, modelv1alpha1.PackFormatModelPack)),
+		Pipeline: string(cmp.Or(p.Pipeline, modelv1alpha1.PipelineKit)),
 	}
 	if hf := huggingFace(a); hf != nil {
 		in.Source = &runHashSource{HuggingFace: &runHashHuggingFace{
 			Model:    hf.Model,
-			Revision: orDefault(hf.Revision, defaultRevision),
+			Revision: cmp.Or(hf.Revision, defaultRevision),
 		}}
 	}
 	// Strings alone: there is nothing that cannot be encoded.
@@ -111,7 +112,7 @@ func Repository(a *modelv1alpha1.Artifact) string {
 // Tag that the Artifact is pushed under.
 func Tag(a *modelv1alpha1.Artifact) string {
 	if t := a.Spec.ForProvider.Target; t != nil {
-		return orDefault(t.Tag, defaultTag)
+		return cmp.Or(t.Tag, defaultTag)
 	}
 	return defaultTag
 }
@@ -134,13 +135,4 @@ func huggingFace(a *modelv1alpha1.Artifact) *modelv1alpha1.HuggingFaceSource {
 		return nil
 	}
 	return a.Spec.ForProvider.Source.HuggingFace
-}
-
-// orDefault returns v, or d where v is the zero value.
-func orDefault[T comparable](v, d T) T {
-	var zero T
-	if v == zero {
-		return d
-	}
-	return v
 }

@@ -56,5 +56,5 @@ func EnsureSecret(ctx context.Context, c client.Client, scheme *runtime.Scheme, 
 // DeleteSecret deletes the Secret of the Artifact's runs. One that is not
 // there, or is not the Artifact's, is left alone.
 func DeleteSecret(ctx context.Context, c client.Client, a *modelv1alpha1.Artifact) error {
-	return deleteOwned(ctx, c, a, SecretName(a.GetName()), &corev1.Secret{})
+	return deleteOwned(ctx, c, a, "Secret", SecretName(a.GetName()), &corev1.Secret{})
 }

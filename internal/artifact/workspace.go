@@ -1,6 +1,7 @@
 package artifact
 
 import (
+	"cmp"
 	"context"
 	"maps"
 
@@ -69,8 +70,8 @@ func storageFor(a *modelv1alpha1.Artifact) v1alpha1.StorageSettings {
 		if s == nil {
 			continue
 		}
-		out.Size = orDefault(out.Size, s.Size)
-		out.StorageClassName = orDefault(out.StorageClassName, s.StorageClassName)
+		out.Size = cmp.Or(out.Size, s.Size)
+		out.StorageClassName = cmp.Or(out.StorageClassName, s.StorageClassName)
 	}
 	if out.Size == nil {
 		out.Size = &defaultWorkspaceSize
@@ -107,23 +108,23 @@ func EnsurePVC(ctx context.Context, c client.Client, scheme *runtime.Scheme, ma 
 // DeletePVC deletes the Artifact's workspace. One that is not there, or is not
 // the Artifact's, is left alone.
 func DeletePVC(ctx context.Context, c client.Client, ma *modelv1alpha1.Artifact) error {
-	return deleteOwned(ctx, c, ma, PVCName(ma.GetName()), &corev1.PersistentVolumeClaim{})
+	return deleteOwned(ctx, c, ma, "PersistentVolumeClaim", PVCName(ma.GetName()), &corev1.PersistentVolumeClaim{})
 }
 
-// deleteOwned deletes the object of this name if the Artifact controls it and
+// deleteOwned deletes the object of this kind and name if the Artifact controls it and
 // it is not being deleted yet.
-func deleteOwned(ctx context.Context, c client.Client, a *modelv1alpha1.Artifact, name string, o client.Object) error {
+func deleteOwned(ctx context.Context, c client.Client, a *modelv1alpha1.Artifact, kind, name string, o client.Object) error {
 	err := c.Get(ctx, types.NamespacedName{Namespace: a.GetNamespace(), Name: name}, o)
 	if kerrors.IsNotFound(err) {
 		return nil
 	}
 	if err != nil {
-		return errors.Wrapf(err, "cannot get %T %q", o, name)
+		return errors.Wrapf(err, "cannot get %s %q", kind, name)
 	}
 	if !metav1.IsControlledBy(o, a) || o.GetDeletionTimestamp() != nil {
 		return nil
 	}
-	return errors.Wrapf(client.IgnoreNotFound(c.Delete(ctx, o, thisVery(o))), "cannot delete %T %q", o, name)
+	return errors.Wrapf(client.IgnoreNotFound(c.Delete(ctx, o, thisVery(o))), "cannot delete %s %q", kind, name)
 }
 
 // thisVery is the condition that no other object has taken the name of o since

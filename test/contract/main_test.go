@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/mod/semver"
+
+	"github.com/crossplane-contrib/provider-kitops/test/models"
 )
 
 // suite is what all tests share: net/http reads the proxy from the environment
@@ -42,6 +44,11 @@ func runSuite(m *testing.M) (int, error) {
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // Temporary.
 	if suite.kit, err = findKit(dir); err != nil {
+		return 0, err
+	}
+	// While the way to the module proxy is there: in the world that follows,
+	// only the Hub can be reached.
+	if _, err := models.Speech(context.Background()); err != nil {
 		return 0, err
 	}
 	w, err := newWorld(dir)

@@ -181,7 +181,7 @@ func (n *tenant) checkFiles(a *modelv1alpha1.Artifact, credential auth.Credentia
 	}
 }
 
-// waitNothingLeft deletes the Artifact and waits until it is gone, then checks
+// deleteAndCheck deletes the Artifact and waits until it is gone, then checks
 // that nothing of it is left in its namespace.
 func (n *tenant) deleteAndCheck(a *modelv1alpha1.Artifact) {
 	n.t.Helper()

@@ -6,10 +6,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
+	"sync"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 )
@@ -17,15 +18,27 @@ import (
 // Silero's voice activity detection (MIT), a real speech model of 2.3 MB, as a
 // Go module carries it.
 const (
-	speechModule = "github.com/streamer45/silero-vad-go@v0.2.1"
+	speechModule = "github.com/streamer45/silero-vad-go"
 	speechFile   = "testfiles/silero_vad.onnx"
 	speechSHA256 = "6b99cbfd39246b6706f98ec13c7c50c6b299181f2474fa05cbc8046acc274396"
 )
 
 // Speech returns the files of a speech model by their path, as a repository on
-// the Hub has them.
+// the Hub has them. The model is read once, whatever is asked later.
 func Speech(ctx context.Context) (map[string]string, error) {
-	weights, err := speechWeights(ctx)
+	once.Do(func() { weights, errWeights = speechWeights(ctx) })
+	return speechFiles(weights, errWeights)
+}
+
+// What once read.
+var (
+	once       sync.Once
+	weights    []byte
+	errWeights error
+)
+
+// speechFiles returns the files around the model file.
+func speechFiles(weights []byte, err error) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -38,21 +51,28 @@ func Speech(ctx context.Context) (map[string]string, error) {
 	}, nil
 }
 
+// A module that requires the one with the model, pinned by its checksums. It is
+// not the provider's own, which would depend on the model.
+const (
+	goMod = `module speech
+
+go 1.26.0
+
+require ` + speechModule + ` v0.2.1
+`
+	goSum = speechModule + ` v0.2.1 h1:Li1/tTC4H/3cyw6q4weX+U8GWwEL3lTekK/nYa1Cvuk=
+` + speechModule + ` v0.2.1/go.mod h1:B+2FXs/5fZ6pzl6unUZYhZqkYdOB+3saBVzjOzdZnUs=
+`
+)
+
 // speechWeights returns the model file, from the module cache or the module
 // proxy.
 func speechWeights(ctx context.Context) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", speechModule)
-	// Outside of any module, so that none has to require this one.
-	cmd.Dir = os.TempDir()
-	out, err := cmd.Output()
+	dir, err := moduleDir(ctx)
 	if err != nil {
-		return nil, errors.Wrapf(err, "cannot download module %s: %s", speechModule, out)
+		return nil, errors.Wrapf(err, "cannot get module %s", speechModule)
 	}
-	var module struct{ Dir string }
-	if err := json.Unmarshal(out, &module); err != nil {
-		return nil, errors.Wrapf(err, "cannot find module %s", speechModule)
-	}
-	weights, err := os.ReadFile(filepath.Join(module.Dir, filepath.FromSlash(speechFile)))
+	weights, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(speechFile)))
 	if err != nil {
 		return nil, errors.Wrap(err, "cannot read the speech model")
 	}
@@ -60,6 +80,28 @@ func speechWeights(ctx context.Context) ([]byte, error) {
 		return nil, errors.Errorf("%s of %s is not the model that is expected", speechFile, speechModule)
 	}
 	return weights, nil
+}
+
+// moduleDir returns the folder of the module with the model. A package of it is
+// listed, since that needs least of a module proxy.
+func moduleDir(ctx context.Context) (string, error) {
+	dir, err := os.MkdirTemp("", "speech-")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	for name, content := range map[string]string{"go.mod": goMod, "go.sum": goSum} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			return "", err
+		}
+	}
+	cmd := exec.CommandContext(ctx, "go", "list", "-find", "-f", "{{.Module.Dir}}", speechModule+"/speech")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=readonly", "GOWORK=off")
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	return strings.TrimSpace(string(out)), errors.Wrapf(err, "go list: %s", strings.TrimSpace(stderr.String()))
 }
 
 // Write writes the files of a model's revision where a Hub over a folder

@@ -3,11 +3,14 @@ package artifact
 import (
 	"context"
 
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/resource"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
-	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 )
 
@@ -15,25 +18,51 @@ import (
 // workspace after success, the Secret after any end. It is an Initializer, since
 // cleaning up is no update of the artifact and no management policy stops it.
 type cleaner struct {
-	cached client.Client
+	// cache has the claims and the metadata of Secrets.
+	cache  client.Reader
 	direct client.Client
 }
 
-// Initialize cleans up after the Artifact's latest run.
+// Initialize cleans up after the Artifact's latest run. It asks the API server
+// only where there is something to take away.
 func (c *cleaner) Initialize(ctx context.Context, mg resource.Managed) error {
 	a, ok := mg.(*modelv1alpha1.Artifact)
 	if !ok || !ended(a) {
 		return nil
 	}
+	left, err := c.left(ctx, a)
+	if err != nil || !left {
+		return err
+	}
+	// A cache that lags behind may not know yet that the next run has begun.
+	a = a.DeepCopy()
+	if err := c.direct.Get(ctx, client.ObjectKeyFromObject(a), a); err != nil || !ended(a) {
+		return errors.Wrap(client.IgnoreNotFound(err), "cannot get the Artifact")
+	}
 	if a.Status.AtProvider.Phase == modelv1alpha1.PhaseSucceeded {
-		if err := artifact.DeletePVC(ctx, c.cached, a); err != nil {
+		if err := artifact.DeletePVC(ctx, c.direct, a); err != nil {
 			return err
 		}
 	}
-	ref := a.GetProviderConfigReference()
-	if ref == nil || ref.Kind != v1alpha1.ClusterProviderConfigGroupVersionKind.Kind {
-		// Only a ClusterProviderConfig's Secrets are copied.
-		return nil
-	}
 	return artifact.DeleteSecret(ctx, c.direct, a)
+}
+
+// left says whether the cache has anything that is to be taken away.
+func (c *cleaner) left(ctx context.Context, a *modelv1alpha1.Artifact) (bool, error) {
+	secret := &metav1.PartialObjectMetadata{}
+	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	names := map[string]client.Object{artifact.SecretName(a.GetName()): secret}
+	if a.Status.AtProvider.Phase == modelv1alpha1.PhaseSucceeded {
+		names[artifact.PVCName(a.GetName())] = &corev1.PersistentVolumeClaim{}
+	}
+	for name, o := range names {
+		err := c.cache.Get(ctx, types.NamespacedName{Namespace: a.GetNamespace(), Name: name}, o)
+		if client.IgnoreNotFound(err) != nil {
+			return false, errors.Wrapf(err, "cannot look for %q", name)
+		}
+		if err == nil && metav1.IsControlledBy(o, a) && o.GetDeletionTimestamp() == nil {
+			return true, nil
+		}
+	}
+	return false, nil
 }

@@ -80,13 +80,16 @@ func (c *connector) readConfig(ctx context.Context, a *modelv1alpha1.Artifact) (
 	return nil, errors.Errorf("spec.providerConfigRef.kind is %q: write ProviderConfig or ClusterProviderConfig", ref.Kind)
 }
 
+// describeMissing tells a ProviderConfig that is not there from one that cannot
+// be read.
 func describeMissing(err error, ref *xpv2.ProviderConfigReference) error {
 	if kerrors.IsNotFound(err) {
-		return errors.Wrapf(err, "%s %q does not exist: create it, or write another in spec.providerConfigRef", ref.Kind, ref.Name)
+		return errors.Errorf("%s %q does not exist: create it, or write another in spec.providerConfigRef", ref.Kind, ref.Name)
 	}
 	return errors.Wrapf(err, "cannot get %s %q", ref.Kind, ref.Name)
 }
 
+// fromProviderConfig returns what a ProviderConfig says.
 func fromProviderConfig(pc *v1alpha1.ProviderConfig) *providerConfig {
 	local := func(r *xpv2.LocalSecretReference, key string) *secretKey {
 		if r == nil {
@@ -116,6 +119,7 @@ func fromProviderConfig(pc *v1alpha1.ProviderConfig) *providerConfig {
 	return out
 }
 
+// fromClusterProviderConfig returns what a ClusterProviderConfig says.
 func fromClusterProviderConfig(pc *v1alpha1.ClusterProviderConfig) *providerConfig {
 	anywhere := func(r *xpv2.SecretReference, key string) *secretKey {
 		if r == nil {
@@ -309,7 +313,7 @@ func readSecret(ctx context.Context, kube client.Client, k *secretKey) (*corev1.
 	s := &corev1.Secret{}
 	err := kube.Get(ctx, k.NamespacedName, s)
 	if kerrors.IsNotFound(err) {
-		return nil, errors.Wrapf(err, "Secret %q in namespace %q does not exist: create it with the key %q", k.Name, k.Namespace, k.key)
+		return nil, errors.Errorf("Secret %q in namespace %q does not exist: create it with the key %q", k.Name, k.Namespace, k.key)
 	}
 	if err != nil {
 		return nil, errors.Wrapf(err, "cannot get Secret %q in namespace %q", k.Name, k.Namespace)

@@ -1,6 +1,7 @@
 package artifact
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -93,9 +94,9 @@ func (c *connector) configure(ctx context.Context, a *modelv1alpha1.Artifact, e 
 	if err != nil {
 		return err
 	}
-	e.kitImage = orDefault(config.kitImage, c.images.Kit)
+	e.kitImage = cmp.Or(config.kitImage, c.images.Kit)
 	e.effective = config.effective(a)
-	e.effective.WorkerImage = orDefault(config.workerImage, c.images.Worker)
+	e.effective.WorkerImage = cmp.Or(config.workerImage, c.images.Worker)
 	e.secretData = func(ctx context.Context) (map[string][]byte, error) { return config.copies(ctx, c.direct, a) }
 
 	e.configHash = func(ctx context.Context) (string, error) { return config.hash(ctx, c.direct, a) }
@@ -113,13 +114,4 @@ func (e *external) Disconnect(context.Context) error {
 		e.registry.Close()
 	}
 	return nil
-}
-
-// orDefault returns v, or d where v is the zero value.
-func orDefault[T comparable](v, d T) T {
-	var zero T
-	if v == zero {
-		return d
-	}
-	return v
 }

@@ -224,6 +224,29 @@ func TestForeignTagIsNotOverwritten(t *testing.T) {
 	}
 }
 
+func TestSecondClaimOfAReferenceWaits(t *testing.T) {
+	w := startControllers(t)
+	a := w.artifact("first")
+	w.create(a)
+	digest := w.succeed(a, 1, "one")
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+
+	b := w.artifact("second")
+	b.Spec.ForProvider.Target.Repository = a.Spec.ForProvider.Target.Repository
+	// Of two that were made in the same second the one with the lower UID is
+	// older, which would leave it to chance here.
+	time.Sleep(time.Until(a.GetCreationTimestamp().Add(time.Second)))
+	w.create(b)
+	w.waitReady(b, corev1.ConditionFalse, "TagConflict")
+	w.remove(b)
+	w.waitGone(b)
+	if d, err := w.registry.Resolve(t.Context(), "models/first", "v1"); err != nil || d.Digest.String() != digest {
+		t.Errorf("the first one's tag was touched: %s, %v", d.Digest, err)
+	}
+	w.update(a, func(a *modelv1alpha1.Artifact) { metav1.SetMetaDataLabel(&a.ObjectMeta, "poke", "1") })
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+}
+
 func TestChangedRegistryIsNoNewImport(t *testing.T) {
 	w := startControllers(t)
 	a := w.artifact("moved")

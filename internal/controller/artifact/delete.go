@@ -29,6 +29,9 @@ func (e *external) observeDeletion(ctx context.Context, a *modelv1alpha1.Artifac
 	if err != nil || left {
 		return managed.ExternalObservation{ResourceExists: left}, err
 	}
+	if e.registry != nil && a.Status.AtProvider.Digest != "" && e.registryChanged(a) != nil {
+		e.leave(a, "the ProviderConfig names another registry now")
+	}
 	return managed.ExternalObservation{ResourceExists: e.inRegistry(ctx, a)}, nil
 }
 
@@ -37,7 +40,7 @@ func (e *external) observeDeletion(ctx context.Context, a *modelv1alpha1.Artifac
 // finds out why.
 func (e *external) inRegistry(ctx context.Context, a *modelv1alpha1.Artifact) bool {
 	s := a.Status.AtProvider
-	if s.Digest == "" || (e.registry != nil && e.registryChanged(a) != nil) {
+	if s.Digest == "" {
 		return false
 	}
 	if e.registry == nil {
@@ -69,7 +72,16 @@ func (e *external) deleteFromRegistry(ctx context.Context, a *modelv1alpha1.Arti
 	if err == nil {
 		e.recorder.Event(a, event.Normal(reasonUntagged, "Took the tag from "+s.Reference+", which was "+s.Digest))
 	}
-	return errors.Wrap(err, "cannot delete the artifact from its registry; to leave it there, take Delete from spec.managementPolicies")
+	return leaveHint(err)
+}
+
+// leaveHint adds to an error how an Artifact is deleted that leaves what it
+// pushed.
+func leaveHint(err error) error {
+	if err == nil {
+		return nil
+	}
+	return errors.Errorf("%w; to leave the artifact in its registry, take Delete from spec.managementPolicies", err)
 }
 
 // letGo decides what happens when the registry cannot be asked for want of a
@@ -84,7 +96,7 @@ func (e *external) letGo(ctx context.Context, a *modelv1alpha1.Artifact) error {
 		e.leave(a, "the namespace is being deleted and the registry's credentials are gone")
 		return nil
 	}
-	return errors.Wrap(e.configError, "cannot delete the artifact from its registry; to leave it there, take Delete from spec.managementPolicies")
+	return leaveHint(e.configError)
 }
 
 // leave gives up the artifact in the registry.

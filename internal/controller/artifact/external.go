@@ -2,9 +2,9 @@ package artifact
 
 import (
 	"context"
+	"slices"
 	"time"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
@@ -75,10 +75,21 @@ func (e *external) Observe(ctx context.Context, a *modelv1alpha1.Artifact) (mana
 		return e.observeDeletion(ctx, a)
 	}
 	if a.Spec.ForProvider.Source == nil || a.Spec.ForProvider.Target == nil {
-		return managed.ExternalObservation{}, errors.New("an Artifact without source and target cannot be observed yet: write spec.forProvider.source and spec.forProvider.target")
+		a.SetConditions(unavailable(outcome.Unsupported, "An Artifact without source and target is not observed yet: write spec.forProvider.source and spec.forProvider.target").
+			WithObservedGeneration(a.GetGeneration()))
+		return settled(), nil
 	}
 	if changed := e.registryChanged(a); changed != nil {
 		a.SetConditions(changed.WithObservedGeneration(a.GetGeneration()))
+		return settled(), nil
+	}
+
+	claimed, err := e.claimedByAnother(ctx, a)
+	if err != nil {
+		return managed.ExternalObservation{}, err
+	}
+	if claimed != nil {
+		a.SetConditions(claimed.WithObservedGeneration(a.GetGeneration()))
 		return settled(), nil
 	}
 
@@ -87,18 +98,15 @@ func (e *external) Observe(ctx context.Context, a *modelv1alpha1.Artifact) (mana
 		return managed.ExternalObservation{}, err
 	}
 	if job == nil && !ended(a) {
-		// There is something to update once an artifact is in the registry,
-		// whatever it was made from.
-		a.SetConditions(xpv2.Creating().WithObservedGeneration(a.GetGeneration()))
-		return managed.ExternalObservation{ResourceExists: a.Status.AtProvider.Digest != ""}, nil
+		return e.observeNoRun(ctx, a)
 	}
 
 	observed := e.observeRun(a, job, pods)
-	a.SetConditions(readyCondition(observed).WithObservedGeneration(a.GetGeneration()))
-	switch {
-	case observed.Phase == modelv1alpha1.PhaseSucceeded:
+	if observed.Phase == modelv1alpha1.PhaseSucceeded {
 		return e.observeRegistry(ctx, a)
-	case observed.Phase != modelv1alpha1.PhaseFailed:
+	}
+	a.SetConditions(readyCondition(observed).WithObservedGeneration(a.GetGeneration()))
+	if observed.Phase != modelv1alpha1.PhaseFailed {
 		return settled(), nil
 	}
 	again, err := e.isToBeTriedAgain(ctx, a)
@@ -106,6 +114,29 @@ func (e *external) Observe(ctx context.Context, a *modelv1alpha1.Artifact) (mana
 		return settled(), err
 	}
 	return managed.ExternalObservation{ResourceExists: a.Status.AtProvider.Digest != ""}, nil
+}
+
+// observeNoRun says what is to be done where the run that the spec asks for has
+// not begun.
+func (e *external) observeNoRun(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalObservation, error) {
+	// There is something to update once an artifact is in the registry,
+	// whatever it was made from.
+	exists := a.Status.AtProvider.Digest != ""
+	if !exists && !mayCreate(a) {
+		a.SetConditions(unavailable(outcome.NotFound, "Nothing was made, and spec.managementPolicies do not allow to: add Create").
+			WithObservedGeneration(a.GetGeneration()))
+		return managed.ExternalObservation{}, nil
+	}
+	left, err := e.leftOver(ctx, a)
+	if err != nil {
+		return managed.ExternalObservation{}, err
+	}
+	a.SetConditions(xpv2.Creating().WithMessage(left).WithObservedGeneration(a.GetGeneration()))
+	if left != "" {
+		// Its end wakes the Artifact.
+		return settled(), nil
+	}
+	return managed.ExternalObservation{ResourceExists: exists}, nil
 }
 
 // Create starts the Artifact's run.
@@ -150,7 +181,9 @@ func settled() managed.ExternalObservation {
 // registry than the one that the Artifact was made for.
 func (e *external) registryChanged(a *modelv1alpha1.Artifact) *xpv2.Condition {
 	was, is := meta.GetExternalName(a), artifact.ExternalName(e.withEffective(a))
-	if was == "" || was == is {
+	s := a.Status.AtProvider
+	nothingThere := s.Digest == "" && (s.Phase == "" || s.Phase == modelv1alpha1.PhaseFailed)
+	if was == "" || was == is || nothingThere {
 		return nil
 	}
 	c := unavailable(outcome.RegistryChanged, "The artifact was made as "+was+" and would now be "+is+
@@ -183,12 +216,9 @@ func unavailable(reason outcome.Reason, message string) xpv2.Condition {
 
 // mayCreate says whether the Artifact's management policies allow to make it.
 func mayCreate(a *modelv1alpha1.Artifact) bool {
-	for _, p := range a.GetManagementPolicies() {
-		if p == xpv2.ManagementActionAll || p == xpv2.ManagementActionCreate {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(a.GetManagementPolicies(), func(p xpv2.ManagementAction) bool {
+		return p == xpv2.ManagementActionAll || p == xpv2.ManagementActionCreate
+	})
 }
 
 var _ registryClient = &registry.Client{}

@@ -110,7 +110,7 @@ func startControllers(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, client: c, namespace: namespace, registry: r}
+	w := &world{t: t, client: c, namespace: namespace, registry: r, stopRegistry: server.Close}
 	w.create(&v1alpha1.ProviderConfig{
 		ObjectMeta: metav1.ObjectMeta{Name: "default", Namespace: w.namespace},
 		Spec: v1alpha1.ProviderConfigSpec{Registry: v1alpha1.RegistryConfig{
@@ -128,6 +128,9 @@ type world struct {
 	client    client.Client
 	namespace string
 	registry  *registry.Client
+
+	// stopRegistry takes the registry down.
+	stopRegistry func()
 }
 
 func (w *world) create(o client.Object) {

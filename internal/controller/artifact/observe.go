@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,7 +27,13 @@ func (e *external) currentJob(ctx context.Context, a *modelv1alpha1.Artifact) (*
 	if err != nil || job == nil || artifact.RunOf(job) != run {
 		return nil, nil, err
 	}
-	all, err := e.pods(ctx, e.cached, a)
+	kube := e.cached
+	if job.Status.Active == 0 && !ended(a) {
+		// What the end of a run says is read once, and a cache may have the
+		// Job's end before the Pod's.
+		kube = e.direct
+	}
+	all, err := e.pods(ctx, kube, a)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -63,7 +70,7 @@ func (e *external) observeRun(a *modelv1alpha1.Artifact, job *batchv1.Job, pods 
 	switch o.Phase {
 	case modelv1alpha1.PhaseSucceeded:
 		s.Failure, s.Failures = nil, 0
-		recordArtifact(a, job, pods, o.Digest)
+		recordArtifact(a, job, pods, recorded)
 	case modelv1alpha1.PhaseFailed:
 		if !recorded {
 			e.recordFailure(a, job, pods, o)
@@ -77,19 +84,19 @@ func (e *external) observeRun(a *modelv1alpha1.Artifact, job *batchv1.Job, pods 
 	return o
 }
 
-// recordArtifact records what a run pushed. A result that cannot be read, as
-// when the Pod is gone, leaves what was recorded of the same run hash; else
-// the registry knows the digest.
-func recordArtifact(a *modelv1alpha1.Artifact, job *batchv1.Job, pods []corev1.Pod, digest string) {
-	s := &a.Status.AtProvider
-	hash := artifact.RunOf(job).Hash
-	if s.RunHash != hash {
-		s.Digest, s.PinnedReference, s.Size, s.Files, s.Source = "", "", 0, 0, nil
+// recordArtifact records what a run pushed, once: later the artifact may have
+// got another tag, and the Pod may be gone. Where the result cannot be read the
+// registry knows the digest.
+func recordArtifact(a *modelv1alpha1.Artifact, job *batchv1.Job, pods []corev1.Pod, recorded bool) {
+	if recorded {
+		return
 	}
-	s.RunHash = hash
+	s := &a.Status.AtProvider
+	s.Digest, s.PinnedReference, s.Size, s.Files, s.Source = "", "", 0, 0, nil
+	s.RunHash = artifact.RunOf(job).Hash
 	s.Reference = job.GetAnnotations()[artifact.AnnotationReference]
-	if r, _, ok := outcome.FromPods(pods); ok && digest != "" {
-		recordDigest(a, digest)
+	if r, _, ok := outcome.FromPods(pods); ok && r.Digest != "" {
+		recordDigest(a, r.Digest)
 		s.Size, s.Files = r.Size, int64(r.Files)
 		s.Source = &modelv1alpha1.SourceObservation{Revision: r.Revision, License: r.License}
 	}
@@ -141,5 +148,10 @@ func (e *external) observeRegistry(ctx context.Context, a *modelv1alpha1.Artifac
 			reference, there.Digest)).WithObservedGeneration(a.GetGeneration()))
 		return settled(), nil
 	}
+	ready := xpv2.Available()
+	if moved {
+		ready = xpv2.Creating().WithMessage("The artifact does not have its new tag yet")
+	}
+	a.SetConditions(ready.WithObservedGeneration(a.GetGeneration()))
 	return managed.ExternalObservation{ResourceExists: true, ResourceUpToDate: !moved}, nil
 }

@@ -209,3 +209,24 @@ func (e *external) workspace(ctx context.Context, a *modelv1alpha1.Artifact) (*c
 	}
 	return pvc, nil
 }
+
+// leftOver says which Pod or workspace of an earlier run is still going although
+// no Job is live, so that there is nothing to do but to wait; "" for none.
+func (e *external) leftOver(ctx context.Context, a *modelv1alpha1.Artifact) (string, error) {
+	job, err := artifact.FindOwnedJob(ctx, e.cached, a.GetNamespace(), e.selector, a)
+	if err != nil || job != nil {
+		return "", err
+	}
+	pods, err := e.pods(ctx, e.cached, a)
+	if err != nil {
+		return "", err
+	}
+	if len(pods) > 0 {
+		return fmt.Sprintf("Pod %q of an earlier run is still there", pods[0].GetName()), nil
+	}
+	pvc, err := e.workspace(ctx, a)
+	if err != nil || pvc == nil || pvc.GetDeletionTimestamp() == nil {
+		return "", err
+	}
+	return fmt.Sprintf("The workspace %q of an earlier run is still there", pvc.GetName()), nil
+}

@@ -76,7 +76,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 			newRegistry: newRegistry,
 			recorder:    recorder,
 		}),
-		managed.WithInitializers(&cleaner{cached: mgr.GetClient(), direct: direct}),
+		managed.WithInitializers(&cleaner{cache: mgr.GetCache(), direct: direct}),
 		// Names do not depend on what Create returns, and a Job that was made
 		// is seen at once.
 		managed.WithDeterministicExternalName(true),
@@ -103,7 +103,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		Named(name).
 		WithOptions(o.ForControllerRuntime()).
 		// Not an event filter: that would hide the status of Jobs too.
-		For(&modelv1alpha1.Artifact{}, builder.WithPredicates(predicate.Or(resource.DesiredStateChanged(), phaseChanged()))).
+		For(&modelv1alpha1.Artifact{}, builder.WithPredicates(predicate.Or(resource.DesiredStateChanged(), followUp()))).
 		Owns(&batchv1.Job{}).
 		Owns(&corev1.PersistentVolumeClaim{}).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(artifactOfPod)).
@@ -114,13 +114,15 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		Complete(ratelimiter.NewReconciler(name, r, o.GlobalRateLimiter))
 }
 
-// phaseChanged lets the end of a run through once status records it: then what
-// the run needed is taken away.
-func phaseChanged() predicate.Predicate {
+// followUp lets two of the runtime's own writes through. Once status records the
+// end of a run, what the run needed is taken away. And when the finalizer is
+// added, what Observe said of the status is lost.
+func followUp() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		before, ok := e.ObjectOld.(*modelv1alpha1.Artifact)
 		after, also := e.ObjectNew.(*modelv1alpha1.Artifact)
-		return ok && also && before.Status.AtProvider.Phase != after.Status.AtProvider.Phase
+		return ok && also && (before.Status.AtProvider.Phase != after.Status.AtProvider.Phase ||
+			len(before.GetFinalizers()) < len(after.GetFinalizers()))
 	}}
 }
 

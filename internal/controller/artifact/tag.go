@@ -6,6 +6,7 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
@@ -25,6 +26,7 @@ func (e *external) moveTag(ctx context.Context, a *modelv1alpha1.Artifact) error
 	}
 	old := s.Reference
 	s.Reference = artifact.OCIReference(wanted)
+	a.SetConditions(xpv2.Available().WithObservedGeneration(a.GetGeneration()))
 	e.recorder.Event(a, event.Normal(reasonTagged, "Tagged the artifact as "+s.Reference+"; "+old+" stays"))
 	return nil
 }

@@ -34,6 +34,7 @@ func addIndexes(ctx context.Context, mgr ctrl.Manager) error {
 		indexer.IndexField(ctx, &v1alpha1.ProviderConfig{}, indexSecrets, secretsOf),
 		indexer.IndexField(ctx, &v1alpha1.ClusterProviderConfig{}, indexSecrets, secretsOf),
 		indexer.IndexField(ctx, &modelv1alpha1.Artifact{}, indexConfig, configOf),
+		indexer.IndexField(ctx, &modelv1alpha1.Artifact{}, indexReference, referenceOf),
 	)
 }
 

@@ -30,6 +30,7 @@ func Setup(mgr ctrl.Manager, o controller.Options) error {
 	return nil
 }
 
+// setup adds the controller of one kind of ProviderConfig.
 func setup(mgr ctrl.Manager, o controller.Options, kind schema.GroupVersionKind, object client.Object) error {
 	name := providerconfig.ControllerName(kind.GroupKind().String())
 	r := providerconfig.NewReconciler(mgr,
