@@ -95,7 +95,10 @@ func onExisting(ctx context.Context, o platform.ExistingOptions, model string) e
 	if err := s.run(ctx); err != nil {
 		return err
 	}
-	fmt.Println("The cluster keeps the provider; take it away with\n" +
-		"  kubectl delete namespace provider-kitops provider-kitops-demo && kubectl delete -f package/crds")
+	fmt.Println("The cluster keeps the provider; take all of it away, the Artifacts first, with\n" +
+		"  kubectl --namespace=provider-kitops-demo delete artifacts --all\n" +
+		"  kubectl delete clusterproviderconfig provider-kitops-demo\n" +
+		"  kubectl delete namespace provider-kitops-demo\n" +
+		"  kubectl delete -f examples/install/provider.yaml -f package/crds")
 	return nil
 }
