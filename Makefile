@@ -7,6 +7,7 @@ LINT = $(GO) tool -modfile=hack/tools/go.mod golangci-lint
 
 IMAGE ?= provider-kitops:dev
 IMAGE_TAR ?= provider-kitops.tar
+FUZZTIME ?= 10s
 
 .DEFAULT_GOAL := help
 
@@ -21,6 +22,19 @@ demo: ## Show the main job on a cluster: Artifacts become OCI artifacts and are 
 .PHONY: test
 test: ## Run all tests; those on the local cluster need root on Linux.
 	./hack/test
+
+.PHONY: fuzz
+fuzz: ## Fuzz what reads foreign input, each test for FUZZTIME=10s.
+	@for p in $$(grep -rl --include='*_test.go' '^func Fuzz' internal | xargs -n1 dirname | sort -u); do \
+		for f in $$(grep -ho '^func Fuzz[A-Za-z0-9]*' $$p/*_test.go | cut -c6-); do \
+			echo "=== $$p $$f"; \
+			$(GO) test -run='^$$' -fuzz="^$$f\$$" -fuzztime=$(FUZZTIME) ./$$p || exit 1; \
+		done; \
+	done
+
+.PHONY: bench-controller
+bench-controller: ## Measure the controllers against a real API server: time to Jobs, writes and memory when idle; about 15 minutes (Linux). ARGS= adds flags.
+	$(GO) run ./test/bench $(ARGS)
 
 .PHONY: lint
 lint: ## Run the linters.

@@ -51,7 +51,7 @@ func main() {
 		app.FatalIfError(installTo(*path), "Cannot install the worker")
 	case run.FullCommand():
 		r.Source.Token = os.Getenv(artifact.EnvHubToken)
-		os.Exit(runAndReport(pipelineFor(*kind), r, *result))
+		os.Exit(runAndReport(pipeline.Masked(pipelineFor(*kind)), r, *result))
 	}
 }
 

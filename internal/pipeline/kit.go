@@ -138,7 +138,7 @@ func (k *Kit) start(run Run) (*kitRun, error) {
 	if err != nil {
 		return nil, err
 	}
-	secrets, err := kitSecrets(run)
+	secrets, err := secretsOf(run)
 	if err != nil {
 		return nil, err
 	}

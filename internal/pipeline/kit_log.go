@@ -2,8 +2,6 @@ package pipeline
 
 import (
 	"bytes"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"io"
 	"regexp"
@@ -18,8 +16,6 @@ const (
 
 	// maxKitLines is how many of its last lines a step's output is judged by.
 	maxKitLines = 40
-
-	masked = "***"
 )
 
 // signedQuery is the query of a URL, in which CDNs and object stores put
@@ -31,23 +27,19 @@ var signedQuery = regexp.MustCompile(`(https?://[^\s"'?]+)\?[^\s"']+`)
 type kitLog struct {
 	mu   sync.Mutex
 	w    io.Writer
-	mask *strings.Replacer
+	mask mask
 }
 
 func newKitLog(w io.Writer, secrets []string) *kitLog {
 	if w == nil {
 		w = io.Discard
 	}
-	var pairs []string
-	for _, s := range secrets {
-		pairs = append(pairs, s, masked)
-	}
-	return &kitLog{w: w, mask: strings.NewReplacer(pairs...)}
+	return &kitLog{w: w, mask: newMask(secrets)}
 }
 
 // clean takes secrets out of a text.
 func (l *kitLog) clean(s string) string {
-	return signedQuery.ReplaceAllString(l.mask.Replace(s), "$1?"+masked)
+	return signedQuery.ReplaceAllString(l.mask.replace(s), "$1?"+masked)
 }
 
 func (l *kitLog) printf(format string, args ...any) {
@@ -84,7 +76,11 @@ func (l *kitLines) Write(b []byte) (int, error) {
 
 // end ends the line that was begun.
 func (l *kitLines) end() {
-	line := strings.TrimRight(l.log.clean(string(l.rest)), "\r ")
+	text := l.log.clean(string(l.rest))
+	if len(l.rest) == maxKitLine {
+		text = l.log.mask.trim(text)
+	}
+	line := strings.TrimRight(text, "\r ")
 	l.rest = l.rest[:0]
 	if line == "" {
 		return
@@ -94,43 +90,4 @@ func (l *kitLines) end() {
 		l.last = slices.Delete(l.last, 0, 1)
 	}
 	l.last = append(l.last, line)
-}
-
-// kitSecrets returns what must not be shown of a run's credentials.
-func kitSecrets(run Run) ([]string, error) {
-	var secrets []string
-	add := func(s string) {
-		// Shorter ones are no secrets, and masking them would blot out words.
-		if len(s) >= 4 {
-			secrets = append(secrets, s)
-		}
-	}
-	add(run.Source.Token)
-	config, err := dockerConfig(run.Target.DockerConfig)
-	if err != nil || config == nil {
-		return secrets, err
-	}
-	var docker struct{ Auths map[string]json.RawMessage }
-	// Of what cannot be read the registry's client says so, in better words.
-	_ = json.Unmarshal(config, &docker)
-	for _, raw := range docker.Auths {
-		var a struct{ Auth, Password, IdentityToken, RegistryToken string }
-		_ = json.Unmarshal(raw, &a) // What cannot be read cannot be used.
-		for _, s := range []string{a.Auth, a.Password, a.IdentityToken, a.RegistryToken, passwordIn(a.Auth)} {
-			add(s)
-		}
-	}
-	// Where one secret begins with another, the longer one must go first.
-	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) })
-	return secrets, nil
-}
-
-// passwordIn returns the password in the base64 of user:password.
-func passwordIn(auth string) string {
-	pair, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(auth, "="))
-	if err != nil {
-		return ""
-	}
-	_, password, _ := strings.Cut(string(pair), ":")
-	return password
 }

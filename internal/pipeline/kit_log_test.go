@@ -107,12 +107,12 @@ func TestKitSecrets(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			got, err := kitSecrets(run)
+			got, err := secretsOf(run)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(tc.want, got); diff != "" {
-				t.Errorf("\n%s\nkitSecrets(...): -want, +got:\n%s", tc.reason, diff)
+				t.Errorf("\n%s\nsecretsOf(...): -want, +got:\n%s", tc.reason, diff)
 			}
 		})
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"regexp"
 	"strings"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
@@ -72,7 +71,7 @@ func (c *Client) failed(ctx context.Context, err error, d deed) error {
 	if outcome.IsNetwork(err) || strings.HasSuffix(err.Error(), "EOF") {
 		return outcome.Errorf(outcome.Unavailable, "cannot %s at registry %s: %s; this may pass by itself", d, c.host, connection.Symptom(err)).Because(err)
 	}
-	return outcome.Errorf(outcome.Internal, "cannot %s at registry %s: %s", d, c.host, clip(err)).Because(err)
+	return outcome.Errorf(outcome.Internal, "cannot %s at registry %s: its answer%s makes no sense", d, c.host, oddPart(err)).Because(err)
 }
 
 // wantsCredentials recognizes errors of oras-go that have no type: a credential
@@ -158,29 +157,38 @@ func has(rsp *errcode.ErrorResponse, code string) bool {
 	return false
 }
 
-var codePattern = regexp.MustCompile(`^[A-Z_]{1,40}$`)
+// knownCodes are those of the specification (distribution-spec 1.1, "Error
+// Codes") and of Docker's, which came before it. Any other may be what the
+// server was asked with.
+var knownCodes = map[string]bool{
+	"BLOB_UNKNOWN": true, "BLOB_UPLOAD_INVALID": true, "BLOB_UPLOAD_UNKNOWN": true, "DENIED": true, "DIGEST_INVALID": true,
+	"MANIFEST_BLOB_UNKNOWN": true, "MANIFEST_INVALID": true, "MANIFEST_UNKNOWN": true, "MANIFEST_UNVERIFIED": true,
+	"NAME_INVALID": true, "NAME_UNKNOWN": true, "RANGE_INVALID": true, "SIZE_INVALID": true, "TAG_INVALID": true,
+	"TOOMANYREQUESTS": true, "UNAUTHORIZED": true, "UNAVAILABLE": true, "UNKNOWN": true, "UNSUPPORTED": true,
+}
 
 // codes returns the error codes of an answer, which the specification lists,
 // and not its words.
 func codes(rsp *errcode.ErrorResponse) string {
 	out := ""
 	for _, e := range rsp.Errors[:min(len(rsp.Errors), 3)] {
-		if codePattern.MatchString(e.Code) {
+		if knownCodes[e.Code] {
 			out += ", " + e.Code
 		}
 	}
 	return out
 }
 
-var queryPattern = regexp.MustCompile(`\?[^\s"]*`)
+// answerParts are the parts of an answer that oras-go's errors name.
+var answerParts = []string{"Docker-Content-Digest", "Content-Type", "Content-Length", "Location", "realm", "token"}
 
-// clip shortens the text of an error of which nothing else is known, and takes
-// the queries out of its URLs, where upload tokens are.
-func clip(err error) string {
-	const most = 160
-	s := queryPattern.ReplaceAllString(err.Error(), "")
-	if r := []rune(s); len(r) > most {
-		s = string(r[:most]) + "…"
+// oddPart names the part of an answer that an error is about, of which nothing
+// else is known. Its text repeats what the server sent.
+func oddPart(err error) string {
+	for _, part := range answerParts {
+		if strings.Contains(err.Error(), part) {
+			return " (" + part + ")"
+		}
 	}
-	return fmt.Sprintf("%q", s)
+	return ""
 }

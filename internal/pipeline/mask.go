@@ -1,0 +1,149 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+const (
+	// masked stands where a secret was.
+	masked = "***"
+
+	// minSecret is how many bytes a secret has at least. Shorter ones are
+	// none, and masking them would blot out words.
+	minSecret = 4
+)
+
+// Masked returns a pipeline that shows none of its runs' secrets: not in its
+// log, not in its errors and not in what it calls things in its result. A
+// server may repeat them anywhere in its answers.
+func Masked(p Pipeline) Pipeline { return maskedPipeline{p} }
+
+type maskedPipeline struct{ Pipeline }
+
+// Run implements Pipeline.
+func (m maskedPipeline) Run(ctx context.Context, run Run) (outcome.Result, error) {
+	secrets, err := secretsOf(run)
+	if err != nil {
+		return outcome.Result{}, err
+	}
+	mask := newMask(secrets)
+	if run.Log != nil {
+		run.Log = maskedWriter{run.Log, mask}
+	}
+	result, err := m.Pipeline.Run(ctx, run)
+	result.License = mask.replace(result.License)
+	if err == nil || mask.replace(err.Error()) == err.Error() {
+		return result, err
+	}
+	out := outcome.Errorf(outcome.ReasonOf(err), "%s", mask.replace(err.Error())).Because(err)
+	var e *outcome.Error
+	if errors.As(err, &e) {
+		out = out.After(e.RetryAfter)
+	}
+	return result, out
+}
+
+// A maskedWriter takes secrets out of what is written line by line.
+type maskedWriter struct {
+	w    io.Writer
+	mask mask
+}
+
+// Write implements io.Writer.
+func (m maskedWriter) Write(b []byte) (int, error) {
+	_, err := io.WriteString(m.w, m.mask.replace(string(b)))
+	return len(b), err
+}
+
+// A mask takes secrets out of texts.
+type mask struct {
+	replacer *strings.Replacer
+	forms    []string // longest first
+}
+
+// newMask returns a mask for secrets in each form that a server may repeat
+// them in: as they are, escaped in JSON or a URL, and in base64.
+func newMask(secrets []string) mask {
+	var forms []string
+	for _, s := range secrets {
+		quoted, _ := json.Marshal(s) // A string can always be encoded.
+		forms = append(forms, s, strings.Trim(string(quoted), `"`), url.QueryEscape(s), url.PathEscape(s),
+			base64.RawStdEncoding.EncodeToString([]byte(s)), base64.RawURLEncoding.EncodeToString([]byte(s)))
+	}
+	// Where one begins with another, the longer one must go first.
+	slices.SortStableFunc(forms, func(a, b string) int { return len(b) - len(a) })
+	pairs := make([]string, 0, 2*len(forms))
+	for _, f := range forms {
+		pairs = append(pairs, f, masked)
+	}
+	return mask{replacer: strings.NewReplacer(pairs...), forms: forms}
+}
+
+func (m mask) replace(s string) string { return m.replacer.Replace(s) }
+
+// trim takes the beginning of a secret off the end of a text that was cut.
+func (m mask) trim(s string) string {
+	most := 0
+	for _, f := range m.forms {
+		for n := min(len(f), len(s)); n >= max(minSecret, most+1); n-- {
+			if strings.HasSuffix(s, f[:n]) {
+				most = n
+			}
+		}
+	}
+	if most == 0 {
+		return s
+	}
+	return s[:len(s)-most] + masked
+}
+
+// secretsOf returns what must not be shown of a run's credentials.
+func secretsOf(run Run) ([]string, error) {
+	var secrets []string
+	add := func(all ...string) {
+		for _, s := range all {
+			if len(s) >= minSecret {
+				secrets = append(secrets, s)
+			}
+		}
+	}
+	add(run.Source.Token)
+	config, err := dockerConfig(run.Target.DockerConfig)
+	if err != nil || config == nil {
+		return secrets, err
+	}
+	var docker struct{ Auths map[string]json.RawMessage }
+	// Of what cannot be read the registry's client says so, in better words.
+	_ = json.Unmarshal(config, &docker)
+	for _, raw := range docker.Auths {
+		var a struct{ Auth, Username, Password, IdentityToken, RegistryToken string }
+		_ = json.Unmarshal(raw, &a) // What cannot be read cannot be used.
+		add(a.Auth, a.Password, a.IdentityToken, a.RegistryToken, passwordIn(a.Auth))
+		if a.Password != "" {
+			// As HTTP sends it.
+			add(a.Username + ":" + a.Password)
+		}
+	}
+	slices.SortStableFunc(secrets, func(a, b string) int { return len(b) - len(a) })
+	return secrets, nil
+}
+
+// passwordIn returns the password in the base64 of user:password.
+func passwordIn(auth string) string {
+	pair, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(auth, "="))
+	if err != nil {
+		return ""
+	}
+	_, password, _ := strings.Cut(string(pair), ":")
+	return password
+}
