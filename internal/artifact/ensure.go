@@ -2,6 +2,7 @@ package artifact
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	batchv1 "k8s.io/api/batch/v1"
@@ -36,7 +37,7 @@ func EnsureJob(ctx context.Context, c client.Client, scheme *runtime.Scheme, ma 
 		return job, true, nil
 	}
 	if !kerrors.IsAlreadyExists(err) {
-		return nil, false, errors.Wrapf(err, "cannot create Job %q", job.GetName())
+		return nil, false, Refusal(err, fmt.Sprintf("Job %q", job.GetName()))
 	}
 
 	// A cache that has not seen our own Job yet leads here.

@@ -61,6 +61,10 @@ const (
 	// and of the Secrets that a Job uses.
 	AnnotationConfigHash = modelv1alpha1.Group + "/config-hash"
 
+	// AnnotationStorageClass holds the StorageClass that a workspace was to
+	// have; absent where none was asked for.
+	AnnotationStorageClass = modelv1alpha1.Group + "/storage-class"
+
 	// AnnotationReference holds the reference that a Job pushes to.
 	AnnotationReference = modelv1alpha1.Group + "/reference"
 )

@@ -61,10 +61,8 @@ func ObserveJobStatus(job *batchv1.Job, pods []corev1.Pod, fallbackPhase modelv1
 
 // observePending says what a run waits for that has not started.
 func observePending(job *batchv1.Job, pods []corev1.Pod) ObservationResult {
-	if f := waitingForImage(pods); f != nil {
-		o := failed(*f)
-		o.Phase = modelv1alpha1.PhasePending
-		return o
+	if f := ObserveWaiting(job, pods, nil, nil); f != nil {
+		return waiting(*f)
 	}
 	return ObservationResult{
 		Phase:   modelv1alpha1.PhasePending,
@@ -74,6 +72,14 @@ func observePending(job *batchv1.Job, pods []corev1.Pod) ObservationResult {
 	}
 }
 
+// waiting returns what a run says that cannot start as things are.
+func waiting(f outcome.Failure) ObservationResult {
+	o := failed(f)
+	o.Phase = modelv1alpha1.PhasePending
+	return o
+}
+
+// observeNoJob says what is known of a run whose Job is not there.
 func observeNoJob(phase modelv1alpha1.ArtifactPhase, digest string) ObservationResult {
 	switch phase {
 	case modelv1alpha1.PhaseSucceeded:
@@ -92,6 +98,7 @@ func observeNoJob(phase modelv1alpha1.ArtifactPhase, digest string) ObservationR
 	}
 }
 
+// succeeded is the result of a run that pushed its artifact.
 func succeeded(digest string) ObservationResult {
 	return ObservationResult{
 		Phase:  modelv1alpha1.PhaseSucceeded,
@@ -101,6 +108,7 @@ func succeeded(digest string) ObservationResult {
 	}
 }
 
+// failed is the result of a run that did not.
 func failed(f outcome.Failure) ObservationResult {
 	return ObservationResult{
 		Phase:   modelv1alpha1.PhaseFailed,
@@ -141,10 +149,12 @@ func observeFailure(job *batchv1.Job, pods []corev1.Pod) outcome.Failure {
 	}
 }
 
+// jobSucceeded says whether a Job ended well.
 func jobSucceeded(job *batchv1.Job) bool {
 	return job.Status.Succeeded > 0 || jobCondition(job, batchv1.JobComplete) != nil
 }
 
+// jobFailure returns the condition of a Job that failed, else nil.
 func jobFailure(job *batchv1.Job) *batchv1.JobCondition {
 	return jobCondition(job, batchv1.JobFailed)
 }

@@ -2,6 +2,7 @@ package artifact
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	corev1 "k8s.io/api/core/v1"
@@ -33,7 +34,7 @@ func EnsureSecret(ctx context.Context, c client.Client, scheme *runtime.Scheme, 
 	}
 	err := c.Create(ctx, s)
 	if !kerrors.IsAlreadyExists(err) {
-		return errors.Wrapf(err, "cannot create Secret %q", s.GetName())
+		return Refusal(err, fmt.Sprintf("Secret %q", s.GetName()))
 	}
 
 	there := &corev1.Secret{}

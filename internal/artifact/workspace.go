@@ -3,6 +3,7 @@ package artifact
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"maps"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
@@ -57,7 +58,8 @@ func FitsWorkspace(a *modelv1alpha1.Artifact, pvc *corev1.PersistentVolumeClaim)
 	want := BuildPVC(a, nil)
 	size := pvc.Spec.Resources.Requests[corev1.ResourceStorage]
 	// Where no class is asked for, the API server fills in the default one.
-	sameClass := want.Spec.StorageClassName == nil || ptr.Equal(want.Spec.StorageClassName, pvc.Spec.StorageClassName)
+	_, asked := pvc.GetAnnotations()[AnnotationStorageClass]
+	sameClass := ptr.Equal(want.Spec.StorageClassName, pvc.Spec.StorageClassName) || (want.Spec.StorageClassName == nil && !asked)
 	return sameClass && size.Cmp(want.Spec.Resources.Requests[corev1.ResourceStorage]) == 0 &&
 		pvc.GetAnnotations()[AnnotationRunHash] == RunHash(a)
 }
@@ -84,12 +86,15 @@ func storageFor(a *modelv1alpha1.Artifact) v1alpha1.StorageSettings {
 // WorkspaceConflict.
 func EnsurePVC(ctx context.Context, c client.Client, scheme *runtime.Scheme, ma *modelv1alpha1.Artifact, labels map[string]string) error {
 	pvc := BuildPVC(ma, labels)
+	if class := pvc.Spec.StorageClassName; class != nil {
+		pvc.Annotations[AnnotationStorageClass] = *class
+	}
 	if err := controllerutil.SetControllerReference(ma, pvc, scheme); err != nil {
 		return errors.Wrap(err, "cannot own the workspace")
 	}
 	err := c.Create(ctx, pvc)
 	if !kerrors.IsAlreadyExists(err) {
-		return errors.Wrapf(err, "cannot create PersistentVolumeClaim %q", pvc.GetName())
+		return Refusal(err, fmt.Sprintf("PersistentVolumeClaim %q", pvc.GetName()))
 	}
 
 	there := &corev1.PersistentVolumeClaim{}

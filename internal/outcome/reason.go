@@ -62,6 +62,31 @@ const (
 	// ImagePull: an image of the Pod cannot be pulled.
 	ImagePull Reason = "ImagePull"
 
+	// PodLost: the Pod was deleted, or its node was lost, before the run's end.
+	PodLost Reason = "PodLost"
+
+	// ImageUnusable: an image of the Pod is there, but what the container runs
+	// cannot be started in it.
+	ImageUnusable Reason = "ImageUnusable"
+
+	// ConfigMissing: a Secret, a key of it, or a ProviderConfig that the
+	// Artifact needs does not exist.
+	ConfigMissing Reason = "ConfigMissing"
+
+	// WorkspaceUnbound: the workspace has no volume, or none that the Pod's
+	// node can mount.
+	WorkspaceUnbound Reason = "WorkspaceUnbound"
+
+	// QuotaExceeded: a ResourceQuota leaves no room for the run.
+	QuotaExceeded Reason = "QuotaExceeded"
+
+	// Refused: the API server, or an admission policy, refuses an object of
+	// the run.
+	Refused Reason = "Refused"
+
+	// Unschedulable: no node takes the Pod.
+	Unschedulable Reason = "Unschedulable"
+
 	// JobFailed: the Job failed and nothing says why.
 	JobFailed Reason = "JobFailed"
 
@@ -86,6 +111,7 @@ var passing = map[Reason]bool{
 	Unavailable: true,
 	Evicted:     true,
 	OutOfMemory: true,
+	PodLost:     true,
 }
 
 // Passes says whether a failure for this reason may pass by itself, so that

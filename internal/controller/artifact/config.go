@@ -17,6 +17,7 @@ import (
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
@@ -84,7 +85,7 @@ func (c *connector) readConfig(ctx context.Context, a *modelv1alpha1.Artifact) (
 // be read.
 func describeMissing(err error, ref *xpv2.ProviderConfigReference) error {
 	if kerrors.IsNotFound(err) {
-		return errors.Errorf("%s %q does not exist: create it, or write another in spec.providerConfigRef", ref.Kind, ref.Name)
+		return outcome.Errorf(outcome.ConfigMissing, "%s %q does not exist: create it, or write another in spec.providerConfigRef", ref.Kind, ref.Name)
 	}
 	return errors.Wrapf(err, "cannot get %s %q", ref.Kind, ref.Name)
 }
@@ -313,13 +314,13 @@ func readSecret(ctx context.Context, kube client.Client, k *secretKey) (*corev1.
 	s := &corev1.Secret{}
 	err := kube.Get(ctx, k.NamespacedName, s)
 	if kerrors.IsNotFound(err) {
-		return nil, errors.Errorf("Secret %q in namespace %q does not exist: create it with the key %q", k.Name, k.Namespace, k.key)
+		return nil, outcome.Errorf(outcome.ConfigMissing, "Secret %q in namespace %q does not exist: create it with the key %q", k.Name, k.Namespace, k.key)
 	}
 	if err != nil {
 		return nil, errors.Wrapf(err, "cannot get Secret %q in namespace %q", k.Name, k.Namespace)
 	}
 	if len(s.Data[k.key]) == 0 {
-		return nil, errors.Errorf("Secret %q in namespace %q has no value for the key %q: add it", k.Name, k.Namespace, k.key)
+		return nil, outcome.Errorf(outcome.ConfigMissing, "Secret %q in namespace %q has no value for the key %q: add it", k.Name, k.Namespace, k.key)
 	}
 	return s, nil
 }

@@ -78,6 +78,7 @@ func (c *connector) Connect(ctx context.Context, a *modelv1alpha1.Artifact) (man
 	}
 	err := c.configure(ctx, a, e)
 	if err != nil && !meta.WasDeleted(a) {
+		sayWhy(a, err)
 		return nil, err
 	}
 	e.configError = err

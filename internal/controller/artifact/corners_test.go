@@ -184,7 +184,7 @@ func TestNothingIsMadeWithoutCreate(t *testing.T) {
 		"observe":        {xpv2.ManagementActionObserve},
 		"observe-update": {xpv2.ManagementActionObserve, xpv2.ManagementActionUpdate},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(name, func(*testing.T) {
 			a := w.artifact(name)
 			a.Spec.ManagementPolicies = policies
 			w.create(a)

@@ -23,7 +23,7 @@ func (e *external) observeDeletion(ctx context.Context, a *modelv1alpha1.Artifac
 	}
 	if job != nil {
 		// What has been pushed since the last look is to go, too.
-		e.observeRun(a, job, pods)
+		e.observeRun(ctx, a, artifact.RunState{Job: job, Pods: pods})
 	}
 	left, err := e.runsLeft(ctx, a)
 	if err != nil || left {

@@ -1,10 +1,12 @@
 package artifact
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
@@ -21,8 +23,14 @@ const (
 	reasonLeft       event.Reason = "ArtifactLeft"
 )
 
-// tell writes an event for a phase that the Artifact's run has come to.
-func (e *external) tell(a *modelv1alpha1.Artifact, o artifact.ObservationResult) {
+// tell writes an event for a phase that the Artifact's run has come to. It says
+// nothing where the Artifact is not what the API server has any more: then the
+// status is not kept either, and the next look tells.
+func (e *external) tell(ctx context.Context, a *modelv1alpha1.Artifact, o artifact.ObservationResult) {
+	now := &modelv1alpha1.Artifact{}
+	if err := e.direct.Get(ctx, client.ObjectKeyFromObject(a), now); err != nil || now.GetResourceVersion() != a.GetResourceVersion() {
+		return
+	}
 	s := a.Status.AtProvider
 	switch o.Phase {
 	case modelv1alpha1.PhaseRunning:

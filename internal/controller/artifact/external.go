@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
@@ -51,6 +52,10 @@ type external struct {
 	// be written before anything follows from it.
 	newFailure bool
 
+	// stuck says that Observe saw a run that does not start as it is, and may
+	// as the spec is now.
+	stuck bool
+
 	// seenEnded is the number of the run that Observe saw ended, which the
 	// status may not record yet; 0 for none.
 	seenEnded int64
@@ -74,25 +79,14 @@ func (e *external) Observe(ctx context.Context, a *modelv1alpha1.Artifact) (mana
 	if meta.WasDeleted(a) {
 		return e.observeDeletion(ctx, a)
 	}
-	if a.Spec.ForProvider.Source == nil || a.Spec.ForProvider.Target == nil {
-		a.SetConditions(unavailable(outcome.Unsupported, "An Artifact without source and target is not observed yet: write spec.forProvider.source and spec.forProvider.target").
-			WithObservedGeneration(a.GetGeneration()))
-		return settled(), nil
-	}
-	if changed := e.registryChanged(a); changed != nil {
-		a.SetConditions(changed.WithObservedGeneration(a.GetGeneration()))
-		return settled(), nil
-	}
-
-	claimed, err := e.claimedByAnother(ctx, a)
+	obstacle, err := e.obstacle(ctx, a)
 	if err != nil {
 		return managed.ExternalObservation{}, err
 	}
-	if claimed != nil {
-		a.SetConditions(claimed.WithObservedGeneration(a.GetGeneration()))
+	if obstacle != nil {
+		a.SetConditions(obstacle.WithObservedGeneration(a.GetGeneration()))
 		return settled(), nil
 	}
-
 	job, pods, err := e.currentJob(ctx, a)
 	if err != nil {
 		return managed.ExternalObservation{}, err
@@ -100,18 +94,48 @@ func (e *external) Observe(ctx context.Context, a *modelv1alpha1.Artifact) (mana
 	if job == nil && !ended(a) {
 		return e.observeNoRun(ctx, a)
 	}
+	state, err := artifact.ReadRunState(ctx, e.direct, a, job, pods, e.now())
+	if err != nil {
+		return managed.ExternalObservation{}, err
+	}
+	return e.observeState(ctx, a, state)
+}
 
-	observed := e.observeRun(a, job, pods)
+// obstacle returns a condition for what stands in the way of any run, nil where
+// nothing does.
+func (e *external) obstacle(ctx context.Context, a *modelv1alpha1.Artifact) (*xpv2.Condition, error) {
+	if a.Spec.ForProvider.Source == nil || a.Spec.ForProvider.Target == nil {
+		c := unavailable(outcome.Unsupported, "An Artifact without source and target is not observed yet: write spec.forProvider.source and spec.forProvider.target")
+		return &c, nil
+	}
+	if changed := e.registryChanged(a); changed != nil {
+		return changed, nil
+	}
+	return e.claimedByAnother(ctx, a)
+}
+
+// observeState says what follows from the state of the run that the spec asks
+// for.
+func (e *external) observeState(ctx context.Context, a *modelv1alpha1.Artifact, state artifact.RunState) (managed.ExternalObservation, error) {
+	observed := e.observeRun(ctx, a, state)
 	if observed.Phase == modelv1alpha1.PhaseSucceeded {
 		return e.observeRegistry(ctx, a)
 	}
 	a.SetConditions(readyCondition(observed).WithObservedGeneration(a.GetGeneration()))
-	if observed.Phase != modelv1alpha1.PhaseFailed {
-		return settled(), nil
+	again := false
+	switch observed.Phase {
+	case modelv1alpha1.PhasePending:
+		e.stuck = state.Outdated(e.withEffective(a), e.kitImage)
+		again = e.stuck
+	case modelv1alpha1.PhaseFailed:
+		var err error
+		if again, err = e.isToBeTriedAgain(ctx, a); err != nil {
+			return settled(), err
+		}
+	case modelv1alpha1.PhaseRunning, modelv1alpha1.PhaseSucceeded:
 	}
-	again, err := e.isToBeTriedAgain(ctx, a)
-	if err != nil || !again {
-		return settled(), err
+	if !again {
+		return settled(), nil
 	}
 	return managed.ExternalObservation{ResourceExists: a.Status.AtProvider.Digest != ""}, nil
 }
@@ -155,7 +179,9 @@ func (e *external) Update(ctx context.Context, a *modelv1alpha1.Artifact) (manag
 		// not among the policies.
 		return managed.ExternalUpdate{}, nil
 	}
-	return managed.ExternalUpdate{}, e.startRun(ctx, a)
+	err := e.startRun(ctx, a)
+	sayWhy(a, err)
+	return managed.ExternalUpdate{}, err
 }
 
 // Delete stops the Artifact's runs, then takes its artifact from the registry.
@@ -170,6 +196,17 @@ func (e *external) Delete(ctx context.Context, a *modelv1alpha1.Artifact) (manag
 		return managed.ExternalDelete{}, err
 	}
 	return managed.ExternalDelete{}, e.deleteFromRegistry(ctx, a)
+}
+
+// sayWhy has the Ready condition of an Artifact that is not ready say why it
+// does not get on. Of what is new and cannot even be made, Synced says it: there
+// the runtime writes Ready.
+func sayWhy(a *modelv1alpha1.Artifact, err error) {
+	var why *outcome.Error
+	if !errors.As(err, &why) || a.GetCondition(xpv2.TypeReady).Status == corev1.ConditionTrue {
+		return
+	}
+	a.SetConditions(unavailable(why.Reason, why.Message).WithObservedGeneration(a.GetGeneration()))
 }
 
 // settled says that there is nothing to do until something changes.

@@ -48,9 +48,9 @@ func (e *external) currentJob(ctx context.Context, a *modelv1alpha1.Artifact) (*
 
 // observeRun says how far the run is and records it in the Artifact's status.
 // A run whose Job is gone stays as it was recorded.
-func (e *external) observeRun(a *modelv1alpha1.Artifact, job *batchv1.Job, pods []corev1.Pod) artifact.ObservationResult {
-	s := &a.Status.AtProvider
-	o := artifact.ObserveJobStatus(job, pods, s.Phase, s.Digest)
+func (e *external) observeRun(ctx context.Context, a *modelv1alpha1.Artifact, state artifact.RunState) artifact.ObservationResult {
+	s, job, pods := &a.Status.AtProvider, state.Job, state.Pods
+	o := artifact.ObserveRun(state, s.Phase, s.Digest)
 	if job == nil {
 		if o.Phase == modelv1alpha1.PhaseFailed && s.Failure != nil {
 			o.Reason, o.Message = s.Failure.Reason, failureMessage(s.Failure)
@@ -79,7 +79,7 @@ func (e *external) observeRun(a *modelv1alpha1.Artifact, job *batchv1.Job, pods 
 	case modelv1alpha1.PhasePending, modelv1alpha1.PhaseRunning:
 	}
 	if !recorded {
-		e.tell(a, o)
+		e.tell(ctx, a, o)
 	}
 	return o
 }

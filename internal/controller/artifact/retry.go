@@ -78,6 +78,9 @@ func failureMessage(f *modelv1alpha1.FailureObservation) string {
 	return fmt.Sprintf("%s (it is tried again at %s)", f.Message, f.NextTryTime.UTC().Format(time.RFC3339))
 }
 
+// startPoll is how often a run that has not started is looked at.
+const startPoll = 15 * time.Second
+
 // pollInterval returns when an Artifact that needs nothing now is looked at
 // again: when its failed run is to be tried again, else at its poll, which is
 // early or late by up to jitter.
@@ -87,6 +90,10 @@ func pollInterval(jitter time.Duration) managed.PollIntervalHook {
 			poll += rand.N(2*jitter) - jitter //nolint:gosec // No secret.
 		}
 		a, ok := mg.(*modelv1alpha1.Artifact)
+		if ok && a.Status.AtProvider.Phase == modelv1alpha1.PhasePending {
+			// Why a run does not start wakes nobody: it is in events.
+			return min(poll, startPoll)
+		}
 		if !ok || a.Status.AtProvider.Phase != modelv1alpha1.PhaseFailed || a.Status.AtProvider.Failure == nil {
 			return poll
 		}

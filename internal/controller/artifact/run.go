@@ -9,6 +9,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	kerrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -77,7 +78,7 @@ func (e *external) clearEarlierRuns(ctx context.Context, a *modelv1alpha1.Artifa
 	if err != nil {
 		return false, err
 	}
-	if job != nil && artifact.RunOf(job) == next {
+	if job != nil && artifact.RunOf(job) == next && !e.stuck {
 		return true, nil
 	}
 	if err := artifact.CleanupStaleJobs(ctx, e.direct, a, e.selector); err != nil {
@@ -95,7 +96,27 @@ func (e *external) clearEarlierRuns(ctx context.Context, a *modelv1alpha1.Artifa
 		}
 	}
 	pods, err := e.pods(ctx, e.direct, a)
-	return !stale && len(pods) == 0, err
+	if err != nil || stale || len(pods) > 0 {
+		return false, err
+	}
+	earlier, err := e.jobsOfNamesake(ctx, a)
+	return !earlier, err
+}
+
+// jobsOfNamesake says whether there are Jobs of an Artifact that had this one's
+// name. They are the garbage collector's to take away, which wakes this one.
+func (e *external) jobsOfNamesake(ctx context.Context, a *modelv1alpha1.Artifact) (bool, error) {
+	jobs := &batchv1.JobList{}
+	if err := e.direct.List(ctx, jobs, client.InNamespace(a.GetNamespace()), client.MatchingLabels(e.selector)); err != nil {
+		return false, errors.Wrap(err, "cannot list Jobs")
+	}
+	for i := range jobs.Items {
+		c := metav1.GetControllerOf(&jobs.Items[i])
+		if c != nil && c.Kind == modelv1alpha1.ArtifactGroupVersionKind.Kind && c.Name == a.GetName() && c.UID != a.GetUID() {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // persistRun writes the Artifact's name outside of the cluster and the run's
@@ -104,7 +125,7 @@ func (e *external) clearEarlierRuns(ctx context.Context, a *modelv1alpha1.Artifa
 func (e *external) persistRun(ctx context.Context, a *modelv1alpha1.Artifact, run artifact.Run) error {
 	name := artifact.ExternalName(e.withEffective(a))
 	if artifact.RunOf(a) == run && meta.GetExternalName(a) == name {
-		return nil
+		return e.checkCurrent(ctx, a)
 	}
 	// A copy, since the answer holds the status as the API server has it.
 	persisted := a.DeepCopy()
@@ -117,6 +138,20 @@ func (e *external) persistRun(ctx context.Context, a *modelv1alpha1.Artifact, ru
 	a.SetAnnotations(persisted.GetAnnotations())
 	a.SetResourceVersion(persisted.GetResourceVersion())
 	return nil
+}
+
+// checkCurrent is a conflict if the Artifact is not what the API server has any
+// more: a run that a cache still asks for is not begun again. Where the run is
+// written, the write says so.
+func (e *external) checkCurrent(ctx context.Context, a *modelv1alpha1.Artifact) error {
+	now := &modelv1alpha1.Artifact{}
+	if err := e.direct.Get(ctx, client.ObjectKeyFromObject(a), now); err != nil {
+		return errors.Wrap(err, "cannot get the Artifact")
+	}
+	if now.GetUID() == a.GetUID() && now.GetGeneration() == a.GetGeneration() && artifact.RunOf(now) == artifact.RunOf(a) {
+		return nil
+	}
+	return kerrors.NewConflict(modelv1alpha1.SchemeGroupVersion.WithResource("artifacts").GroupResource(), a.GetName(), errors.New("it has changed since"))
 }
 
 // ensureRun makes what the run needs, the Job last.

@@ -52,7 +52,7 @@ func secretsOf(o client.Object) []string {
 	var names []string
 	for _, k := range keys {
 		if k != nil {
-			names = append(names, k.NamespacedName.String())
+			names = append(names, k.String())
 		}
 	}
 	return names

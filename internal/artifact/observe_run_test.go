@@ -1,0 +1,243 @@
+package artifact
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/google/go-cmp/cmp"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	kerrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+func TestObserveRun(t *testing.T) {
+	limit := jobFailedBy(batchv1.JobFailed, batchv1.JobReasonBackoffLimitExceeded, "Job has reached the specified backoff limit")
+	late := jobFailedBy(batchv1.JobFailed, batchv1.JobReasonDeadlineExceeded, "Job was active longer than specified deadline")
+	running := []corev1.Pod{podWith("a", corev1.PodRunning)}
+	cases := map[string]struct {
+		reason string
+		args   RunState
+		want   outcome.Reason
+		phase  modelv1alpha1.ArtifactPhase
+	}{
+		"NoJob":     {reason: "Without a Job there is nothing to add.", want: outcome.JobNotCreated, phase: modelv1alpha1.PhasePending},
+		"PodGone":   {reason: "A Job that failed and whose Pod is gone lost it.", args: RunState{Job: limit}, want: outcome.PodLost, phase: modelv1alpha1.PhaseFailed},
+		"OtherPod":  {reason: "Another Job's Pod is none of this one's.", args: RunState{Job: limit, Pods: []corev1.Pod{ofOtherJob(podWith("a", corev1.PodFailed))}}, want: outcome.PodLost, phase: modelv1alpha1.PhaseFailed},
+		"PodBehind": {reason: "A Pod that has not ended, of a Job that has, is seen as it was.", args: RunState{Job: limit, Pods: running}, want: "Creating", phase: modelv1alpha1.PhaseRunning},
+		"DoneFirst": {reason: "So it is where the Job went well: its result is to be read.", args: RunState{Job: jobDone(), Pods: running}, want: "Creating", phase: modelv1alpha1.PhaseRunning},
+		"Late":      {reason: "A deadline needs no Pod to be told.", args: RunState{Job: late, Pods: running}, want: outcome.DeadlineExceeded, phase: modelv1alpha1.PhaseFailed},
+		"LateGone":  {reason: "A deadline stays one when its Pod is gone.", args: RunState{Job: late}, want: outcome.DeadlineExceeded, phase: modelv1alpha1.PhaseFailed},
+		"Silent":    {reason: "A Pod that failed and says nothing was not lost.", args: RunState{Job: limit, Pods: []corev1.Pod{podWith("a", corev1.PodFailed)}}, want: outcome.JobFailed, phase: modelv1alpha1.PhaseFailed},
+		"Done":      {reason: "A run that went well did.", args: RunState{Job: jobDone(), Pods: []corev1.Pod{podWith("a", corev1.PodSucceeded, ended(1, pushedResult))}}, want: "Available", phase: modelv1alpha1.PhaseSucceeded},
+		"Told":      {reason: "What a worker says stands.", args: RunState{Job: limit, Pods: []corev1.Pod{podWith("a", corev1.PodFailed, ended(1, gatedResult))}}, want: outcome.Gated, phase: modelv1alpha1.PhaseFailed},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			got := ObserveRun(tc.args, "", "")
+			if got.Reason != string(tc.want) || got.Phase != tc.phase {
+				t.Errorf("\n%s\nObserveRun(...): want %s %s, got %+v", tc.reason, tc.phase, tc.want, got)
+			}
+		})
+	}
+}
+
+func TestObservePodsEnd(t *testing.T) {
+	pod := func(reason, message string) corev1.Pod {
+		p := podWith("a", corev1.PodFailed)
+		p.Status.Reason, p.Status.Message = reason, message
+		return p
+	}
+	taken := func(reason string) corev1.Pod {
+		p := podWith("a", corev1.PodFailed)
+		p.Status.Conditions = []corev1.PodCondition{{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: reason}}
+		return p
+	}
+	container := func(reason, message string) corev1.Pod {
+		s := ended(1, message)
+		s.Name, s.Image, s.State.Terminated.Reason = "kit", "kit:1", reason
+		return podWith("a", corev1.PodFailed, s)
+	}
+	cases := map[string]struct {
+		reason string
+		args   corev1.Pod
+		want   outcome.Reason
+		says   string
+	}{
+		"Evicted":      {reason: "The kubelet evicts where the node lacks something.", args: pod("Evicted", "The node was low on resource: ephemeral-storage. Threshold quantity: 12Gi, available: 3Gi."), want: outcome.Evicted, says: "low on ephemeral-storage"},
+		"Shutdown":     {reason: "A node that shuts down ends its Pods.", args: pod("Terminated", "Pod was terminated in response to imminent node shutdown."), want: outcome.Evicted, says: "The node"},
+		"NotTaken":     {reason: "The kubelet may refuse what the scheduler gave it.", args: pod("OutOfcpu", "Node didn't have enough resource: cpu"), want: outcome.Evicted, says: "The node"},
+		"Preempted":    {reason: "The scheduler makes room.", args: taken("PreemptionByScheduler"), want: outcome.Evicted, says: "PreemptionByScheduler"},
+		"Drained":      {reason: "A node is drained.", args: taken("EvictionByEvictionAPI"), want: outcome.Evicted, says: "EvictionByEvictionAPI"},
+		"Tainted":      {reason: "A node that does not answer is lost.", args: taken("DeletionByTaintManager"), want: outcome.PodLost, says: "node was lost"},
+		"Collected":    {reason: "So is one that was deleted.", args: taken("DeletionByPodGC"), want: outcome.PodLost, says: "node was lost"},
+		"NodeLost":     {reason: "Old clusters say it otherwise.", args: pod("NodeLost", ""), want: outcome.PodLost, says: "node was lost"},
+		"Unknown":      {reason: "After a node's restart nobody knows how a container ended.", args: container("ContainerStatusUnknown", "The container could not be located"), want: outcome.PodLost, says: "node was lost"},
+		"OutOfMemory":  {reason: "The kernel ends what uses too much memory.", args: container("OOMKilled", ""), want: outcome.OutOfMemory, says: "limits.memory"},
+		"StartError":   {reason: "What a runtime says when it finds no program is not the worker's word.", args: container("StartError", "failed to create task: exec: no such file"), want: outcome.ImageUnusable, says: "kitImage"},
+		"NothingKnown": {reason: "A container that failed by itself is not guessed about.", args: container("Error", ""), want: outcome.JobFailed, says: "backoff"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			job := jobFailedBy(batchv1.JobFailed, batchv1.JobReasonBackoffLimitExceeded, "backoff limit")
+			got := ObserveJobStatus(job, []corev1.Pod{tc.args}, "", "")
+			if got.Reason != string(tc.want) || !strings.Contains(got.Message, tc.says) || got.Phase != modelv1alpha1.PhaseFailed {
+				t.Errorf("\n%s\nObserveJobStatus(...): want %s with %q, got %+v", tc.reason, tc.want, tc.says, got)
+			}
+			if strings.Contains(got.Message, "Gi") {
+				t.Errorf("\n%s\nmessage: it has an amount: %q", tc.reason, got.Message)
+			}
+		})
+	}
+}
+
+func TestRefusal(t *testing.T) {
+	jobs := schema.GroupResource{Group: "batch", Resource: "jobs"}
+	forbid := func(why string) error { return kerrors.NewForbidden(jobs, "run", errors.New(why)) }
+	cases := map[string]struct {
+		reason string
+		args   error
+		want   outcome.Reason
+		says   string
+	}{
+		"Quota":    {reason: "A quota is named.", args: forbid("exceeded quota: team, requested: count/jobs.batch=1, used: count/jobs.batch=5, limited: count/jobs.batch=5"), want: outcome.QuotaExceeded, says: `ResourceQuota "team" leaves no room for Job "run", which asks for count/jobs.batch=1`},
+		"Right":    {reason: "A right that the provider lacks is told.", args: kerrors.NewForbidden(jobs, "", errors.New(`User "system:serviceaccount:x:y" cannot create resource "jobs"`)), want: outcome.Refused, says: "service account"},
+		"Policy":   {reason: "A policy is told.", args: forbid("ValidatingAdmissionPolicy 'no-jobs' denied request"), want: outcome.Refused, says: "no-jobs"},
+		"Invalid":  {reason: "What is not valid is told.", args: kerrors.NewInvalid(schema.GroupKind{Group: "batch", Kind: "Job"}, "run", nil), want: outcome.Refused, says: `Job "run"`},
+		"Webhook":  {reason: "A webhook is named, whatever status it gives.", args: kerrors.NewInternalError(errors.New(`admission webhook "x.example.com" denied the request: no`)), want: outcome.Refused, says: "x.example.com"},
+		"Passing":  {reason: "What may pass is no refusal.", args: kerrors.NewServiceUnavailable("down"), want: outcome.Internal, says: "cannot create Job"},
+		"Conflict": {reason: "Nor is a conflict.", args: kerrors.NewConflict(jobs, "run", errors.New("x")), want: outcome.Internal, says: "cannot create Job"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			got := Refusal(tc.args, `Job "run"`)
+			if outcome.ReasonOf(got) != tc.want || !strings.Contains(got.Error(), tc.says) {
+				t.Errorf("\n%s\nRefusal(...): want %s with %q, got %v", tc.reason, tc.want, tc.says, got)
+			}
+			if !errors.Is(got, tc.args) {
+				t.Errorf("\n%s\nRefusal(...): the cause is lost", tc.reason)
+			}
+		})
+	}
+	if Refusal(nil, "x") != nil {
+		t.Error("Where nothing went wrong nothing was refused")
+	}
+}
+
+func TestReadRunState(t *testing.T) {
+	made := time.Unix(1000, 0)
+	job, unmade := active(), jobWith(batchv1.JobStatus{})
+	job.SetCreationTimestamp(metav1.NewTime(made))
+	unmade.SetCreationTimestamp(metav1.NewTime(made))
+	event := func(uid types.UID) *corev1.Event {
+		e := said(uid, 1, "FailedCreate", "")
+		e.Name, e.Namespace = "of-"+string(uid), testNamespace
+		return &e
+	}
+	c := fake.NewClientBuilder().WithScheme(newScheme(t)).WithObjects(event("job"), event(podUID), event(pvcUID), event("other"), pendingPVC(nil)).
+		WithIndex(&corev1.Event{}, "involvedObject.uid", func(o client.Object) []string {
+			e, ok := o.(*corev1.Event)
+			if !ok {
+				return nil
+			}
+			return []string{string(e.InvolvedObject.UID)}
+		}).Build()
+	waiting := noNode("0/1 nodes are available: 1 Insufficient cpu.")
+
+	cases := map[string]struct {
+		reason string
+		job    *batchv1.Job
+		pods   []corev1.Pod
+		after  time.Duration
+		want   []string
+		asked  bool
+	}{
+		"NoJob":   {reason: "Without a Job nothing is asked.", after: time.Hour},
+		"New":     {reason: "A run has its time to start.", job: job, pods: waiting, after: time.Second},
+		"Started": {reason: "A run that has started is not asked why not.", job: job, pods: []corev1.Pod{podWith("a", corev1.PodRunning)}, after: time.Hour},
+		"NoPod":   {reason: "A Job without a Pod says why.", job: unmade, after: time.Hour, want: []string{"of-job"}, asked: true},
+		"NoNode":  {reason: "A Pod without a node may wait for the workspace; the scheduler's word is in the Pod.", job: job, pods: waiting, after: time.Hour, want: []string{"of-pvc"}, asked: true},
+		"OnNode":  {reason: "A Pod with a node waits for what the kubelet says.", job: job, pods: creating("ContainerCreating", ""), after: time.Hour, want: []string{"of-pod"}, asked: true},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			got, err := ReadRunState(t.Context(), c, newArtifact(), tc.job, tc.pods, made.Add(tc.after))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var names []string
+			for i := range got.Events {
+				names = append(names, got.Events[i].GetName())
+			}
+			if diff := cmp.Diff(tc.want, names); diff != "" {
+				t.Errorf("\n%s\nevents: -want, +got:\n%s", tc.reason, diff)
+			}
+			if got.Asked != tc.asked || (got.Workspace != nil) != tc.asked {
+				t.Errorf("\n%s\nReadRunState(...): got asked %t, workspace %t", tc.reason, got.Asked, got.Workspace != nil)
+			}
+		})
+	}
+}
+
+func TestOutdated(t *testing.T) {
+	job := func(a *modelv1alpha1.Artifact) *batchv1.Job {
+		j := BuildJob(a, "kit:1", nil)
+		j.SetUID("job")
+		return j
+	}
+	settings := func(s v1alpha1.JobSettings) artifactModifier {
+		return withParameters(func(p *modelv1alpha1.ArtifactParameters) { p.Job = &s })
+	}
+	nowhere := settings(v1alpha1.JobSettings{NodeSelector: map[string]string{"gpu": "yes"}})
+	stuck := noNode("0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.")
+	workspace := func(a *modelv1alpha1.Artifact) *corev1.PersistentVolumeClaim { return BuildPVC(a, nil) }
+
+	cases := map[string]struct {
+		reason string
+		was    *modelv1alpha1.Artifact
+		is     *modelv1alpha1.Artifact
+		image  string
+		change func(*RunState)
+		want   bool
+	}{
+		"Same":    {reason: "A run that would be made the same again is left waiting.", was: newArtifact(nowhere), is: newArtifact(nowhere)},
+		"Removed": {reason: "A selector that was taken away may be the cure.", was: newArtifact(nowhere), is: newArtifact(), want: true},
+		"Memory":  {reason: "So may other resources.", was: newArtifact(), is: newArtifact(settings(v1alpha1.JobSettings{Resources: &corev1.ResourceRequirements{}})), want: true},
+		"Image":   {reason: "So may another image.", was: newArtifact(), is: newArtifact(), image: "kit:2", want: true},
+		"Env":     {reason: "So may what a ClusterProviderConfig sets.", was: newArtifact(), is: newArtifact(withEffective(modelv1alpha1.Effective{Env: []corev1.EnvVar{{Name: "A", Value: "b"}}})), want: true},
+		"Labels":  {reason: "A label starts no Pod.", was: newArtifact(), is: newArtifact(settings(v1alpha1.JobSettings{Labels: map[string]string{"a": "b"}}))},
+		"Storage": {reason: "So may another class.", was: newArtifact(), is: newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) {
+			p.Storage = &v1alpha1.StorageSettings{StorageClassName: ptr.To("other")}
+		})), want: true},
+		"NoClaim":  {reason: "A claim that was deleted by hand is made again.", was: newArtifact(), is: newArtifact(), change: func(s *RunState) { s.Workspace = nil }, want: true},
+		"Streamed": {reason: "What needs no claim misses none.", was: newArtifact(withStream()), is: newArtifact(withStream()), change: func(s *RunState) { s.Workspace = nil }},
+		"NotAsked": {reason: "What was not looked at is not missing.", was: newArtifact(nowhere), is: newArtifact(), change: func(s *RunState) { s.Asked = false }},
+		"Starting": {reason: "A run in whose way nothing is goes on.", was: newArtifact(nowhere), is: newArtifact(), change: func(s *RunState) { s.Pods = creating("ContainerCreating", "") }},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			s := RunState{Job: job(tc.was), Pods: stuck, Workspace: workspace(tc.was), Asked: true}
+			if tc.change != nil {
+				tc.change(&s)
+			}
+			image := tc.image
+			if image == "" {
+				image = "kit:1"
+			}
+			if diff := cmp.Diff(tc.want, s.Outdated(tc.is, image)); diff != "" {
+				t.Errorf("\n%s\nOutdated(...): -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}

@@ -1,0 +1,301 @@
+package artifact
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/feature"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/resource"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/resource/fake"
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+	containerregistry "github.com/google/go-containerregistry/pkg/registry"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	kerrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
+)
+
+// How a run's Job goes.
+const (
+	goesOn   = ""
+	waits    = "Waits" // It has no Pod yet.
+	succeeds = "Succeeded"
+	// Anything else is the reason that it fails for.
+)
+
+// mostRounds bounds how often a life reconciles until it is where it should be.
+const mostRounds = 40
+
+// A life is one Artifact's, in a namespace of its own, with a provider that is
+// called round by round and can be killed, and a cluster that moves between
+// the rounds. It uses the pipeline and the ProviderConfig that make the most.
+type life struct {
+	*world
+
+	host string
+	a    *modelv1alpha1.Artifact
+	base client.WithWatch
+	fuse *fuse
+
+	// goes says how a Job goes.
+	goes func(*batchv1.Job) string
+
+	provider *managed.Reconciler
+	onRound  func() // Before each round, where set.
+
+	// leavesNothing says that nothing is left to the garbage collector.
+	leavesNothing bool
+
+	pushed  map[string]string // Digests by run hash.
+	orphans map[string]bool   // Pods whose Jobs are gone since the last round.
+	foreign map[client.Object]string
+	made    []artifact.Run
+}
+
+// newBase returns a client that lives may share, since it remembers nothing.
+func newBase(t *testing.T) client.WithWatch {
+	t.Helper()
+	base, err := client.NewWithWatch(apiserver.Config(t), client.Options{Scheme: apiserver.Scheme(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base
+}
+
+// newLife returns a life before the Artifact is applied.
+func newLife(t *testing.T, base client.WithWatch, f *fuse) *life {
+	t.Helper()
+	server := httptest.NewServer(containerregistry.New(containerregistry.Logger(log.New(io.Discard, "", 0))))
+	t.Cleanup(server.Close)
+	host := strings.TrimPrefix(server.URL, "http://")
+	r, err := registry.New(registry.Options{Host: host, PlainHTTP: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, client: base, namespace: apiserver.Namespace(t, base), registry: r}
+	l := &life{
+		world: w, host: host, a: w.artifact("mortal"), base: base, fuse: f,
+		goes:   func(*batchv1.Job) string { return succeeds },
+		pushed: map[string]string{}, orphans: map[string]bool{}, foreign: map[client.Object]string{},
+	}
+	l.a.Spec.ForProvider.Pipeline = modelv1alpha1.PipelineKit
+	l.a.Spec.ProviderConfigReference = &xpv2.ProviderConfigReference{Kind: "ClusterProviderConfig", Name: w.namespace}
+	l.configure()
+	l.addForeign()
+	l.provider = l.newProvider()
+	return l
+}
+
+// configure makes a ClusterProviderConfig with a Secret to be copied.
+func (l *life) configure() {
+	l.create(&corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "registry", Namespace: l.namespace},
+		Type:       corev1.SecretTypeDockerConfigJson,
+		StringData: map[string]string{corev1.DockerConfigJsonKey: `{"auths":{"` + l.host + `":{"username":"u","password":"p"}}}`},
+	})
+	l.create(&v1alpha1.ClusterProviderConfig{
+		ObjectMeta: metav1.ObjectMeta{Name: l.namespace},
+		Spec: v1alpha1.ClusterProviderConfigSpec{Registry: v1alpha1.ClusterRegistryConfig{
+			Host:      v1alpha1.RegistryHost(l.host),
+			PlainHTTP: true,
+			Credentials: v1alpha1.ClusterRegistryCredentials{
+				Source:    xpv2.CredentialsSourceSecret,
+				SecretRef: &xpv2.SecretReference{Name: "registry", Namespace: l.namespace},
+			},
+		}},
+	})
+}
+
+// addForeign makes objects that look like the Artifact's and are not.
+func (l *life) addForeign() {
+	job := artifact.BuildJob(l.a, "kit:test", artifact.SelectorLabelsForArtifact(l.a.GetName()))
+	job.GenerateName, job.Name = "", "foreign"
+	job.Spec.Suspend = ptr.To(true)
+	pvc := artifact.BuildPVC(l.a, artifact.SelectorLabelsForArtifact(l.a.GetName()))
+	pvc.Name = "foreign"
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "foreign", Namespace: l.namespace, Labels: pvc.GetLabels()}}
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "foreign", Namespace: l.namespace, Labels: pvc.GetLabels()},
+		Spec:       job.Spec.Template.Spec,
+	}
+	for _, o := range []client.Object{job, pvc, secret, pod} {
+		l.create(o)
+		l.foreign[o] = o.GetResourceVersion()
+	}
+}
+
+// newProvider returns what a provider is after its start: nothing that another
+// one remembered.
+func (l *life) newProvider() *managed.Reconciler {
+	direct := l.fuse.client(l.base, l.checkCreate)
+	return l.newProviderOn(likeCache(direct, l.namespace), direct)
+}
+
+func (l *life) newProviderOn(cached, direct client.Client) *managed.Reconciler {
+	c := &connector{
+		cached:   cached,
+		direct:   direct,
+		scheme:   l.base.Scheme(),
+		usage:    resource.NewProviderConfigUsageTracker(cached, &v1alpha1.ProviderConfigUsage{}),
+		images:   Images{Kit: "kit:test", Worker: "worker:test"},
+		recorder: event.NewNopRecorder(),
+		newRegistry: func(o registry.Options) (registryClient, error) {
+			r, err := newRegistry(o)
+			return &fusedRegistry{registryClient: r, fuse: l.fuse}, err
+		},
+	}
+	connect := func(ctx context.Context, a *modelv1alpha1.Artifact) (managed.TypedExternalClient[*modelv1alpha1.Artifact], error) {
+		ec, err := c.Connect(ctx, a)
+		if e, ok := ec.(*external); ok {
+			// Waits are over at once.
+			e.now = func() time.Time { return time.Now().Add(2 * time.Hour) }
+		}
+		return ec, err
+	}
+	features := &feature.Flags{}
+	features.Enable(feature.EnableBetaManagementPolicies)
+	return managed.NewReconciler(&fake.Manager{Client: cached, Scheme: c.scheme}, resource.ManagedKind(modelv1alpha1.ArtifactGroupVersionKind),
+		managed.WithTypedExternalConnector[*modelv1alpha1.Artifact](managed.TypedExternalConnectorFn[*modelv1alpha1.Artifact](connect)),
+		managed.WithInitializers(&cleaner{cache: cached, direct: direct}),
+		managed.WithDeterministicExternalName(true),
+		managed.WithCreationGracePeriod(0),
+		managed.WithManagementPolicies(),
+	)
+}
+
+// checkCreate says what is wrong with making an object now.
+func (l *life) checkCreate(ctx context.Context, o client.Object) error {
+	job, ok := o.(*batchv1.Job)
+	if !ok {
+		return nil
+	}
+	err := l.base.Get(ctx, client.ObjectKeyFromObject(job), &batchv1.Job{})
+	if err == nil {
+		return nil // The API server will refuse it.
+	}
+	if !kerrors.IsNotFound(err) {
+		return err
+	}
+	jobs, pods := l.runs()
+	for i := range jobs {
+		if isLive(&jobs[i]) {
+			l.t.Errorf("Job %q of run %+v is made while %q of run %+v is live", job.GetName(), artifact.RunOf(job), jobs[i].GetName(), artifact.RunOf(&jobs[i]))
+		}
+	}
+	for i := range pods {
+		l.t.Errorf("Job %q of run %+v is made while Pod %q of run %+v is there", job.GetName(), artifact.RunOf(job), pods[i].GetName(), artifact.RunOf(&pods[i]))
+	}
+	l.made = append(l.made, artifact.RunOf(job))
+	if artifact.NeedsWorkspace(l.a) {
+		l.checkWorkspace(ctx, job)
+	}
+	return nil
+}
+
+// checkWorkspace says whether a Job that is made has its workspace. Where the
+// Artifact is gone, the Job cannot start and is the garbage collector's.
+func (l *life) checkWorkspace(ctx context.Context, job *batchv1.Job) {
+	if kerrors.IsNotFound(l.get(l.a.DeepCopy())) {
+		return
+	}
+	pvc := &corev1.PersistentVolumeClaim{}
+	if err := l.base.Get(ctx, client.ObjectKey{Namespace: l.namespace, Name: artifact.PVCName(l.a.GetName())}, pvc); err != nil || pvc.GetDeletionTimestamp() != nil {
+		l.t.Errorf("Job %q is made without its workspace: %v", job.GetName(), err)
+	}
+	if got, want := artifact.RunOf(pvc).Hash, artifact.RunOf(job).Hash; got != want {
+		l.t.Errorf("Job %q of run hash %s is made on a workspace of %s", job.GetName(), want, got)
+	}
+}
+
+// runs returns the Jobs and Pods of Artifacts of the life's name.
+func (l *life) runs() ([]batchv1.Job, []corev1.Pod) {
+	l.t.Helper()
+	jobs, pods := &batchv1.JobList{}, &corev1.PodList{}
+	selector := client.MatchingLabels(artifact.SelectorLabelsForArtifact(l.a.GetName()))
+	err := errors.Join(
+		l.base.List(l.t.Context(), jobs, client.InNamespace(l.namespace), selector),
+		l.base.List(l.t.Context(), pods, client.InNamespace(l.namespace), selector),
+	)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return without(jobs.Items, func(j batchv1.Job) string { return j.GetName() }), without(pods.Items, func(p corev1.Pod) string { return p.GetName() })
+}
+
+// without leaves out the foreign objects.
+func without[T any](all []T, name func(T) string) []T {
+	var out []T
+	for _, o := range all {
+		if name(o) != "foreign" {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+// leftOver says what is there of the Artifact's runs.
+func (l *life) leftOver() string {
+	l.t.Helper()
+	jobs, pods := l.runs()
+	pvc, secret := l.belongings()
+	if len(jobs)+len(pods) > 0 || pvc != nil || secret != nil {
+		return fmt.Sprintf("there are %d Jobs, %d Pods, workspace %v, Secret %v", len(jobs), len(pods), pvc != nil, secret != nil)
+	}
+	return ""
+}
+
+// isLive says whether a Job may still have a Pod at work.
+func isLive(j *batchv1.Job) bool {
+	for _, c := range j.Status.Conditions {
+		if (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == corev1.ConditionTrue {
+			return false
+		}
+	}
+	return j.GetDeletionTimestamp() == nil
+}
+
+// reach reconciles until the life is where it should be, with another provider
+// after one that was killed. A kubelet, a Job controller and a garbage
+// collector move in between.
+func (l *life) reach(what string, missing func() string) {
+	l.t.Helper()
+	last := ""
+	for range mostRounds {
+		l.reconcile()
+		l.move()
+		if last = missing(); last == "" || l.t.Failed() {
+			return
+		}
+	}
+	l.t.Fatalf("%s: %s", what, last)
+}
+
+func (l *life) reconcile() {
+	if l.onRound != nil {
+		l.onRound()
+	}
+	if l.fuse.dead {
+		l.fuse.dead = false
+		l.provider = l.newProvider()
+	}
+	// What goes wrong shows in the next rounds, or never.
+	_, _ = l.provider.Reconcile(l.t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(l.a)})
+}

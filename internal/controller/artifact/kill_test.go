@@ -1,0 +1,280 @@
+package artifact
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	kerrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+)
+
+// fewestPoints is how many points to be killed at the lives have at least.
+const fewestPoints = 100
+
+// livesAtOnce bounds how many lives wait for the API server's disk together.
+const livesAtOnce = 8
+
+// A story is what happens to an Artifact while its provider is killed.
+type story struct {
+	reason string
+	goes   func(*batchv1.Job) string
+	before func(*life) // Nobody is killed yet.
+	life   func(*life)
+	runs   int // How many there are, whoever is killed.
+}
+
+var lives = map[string]story{
+	"FirstRun": {
+		reason: "A new Artifact has one run.",
+		life:   func(l *life) { l.create(l.a); l.reachReady() },
+		runs:   1,
+	},
+	"ChangedAfterSuccess": {
+		reason: "Another revision has another run.",
+		before: func(l *life) { l.create(l.a); l.reachReady() },
+		life:   func(l *life) { l.update(l.a, revision("v2")); l.reachReady() },
+		runs:   2,
+	},
+	"ChangedInMidRun": {
+		reason: "The run of the old revision is over before that of the new one begins.",
+		goes:   atWorkOn("main"),
+		before: func(l *life) { l.create(l.a); l.reachRunning() },
+		life:   func(l *life) { l.update(l.a, revision("v2")); l.reachReady() },
+		runs:   2,
+	},
+	"TriedAgain": {
+		reason: "A failure that passes is followed by one other run.",
+		goes: func(j *batchv1.Job) string {
+			if artifact.RunOf(j).Number == 1 {
+				return string(outcome.Unavailable)
+			}
+			return succeeds
+		},
+		life: func(l *life) { l.create(l.a); l.reachReady() },
+		runs: 2,
+	},
+	"ChangedTag": {
+		reason: "Another tag has no run.",
+		before: func(l *life) { l.create(l.a); l.reachReady() },
+		life: func(l *life) {
+			l.update(l.a, func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.Target.Tag = "v2" })
+			l.reachReady()
+		},
+		runs: 1,
+	},
+	"DeletedInMidRun": {
+		reason: "A run is stopped and leaves nothing.",
+		goes:   atWorkOn("main"),
+		before: func(l *life) { l.create(l.a); l.reachRunning() },
+		life:   func(l *life) { l.remove(l.a); l.leavesNothing = true; l.reachGone() },
+		runs:   1,
+	},
+	"DeletedAfterSuccess": {
+		reason: "What was pushed goes, too.",
+		before: func(l *life) { l.create(l.a); l.reachReady() },
+		life:   func(l *life) { l.remove(l.a); l.leavesNothing = true; l.reachGone(); l.checkUntagged() },
+		runs:   1,
+	},
+}
+
+// revision changes what an Artifact is made from.
+func revision(r string) func(*modelv1alpha1.Artifact) {
+	return func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.Source.HuggingFace.Revision = r }
+}
+
+// atWorkOn has runs of a revision go on and others succeed.
+func atWorkOn(revision string) func(*batchv1.Job) string {
+	return func(j *batchv1.Job) string {
+		for _, arg := range j.Spec.Template.Spec.Containers[0].Args {
+			if arg == "--revision="+revision {
+				return goesOn
+			}
+		}
+		return succeeds
+	}
+}
+
+func TestKilledAtAnyCall(t *testing.T) { killAtEachPoint(t, false) }
+
+func TestAnyCallLost(t *testing.T) { killAtEachPoint(t, true) }
+
+// envReads has points at reads counted, too: three times as many.
+const envReads = "KILL_AT_READS"
+
+// killAtEachPoint has each life as often as it takes to kill the provider, or
+// to lose a call, at each of its points.
+func killAtEachPoint(t *testing.T, once bool) {
+	base := newBase(t)
+	reads := os.Getenv(envReads) != ""
+	points := 0
+	for name, tc := range lives {
+		t.Run(name, func(t *testing.T) {
+			n := atEachPoint(t, fuse{once: once, reads: reads}, func(t *testing.T, f *fuse) {
+				t.Helper()
+				tc.live(newLife(t, base, f))
+			})
+			t.Logf("%d points", n)
+			points += n
+		})
+	}
+	if points < fewestPoints {
+		t.Errorf("there are %d points only", points)
+	}
+}
+
+// atEachPoint lives with a fuse like f for each point, until one is not blown
+// any more, and returns how many points there are.
+func atEachPoint(t *testing.T, f fuse, live func(*testing.T, *fuse)) int {
+	t.Helper()
+	var next, last atomic.Int64
+	var wg sync.WaitGroup
+	for range livesAtOnce {
+		wg.Go(func() {
+			for last.Load() == 0 {
+				n := next.Add(1)
+				blows := f
+				blows.at = int(n)
+				t.Run(fmt.Sprint(n), func(t *testing.T) { live(t, &blows) })
+				if blows.where == "" {
+					last.CompareAndSwap(0, n)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return int(last.Load()) - 1
+}
+
+// live has the life, with one kill, and checks what came of it.
+func (s story) live(l *life) {
+	l.t.Helper()
+	defer func() {
+		if l.t.Failed() {
+			l.t.Logf("killed %s", l.fuse.where)
+		}
+	}()
+	if s.goes != nil {
+		l.goes = s.goes
+	}
+	if s.before != nil {
+		s.before(l)
+	}
+	l.fuse.lit = true
+	s.life(l)
+	l.fuse.lit = false
+	l.checkForeign()
+	if got := distinct(l.made); got != s.runs {
+		l.t.Errorf("%s runs: got %+v, want %d", s.reason, l.made, s.runs)
+	}
+}
+
+// distinct counts runs. A Job that was made may have gone before its run did
+// anything, and is made again.
+func distinct(runs []artifact.Run) int {
+	seen := map[artifact.Run]bool{}
+	for _, r := range runs {
+		seen[r] = true
+	}
+	return len(seen)
+}
+
+// reachReady lives until the artifact that the spec asks for is in the registry
+// and what its run needed is gone.
+func (l *life) reachReady() {
+	l.t.Helper()
+	l.reach("ready", func() string {
+		if err := l.get(l.a); err != nil {
+			return err.Error()
+		}
+		a, hash := l.a, artifact.RunHash(l.a)
+		c, s := a.GetCondition(xpv2.TypeReady), a.Status.AtProvider
+		switch {
+		case c.Status != corev1.ConditionTrue || c.ObservedGeneration != a.GetGeneration():
+			return fmt.Sprintf("Ready=%s %s %q; Synced: %q", c.Status, c.Reason, c.Message, a.GetCondition(xpv2.TypeSynced).Message)
+		case s.RunHash != hash || s.Digest == "" || s.Digest != l.pushed[hash]:
+			return fmt.Sprintf("digest: got %q of run hash %s, want %q of %s", s.Digest, s.RunHash, l.pushed[hash], hash)
+		case tagOf(s.Reference) != a.Spec.ForProvider.Target.Tag:
+			return "reference: " + s.Reference
+		}
+		d, err := l.registry.Resolve(l.t.Context(), a.Spec.ForProvider.Target.Repository, a.Spec.ForProvider.Target.Tag)
+		if err != nil || d.Digest.String() != s.Digest {
+			return fmt.Sprintf("the registry has %s, %v", d.Digest, err)
+		}
+		pvc, secret := l.belongings()
+		if (pvc != nil && pvc.GetDeletionTimestamp() == nil) || secret != nil {
+			return "the workspace or the Secret is still there"
+		}
+		return ""
+	})
+}
+
+// reachRunning lives until the Artifact's run is at work.
+func (l *life) reachRunning() {
+	l.t.Helper()
+	l.reach("running", func() string {
+		if _, pods := l.runs(); len(pods) == 0 {
+			return "there is no Pod"
+		}
+		return ""
+	})
+}
+
+// reachGone lives until the Artifact and what belongs to it are gone.
+func (l *life) reachGone() {
+	l.t.Helper()
+	l.reach("gone", func() string {
+		if err := l.get(l.a); !kerrors.IsNotFound(err) {
+			return fmt.Sprintf("the Artifact is there: %v; Synced: %q", err, l.a.GetCondition(xpv2.TypeSynced).Message)
+		}
+		return l.leftOver()
+	})
+}
+
+// belongings returns the Artifact's workspace and Secret, nil where there are
+// none.
+func (l *life) belongings() (*corev1.PersistentVolumeClaim, *corev1.Secret) {
+	l.t.Helper()
+	pvc := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: artifact.PVCName(l.a.GetName()), Namespace: l.namespace}}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: artifact.SecretName(l.a.GetName()), Namespace: l.namespace}}
+	if err := l.get(pvc); kerrors.IsNotFound(err) {
+		pvc = nil
+	} else if err != nil {
+		l.t.Fatal(err)
+	}
+	if err := l.get(secret); kerrors.IsNotFound(err) {
+		secret = nil
+	} else if err != nil {
+		l.t.Fatal(err)
+	}
+	return pvc, secret
+}
+
+func (l *life) checkUntagged() {
+	l.t.Helper()
+	if _, err := l.registry.Resolve(l.t.Context(), l.a.Spec.ForProvider.Target.Repository, "v1"); !registry.IsNotFound(err) {
+		l.t.Errorf("the artifact is still in its registry: %v", err)
+	}
+}
+
+// checkForeign says whether what belongs to others is as it was.
+func (l *life) checkForeign() {
+	l.t.Helper()
+	for o, version := range l.foreign {
+		now, _ := o.DeepCopyObject().(client.Object)
+		if err := l.get(now); err != nil || now.GetResourceVersion() != version {
+			l.t.Errorf("a foreign %T was touched: %v", o, err)
+		}
+	}
+}

@@ -1,0 +1,117 @@
+package outcome
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const failuresPage = "../../docs/failures.md"
+
+// TestFailuresPage checks that the page for users has each reason, in the order
+// of the code, and says of each what the code does.
+func TestFailuresPage(t *testing.T) {
+	rows := documentedReasons(t)
+	var documented []string
+	for _, r := range rows {
+		documented = append(documented, r.reason)
+	}
+	if diff := cmp.Diff(declaredReasons(t), documented); diff != "" {
+		t.Errorf("%s: -reason.go, +page:\n%s", failuresPage, diff)
+	}
+
+	// A Job that was never made is no failure of a run: the next step makes it.
+	again := map[bool][]string{true: {"yes"}, false: {"no", "waits", "yes, at once"}}
+	for _, r := range rows {
+		if r.means == "" || r.cure == "" {
+			t.Errorf("%s: nothing is said of the meaning or the cure", r.reason)
+		}
+		if passes := Reason(r.reason).Passes(); !slices.Contains(again[passes], r.again) {
+			t.Errorf("%s: the page says %q of trying again, where Passes() is %t", r.reason, r.again, passes)
+		}
+	}
+}
+
+// TestPassingReasonsAreDeclared: no other text can be taken for a reason.
+func TestPassingReasonsAreDeclared(t *testing.T) {
+	declared := declaredReasons(t)
+	for r := range maps.Keys(passing) {
+		if !slices.Contains(declared, string(r)) {
+			t.Errorf("%s passes and is none of the constants", r)
+		}
+	}
+}
+
+// declaredReasons returns the values of the constants of type Reason.
+func declaredReasons(t *testing.T) []string {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), "reason.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok {
+			return true
+		}
+		if kind, ok := spec.Type.(*ast.Ident); !ok || kind.Name != "Reason" {
+			return true
+		}
+		for _, v := range spec.Values {
+			literal, ok := v.(*ast.BasicLit)
+			if !ok {
+				t.Fatalf("%s is no literal", spec.Names[0].Name)
+			}
+			value, err := strconv.Unquote(literal.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if value != spec.Names[0].Name {
+				t.Errorf("%s has another name in conditions: %q", spec.Names[0].Name, value)
+			}
+			out = append(out, value)
+		}
+		return true
+	})
+	if len(out) == 0 {
+		t.Fatal("reason.go has no reasons")
+	}
+	return out
+}
+
+type documentedReason struct {
+	reason, means, cure, again string
+}
+
+// documentedReasons returns the rows of the page's table.
+func documentedReasons(t *testing.T) []documentedReason {
+	t.Helper()
+	page, err := os.ReadFile(failuresPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []documentedReason
+	for line := range strings.Lines(string(page)) {
+		if !strings.HasPrefix(line, "| `") {
+			continue
+		}
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		if len(cells) != 4 {
+			t.Fatalf("a row with %d cells: %s", len(cells), line)
+		}
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		out = append(out, documentedReason{reason: strings.Trim(cells[0], "`"), means: cells[1], cure: cells[2], again: cells[3]})
+	}
+	return out
+}
