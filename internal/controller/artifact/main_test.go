@@ -75,8 +75,10 @@ func startControllers(t *testing.T) *world {
 		Metrics: metricsserver.Options{BindAddress: "0"},
 		Cache:   cache.Options{DefaultNamespaces: map[string]cache.Config{namespace: {}}},
 		Client:  client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
-		// Each test has a manager of its own.
-		Controller: ctrlConfig(),
+		// Each test has a manager of its own, and does not wait for what its
+		// goroutines still do when it is over: their contexts have ended.
+		Controller:              ctrlConfig(),
+		GracefulShutdownTimeout: ptr.To[time.Duration](0),
 	})
 	if err != nil {
 		t.Fatal(err)
