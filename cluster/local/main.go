@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -16,6 +17,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
 	"github.com/crossplane-contrib/provider-kitops/cluster/local/cluster"
+	"github.com/crossplane-contrib/provider-kitops/cluster/local/internal/debian"
 	"github.com/crossplane-contrib/provider-kitops/cluster/local/programs"
 )
 
@@ -30,7 +32,7 @@ func main() {
 		return app.Command(name, help)
 	}
 	var what string
-	add("build", "Build the cluster's programs into the user's cache directory.", func() error { return build(ctx, what) }).
+	add("build", "Build the cluster's programs into the user's cache directory, and install the Debian packages that it needs.", func() error { return build(ctx, what) }).
 		Arg("programs", "cluster: all of them; control-plane: etcd and kube-apiserver, which need no root and no Linux.").
 		Default("cluster").EnumVar(&what, "cluster", "control-plane")
 	add("clean", "Remove the programs that were built.", programs.Clean)
@@ -61,8 +63,14 @@ func exit(err error) {
 
 func build(ctx context.Context, what string) error {
 	names := programs.All()
-	if what == "control-plane" {
+	switch {
+	case what == "control-plane":
 		names = programs.ControlPlaneNames()
+	case runtime.GOOS == "linux" && os.Geteuid() == 0:
+		// Here rather than in a test, which would swallow what it says.
+		if err := debian.Machine(os.Stderr).Ensure(ctx, os.Stderr); err != nil {
+			return err
+		}
 	}
 	dir, err := programs.Build(ctx, os.Stderr, names...)
 	if err == nil {
