@@ -22,9 +22,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -33,7 +31,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
-	"github.com/crossplane-contrib/provider-kitops/apis"
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
@@ -64,14 +61,30 @@ func startControllers(t *testing.T) *world {
 	t.Cleanup(server.Close)
 	registryHost = strings.TrimPrefix(server.URL, "http://")
 
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, apis.AddToScheme} {
-		if err := add(scheme); err != nil {
-			t.Fatal(err)
-		}
+	startManager(t, namespace, config.Setup)
+
+	r, err := registry.New(registry.Options{Host: registryHost, PlainHTTP: true})
+	if err != nil {
+		t.Fatal(err)
 	}
+	w := &world{t: t, client: c, namespace: namespace, registry: r, stopRegistry: server.Close}
+	w.create(&v1alpha1.ProviderConfig{
+		ObjectMeta: metav1.ObjectMeta{Name: "default", Namespace: w.namespace},
+		Spec: v1alpha1.ProviderConfigSpec{Registry: v1alpha1.RegistryConfig{
+			Host:        v1alpha1.RegistryHost(registryHost),
+			PlainHTTP:   true,
+			Credentials: v1alpha1.RegistryCredentials{Source: xpv2.CredentialsSourceNone},
+		}},
+	})
+	return w
+}
+
+// startManager starts the controller of Artifacts for a namespace, and further
+// ones, until the test ends.
+func startManager(t *testing.T, namespace string, further ...func(ctrl.Manager, controller.Options) error) {
+	t.Helper()
 	mgr, err := ctrl.NewManager(apiserver.Config(t), ctrl.Options{
-		Scheme:  scheme,
+		Scheme:  apiserver.Scheme(t),
 		Metrics: metricsserver.Options{BindAddress: "0"},
 		Cache:   cache.Options{DefaultNamespaces: map[string]cache.Config{namespace: {}}},
 		Client:  client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
@@ -92,8 +105,10 @@ func startControllers(t *testing.T) *world {
 		GlobalRateLimiter:       ratelimiter.NewGlobal(100),
 		Features:                features,
 	}
-	if err := config.Setup(mgr, o); err != nil {
-		t.Fatal(err)
+	for _, setup := range further {
+		if err := setup(mgr, o); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := Setup(mgr, Options{Options: o, Images: Images{Kit: "kit:test", Worker: "worker:test"}}); err != nil {
 		t.Fatal(err)
@@ -107,21 +122,6 @@ func startControllers(t *testing.T) *world {
 			t.Error(err)
 		}
 	})
-
-	r, err := registry.New(registry.Options{Host: registryHost, PlainHTTP: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &world{t: t, client: c, namespace: namespace, registry: r, stopRegistry: server.Close}
-	w.create(&v1alpha1.ProviderConfig{
-		ObjectMeta: metav1.ObjectMeta{Name: "default", Namespace: w.namespace},
-		Spec: v1alpha1.ProviderConfigSpec{Registry: v1alpha1.RegistryConfig{
-			Host:        v1alpha1.RegistryHost(registryHost),
-			PlainHTTP:   true,
-			Credentials: v1alpha1.RegistryCredentials{Source: xpv2.CredentialsSourceNone},
-		}},
-	})
-	return w
 }
 
 // A world is a namespace, the registry, and what plays the cluster in it.

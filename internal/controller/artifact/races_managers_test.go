@@ -1,33 +1,22 @@
 package artifact
 
 import (
-	"context"
 	"testing"
-	"time"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/controller"
-	"github.com/crossplane/crossplane-runtime/v2/pkg/feature"
-	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
-	"github.com/crossplane/crossplane-runtime/v2/pkg/ratelimiter"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/utils/ptr"
-	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
-	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
 )
 
 // TestTwoManagers has two whole providers with caches and queues of their own
 // work on one Artifact all the time.
 func TestTwoManagers(t *testing.T) {
 	w := startControllers(t)
-	startAnother(t, w.namespace)
+	startManager(t, w.namespace)
 	history := w.watchJobs()
 	a := w.artifact("shared")
 	w.create(a)
@@ -86,43 +75,4 @@ func (w *world) watchJobs() func() int {
 		watcher.Stop()
 		return <-made
 	}
-}
-
-// startAnother starts another provider for a namespace, as startControllers
-// starts the first.
-func startAnother(t *testing.T, namespace string) {
-	t.Helper()
-	mgr, err := ctrl.NewManager(apiserver.Config(t), ctrl.Options{
-		Scheme:     apiserver.Scheme(t),
-		Metrics:    metricsserver.Options{BindAddress: "0"},
-		Cache:      cache.Options{DefaultNamespaces: map[string]cache.Config{namespace: {}}},
-		Client:     client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
-		Controller: ctrlConfig(),
-		// As in startControllers.
-		GracefulShutdownTimeout: ptr.To[time.Duration](0),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	features := &feature.Flags{}
-	features.Enable(feature.EnableBetaManagementPolicies)
-	o := controller.Options{
-		Logger:                  logging.NewNopLogger(),
-		MaxConcurrentReconciles: 4,
-		PollInterval:            time.Hour,
-		GlobalRateLimiter:       ratelimiter.NewGlobal(100),
-		Features:                features,
-	}
-	if err := Setup(mgr, Options{Options: o, Images: Images{Kit: "kit:test", Worker: "worker:test"}}); err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- mgr.Start(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
 }
