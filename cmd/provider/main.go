@@ -76,7 +76,10 @@ func run(f flags) error {
 	if err != nil {
 		return errors.Wrap(err, "cannot get the API server's address")
 	}
-	mgr, err := ctrl.NewManager(ratelimiter.LimitRESTConfig(cfg, f.maxReconcileRate), managerOptions(f))
+	// Reconciles are limited, and the API server shares itself out fairly: a
+	// limit of the client's would only be late.
+	cfg.QPS = -1
+	mgr, err := ctrl.NewManager(cfg, managerOptions(f))
 	if err != nil {
 		return errors.Wrap(err, "cannot create the controller manager")
 	}

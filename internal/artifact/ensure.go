@@ -16,10 +16,10 @@ import (
 )
 
 // EnsureJob returns the Artifact's live Job, and whether it was made just now.
-// While one is there, of whichever run, no other is made. A new one has the
-// name that JobName gives to the run that the Artifact's annotations say. A
-// Job of that name that is not the Artifact's is not touched: that is an error
-// with reason WorkspaceConflict.
+// While one is there, of whichever run, no other is made: all have the one name
+// of JobName. While one of that name is being deleted there is an error. A Job
+// of that name that is not the Artifact's is not touched: that is an error with
+// reason WorkspaceConflict.
 func EnsureJob(ctx context.Context, c client.Client, scheme *runtime.Scheme, ma *modelv1alpha1.Artifact, kitImage string, selectorLabels, metadataLabels map[string]string) (*batchv1.Job, bool, error) {
 	there, err := FindOwnedJob(ctx, c, ma.GetNamespace(), selectorLabels, ma)
 	if err != nil || there != nil {
@@ -28,7 +28,7 @@ func EnsureJob(ctx context.Context, c client.Client, scheme *runtime.Scheme, ma 
 
 	job := BuildJob(ma, kitImage, metadataLabels)
 	job.GenerateName = ""
-	job.Name = JobName(ma, RunOf(job))
+	job.Name = JobName(ma)
 	if err := controllerutil.SetControllerReference(ma, job, scheme); err != nil {
 		return nil, false, errors.Wrap(err, "cannot own the Job")
 	}

@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"regexp"
-	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -115,11 +114,12 @@ func PVCName(artifactName string) string { return withSuffix(artifactName, PVCSu
 // SecretName returns the name of the Secret that an Artifact's runs use.
 func SecretName(artifactName string) string { return withSuffix(artifactName, SecretSuffix) }
 
-// JobName returns the name of the Job of a run: the same for the same owner,
-// run hash and number, so that no crash and no stale cache makes two.
-func JobName(a *modelv1alpha1.Artifact, run Run) string {
-	id := strings.Join([]string{string(a.GetUID()), run.Hash, strconv.FormatInt(run.Number, 10)}, "/")
-	suffix := "-" + shortHash(id)
+// JobName returns the name of an Artifact's Jobs: one name for all of its runs,
+// so that the API server itself keeps a second Job out, whoever asks for it and
+// for whichever run. It tells Artifacts apart that had the same name one after
+// the other.
+func JobName(a *modelv1alpha1.Artifact) string {
+	suffix := "-" + shortHash(string(a.GetUID()))
 	// The Job's name becomes a label of its Pods.
 	return shorten(a.GetName(), validation.LabelValueMaxLength-len(suffix)) + suffix
 }

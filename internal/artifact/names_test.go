@@ -91,10 +91,8 @@ func TestNamesAreValidAndDistinct(t *testing.T) {
 		},
 		"Job": {
 			reason: "A Job's name is a label of its Pods; the owner's UID in it tells Jobs apart.",
-			args: func(name string) string {
-				return JobName(newArtifact(withName(name)), Run{Hash: "h", Number: 1})
-			},
-			want: want{problems: job},
+			args:   func(name string) string { return JobName(newArtifact(withName(name))) },
+			want:   want{problems: job},
 		},
 		"GeneratedJob": {
 			reason: "A name that the API server completes is a label of its Pods, too.",
@@ -197,27 +195,20 @@ func TestLabels(t *testing.T) {
 }
 
 func TestJobName(t *testing.T) {
-	type args struct {
-		artifact *modelv1alpha1.Artifact
-		run      Run
-	}
-	run := Run{Hash: "0123456789abcdef", Number: 1}
 	cases := map[string]struct {
 		reason string
-		args   args
+		args   *modelv1alpha1.Artifact
 		want   bool
 	}{
-		"Same":      {reason: "The same run has the same name, so that it is not made twice.", args: args{artifact: newArtifact(), run: run}, want: true},
-		"Spec":      {reason: "Only owner and run make the name.", args: args{artifact: newArtifact(withModel("other/model", "v2")), run: run}, want: true},
-		"Recreated": {reason: "An Artifact that was deleted and made again runs anew.", args: args{artifact: newArtifact(withUID(otherUID)), run: run}},
-		"Number":    {reason: "A retry runs anew.", args: args{artifact: newArtifact(), run: Run{Hash: run.Hash, Number: 2}}},
-		"Hash":      {reason: "A changed source runs anew.", args: args{artifact: newArtifact(), run: Run{Hash: "0", Number: 1}}},
-		"Shifted":   {reason: "Hash and number are told apart.", args: args{artifact: newArtifact(), run: Run{Hash: run.Hash + "/1", Number: 1}}},
+		"Same":      {reason: "The same Artifact's Job has the same name, so that it is not made twice.", args: newArtifact(), want: true},
+		"Spec":      {reason: "A changed spec makes no second Job beside the first.", args: newArtifact(withModel("other/model", "v2")), want: true},
+		"Run":       {reason: "A retry makes no second Job beside the first.", args: newArtifact(withRun(Run{Hash: "h", Number: 2})), want: true},
+		"Recreated": {reason: "An Artifact that was deleted and made again runs anew.", args: newArtifact(withUID(otherUID))},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			name := JobName(tc.args.artifact, tc.args.run)
-			if got := name == JobName(newArtifact(), run); got != tc.want {
+			name := JobName(tc.args)
+			if got := name == JobName(newArtifact()); got != tc.want {
 				t.Errorf("\n%s\nJobName(): %q, same: want %t, got %t", tc.reason, name, tc.want, got)
 			}
 			if !strings.HasPrefix(name, testName+"-") {

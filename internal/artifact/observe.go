@@ -159,6 +159,17 @@ func jobFailure(job *batchv1.Job) *batchv1.JobCondition {
 	return jobCondition(job, batchv1.JobFailed)
 }
 
+// CompletionTime returns when a Job ended, however it did; nil where it has not.
+func CompletionTime(job *batchv1.Job) *metav1.Time {
+	if job.Status.CompletionTime != nil {
+		return job.Status.CompletionTime
+	}
+	if c := jobFailure(job); c != nil {
+		return &c.LastTransitionTime
+	}
+	return nil
+}
+
 // jobCondition returns the condition of this type if it is true, else nil.
 func jobCondition(job *batchv1.Job, t batchv1.JobConditionType) *batchv1.JobCondition {
 	for i := range job.Status.Conditions {

@@ -61,6 +61,9 @@ type Options struct {
 	// SingleTry tries no request again, for a caller that must not wait and
 	// comes back by itself. Without it, what may pass is tried a few times.
 	SingleTry bool
+
+	// Cures that messages name; the zero value is for a ProviderConfig's user.
+	Cures Cures
 }
 
 // A Client speaks to one registry. It is safe for concurrent use. Close it when
@@ -69,6 +72,7 @@ type Client struct {
 	host      string
 	plainHTTP bool
 	account   account
+	cures     Cures
 	transport *http.Transport
 	auth      *auth.Client
 	stall     time.Duration
@@ -80,6 +84,9 @@ type Client struct {
 func New(o Options) (*Client, error) {
 	if err := (oras.Reference{Registry: o.Host}).ValidateRegistry(); err != nil {
 		return nil, outcome.Errorf(outcome.Unsupported, "%q is not a registry's host: write host or host:port", o.Host)
+	}
+	if o.Cures == (Cures{}) {
+		o.Cures = providerCures
 	}
 	pool, err := roots(o)
 	if err != nil {
@@ -95,6 +102,7 @@ func New(o Options) (*Client, error) {
 		host:      o.Host,
 		plainHTTP: o.PlainHTTP,
 		account:   acc,
+		cures:     o.Cures,
 		transport: transport,
 		stall:     stallTimeout,
 		commit:    commitTimeout,
@@ -118,7 +126,7 @@ func roots(o Options) (*x509.CertPool, error) {
 	pool, err := connection.Roots(o.CA, o.CAFile)
 	if errors.Is(err, connection.ErrNoCertificate) {
 		return nil, outcome.Errorf(outcome.Unsupported,
-			"the registry's ca.crt holds no certificate in PEM form: correct the Secret that registry.certSecretRef names")
+			"the registry's ca.crt holds no certificate in PEM form: %s", o.Cures.NoAuthority)
 	}
 	return pool, errors.Wrap(err, "cannot read the registry's certificate authorities")
 }

@@ -35,14 +35,6 @@ type deed struct {
 
 func (d deed) String() string { return d.verb + " " + d.object }
 
-// cures of what lasts until somebody acts.
-var cures = map[connection.Cause]string{
-	connection.UnknownAuthority:   "put that authority's ca.crt into the Secret that registry.certSecretRef names",
-	connection.WrongHost:          "correct registry.host",
-	connection.InvalidCertificate: "renew it, or check this machine's clock",
-	connection.NoTLS:              "set registry.plainHTTP if that is meant",
-}
-
 var errStalled = errors.New("the registry stood still")
 
 // failed returns the error of a request, classified.
@@ -66,7 +58,7 @@ func (c *Client) failed(ctx context.Context, err error, d deed) error {
 		return c.unauthorized(http.StatusUnauthorized, d).Because(err)
 	}
 	if why := connection.Lasting(err); why != connection.None {
-		return outcome.Errorf(outcome.Untrusted, "cannot reach registry %s: %s: %s", c.host, why, cures[why]).Because(err)
+		return outcome.Errorf(outcome.Untrusted, "cannot reach registry %s: %s: %s", c.host, why, c.cures.of(why)).Because(err)
 	}
 	if outcome.IsNetwork(err) || strings.HasSuffix(err.Error(), "EOF") {
 		return outcome.Errorf(outcome.Unavailable, "cannot %s at registry %s: %s; this may pass by itself", d, c.host, connection.Symptom(err)).Because(err)
@@ -111,16 +103,16 @@ func (c *Client) unauthorized(status int, d deed) *outcome.Error {
 	switch {
 	case c.account == anonymous:
 		return outcome.Errorf(outcome.Unauthorized,
-			"registry %s wants credentials to %s: name a Secret of type kubernetes.io/dockerconfigjson in the ProviderConfig's registry.credentials", c.host, d)
+			"registry %s wants credentials to %s: %s", c.host, d, c.cures.NoCredentials)
 	case c.account == stranger:
 		return outcome.Errorf(outcome.Unauthorized,
 			"registry %s wants credentials to %s, and the credentials Secret has no entry for %s: add one to it", c.host, d, c.host)
 	case status == http.StatusForbidden:
 		return outcome.Errorf(outcome.Unauthorized,
-			"the account at registry %s has no permission to %s: grant it, or check the ProviderConfig's credentials Secret", c.host, d)
+			"the account at registry %s has no permission to %s: grant it, or %s", c.host, d, c.cures.Credentials)
 	}
 	return outcome.Errorf(outcome.Unauthorized,
-		"registry %s refused the credentials, or they have no permission to %s: check the ProviderConfig's credentials Secret", c.host, d)
+		"registry %s refused the credentials, or they have no permission to %s: %s", c.host, d, c.cures.Credentials)
 }
 
 // fullWords are what registries without a code for it say about a quota or a
@@ -180,7 +172,7 @@ func codes(rsp *errcode.ErrorResponse) string {
 }
 
 // answerParts are the parts of an answer that oras-go's errors name.
-var answerParts = []string{"Docker-Content-Digest", "Content-Type", "Content-Length", "Location", "realm", "token"}
+var answerParts = []string{"Docker-Content-Digest", "Content-Type", "Content-Length", "Content-Range", "Location", "realm", "token"}
 
 // oddPart names the part of an answer that an error is about, of which nothing
 // else is known. Its text repeats what the server sent.

@@ -70,7 +70,7 @@ func TestRunIsTaken(t *testing.T) {
 			labels := artifacts.LabelsForArtifact(a.GetName(), "v1")
 			job := artifacts.BuildJob(a, "example.com/kit:v1", labels)
 			named := job.DeepCopy()
-			named.GenerateName, named.Name = "", artifacts.JobName(a, artifacts.RunOf(job))
+			named.GenerateName, named.Name = "", artifacts.JobName(a)
 			// The Job's controller makes a Pod of this, after admission.
 			pod := &corev1.Pod{ObjectMeta: job.Spec.Template.ObjectMeta, Spec: job.Spec.Template.Spec}
 			pod.Namespace, pod.GenerateName = namespace, named.GetName()+"-"

@@ -117,7 +117,7 @@ func (b *bench) seedOne(ctx context.Context, name string) error {
 		Source:          &modelv1alpha1.SourceObservation{Revision: "0123456789012345678901234567890123456789", License: "mit"},
 		RunHash:         run.Hash,
 		Run:             run.Number,
-		JobRef:          &modelv1alpha1.JobReference{Name: artifact.JobName(a, run)},
+		JobRef:          &modelv1alpha1.JobReference{Name: artifact.JobName(a)},
 	}}
 	if err := b.client.Create(ctx, a); err != nil {
 		return errors.Wrap(err, "cannot seed an Artifact")

@@ -60,6 +60,8 @@ type connector struct {
 	images      Images
 	newRegistry func(registry.Options) (registryClient, error)
 	recorder    event.Recorder
+	now         func() time.Time
+	refusals    *refusals
 }
 
 // Connect reads the Artifact's ProviderConfig and returns a client for its runs
@@ -71,7 +73,8 @@ func (c *connector) Connect(ctx context.Context, a *modelv1alpha1.Artifact) (man
 		direct:   c.direct,
 		scheme:   c.scheme,
 		recorder: c.recorder,
-		now:      time.Now,
+		now:      c.now,
+		refusals: c.refusals,
 		labels:   artifact.LabelsForArtifact(a.GetName(), version.Version),
 		selector: artifact.SelectorLabelsForArtifact(a.GetName()),
 		kitImage: c.images.Kit,

@@ -48,6 +48,9 @@ type external struct {
 	// now is the time.
 	now func() time.Time
 
+	// refusals keeps why Create was refused.
+	refusals *refusals
+
 	// newFailure says that Observe recorded a failure just now, which is to
 	// be written before anything follows from it.
 	newFailure bool
@@ -165,7 +168,11 @@ func (e *external) observeNoRun(ctx context.Context, a *modelv1alpha1.Artifact) 
 
 // Create starts the Artifact's run.
 func (e *external) Create(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalCreation, error) {
-	return managed.ExternalCreation{}, e.startRun(ctx, a)
+	err := e.startRun(ctx, a)
+	if why, ok := conditionOf(a, err); ok {
+		e.refusals.put(a.GetUID(), why)
+	}
+	return managed.ExternalCreation{}, err
 }
 
 // Update makes the artifact anew where its run hash has changed, and moves no
@@ -199,14 +206,21 @@ func (e *external) Delete(ctx context.Context, a *modelv1alpha1.Artifact) (manag
 }
 
 // sayWhy has the Ready condition of an Artifact that is not ready say why it
-// does not get on. Of what is new and cannot even be made, Synced says it: there
-// the runtime writes Ready.
+// does not get on.
 func sayWhy(a *modelv1alpha1.Artifact, err error) {
+	if why, ok := conditionOf(a, err); ok {
+		a.SetConditions(why)
+	}
+}
+
+// conditionOf returns the Ready condition of an Artifact that does not get on
+// because of an error, if it is one of the vocabulary. What is ready stays so.
+func conditionOf(a *modelv1alpha1.Artifact, err error) (xpv2.Condition, bool) {
 	var why *outcome.Error
 	if !errors.As(err, &why) || a.GetCondition(xpv2.TypeReady).Status == corev1.ConditionTrue {
-		return
+		return xpv2.Condition{}, false
 	}
-	a.SetConditions(unavailable(why.Reason, why.Message).WithObservedGeneration(a.GetGeneration()))
+	return unavailable(why.Reason, why.Message).WithObservedGeneration(a.GetGeneration()), true
 }
 
 // settled says that there is nothing to do until something changes.

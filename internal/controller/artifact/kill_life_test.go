@@ -12,7 +12,6 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
-	"github.com/crossplane/crossplane-runtime/v2/pkg/feature"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/resource"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/resource/fake"
@@ -157,28 +156,14 @@ func (l *life) newProviderOn(cached, direct client.Client) *managed.Reconciler {
 		usage:    resource.NewProviderConfigUsageTracker(cached, &v1alpha1.ProviderConfigUsage{}),
 		images:   Images{Kit: "kit:test", Worker: "worker:test"},
 		recorder: event.NewNopRecorder(),
+		// Waits are over at once.
+		now: func() time.Time { return time.Now().Add(2 * time.Hour) },
 		newRegistry: func(o registry.Options) (registryClient, error) {
 			r, err := newRegistry(o)
 			return &fusedRegistry{registryClient: r, fuse: l.fuse}, err
 		},
 	}
-	connect := func(ctx context.Context, a *modelv1alpha1.Artifact) (managed.TypedExternalClient[*modelv1alpha1.Artifact], error) {
-		ec, err := c.Connect(ctx, a)
-		if e, ok := ec.(*external); ok {
-			// Waits are over at once.
-			e.now = func() time.Time { return time.Now().Add(2 * time.Hour) }
-		}
-		return ec, err
-	}
-	features := &feature.Flags{}
-	features.Enable(feature.EnableBetaManagementPolicies)
-	return managed.NewReconciler(&fake.Manager{Client: cached, Scheme: c.scheme}, resource.ManagedKind(modelv1alpha1.ArtifactGroupVersionKind),
-		managed.WithTypedExternalConnector[*modelv1alpha1.Artifact](managed.TypedExternalConnectorFn[*modelv1alpha1.Artifact](connect)),
-		managed.WithInitializers(&cleaner{cache: cached, direct: direct}),
-		managed.WithDeterministicExternalName(true),
-		managed.WithCreationGracePeriod(0),
-		managed.WithManagementPolicies(),
-	)
+	return newReconciler(&fake.Manager{Client: cached, Scheme: c.scheme}, cached, c, managed.WithManagementPolicies())
 }
 
 // checkCreate says what is wrong with making an object now.

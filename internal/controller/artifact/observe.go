@@ -66,7 +66,7 @@ func (e *external) observeRun(ctx context.Context, a *modelv1alpha1.Artifact, st
 	}
 	s.JobRef = &modelv1alpha1.JobReference{Name: job.GetName()}
 	s.StartTime = job.Status.StartTime
-	s.CompletionTime = completionTime(job)
+	s.CompletionTime = artifact.CompletionTime(job)
 	switch o.Phase {
 	case modelv1alpha1.PhaseSucceeded:
 		s.Failure, s.Failures = nil, 0
@@ -107,19 +107,6 @@ func recordDigest(a *modelv1alpha1.Artifact, digest string) {
 	s := &a.Status.AtProvider
 	s.Digest = digest
 	s.PinnedReference = trimTag(s.Reference) + "@" + digest
-}
-
-// completionTime of a Job that ended, however it did.
-func completionTime(job *batchv1.Job) *metav1.Time {
-	if job.Status.CompletionTime != nil {
-		return job.Status.CompletionTime
-	}
-	for i := range job.Status.Conditions {
-		if c := &job.Status.Conditions[i]; c.Type == batchv1.JobFailed && c.Status == corev1.ConditionTrue {
-			return &c.LastTransitionTime
-		}
-	}
-	return nil
 }
 
 // observeRegistry asks the registry whether it has what the last run pushed.

@@ -178,6 +178,13 @@ func TestTwoProviders(t *testing.T) {
 			during: func(*life) {},
 			after:  func(l *life) { l.reachReady() },
 		},
+		"Changed": {
+			reason: "The first still makes the run of the former spec.",
+			goes:   func(*batchv1.Job) string { return goesOn },
+			before: func(l *life) { l.create(l.a) },
+			during: func(l *life) { l.update(l.a, revision("v2")) },
+			after:  func(l *life) { l.reach("the run of v2", l.atWork) },
+		},
 		"Deleted": {
 			reason: "The first still makes a run.",
 			goes:   func(*batchv1.Job) string { return goesOn },

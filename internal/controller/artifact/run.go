@@ -74,15 +74,20 @@ func (e *external) startRun(ctx context.Context, a *modelv1alpha1.Artifact) erro
 // clearEarlierRuns deletes Jobs of other runs and a workspace that is not what
 // this one needs, and says whether they and their Pods are gone.
 func (e *external) clearEarlierRuns(ctx context.Context, a *modelv1alpha1.Artifact, next artifact.Run) (bool, error) {
-	job, err := artifact.FindOwnedJob(ctx, e.direct, a.GetNamespace(), e.selector, a)
+	jobs, err := e.jobs(ctx, a)
 	if err != nil {
 		return false, err
 	}
-	if job != nil && artifact.RunOf(job) == next && !e.stuck {
-		return true, nil
+	for i := range jobs {
+		job := &jobs[i]
+		if metav1.IsControlledBy(job, a) && job.GetDeletionTimestamp() == nil && artifact.RunOf(job) == next && !e.stuck {
+			return true, nil
+		}
 	}
-	if err := artifact.CleanupStaleJobs(ctx, e.direct, a, e.selector); err != nil {
-		return false, err
+	if len(jobs) > 0 {
+		if err := artifact.CleanupStaleJobs(ctx, e.direct, a, e.selector); err != nil {
+			return false, err
+		}
 	}
 
 	pvc, err := e.workspace(ctx, a)
@@ -96,27 +101,24 @@ func (e *external) clearEarlierRuns(ctx context.Context, a *modelv1alpha1.Artifa
 		}
 	}
 	pods, err := e.pods(ctx, e.direct, a)
-	if err != nil || stale || len(pods) > 0 {
-		return false, err
-	}
-	earlier, err := e.jobsOfNamesake(ctx, a)
-	return !earlier, err
+	return err == nil && !stale && len(pods) == 0 && len(jobs) == 0, err
 }
 
-// jobsOfNamesake says whether there are Jobs of an Artifact that had this one's
-// name. They are the garbage collector's to take away, which wakes this one.
-func (e *external) jobsOfNamesake(ctx context.Context, a *modelv1alpha1.Artifact) (bool, error) {
-	jobs := &batchv1.JobList{}
-	if err := e.direct.List(ctx, jobs, client.InNamespace(a.GetNamespace()), client.MatchingLabels(e.selector)); err != nil {
-		return false, errors.Wrap(err, "cannot list Jobs")
+// jobs returns the Jobs of the Artifact's runs, and those of an Artifact that
+// had its name before: they are the garbage collector's to take away. The end of
+// either wakes the Artifact.
+func (e *external) jobs(ctx context.Context, a *modelv1alpha1.Artifact) ([]batchv1.Job, error) {
+	list := &batchv1.JobList{}
+	if err := e.direct.List(ctx, list, client.InNamespace(a.GetNamespace()), client.MatchingLabels(e.selector)); err != nil {
+		return nil, errors.Wrap(err, "cannot list Jobs")
 	}
-	for i := range jobs.Items {
-		c := metav1.GetControllerOf(&jobs.Items[i])
-		if c != nil && c.Kind == modelv1alpha1.ArtifactGroupVersionKind.Kind && c.Name == a.GetName() && c.UID != a.GetUID() {
-			return true, nil
+	out := make([]batchv1.Job, 0, len(list.Items))
+	for _, job := range list.Items {
+		if c := metav1.GetControllerOf(&job); c != nil && c.Kind == modelv1alpha1.ArtifactGroupVersionKind.Kind && c.Name == a.GetName() {
+			out = append(out, job)
 		}
 	}
-	return false, nil
+	return out, nil
 }
 
 // persistRun writes the Artifact's name outside of the cluster and the run's
@@ -170,7 +172,7 @@ func (e *external) ensureRun(ctx context.Context, a *modelv1alpha1.Artifact) err
 			return err
 		}
 	}
-	job, made, err := artifact.EnsureJob(ctx, e.direct, e.scheme, a, e.kitImage, e.selector, e.labels)
+	job, made, err := artifact.EnsureJob(ctx, lookingUp{Client: e.direct, cached: e.cached}, e.scheme, a, e.kitImage, e.selector, e.labels)
 	if made {
 		e.recorder.Event(a, event.Normal(reasonRunStarted, fmt.Sprintf("Run %d started as Job %q", artifact.RunOf(job).Number, job.GetName())))
 	}
@@ -191,12 +193,12 @@ func (e *external) stopRuns(ctx context.Context, a *modelv1alpha1.Artifact) erro
 // runsLeft says whether anything of the Artifact's runs is still in the
 // cluster.
 func (e *external) runsLeft(ctx context.Context, a *modelv1alpha1.Artifact) (bool, error) {
-	jobs := &batchv1.JobList{}
-	if err := e.direct.List(ctx, jobs, client.InNamespace(a.GetNamespace()), client.MatchingLabels(e.selector)); err != nil {
-		return false, errors.Wrap(err, "cannot list Jobs")
+	jobs, err := e.jobs(ctx, a)
+	if err != nil {
+		return false, err
 	}
-	for i := range jobs.Items {
-		if metav1.IsControlledBy(&jobs.Items[i], a) {
+	for i := range jobs {
+		if metav1.IsControlledBy(&jobs[i], a) {
 			return true, nil
 		}
 	}
@@ -264,4 +266,19 @@ func (e *external) leftOver(ctx context.Context, a *modelv1alpha1.Artifact) (str
 		return "", err
 	}
 	return fmt.Sprintf("The workspace %q of an earlier run is still there", pvc.GetName()), nil
+}
+
+// A lookingUp client lists from the cache. A list of the API server's waits until
+// its own cache has caught up with etcd, up to 100 ms. Where that was just
+// asked, a Job that the cache has not seen yet has the name of the one that is to
+// be made.
+type lookingUp struct {
+	client.Client
+
+	cached client.Reader
+}
+
+// List reads the cache.
+func (l lookingUp) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
+	return l.cached.List(ctx, list, opts...)
 }

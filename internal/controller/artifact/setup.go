@@ -67,20 +67,6 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	recorder := xpevent.NewAPIRecorder(mgr.GetEventRecorderFor(name)) //nolint:staticcheck // See above.
 
 	opts := []managed.ReconcilerOption{
-		managed.WithTypedExternalConnector[*modelv1alpha1.Artifact](&connector{
-			cached:      mgr.GetClient(),
-			direct:      direct,
-			scheme:      mgr.GetScheme(),
-			usage:       resource.NewProviderConfigUsageTracker(mgr.GetClient(), &v1alpha1.ProviderConfigUsage{}),
-			images:      o.Images,
-			newRegistry: newRegistry,
-			recorder:    recorder,
-		}),
-		managed.WithInitializers(&cleaner{cache: mgr.GetCache(), direct: direct}),
-		// Names do not depend on what Create returns, and a Job that was made
-		// is seen at once.
-		managed.WithDeterministicExternalName(true),
-		managed.WithCreationGracePeriod(0),
 		managed.WithPollInterval(o.PollInterval),
 		managed.WithPollIntervalHook(pollInterval(o.PollJitter)),
 		managed.WithLogger(o.Logger.WithValues("controller", name)),
@@ -92,7 +78,16 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	if o.MetricOptions != nil && o.MetricOptions.MRMetrics != nil {
 		opts = append(opts, managed.WithMetricRecorder(o.MetricOptions.MRMetrics))
 	}
-	r := managed.NewReconciler(mgr, resource.ManagedKind(modelv1alpha1.ArtifactGroupVersionKind), opts...)
+	r := newReconciler(mgr, mgr.GetCache(), &connector{
+		cached:      mgr.GetClient(),
+		direct:      direct,
+		scheme:      mgr.GetScheme(),
+		usage:       resource.NewProviderConfigUsageTracker(mgr.GetClient(), &v1alpha1.ProviderConfigUsage{}),
+		images:      o.Images,
+		newRegistry: newRegistry,
+		recorder:    recorder,
+		now:         time.Now,
+	}, opts...)
 
 	if err := addIndexes(context.Background(), mgr); err != nil {
 		return errors.Wrap(err, "cannot index the cache")
@@ -112,6 +107,20 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		Watches(&v1alpha1.ProviderConfig{}, handler.EnqueueRequestsFromMapFunc(wake.forConfig), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.ClusterProviderConfig{}, handler.EnqueueRequestsFromMapFunc(wake.forConfig), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Complete(ratelimiter.NewReconciler(name, r, o.GlobalRateLimiter))
+}
+
+// newReconciler returns the runtime's reconciler for what a connector connects
+// to. The cache has what is watched, also the metadata of Secrets.
+func newReconciler(mgr ctrl.Manager, cache client.Reader, c *connector, opts ...managed.ReconcilerOption) *managed.Reconciler {
+	c.refusals = &refusals{}
+	return managed.NewReconciler(statusManager{Manager: mgr, refusals: c.refusals}, resource.ManagedKind(modelv1alpha1.ArtifactGroupVersionKind), append(opts,
+		managed.WithTypedExternalConnector[*modelv1alpha1.Artifact](c),
+		managed.WithInitializers(&cleaner{cache: cache, direct: c.direct}),
+		// Names do not depend on what Create returns, and a Job that was made
+		// is seen at once.
+		managed.WithDeterministicExternalName(true),
+		managed.WithCreationGracePeriod(0),
+	)...)
 }
 
 // followUp lets two of the runtime's own writes through. Once status records the

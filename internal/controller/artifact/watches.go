@@ -4,8 +4,10 @@ import (
 	"context"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -83,10 +85,10 @@ type waker struct {
 }
 
 // forSecret returns the Artifacts that wait and use a Secret, themselves or by
-// their ProviderConfig.
+// their ProviderConfig, and the one that waits for its own to be gone.
 func (w *waker) forSecret(ctx context.Context, secret client.Object) []reconcile.Request {
 	name := client.ObjectKeyFromObject(secret).String()
-	requests := w.waiting(ctx, client.MatchingFields{indexSecrets: name})
+	requests := append(w.waiting(ctx, client.MatchingFields{indexSecrets: name}), w.ownerOf(ctx, secret)...)
 
 	configs := &v1alpha1.ProviderConfigList{}
 	if err := w.cached.List(ctx, configs, client.MatchingFields{indexSecrets: name}); err == nil {
@@ -101,6 +103,21 @@ func (w *waker) forSecret(ctx context.Context, secret client.Object) []reconcile
 		}
 	}
 	return requests
+}
+
+// ownerOf returns the Artifact that a Secret was made for, if it is being
+// deleted: with the Secret the last of its run is gone.
+func (w *waker) ownerOf(ctx context.Context, secret client.Object) []reconcile.Request {
+	owner := metav1.GetControllerOf(secret)
+	if owner == nil || owner.Kind != modelv1alpha1.ArtifactGroupVersionKind.Kind {
+		return nil
+	}
+	name := types.NamespacedName{Namespace: secret.GetNamespace(), Name: owner.Name}
+	a := &modelv1alpha1.Artifact{}
+	if err := w.cached.Get(ctx, name, a); err != nil || !meta.WasDeleted(a) {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: name}}
 }
 
 // forConfig returns the Artifacts that wait and use a ProviderConfig of either

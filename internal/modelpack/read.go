@@ -1,0 +1,164 @@
+package modelpack
+
+import (
+	"encoding/json"
+	"regexp"
+	"strings"
+
+	specv1 "github.com/modelpack/model-spec/specs-go/v1"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// An Encoding is how a layer holds files.
+type Encoding string
+
+// Encodings of layers, as their media types end.
+const (
+	// Raw is one file, as it is.
+	Raw Encoding = "raw"
+
+	// Tar is an archive of files by their paths.
+	Tar Encoding = "tar"
+
+	// TarGzip is such an archive, compressed with gzip.
+	TarGzip Encoding = "tar+gzip"
+
+	// TarZstd is such an archive, compressed with Zstandard.
+	TarZstd Encoding = "tar+zstd"
+)
+
+// A Layer of an artifact that is read.
+type Layer struct {
+	ocispec.Descriptor
+
+	// Encoding of the files in the layer.
+	Encoding Encoding
+
+	// Path of the file that a raw layer is; empty for the others, which know
+	// the paths of theirs.
+	Path string
+}
+
+// What KitOps calls its config
+// (https://github.com/kitops-ml/kitops/blob/main/pkg/lib/constants/mediaType.go),
+// and ModelPack's before CNCF took it in.
+const (
+	mediaTypeModelKitConfig = "application/vnd.kitops.modelkit.config.v1+json"
+	mediaTypeCNAIConfig     = "application/vnd.cnai.model.config.v1+json"
+	annotationCNAIFilepath  = "org.cnai.model.filepath"
+)
+
+// layerTypes are the media types of layers with files: of ModelPack
+// (https://github.com/modelpack/model-spec/blob/main/docs/spec.md) and of
+// ModelKits, whose gzip-fastest is gzip to whoever reads it.
+var layerTypes = regexp.MustCompile(`^application/vnd\.(?:(?:cncf|cnai)\.model\.[a-z.]{1,40}\.v1\.(raw|tar|tar\+gzip|tar\+zstd)|` +
+	`kitops\.modelkit\.[a-z]{1,40}\.v1\.(tar|tar\+gzip|tar\+gzip-fastest|tar\+zstd))$`)
+
+// ReadManifest returns the layers of an artifact of either format, ModelPack or
+// ModelKit. A manifest of anything else, with a layer that holds no files, or
+// with files that cannot lie in one folder together is an error with reason
+// Unsupported.
+func ReadManifest(manifest []byte) ([]Layer, error) {
+	var m ocispec.Manifest
+	if err := json.Unmarshal(manifest, &m); err != nil {
+		return nil, outcome.Errorf(outcome.Unsupported, "what is there is not the manifest of an OCI artifact").Because(err)
+	}
+	switch m.Config.MediaType {
+	case specv1.MediaTypeModelConfig, mediaTypeCNAIConfig, mediaTypeModelKitConfig:
+	default:
+		return nil, outcome.Errorf(outcome.Unsupported, "what is there is neither a ModelPack nor a ModelKit: its config has another media type")
+	}
+	if len(m.Layers) == 0 {
+		return nil, outcome.Errorf(outcome.Unsupported, "the artifact holds no layers")
+	}
+	layers := make([]Layer, 0, len(m.Layers))
+	for i, d := range m.Layers {
+		l, err := readLayer(d)
+		if err != nil {
+			return nil, outcome.Errorf(outcome.ReasonOf(err), "layer %d of the artifact cannot be used: %s", i+1, err).Because(err)
+		}
+		layers = append(layers, l)
+	}
+	return layers, noConflict(layers)
+}
+
+// readLayer reads the descriptor of a layer.
+func readLayer(d ocispec.Descriptor) (Layer, error) {
+	parts := layerTypes.FindStringSubmatch(d.MediaType)
+	switch {
+	case parts == nil:
+		return Layer{}, outcome.Errorf(outcome.Unsupported, "its media type %q is none of a ModelPack or a ModelKit", short(d.MediaType))
+	case d.Digest.Validate() != nil:
+		return Layer{}, outcome.Errorf(outcome.Unsupported, "its digest is none")
+	case d.Size < 0:
+		return Layer{}, outcome.Errorf(outcome.Unsupported, "its size is negative")
+	}
+	l := Layer{Descriptor: d, Encoding: Encoding(strings.TrimSuffix(parts[1]+parts[2], "-fastest"))}
+	if l.Encoding != Raw {
+		return l, nil
+	}
+	for _, key := range []string{specv1.AnnotationFilepath, annotationCNAIFilepath, ocispec.AnnotationTitle} {
+		if name := d.Annotations[key]; name != "" {
+			path, err := FilePath(name)
+			l.Path = path
+			return l, err
+		}
+	}
+	return Layer{}, outcome.Errorf(outcome.Unsupported, "it is one file, and has no annotation %s that says which", specv1.AnnotationFilepath)
+}
+
+// noConflict returns an error if two layers are the same file with other
+// content, or one is a file where another wants a folder.
+func noConflict(layers []Layer) error {
+	files := make(map[string]Layer, len(layers))
+	for _, l := range layers {
+		if l.Encoding != Raw {
+			continue
+		}
+		if other, ok := files[l.Path]; ok && other.Digest != l.Digest {
+			return outcome.Errorf(outcome.Unsupported, "the artifact holds the file %q twice, with different content", short(l.Path))
+		}
+		files[l.Path] = l
+	}
+	for name := range files {
+		for i, r := range name {
+			if _, ok := files[name[:i]]; ok && r == '/' {
+				return outcome.Errorf(outcome.Unsupported, "the artifact holds %q both as a file and as a folder", short(name[:i]))
+			}
+		}
+	}
+	return nil
+}
+
+// maxNameBytes is the longest name that the file systems of Linux take.
+const maxNameBytes = 255
+
+// FilePath returns the clean form of a file's path in an artifact: relative,
+// with slashes, below the folder that it is relative to. Any other path is an
+// error with reason Unsupported.
+func FilePath(name string) (string, error) {
+	clean := strings.TrimSuffix(name, "/")
+	for strings.HasPrefix(clean, "./") {
+		clean = strings.TrimLeft(clean[2:], "/")
+	}
+	for part := range strings.SplitSeq(clean, "/") {
+		switch {
+		case part == "", part == ".", part == "..":
+			return "", outcome.Errorf(outcome.Unsupported, "the path %q does not lie inside of a folder", short(name))
+		case len(part) > maxNameBytes, strings.ContainsAny(part, "\x00\\"):
+			return "", outcome.Errorf(outcome.Unsupported, "the path %q cannot be one of a file", short(name))
+		}
+	}
+	return clean, nil
+}
+
+// short returns as much of a foreign text as fits into a message.
+func short(s string) string {
+	const most = 120
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
+}

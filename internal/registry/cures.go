@@ -1,0 +1,47 @@
+package registry
+
+import "github.com/crossplane-contrib/provider-kitops/internal/connection"
+
+// Cures say in messages what the user is to do, in words for where the
+// client's settings come from. Each is an imperative without a full stop.
+type Cures struct {
+	// NoCredentials is for a registry that wants some where there are none.
+	NoCredentials string
+
+	// Credentials is for credentials that the registry refuses.
+	Credentials string
+
+	// Authority is for a certificate that nobody trusted has signed, and
+	// NoAuthority for a file of authorities that holds none.
+	Authority, NoAuthority string
+
+	// Host is for a certificate of another host.
+	Host string
+
+	// PlainHTTP is for a registry that speaks no TLS.
+	PlainHTTP string
+}
+
+// providerCures are in terms of a ProviderConfig.
+var providerCures = Cures{
+	NoCredentials: "name a Secret of type kubernetes.io/dockerconfigjson in the ProviderConfig's registry.credentials",
+	Credentials:   "check the ProviderConfig's credentials Secret",
+	Authority:     "put that authority's ca.crt into the Secret that registry.certSecretRef names",
+	NoAuthority:   "correct the Secret that registry.certSecretRef names",
+	Host:          "correct registry.host",
+	PlainHTTP:     "set registry.plainHTTP if that is meant",
+}
+
+// of returns the cure of what lasts until somebody acts.
+func (c Cures) of(why connection.Cause) string {
+	switch why {
+	case connection.UnknownAuthority:
+		return c.Authority
+	case connection.WrongHost:
+		return c.Host
+	case connection.NoTLS:
+		return c.PlainHTTP
+	default:
+		return "renew it, or check this machine's clock"
+	}
+}

@@ -1,0 +1,143 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	oras "oras.land/oras-go/v2/registry"
+	"oras.land/oras-go/v2/registry/remote/auth"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// OpenBlobAt returns a blob's bytes from an offset on, which is at most the
+// blob's size. It asks for that range (distribution-spec 1.1, "Pulling blobs";
+// RFC 9110, section 14); from a registry that knows no ranges it reads, and
+// drops, what is before it. The reader ends with io.EOF only after as many
+// bytes as are missing. Whether they are the right ones is for the caller to
+// see, who has the first ones.
+func (c *Client) OpenBlobAt(ctx context.Context, repository string, d ocispec.Descriptor, offset int64) (io.ReadCloser, error) {
+	if _, err := c.repository(repository); err != nil {
+		return nil, err
+	}
+	if err := d.Digest.Validate(); err != nil {
+		return nil, outcome.Errorf(outcome.Unsupported, "%q is not a digest", d.Digest)
+	}
+	ctx, cancel := context.WithCancelCause(noteWaits(ctx))
+	timer := time.AfterFunc(c.stall, func() { cancel(errStalled) })
+	read := deed{"read", at(repository, d.Digest.String())}
+	rsp, skip, err := c.getBlob(ctx, repository, d, offset)
+	timer.Stop()
+	if err != nil {
+		err = c.failed(ctx, err, read)
+		cancel(nil)
+		return nil, err
+	}
+	left := &counted{ReadCloser: rsp.Body, left: d.Size - offset + skip}
+	out := &download{
+		ReadCloser: left,
+		ctx:        ctx, cancel: cancel, timer: timer, stall: c.stall,
+		failed: func(err error) error { return c.failed(ctx, err, read) },
+		verify: func() error { return c.failedCount(left.left, read) },
+	}
+	if _, err := io.CopyN(io.Discard, out, skip); err != nil {
+		_ = out.Close()
+		return nil, err
+	}
+	return out, nil
+}
+
+// failedCount returns the error of a body that ended before its last bytes, or
+// did not end after them.
+func (c *Client) failedCount(left int64, read deed) error {
+	switch {
+	case left > 0:
+		return outcome.Errorf(outcome.Unavailable, "registry %s ended %s before its last %d bytes; this may pass by itself", c.host, read.object, left)
+	case left < 0:
+		return outcome.Errorf(outcome.Mismatch, "registry %s sent more bytes than %s has", c.host, read.object)
+	}
+	return nil
+}
+
+// getBlob asks for a blob from an offset on. It returns the answer, and how
+// many bytes come before the offset.
+func (c *Client) getBlob(ctx context.Context, repository string, d ocispec.Descriptor, offset int64) (*http.Response, int64, error) {
+	rsp, err := c.getRange(ctx, repository, d, offset)
+	if err != nil {
+		return nil, 0, err
+	}
+	if rsp.StatusCode == http.StatusRequestedRangeNotSatisfiable {
+		// It does know ranges, but not this one, or not of this blob.
+		_ = rsp.Body.Close()
+		if rsp, err = c.getRange(ctx, repository, d, 0); err != nil {
+			return nil, 0, err
+		}
+	}
+	switch {
+	case rsp.StatusCode == http.StatusOK:
+		return rsp, offset, nil
+	case rsp.StatusCode == http.StatusPartialContent && startsAt(rsp.Header.Get("Content-Range")) == offset:
+		return rsp, 0, nil
+	}
+	defer rsp.Body.Close()
+	if rsp.StatusCode == http.StatusPartialContent {
+		return nil, 0, errors.New("Content-Range is not what was asked for")
+	}
+	return nil, 0, responseError(rsp)
+}
+
+func (c *Client) getRange(ctx context.Context, repository string, d ocispec.Descriptor, offset int64) (*http.Response, error) {
+	ref := oras.Reference{Registry: c.host, Repository: repository, Reference: d.Digest.String()}
+	ctx = auth.AppendRepositoryScope(ctx, ref, auth.ActionPull)
+	u := fmt.Sprintf("%s://%s/v2/%s/blobs/%s", c.scheme(), ref.Host(), repository, d.Digest)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
+	if err != nil {
+		return nil, err
+	}
+	if offset > 0 && offset < d.Size {
+		// Some registries want to be told the end as well.
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", offset, d.Size-1))
+	}
+	return c.auth.Do(req)
+}
+
+// startsAt returns the first position that a Content-Range names, or -1.
+func startsAt(contentRange string) int64 {
+	rest, ok := strings.CutPrefix(contentRange, "bytes ")
+	if !ok {
+		return -1
+	}
+	first, _, _ := strings.Cut(rest, "-")
+	n, err := strconv.ParseInt(first, 10, 64)
+	if err != nil {
+		return -1
+	}
+	return n
+}
+
+// A counted reader counts down the bytes that are to come, and reads one too
+// many at most.
+type counted struct {
+	io.ReadCloser
+
+	left int64
+}
+
+func (r *counted) Read(p []byte) (int, error) {
+	if r.left < 0 {
+		return 0, io.EOF
+	}
+	if int64(len(p)) > r.left+1 {
+		p = p[:r.left+1]
+	}
+	n, err := r.ReadCloser.Read(p)
+	r.left -= int64(n)
+	return n, err
+}
