@@ -150,6 +150,7 @@ func clusterFailures() map[string]failureCase {
 		"quota-for-jobs": {
 			reason: "A quota that admits no Job is named, though nothing can be made.",
 			change: func(n *tenant, _ *modelv1alpha1.Artifact) { n.withQuota("count/jobs.batch") },
+			want:   outcome.QuotaExceeded,
 			says:   []string{`ResourceQuota "none"`, "raise the quota"},
 		},
 		"unknown-priority-class": {
@@ -172,6 +173,7 @@ func clusterFailures() map[string]failureCase {
 					},
 				})
 			},
+			want: outcome.WorkspaceConflict,
 			says: []string{"PersistentVolumeClaim", "is not this Artifact's"},
 		},
 		"missing-secret": {
@@ -179,11 +181,13 @@ func clusterFailures() map[string]failureCase {
 			change: func(_ *tenant, a *modelv1alpha1.Artifact) {
 				a.Spec.ForProvider.Source.HuggingFace.TokenSecretRef = tokenRef("nowhere")
 			},
+			want: outcome.ConfigMissing,
 			says: []string{`Secret "nowhere"`, "create it"},
 		},
 		"missing-config": {
 			reason: "So is a ProviderConfig.",
 			change: func(_ *tenant, a *modelv1alpha1.Artifact) { a.Spec.ProviderConfigReference.Name = "nowhere" },
+			want:   outcome.ConfigMissing,
 			says:   []string{`ClusterProviderConfig "nowhere"`, "create it"},
 		},
 	}

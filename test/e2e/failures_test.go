@@ -23,8 +23,7 @@ type failureCase struct {
 	// change the Artifact, which is of the Stream pipeline, and what it needs.
 	change func(*tenant, *modelv1alpha1.Artifact)
 
-	// want is the reason of Ready; where it is empty the run cannot even be
-	// made, and Synced says why.
+	// want is the reason of Ready.
 	want outcome.Reason
 
 	// says is what the message names of cause and cure.
@@ -65,16 +64,12 @@ func (n *tenant) checkFailure(a *modelv1alpha1.Artifact, tc failureCase) {
 			return err.Error()
 		}
 		ready, synced := a.GetCondition(xpv2.TypeReady), a.GetCondition(xpv2.TypeSynced)
-		what, message := ready, ready.Message
-		if tc.want == "" {
-			what, message = synced, synced.Message
-		}
 		seen := fmt.Sprintf("%s\nReady=%s %s %q, Synced=%s %s %q", tc.reason, ready.Status, ready.Reason, ready.Message, synced.Status, synced.Reason, synced.Message)
-		if what.Status != corev1.ConditionFalse || (tc.want != "" && string(ready.Reason) != string(tc.want)) {
+		if ready.Status != corev1.ConditionFalse || string(ready.Reason) != string(tc.want) {
 			return seen
 		}
 		for _, part := range tc.says {
-			if !strings.Contains(message, part) {
+			if !strings.Contains(ready.Message, part) {
 				return fmt.Sprintf("%s\nnot named: %s", seen, part)
 			}
 		}

@@ -58,11 +58,15 @@ func (w *statusWriter) Update(ctx context.Context, o client.Object, opts ...clie
 	if !ok {
 		return w.SubResourceWriter.Update(ctx, o, opts...)
 	}
-	if why, ok := w.refusals.take(a.GetUID()); ok && a.GetCondition(xpv2.TypeSynced).Status == corev1.ConditionFalse {
-		a.SetConditions(why)
-	}
 	there := &modelv1alpha1.Artifact{}
 	err := w.cached.Get(ctx, client.ObjectKeyFromObject(a), there)
+	if why, ok := w.refusals.take(a.GetUID()); ok && a.GetCondition(xpv2.TypeSynced).Status == corev1.ConditionFalse {
+		if said := there.GetCondition(xpv2.TypeReady); said.Equal(why) {
+			// The runtime's Creating was never written.
+			why.LastTransitionTime = said.LastTransitionTime
+		}
+		a.SetConditions(why)
+	}
 	if err == nil && there.GetResourceVersion() == a.GetResourceVersion() && equality.Semantic.DeepEqual(there.Status, a.Status) {
 		return nil
 	}

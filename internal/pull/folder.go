@@ -1,0 +1,211 @@
+package pull
+
+import (
+	"context"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// Where things are in the folder, beside the artifact's files.
+const (
+	stateDir   = ".provider-kitops"
+	stateFile  = stateDir + "/state.json"
+	lockFile   = stateDir + "/lock"
+	partialDir = stateDir + "/partial"
+)
+
+// Others than the one who pulls may read the files.
+const (
+	dirMode  = 0o755
+	fileMode = 0o644
+	execMode = 0o755
+)
+
+// lockPoll is how often a folder's lock is tried that another pull holds.
+const lockPoll = time.Second
+
+// A folder is where files are pulled to. No path, and no symbolic link that is
+// there already, leads out of it.
+type folder struct {
+	*os.Root
+
+	locked *os.File
+}
+
+// openFolder opens a folder, which it makes if it is missing.
+func openFolder(dir string) (*folder, error) {
+	if err := os.MkdirAll(dir, dirMode); err != nil {
+		return nil, failedAt(dir, err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, failedAt(dir, err)
+	}
+	f := &folder{Root: root}
+	if err := f.MkdirAll(partialDir, dirMode); err != nil {
+		_ = root.Close()
+		return nil, failedAt(filepath.Join(dir, partialDir), err)
+	}
+	return f, nil
+}
+
+// close lets the folder go, and its lock.
+func (f *folder) close() {
+	if f.locked != nil {
+		_ = f.locked.Close()
+	}
+	_ = f.Root.Close()
+}
+
+// lock waits until no other pull works in the folder. The lock goes with this
+// process. Where the file system has no locks, there is none.
+func (f *folder) lock(ctx context.Context, logf func(string, ...any)) error {
+	var err error
+	if f.locked, err = f.OpenFile(lockFile, os.O_CREATE|os.O_RDWR, fileMode); err != nil {
+		return f.failed(lockFile, err)
+	}
+	tick := time.NewTicker(lockPoll)
+	defer tick.Stop()
+	for said := false; ; said = true {
+		err := syscall.Flock(int(f.locked.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			return nil
+		}
+		if !said {
+			logf("waiting for another pull into this folder")
+		}
+		select {
+		case <-ctx.Done():
+			return outcome.Errorf(outcome.Evicted, "the pull was stopped while it waited for another one into the same folder").Because(ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
+// failed returns the error of something that was done to a file in the folder.
+func (f *folder) failed(name string, err error) error {
+	return failedAt(filepath.Join(f.Name(), name), err)
+}
+
+// failedAt returns the error of something that was done to a file.
+func failedAt(name string, err error) error {
+	var known *outcome.Error
+	var at *fs.PathError
+	var link *os.LinkError
+	switch {
+	case err == nil, errors.As(err, &known):
+		return err
+	case outcome.ReasonOf(err) == outcome.NoSpace:
+		return outcome.Errorf(outcome.NoSpace,
+			"the volume of %q is full: give it more room, for an emptyDir by its sizeLimit; what was fetched is used again", name).Because(err)
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return outcome.Errorf(outcome.Unsupported,
+			"%q cannot be written: mount a volume there that this user may write, for example by the Pod's fsGroup", name).Because(err)
+	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR), errors.Is(err, fs.ErrExist), errors.Is(err, syscall.ENOTEMPTY):
+		return outcome.Errorf(outcome.Unsupported,
+			"%q is in the way, a file where a folder is needed or the other way round: use an empty folder", name).Because(err)
+	case errors.As(err, &at):
+		err = at.Err
+	case errors.As(err, &link):
+		err = link.Err
+	}
+	return outcome.Errorf(outcome.Internal, "cannot write %q: %s", name, err).Because(err)
+}
+
+// partial is where a blob's bytes, or an archive's files, are until they are
+// verified.
+func partial(d digest.Digest) string { return path.Join(partialDir, d.Algorithm().String()+"-"+d.Encoded()) }
+
+// partialFile is where an archive's file of this number is.
+func partialFile(d digest.Digest, n int) string { return path.Join(partial(d), strconv.Itoa(n)) }
+
+// put gives a verified file its name, in place of what had it.
+func (f *folder) put(from, name string) error {
+	if err := f.MkdirAll(path.Dir(name), dirMode); err != nil {
+		return f.failed(path.Dir(name), err)
+	}
+	return f.failed(name, f.Rename(from, name))
+}
+
+// copy makes another file of the same content, which is the same file where
+// the file system can do that.
+func (f *folder) copy(from, name string) error {
+	if err := f.MkdirAll(path.Dir(name), dirMode); err != nil {
+		return f.failed(path.Dir(name), err)
+	}
+	if err := f.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return f.failed(name, err)
+	}
+	if f.Link(from, name) == nil {
+		return nil
+	}
+	src, err := f.Open(from)
+	if err != nil {
+		return f.failed(from, err)
+	}
+	defer func() { _ = src.Close() }()
+	temp := path.Join(partialDir, "copy-"+digest.FromString(name).Encoded())
+	dst, err := f.OpenFile(temp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, fileMode)
+	if err != nil {
+		return f.failed(temp, err)
+	}
+	_, err = io.Copy(dst, src)
+	if err := errors.Join(err, dst.Sync(), dst.Close()); err != nil {
+		return f.failed(temp, err)
+	}
+	return f.put(temp, name)
+}
+
+// remove removes a file, and the folders that are empty without it.
+func (f *folder) remove(name string) error {
+	if err := f.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return f.failed(name, err)
+	}
+	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+		if f.Remove(dir) != nil {
+			// It holds something else.
+			return nil
+		}
+	}
+	return nil
+}
+
+// clean removes what is partly there of blobs that are not in keep.
+func (f *folder) clean(keep map[string]bool) error {
+	entries, err := fs.ReadDir(f.FS(), partialDir)
+	if err != nil {
+		return f.failed(partialDir, err)
+	}
+	for _, e := range entries {
+		name := path.Join(partialDir, e.Name())
+		if keep[name] {
+			continue
+		}
+		if err := f.RemoveAll(name); err != nil {
+			return f.failed(name, err)
+		}
+	}
+	return nil
+}
+
+// hash returns the digest of a file's content, by the algorithm of like.
+func (f *folder) hash(name string, like digest.Digest) (digest.Digest, error) {
+	file, err := f.Open(name)
+	if err != nil {
+		return "", f.failed(name, err)
+	}
+	defer func() { _ = file.Close() }()
+	d, err := like.Algorithm().FromReader(file)
+	return d, f.failed(name, err)
+}
