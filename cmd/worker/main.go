@@ -1,5 +1,6 @@
 // Command worker is what a run's Pod runs: it takes a model from the Hub to a
 // registry and leaves the result in its container's termination message.
+// It is also what an init container runs to fetch an artifact into a folder.
 package main
 
 import (
@@ -19,6 +20,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
+	"github.com/crossplane-contrib/provider-kitops/internal/pull"
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
 
@@ -46,13 +48,34 @@ func main() {
 	run.Flag("workspace", "Folder that the Kit pipeline works in.").StringVar(&r.Workspace)
 	result := run.Flag("result-file", "Where the result is left.").Default("/dev/termination-log").String()
 
+	pulling := app.Command("pull", "Fetch an artifact from a registry into a folder: verified, and resumed where an earlier pull ended.")
+	p := pull.Options{Log: os.Stderr, UserAgent: version.UserAgent()}
+	pulling.Arg("reference", "The artifact: registry/repository@digest, or :tag.").Required().StringVar(&p.Reference)
+	pulling.Arg("dir", "Folder that gets the files. Nothing else in it is touched.").Required().StringVar(&p.Dir)
+	pulling.Flag("parallel", "How many layers are fetched side by side, 1 to 64.").Default("4").IntVar(&p.Parallel)
+	pulling.Flag("plain-http", "Speak to the registry without TLS.").BoolVar(&p.PlainHTTP)
+	pulling.Flag("docker-config", "Folder with a config.json or .dockerconfigjson that holds the registry's credentials.").
+		Envar("DOCKER_CONFIG").Default(dockerFolder()).StringVar(&p.DockerConfig)
+	pulling.Flag("ca-file", "Certificate authorities that are trusted for the registry beside the public ones.").StringVar(&p.CAFile)
+
 	switch kingpin.MustParse(app.Parse(os.Args[1:])) {
 	case install.FullCommand():
 		app.FatalIfError(installTo(*path), "Cannot install the worker")
 	case run.FullCommand():
 		r.Source.Token = os.Getenv(artifact.EnvHubToken)
 		os.Exit(runAndReport(pipeline.Masked(pipelineFor(*kind)), r, *result))
+	case pulling.FullCommand():
+		os.Exit(pullAndReport(p))
 	}
+}
+
+// dockerFolder is where docker has its configuration.
+func dockerFolder() string {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(home, ".docker")
 }
 
 // pipelineFor returns the pipeline of this name.

@@ -132,13 +132,19 @@ func noConflict(layers []Layer) error {
 	return nil
 }
 
-// maxNameBytes is the longest name that the file systems of Linux take.
-const maxNameBytes = 255
+// The longest name, and the longest path, that Linux takes (limits.h).
+const (
+	maxNameBytes = 255
+	maxPathBytes = 4095
+)
 
 // FilePath returns the clean form of a file's path in an artifact: relative,
 // with slashes, below the folder that it is relative to. Any other path is an
 // error with reason Unsupported.
 func FilePath(name string) (string, error) {
+	if len(name) > maxPathBytes {
+		return "", outcome.Errorf(outcome.Unsupported, "the path %q is too long", short(name))
+	}
 	clean := strings.TrimSuffix(name, "/")
 	for strings.HasPrefix(clean, "./") {
 		clean = strings.TrimLeft(clean[2:], "/")

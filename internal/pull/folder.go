@@ -7,7 +7,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -65,7 +64,7 @@ func (f *folder) close() {
 	if f.locked != nil {
 		_ = f.locked.Close()
 	}
-	_ = f.Root.Close()
+	_ = f.Close()
 }
 
 // lock waits until no other pull works in the folder. The lock goes with this
@@ -123,12 +122,13 @@ func failedAt(name string, err error) error {
 	return outcome.Errorf(outcome.Internal, "cannot write %q: %s", name, err).Because(err)
 }
 
-// partial is where a blob's bytes, or an archive's files, are until they are
-// verified.
-func partial(d digest.Digest) string { return path.Join(partialDir, d.Algorithm().String()+"-"+d.Encoded()) }
+// partial is where a raw layer's bytes are until they are verified.
+func partial(d digest.Digest) string {
+	return path.Join(partialDir, d.Algorithm().String()+"-"+d.Encoded())
+}
 
-// partialFile is where an archive's file of this number is.
-func partialFile(d digest.Digest, n int) string { return path.Join(partial(d), strconv.Itoa(n)) }
+// unpacked is where an archive's files are until it is verified.
+func unpacked(d digest.Digest) string { return partial(d) + "-files" }
 
 // put gives a verified file its name, in place of what had it.
 func (f *folder) put(from, name string) error {
@@ -174,8 +174,7 @@ func (f *folder) remove(name string) error {
 	}
 	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
 		if f.Remove(dir) != nil {
-			// It holds something else.
-			return nil
+			return nil //nolint:nilerr // It holds something else.
 		}
 	}
 	return nil

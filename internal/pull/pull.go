@@ -15,6 +15,7 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
@@ -144,6 +145,8 @@ func (p *Pull) client(ref Reference) (*registry.Client, error) {
 	c, err := registry.New(registry.Options{
 		Host: ref.Registry, PlainHTTP: p.options.PlainHTTP, DockerConfig: credentials, CAFile: p.options.CAFile,
 		UserAgent: p.options.UserAgent, Cures: cures,
+		// What may pass is tried again here.
+		SingleTry: true,
 	})
 	return c, errors.Wrap(err, "cannot prepare to ask the registry")
 }
@@ -168,8 +171,13 @@ type source struct {
 
 // layers returns the digest of the artifact's manifest, and the layers in it.
 func (s *source) layers(ctx context.Context) (digest.Digest, []modelpack.Layer, error) {
-	// What may pass was tried again by the client.
-	d, manifest, err := s.Manifest(ctx, s.ref.Repository, s.ref.name())
+	var d ocispec.Descriptor
+	var manifest []byte
+	err := s.again.Do(ctx, s.ref.String(), func() error {
+		var err error
+		d, manifest, err = s.Manifest(ctx, s.ref.Repository, s.ref.name())
+		return err
+	})
 	if err != nil {
 		return "", nil, err
 	}

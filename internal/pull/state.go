@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
 // stateVersion is of the state file's form. Another one is not read.
@@ -81,7 +83,7 @@ func parseState(b []byte) (*state, bool) {
 		s.Archives = map[digest.Digest][]string{}
 	}
 	for name, f := range s.Files {
-		if clean, err := modelpack.FilePath(name); err != nil || clean != name || f == nil || f.Digest.Validate() != nil {
+		if clean, err := filePath(name); err != nil || clean != name || f == nil || f.Digest.Validate() != nil {
 			return nil, false
 		}
 	}
@@ -134,20 +136,28 @@ func (f *folder) unchanged(name string, want *file) bool {
 	return err == nil && fi.Mode().IsRegular() && want.ModTime != 0 && fi.Size() == want.Size && fi.ModTime().UnixNano() == want.ModTime
 }
 
-// check says whether a file has the content that it is to have. It reads the
-// file where it may have changed, and notes that it needs not do so again.
-func (f *folder) check(name string, want *file) (bool, error) {
-	if f.unchanged(name, want) {
-		return true, nil
+// check says whether a file has the content that it is to have, and when it was
+// modified. It reads the file where it may have changed.
+func (f *folder) check(name string, want file) (modTime int64, ok bool, err error) {
+	if f.unchanged(name, &want) {
+		return want.ModTime, true, nil
 	}
 	fi, err := f.Lstat(name)
 	if err != nil || !fi.Mode().IsRegular() || fi.Size() != want.Size {
-		return false, nil //nolint:nilerr // What cannot be seen is not there.
+		return 0, false, nil //nolint:nilerr // What cannot be seen is not there.
 	}
 	d, err := f.hash(name, want.Digest)
-	if err != nil || d != want.Digest {
-		return false, err
+	return fi.ModTime().UnixNano(), d == want.Digest, err
+}
+
+// filePath returns the clean form of a path that an artifact's file may have.
+func filePath(name string) (string, error) {
+	clean, err := modelpack.FilePath(name)
+	if err != nil {
+		return "", err
 	}
-	want.ModTime = fi.ModTime().UnixNano()
-	return true, nil
+	if first, _, _ := strings.Cut(clean, "/"); strings.EqualFold(first, stateDir) {
+		return "", outcome.Errorf(outcome.Unsupported, "the artifact holds a file in %s, which is kept for the state of a pull", stateDir)
+	}
+	return clean, nil
 }

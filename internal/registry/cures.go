@@ -23,7 +23,7 @@ type Cures struct {
 }
 
 // providerCures are in terms of a ProviderConfig.
-var providerCures = Cures{
+var providerCures = Cures{ //nolint:gosec // It says where credentials are, and holds none.
 	NoCredentials: "name a Secret of type kubernetes.io/dockerconfigjson in the ProviderConfig's registry.credentials",
 	Credentials:   "check the ProviderConfig's credentials Secret",
 	Authority:     "put that authority's ca.crt into the Secret that registry.certSecretRef names",

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/content"
 	oras "oras.land/oras-go/v2/registry"
@@ -58,6 +59,9 @@ func (c *Client) Manifest(ctx context.Context, repository, reference string) (oc
 			"the manifest %s at registry %s has %d bytes, more than %d", read.object, c.host, d.Size, MaxManifestBytes)
 	}
 	b, err := content.ReadAll(rc, d)
+	if errors.Is(err, content.ErrMismatchedDigest) {
+		return ocispec.Descriptor{}, nil, outcome.Errorf(outcome.Mismatch, "registry %s sent another manifest than %s", c.host, read.object).Because(err)
+	}
 	if err != nil {
 		return ocispec.Descriptor{}, nil, c.failed(ctx, err, read)
 	}

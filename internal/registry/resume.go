@@ -33,7 +33,7 @@ func (c *Client) OpenBlobAt(ctx context.Context, repository string, d ocispec.De
 	ctx, cancel := context.WithCancelCause(noteWaits(ctx))
 	timer := time.AfterFunc(c.stall, func() { cancel(errStalled) })
 	read := deed{"read", at(repository, d.Digest.String())}
-	rsp, skip, err := c.getBlob(ctx, repository, d, offset)
+	rsp, skip, err := c.getBlob(ctx, repository, d, offset) //nolint:bodyclose // The reader that is returned does.
 	timer.Stop()
 	if err != nil {
 		err = c.failed(ctx, err, read)

@@ -1,0 +1,32 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os/signal"
+	"syscall"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/pull"
+)
+
+// maxParallel is how many layers are fetched side by side at most: each has a
+// connection and a buffer.
+const maxParallel = 64
+
+// pullAndReport pulls an artifact until it is there or the container is told to
+// end, says how that went and returns the exit code.
+func pullAndReport(o pull.Options) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+
+	o.Parallel = max(1, min(o.Parallel, maxParallel))
+	result, err := pull.New(o).Run(ctx)
+	if err != nil {
+		f := outcome.Failed(err).Failure
+		_, _ = fmt.Fprintf(o.Log, "failed: %s: %s\n", f.Reason, f.Message)
+		return 1
+	}
+	_, _ = fmt.Fprintf(o.Log, "done: %s\n", result)
+	return 0
+}

@@ -1,0 +1,138 @@
+package modelpack
+
+import (
+	"encoding/json"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	specv1 "github.com/modelpack/model-spec/specs-go/v1"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// A Format is how a model is laid out as an OCI artifact.
+type Format string
+
+// Formats that are known by the media types of their configs.
+const (
+	FormatModelPack Format = "ModelPack"
+	FormatModelKit  Format = "ModelKit"
+)
+
+// maxConfigBytes bounds the config of an artifact that is read.
+const maxConfigBytes = 4 << 20
+
+// A Description says what an artifact is, as its manifest tells.
+type Description struct {
+	// Format of the artifact; empty for one that is neither.
+	Format Format
+
+	// Size of its config and its layers together, in bytes.
+	Size int64
+
+	// Config of the artifact, which may say more; see Facts.
+	Config ocispec.Descriptor
+
+	annotations map[string]string
+}
+
+// Describe reads a manifest. What is not the manifest of one artifact, such as
+// an index of several, is an error with reason Unsupported.
+func Describe(manifest []byte) (Description, error) {
+	var m ocispec.Manifest
+	if err := json.Unmarshal(manifest, &m); err != nil || m.Config.MediaType == "" {
+		return Description{}, outcome.Errorf(outcome.Unsupported, "what is there is not the manifest of one OCI artifact: name one with its digest").Because(err)
+	}
+	d := Description{Config: m.Config, Size: max(m.Config.Size, 0), annotations: m.Annotations}
+	for _, l := range m.Layers {
+		d.Size += max(l.Size, 0)
+	}
+	switch m.Config.MediaType {
+	case specv1.MediaTypeModelConfig, mediaTypeCNAIConfig:
+		d.Format = FormatModelPack
+	case mediaTypeModelKitConfig:
+		d.Format = FormatModelKit
+	}
+	return d, nil
+}
+
+// HasConfig says whether the artifact's config can say more about the model.
+func (d Description) HasConfig() bool {
+	return d.Format != "" && d.Config.Size > 0 && d.Config.Size <= maxConfigBytes
+}
+
+// Facts returns what manifest and config say of the model. The config may be
+// empty, and what it does not say stays so: it is foreign.
+func (d Description) Facts(config []byte) Facts {
+	f := Facts{
+		SourceURL: d.annotations[ocispec.AnnotationSource],
+		Revision:  d.annotations[ocispec.AnnotationRevision],
+		License:   d.annotations[ocispec.AnnotationLicenses],
+	}
+	said := configFacts(d.Format, config)
+	for to, from := range map[*string]string{&f.Name: said.Name, &f.SourceURL: said.SourceURL, &f.Revision: said.Revision, &f.License: said.License} {
+		if *to == "" {
+			*to = from
+		}
+		*to = cleaned(*to)
+	}
+	return f
+}
+
+// configFacts reads a config: ModelPack's, or a ModelKit's, which is its
+// Kitfile as JSON
+// (https://github.com/kitops-ml/kitops/blob/main/docs/src/docs/kitfile/format.md).
+func configFacts(format Format, config []byte) Facts {
+	switch format {
+	case FormatModelPack:
+		var m specv1.Model
+		if json.Unmarshal(config, &m) != nil {
+			return Facts{}
+		}
+		f := Facts{Name: m.Descriptor.Name, SourceURL: m.Descriptor.SourceURL, Revision: m.Descriptor.Revision}
+		if len(m.Descriptor.Licenses) > 0 {
+			f.License = m.Descriptor.Licenses[0]
+		}
+		return f
+	case FormatModelKit:
+		var k struct {
+			Package struct {
+				Name    string `json:"name"`
+				License string `json:"license"`
+			} `json:"package"`
+			Model struct {
+				License string `json:"license"`
+			} `json:"model"`
+		}
+		if json.Unmarshal(config, &k) != nil {
+			return Facts{}
+		}
+		f := Facts{Name: k.Package.Name, License: k.Package.License}
+		if f.License == "" {
+			f.License = k.Model.License
+		}
+		return f
+	}
+	return Facts{}
+}
+
+// maxFactBytes bounds what is kept of each foreign word.
+const maxFactBytes = 256
+
+// cleaned returns a foreign word as far as a status may hold it: one line of
+// printable characters.
+func cleaned(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return -1
+	}, strings.ToValidUTF8(s, ""))
+	for len(s) > maxFactBytes {
+		_, n := utf8.DecodeLastRuneInString(s)
+		s = s[:len(s)-n]
+	}
+	return s
+}

@@ -1,0 +1,46 @@
+package pull
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"testing"
+)
+
+// envPull makes the test's program a pull with these options, which can be
+// killed.
+const envPull = "TEST_PULL"
+
+func pullInChild(options string) int {
+	var o Options
+	if err := json.Unmarshal([]byte(options), &o); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	o.Log = os.Stderr
+	if _, err := New(o).Run(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// child returns a pull with these options in a process of its own, which is
+// killed when the context ends.
+func child(ctx context.Context, t *testing.T, o Options) *exec.Cmd {
+	t.Helper()
+	o.Log = nil
+	b, err := json.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(ctx, self)
+	cmd.Env = append(os.Environ(), envPull+"="+string(b))
+	return cmd
+}

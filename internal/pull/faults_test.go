@@ -1,0 +1,310 @@
+package pull
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	specv1 "github.com/modelpack/model-spec/specs-go/v1"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// A fault is what goes wrong with requests for blobs.
+type fault func(w http.ResponseWriter, r *http.Request, next http.Handler)
+
+type wrapper = func(http.Handler) http.Handler
+
+// times is a fault in the first n requests for a blob.
+func times(n int64, f fault) func(http.Handler) http.Handler {
+	var asked atomic.Int64
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.Contains(r.URL.Path, "/blobs/") && asked.Add(1) <= n {
+				f(w, r, next)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+func status(code int) fault {
+	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { w.WriteHeader(code) }
+}
+
+// cut breaks the connection after some bytes.
+func cut(after int) fault {
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		next.ServeHTTP(&cutter{ResponseWriter: w, left: after}, r)
+	}
+}
+
+// truncate ends the body after some bytes as if these were all.
+func truncate(after int) fault {
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		rec := httptest.NewRecorder()
+		next.ServeHTTP(rec, r)
+		for k, v := range rec.Header() {
+			w.Header()[k] = v
+		}
+		b := rec.Body.Bytes()[:min(after, rec.Body.Len())]
+		w.Header().Set("Content-Length", strconv.Itoa(len(b)))
+		w.WriteHeader(rec.Code)
+		_, _ = w.Write(b)
+	}
+}
+
+// flip changes each byte.
+func flip(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	next.ServeHTTP(&cutter{ResponseWriter: w, change: func(p []byte) {
+		for i := range p {
+			p[i] ^= 1
+		}
+	}}, r)
+}
+
+// noRanges answers as a registry that knows no ranges, after a cut.
+func noRanges(after int) fault {
+	first := atomic.Bool{}
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		r.Header.Del("Range")
+		if first.CompareAndSwap(false, true) {
+			cut(after)(w, r, next)
+			return
+		}
+		next.ServeHTTP(w, r)
+	}
+}
+
+// refusesRanges answers 416 to any range, after a cut.
+func refusesRanges(after int) fault {
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Header.Get("Range") != "" {
+			w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
+			return
+		}
+		next.ServeHTTP(&cutter{ResponseWriter: w, left: after}, r)
+	}
+}
+
+// wrongRange sends the bytes from the start as if they were those asked for.
+func wrongRange(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+	w.Header().Set("Content-Range", "bytes 0-99/100")
+	w.WriteHeader(http.StatusPartialContent)
+	_, _ = w.Write(make([]byte, 100))
+}
+
+const always = 1 << 40
+
+func TestFaults(t *testing.T) {
+	files := map[string]string{"model.bin": strings.Repeat("weight", 100_000)}
+	raw := rawLayers(files)
+	archive := []content{tarLayer(t, "application/vnd.kitops.modelkit.model.v1.tar", files)}
+	zipped := []content{tarLayer(t, specv1.MediaTypeModelWeightGzip, files)}
+	cases := map[string]struct {
+		reason  string
+		wrap    func() wrapper
+		want    outcome.Reason
+		message string
+	}{
+		"CutOnce":       {reason: "It goes on with another connection.", wrap: func() wrapper { return times(1, cut(500)) }},
+		"CutOften":      {reason: "Each one brings some bytes.", wrap: func() wrapper { return times(4, cut(300)) }},
+		"CutAlways":     {reason: "There is a limit.", wrap: func() wrapper { return times(always, cut(100)) }, want: outcome.Unavailable, message: "cut"},
+		"CutAtOnce":     {reason: "No byte ever comes.", wrap: func() wrapper { return times(always, cut(0)) }, want: outcome.Unavailable, message: "cut"},
+		"TruncatedOnce": {reason: "The rest is asked for.", wrap: func() wrapper { return times(1, truncate(500)) }},
+		"Truncated":     {reason: "The registry says that this is all.", wrap: func() wrapper { return times(always, truncate(10)) }, want: outcome.Unavailable, message: "before its last"},
+		"Empty":         {reason: "No byte ever comes, politely.", wrap: func() wrapper { return times(always, truncate(0)) }, want: outcome.Unavailable, message: "before its last"},
+		"NoRanges":      {reason: "What is there already is dropped.", wrap: func() wrapper { return times(2, noRanges(500)) }},
+		"RefusesRanges": {reason: "The same.", wrap: func() wrapper { return times(2, refusesRanges(500)) }},
+		"WrongBytes":    {reason: "They are those of nothing.", wrap: func() wrapper { return times(always, flip) }, want: outcome.Mismatch, message: "other bytes"},
+		"WrongOnce":     {reason: "A registry that lies is not asked again by this pull.", wrap: func() wrapper { return times(1, flip) }, want: outcome.Mismatch, message: "other bytes"},
+		"WrongRange":    {reason: "The bytes would be put in the wrong place.", wrap: func() wrapper { return times(always, wrongRange) }, want: outcome.Internal, message: "Content-Range"},
+		"Unauthorized":  {reason: "The cure names the flag.", wrap: func() wrapper { return times(always, status(http.StatusUnauthorized)) }, want: outcome.Unauthorized, message: "--docker-config"},
+		"Forbidden":     {reason: "The cure names the flag.", wrap: func() wrapper { return times(always, status(http.StatusForbidden)) }, want: outcome.Unauthorized, message: "--docker-config"},
+		"NotFound":      {reason: "The blob was deleted.", wrap: func() wrapper { return times(always, status(http.StatusNotFound)) }, want: outcome.NotFound, message: "registry"},
+		"Failing":       {reason: "It passes by itself.", wrap: func() wrapper { return times(3, status(http.StatusInternalServerError)) }},
+		"Failed":        {reason: "It does not.", wrap: func() wrapper { return times(always, status(http.StatusInternalServerError)) }, want: outcome.Unavailable, message: "status 500"},
+		"Busy":          {reason: "It asks to come back later.", wrap: func() wrapper { return times(3, status(http.StatusTooManyRequests)) }},
+	}
+	for name, tc := range cases {
+		for format, layers := range map[string][]content{"Raw": raw, "Tar": archive, "Gzip": zipped} {
+			t.Run(name+format, func(t *testing.T) {
+				t.Parallel()
+				f := newFront(t, open, false)
+				config := modelPack
+				if format == "Tar" {
+					config = modelKit
+				}
+				d := f.push(t, config, layers...)
+				f.breaks(tc.wrap())
+				dir := t.TempDir()
+				p, log := f.pulling(dir, d)
+				_, err := p.Run(t.Context())
+				checkError(t, tc.reason, err, tc.want, tc.message)
+				if tc.want != "" {
+					holdsFiles(t, dir, map[string]string{})
+					// It must be possible to go on from whatever that left.
+					f.breaks(nil)
+					if _, err = p.Run(t.Context()); err != nil {
+						t.Errorf("\n%s\nRun(...) afterwards: %v\n%s", tc.reason, err, log)
+					}
+				}
+				holdsFiles(t, dir, files)
+			})
+		}
+	}
+}
+
+func TestManifestFaults(t *testing.T) {
+	f := newFront(t, open, false)
+	d := f.push(t, modelPack, rawLayers(map[string]string{"a": "a"})...)
+	other := f.push(t, modelPack, rawLayers(map[string]string{"b": "b"})...)
+	image := f.push(t, "application/vnd.oci.image.config.v1+json", layerOf("application/vnd.oci.image.layer.v1.tar", []byte("x")))
+	manifests := func(g fault) func(http.Handler) http.Handler {
+		return func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { g(w, r, next) })
+		}
+	}
+	cases := map[string]struct {
+		reason    string
+		reference string
+		wrap      func(http.Handler) http.Handler
+		want      outcome.Reason
+		message   string
+	}{
+		"NoSuchDigest": {reason: "It was deleted.", reference: "@sha256:" + strings.Repeat("0", 64), want: outcome.NotFound, message: "has no"},
+		"NoSuchTag":    {reason: "It never was.", reference: ":v2", want: outcome.NotFound, message: "has no"},
+		"AnImage":      {reason: "It can be run, and holds no model.", reference: "@" + image.String(), want: outcome.Unsupported, message: "neither a ModelPack nor a ModelKit"},
+		"NoReference":  {reason: "There is no default tag.", reference: "", want: outcome.Unsupported, message: "registry/repository@sha256"},
+		"Unauthorized": {reason: "The cure names the flag.", reference: "@" + d.String(), wrap: manifests(status(401)), want: outcome.Unauthorized, message: "--docker-config"},
+		"Failed":       {reason: "It does not pass.", reference: "@" + d.String(), wrap: manifests(status(503)), want: outcome.Unavailable, message: "503"},
+		"OtherManifest": {reason: "A registry cannot put another artifact under a digest.", reference: "@" + d.String(), want: outcome.Mismatch,
+			wrap: manifests(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				r.URL.Path = strings.Replace(r.URL.Path, d.String(), other.String(), 1)
+				rec := httptest.NewRecorder()
+				next.ServeHTTP(rec, r)
+				w.Header().Set("Content-Type", rec.Header().Get("Content-Type"))
+				w.Header().Set("Docker-Content-Digest", d.String())
+				_, _ = io.Copy(w, rec.Body)
+			})},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			f.breaks(tc.wrap)
+			dir := t.TempDir()
+			p, _ := f.pulling(dir, d)
+			p.options.Reference = f.host() + "/" + testRepository + tc.reference
+			_, err := p.Run(t.Context())
+			checkError(t, tc.reason, err, tc.want, tc.message)
+			holdsFiles(t, dir, map[string]string{})
+		})
+	}
+}
+
+func TestUnreachable(t *testing.T) {
+	f := newFront(t, open, false)
+	d := f.push(t, modelPack, rawLayers(map[string]string{"a": "a"})...)
+	f.Close()
+	p, _ := f.pulling(t.TempDir(), d)
+	_, err := p.Run(t.Context())
+	checkError(t, "Nobody listens.", err, outcome.Unavailable, "refused")
+}
+
+// TestResume checks that a pull goes on where another one was stopped.
+func TestResume(t *testing.T) {
+	files := map[string]string{"small": "s", "model.bin": strings.Repeat("weight", 1_000_000)}
+	f := newFront(t, open, false)
+	d := f.push(t, modelPack, rawLayers(files)...)
+	dir := t.TempDir()
+	half := len(files["model.bin"]) / 2
+	ctx, cancel := context.WithCancel(t.Context())
+	f.breaks(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			next.ServeHTTP(&stopper{ResponseWriter: w, left: half, stop: cancel}, r)
+		})
+	})
+	p, log := f.pulling(dir, d)
+	p.options.Parallel = 1
+	_, err := p.Run(ctx)
+	checkError(t, "It was told to stop.", err, outcome.Evicted, "goes on from there")
+	holdsFiles(t, dir, map[string]string{})
+
+	f.breaks(nil)
+	if _, err := p.Run(t.Context()); err != nil {
+		t.Fatalf("%v\n%s", err, log)
+	}
+	holdsFiles(t, dir, files)
+	asked := f.requests("/blobs/")
+	ranged := slices.DeleteFunc(asked, func(s string) bool { return !strings.Contains(s, "bytes=") })
+	if len(ranged) != 1 {
+		t.Fatalf("want one request for a range, got %v", f.requests("/blobs/"))
+	}
+	from, _, _ := strings.Cut(strings.TrimPrefix(ranged[0], "GET bytes="), "-")
+	if n, err := strconv.Atoi(from); err != nil || n == 0 || n > half {
+		t.Errorf("want what came to be used again, got %v", ranged)
+	}
+}
+
+// A stopper lets no more than some bytes pass, and waits for the end.
+type stopper struct {
+	http.ResponseWriter
+
+	left int
+	stop func()
+}
+
+func (s *stopper) Write(p []byte) (int, error) {
+	if len(p) <= s.left {
+		s.left -= len(p)
+		return s.ResponseWriter.Write(p)
+	}
+	_ = http.NewResponseController(s.ResponseWriter).Flush()
+	// What was sent is to be written before the end.
+	time.AfterFunc(200*time.Millisecond, s.stop)
+	<-time.After(time.Second)
+	panic(http.ErrAbortHandler)
+}
+
+// TestBrokenPartial checks that what an earlier pull left is not believed.
+func TestBrokenPartial(t *testing.T) {
+	files := map[string]string{"model.bin": strings.Repeat("weight", 100_000)}
+	f := newFront(t, open, false)
+	raw := rawLayers(files)
+	d := f.push(t, modelPack, raw...)
+	cases := map[string]struct {
+		reason string
+		left   string
+	}{
+		"Wrong":   {reason: "Other bytes.", left: "what?"},
+		"Whole":   {reason: "All of it, and no byte is missing.", left: files["model.bin"]},
+		"TooLong": {reason: "More than there are.", left: files["model.bin"] + "more"},
+		"AllBad":  {reason: "As many, but others.", left: strings.Repeat("WEIGHT", 100_000)},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			left := filepath.Join(dir, partial(raw[0].Digest))
+			if err := os.MkdirAll(filepath.Dir(left), 0o750); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(left, []byte(tc.left), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			p, log := f.pulling(dir, d)
+			if _, err := p.Run(t.Context()); err != nil {
+				t.Fatalf("\n%s\nRun(...): %v\n%s", tc.reason, err, log)
+			}
+			holdsFiles(t, dir, files)
+		})
+	}
+}

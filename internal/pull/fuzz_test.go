@@ -1,0 +1,102 @@
+package pull
+
+import (
+	"archive/tar"
+	"bytes"
+	"io"
+	"log"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
+)
+
+// FuzzUnpack checks that no archive gets a file out of its folder, or shows one
+// before it is named, and that it is unpacked whole or not at all.
+func FuzzUnpack(f *testing.F) {
+	good := tarOf(f, []*tar.Header{{Name: "a/b", Mode: 0o644, Size: 1}, {Name: "../c", Mode: 0o644, Size: 1}}, map[string]string{"a/b": "x", "../c": "y"})
+	f.Add(good, uint8(0))
+	f.Add(compressed(f, "+gzip", good), uint8(1))
+	f.Add(compressed(f, "+zstd", good), uint8(2))
+	f.Add(tarOf(f, []*tar.Header{{Name: "l", Typeflag: tar.TypeSymlink, Linkname: "/"}}, nil), uint8(0))
+	encodings := []modelpack.Encoding{modelpack.Tar, modelpack.TarGzip, modelpack.TarZstd}
+	f.Fuzz(func(t *testing.T, archive []byte, encoding uint8) {
+		parent := t.TempDir()
+		dir := filepath.Join(parent, "dir")
+		to, err := openFolder(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer to.close()
+		l := modelpack.Layer{
+			Descriptor: ocispec.Descriptor{Digest: digest.FromBytes(archive), Size: int64(len(archive))},
+			Encoding:   encodings[int(encoding)%len(encodings)],
+		}
+		j := &job{Pull: &Pull{log: log.New(io.Discard, "", 0)}, folder: to, state: to.loadState(t.Logf)}
+		if err := to.MkdirAll(unpacked(l.Digest), dirMode); err != nil {
+			t.Fatal(err)
+		}
+		entries, err := j.unpackFrom(bytes.NewReader(archive), l)
+		if len(visible(t, dir)) > 0 {
+			t.Errorf("a file is to be seen too early: %v", visible(t, dir))
+		}
+		if err == nil {
+			err = j.nameAll(l.Digest, entries)
+		}
+		if got := visible(t, dir); err == nil && len(got) != len(entries) {
+			t.Errorf("want %d files, got %d", len(entries), len(got))
+		}
+		outside, err := os.ReadDir(parent)
+		if err != nil || len(outside) != 1 {
+			t.Errorf("files got out: %v, %v", outside, err)
+		}
+	})
+}
+
+// FuzzState checks that what a state file says never reaches out of a folder.
+func FuzzState(f *testing.F) {
+	f.Add(`{"version":1,"digest":"sha256:x","files":{"a":{"digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2}}}`)
+	f.Add(`{"version":1,"files":{"../a":null}}`)
+	f.Add(`{"version":1,"archives":{"x":["a"]}}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		s, ok := parseState([]byte(text))
+		if !ok {
+			return
+		}
+		for name, file := range s.Files {
+			if file == nil || !filepath.IsLocal(name) || strings.HasPrefix(name, stateDir+"/") {
+				t.Errorf("want no such file: %q", name)
+			}
+		}
+		for _, names := range s.Archives {
+			for _, name := range names {
+				if s.Files[name] == nil {
+					t.Errorf("want no archive with a file that is not there: %q", name)
+				}
+			}
+		}
+	})
+}
+
+// FuzzParseReference checks that a reference reads as it is written.
+func FuzzParseReference(f *testing.F) {
+	f.Add("registry.example.com/models/qwen3:v1")
+	f.Add("registry.example.com:5000/models/qwen3@sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a")
+	f.Add("a/b:c@sha256:0")
+	f.Fuzz(func(t *testing.T, s string) {
+		r, err := ParseReference(s)
+		if err != nil {
+			return
+		}
+		again, err := ParseReference(r.String())
+		r.Tag = again.Tag
+		if err != nil || again != r {
+			t.Errorf("ParseReference(%q): %+v, and then %+v, %v", s, r, again, err)
+		}
+	})
+}

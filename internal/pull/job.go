@@ -1,0 +1,229 @@
+package pull
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// A job is one pull at work: it fetches what its folder lacks of an artifact.
+type job struct {
+	*Pull
+
+	source *source
+	folder *folder
+	layers []modelpack.Layer          // One of each content.
+	paths  map[digest.Digest][]string // Of raw layers.
+
+	done  atomic.Int64 // Bytes of layers that are here.
+	total int64
+
+	mu    sync.Mutex // Guards what follows.
+	state *state
+	saved time.Time
+}
+
+// newJob prepares the folder for an artifact: what is left of another one is
+// removed, and the state names what is going to be written.
+func newJob(p *Pull, src *source, f *folder, s *state, d digest.Digest, layers []modelpack.Layer) (*job, error) {
+	j := &job{Pull: p, source: src, folder: f, state: s, paths: map[digest.Digest][]string{}}
+	wanted, err := j.plan(layers)
+	if err != nil {
+		return nil, err
+	}
+	if err := j.removeFormer(wanted); err != nil {
+		return nil, err
+	}
+	if err := j.claim(wanted); err != nil {
+		return nil, err
+	}
+	s.Digest, s.Complete = d, false
+	return j, f.saveState(s)
+}
+
+// plan says which layers are fetched, and returns the files that raw ones are.
+func (j *job) plan(layers []modelpack.Layer) (map[string]*file, error) {
+	type content struct {
+		digest digest.Digest
+		raw    bool
+	}
+	seen := map[content]bool{}
+	wanted := map[string]*file{}
+	for _, l := range layers {
+		c := content{l.Digest, l.Encoding == modelpack.Raw}
+		if !seen[c] {
+			seen[c] = true
+			j.layers = append(j.layers, l)
+			j.total += l.Size
+		}
+		if !c.raw {
+			continue
+		}
+		name, err := filePath(l.Path)
+		if err != nil {
+			return nil, err
+		}
+		if wanted[name] == nil {
+			wanted[name] = &file{Digest: l.Digest, Size: l.Size}
+			j.paths[l.Digest] = append(j.paths[l.Digest], name)
+		}
+	}
+	// The largest first, so that the last ones to end are short.
+	slices.SortStableFunc(j.layers, func(a, b modelpack.Layer) int { return cmp.Compare(b.Size, a.Size) })
+	return wanted, nil
+}
+
+// removeFormer removes the files of a former artifact that the present one does
+// not have, and what was fetched of layers that it does not have.
+func (j *job) removeFormer(wanted map[string]*file) error {
+	keep := map[string]bool{}
+	for _, l := range j.layers {
+		keep[partial(l.Digest)] = l.Encoding == modelpack.Raw || keep[partial(l.Digest)]
+		keep[unpacked(l.Digest)] = l.Encoding != modelpack.Raw || keep[unpacked(l.Digest)]
+	}
+	if err := j.folder.clean(keep); err != nil {
+		return err
+	}
+	archived := map[string]bool{}
+	for d, names := range j.state.Archives {
+		if !keep[unpacked(d)] || j.contradicted(names, wanted) {
+			delete(j.state.Archives, d)
+			continue
+		}
+		for _, name := range names {
+			archived[name] = true
+		}
+	}
+	for name, was := range j.state.Files {
+		if want, ok := wanted[name]; archived[name] || ok && want.Digest == was.Digest {
+			continue
+		}
+		if err := j.folder.remove(name); err != nil {
+			return err
+		}
+		delete(j.state.Files, name)
+	}
+	return nil
+}
+
+// contradicted says whether a raw layer has another content for one of an
+// archive's files.
+func (j *job) contradicted(names []string, wanted map[string]*file) bool {
+	return slices.ContainsFunc(names, func(name string) bool {
+		want, ok := wanted[name]
+		return ok && want.Digest != j.state.Files[name].Digest
+	})
+}
+
+// claim enters the files of raw layers into the state, after a look that nobody
+// else has files of these names, unless they are the very same.
+func (j *job) claim(wanted map[string]*file) error {
+	for _, name := range slices.Sorted(maps.Keys(wanted)) {
+		if j.state.Files[name] != nil {
+			continue
+		}
+		modTime, err := j.adopt(name, *wanted[name])
+		if err != nil {
+			return err
+		}
+		wanted[name].ModTime = modTime
+		j.state.Files[name] = wanted[name]
+	}
+	return nil
+}
+
+// adopt looks at what has the name of a file that is about to be written, and
+// returns when it was modified, or zero if there is nothing. What is not that
+// file already is an error.
+func (j *job) adopt(name string, want file) (int64, error) {
+	if _, err := j.folder.Lstat(name); err != nil {
+		return 0, nil //nolint:nilerr // There is no such file, or it cannot be written either.
+	}
+	modTime, same, err := j.folder.check(name, want)
+	if err != nil || same {
+		return modTime, err
+	}
+	return 0, outcome.Errorf(outcome.Unsupported,
+		"%s holds %q, which is not the artifact's and was not pulled: use an empty folder", j.folder.Name(), name)
+}
+
+// run fetches all layers, a few side by side.
+func (j *job) run(ctx context.Context) error {
+	j.log.Printf("pulling %s: %d layers, %d bytes", j.source.ref, len(j.layers), j.total)
+	stop := j.tell()
+	defer stop()
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(max(1, j.options.Parallel))
+	for _, l := range j.layers {
+		group.Go(func() error {
+			if l.Encoding == modelpack.Raw {
+				return j.pullRaw(gctx, l)
+			}
+			return j.pullArchive(gctx, l)
+		})
+	}
+	err := group.Wait()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err != nil {
+		// What ended well need not be looked at again.
+		_ = j.folder.saveState(j.state)
+		return err
+	}
+	if err := j.folder.clean(nil); err != nil {
+		return err
+	}
+	j.state.Complete = true
+	return j.folder.saveState(j.state)
+}
+
+// tell tells of progress now and then, until it is stopped.
+func (j *job) tell() func() {
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(j.tick)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				j.log.Printf("%d of %d bytes", j.done.Load(), j.total)
+			}
+		}
+	})
+	return func() { close(done); wg.Wait() }
+}
+
+// note enters into the state that files are as they are to be. It writes the
+// state if it did not do so lately: what it names is claimed already.
+func (j *job) note(modTimes map[string]int64) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for name, t := range modTimes {
+		j.state.Files[name].ModTime = t
+	}
+	if time.Since(j.saved) < j.flush {
+		return nil
+	}
+	j.saved = time.Now()
+	return j.folder.saveState(j.state)
+}
+
+// wants returns what a file is to be.
+func (j *job) wants(name string) file {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return *j.state.Files[name]
+}

@@ -1,0 +1,53 @@
+package pull
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+func TestParseReference(t *testing.T) {
+	const d = digest.Digest("sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a")
+	cases := map[string]struct {
+		reason string
+		arg    string
+		want   Reference
+		text   string
+		err    bool
+	}{
+		"Digest":       {reason: "As status.atProvider.pinnedReference.", arg: "registry.example.com/models/qwen3@" + string(d), want: Reference{Registry: "registry.example.com", Repository: "models/qwen3", Digest: d}},
+		"Tag":          {reason: "As status.atProvider.reference.", arg: "registry.example.com/models/qwen3:v1", want: Reference{Registry: "registry.example.com", Repository: "models/qwen3", Tag: "v1"}},
+		"Port":         {reason: "A host may have one.", arg: "10.0.0.1:5000/a:v1", want: Reference{Registry: "10.0.0.1:5000", Repository: "a", Tag: "v1"}},
+		"Both":         {reason: "The digest holds.", arg: "r.example.com/a:v1@" + string(d), want: Reference{Registry: "r.example.com", Repository: "a", Tag: "v1", Digest: d}, text: "r.example.com/a@" + string(d)},
+		"Empty":        {reason: "Something is not set.", arg: "", err: true},
+		"NoTag":        {reason: "There is no default.", arg: "registry.example.com/a", err: true},
+		"NoRepository": {reason: "It is a host.", arg: "registry.example.com:v1", err: true},
+		"EmptyTag":     {reason: "Something is not set.", arg: "registry.example.com/a:", err: true},
+		"ShortDigest":  {reason: "It was cut.", arg: "registry.example.com/a@sha256:44", err: true},
+		"NoDigest":     {reason: "Something is not set.", arg: "registry.example.com/a@", err: true},
+		"UpperCase":    {reason: "Repositories are lower-case.", arg: "registry.example.com/A:v1", err: true},
+		"Scheme":       {reason: "It is no address.", arg: "https://registry.example.com/a:v1", err: true},
+		"DotDot":       {reason: "It would be another path.", arg: "registry.example.com/a/../b:v1", err: true},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			got, err := ParseReference(tc.arg)
+			if (err != nil) != tc.err || err != nil && (outcome.ReasonOf(err) != outcome.Unsupported || !strings.Contains(err.Error(), "write registry/repository")) {
+				t.Errorf("\n%s\nParseReference(%q): %v", tc.reason, tc.arg, err)
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("\n%s\nParseReference(%q): -want, +got:\n%s", tc.reason, tc.arg, diff)
+			}
+			if tc.text == "" {
+				tc.text = tc.arg
+			}
+			if !tc.err && got.String() != tc.text {
+				t.Errorf("\n%s\nString(): want %q, got %q", tc.reason, tc.text, got)
+			}
+		})
+	}
+}

@@ -1,0 +1,63 @@
+package registry
+
+import (
+	"cmp"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	oras "oras.land/oras-go/v2/registry"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// A Reference names an artifact in a registry.
+type Reference struct {
+	// Registry is its host, with a port where it needs one.
+	Registry string
+
+	// Repository in the registry.
+	Repository string
+
+	// Tag of the artifact; empty if there is a digest alone.
+	Tag string
+
+	// Digest of the artifact's manifest; empty if there is a tag alone.
+	Digest digest.Digest
+}
+
+// ParseReference reads registry/repository@digest, registry/repository:tag, or
+// both together, of which the digest holds. An artifact is never guessed: there
+// is neither a default registry nor a default tag. What is no reference is an
+// error with reason Unsupported.
+func ParseReference(s string) (Reference, error) {
+	name, d, pinned := strings.Cut(s, "@")
+	host, rest, _ := strings.Cut(name, "/")
+	repository, tag, tagged := strings.Cut(rest, ":")
+	r := Reference{Registry: host, Repository: repository, Tag: tag, Digest: digest.Digest(d)}
+	valid := oras.Reference{Registry: host, Repository: repository}
+	switch {
+	case host == "", valid.ValidateRegistry() != nil, valid.ValidateRepository() != nil, !pinned && !tagged:
+		return Reference{}, badReference(s)
+	case pinned && r.Digest.Validate() != nil:
+		return Reference{}, badReference(s)
+	case tagged && (oras.Reference{Registry: host, Repository: repository, Reference: tag}).ValidateReferenceAsTag() != nil:
+		return Reference{}, badReference(s)
+	}
+	return r, nil
+}
+
+func badReference(s string) error {
+	return outcome.Errorf(outcome.Unsupported,
+		"%q names no artifact: write registry/repository@sha256:..., as an Artifact's status.atProvider.pinnedReference, or registry/repository:tag", s)
+}
+
+// Name is what the registry is asked for: the digest where there is one.
+func (r Reference) Name() string { return cmp.Or(r.Digest.String(), r.Tag) }
+
+// String returns the reference by what the registry is asked for.
+func (r Reference) String() string {
+	if r.Digest != "" {
+		return r.Registry + "/" + r.Repository + "@" + r.Digest.String()
+	}
+	return r.Registry + "/" + r.Repository + ":" + r.Tag
+}
