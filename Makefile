@@ -7,6 +7,8 @@ LINT = $(GO) tool -modfile=hack/tools/go.mod golangci-lint
 
 IMAGE ?= provider-kitops:dev
 IMAGE_TAR ?= provider-kitops.tar
+VERSION ?= v0.0.0-dev
+XPKG_DIR ?= _output/xpkg
 FUZZTIME ?= 10s
 
 .DEFAULT_GOAL := help
@@ -53,6 +55,15 @@ generate.check: generate ## Fail if what is generated, or go.mod, is stale.
 .PHONY: image
 image: ## Build the provider's image as $(IMAGE_TAR), without a container engine. IMAGE= names it.
 	$(GO) run ./cluster/images/build provider --name=$(IMAGE) --output=$(IMAGE_TAR)
+
+.PHONY: xpkg
+xpkg: ## Build the Crossplane package for amd64 and arm64 into $(XPKG_DIR), without a container engine. VERSION= names it.
+	$(GO) run ./cluster/images/build xpkg --version=$(VERSION) --output=$(XPKG_DIR)
+
+.PHONY: xpkg.push
+xpkg.push: ## Build the package and push it as REGISTRY=host[:port]/org, with docker's credentials; PLAIN_HTTP=true without TLS.
+	@test -n "$(REGISTRY)" || { echo "say where to: make xpkg.push REGISTRY=registry.example.com/org VERSION=$(VERSION)"; exit 1; }
+	$(GO) run ./cluster/images/build xpkg --version=$(VERSION) --push=$(REGISTRY) $(if $(filter true,$(PLAIN_HTTP)),--plain-http)
 
 .PHONY: cluster
 cluster: ## Bring the local cluster up and leave it running (root on Linux).

@@ -107,6 +107,12 @@ type ClusterProviderConfigSpec struct {
 	// Registry that Artifacts are pushed to.
 	Registry ClusterRegistryConfig `json:"registry"`
 
+	// NamespaceSelector picks the namespaces whose Artifacts may use this
+	// config, by their labels. Default: all namespaces.
+	// Example: {matchLabels: {models: "true"}}.
+	// +optional
+	NamespaceSelector *metav1.LabelSelector `json:"namespaceSelector,omitempty"`
+
 	// HuggingFace says how the Hugging Face Hub is reached.
 	// +optional
 	HuggingFace *ClusterHuggingFaceConfig `json:"huggingFace,omitempty"`
@@ -125,6 +131,15 @@ type ClusterRegistryConfig struct {
 	// PlainHTTP speaks to the registry without TLS. Default: false.
 	// +optional
 	PlainHTTP bool `json:"plainHTTP,omitempty"`
+
+	// RepositoryPrefix is what the repositories start with that an Artifact
+	// may push to, delete from, or observe. {namespace} stands for the
+	// Artifact's namespace. With it, Artifacts may use no other registry.
+	// Default: any repository. Example: models/{namespace}/.
+	// +optional
+	// +kubebuilder:validation:MaxLength=200
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([a-z0-9._-]*(\\\\{namespace\\\\})?[a-z0-9._-]*/)+$') && !self.contains('..') && !self.startsWith('/') && !self.contains('//')",message="repositoryPrefix must be parts of a repository that each end with /: write models/ or models/{namespace}/"
+	RepositoryPrefix string `json:"repositoryPrefix,omitempty"`
 
 	// CertSecretRef names a Secret whose key ca.crt holds the certificate
 	// authorities, in PEM, that are trusted for the registry beside the public

@@ -7,6 +7,7 @@ package v1alpha1
 import (
 	"github.com/crossplane/crossplane/apis/v2/core/v2"
 	"k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	runtime "k8s.io/apimachinery/pkg/runtime"
 )
 
@@ -133,6 +134,11 @@ func (in *ClusterProviderConfigList) DeepCopyObject() runtime.Object {
 func (in *ClusterProviderConfigSpec) DeepCopyInto(out *ClusterProviderConfigSpec) {
 	*out = *in
 	in.Registry.DeepCopyInto(&out.Registry)
+	if in.NamespaceSelector != nil {
+		in, out := &in.NamespaceSelector, &out.NamespaceSelector
+		*out = new(metav1.LabelSelector)
+		(*in).DeepCopyInto(*out)
+	}
 	if in.HuggingFace != nil {
 		in, out := &in.HuggingFace, &out.HuggingFace
 		*out = new(ClusterHuggingFaceConfig)

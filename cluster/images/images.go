@@ -24,6 +24,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 )
@@ -79,12 +80,9 @@ func Build(ctx context.Context, file string, o Options) error {
 		return errors.Wrap(err, "cannot make a directory to build in")
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	files := map[string]string{}
-	for to, pkg := range o.Programs {
-		files[to] = filepath.Join(dir, strings.ReplaceAll(to, "/", "_"))
-		if err := compile(ctx, o, files[to], pkg); err != nil {
-			return err
-		}
+	files, err := compileAll(ctx, o, dir)
+	if err != nil {
+		return err
 	}
 	return Write(file, o, files)
 }
@@ -103,29 +101,56 @@ func Write(file string, o Options, files map[string]string) error {
 	return errors.Wrapf(tarball.WriteToFile(file, tag, image), "cannot write the image %s", o.Name)
 }
 
-// compile builds a static program.
+// compileAll builds the programs into dir and returns them by their path in the
+// image.
+func compileAll(ctx context.Context, o Options, dir string) (map[string]string, error) {
+	files := map[string]string{}
+	for to, pkg := range o.Programs {
+		files[to] = filepath.Join(dir, strings.ReplaceAll(to, "/", "_"))
+		if err := compile(ctx, o, files[to], pkg); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+}
+
+// compile builds a static program. Nothing of the machine or of the directory
+// that it is built in gets into it.
 func compile(ctx context.Context, o Options, output, pkg string) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
-		"-ldflags", strings.TrimSpace("-s -w "+o.LDFlags), "-o", output, pkg)
+		"-ldflags", strings.TrimSpace("-s -w -buildid= "+o.LDFlags), "-o", output, pkg)
 	cmd.Dir = o.Dir
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch(o))
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch(o), "GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=")
 	out, err := cmd.CombinedOutput()
 	return errors.Wrapf(err, "cannot build %s: %s", pkg, strings.TrimSpace(string(out)))
 }
 
 // newImage makes the image.
 func newImage(o Options, files map[string]string) (v1.Image, error) {
-	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
-		data, err := archive(files)
-		return io.NopCloser(bytes.NewReader(data)), err
-	})
+	data, err := archive(files)
 	if err != nil {
 		return nil, err
 	}
-	image, err := mutate.AppendLayers(empty.Image, layer)
+	l, err := newLayer(data, types.DockerLayer)
 	if err != nil {
 		return nil, err
 	}
+	image, err := mutate.AppendLayers(empty.Image, l)
+	if err != nil {
+		return nil, err
+	}
+	return configure(image, o, nil)
+}
+
+// newLayer makes a layer of a tar archive.
+func newLayer(archive []byte, mediaType types.MediaType) (v1.Layer, error) {
+	return tarball.LayerFromOpener(func() (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(archive)), nil
+	}, tarball.WithMediaType(mediaType), tarball.WithCompressedCaching)
+}
+
+// configure gives an image its configuration, and these labels.
+func configure(image v1.Image, o Options, labels map[string]string) (v1.Image, error) {
 	return mutate.ConfigFile(image, &v1.ConfigFile{
 		OS:           "linux",
 		Architecture: arch(o),
@@ -134,6 +159,7 @@ func newImage(o Options, files map[string]string) (v1.Image, error) {
 			Entrypoint: o.Entrypoint,
 			User:       o.User,
 			Env:        append([]string{"PATH=/usr/local/bin"}, o.Env...),
+			Labels:     labels,
 		},
 	})
 }

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"context"
 	"io"
 	"os"
 	"path/filepath"
@@ -14,29 +15,26 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/ratelimiter"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/statemetrics"
 	"go.uber.org/zap/zapcore"
 	// The image holds no certificate authorities of its own.
 	_ "golang.org/x/crypto/x509roots/fallback"
-	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
-	"github.com/crossplane-contrib/provider-kitops/apis"
+	"github.com/crossplane-contrib/provider-kitops/internal/access"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	artifactcontroller "github.com/crossplane-contrib/provider-kitops/internal/controller/artifact"
-	"github.com/crossplane-contrib/provider-kitops/internal/controller/config"
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
+
+// mostReconcilesAtOnce bounds how many reconciles wait for the API server at the
+// same time. It is kept busy by fewer, and with more what is new waits longer:
+// make bench-controller shows both.
+const mostReconcilesAtOnce = 20
 
 // flags of the program.
 type flags struct {
@@ -45,6 +43,7 @@ type flags struct {
 	syncInterval     time.Duration
 	pollInterval     time.Duration
 	pollJitter       int
+	stateInterval    time.Duration
 	maxReconcileRate int
 	metricsAddress   string
 	healthAddress    string
@@ -60,11 +59,12 @@ func main() {
 	app.Flag("sync", "How often the caches are synced again.").Default("1h").DurationVar(&f.syncInterval)
 	app.Flag("poll", "How often the registry is asked for each Artifact.").Default("10m").DurationVar(&f.pollInterval)
 	app.Flag("poll-jitter-percentage", "How early or late a poll may be, in percent of the poll interval.").Default("10").IntVar(&f.pollJitter)
-	app.Flag("max-reconcile-rate", "Reconciles a second, and reconciles at once.").Default("100").IntVar(&f.maxReconcileRate)
+	app.Flag("poll-state-metric", "How often Artifacts are counted by their state, for metrics.").Default("5s").DurationVar(&f.stateInterval)
+	app.Flag("max-reconcile-rate", "Reconciles a second.").Default("100").IntVar(&f.maxReconcileRate)
 	app.Flag("metrics-bind-address", "Where metrics are served; 0 for nowhere.").Default(":8080").StringVar(&f.metricsAddress)
 	app.Flag("health-probe-bind-address", "Where /healthz and /readyz are served.").Default(":8081").StringVar(&f.healthAddress)
 	app.Flag("kit-image", "Image that holds kit, for the Kit pipeline.").Default(artifact.DefaultKitImage).StringVar(&f.images.Kit)
-	app.Flag("worker-image", "Image that holds the worker: the provider's own.").Default(version.Image()).StringVar(&f.images.Worker)
+	app.Flag("worker-image", "Image that holds the worker; by default the one that the provider itself runs as.").StringVar(&f.images.Worker)
 	kingpin.MustParse(app.Parse(os.Args[1:]))
 	kingpin.FatalIfError(run(f), "Cannot run the provider")
 }
@@ -79,39 +79,67 @@ func run(f flags) error {
 	// Reconciles are limited, and the API server shares itself out fairly: a
 	// limit of the client's would only be late.
 	cfg.QPS = -1
-	mgr, err := ctrl.NewManager(cfg, managerOptions(f))
+	scheme, err := newScheme()
+	if err != nil {
+		return err
+	}
+	kube, err := client.New(cfg, client.Options{Scheme: scheme})
+	if err != nil {
+		return errors.Wrap(err, "cannot make a client")
+	}
+	pod, elects := ownPod(), ""
+	if f.leaderElection {
+		elects = pod.Namespace
+	}
+	gate := access.NewGate(kube, log, elects)
+	mgr, err := ctrl.NewManager(cfg, managerOptions(f, scheme, gate))
 	if err != nil {
 		return errors.Wrap(err, "cannot create the controller manager")
 	}
-
 	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("ping", healthz.Ping)); err != nil {
 		return errors.Wrap(err, "cannot serve health checks")
 	}
 
-	recorder := managed.NewMRMetricRecorder()
-	metrics.Registry.MustRegister(recorder)
+	ctx, stop := context.WithCancelCause(ctrl.SetupSignalHandler())
+	defer stop(nil)
+	o := controllerOptions(f, log)
+	o.Access = gate
+	o.WorkerImage = func(ctx context.Context) string { return workerImage(ctx, kube, pod, log) }
+	if err := mgr.Add(&starter{mgr: mgr, kube: kube, options: o, stop: stop}); err != nil {
+		return errors.Wrap(err, "cannot set up the controllers")
+	}
+	log.Info("Starting", "version", version.Version, "poll", f.pollInterval.String(), "kit-image", f.images.Kit)
+	err = errors.Wrap(mgr.Start(ctx), "cannot start the controller manager")
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return errors.Join(cause, err)
+	}
+	return err
+}
+
+// controllerOptions returns what the controllers share, and registers their
+// metrics.
+func controllerOptions(f flags, log logging.Logger) artifactcontroller.Options {
+	recorder, states, ours := managed.NewMRMetricRecorder(), statemetrics.NewMRStateMetrics(), artifactcontroller.NewMetrics()
+	metrics.Registry.MustRegister(recorder, states, ours)
 	features := &feature.Flags{}
 	features.Enable(feature.EnableBetaManagementPolicies)
-	o := controller.Options{
-		Logger:                  log,
-		MaxConcurrentReconciles: f.maxReconcileRate,
-		PollInterval:            f.pollInterval,
-		GlobalRateLimiter:       ratelimiter.NewGlobal(f.maxReconcileRate),
-		Features:                features,
-		MetricOptions:           &controller.MetricOptions{MRMetrics: recorder},
+	return artifactcontroller.Options{
+		Options: controller.Options{
+			Logger:                  log,
+			MaxConcurrentReconciles: min(f.maxReconcileRate, mostReconcilesAtOnce),
+			PollInterval:            f.pollInterval,
+			GlobalRateLimiter:       ratelimiter.NewGlobal(f.maxReconcileRate),
+			Features:                features,
+			MetricOptions: &controller.MetricOptions{
+				MRMetrics:               recorder,
+				MRStateMetrics:          states,
+				PollStateMetricInterval: f.stateInterval,
+			},
+		},
+		Images:               f.images,
+		PollJitterPercentage: f.pollJitter,
+		Metrics:              ours,
 	}
-	if err := config.Setup(mgr, o); err != nil {
-		return err
-	}
-	if err := artifactcontroller.Setup(mgr, artifactcontroller.Options{
-		Options:    o,
-		Images:     f.images,
-		PollJitter: f.pollInterval * time.Duration(f.pollJitter) / 100,
-	}); err != nil {
-		return errors.Wrap(err, "cannot set up the controller of Artifacts")
-	}
-	log.Info("Starting", "version", version.Version, "poll", f.pollInterval.String(), "kit-image", f.images.Kit, "worker-image", f.images.Worker)
-	return errors.Wrap(mgr.Start(ctrl.SetupSignalHandler()), "cannot start the controller manager")
 }
 
 // newLogger returns the provider's logger. controller-runtime's own is noisy
@@ -125,35 +153,4 @@ func newLogger(debug bool) logging.Logger {
 		ctrl.SetLogger(zap.New(zap.WriteTo(io.Discard)))
 	}
 	return logging.NewLogrLogger(zl.WithName("provider-kitops"))
-}
-
-// managerOptions returns what the manager caches, serves and elects.
-func managerOptions(f flags) ctrl.Options {
-	scheme := runtime.NewScheme()
-	kingpin.FatalIfError(clientgoscheme.AddToScheme(scheme), "Cannot add Kubernetes' APIs to the scheme")
-	kingpin.FatalIfError(apis.AddToScheme(scheme), "Cannot add the provider's APIs to the scheme")
-
-	ours := cache.ByObject{Label: labels.SelectorFromSet(artifact.CommonLabels())}
-	o := ctrl.Options{
-		Scheme:                        scheme,
-		HealthProbeBindAddress:        f.healthAddress,
-		Metrics:                       metricsserver.Options{BindAddress: f.metricsAddress},
-		LeaderElection:                f.leaderElection,
-		LeaderElectionID:              "crossplane-leader-election-provider-kitops",
-		LeaderElectionReleaseOnCancel: true,
-		LeaseDuration:                 ptr.To(60 * time.Second),
-		RenewDeadline:                 ptr.To(50 * time.Second),
-	}
-	o.Cache = cache.Options{
-		SyncPeriod:       &f.syncInterval,
-		DefaultTransform: cache.TransformStripManagedFields(),
-		ByObject: map[client.Object]cache.ByObject{
-			&batchv1.Job{}:                  ours,
-			&corev1.Pod{}:                   ours,
-			&corev1.PersistentVolumeClaim{}: ours,
-		},
-	}
-	// Secrets are read one by one, so that no copy of all is in memory.
-	o.Client = client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}}
-	return o
 }

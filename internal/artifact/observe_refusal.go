@@ -2,12 +2,12 @@ package artifact
 
 import (
 	"regexp"
-	"strings"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	batchv1 "k8s.io/api/batch/v1"
 	kerrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/access"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -27,6 +27,9 @@ var (
 // admission policy, for want of a right, or since it is not valid. Other
 // errors, which may pass, are wrapped as they are.
 func Refusal(err error, what string) error {
+	if why := access.Denied(err); why != nil {
+		return why
+	}
 	switch {
 	case err == nil:
 		return nil
@@ -46,11 +49,7 @@ func refusedBy(what, why string) *outcome.Error {
 		return outcome.Errorf(outcome.QuotaExceeded, "ResourceQuota %q does not admit %s: it %s: write spec.forProvider.job.resources", m[1], what, m[2])
 	}
 	why = invalid.ReplaceAllString(forbidden.ReplaceAllString(why, ""), "")
-	cure := "change spec.forProvider.job or the policy"
-	if strings.HasPrefix(why, "User ") {
-		cure = "give the provider's service account this right, as examples/install does"
-	}
-	return outcome.Errorf(outcome.Refused, "The cluster refuses %s (%s): %s", what, why, cure)
+	return outcome.Errorf(outcome.Refused, "The cluster refuses %s (%s): change spec.forProvider.job or the policy", what, why)
 }
 
 // withoutPodNames returns a text without the name that the Job controller tried

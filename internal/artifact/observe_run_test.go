@@ -112,7 +112,7 @@ func TestRefusal(t *testing.T) {
 		says   string
 	}{
 		"Quota":    {reason: "A quota is named.", args: forbid("exceeded quota: team, requested: count/jobs.batch=1, used: count/jobs.batch=5, limited: count/jobs.batch=5"), want: outcome.QuotaExceeded, says: `ResourceQuota "team" leaves no room for Job "run", which asks for count/jobs.batch=1`},
-		"Right":    {reason: "A right that the provider lacks is told.", args: kerrors.NewForbidden(jobs, "", errors.New(`User "system:serviceaccount:x:y" cannot create resource "jobs"`)), want: outcome.Refused, says: "service account"},
+		"Right":    {reason: "A right that the provider lacks is told.", args: kerrors.NewForbidden(jobs, "", errors.New(`User "system:serviceaccount:x:y" cannot create resource "jobs" in API group "batch" in the namespace "z"`)), want: outcome.PermissionMissing, says: "may not create jobs.batch: apply the ClusterRole in examples/install/rbac.yaml and bind it to ServiceAccount x/y"},
 		"Policy":   {reason: "A policy is told.", args: forbid("ValidatingAdmissionPolicy 'no-jobs' denied request"), want: outcome.Refused, says: "no-jobs"},
 		"Invalid":  {reason: "What is not valid is told.", args: kerrors.NewInvalid(schema.GroupKind{Group: "batch", Kind: "Job"}, "run", nil), want: outcome.Refused, says: `Job "run"`},
 		"Webhook":  {reason: "A webhook is named, whatever status it gives.", args: kerrors.NewInternalError(errors.New(`admission webhook "x.example.com" denied the request: no`)), want: outcome.Refused, says: "x.example.com"},

@@ -84,6 +84,13 @@ const (
 	// the run.
 	Refused Reason = "Refused"
 
+	// PermissionMissing: the provider's own account may not do what it has to.
+	PermissionMissing Reason = "PermissionMissing"
+
+	// NotAllowed: the ProviderConfig does not let the Artifact's namespace do
+	// what the Artifact asks for.
+	NotAllowed Reason = "NotAllowed"
+
 	// Unschedulable: no node takes the Pod.
 	Unschedulable Reason = "Unschedulable"
 

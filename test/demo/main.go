@@ -99,6 +99,6 @@ func onExisting(ctx context.Context, o platform.ExistingOptions, model string) e
 		"  kubectl --namespace=provider-kitops-demo delete artifacts --all\n" +
 		"  kubectl delete clusterproviderconfig provider-kitops-demo\n" +
 		"  kubectl delete namespace provider-kitops-demo\n" +
-		"  kubectl delete -f examples/install/provider.yaml -f package/crds")
+		"  kubectl delete -f examples/install/without-crossplane.yaml -f package/crds")
 	return nil
 }

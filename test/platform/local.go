@@ -42,10 +42,48 @@ func NewLocal(ctx context.Context, dir string, log io.Writer) (*Local, error) {
 	return l, nil
 }
 
+// NewCrossplane brings the local cluster up as NewLocal does, with Crossplane
+// on it and without the provider. No managed resource is active.
+func NewCrossplane(ctx context.Context, dir string, log io.Writer) (*Local, error) {
+	c, err := cluster.Up(ctx, cluster.Options{Dir: dir, Log: log, Attached: true, Crossplane: &cluster.Crossplane{}})
+	if err != nil {
+		return nil, err
+	}
+	l := &Local{Cluster: c}
+	if err := l.installCrossplane(ctx, log); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
 // Close takes the cluster down without a trace.
 func (l *Local) Close() error { return l.Cluster.Down(context.Background()) }
 
 func (l *Local) install(ctx context.Context, log io.Writer) error {
+	if err := l.reach(log); err != nil {
+		return err
+	}
+	if err := l.loadImages(ctx, images.Provider(imageName), images.KitStub(kitStubImage)); err != nil {
+		return err
+	}
+	if err := l.installProvider(ctx, imageName); err != nil {
+		return err
+	}
+	return l.configure(ctx, ProviderNamespace)
+}
+
+func (l *Local) installCrossplane(ctx context.Context, log io.Writer) error {
+	if err := l.reach(log); err != nil {
+		return err
+	}
+	if err := l.loadImages(ctx, images.KitStub(kitStubImage)); err != nil {
+		return err
+	}
+	return l.configure(ctx, l.Cluster.CrossplaneNamespace())
+}
+
+// reach says how the cluster and its registry are reached.
+func (l *Local) reach(log io.Writer) error {
 	config, err := l.Cluster.RESTConfig()
 	if err != nil {
 		return err
@@ -56,24 +94,17 @@ func (l *Local) install(ctx context.Context, log io.Writer) error {
 	l.RegistryHost = l.Cluster.RegistryHost()
 	l.KitIs = "the stand-in for kit (test/kitstub): the local cluster pulls no images"
 	l.transport = &http.Transport{DialContext: l.Cluster.DialContext}
-	if err := l.loadImages(ctx); err != nil {
-		return err
-	}
-	if err := l.installProvider(ctx, imageName); err != nil {
-		return err
-	}
-	return l.configure(ctx)
+	return nil
 }
 
-// loadImages builds the provider's image and the stand-in's, and gives them to
-// the node.
-func (l *Local) loadImages(ctx context.Context) error {
+// loadImages builds images and gives them to the node.
+func (l *Local) loadImages(ctx context.Context, all ...images.Options) error {
 	dir, err := os.MkdirTemp("", "provider-kitops-")
 	if err != nil {
 		return errors.Wrap(err, "cannot make a folder for images")
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	for _, image := range []images.Options{images.Provider(imageName), images.KitStub(kitStubImage)} {
+	for _, image := range all {
 		image.Dir = l.root
 		file := filepath.Join(dir, "image.tar")
 		if err := images.Build(ctx, file, image); err != nil {
@@ -87,14 +118,15 @@ func (l *Local) loadImages(ctx context.Context) error {
 }
 
 // configure says how Pods reach the registry and the Hub, which the local
-// cluster has under the name and the certificate of huggingface.co.
-func (l *Local) configure(ctx context.Context) error {
+// cluster has under the name and the certificate of huggingface.co. The
+// certificate's authority is kept in a namespace that tenants do not write to.
+func (l *Local) configure(ctx context.Context, namespace string) error {
 	ca, err := os.ReadFile(l.Cluster.HubCAFile())
 	if err != nil {
 		return errors.Wrap(err, "cannot read the Hub's certificate authority")
 	}
 	secret := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Name: "hub-ca", Namespace: ProviderNamespace},
+		ObjectMeta: metav1.ObjectMeta{Name: "hub-ca", Namespace: namespace},
 		Data:       map[string][]byte{"ca.crt": ca},
 	}
 	if err := client.IgnoreAlreadyExists(l.Client.Create(ctx, secret)); err != nil {

@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	crossplane "github.com/crossplane/crossplane/apis/v2"
 	appsv1 "k8s.io/api/apps/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -88,7 +90,7 @@ func (p *Platform) Repository(host, name string, credential auth.Credential) (*r
 // newPlatform returns a platform whose client speaks to this cluster.
 func newPlatform(config *rest.Config, log io.Writer) (*Platform, error) {
 	scheme := runtime.NewScheme()
-	if err := errors.Join(clientgoscheme.AddToScheme(scheme), apis.AddToScheme(scheme)); err != nil {
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), apis.AddToScheme(scheme), apiextensionsv1.AddToScheme(scheme), crossplane.AddToScheme(scheme)); err != nil {
 		return nil, errors.Wrap(err, "cannot make a scheme")
 	}
 	c, err := client.New(config, client.Options{Scheme: scheme})
@@ -121,7 +123,7 @@ func (p *Platform) installProvider(ctx context.Context, image string) error {
 	if err != nil {
 		return errors.Wrap(err, "cannot list the CRDs")
 	}
-	for _, file := range append(crds, filepath.Join(p.root, "examples", "install", "provider.yaml")) {
+	for _, file := range append(crds, filepath.Join(p.root, "examples", "install", "without-crossplane.yaml")) {
 		manifest, err := os.ReadFile(file)
 		if err != nil {
 			return errors.Wrap(err, "cannot read a manifest")

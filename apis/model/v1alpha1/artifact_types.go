@@ -184,6 +184,11 @@ type RetryPolicy struct {
 
 // SourceObservation says what an artifact was made from.
 type SourceObservation struct {
+	// URL where people find the model, as an artifact says that was observed
+	// only.
+	// +optional
+	URL string `json:"url,omitempty"`
+
 	// Revision is the commit that the model was read at, 40 hex digits.
 	// +optional
 	Revision string `json:"revision,omitempty"`
@@ -220,6 +225,10 @@ type ArtifactObservation struct {
 	// Files is the number of the model's files in the artifact.
 	// +optional
 	Files int64 `json:"files,omitempty"`
+
+	// Format of the artifact: ModelPack or ModelKit.
+	// +optional
+	Format string `json:"format,omitempty"`
 
 	// Source that the artifact was made from.
 	// +optional

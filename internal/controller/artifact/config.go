@@ -11,6 +11,7 @@ import (
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	corev1 "k8s.io/api/core/v1"
 	kerrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -45,8 +46,16 @@ type providerConfig struct {
 	// version of the ProviderConfig itself.
 	version string
 
-	// cluster says that the Secrets are not in the Artifact's namespace.
+	// name of the ProviderConfig.
+	name string
+
+	// cluster says that it is a ClusterProviderConfig: the Secrets are not in
+	// the Artifact's namespace.
 	cluster bool
+
+	// namespaceSelector and repositoryPrefix bound who may do what.
+	namespaceSelector *metav1.LabelSelector
+	repositoryPrefix  string
 
 	host                string
 	plainHTTP           bool
@@ -101,6 +110,7 @@ func fromProviderConfig(pc *v1alpha1.ProviderConfig) *providerConfig {
 	}
 	r := pc.Spec.Registry
 	out := &providerConfig{
+		name:                pc.GetName(),
 		version:             versionOf(pc),
 		host:                string(r.Host),
 		plainHTTP:           r.PlainHTTP,
@@ -130,8 +140,11 @@ func fromClusterProviderConfig(pc *v1alpha1.ClusterProviderConfig) *providerConf
 	}
 	r := pc.Spec.Registry
 	out := &providerConfig{
+		name:                pc.GetName(),
 		version:             versionOf(pc),
 		cluster:             true,
+		namespaceSelector:   pc.Spec.NamespaceSelector,
+		repositoryPrefix:    r.RepositoryPrefix,
 		host:                string(r.Host),
 		plainHTTP:           r.PlainHTTP,
 		registryCredentials: anywhere(r.Credentials.SecretRef, corev1.DockerConfigJsonKey),
@@ -156,18 +169,29 @@ func fromClusterProviderConfig(pc *v1alpha1.ClusterProviderConfig) *providerConf
 // is not taken from here.
 func (p *providerConfig) forArtifact(a *modelv1alpha1.Artifact) providerConfig {
 	out := *p
-	if t := a.Spec.ForProvider.Target; t != nil {
-		if t.Registry != "" && string(t.Registry) != p.host {
-			out.host, out.plainHTTP, out.registryCredentials, out.registryCA = string(t.Registry), false, nil, nil
-		}
-		if t.CredentialsSecretRef != nil {
-			out.registryCredentials = nil
-		}
+	if host := p.hostFor(a); host != p.host {
+		out.host, out.plainHTTP, out.registryCredentials, out.registryCA = host, false, nil, nil
+	}
+	if t := a.Spec.ForProvider.Target; t != nil && t.CredentialsSecretRef != nil {
+		out.registryCredentials = nil
 	}
 	if s := a.Spec.ForProvider.Source; s != nil && s.HuggingFace != nil && s.HuggingFace.TokenSecretRef != nil {
 		out.hubToken = nil
 	}
 	return out
+}
+
+// hostFor returns the registry of the Artifact: its own, else the config's.
+func (p *providerConfig) hostFor(a *modelv1alpha1.Artifact) string {
+	if observesOnly(a) {
+		if ref, err := existingReference(a, p.host); err == nil {
+			return ref.Registry
+		}
+	}
+	if t := a.Spec.ForProvider.Target; t != nil && t.Registry != "" {
+		return string(t.Registry)
+	}
+	return p.host
 }
 
 // effective returns what the config adds to the Artifact's spec. Its Secrets

@@ -3,6 +3,7 @@ package artifact
 import (
 	"cmp"
 	"context"
+	"io"
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
@@ -30,6 +31,9 @@ type registryClient interface {
 
 	// PushManifest under a tag.
 	PushManifest(ctx context.Context, repository string, d ocispec.Descriptor, content []byte, tag string) error
+
+	// OpenBlob opens a blob for reading.
+	OpenBlob(ctx context.Context, repository string, d ocispec.Descriptor) (io.ReadCloser, error)
 
 	// Untag removes a tag.
 	Untag(ctx context.Context, repository, tag string) error
@@ -62,6 +66,7 @@ type connector struct {
 	recorder    event.Recorder
 	now         func() time.Time
 	refusals    *refusals
+	metrics     *Metrics
 }
 
 // Connect reads the Artifact's ProviderConfig and returns a client for its runs
@@ -75,6 +80,7 @@ func (c *connector) Connect(ctx context.Context, a *modelv1alpha1.Artifact) (man
 		recorder: c.recorder,
 		now:      c.now,
 		refusals: c.refusals,
+		metrics:  c.metrics,
 		labels:   artifact.LabelsForArtifact(a.GetName(), version.Version),
 		selector: artifact.SelectorLabelsForArtifact(a.GetName()),
 		kitImage: c.images.Kit,
@@ -98,6 +104,9 @@ func (c *connector) configure(ctx context.Context, a *modelv1alpha1.Artifact, e 
 	if err != nil {
 		return err
 	}
+	if err := config.admit(ctx, c.direct, a); err != nil {
+		return err
+	}
 	e.kitImage = cmp.Or(config.kitImage, c.images.Kit)
 	e.effective = config.effective(a)
 	e.effective.WorkerImage = cmp.Or(config.workerImage, c.images.Worker)
@@ -108,8 +117,12 @@ func (c *connector) configure(ctx context.Context, a *modelv1alpha1.Artifact, e 
 	if err != nil {
 		return err
 	}
-	e.registry, err = c.newRegistry(options)
-	return errors.Wrap(err, "cannot use the registry")
+	r, err := c.newRegistry(options)
+	if err != nil {
+		return errors.Wrap(err, "cannot use the registry")
+	}
+	e.registry = &countedRegistry{registryClient: r, metrics: c.metrics}
+	return nil
 }
 
 // Disconnect keeps no connection.

@@ -29,6 +29,9 @@ func (e *external) observeDeletion(ctx context.Context, a *modelv1alpha1.Artifac
 	if err != nil || left {
 		return managed.ExternalObservation{ResourceExists: left}, err
 	}
+	if a.Status.AtProvider.Digest != "" && a.Status.AtProvider.RunHash == "" {
+		e.leave(a, "this Artifact did not push it")
+	}
 	if e.registry != nil && a.Status.AtProvider.Digest != "" && e.registryChanged(a) != nil {
 		e.leave(a, "the ProviderConfig names another registry now")
 	}

@@ -23,13 +23,16 @@ const (
 	reasonLeft       event.Reason = "ArtifactLeft"
 )
 
-// tell writes an event for a phase that the Artifact's run has come to. It says
-// nothing where the Artifact is not what the API server has any more: then the
+// tell writes an event for a phase that the Artifact's run has come to, and
+// counts its end. It says nothing where the Artifact is not what the API server has any more: then the
 // status is not kept either, and the next look tells.
 func (e *external) tell(ctx context.Context, a *modelv1alpha1.Artifact, o artifact.ObservationResult) {
 	now := &modelv1alpha1.Artifact{}
 	if err := e.direct.Get(ctx, client.ObjectKeyFromObject(a), now); err != nil || now.GetResourceVersion() != a.GetResourceVersion() {
 		return
+	}
+	if hasEnded(o.Phase) {
+		e.metrics.ended(a, o)
 	}
 	s := a.Status.AtProvider
 	switch o.Phase {

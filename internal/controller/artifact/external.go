@@ -2,7 +2,7 @@ package artifact
 
 import (
 	"context"
-	"slices"
+	"strings"
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
@@ -48,6 +48,9 @@ type external struct {
 	// now is the time.
 	now func() time.Time
 
+	// metrics count what ends and what is asked.
+	metrics *Metrics
+
 	// refusals keeps why Create was refused.
 	refusals *refusals
 
@@ -82,6 +85,18 @@ func (e *external) Observe(ctx context.Context, a *modelv1alpha1.Artifact) (mana
 	if meta.WasDeleted(a) {
 		return e.observeDeletion(ctx, a)
 	}
+	o, err := e.observe(ctx, a)
+	if err == nil && o.ResourceExists {
+		o.ConnectionDetails = connectionDetails(a)
+	}
+	return o, err
+}
+
+// observe an Artifact that is not being deleted.
+func (e *external) observe(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalObservation, error) {
+	if observesOnly(a) {
+		return e.observeExisting(ctx, a)
+	}
 	obstacle, err := e.obstacle(ctx, a)
 	if err != nil {
 		return managed.ExternalObservation{}, err
@@ -95,6 +110,9 @@ func (e *external) Observe(ctx context.Context, a *modelv1alpha1.Artifact) (mana
 		return managed.ExternalObservation{}, err
 	}
 	if job == nil && !ended(a) {
+		if a.Status.AtProvider.Digest != "" && !mayUpdate(a) {
+			return e.observeRegistry(ctx, a)
+		}
 		return e.observeNoRun(ctx, a)
 	}
 	state, err := artifact.ReadRunState(ctx, e.direct, a, job, pods, e.now())
@@ -108,7 +126,7 @@ func (e *external) Observe(ctx context.Context, a *modelv1alpha1.Artifact) (mana
 // nothing does.
 func (e *external) obstacle(ctx context.Context, a *modelv1alpha1.Artifact) (*xpv2.Condition, error) {
 	if a.Spec.ForProvider.Source == nil || a.Spec.ForProvider.Target == nil {
-		c := unavailable(outcome.Unsupported, "An Artifact without source and target is not observed yet: write spec.forProvider.source and spec.forProvider.target")
+		c := unavailable(outcome.Unsupported, "An artifact cannot be made without source and target: write spec.forProvider.source and spec.forProvider.target, or spec.managementPolicies: [Observe]")
 		return &c, nil
 	}
 	if changed := e.registryChanged(a); changed != nil {
@@ -140,19 +158,28 @@ func (e *external) observeState(ctx context.Context, a *modelv1alpha1.Artifact, 
 	if !again {
 		return settled(), nil
 	}
-	return managed.ExternalObservation{ResourceExists: a.Status.AtProvider.Digest != ""}, nil
+	return e.observeWork(a), nil
+}
+
+// observeWork says that there is a run to begin: to update once an artifact is
+// in the registry, whatever it was made from, else to create, as where what is
+// lost may be made again, but not changed. The runtime writes
+// the annotations before it creates: those of the run go along.
+func (e *external) observeWork(a *modelv1alpha1.Artifact) managed.ExternalObservation {
+	exists := a.Status.AtProvider.Digest != "" && mayUpdate(a)
+	if !exists && mayCreate(a) {
+		e.setRun(a, e.nextRun(a))
+	}
+	return managed.ExternalObservation{ResourceExists: exists}
 }
 
 // observeNoRun says what is to be done where the run that the spec asks for has
 // not begun.
 func (e *external) observeNoRun(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalObservation, error) {
-	// There is something to update once an artifact is in the registry,
-	// whatever it was made from.
-	exists := a.Status.AtProvider.Digest != ""
-	if !exists && !mayCreate(a) {
+	if a.Status.AtProvider.Digest == "" && !mayCreate(a) {
 		a.SetConditions(unavailable(outcome.NotFound, "Nothing was made, and spec.managementPolicies do not allow to: add Create").
 			WithObservedGeneration(a.GetGeneration()))
-		return managed.ExternalObservation{}, nil
+		return settled(), nil
 	}
 	left, err := e.leftOver(ctx, a)
 	if err != nil {
@@ -163,7 +190,7 @@ func (e *external) observeNoRun(ctx context.Context, a *modelv1alpha1.Artifact) 
 		// Its end wakes the Artifact.
 		return settled(), nil
 	}
-	return managed.ExternalObservation{ResourceExists: exists}, nil
+	return e.observeWork(a), nil
 }
 
 // Create starts the Artifact's run.
@@ -179,7 +206,8 @@ func (e *external) Create(ctx context.Context, a *modelv1alpha1.Artifact) (manag
 // byte where only the tag has.
 func (e *external) Update(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalUpdate, error) {
 	if ended(a) && upToDate(a) {
-		return managed.ExternalUpdate{}, e.moveTag(ctx, a)
+		err := e.moveTag(ctx, a)
+		return managed.ExternalUpdate{ConnectionDetails: connectionDetails(a)}, err
 	}
 	if a.Status.AtProvider.Digest == "" && !mayCreate(a) {
 		// The runtime calls Update for what does not exist where Create is
@@ -231,7 +259,9 @@ func settled() managed.ExternalObservation {
 // registryChanged returns a condition if the ProviderConfig has another
 // registry than the one that the Artifact was made for.
 func (e *external) registryChanged(a *modelv1alpha1.Artifact) *xpv2.Condition {
-	was, is := meta.GetExternalName(a), artifact.ExternalName(e.withEffective(a))
+	// Where the Artifact was observed only, the name has a tag or a digest.
+	name, _, _ := strings.Cut(meta.GetExternalName(a), "@")
+	was, is := trimTag(name), artifact.ExternalName(e.withEffective(a))
 	s := a.Status.AtProvider
 	nothingThere := s.Digest == "" && (s.Phase == "" || s.Phase == modelv1alpha1.PhaseFailed)
 	if was == "" || was == is || nothingThere {
@@ -263,13 +293,6 @@ func unavailable(reason outcome.Reason, message string) xpv2.Condition {
 		Reason:             xpv2.ConditionReason(reason),
 		Message:            message,
 	}
-}
-
-// mayCreate says whether the Artifact's management policies allow to make it.
-func mayCreate(a *modelv1alpha1.Artifact) bool {
-	return slices.ContainsFunc(a.GetManagementPolicies(), func(p xpv2.ManagementAction) bool {
-		return p == xpv2.ManagementActionAll || p == xpv2.ManagementActionCreate
-	})
 }
 
 var _ registryClient = &registry.Client{}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/resource"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/resource/fake"
@@ -156,6 +157,7 @@ func (l *life) newProviderOn(cached, direct client.Client) *managed.Reconciler {
 		usage:    resource.NewProviderConfigUsageTracker(cached, &v1alpha1.ProviderConfigUsage{}),
 		images:   Images{Kit: "kit:test", Worker: "worker:test"},
 		recorder: event.NewNopRecorder(),
+		metrics:  NewMetrics(),
 		// Waits are over at once.
 		now: func() time.Time { return time.Now().Add(2 * time.Hour) },
 		newRegistry: func(o registry.Options) (registryClient, error) {
@@ -187,6 +189,10 @@ func (l *life) checkCreate(ctx context.Context, o client.Object) error {
 	}
 	for i := range pods {
 		l.t.Errorf("Job %q of run %+v is made while Pod %q of run %+v is there", job.GetName(), artifact.RunOf(job), pods[i].GetName(), artifact.RunOf(&pods[i]))
+	}
+	a := l.a.DeepCopy()
+	if err := l.get(a); err == nil && (!meta.FinalizerExists(a, managed.FinalizerName) || artifact.RunOf(a) == (artifact.Run{})) {
+		l.t.Errorf("Job %q is made before the Artifact holds its finalizer and its run: %v", job.GetName(), a.GetFinalizers())
 	}
 	l.made = append(l.made, artifact.RunOf(job))
 	if artifact.NeedsWorkspace(l.a) {

@@ -23,6 +23,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -55,19 +56,24 @@ const patience = 30 * time.Second
 // one test. There is no kubelet and no Job controller: the test plays them.
 func startControllers(t *testing.T) *world {
 	t.Helper()
+	w := newWorld(t)
+	startManager(t, w.namespace, config.Setup)
+	return w
+}
+
+// newWorld returns a namespace with a ProviderConfig, and a registry, without
+// controllers.
+func newWorld(t *testing.T) *world {
+	t.Helper()
 	c := apiserver.Client(t)
-	namespace := apiserver.Namespace(t, c)
 	server := httptest.NewServer(containerregistry.New(containerregistry.Logger(log.New(io.Discard, "", 0))))
 	t.Cleanup(server.Close)
 	registryHost = strings.TrimPrefix(server.URL, "http://")
-
-	startManager(t, namespace, config.Setup)
-
 	r, err := registry.New(registry.Options{Host: registryHost, PlainHTTP: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, client: c, namespace: namespace, registry: r, stopRegistry: server.Close}
+	w := &world{t: t, client: c, namespace: apiserver.Namespace(t, c), registry: r, stopRegistry: server.Close}
 	w.create(&v1alpha1.ProviderConfig{
 		ObjectMeta: metav1.ObjectMeta{Name: "default", Namespace: w.namespace},
 		Spec: v1alpha1.ProviderConfigSpec{Registry: v1alpha1.RegistryConfig{
@@ -83,7 +89,14 @@ func startControllers(t *testing.T) *world {
 // ones, until the test ends.
 func startManager(t *testing.T, namespace string, further ...func(ctrl.Manager, controller.Options) error) {
 	t.Helper()
-	mgr, err := ctrl.NewManager(apiserver.Config(t), ctrl.Options{
+	startManagerAs(t, apiserver.Config(t), namespace, Options{Images: Images{Kit: "kit:test", Worker: "worker:test"}}, further...)
+}
+
+// startManagerAs starts the same controllers with a configuration of their own
+// for the API server.
+func startManagerAs(t *testing.T, cfg *rest.Config, namespace string, options Options, further ...func(ctrl.Manager, controller.Options) error) {
+	t.Helper()
+	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme:  apiserver.Scheme(t),
 		Metrics: metricsserver.Options{BindAddress: "0"},
 		Cache:   cache.Options{DefaultNamespaces: map[string]cache.Config{namespace: {}}},
@@ -98,7 +111,7 @@ func startManager(t *testing.T, namespace string, further ...func(ctrl.Manager, 
 	}
 	features := &feature.Flags{}
 	features.Enable(feature.EnableBetaManagementPolicies)
-	o := controller.Options{
+	options.Options = controller.Options{
 		Logger:                  logging.NewNopLogger(),
 		MaxConcurrentReconciles: 4,
 		PollInterval:            time.Hour,
@@ -106,11 +119,11 @@ func startManager(t *testing.T, namespace string, further ...func(ctrl.Manager, 
 		Features:                features,
 	}
 	for _, setup := range further {
-		if err := setup(mgr, o); err != nil {
+		if err := setup(mgr, options.Options); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := Setup(mgr, Options{Options: o, Images: Images{Kit: "kit:test", Worker: "worker:test"}}); err != nil {
+	if err := Setup(mgr, options); err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())

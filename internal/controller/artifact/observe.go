@@ -1,6 +1,7 @@
 package artifact
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -94,6 +95,7 @@ func recordArtifact(a *modelv1alpha1.Artifact, job *batchv1.Job, pods []corev1.P
 	s := &a.Status.AtProvider
 	s.Digest, s.PinnedReference, s.Size, s.Files, s.Source = "", "", 0, 0, nil
 	s.RunHash = artifact.RunOf(job).Hash
+	s.Format = string(cmp.Or(a.Spec.ForProvider.Format, modelv1alpha1.PackFormatModelPack))
 	s.Reference = job.GetAnnotations()[artifact.AnnotationReference]
 	if r, _, ok := outcome.FromPods(pods); ok && r.Digest != "" {
 		recordDigest(a, r.Digest)
@@ -121,8 +123,7 @@ func (e *external) observeRegistry(ctx context.Context, a *modelv1alpha1.Artifac
 
 	there, err := e.registry.Resolve(ctx, repository, reference)
 	if registry.IsNotFound(err) {
-		a.SetConditions(unavailable(outcome.NotFound, fmt.Sprintf("The registry has no %s any more", s.Reference)).WithObservedGeneration(a.GetGeneration()))
-		return managed.ExternalObservation{}, nil
+		return e.observeLost(a), nil
 	}
 	if err != nil {
 		return managed.ExternalObservation{}, err
@@ -136,9 +137,25 @@ func (e *external) observeRegistry(ctx context.Context, a *modelv1alpha1.Artifac
 		return settled(), nil
 	}
 	ready := xpv2.Available()
-	if moved {
+	switch outdated := !upToDate(a) && !mayUpdate(a); {
+	case outdated || (moved && !mayUpdate(a)):
+		ready = ready.WithMessage("The artifact stays as it is, since spec.managementPolicies do not allow to follow the changed spec: add Update")
+	case moved:
 		ready = xpv2.Creating().WithMessage("The artifact does not have its new tag yet")
 	}
 	a.SetConditions(ready.WithObservedGeneration(a.GetGeneration()))
-	return managed.ExternalObservation{ResourceExists: true, ResourceUpToDate: !moved}, nil
+	return managed.ExternalObservation{ResourceExists: true, ResourceUpToDate: !moved || !mayUpdate(a)}, nil
+}
+
+// observeLost says what follows where the registry does not have what was pushed
+// any more.
+func (e *external) observeLost(a *modelv1alpha1.Artifact) managed.ExternalObservation {
+	message := fmt.Sprintf("The registry has no %s any more", a.Status.AtProvider.Reference)
+	o := managed.ExternalObservation{}
+	if !mayCreate(a) {
+		message += ", and spec.managementPolicies do not allow to make it again: add Create"
+		o = settled()
+	}
+	a.SetConditions(unavailable(outcome.NotFound, message).WithObservedGeneration(a.GetGeneration()))
+	return o
 }

@@ -81,13 +81,17 @@ func failureMessage(f *modelv1alpha1.FailureObservation) string {
 // startPoll is how often a run that has not started is looked at.
 const startPoll = 15 * time.Second
 
+// minPollInterval is the shortest poll interval that an Artifact's annotation
+// crossplane.io/poll-interval can ask for: each poll is a request to a registry.
+const minPollInterval = 10 * time.Second
+
 // pollInterval returns when an Artifact that needs nothing now is looked at
 // again: when its failed run is to be tried again, else at its poll, which is
-// early or late by up to jitter.
-func pollInterval(jitter time.Duration) managed.PollIntervalHook {
+// early or late by up to jitter percent.
+func pollInterval(jitter int) managed.PollIntervalHook {
 	return func(mg resource.Managed, poll time.Duration) time.Duration {
-		if jitter > 0 {
-			poll += rand.N(2*jitter) - jitter //nolint:gosec // No secret.
+		if most := poll * time.Duration(jitter) / 100; most > 0 {
+			poll += rand.N(2*most) - most //nolint:gosec // No secret.
 		}
 		a, ok := mg.(*modelv1alpha1.Artifact)
 		if ok && a.Status.AtProvider.Phase == modelv1alpha1.PhasePending {

@@ -125,21 +125,25 @@ func (e *external) jobs(ctx context.Context, a *modelv1alpha1.Artifact) ([]batch
 // identity to its annotations, before anything is pushed. The runtime keeps
 // annotations only after a Create that returned, and never after an Update.
 func (e *external) persistRun(ctx context.Context, a *modelv1alpha1.Artifact, run artifact.Run) error {
-	name := artifact.ExternalName(e.withEffective(a))
-	if artifact.RunOf(a) == run && meta.GetExternalName(a) == name {
+	if artifact.RunOf(a) == run && meta.GetExternalName(a) == artifact.ExternalName(e.withEffective(a)) {
 		return e.checkCurrent(ctx, a)
 	}
 	// A copy, since the answer holds the status as the API server has it.
 	persisted := a.DeepCopy()
 	patch := client.MergeFromWithOptions(a.DeepCopy(), client.MergeFromWithOptimisticLock{})
-	meta.SetExternalName(persisted, name)
-	meta.AddAnnotations(persisted, run.Annotations())
+	e.setRun(persisted, run)
 	if err := e.direct.Patch(ctx, persisted, patch); err != nil {
 		return errors.Wrap(err, "cannot write the run to the Artifact's annotations")
 	}
 	a.SetAnnotations(persisted.GetAnnotations())
 	a.SetResourceVersion(persisted.GetResourceVersion())
 	return nil
+}
+
+// setRun annotates an Artifact with its name outside of the cluster and its run.
+func (e *external) setRun(a *modelv1alpha1.Artifact, run artifact.Run) {
+	meta.SetExternalName(a, artifact.ExternalName(e.withEffective(a)))
+	meta.AddAnnotations(a, run.Annotations())
 }
 
 // checkCurrent is a conflict if the Artifact is not what the API server has any

@@ -3,6 +3,7 @@
 package artifact
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -13,19 +14,26 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/ratelimiter"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/resource"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/statemetrics"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlcontroller "sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/access"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 )
 
@@ -34,7 +42,7 @@ type Images struct {
 	// Kit holds kit.
 	Kit string
 
-	// Worker holds the worker.
+	// Worker holds the worker; where it is empty, Options.WorkerImage names it.
 	Worker string
 }
 
@@ -45,9 +53,19 @@ type Options struct {
 	// Images of the runs.
 	Images Images
 
-	// PollJitter is the most that a poll is early or late, so that polls
-	// spread.
-	PollJitter time.Duration
+	// WorkerImage names the image that holds the worker. It is asked once the
+	// provider has its permissions.
+	WorkerImage func(context.Context) string
+
+	// Access knows which permissions the provider has; nil for all.
+	Access *access.Gate
+
+	// Metrics of runs and of requests to registries; nil for none.
+	Metrics *Metrics
+
+	// PollJitterPercentage is the most that a poll is early or late, in percent
+	// of its interval, so that polls spread.
+	PollJitterPercentage int
 }
 
 // Setup adds the controller of Artifacts to the manager. Artifacts are
@@ -65,10 +83,57 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	}
 	// Providers are allowed to write core/v1 events only.
 	recorder := xpevent.NewAPIRecorder(mgr.GetEventRecorderFor(name)) //nolint:staticcheck // See above.
+	c := &connector{
+		cached:      mgr.GetClient(),
+		direct:      direct,
+		scheme:      mgr.GetScheme(),
+		usage:       resource.NewProviderConfigUsageTracker(mgr.GetClient(), &v1alpha1.ProviderConfigUsage{}),
+		images:      o.Images,
+		newRegistry: newRegistry,
+		recorder:    recorder,
+		now:         time.Now,
+		metrics:     cmp.Or(o.Metrics, NewMetrics()),
+	}
+	door := newDoorman(o.Access, mgr.GetClient())
+	r := newReconciler(mgr, mgr.GetCache(), c, append(o.forReconciler(name, recorder),
+		managed.WithTypedExternalConnector[*modelv1alpha1.Artifact](&permitted{next: c, door: door}),
+		managed.WithInitializers(door.initializer(&cleaner{cache: mgr.GetCache(), direct: direct})),
+	)...)
 
+	if err := addIndexes(context.Background(), mgr); err != nil {
+		return errors.Wrap(err, "cannot index the cache")
+	}
+	if err := addStateMetrics(mgr, o); err != nil {
+		return err
+	}
+	wake := &waker{cached: mgr.GetClient()}
+	built, err := ctrl.NewControllerManagedBy(mgr).
+		Named(name).
+		WithOptions(o.ForControllerRuntime()).
+		// Not an event filter: that would hide the status of Jobs too.
+		Watches(&modelv1alpha1.Artifact{}, newFirst(), builder.WithPredicates(predicate.Or(resource.DesiredStateChanged(), followUp()))).
+		Watches(&v1alpha1.ProviderConfig{}, handler.EnqueueRequestsFromMapFunc(wake.forConfig), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.ClusterProviderConfig{}, handler.EnqueueRequestsFromMapFunc(wake.forConfig), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WatchesRawSource(source.Channel(door.woken, canWait(&handler.EnqueueRequestForObject{}))).
+		Build(againLater{ratelimiter.NewReconciler(name, r, o.GlobalRateLimiter)})
+	if err != nil {
+		return err
+	}
+	door.prepare = func(ctx context.Context) error {
+		if c.images.Worker == "" && o.WorkerImage != nil {
+			c.images.Worker = o.WorkerImage(ctx)
+		}
+		return watchRuns(ctx, mgr, built, wake)
+	}
+	return errors.Wrap(mgr.Add(door), "cannot wait for permissions")
+}
+
+// forReconciler returns the options that the runtime's reconciler is made with.
+func (o Options) forReconciler(name string, recorder xpevent.Recorder) []managed.ReconcilerOption {
 	opts := []managed.ReconcilerOption{
 		managed.WithPollInterval(o.PollInterval),
-		managed.WithPollIntervalHook(pollInterval(o.PollJitter)),
+		managed.WithPollIntervalHook(pollInterval(o.PollJitterPercentage)),
+		managed.WithMinPollInterval(minPollInterval),
 		managed.WithLogger(o.Logger.WithValues("controller", name)),
 		managed.WithRecorder(recorder),
 	}
@@ -78,49 +143,70 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	if o.MetricOptions != nil && o.MetricOptions.MRMetrics != nil {
 		opts = append(opts, managed.WithMetricRecorder(o.MetricOptions.MRMetrics))
 	}
-	r := newReconciler(mgr, mgr.GetCache(), &connector{
-		cached:      mgr.GetClient(),
-		direct:      direct,
-		scheme:      mgr.GetScheme(),
-		usage:       resource.NewProviderConfigUsageTracker(mgr.GetClient(), &v1alpha1.ProviderConfigUsage{}),
-		images:      o.Images,
-		newRegistry: newRegistry,
-		recorder:    recorder,
-		now:         time.Now,
-	}, opts...)
+	return opts
+}
 
-	if err := addIndexes(context.Background(), mgr); err != nil {
-		return errors.Wrap(err, "cannot index the cache")
+// watchRuns watches what runs consist of, and returns once all of it is in the
+// cache.
+func watchRuns(ctx context.Context, mgr ctrl.Manager, c ctrlcontroller.Controller, wake *waker) error {
+	// Of Secrets only the metadata: no copy of them is in memory.
+	secret := &metav1.PartialObjectMetadata{}
+	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	owner := handler.EnqueueRequestForOwner(mgr.GetScheme(), mgr.GetRESTMapper(), &modelv1alpha1.Artifact{}, handler.OnlyControllerOwner())
+	sources := []struct {
+		object     client.Object
+		handler    handler.EventHandler
+		predicates []predicate.Predicate
+	}{
+		{object: &batchv1.Job{}, handler: owner},
+		{object: &corev1.PersistentVolumeClaim{}, handler: owner},
+		{object: &corev1.Pod{}, handler: handler.EnqueueRequestsFromMapFunc(artifactOfPod)},
+		{object: secret, handler: handler.EnqueueRequestsFromMapFunc(wake.forSecret), predicates: []predicate.Predicate{predicate.ResourceVersionChangedPredicate{}}},
 	}
-	wake := &waker{cached: mgr.GetClient()}
+	for _, s := range sources {
+		if err := c.Watch(source.Kind(mgr.GetCache(), s.object, canWait(s.handler), s.predicates...)); err != nil {
+			return errors.Wrapf(err, "cannot watch %T", s.object)
+		}
+	}
+	for _, s := range sources {
+		if _, err := mgr.GetCache().GetInformer(ctx, s.object); err != nil {
+			return errors.Wrapf(err, "cannot wait for the cache of %T", s.object)
+		}
+	}
+	return nil
+}
 
-	return ctrl.NewControllerManagedBy(mgr).
-		Named(name).
-		WithOptions(o.ForControllerRuntime()).
-		// Not an event filter: that would hide the status of Jobs too.
-		For(&modelv1alpha1.Artifact{}, builder.WithPredicates(predicate.Or(resource.DesiredStateChanged(), followUp()))).
-		Owns(&batchv1.Job{}).
-		Owns(&corev1.PersistentVolumeClaim{}).
-		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(artifactOfPod)).
-		// Of Secrets only the metadata: no copy of them is in memory.
-		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(wake.forSecret), builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
-		Watches(&v1alpha1.ProviderConfig{}, handler.EnqueueRequestsFromMapFunc(wake.forConfig), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&v1alpha1.ClusterProviderConfig{}, handler.EnqueueRequestsFromMapFunc(wake.forConfig), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Complete(ratelimiter.NewReconciler(name, r, o.GlobalRateLimiter))
+// addStateMetrics has the manager count Artifacts by their state. The runtime's
+// own loop would take an error of the cache for a reason to stop the manager.
+func addStateMetrics(mgr ctrl.Manager, o Options) error {
+	if o.MetricOptions == nil || o.MetricOptions.MRStateMetrics == nil {
+		return nil
+	}
+	recorder := statemetrics.NewMRStateRecorder(mgr.GetClient(), o.Logger, o.MetricOptions.MRStateMetrics, &modelv1alpha1.ArtifactList{}, o.MetricOptions.PollStateMetricInterval)
+	return errors.Wrap(mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
+		wait.UntilWithContext(ctx, func(ctx context.Context) {
+			if err := recorder.Record(ctx); err != nil && ctx.Err() == nil {
+				o.Logger.Info("Cannot count Artifacts", "error", err)
+			}
+		}, o.MetricOptions.PollStateMetricInterval)
+		return nil
+	})), "cannot count Artifacts")
 }
 
 // newReconciler returns the runtime's reconciler for what a connector connects
-// to. The cache has what is watched, also the metadata of Secrets.
+// to, unless an option says otherwise. The cache has what is watched, also the
+// metadata of Secrets.
 func newReconciler(mgr ctrl.Manager, cache client.Reader, c *connector, opts ...managed.ReconcilerOption) *managed.Reconciler {
 	c.refusals = &refusals{}
-	return managed.NewReconciler(statusManager{Manager: mgr, refusals: c.refusals}, resource.ManagedKind(modelv1alpha1.ArtifactGroupVersionKind), append(opts,
+	return managed.NewReconciler(statusManager{Manager: mgr, refusals: c.refusals}, resource.ManagedKind(modelv1alpha1.ArtifactGroupVersionKind), append([]managed.ReconcilerOption{
 		managed.WithTypedExternalConnector[*modelv1alpha1.Artifact](c),
 		managed.WithInitializers(&cleaner{cache: cache, direct: c.direct}),
+		managed.WithFinalizer(newFinalizer(mgr.GetClient())),
 		// Names do not depend on what Create returns, and a Job that was made
 		// is seen at once.
 		managed.WithDeterministicExternalName(true),
 		managed.WithCreationGracePeriod(0),
-	)...)
+	}, opts...)...)
 }
 
 // followUp lets two of the runtime's own writes through. Once status records the

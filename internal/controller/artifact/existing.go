@@ -1,0 +1,106 @@
+package artifact
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+)
+
+// existingReference returns what an Artifact looks at that is not to be made:
+// what the annotation crossplane.io/external-name names, with a tag or a digest,
+// else its target, in its own registry or in the ProviderConfig's.
+func existingReference(a *modelv1alpha1.Artifact, host string) (registry.Reference, error) {
+	name := meta.GetExternalName(a)
+	ref, err := registry.ParseReference(name)
+	if err == nil {
+		return ref, nil
+	}
+	t := a.Spec.ForProvider.Target
+	if t == nil && name == "" {
+		return ref, outcome.Errorf(outcome.ConfigMissing, "No artifact is named: write the annotation crossplane.io/external-name, with registry/repository:tag or registry/repository@digest")
+	}
+	if t == nil {
+		return ref, outcome.Errorf(outcome.Unsupported, "The annotation crossplane.io/external-name is %q, which names no artifact: write registry/repository:tag or registry/repository@digest", name)
+	}
+	if t.Registry != "" {
+		host = string(t.Registry)
+	}
+	return registry.Reference{Registry: host, Repository: t.Repository, Tag: artifact.Tag(a)}, nil
+}
+
+// observeExisting looks at an artifact that is not to be made, and records what
+// it is.
+func (e *external) observeExisting(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalObservation, error) {
+	ref, err := existingReference(a, e.effective.Registry)
+	if err != nil {
+		sayWhy(a, err)
+		return settled(), nil
+	}
+	there, err := e.registry.Resolve(ctx, ref.Repository, ref.Name())
+	if registry.IsNotFound(err) {
+		a.SetConditions(unavailable(outcome.NotFound, fmt.Sprintf("The registry has no %s", ref)).WithObservedGeneration(a.GetGeneration()))
+		return managed.ExternalObservation{}, nil
+	}
+	if err != nil {
+		return managed.ExternalObservation{}, err
+	}
+	if s := a.Status.AtProvider; s.Digest != there.Digest.String() || s.Reference != ref.String() || s.Format == "" {
+		if err := e.describe(ctx, a, ref, there); err != nil {
+			return managed.ExternalObservation{}, err
+		}
+	}
+	a.SetConditions(xpv2.Available().WithObservedGeneration(a.GetGeneration()))
+	return settled(), nil
+}
+
+// describe records what the registry has under a reference. What this Artifact
+// itself pushed stays known as such.
+func (e *external) describe(ctx context.Context, a *modelv1alpha1.Artifact, ref registry.Reference, there ocispec.Descriptor) error {
+	_, manifest, err := e.registry.Manifest(ctx, ref.Repository, there.Digest.String())
+	if err != nil {
+		return err
+	}
+	d, err := modelpack.Describe(manifest)
+	if err != nil {
+		return err
+	}
+	var config []byte
+	if d.HasConfig() {
+		if config, err = e.readBlob(ctx, ref.Repository, d.Config); err != nil {
+			return err
+		}
+	}
+	s, facts := &a.Status.AtProvider, d.Facts(config)
+	if s.Digest != there.Digest.String() {
+		s.RunHash, s.Files = "", 0
+	}
+	s.Reference = ref.String()
+	s.Digest = there.Digest.String()
+	s.PinnedReference = ref.Registry + "/" + ref.Repository + "@" + s.Digest
+	s.Size, s.Format = d.Size, string(d.Format)
+	s.Source = &modelv1alpha1.SourceObservation{URL: facts.SourceURL, Revision: facts.Revision, License: facts.License}
+	return nil
+}
+
+// readBlob reads a small blob.
+func (e *external) readBlob(ctx context.Context, repository string, d ocispec.Descriptor) ([]byte, error) {
+	r, err := e.registry.OpenBlob(ctx, repository, d)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = r.Close() }()
+	b, err := io.ReadAll(r)
+	return b, errors.Wrap(err, "cannot read the artifact's config")
+}

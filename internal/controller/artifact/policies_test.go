@@ -1,0 +1,416 @@
+package artifact
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+	"github.com/google/go-cmp/cmp"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+)
+
+// A policyCase is a set of management policies that the runtime accepts, and
+// what happens under it.
+type policyCase struct {
+	reason string
+	set    xpv2.ManagementPolicies
+
+	// makes says that a new Artifact is made, follows that a changed revision
+	// is, heals that what the registry lost is made again, and deletes that the
+	// tag goes with the Artifact.
+	makes, follows, heals, deletes bool
+}
+
+// policyCases are all sets that the runtime accepts (crossplane-runtime 2.4,
+// pkg/reconciler/managed/policies.go) but the empty one, which pauses.
+func policyCases() map[string]policyCase {
+	const o, c, u, l, d = xpv2.ManagementActionObserve, xpv2.ManagementActionCreate, xpv2.ManagementActionUpdate,
+		xpv2.ManagementActionLateInitialize, xpv2.ManagementActionDelete
+	set := func(p ...xpv2.ManagementAction) xpv2.ManagementPolicies { return p }
+	return map[string]policyCase{
+		"All":      {reason: "Full control.", set: set(xpv2.ManagementActionAll), makes: true, follows: true, heals: true, deletes: true},
+		"AllNamed": {reason: "Full control, spelled out.", set: set(o, c, u, l, d), makes: true, follows: true, heals: true, deletes: true},
+		"OCUD":     {reason: "There is nothing to initialize late.", set: set(o, c, u, d), makes: true, follows: true, heals: true, deletes: true},
+		"OCUL":     {reason: "Without Delete the artifact stays.", set: set(o, c, u, l), makes: true, follows: true, heals: true},
+		"OCU":      {reason: "Without Delete the artifact stays.", set: set(o, c, u), makes: true, follows: true, heals: true},
+		"OCLD":     {reason: "Without Update it is made once, and again where it is lost.", set: set(o, c, l, d), makes: true, heals: true, deletes: true},
+		"OCD":      {reason: "Without Update it is made once, and again where it is lost.", set: set(o, c, d), makes: true, heals: true, deletes: true},
+		"OCL":      {reason: "Made once, and left.", set: set(o, c, l), makes: true, heals: true},
+		"OC":       {reason: "Made once, and left.", set: set(o, c), makes: true, heals: true},
+		"OUL":      {reason: "Without Create nothing is made where nothing is.", set: set(o, u, l), follows: true},
+		"OU":       {reason: "Without Create nothing is made where nothing is.", set: set(o, u), follows: true},
+		"O":        {reason: "Looked at only.", set: set(o)},
+		"OL":       {reason: "Looked at only.", set: set(o, l)},
+		"OD":       {reason: "Looked at, and what this Artifact pushed is deleted.", set: set(o, d), deletes: true},
+	}
+}
+
+// withPolicies sets an Artifact's management policies.
+func withPolicies(p xpv2.ManagementPolicies) func(*modelv1alpha1.Artifact) {
+	return func(a *modelv1alpha1.Artifact) { a.Spec.ManagementPolicies = p }
+}
+
+// stays has the Artifact reconciled a few times and checks that no Job is made.
+func (w *world) stays(a *modelv1alpha1.Artifact, why string) {
+	w.t.Helper()
+	for i := range 2 {
+		w.poke(a, fmt.Sprint(time.Now().UnixNano(), "-", i))
+	}
+	jobs := &batchv1.JobList{}
+	if err := w.client.List(w.t.Context(), jobs, client.InNamespace(w.namespace), client.MatchingLabels(artifact.SelectorLabelsForArtifact(a.GetName()))); err != nil {
+		w.t.Fatal(err)
+	}
+	for _, j := range jobs.Items {
+		if isLive(&j) {
+			w.t.Errorf("%s: run %+v was begun", why, artifact.RunOf(&j))
+		}
+	}
+}
+
+func TestPoliciesOfNewArtifacts(t *testing.T) {
+	for name, tc := range policyCases() {
+		t.Run(name, func(t *testing.T) {
+			w := startControllers(t)
+			a := w.artifact("new")
+			a.Spec.ManagementPolicies = tc.set
+			w.create(a)
+			if tc.makes {
+				w.retryOnce(a)
+				w.waitReady(a, corev1.ConditionTrue, "Available")
+				return
+			}
+			w.stays(a, tc.reason)
+			if ready := a.GetCondition(xpv2.TypeReady); ready.Status != corev1.ConditionFalse || ready.Reason != xpv2.ConditionReason(outcome.NotFound) {
+				t.Errorf("%s Ready=%s %s %q", tc.reason, ready.Status, ready.Reason, ready.Message)
+			}
+			w.remove(a)
+			w.waitGone(a)
+		})
+	}
+}
+
+// retryOnce has the first run fail and the second one succeed.
+func (w *world) retryOnce(a *modelv1alpha1.Artifact) {
+	w.t.Helper()
+	job := w.job(a, 1)
+	w.finish(job, outcome.Result{Failure: &outcome.Failure{}}, `{"failure":{"reason":"Gated","message":"No access"}}`)
+	w.waitReady(a, corev1.ConditionFalse, string(outcome.Gated))
+	w.update(a, func(a *modelv1alpha1.Artifact) {
+		a.SetAnnotations(merged(a.GetAnnotations(), "crossplane.io/reconcile-requested-at", "now"))
+	})
+	w.waitGone(job)
+	w.deletePods()
+	w.succeed(a, 2, "one")
+	w.eventually("acknowledged", func() string {
+		if err := w.get(a); err != nil {
+			return err.Error()
+		}
+		if got := a.GetLastHandledReconcileAt(); got != "now" {
+			return fmt.Sprintf("status.lastHandledReconcileAt is %q", got)
+		}
+		return ""
+	})
+}
+
+func merged(m map[string]string, key, value string) map[string]string {
+	if m == nil {
+		m = map[string]string{}
+	}
+	m[key] = value
+	return m
+}
+
+// TestPoliciesOfMadeArtifacts makes an artifact under full control first.
+func TestPoliciesOfMadeArtifacts(t *testing.T) {
+	for name, tc := range policyCases() {
+		t.Run(name, func(t *testing.T) {
+			w := startControllers(t)
+			a := w.artifact("made")
+			w.create(a)
+			digest := w.succeed(a, 1, "one")
+			w.waitReady(a, corev1.ConditionTrue, "Available")
+			w.update(a, withPolicies(slices.Clone(tc.set)))
+			w.waitReady(a, corev1.ConditionTrue, "Available")
+
+			w.update(a, revision("v2"))
+			run := int64(1)
+			if tc.follows {
+				run++
+				w.endJob(a)
+				digest = w.succeed(a, run, "two")
+			} else {
+				w.stays(a, tc.reason)
+				if a.Status.AtProvider.Digest != digest {
+					t.Errorf("%s The digest became %q", tc.reason, a.Status.AtProvider.Digest)
+				}
+				if ready := a.GetCondition(xpv2.TypeReady); ready.Status != corev1.ConditionTrue {
+					t.Errorf("%s The artifact is there, and Ready=%s %s %q", tc.reason, ready.Status, ready.Reason, ready.Message)
+				}
+				w.update(a, revision("main"))
+			}
+
+			w.waitReady(a, corev1.ConditionTrue, "Available")
+			w.loseAndHeal(a, tc, run, &digest)
+			w.remove(a)
+			w.eventually("Artifact gone", func() string {
+				w.deletePods()
+				if w.get(a) == nil {
+					return "it is still there"
+				}
+				return ""
+			})
+			_, err := w.registry.Resolve(t.Context(), "models/made", "v1")
+			if gone := registry.IsNotFound(err); gone != tc.deletes {
+				t.Errorf("%s tag gone: want %t, got %t (%v)", tc.reason, tc.deletes, gone, err)
+			}
+		})
+	}
+}
+
+// endJob plays the garbage collector for the Job of the run before.
+func (w *world) endJob(a *modelv1alpha1.Artifact) {
+	w.t.Helper()
+	w.eventually("earlier Job gone", func() string {
+		w.deletePods()
+		jobs := &batchv1.JobList{}
+		if err := w.client.List(w.t.Context(), jobs, client.InNamespace(w.namespace)); err != nil {
+			return err.Error()
+		}
+		for _, j := range jobs.Items {
+			if artifact.RunOf(&j).Hash != artifact.RunHash(a) || !isLive(&j) {
+				return "it is still there"
+			}
+		}
+		return ""
+	})
+}
+
+// loseAndHeal has the registry lose the tag.
+func (w *world) loseAndHeal(a *modelv1alpha1.Artifact, tc policyCase, run int64, digest *string) {
+	w.t.Helper()
+	if err := w.registry.Untag(w.t.Context(), "models/made", "v1"); err != nil {
+		w.t.Fatal(err)
+	}
+	w.update(a, func(a *modelv1alpha1.Artifact) { a.SetLabels(merged(a.GetLabels(), "look", "again")) })
+	if tc.heals {
+		w.endJob(a)
+		*digest = w.succeed(a, run+1, "again")
+		w.waitReady(a, corev1.ConditionTrue, "Available")
+		return
+	}
+	w.stays(a, tc.reason)
+	w.waitReady(a, corev1.ConditionFalse, string(outcome.NotFound))
+	// Put back by hand, it is what it was.
+	if got := w.push("models/made", "v1", map[bool]string{true: "two", false: "one"}[tc.follows]); got != *digest {
+		w.t.Fatalf("pushed %s, not %s", got, *digest)
+	}
+	w.update(a, func(a *modelv1alpha1.Artifact) { a.SetLabels(merged(a.GetLabels(), "look", "once-more")) })
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+}
+
+func TestObservedArtifact(t *testing.T) {
+	const observe = xpv2.ManagementActionObserve
+	type want struct {
+		ready  corev1.ConditionStatus
+		reason string
+		says   string
+		at     modelv1alpha1.ArtifactObservation
+	}
+	w := startControllers(t)
+	digest := w.push("models/existing", "v7", "existing")
+	name := registryHost + "/models/existing"
+	at := modelv1alpha1.ArtifactObservation{Digest: digest, PinnedReference: name + "@" + digest, Size: 2, Source: &modelv1alpha1.SourceObservation{}}
+	byTag, byDigest := at, at
+	byTag.Reference, byDigest.Reference = name+":v7", name+"@"+digest
+	cases := map[string]struct {
+		reason string
+		arg    string
+		want   want
+	}{
+		"Tag":      {reason: "A tag names what is there now.", arg: name + ":v7", want: want{ready: corev1.ConditionTrue, reason: "Available", at: byTag}},
+		"Digest":   {reason: "A digest names one artifact for ever.", arg: name + "@" + digest, want: want{ready: corev1.ConditionTrue, reason: "Available", at: byDigest}},
+		"Gone":     {reason: "What is not there is not found.", arg: name + ":v8", want: want{ready: corev1.ConditionFalse, reason: "NotFound", says: "has no " + name + ":v8"}},
+		"NoTag":    {reason: "An artifact is never guessed.", arg: name, want: want{ready: corev1.ConditionFalse, reason: "Unsupported", says: "registry/repository:tag"}},
+		"Nonsense": {reason: "What is no reference is told.", arg: "::", want: want{ready: corev1.ConditionFalse, reason: "Unsupported", says: "external-name"}},
+		"Nothing":  {reason: "Somebody who names nothing is told how.", want: want{ready: corev1.ConditionFalse, reason: "ConfigMissing", says: "external-name"}},
+	}
+	for caseName, tc := range cases {
+		t.Run(caseName, func(t *testing.T) {
+			w := *w
+			w.t = t
+			a := w.artifact(strings.ToLower(caseName))
+			a.Spec.ForProvider = modelv1alpha1.ArtifactParameters{}
+			a.Spec.ManagementPolicies = xpv2.ManagementPolicies{observe}
+			a.Spec.WriteConnectionSecretToReference = &xpv2.LocalSecretReference{Name: a.GetName() + "-details"}
+			if tc.arg != "" {
+				a.SetAnnotations(map[string]string{"crossplane.io/external-name": tc.arg})
+			}
+			w.create(a)
+			w.waitReady(a, tc.want.ready, tc.want.reason)
+			if diff := cmp.Diff(tc.want.at, a.Status.AtProvider); diff != "" {
+				t.Errorf("%s: -want, +got:\n%s", tc.reason, diff)
+			}
+			if got := a.GetCondition(xpv2.TypeReady).Message; !strings.Contains(got, tc.want.says) {
+				t.Errorf("%s: message %q does not name %q", tc.reason, got, tc.want.says)
+			}
+			if tc.want.ready == corev1.ConditionTrue {
+				w.checkDetails(a)
+			}
+			w.remove(a)
+			w.waitGone(a)
+		})
+	}
+	if _, err := w.registry.Resolve(t.Context(), "models/existing", "v7"); err != nil {
+		t.Errorf("What was observed only must stay: %v", err)
+	}
+}
+
+// checkDetails compares an Artifact's connection details with its status.
+func (w *world) checkDetails(a *modelv1alpha1.Artifact) {
+	w.t.Helper()
+	s := a.Status.AtProvider
+	ref, err := registry.ParseReference(s.Reference)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	want := map[string]string{
+		"registry": ref.Registry, "repository": ref.Repository, "tag": ref.Tag,
+		"digest": s.Digest, "reference": s.Reference, "pinnedReference": s.PinnedReference,
+	}
+	w.eventually("connection details", func() string {
+		secret := &corev1.Secret{}
+		if err := w.client.Get(w.t.Context(), client.ObjectKey{Namespace: a.GetNamespace(), Name: a.Spec.WriteConnectionSecretToReference.Name}, secret); err != nil {
+			return err.Error()
+		}
+		got := map[string]string{}
+		for k, v := range secret.Data {
+			got[k] = string(v)
+		}
+		return cmp.Diff(want, got)
+	})
+}
+
+func TestConnectionDetails(t *testing.T) {
+	w := startControllers(t)
+	a := w.artifact("detailed")
+	a.Spec.WriteConnectionSecretToReference = &xpv2.LocalSecretReference{Name: "details"}
+	w.create(a)
+	w.succeed(a, 1, "one")
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+	w.checkDetails(a)
+
+	w.update(a, func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.Target.Tag = "v2" })
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+	w.checkDetails(a)
+}
+
+func TestPausedByAnnotation(t *testing.T) {
+	w := startControllers(t)
+	a := w.artifact("paused")
+	a.SetAnnotations(map[string]string{"crossplane.io/paused": "true"})
+	w.create(a)
+	w.stays(a, "Paused.")
+	if got := a.GetCondition(xpv2.TypeSynced).Reason; got != xpv2.ReasonReconcilePaused {
+		t.Errorf("Synced's reason: got %q", got)
+	}
+	w.update(a, func(a *modelv1alpha1.Artifact) { a.SetAnnotations(map[string]string{"crossplane.io/paused": "false"}) })
+	w.job(a, 1)
+}
+
+func TestPausedByEmptyPolicies(t *testing.T) {
+	w := startControllers(t)
+	a := w.artifact("paused")
+	// An empty list is not the same as none, which Go leaves out.
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := &unstructured.Unstructured{Object: content}
+	u.SetGroupVersionKind(modelv1alpha1.ArtifactGroupVersionKind)
+	if err := unstructured.SetNestedSlice(u.Object, []any{}, "spec", "managementPolicies"); err != nil {
+		t.Fatal(err)
+	}
+	w.create(u)
+	w.eventually("paused", func() string {
+		if err := w.get(a); err != nil {
+			return err.Error()
+		}
+		if got := a.GetCondition(xpv2.TypeSynced).Reason; got != xpv2.ReasonReconcilePaused {
+			return fmt.Sprintf("Synced's reason is %q", got)
+		}
+		return ""
+	})
+	w.waitNoJob()
+	w.update(a, withPolicies(xpv2.ManagementPolicies{xpv2.ManagementActionAll}))
+	w.job(a, 1)
+}
+
+func TestPollInterval(t *testing.T) {
+	const poll = 100 * time.Second
+	next := time.Now().Add(10 * time.Second)
+	cases := map[string]struct {
+		reason   string
+		jitter   int
+		at       modelv1alpha1.ArtifactObservation
+		from, to time.Duration
+	}{
+		"Exact":   {reason: "Without jitter polls are regular.", from: poll, to: poll},
+		"Jitter":  {reason: "Jitter is in percent of the Artifact's own interval.", jitter: 10, from: 90 * time.Second, to: 110 * time.Second},
+		"Pending": {reason: "A run that does not start is looked at often.", at: modelv1alpha1.ArtifactObservation{Phase: modelv1alpha1.PhasePending}, from: startPoll, to: startPoll},
+		"Retry": {
+			reason: "A failed run is tried again at its time.",
+			at:     modelv1alpha1.ArtifactObservation{Phase: modelv1alpha1.PhaseFailed, Failure: &modelv1alpha1.FailureObservation{NextTryTime: ptr.To(metav1.NewTime(next))}},
+			from:   8 * time.Second, to: 10 * time.Second,
+		},
+		"Waits": {
+			reason: "What waits for a person is polled as all is.",
+			at:     modelv1alpha1.ArtifactObservation{Phase: modelv1alpha1.PhaseFailed, Failure: &modelv1alpha1.FailureObservation{}},
+			from:   poll, to: poll,
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			a := &modelv1alpha1.Artifact{Status: modelv1alpha1.ArtifactStatus{AtProvider: tc.at}}
+			for range 100 {
+				if got := pollInterval(tc.jitter)(a, poll); got < tc.from || got > tc.to {
+					t.Fatalf("%s: got %s, want from %s to %s", tc.reason, got, tc.from, tc.to)
+				}
+			}
+		})
+	}
+}
+
+func TestPollIntervalAnnotation(t *testing.T) {
+	w := startControllers(t) // Its own poll is an hour.
+	a := w.artifact("polled")
+	a.SetAnnotations(map[string]string{"crossplane.io/poll-interval": "1s"}) // The shortest is taken.
+	w.create(a)
+	w.succeed(a, 1, "one")
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+	if err := w.registry.Untag(t.Context(), "models/polled", "v1"); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("loss seen", func() string {
+		if err := w.get(a); err != nil {
+			return err.Error()
+		}
+		if ready := a.GetCondition(xpv2.TypeReady); ready.Status == corev1.ConditionTrue {
+			return "it is still taken for ready"
+		}
+		return ""
+	})
+}

@@ -1,0 +1,82 @@
+package artifact
+
+import (
+	"context"
+
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+)
+
+// afterNew is the priority of what can wait until Artifacts that are new or have
+// another spec have their Jobs. What has happened to an Artifact meanwhile is
+// seen to in one reconcile. What the caches hold at the start comes later still.
+const afterNew = -1
+
+type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+
+// A laterQueue adds what can wait.
+type laterQueue struct {
+	priorityqueue.PriorityQueue[reconcile.Request]
+}
+
+// later returns a queue that adds what can wait to this one.
+func later(q queue) queue {
+	if p, ok := q.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
+		return laterQueue{p}
+	}
+	return q
+}
+
+// Add adds a request that can wait.
+func (q laterQueue) Add(r reconcile.Request) {
+	q.AddWithOpts(priorityqueue.AddOpts{}, r)
+}
+
+// AddWithOpts adds requests that can wait, or that can wait longer still.
+func (q laterQueue) AddWithOpts(o priorityqueue.AddOpts, r ...reconcile.Request) {
+	o.Priority = ptr.To(min(ptr.Deref(o.Priority, 0), afterNew))
+	q.PriorityQueue.AddWithOpts(o, r...)
+}
+
+// canWait returns a handler that adds what another one does, as what can wait.
+func canWait(h handler.EventHandler) handler.EventHandler {
+	return handler.Funcs{
+		CreateFunc:  func(ctx context.Context, e event.CreateEvent, q queue) { h.Create(ctx, e, later(q)) },
+		UpdateFunc:  func(ctx context.Context, e event.UpdateEvent, q queue) { h.Update(ctx, e, later(q)) },
+		DeleteFunc:  func(ctx context.Context, e event.DeleteEvent, q queue) { h.Delete(ctx, e, later(q)) },
+		GenericFunc: func(ctx context.Context, e event.GenericEvent, q queue) { h.Generic(ctx, e, later(q)) },
+	}
+}
+
+// newFirst returns the handler of Artifacts: those that are new or have another
+// spec come first.
+func newFirst() handler.EventHandler {
+	h := handler.WithLowPriorityWhenUnchanged[client.Object, reconcile.Request](&handler.EnqueueRequestForObject{})
+	return handler.Funcs{
+		CreateFunc: h.Create,
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) {
+			if e.ObjectOld.GetGeneration() == e.ObjectNew.GetGeneration() {
+				q = later(q)
+			}
+			h.Update(ctx, e, q)
+		},
+		DeleteFunc: h.Delete,
+	}
+}
+
+// An againLater reconciler sees to an Artifact again after those that are new.
+type againLater struct {
+	reconcile.Reconciler
+}
+
+// Reconcile reconciles, as the other one does.
+func (l againLater) Reconcile(ctx context.Context, r reconcile.Request) (reconcile.Result, error) {
+	result, err := l.Reconciler.Reconcile(ctx, r)
+	result.Priority = ptr.To(afterNew)
+	return result, err
+}

@@ -1,0 +1,103 @@
+package artifact
+
+import (
+	"context"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// namespacePlaceholder stands for the Artifact's namespace in a
+// ClusterProviderConfig's registry.repositoryPrefix.
+const namespacePlaceholder = "{namespace}"
+
+// admit returns an error with reason NotAllowed if the Artifact asks for what
+// its ProviderConfig, or the provider, lets no tenant have.
+func (p *providerConfig) admit(ctx context.Context, kube client.Reader, a *modelv1alpha1.Artifact) error {
+	if err := checkAnnotations(a.Spec.ForProvider.Job, "spec.forProvider.job.annotations"); err != nil {
+		return err
+	}
+	if !p.cluster {
+		return checkAnnotations(&p.job.JobSettings, "the ProviderConfig's spec.job.annotations")
+	}
+	if err := p.admitNamespace(ctx, kube, a.GetNamespace()); err != nil {
+		return err
+	}
+	return p.admitRepository(a)
+}
+
+// admitNamespace checks a ClusterProviderConfig's namespaceSelector.
+func (p *providerConfig) admitNamespace(ctx context.Context, kube client.Reader, namespace string) error {
+	if p.namespaceSelector == nil {
+		return nil
+	}
+	selector, err := metav1.LabelSelectorAsSelector(p.namespaceSelector)
+	if err != nil {
+		return outcome.Errorf(outcome.NotAllowed, "ClusterProviderConfig %q has a namespaceSelector that cannot be read: correct it", p.name).Because(err)
+	}
+	ns := &corev1.Namespace{}
+	if err := kube.Get(ctx, types.NamespacedName{Name: namespace}, ns); err != nil {
+		return errors.Wrap(err, "cannot get the Artifact's namespace")
+	}
+	if !selector.Matches(labels.Set(ns.GetLabels())) {
+		return outcome.Errorf(outcome.NotAllowed, "ClusterProviderConfig %q is not for namespace %q: ask for its labels to be those of the config's namespaceSelector, or write another in spec.providerConfigRef", p.name, namespace)
+	}
+	return nil
+}
+
+// admitRepository checks a ClusterProviderConfig's registry.repositoryPrefix
+// for what the Artifact pushes to, deletes from, or observes.
+func (p *providerConfig) admitRepository(a *modelv1alpha1.Artifact) error {
+	if p.repositoryPrefix == "" {
+		return nil
+	}
+	host, repository := p.hostFor(a), artifact.Repository(a)
+	if observesOnly(a) {
+		ref, err := existingReference(a, p.host)
+		if err != nil {
+			return nil //nolint:nilerr // Nothing is named, and Observe says so.
+		}
+		host, repository = ref.Registry, ref.Repository
+	}
+	prefix := strings.ReplaceAll(p.repositoryPrefix, namespacePlaceholder, a.GetNamespace())
+	if host != p.host || !strings.HasPrefix(repository, prefix) {
+		return outcome.Errorf(outcome.NotAllowed, "ClusterProviderConfig %q lets namespace %q use repositories of %s that start with %s, and this is %s/%s: make an Artifact with such a repository, or write another config in spec.providerConfigRef",
+			p.name, a.GetNamespace(), p.host, prefix, host, repository)
+	}
+	return nil
+}
+
+// injection matches annotations by which sidecar injectors take images,
+// templates or commands from whoever writes a Pod: those of Istio, Linkerd,
+// Vault, Consul, Dapr and OpenTelemetry, and any that names an image.
+var injection = regexp.MustCompile(`(?i)(^|\.)(istio\.io|linkerd\.io|vault\.hashicorp\.com|consul\.hashicorp\.com|dapr\.io|opentelemetry\.io)/|image|template`)
+
+// injectionSwitch matches those that only turn an injector on or off.
+var injectionSwitch = regexp.MustCompile(`^(sidecar\.istio\.io|linkerd\.io)/inject$`)
+
+// checkAnnotations refuses a tenant's annotations that choose what code runs
+// beside the worker.
+func checkAnnotations(j *v1alpha1.JobSettings, where string) error {
+	if j == nil {
+		return nil
+	}
+	for _, key := range slices.Sorted(maps.Keys(j.Annotations)) {
+		if injection.MatchString(key) && !injectionSwitch.MatchString(key) {
+			return outcome.Errorf(outcome.NotAllowed, "%s has %q, which may choose code that runs in the Pod: take it away, or have it written in the ClusterProviderConfig's spec.job.annotations", where, key)
+		}
+	}
+	return nil
+}

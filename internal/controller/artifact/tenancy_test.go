@@ -1,0 +1,356 @@
+package artifact
+
+import (
+	"strings"
+	"testing"
+
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
+)
+
+// shared makes a ClusterProviderConfig for the world's registry, and an Artifact
+// that uses it.
+func (w *world) shared(name string, change func(*v1alpha1.ClusterProviderConfigSpec)) *modelv1alpha1.Artifact {
+	w.t.Helper()
+	pc := &v1alpha1.ClusterProviderConfig{ObjectMeta: metav1.ObjectMeta{Name: w.namespace + "-" + name}}
+	pc.Spec.Registry = v1alpha1.ClusterRegistryConfig{
+		Host: v1alpha1.RegistryHost(registryHost), PlainHTTP: true,
+		Credentials: v1alpha1.ClusterRegistryCredentials{Source: xpv2.CredentialsSourceNone},
+	}
+	change(&pc.Spec)
+	w.create(pc)
+	a := w.artifact(name)
+	a.Spec.ProviderConfigReference = &xpv2.ProviderConfigReference{Kind: "ClusterProviderConfig", Name: pc.GetName()}
+	return a
+}
+
+// waitRefused waits until the Artifact is refused with these words, and checks
+// that nothing was made.
+func (w *world) waitRefused(a *modelv1alpha1.Artifact, reason outcome.Reason, says ...string) {
+	w.t.Helper()
+	w.waitReady(a, corev1.ConditionFalse, string(reason))
+	for _, part := range says {
+		if got := a.GetCondition(xpv2.TypeReady).Message; !strings.Contains(got, part) {
+			w.t.Errorf("message %q does not name %q", got, part)
+		}
+	}
+	w.stays(a, "Refused.")
+}
+
+func TestNamespaceSelector(t *testing.T) {
+	w := startControllers(t)
+	a := w.shared("selected", func(s *v1alpha1.ClusterProviderConfigSpec) {
+		s.NamespaceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"models": "true"}}
+	})
+	w.create(a)
+	w.waitRefused(a, outcome.NotAllowed, w.namespace, "namespaceSelector")
+
+	ns := &corev1.Namespace{}
+	if err := w.client.Get(t.Context(), client.ObjectKey{Name: w.namespace}, ns); err != nil {
+		t.Fatal(err)
+	}
+	ns.Labels["models"] = "true"
+	if err := w.client.Update(t.Context(), ns); err != nil {
+		t.Fatal(err)
+	}
+	w.succeed(a, 1, "one") // By itself, and soon.
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+}
+
+func TestRepositoryPrefix(t *testing.T) {
+	w := startControllers(t)
+	const own = "models/{namespace}/"
+	cases := map[string]struct {
+		reason string
+		change func(*modelv1alpha1.Artifact)
+		says   []string
+	}{
+		"other-namespace": {
+			reason: "A tenant pushes into no other's repositories.",
+			change: func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.Target.Repository = "models/team-b/x" },
+			says:   []string{"models/team-b/x", "models/" + w.namespace + "/"},
+		},
+		"longer-name": {
+			reason: "A name that only starts like the tenant's is another's.",
+			change: func(a *modelv1alpha1.Artifact) {
+				a.Spec.ForProvider.Target.Repository = "models/" + w.namespace + "0/x"
+			},
+			says: []string{"models/" + w.namespace + "/"},
+		},
+		"prefix-within": {
+			reason: "A prefix is at the start.",
+			change: func(a *modelv1alpha1.Artifact) {
+				a.Spec.ForProvider.Target.Repository = "x/models/" + w.namespace + "/x"
+			},
+			says: []string{"start with"},
+		},
+		"other-registry": {
+			reason: "With a prefix there is no other registry.",
+			change: func(a *modelv1alpha1.Artifact) {
+				a.Spec.ForProvider.Target.Registry = "registry.invalid:5000"
+				a.Spec.ForProvider.Target.Repository = "models/" + w.namespace + "/x"
+			},
+			says: []string{"registry.invalid:5000", registryHost},
+		},
+		"observe-other": {
+			reason: "What may not be pushed to may not be looked at by its name.",
+			change: func(a *modelv1alpha1.Artifact) {
+				a.Spec.ManagementPolicies = xpv2.ManagementPolicies{xpv2.ManagementActionObserve}
+				a.SetAnnotations(map[string]string{"crossplane.io/external-name": registryHost + "/models/team-b/x:v1"})
+			},
+			says: []string{"models/team-b/x"},
+		},
+		"observe-elsewhere": {
+			reason: "Nor may what another registry has.",
+			change: func(a *modelv1alpha1.Artifact) {
+				a.Spec.ManagementPolicies = xpv2.ManagementPolicies{xpv2.ManagementActionObserve}
+				a.SetAnnotations(map[string]string{"crossplane.io/external-name": "registry.invalid/models/" + w.namespace + "/x:v1"})
+			},
+			says: []string{"registry.invalid"},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := *w
+			w.t = t
+			a := w.shared(name, func(s *v1alpha1.ClusterProviderConfigSpec) { s.Registry.RepositoryPrefix = own })
+			tc.change(a)
+			w.create(a)
+			w.waitRefused(a, outcome.NotAllowed, tc.says...)
+			w.remove(a)
+			w.waitGone(a)
+		})
+	}
+	t.Run("Own", func(t *testing.T) {
+		w := *w
+		w.t = t
+		a := w.shared("own", func(s *v1alpha1.ClusterProviderConfigSpec) { s.Registry.RepositoryPrefix = own })
+		a.Spec.ForProvider.Target.Repository = "models/" + w.namespace + "/x"
+		w.create(a)
+		w.succeed(a, 1, "one")
+		w.waitReady(a, corev1.ConditionTrue, "Available")
+	})
+}
+
+func TestTightenedPrefixDeletesNothing(t *testing.T) {
+	w := startControllers(t)
+	a := w.shared("tightened", func(*v1alpha1.ClusterProviderConfigSpec) {})
+	w.create(a)
+	w.succeed(a, 1, "one")
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+
+	pc := &v1alpha1.ClusterProviderConfig{}
+	if err := w.client.Get(t.Context(), client.ObjectKey{Name: a.Spec.ProviderConfigReference.Name}, pc); err != nil {
+		t.Fatal(err)
+	}
+	pc.Spec.Registry.RepositoryPrefix = "others/"
+	if err := w.client.Update(t.Context(), pc); err != nil {
+		t.Fatal(err)
+	}
+	w.poke(a, "after")
+	w.remove(a)
+	w.eventually("Synced says why", func() string {
+		w.deletePods()
+		if err := w.get(a); err != nil {
+			t.Fatalf("The Artifact went, and what it pushed with it or not: %v", err)
+		}
+		if got := a.GetCondition(xpv2.TypeSynced).Message; !strings.Contains(got, "others/") || !strings.Contains(got, "take Delete from spec.managementPolicies") {
+			return got
+		}
+		return ""
+	})
+	w.update(a, withPolicies(xpv2.ManagementPolicies{xpv2.ManagementActionObserve}))
+	w.waitGone(a)
+	if _, err := w.registry.Resolve(t.Context(), "models/tightened", "v1"); err != nil {
+		t.Errorf("The artifact must stay: %v", err)
+	}
+}
+
+// TestForgedStatus has a tenant, who may write status and annotations, claim
+// what is another's.
+func TestForgedStatus(t *testing.T) {
+	w := startControllers(t)
+	digest := w.push("models/team-b/theirs", "v1", "theirs")
+	a := w.artifact("forged")
+	w.create(a)
+	w.succeed(a, 1, "mine")
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+	w.eventually("forged", func() string {
+		if err := w.get(a); err != nil {
+			return err.Error()
+		}
+		s := &a.Status.AtProvider
+		s.Digest, s.Reference, s.PinnedReference = digest, registryHost+"/models/team-b/theirs:v1", registryHost+"/models/team-b/theirs@"+digest
+		if err := w.client.Status().Update(t.Context(), a); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	w.remove(a)
+	w.eventually("Artifact gone", func() string {
+		w.deletePods()
+		if w.get(a) == nil {
+			return a.GetCondition(xpv2.TypeSynced).Message
+		}
+		return ""
+	})
+	if _, err := w.registry.Resolve(t.Context(), "models/team-b/theirs", "v1"); err != nil {
+		t.Errorf("What is another's must stay: %v", err)
+	}
+}
+
+func TestTenantsAnnotations(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		arg    string
+		want   bool
+	}{
+		"None":         {reason: "Nothing is asked for.", want: true},
+		"Switch":       {reason: "An injector may be turned off.", arg: "sidecar.istio.io/inject", want: true},
+		"Own":          {reason: "Others are the tenant's own.", arg: "example.com/team", want: true},
+		"Autoscaler":   {reason: "Others are the tenant's own.", arg: "cluster-autoscaler.kubernetes.io/safe-to-evict", want: true},
+		"IstioImage":   {reason: "A sidecar's image is code.", arg: "sidecar.istio.io/proxyImage"},
+		"Templates":    {reason: "A template is code.", arg: "inject.istio.io/templates"},
+		"LinkerdImage": {reason: "A sidecar's image is code.", arg: "config.linkerd.io/proxy-image"},
+		"VaultCommand": {reason: "A command is code.", arg: "vault.hashicorp.com/agent-inject-command-x"},
+		"OpenTelem":    {reason: "Instrumentation is an image.", arg: "instrumentation.opentelemetry.io/inject-java"},
+		"Dapr":         {reason: "A sidecar's image is code.", arg: "dapr.io/sidecar-image"},
+		"Unknown":      {reason: "What names an image chooses one.", arg: "sidecar.example.com/Image"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			j := &v1alpha1.JobSettings{}
+			if tc.arg != "" {
+				j.Annotations = map[string]string{tc.arg: "registry.example.com/evil:1", "a": "b"}
+			}
+			err := checkAnnotations(j, "here")
+			if got := err == nil; got != tc.want {
+				t.Errorf("%s: got %v", tc.reason, err)
+			}
+			if err != nil && (outcome.ReasonOf(err) != outcome.NotAllowed || !strings.Contains(err.Error(), tc.arg)) {
+				t.Errorf("%s: got %v", tc.reason, err)
+			}
+		})
+	}
+}
+
+func TestTenantsCannotChooseCode(t *testing.T) {
+	w := startControllers(t)
+	forArtifact := w.artifact("sidecar")
+	forArtifact.Spec.ForProvider.Job = &v1alpha1.JobSettings{Annotations: map[string]string{"sidecar.istio.io/proxyImage": "evil"}}
+	w.create(forArtifact)
+	w.waitRefused(forArtifact, outcome.NotAllowed, "sidecar.istio.io/proxyImage")
+
+	pc := &v1alpha1.ProviderConfig{ObjectMeta: metav1.ObjectMeta{Name: "mine", Namespace: w.namespace}}
+	pc.Spec.Registry = v1alpha1.RegistryConfig{
+		Host: v1alpha1.RegistryHost(registryHost), PlainHTTP: true,
+		Credentials: v1alpha1.RegistryCredentials{Source: xpv2.CredentialsSourceNone},
+	}
+	pc.Spec.Job = &v1alpha1.JobConfig{JobSettings: v1alpha1.JobSettings{Annotations: map[string]string{"inject.istio.io/templates": "mine"}}}
+	w.create(pc)
+	byConfig := w.artifact("config")
+	byConfig.Spec.ProviderConfigReference.Name = "mine"
+	w.create(byConfig)
+	w.waitRefused(byConfig, outcome.NotAllowed, "inject.istio.io/templates")
+
+	// The administrator's are the administrator's business.
+	a := w.shared("admin", func(s *v1alpha1.ClusterProviderConfigSpec) {
+		s.Job = &v1alpha1.ClusterJobConfig{JobConfig: v1alpha1.JobConfig{JobSettings: v1alpha1.JobSettings{
+			Annotations: map[string]string{"sidecar.istio.io/proxyImage": "proxy:1"},
+		}}}
+	})
+	w.create(a)
+	if got := w.job(a, 1).Spec.Template.Annotations["sidecar.istio.io/proxyImage"]; got != "proxy:1" {
+		t.Errorf("annotation: got %q", got)
+	}
+}
+
+func TestSecretOfAnotherNamespace(t *testing.T) {
+	w := startControllers(t)
+	elsewhere := apiserver.Namespace(t, w.client)
+	w.create(&corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "theirs", Namespace: elsewhere},
+		Data:       map[string][]byte{corev1.DockerConfigJsonKey: []byte(`{"auths":{"` + registryHost + `":{"username":"u","password":"p"}}}`)},
+	})
+	pc := &v1alpha1.ProviderConfig{ObjectMeta: metav1.ObjectMeta{Name: "thief", Namespace: w.namespace}}
+	pc.Spec.Registry = v1alpha1.RegistryConfig{
+		Host: v1alpha1.RegistryHost(registryHost), PlainHTTP: true,
+		Credentials: v1alpha1.RegistryCredentials{Source: xpv2.CredentialsSourceSecret, SecretRef: &xpv2.LocalSecretReference{Name: "theirs"}},
+	}
+	w.create(pc)
+	a := w.artifact("thief")
+	a.Spec.ProviderConfigReference.Name = "thief"
+	w.create(a)
+	w.waitRefused(a, outcome.ConfigMissing, `"theirs"`, w.namespace)
+}
+
+// TestCredentialsGoToTheirHostOnly has Artifacts name another registry than that
+// whose credentials the ClusterProviderConfig has.
+func TestCredentialsGoToTheirHostOnly(t *testing.T) {
+	w := startControllers(t)
+	const other = "other.example.com:5000"
+	dockerConfig := []byte(`{"auths":{"` + registryHost + `":{"username":"u","password":"p"}}}`)
+	w.create(&corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "ours", Namespace: w.namespace},
+		Data:       map[string][]byte{corev1.DockerConfigJsonKey: dockerConfig},
+	})
+	pc := &v1alpha1.ClusterProviderConfig{}
+	a := w.shared("elsewhere", func(s *v1alpha1.ClusterProviderConfigSpec) {
+		s.Registry.Credentials = v1alpha1.ClusterRegistryCredentials{
+			Source: xpv2.CredentialsSourceSecret, SecretRef: &xpv2.SecretReference{Name: "ours", Namespace: w.namespace},
+		}
+		pc.Spec = *s
+	})
+	observed := func(name string) func(*modelv1alpha1.Artifact) {
+		return func(a *modelv1alpha1.Artifact) {
+			a.Spec.ForProvider = modelv1alpha1.ArtifactParameters{}
+			a.Spec.ManagementPolicies = xpv2.ManagementPolicies{xpv2.ManagementActionObserve}
+			a.SetAnnotations(map[string]string{"crossplane.io/external-name": name})
+		}
+	}
+	cases := map[string]struct {
+		reason string
+		change func(*modelv1alpha1.Artifact)
+		want   registry.Options
+	}{
+		"Own":       {reason: "Its own registry gets them.", change: func(*modelv1alpha1.Artifact) {}, want: registry.Options{Host: registryHost, PlainHTTP: true, DockerConfig: dockerConfig}},
+		"Target":    {reason: "Another target does not.", change: func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.Target.Registry = other }, want: registry.Options{Host: other}},
+		"Observed":  {reason: "Nor does what is only observed.", change: observed(other + "/models/x:v1"), want: registry.Options{Host: other}},
+		"OtherPort": {reason: "Another port is another registry.", change: observed(registryHost + "0/models/x:v1"), want: registry.Options{Host: registryHost + "0"}},
+		"UserInfo":  {reason: "What only looks like the registry names none: the config's is asked for nothing.", change: observed(registryHost + "@evil.example.com/models/x:v1"), want: registry.Options{Host: registryHost, PlainHTTP: true, DockerConfig: dockerConfig}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			a := a.DeepCopy()
+			a.Spec.ManagementPolicies = xpv2.ManagementPolicies{xpv2.ManagementActionAll}
+			tc.change(a)
+			got, err := fromClusterProviderConfig(pc).registryOptions(t.Context(), w.client, a)
+			if diff := cmp.Diff(tc.want, got); diff != "" || err != nil {
+				t.Errorf("%s: %v: -want, +got:\n%s", tc.reason, err, diff)
+			}
+		})
+	}
+
+	a.Spec.ForProvider.Target.Registry = other
+	w.create(a)
+	job := w.job(a, 1)
+	for _, v := range job.Spec.Template.Spec.Volumes {
+		if v.Secret != nil || v.Projected != nil {
+			t.Errorf("The run gets %+v for another registry", v.VolumeSource)
+		}
+	}
+	secret := &corev1.Secret{}
+	if err := w.client.Get(t.Context(), client.ObjectKey{Namespace: w.namespace, Name: artifact.SecretName(a.GetName())}, secret); err == nil {
+		t.Errorf("The run's Secret holds %d keys for another registry", len(secret.Data))
+	}
+}
