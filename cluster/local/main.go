@@ -33,15 +33,30 @@ func main() {
 	}
 	var what string
 	add("build", "Build the cluster's programs into the user's cache directory, and install the Debian packages that it needs.", func() error { return build(ctx, what) }).
-		Arg("programs", "cluster: all of them; control-plane: etcd and kube-apiserver, which need no root and no Linux.").
-		Default("cluster").EnumVar(&what, "cluster", "control-plane")
+		Arg("programs", "all: the cluster's and Crossplane's; cluster: those that a cluster needs; control-plane: etcd and kube-apiserver, which need no root and no Linux.").
+		Default("all").EnumVar(&what, "all", "cluster", "control-plane")
 	add("clean", "Remove the programs that were built.", programs.Clean)
-	add("up", "Bring the cluster up, unless it is up, and leave it running.", func() error { return up(ctx, *dir) })
+	o := cluster.Options{Log: os.Stderr}
+	crossplane := cluster.Crossplane{}
+	with := false
+	upCommand := add("up", "Bring the cluster up, unless it is up, and leave it running.", func() error {
+		o.Dir = *dir
+		if with {
+			o.Crossplane = &crossplane
+		}
+		return up(ctx, o)
+	})
+	upCommand.Flag("crossplane", "Run Crossplane on it.").BoolVar(&with)
+	upCommand.Flag("activation", "Managed resources that Crossplane is to activate: names, or * before a suffix. Can be repeated; none by default.").StringsVar(&crossplane.Activations)
 	add("down", "Take the cluster down, and remove what a crashed one left.", func() error { return cluster.Down(ctx, *dir) })
 	add("status", "Say where things are. It fails if no cluster is up.", func() error { return status(*dir) })
 	var args []string
-	add("kubectl", "Run the cluster's kubectl.", func() error { return kubectl(ctx, *dir, args) }).
+	add("kubectl", "Run the cluster's kubectl.", func() error { return run(*dir, func(c *cluster.Cluster) *exec.Cmd { return c.Kubectl(ctx, args...) }) }).
 		Arg("args", "Arguments of kubectl, after --.").StringsVar(&args)
+	add("crossplane", "Run Crossplane's command line.", func() error {
+		return run(*dir, func(c *cluster.Cluster) *exec.Cmd { return c.CrossplaneCLI(ctx, args...) })
+	}).
+		Arg("args", "Arguments of crossplane, after --.").StringsVar(&args)
 	var tarball string
 	add("load", "Give the node the images of a tarball.", func() error { return load(ctx, *dir, tarball) }).
 		Arg("tarball", "The tarball, as docker save writes it.").Required().ExistingFileVar(&tarball)
@@ -62,11 +77,10 @@ func exit(err error) {
 }
 
 func build(ctx context.Context, what string) error {
-	names := programs.All()
-	switch {
-	case what == "control-plane":
-		names = programs.ControlPlaneNames()
-	case runtime.GOOS == "linux" && os.Geteuid() == 0:
+	names := map[string][]programs.Name{
+		"all": programs.WithCrossplane(), "cluster": programs.All(), "control-plane": programs.ControlPlaneNames(),
+	}[what]
+	if what != "control-plane" && runtime.GOOS == "linux" && os.Geteuid() == 0 {
 		// Here rather than in a test, which would swallow what it says.
 		if err := debian.Machine(os.Stderr).Ensure(ctx, os.Stderr); err != nil {
 			return err
@@ -79,12 +93,12 @@ func build(ctx context.Context, what string) error {
 	return err
 }
 
-func up(ctx context.Context, dir string) error {
-	_, err := cluster.Up(ctx, cluster.Options{Dir: dir, Log: os.Stderr})
+func up(ctx context.Context, o cluster.Options) error {
+	_, err := cluster.Up(ctx, o)
 	if err != nil && !errors.Is(err, cluster.ErrAlreadyUp) {
 		return err
 	}
-	return status(dir)
+	return status(o.Dir)
 }
 
 func status(dir string) error {
@@ -102,12 +116,13 @@ func status(dir string) error {
 	return nil
 }
 
-func kubectl(ctx context.Context, dir string, args []string) error {
+// run runs a program of the cluster in dir for a person.
+func run(dir string, command func(*cluster.Cluster) *exec.Cmd) error {
 	c, err := cluster.Open(dir)
 	if err != nil {
 		return err
 	}
-	cmd := c.Kubectl(ctx, args...)
+	cmd := command(c)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	return cmd.Run()
 }

@@ -35,6 +35,18 @@ type Options struct {
 	// however it ends. What it leaves in the state directory and in control
 	// groups, Down or the next Up removes. Otherwise it runs until Down.
 	Attached bool
+	// Crossplane, if it is not nil, runs Crossplane on the cluster.
+	Crossplane *Crossplane
+}
+
+// Crossplane says how to run Crossplane: its core and its RBAC manager, beside
+// the cluster's other programs, each with the rights that its Helm chart gives
+// it. Packages run as Pods in CrossplaneNamespace. There are no webhooks.
+type Crossplane struct {
+	// Activations are what the ManagedResourceActivationPolicy named default
+	// activates: names of ManagedResourceDefinitions, or * before a suffix of
+	// them. Without any there is no policy, and no managed resource is active.
+	Activations []string
 }
 
 // A Cluster is a cluster that is up.
@@ -59,6 +71,9 @@ func (c *Cluster) Kubeconfig() string { return filepath.Join(c.dir, layout.Kubec
 
 // NodeName is the name of the cluster's one node.
 func (c *Cluster) NodeName() string { return layout.NodeName }
+
+// CrossplaneNamespace is where Crossplane runs packages.
+func (c *Cluster) CrossplaneNamespace() string { return layout.CrossplaneNamespace }
 
 // RegistryHost is the registry that is open to all, as HOST:PORT. It speaks
 // plain HTTP and can delete.

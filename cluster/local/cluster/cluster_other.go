@@ -38,10 +38,18 @@ func (c *Cluster) DialContext(context.Context, string, string) (net.Conn, error)
 	return nil, errNotLinux
 }
 
+// Listen fails: it needs Linux.
+func (c *Cluster) Listen(context.Context, int) (net.Listener, error) { return nil, errNotLinux }
+
 // LoadImage fails: it needs Linux.
 func (c *Cluster) LoadImage(context.Context, string) error { return errNotLinux }
 
 // Kubectl is a command that fails: it needs Linux.
 func (c *Cluster) Kubectl(context.Context, ...string) *exec.Cmd {
+	return &exec.Cmd{Err: errNotLinux}
+}
+
+// CrossplaneCLI is a command that fails: it needs Linux.
+func (c *Cluster) CrossplaneCLI(context.Context, ...string) *exec.Cmd {
 	return &exec.Cmd{Err: errNotLinux}
 }

@@ -90,6 +90,18 @@ func (c *Cluster) DialContext(ctx context.Context, network, address string) (net
 	return conn, err
 }
 
+// Listen listens inside the cluster's network namespace, where Pods reach it:
+// on a port of HubIP's. This process serves what is accepted.
+func (c *Cluster) Listen(ctx context.Context, port int) (net.Listener, error) {
+	var l net.Listener
+	err := c.inside(func() error {
+		var err error
+		l, err = (&net.ListenConfig{}).Listen(ctx, "tcp4", net.JoinHostPort(layout.NodeIP, strconv.Itoa(port)))
+		return err
+	})
+	return l, errors.Wrap(err, "cannot listen in the cluster")
+}
+
 // inside calls f on a thread in the cluster's network namespace.
 func (c *Cluster) inside(f func() error) error {
 	if err := c.check(); err != nil {
@@ -122,11 +134,25 @@ func (c *Cluster) inside(f func() error) error {
 
 // Kubectl is the cluster's own kubectl, run in its network namespace as admin.
 func (c *Cluster) Kubectl(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "nsenter", "--net="+c.proc("ns", "net"), "--",
-		filepath.Join(c.instance.Programs, "kubectl"), "--kubeconfig="+c.Kubeconfig())
+	return c.command(ctx, "kubectl", args)
+}
+
+// CrossplaneCLI is Crossplane's command line, run in the cluster's network
+// namespace as admin: it reaches the registries as Crossplane does. The cluster
+// must have been brought up with Crossplane.
+func (c *Cluster) CrossplaneCLI(ctx context.Context, args ...string) *exec.Cmd {
+	return c.command(ctx, "crossplane", args)
+}
+
+// command runs one of the programs for people in the cluster's network
+// namespace, as admin. What it caches stays out of the user's home, and the
+// user's settings stay out of it.
+func (c *Cluster) command(ctx context.Context, program string, args []string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "nsenter", "--net="+c.proc("ns", "net"), "--", filepath.Join(c.instance.Programs, program))
 	cmd.Args = append(cmd.Args, args...)
-	// It keeps its cache out of the user's home, and the user's settings out.
-	cmd.Env = append(os.Environ(), "KUBECACHEDIR="+filepath.Join(c.dir, "kubectl-cache"), "KUBERC=off", "KUBECONFIG=", "NO_PROXY=*", "no_proxy=*")
+	cmd.Env = append(os.Environ(),
+		"KUBECONFIG="+c.Kubeconfig(), "KUBERC=off", "KUBECACHEDIR="+filepath.Join(c.dir, "kubectl-cache"),
+		"HOME="+c.dir, "NO_PROXY=*", "no_proxy=*")
 	return cmd
 }
 

@@ -61,7 +61,7 @@ func Up(ctx context.Context, o Options) (*Cluster, error) {
 	if err := machine.Ensure(ctx, o.Log); err != nil {
 		return nil, err
 	}
-	built, err := programs.Build(ctx, o.Log, programs.All()...)
+	built, err := programs.Build(ctx, o.Log, modules(o)...)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func Up(ctx context.Context, o Options) (*Cluster, error) {
 	if err := down(ctx, dir); err != nil {
 		return nil, errors.Wrap(err, "cannot remove what an earlier cluster left")
 	}
-	spec, err := newSpec(machine, dir, built, o.Attached)
+	spec, err := newSpec(machine, dir, built, o)
 	if err != nil {
 		return nil, err
 	}
@@ -89,8 +89,16 @@ func Up(ctx context.Context, o Options) (*Cluster, error) {
 	return c, nil
 }
 
+// modules are the modules of programs that a cluster needs.
+func modules(o Options) []programs.Name {
+	if o.Crossplane != nil {
+		return programs.WithCrossplane()
+	}
+	return programs.All()
+}
+
 // newSpec says what process 1 shall run.
-func newSpec(machine debian.System, dir, built string, attached bool) (supervisor.Spec, error) {
+func newSpec(machine debian.System, dir, built string, o Options) (supervisor.Spec, error) {
 	runc, err := machine.Look("runc")
 	if err != nil {
 		return supervisor.Spec{}, err
@@ -99,11 +107,15 @@ func newSpec(machine debian.System, dir, built string, attached bool) (superviso
 	if err != nil {
 		return supervisor.Spec{}, err
 	}
-	return supervisor.Spec{
+	spec := supervisor.Spec{
 		Dir: dir, Cache: filepath.Dir(built), Programs: built,
 		Runc: runc, CNI: plugins,
-		Cgroup: cgroupName(dir), Attached: attached, PauseTar: pauseTar,
-	}, nil
+		Cgroup: cgroupName(dir), Attached: o.Attached, PauseTar: pauseTar,
+	}
+	if o.Crossplane != nil {
+		spec.Crossplane = &supervisor.Crossplane{Activations: o.Crossplane.Activations}
+	}
+	return spec, nil
 }
 
 // launch makes the state directory, starts process 1 and waits for the cluster.

@@ -65,6 +65,9 @@ func compile(ctx context.Context, source, final string, r recipe) error {
 	if _, err := goTool(ctx, source, append(append([]string{"build"}, flags(r)...), "-o", output, r.target)...); err != nil {
 		return err
 	}
+	if err := copyData(ctx, source, tmp, r.data); err != nil {
+		return err
+	}
 	for _, l := range links(r) {
 		if err := os.Symlink(r.binary, filepath.Join(tmp, l)); err != nil {
 			return errors.Wrap(err, "cannot link a program's name")
@@ -74,6 +77,20 @@ func compile(ctx context.Context, source, final string, r recipe) error {
 		return errors.Wrap(err, "cannot open the build to all users")
 	}
 	return errors.Wrap(os.Rename(tmp, final), "cannot put the build in its place")
+}
+
+// copyData copies a folder of one of the modules that source requires to the
+// build: the cluster does not see the module cache.
+func copyData(ctx context.Context, source, build string, d data) error {
+	if d.module == "" {
+		return nil
+	}
+	dir, err := goTool(ctx, source, "list", "-m", "-f", "{{.Dir}}", d.module)
+	if err != nil {
+		return errors.Wrapf(err, "cannot find module %s", d.module)
+	}
+	from := os.DirFS(filepath.Join(strings.TrimSpace(dir), filepath.FromSlash(d.dir)))
+	return errors.Wrapf(os.CopyFS(filepath.Join(build, d.name), from), "cannot copy %s of module %s", d.dir, d.module)
 }
 
 // flags are the flags of go build.

@@ -27,6 +27,9 @@ func contentKey(ctx context.Context, source string, r recipe) (string, error) {
 	}
 	h := sha256.New()
 	fmt.Fprintf(h, "%q %q %q %q\n", toolchain, flags(r), r.target, links(r))
+	if r.data != (data{}) {
+		fmt.Fprintf(h, "%q\n", r.data)
+	}
 	for _, f := range files {
 		data, err := os.ReadFile(filepath.Join(source, f))
 		if err != nil {

@@ -1,5 +1,5 @@
 // Package programs builds the programs of the local cluster (Kubernetes, etcd,
-// containerd, a registry) from Go modules, once: what was built stays in the
+// containerd, a registry, Crossplane) from Go modules, once: what was built stays in the
 // user's cache directory under a key of its sources, and is used again until
 // these change.
 //
@@ -26,11 +26,25 @@ const (
 	Containerd Name = "containerd" // containerd, containerd-shim-runc-v2, ctr
 	Registry   Name = "registry"   // registry
 	Pause      Name = "pause"      // pause
+
+	Crossplane    Name = "crossplane"     // crossplane-core (core and RBAC manager), and the folder CrossplaneCRDs
+	CrossplaneCLI Name = "crossplane-cli" // crossplane, the command line
 )
 
 // KubernetesVersion is the version that the Kubernetes programs say they are.
 // It follows modules/kubernetes/go.mod.
 const KubernetesVersion = "v1.37.2"
+
+// CrossplaneVersion is the version that Crossplane says it is, and
+// CrossplaneCLIVersion the one of its command line. They follow
+// modules/crossplane/go.mod and modules/crossplane-cli/go.mod.
+const (
+	CrossplaneVersion    = "v2.4.0"
+	CrossplaneCLIVersion = "v2.5.0"
+)
+
+// CrossplaneCRDs is the folder of Crossplane's own CRDs, among the programs.
+const CrossplaneCRDs = "crossplane-crds"
 
 // A recipe says how a module is built and by which names it is called.
 type recipe struct {
@@ -39,12 +53,21 @@ type recipe struct {
 	links   []string // the names to link to binary
 	linux   []string // further links, on Linux
 	ldflags string
+	data    data // what the build holds besides programs
+}
+
+// data is a folder that comes with a module.
+type data struct {
+	module string // the module's path
+	dir    string // the folder in it
+	name   string // what the folder is called in the build
 }
 
 // recipes are how the modules are built.
 func recipes() map[Name]recipe {
 	const stamp = "-X k8s.io/component-base/version.gitVersion=" + KubernetesVersion +
 		" -X k8s.io/client-go/pkg/version.gitVersion=" + KubernetesVersion
+	const crossplane = "-s -w -X github.com/crossplane/crossplane-runtime/v2/pkg/version.version="
 	return map[Name]recipe{
 		Kubernetes: {
 			target:  ".",
@@ -57,12 +80,24 @@ func recipes() map[Name]recipe {
 		Containerd: {target: "tool", ldflags: "-s -w"},
 		Registry:   {target: "tool", ldflags: "-s -w"},
 		Pause:      {target: ".", binary: "pause", ldflags: "-s -w"},
+		Crossplane: {
+			target:  "tool",
+			binary:  "crossplane-core",
+			ldflags: crossplane + CrossplaneVersion,
+			data:    data{module: "github.com/crossplane/crossplane/v2", dir: "cluster/crds", name: CrossplaneCRDs},
+		},
+		CrossplaneCLI: {target: "tool", binary: "crossplane", ldflags: crossplane + CrossplaneCLIVersion},
 	}
 }
 
 // All are the modules that a whole cluster needs.
 func All() []Name {
 	return []Name{Kubernetes, Etcd, Containerd, Registry, Pause}
+}
+
+// WithCrossplane are the modules that a cluster with Crossplane needs.
+func WithCrossplane() []Name {
+	return append(All(), Crossplane, CrossplaneCLI)
 }
 
 // ControlPlane builds etcd, kube-apiserver and kubectl and returns a directory

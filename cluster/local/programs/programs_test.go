@@ -30,6 +30,7 @@ func TestContentKey(t *testing.T) {
 		"Sums":   {reason: "So are other versions of dependencies.", change: map[string]string{"go.sum": "x"}, r: r},
 		"Flags":  {reason: "So are other flags.", r: recipe{target: ".", binary: "m", ldflags: "-s"}},
 		"Names":  {reason: "So are other names for the program.", r: recipe{target: ".", binary: "m", links: []string{"n"}}},
+		"Data":   {reason: "So is what else the build holds.", r: recipe{target: ".", binary: "m", data: data{module: "m"}}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -135,14 +136,51 @@ func TestLock(t *testing.T) {
 	unlock()
 }
 
-// TestKubernetesVersion keeps the version that programs say they are and the
-// one that they are together.
-func TestKubernetesVersion(t *testing.T) {
-	data, err := os.ReadFile("../modules/kubernetes/go.mod")
-	if err != nil {
-		t.Fatal(err)
+// TestVersions keeps the versions that programs say they are and those that
+// they are together.
+func TestVersions(t *testing.T) {
+	cases := map[Name]struct {
+		reason string
+		want   string
+	}{
+		Kubernetes:    {reason: "Clients compare the API server's version.", want: "k8s.io/kubernetes " + KubernetesVersion},
+		Crossplane:    {reason: "Packages say which versions of Crossplane they work with.", want: "github.com/crossplane/crossplane/v2 " + CrossplaneVersion},
+		CrossplaneCLI: {reason: "People report it.", want: "github.com/crossplane/cli/v2 " + CrossplaneCLIVersion},
 	}
-	if want := "k8s.io/kubernetes " + KubernetesVersion + "\n"; !strings.Contains(string(data), want) {
-		t.Errorf("go.mod of the Kubernetes programs: want %q in it", want)
+	for name, tc := range cases {
+		t.Run(string(name), func(t *testing.T) {
+			data, err := os.ReadFile(filepath.Join("..", "modules", string(name), "go.mod"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(string(data), tc.want) {
+				t.Errorf("\n%s\ngo.mod of %s: want %q in it", tc.reason, name, tc.want)
+			}
+		})
+	}
+}
+
+func TestCopyData(t *testing.T) {
+	source, build := t.TempDir(), t.TempDir()
+	for name, content := range map[string]string{"go.mod": "module m\n", "crds/one.yaml": "a: b\n"} {
+		path := filepath.Join(source, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := copyData(t.Context(), source, build, data{module: "m", dir: "crds", name: "the-crds"}); err != nil {
+		t.Fatalf("copyData(...): %v", err)
+	}
+	if got, err := os.ReadFile(filepath.Join(build, "the-crds", "one.yaml")); err != nil || string(got) != "a: b\n" {
+		t.Errorf("copyData(...): got %q, error %v", got, err)
+	}
+	if err := copyData(t.Context(), source, build, data{}); err != nil {
+		t.Errorf("copyData(...): without anything to copy: %v", err)
+	}
+	if err := copyData(t.Context(), source, build, data{module: "m", dir: "nowhere", name: "x"}); err == nil {
+		t.Error("copyData(...): want an error for a folder that is not there")
 	}
 }

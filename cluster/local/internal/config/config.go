@@ -28,19 +28,21 @@ type Node struct {
 // view is what the templates see: the layout and a file's own values.
 type view struct {
 	Node
-	State, ContainerdSocket, PauseImage, PodSubnet, APIServer string
-	Name, Address, Secret, Htpasswd                           string
-	User, CA, Certificate, Key                                string
+	State, ContainerdSocket, PauseImage, PodSubnet, APIServer, CrossplaneNamespace string
+
+	Name, Address, Secret, Htpasswd string
+	User, CA, Certificate, Key      string
 }
 
 func newView(n Node) view {
 	return view{
-		Node:             n,
-		State:            layout.State,
-		ContainerdSocket: layout.ContainerdSocket,
-		PauseImage:       layout.PauseImage,
-		PodSubnet:        layout.PodSubnet,
-		APIServer:        layout.APIServer,
+		Node:                n,
+		State:               layout.State,
+		ContainerdSocket:    layout.ContainerdSocket,
+		PauseImage:          layout.PauseImage,
+		PodSubnet:           layout.PodSubnet,
+		APIServer:           layout.APIServer,
+		CrossplaneNamespace: layout.CrossplaneNamespace,
 	}
 }
 
@@ -64,6 +66,7 @@ func Files(n Node, htpasswd string) (map[string][]byte, error) {
 		{"containerd.toml", "containerd.toml", newView(n)},
 		{"kubelet.yaml", "kubelet.yaml", newView(n)},
 		{"cni/10-local.conflist", "cni.conflist", newView(n)},
+		{"crossplane.yaml", "crossplane.yaml", newView(n)},
 		{"registry.yaml", "registry.yaml", open},
 		{"registry-auth.yaml", "registry.yaml", auth},
 		{"registries/" + layout.Registry + "/hosts.toml", "hosts.toml", open},

@@ -20,6 +20,8 @@ const (
 	Volumes    = "volumes" // a folder for each PersistentVolume
 	Kubeconfig = "kubeconfig"
 	Password   = "registry-password" // of User at AuthRegistry
+	Hosts      = "hosts"             // the names that the cluster's programs know, as /etc/hosts
+	Crossplane = "crossplane"        // Crossplane's certificates and its cache of packages
 )
 
 // Addresses in the cluster's network namespace.
@@ -33,11 +35,14 @@ const (
 	APIServer      = NodeIP + ":6443"
 	Registry       = NodeIP + ":5000" // open to all
 	AuthRegistry   = NodeIP + ":5001" // wants User and a password
-	HubHTTP        = NodeIP + ":8080"
+	HubHTTP        = NodeIP + ":8000"
 	HubHTTPS       = NodeIP + ":443" // as HubHost, with a certificate of the cluster's CA
 	HubHost        = "huggingface.co"
 	CDN            = "10.200.0.3" // where the Hub's large files come from
 )
+
+// CrossplaneNamespace is where Crossplane keeps its objects and runs packages.
+const CrossplaneNamespace = "crossplane-system"
 
 // User is the user of the registry that wants one.
 const User = "kitops"

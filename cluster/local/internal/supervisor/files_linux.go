@@ -18,6 +18,13 @@ import (
 // admin is the user of the kubeconfig for people and tests.
 const admin = "admin"
 
+// The users that Crossplane's programs are: what a token of their service
+// accounts would make them, but in a certificate.
+const (
+	crossplaneUser  = "system:serviceaccount:" + layout.CrossplaneNamespace + ":crossplane"
+	rbacManagerUser = "system:serviceaccount:" + layout.CrossplaneNamespace + ":rbac-manager"
+)
+
 // writeFiles writes keys, certificates and configuration files.
 func (s *supervisor) writeFiles() error {
 	for _, dir := range []string{layout.Logs, layout.Hub, layout.Volumes, "etcd", "containerd", "registry", "registry-auth"} {
@@ -56,6 +63,7 @@ func issue() error {
 		return err
 	}
 	masters := []string{"system:masters"}
+	accounts := []string{"system:serviceaccounts", "system:serviceaccounts:" + layout.CrossplaneNamespace}
 	for name, subject := range map[string]pki.Subject{
 		"apiserver": {
 			CommonName: "kube-apiserver",
@@ -69,6 +77,8 @@ func issue() error {
 		"system:kube-controller-manager": {CommonName: "system:kube-controller-manager"},
 		"system:kube-scheduler":          {CommonName: "system:kube-scheduler"},
 		"system:node:" + layout.NodeName: {CommonName: "system:node:" + layout.NodeName, Organization: []string{"system:nodes"}},
+		crossplaneUser:                   {CommonName: crossplaneUser, Organization: accounts},
+		rbacManagerUser:                  {CommonName: rbacManagerUser, Organization: accounts},
 	} {
 		if err := ca.Issue(name, subject); err != nil {
 			return err
@@ -86,6 +96,8 @@ func writeKubeconfigs() error {
 		"system:kube-controller-manager": "config/controller-manager.kubeconfig",
 		"system:kube-scheduler":          "config/scheduler.kubeconfig",
 		"system:node:" + layout.NodeName: "config/kubelet.kubeconfig",
+		crossplaneUser:                   "config/crossplane.kubeconfig",
+		rbacManagerUser:                  "config/rbac-manager.kubeconfig",
 	} {
 		data, err := config.Kubeconfig(state(layout.PKI), user)
 		if err != nil {

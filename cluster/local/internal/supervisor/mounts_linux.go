@@ -12,6 +12,7 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/cluster/local/internal/cgroup"
 	"github.com/crossplane-contrib/provider-kitops/cluster/local/internal/layout"
+	"github.com/crossplane-contrib/provider-kitops/cluster/local/internal/names"
 )
 
 // scratch are the directories that the cluster gets empty, in memory: programs
@@ -61,6 +62,9 @@ func makeHome(s Spec) error {
 	if err := bindKubelet(); err != nil {
 		return err
 	}
+	if err := bindNames(); err != nil {
+		return err
+	}
 	if err := showTunables(); err != nil {
 		return err
 	}
@@ -84,6 +88,20 @@ func bindKubelet() error {
 		}
 	}
 	return nil
+}
+
+// bindNames gives the cluster's programs names of their own: those in a file of
+// the state directory, and no DNS, since the machine's is out of reach.
+func bindNames() error {
+	for path, file := range map[string]string{"/etc/hosts": state(layout.Hosts), "/etc/resolv.conf": "/run/resolv.conf"} {
+		if err := os.WriteFile(file, nil, 0o644); err != nil {
+			return errors.Wrapf(err, "cannot write the cluster's %s", path)
+		}
+		if err := unix.Mount(file, path, "", unix.MS_BIND, ""); err != nil {
+			return errors.Wrapf(err, "cannot cover %s", path)
+		}
+	}
+	return names.Write(state(layout.Hosts), nil)
 }
 
 // showTunables covers the files of the tunables.

@@ -28,16 +28,20 @@ func (s *supervisor) start(name string, args ...string) (*program, error) {
 
 // startAs starts a program that is known by another name than its file's.
 func (s *supervisor) startAs(name, file string, args ...string) (*program, error) {
-	p := &program{name: name, log: filepath.Join(layout.State, layout.Logs, name+".log"), done: make(chan struct{})}
+	return s.startCommand(name, exec.Command(filepath.Join(s.programs, file), args...))
+}
+
+// startCommand starts a program that has been said how to run.
+func (s *supervisor) startCommand(name string, cmd *exec.Cmd) (*program, error) {
+	p := &program{name: name, log: logFile(name), done: make(chan struct{})}
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return nil, errors.Wrapf(err, "cannot make a log for %s", name)
 	}
 	defer log.Close()
-	cmd := exec.Command(filepath.Join(s.programs, file), args...)
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Env = append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
+	cmd.Env = append(cmd.Environ(), "OTEL_TRACES_EXPORTER=none")
 	if err := cmd.Start(); err != nil {
 		return nil, errors.Wrapf(err, "cannot start %s", name)
 	}
@@ -50,6 +54,11 @@ func (s *supervisor) startAs(name, file string, args ...string) (*program, error
 		}
 	}()
 	return p, nil
+}
+
+// logFile is the path of a program's log.
+func logFile(name string) string {
+	return filepath.Join(layout.State, layout.Logs, name+".log")
 }
 
 // failure says how a program ended, with the end of its log.

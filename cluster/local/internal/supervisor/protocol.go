@@ -35,6 +35,13 @@ type Spec struct {
 	Cgroup   string `json:"cgroup"`   // name of the control groups
 	Attached bool   `json:"attached"` // the cluster ends with whoever brought it up
 	PauseTar string `json:"pauseTar"` // image of the pause program, in Dir
+
+	Crossplane *Crossplane `json:"crossplane,omitempty"` // if it shall run
+}
+
+// Crossplane says how to run Crossplane.
+type Crossplane struct {
+	Activations []string `json:"activations"` // of the default ManagedResourceActivationPolicy
 }
 
 // A Message tells how far the supervisor is.

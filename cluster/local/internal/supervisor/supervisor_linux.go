@@ -84,7 +84,12 @@ func (s *supervisor) bringUp(ctx context.Context) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	return s.runNode(ctx)
+	g, gctx = errgroup.WithContext(ctx)
+	g.Go(func() error { return s.runNode(ctx) })
+	if s.spec.Crossplane != nil {
+		g.Go(func() error { return s.runCrossplane(ctx, gctx) })
+	}
+	return g.Wait()
 }
 
 // step tells that something was reached, and when.
