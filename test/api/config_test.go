@@ -92,6 +92,32 @@ func TestConfigSecretsNamespace(t *testing.T) {
 	})
 }
 
+func TestConfigTenants(t *testing.T) {
+	const prefix, selector = "registry.repositoryPrefix", "namespaceSelector"
+	good := func(reason, value string) rule { return rule{reason: reason, args: fields{prefix: value}} }
+	bad := func(reason, value string) rule {
+		return rule{reason: reason, args: fields{prefix: value}, want: []string{prefix, "write models/ or models/{namespace}/"}}
+	}
+	checkCreate(t, v1alpha1.ClusterProviderConfigGroupVersionKind, minimalConfig, map[string]rule{
+		"Fixed":       good("All may share a prefix.", "models/"),
+		"Namespace":   good("Each namespace may have its own.", "models/{namespace}/"),
+		"Within":      good("A namespace may be a part of a part.", "models/team-{namespace}/x/"),
+		"Alone":       good("A namespace may be all of it.", "{namespace}/"),
+		"Open":        bad("A prefix that ends within a name is a prefix of another's.", "models/{namespace}"),
+		"Absolute":    bad("A repository does not start with a slash.", "/models/"),
+		"Empty":       bad("No part is empty.", "models//x/"),
+		"Up":          bad("There is no way up.", "models/../"),
+		"Upper":       bad("Repositories are lower-case.", "Models/"),
+		"Placeholder": bad("There is one placeholder.", "models/{name}/"),
+		"LineBreak":   bad("A prefix is one line.", "models/\n"),
+		"Selector":    {reason: "Namespaces are picked by labels.", args: fields{selector: map[string]any{"matchLabels": map[string]any{"models": "true"}}}},
+	})
+	checkCreate(t, v1alpha1.ProviderConfigGroupVersionKind, minimalConfig, map[string]rule{
+		"Prefix":   {reason: "A tenant bounds nobody.", args: fields{prefix: "models/"}, want: []string{"unknown field"}},
+		"Selector": {reason: "A tenant's config is its namespace's.", args: fields{selector: map[string]any{}}, want: []string{"unknown field"}},
+	})
+}
+
 func TestConfigHub(t *testing.T) {
 	const endpoint, token = "huggingFace.endpoint", "huggingFace.tokenSecretRef"
 	for name, kind := range configKinds() {

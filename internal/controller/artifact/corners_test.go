@@ -177,27 +177,3 @@ func TestDeletionWithUnreadableCredentials(t *testing.T) {
 	w.deletePods()
 	w.waitSynced(a, "take Delete from spec.managementPolicies")
 }
-
-func TestNothingIsMadeWithoutCreate(t *testing.T) {
-	w := startControllers(t)
-	for name, policies := range map[string]xpv2.ManagementPolicies{
-		"observe":        {xpv2.ManagementActionObserve},
-		"observe-update": {xpv2.ManagementActionObserve, xpv2.ManagementActionUpdate},
-	} {
-		t.Run(name, func(*testing.T) {
-			a := w.artifact(name)
-			a.Spec.ManagementPolicies = policies
-			w.create(a)
-			w.waitReady(a, corev1.ConditionFalse, "NotFound")
-		})
-	}
-	bare := w.artifact("bare")
-	bare.Spec.ForProvider = modelv1alpha1.ArtifactParameters{}
-	bare.Spec.ManagementPolicies = xpv2.ManagementPolicies{xpv2.ManagementActionObserve}
-	w.create(bare)
-	w.waitReady(bare, corev1.ConditionFalse, "Unsupported")
-	jobs := &batchv1.JobList{}
-	if err := w.client.List(t.Context(), jobs, client.InNamespace(w.namespace)); err != nil || len(jobs.Items) != 0 {
-		t.Errorf("Jobs: got %d, %v", len(jobs.Items), err)
-	}
-}

@@ -1,0 +1,105 @@
+package modelpack
+
+import (
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+const (
+	modelPackManifest = `{"config":{"mediaType":"application/vnd.cncf.model.config.v1+json","digest":"sha256:x","size":100},
+		"layers":[{"size":20},{"size":3}],
+		"annotations":{"org.opencontainers.image.source":"https://huggingface.co/org/m","org.opencontainers.image.revision":"c0ffee","org.opencontainers.image.licenses":"mit"}}`
+	plainModelPack   = `{"config":{"mediaType":"application/vnd.cncf.model.config.v1+json","size":100},"layers":[{"size":20}]}`
+	modelKitManifest = `{"config":{"mediaType":"application/vnd.kitops.modelkit.config.v1+json","size":7},"layers":[{"size":1}]}`
+	imageManifest    = `{"config":{"mediaType":"application/vnd.oci.image.config.v1+json","size":7},"layers":[{"size":1}]}`
+)
+
+func TestDescribe(t *testing.T) {
+	type want struct {
+		format Format
+		size   int64
+		config bool
+		facts  Facts
+		reason outcome.Reason
+	}
+	cases := map[string]struct {
+		reason   string
+		manifest string
+		config   string
+		want     want
+	}{
+		"ModelPack": {
+			reason:   "The manifest says it all.",
+			manifest: modelPackManifest,
+			config:   `{"descriptor":{"name":"m","licenses":["apache-2.0"]}}`,
+			want: want{format: FormatModelPack, size: 123, config: true,
+				facts: Facts{Name: "m", SourceURL: "https://huggingface.co/org/m", Revision: "c0ffee", License: "mit"}},
+		},
+		"ConfigOnly": {
+			reason:   "What the manifest does not say, the config may.",
+			manifest: plainModelPack,
+			config:   `{"descriptor":{"name":"m","sourceURL":"https://x","revision":"1","licenses":["apache-2.0"]}}`,
+			want:     want{format: FormatModelPack, size: 120, config: true, facts: Facts{Name: "m", SourceURL: "https://x", Revision: "1", License: "apache-2.0"}},
+		},
+		"ModelKit": {
+			reason:   "A ModelKit's config is its Kitfile.",
+			manifest: modelKitManifest,
+			config:   `{"manifestVersion":"1.0.0","package":{"name":"m"},"model":{"license":"mit"}}`,
+			want:     want{format: FormatModelKit, size: 8, config: true, facts: Facts{Name: "m", License: "mit"}},
+		},
+		"BadConfig": {
+			reason:   "A config that cannot be read says nothing.",
+			manifest: modelKitManifest,
+			config:   `{"package":[]}`,
+			want:     want{format: FormatModelKit, size: 8, config: true},
+		},
+		"Image":    {reason: "An image is neither.", manifest: imageManifest, want: want{size: 8}},
+		"Index":    {reason: "An index is not one artifact.", manifest: `{"manifests":[]}`, want: want{reason: outcome.Unsupported}},
+		"Nonsense": {reason: "Nor is what cannot be read.", manifest: `<html>`, want: want{reason: outcome.Unsupported}},
+		"Lines": {
+			reason:   "Foreign words are one line each, and not long.",
+			manifest: `{"config":{"mediaType":"x"},"annotations":{"org.opencontainers.image.licenses":"a\nb\u0000` + strings.Repeat("ü", 500) + `"}}`,
+			want:     want{facts: Facts{License: "ab" + strings.Repeat("ü", 127)}},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			d, err := Describe([]byte(tc.manifest))
+			got := want{}
+			if err != nil {
+				got.reason = outcome.ReasonOf(err)
+			} else {
+				got = want{format: d.Format, size: d.Size, config: d.HasConfig(), facts: d.Facts([]byte(tc.config))}
+			}
+			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(want{})); diff != "" {
+				t.Errorf("%s: -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+// FuzzDescribe checks that what a foreign registry sends makes words that a
+// status may hold.
+func FuzzDescribe(f *testing.F) {
+	f.Add([]byte(modelPackManifest), []byte(`{"descriptor":{"licenses":["mit"]}}`))
+	f.Add([]byte(modelKitManifest), []byte(`{"package":{"license":"mit"}}`))
+	f.Add([]byte(imageManifest), []byte(`{}`))
+	f.Fuzz(func(t *testing.T, manifest, config []byte) {
+		d, err := Describe(manifest)
+		if err != nil {
+			return
+		}
+		facts := d.Facts(config)
+		for _, s := range []string{facts.Name, facts.SourceURL, facts.Revision, facts.License} {
+			if len(s) > maxFactBytes || !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
+				t.Errorf("%q", s)
+			}
+		}
+	})
+}
