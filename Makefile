@@ -41,6 +41,7 @@ bench-controller: ## Measure the controllers against a real API server: time to 
 .PHONY: lint
 lint: ## Run the linters.
 	$(LINT) run ./...
+	cd test/function && $(GO) tool -modfile=$(CURDIR)/hack/tools/go.mod golangci-lint run ./...
 
 .PHONY: generate
 generate: ## Write the deepcopy functions and the CRDs anew.

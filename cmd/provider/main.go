@@ -59,7 +59,7 @@ func main() {
 	app.Flag("sync", "How often the caches are synced again.").Default("1h").DurationVar(&f.syncInterval)
 	app.Flag("poll", "How often the registry is asked for each Artifact.").Default("10m").DurationVar(&f.pollInterval)
 	app.Flag("poll-jitter-percentage", "How early or late a poll may be, in percent of the poll interval.").Default("10").IntVar(&f.pollJitter)
-	app.Flag("poll-state-metric", "How often Artifacts are counted by their state, for metrics.").Default("5s").DurationVar(&f.stateInterval)
+	app.Flag("poll-state-metric", "How often Artifacts are counted by their state, for metrics; 0 for never.").Default("5s").DurationVar(&f.stateInterval)
 	app.Flag("max-reconcile-rate", "Reconciles a second.").Default("100").IntVar(&f.maxReconcileRate)
 	app.Flag("metrics-bind-address", "Where metrics are served; 0 for nowhere.").Default(":8080").StringVar(&f.metricsAddress)
 	app.Flag("health-probe-bind-address", "Where /healthz and /readyz are served.").Default(":8081").StringVar(&f.healthAddress)

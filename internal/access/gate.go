@@ -19,7 +19,7 @@ const (
 	askAgain = 10 * time.Second
 
 	// breath is the least time between two times of asking.
-	breath = time.Second
+	breath = 3 * time.Second
 )
 
 // A Gate knows whether the provider is allowed all that it has to be. It asks at

@@ -82,21 +82,3 @@ func FuzzState(f *testing.F) {
 		}
 	})
 }
-
-// FuzzParseReference checks that a reference reads as it is written.
-func FuzzParseReference(f *testing.F) {
-	f.Add("registry.example.com/models/qwen3:v1")
-	f.Add("registry.example.com:5000/models/qwen3@sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a")
-	f.Add("a/b:c@sha256:0")
-	f.Fuzz(func(t *testing.T, s string) {
-		r, err := ParseReference(s)
-		if err != nil {
-			return
-		}
-		again, err := ParseReference(r.String())
-		r.Tag = again.Tag
-		if err != nil || again != r {
-			t.Errorf("ParseReference(%q): %+v, and then %+v, %v", s, r, again, err)
-		}
-	})
-}

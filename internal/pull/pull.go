@@ -88,7 +88,7 @@ func New(o Options) *Pull {
 // files. Otherwise those that it holds are whole, and another Run goes on where
 // this one ended. Two of them in one folder wait for each other.
 func (p *Pull) Run(ctx context.Context) (Result, error) {
-	ref, err := ParseReference(p.options.Reference)
+	ref, err := registry.ParseReference(p.options.Reference)
 	if err != nil {
 		return Result{}, err
 	}
@@ -137,7 +137,7 @@ func (p *Pull) fetch(ctx context.Context, src *source, f *folder, s *state) (Res
 }
 
 // client returns a client of the reference's registry.
-func (p *Pull) client(ref Reference) (*registry.Client, error) {
+func (p *Pull) client(ref registry.Reference) (*registry.Client, error) {
 	credentials, err := dockerConfig(p.options.DockerConfig)
 	if err != nil {
 		return nil, err
@@ -165,7 +165,7 @@ var cures = registry.Cures{
 type source struct {
 	*registry.Client
 
-	ref   Reference
+	ref   registry.Reference
 	again retry.Policy
 }
 
@@ -175,7 +175,7 @@ func (s *source) layers(ctx context.Context) (digest.Digest, []modelpack.Layer, 
 	var manifest []byte
 	err := s.again.Do(ctx, s.ref.String(), func() error {
 		var err error
-		d, manifest, err = s.Manifest(ctx, s.ref.Repository, s.ref.name())
+		d, manifest, err = s.Manifest(ctx, s.ref.Repository, s.ref.Name())
 		return err
 	})
 	if err != nil {

@@ -3,6 +3,7 @@ package artifact
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
@@ -78,30 +79,39 @@ func (e *external) clearEarlierRuns(ctx context.Context, a *modelv1alpha1.Artifa
 	if err != nil {
 		return false, err
 	}
-	for i := range jobs {
-		job := &jobs[i]
-		if metav1.IsControlledBy(job, a) && job.GetDeletionTimestamp() == nil && artifact.RunOf(job) == next && !e.stuck {
-			return true, nil
-		}
+	if !e.stuck && slices.ContainsFunc(jobs, func(j batchv1.Job) bool { return isLiveJobOf(&j, a, next) }) {
+		return true, nil
 	}
 	if len(jobs) > 0 {
 		if err := artifact.CleanupStaleJobs(ctx, e.direct, a, e.selector); err != nil {
 			return false, err
 		}
 	}
-
-	pvc, err := e.workspace(ctx, a)
+	stale, err := e.clearWorkspace(ctx, a)
 	if err != nil {
 		return false, err
 	}
-	stale := pvc != nil && (pvc.GetDeletionTimestamp() != nil || !artifact.FitsWorkspace(e.withEffective(a), pvc))
-	if stale {
-		if err := artifact.DeletePVC(ctx, e.direct, a); err != nil {
-			return false, err
-		}
-	}
 	pods, err := e.pods(ctx, e.direct, a)
 	return err == nil && !stale && len(pods) == 0 && len(jobs) == 0, err
+}
+
+// isLiveJobOf says whether a Job is that of an Artifact's run and not being
+// deleted.
+func isLiveJobOf(job *batchv1.Job, a *modelv1alpha1.Artifact, run artifact.Run) bool {
+	return metav1.IsControlledBy(job, a) && job.GetDeletionTimestamp() == nil && artifact.RunOf(job) == run
+}
+
+// clearWorkspace deletes a workspace that is not what the next run needs, and
+// says whether there was one.
+func (e *external) clearWorkspace(ctx context.Context, a *modelv1alpha1.Artifact) (bool, error) {
+	pvc, err := e.workspace(ctx, a)
+	if err != nil || pvc == nil {
+		return false, err
+	}
+	if pvc.GetDeletionTimestamp() == nil && artifact.FitsWorkspace(e.withEffective(a), pvc) {
+		return false, nil
+	}
+	return true, artifact.DeletePVC(ctx, e.direct, a)
 }
 
 // jobs returns the Jobs of the Artifact's runs, and those of an Artifact that

@@ -179,7 +179,7 @@ func watchRuns(ctx context.Context, mgr ctrl.Manager, c ctrlcontroller.Controlle
 // addStateMetrics has the manager count Artifacts by their state. The runtime's
 // own loop would take an error of the cache for a reason to stop the manager.
 func addStateMetrics(mgr ctrl.Manager, o Options) error {
-	if o.MetricOptions == nil || o.MetricOptions.MRStateMetrics == nil {
+	if o.MetricOptions == nil || o.MetricOptions.MRStateMetrics == nil || o.MetricOptions.PollStateMetricInterval <= 0 {
 		return nil
 	}
 	recorder := statemetrics.NewMRStateRecorder(mgr.GetClient(), o.Logger, o.MetricOptions.MRStateMetrics, &modelv1alpha1.ArtifactList{}, o.MetricOptions.PollStateMetricInterval)

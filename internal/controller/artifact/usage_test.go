@@ -24,10 +24,10 @@ func TestConfigIsKeptWhileUsed(t *testing.T) {
 			return a, &v1alpha1.ClusterProviderConfig{ObjectMeta: metav1.ObjectMeta{Name: a.Spec.ProviderConfigReference.Name}}
 		},
 	}
-	for name, make := range cases {
+	for name, user := range cases {
 		t.Run(name, func(t *testing.T) {
 			w := startControllers(t)
-			a, pc := make(w)
+			a, pc := user(w)
 			w.create(a)
 			w.succeed(a, 1, "one")
 			w.waitReady(a, corev1.ConditionTrue, "Available")

@@ -1,0 +1,110 @@
+package artifact
+
+import (
+	"strings"
+	"testing"
+
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+)
+
+func TestObservedArtifact(t *testing.T) {
+	const observe = xpv2.ManagementActionObserve
+	type want struct {
+		ready  corev1.ConditionStatus
+		reason string
+		says   string
+		at     modelv1alpha1.ArtifactObservation
+	}
+	w := startControllers(t)
+	digest := w.push("models/existing", "v7", "existing")
+	name := registryHost + "/models/existing"
+	at := modelv1alpha1.ArtifactObservation{Digest: digest, PinnedReference: name + "@" + digest, Size: 2, Source: &modelv1alpha1.SourceObservation{}}
+	byTag, byDigest := at, at
+	byTag.Reference, byDigest.Reference = name+":v7", name+"@"+digest
+	cases := map[string]struct {
+		reason string
+		arg    string
+		want   want
+	}{
+		"Tag":      {reason: "A tag names what is there now.", arg: name + ":v7", want: want{ready: corev1.ConditionTrue, reason: "Available", at: byTag}},
+		"Digest":   {reason: "A digest names one artifact for ever.", arg: name + "@" + digest, want: want{ready: corev1.ConditionTrue, reason: "Available", at: byDigest}},
+		"Gone":     {reason: "What is not there is not found.", arg: name + ":v8", want: want{ready: corev1.ConditionFalse, reason: "NotFound", says: "has no " + name + ":v8"}},
+		"NoTag":    {reason: "An artifact is never guessed.", arg: name, want: want{ready: corev1.ConditionFalse, reason: "Unsupported", says: "registry/repository:tag"}},
+		"Nonsense": {reason: "What is no reference is told.", arg: "::", want: want{ready: corev1.ConditionFalse, reason: "Unsupported", says: "external-name"}},
+		"Nothing":  {reason: "Somebody who names nothing is told how.", want: want{ready: corev1.ConditionFalse, reason: "ConfigMissing", says: "external-name"}},
+	}
+	for caseName, tc := range cases {
+		t.Run(caseName, func(t *testing.T) {
+			w := *w
+			w.t = t
+			a := w.artifact(strings.ToLower(caseName))
+			a.Spec.ForProvider = modelv1alpha1.ArtifactParameters{}
+			a.Spec.ManagementPolicies = xpv2.ManagementPolicies{observe}
+			a.Spec.WriteConnectionSecretToReference = &xpv2.LocalSecretReference{Name: a.GetName() + "-details"}
+			if tc.arg != "" {
+				a.SetAnnotations(map[string]string{"crossplane.io/external-name": tc.arg})
+			}
+			w.create(a)
+			w.waitReady(a, tc.want.ready, tc.want.reason)
+			if diff := cmp.Diff(tc.want.at, a.Status.AtProvider); diff != "" {
+				t.Errorf("%s: -want, +got:\n%s", tc.reason, diff)
+			}
+			if got := a.GetCondition(xpv2.TypeReady).Message; !strings.Contains(got, tc.want.says) {
+				t.Errorf("%s: message %q does not name %q", tc.reason, got, tc.want.says)
+			}
+			if tc.want.ready == corev1.ConditionTrue {
+				w.checkDetails(a)
+			}
+			w.remove(a)
+			w.waitGone(a)
+		})
+	}
+	if _, err := w.registry.Resolve(t.Context(), "models/existing", "v7"); err != nil {
+		t.Errorf("What was observed only must stay: %v", err)
+	}
+}
+
+// checkDetails compares an Artifact's connection details with its status.
+func (w *world) checkDetails(a *modelv1alpha1.Artifact) {
+	w.t.Helper()
+	s := a.Status.AtProvider
+	ref, err := registry.ParseReference(s.Reference)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	want := map[string]string{
+		"registry": ref.Registry, "repository": ref.Repository, "tag": ref.Tag,
+		"digest": s.Digest, "reference": s.Reference, "pinnedReference": s.PinnedReference,
+	}
+	w.eventually("connection details", func() string {
+		secret := &corev1.Secret{}
+		if err := w.client.Get(w.t.Context(), client.ObjectKey{Namespace: a.GetNamespace(), Name: a.Spec.WriteConnectionSecretToReference.Name}, secret); err != nil {
+			return err.Error()
+		}
+		got := map[string]string{}
+		for k, v := range secret.Data {
+			got[k] = string(v)
+		}
+		return cmp.Diff(want, got)
+	})
+}
+
+func TestConnectionDetails(t *testing.T) {
+	w := startControllers(t)
+	a := w.artifact("detailed")
+	a.Spec.WriteConnectionSecretToReference = &xpv2.LocalSecretReference{Name: "details"}
+	w.create(a)
+	w.succeed(a, 1, "one")
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+	w.checkDetails(a)
+
+	w.update(a, func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.Target.Tag = "v2" })
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+	w.checkDetails(a)
+}

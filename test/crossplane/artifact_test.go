@@ -1,0 +1,69 @@
+package crossplane
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"oras.land/oras-go/v2/registry/remote/auth"
+
+	"github.com/crossplane-contrib/provider-kitops/test/models"
+	"github.com/crossplane-contrib/provider-kitops/test/pull"
+)
+
+// artifactYAML is an Artifact as a user writes it.
+const artifactYAML = `
+apiVersion: model.kitops.m.crossplane.io/v1alpha1
+kind: Artifact
+metadata: {namespace: NAMESPACE, name: speech}
+spec:
+  forProvider:
+    source:
+      huggingFace: {model: test/silero-vad}
+    target: {repository: NAMESPACE/speech, tag: v1}
+  providerConfigRef: {kind: ClusterProviderConfig, name: NAMESPACE}
+`
+
+// testArtifact makes an Artifact by kubectl, with the provider under the rights
+// that Crossplane and examples/install give it, looks at it as people do, and
+// deletes it.
+func testArtifact(t *testing.T) {
+	installed(t, v1)
+	n := newTenant(t)
+	kubectl(t, strings.ReplaceAll(artifactYAML, "NAMESPACE", n.namespace), "apply", "--filename=-")
+	kubectl(t, "", "wait", "--namespace="+n.namespace, "artifact/speech", "--for=condition=Ready", "--timeout="+patience.String())
+
+	a := n.get("speech")
+	repository, err := local.Repository(local.RegistryHost, n.namespace+"/speech", auth.EmptyCredential)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := pull.Pull(t.Context(), repository, "v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Descriptor.Digest.String() != a.Status.AtProvider.Digest {
+		t.Errorf("digest: the registry has %s, status %s", got.Descriptor.Digest, a.Status.AtProvider.Digest)
+	}
+	if diff := cmp.Diff(models.Packed(n.files), got.Files); diff != "" {
+		t.Errorf("files: -Hub, +registry:\n%s", diff)
+	}
+	if want := packages[v1]; a.Status.AtProvider.JobRef == nil || jobImage(t, n, a.Status.AtProvider.JobRef.Name) != want {
+		t.Errorf("the run's worker is not of the package's own image %s", want)
+	}
+	t.Run("Seen", func(t *testing.T) { testSeen(t, n) })
+
+	kubectl(t, "", "delete", "--namespace="+n.namespace, "artifact/speech", "--timeout="+patience.String())
+	if left := n.left(); len(left) > 0 {
+		t.Errorf("left in the namespace: %v", left)
+	}
+	if _, err := repository.Resolve(t.Context(), "v1"); err == nil {
+		t.Error("the tag is still in the registry")
+	}
+}
+
+// jobImage is the image of the init container that brings the worker.
+func jobImage(t *testing.T, n *tenant, job string) string {
+	t.Helper()
+	return kubectl(t, "", "get", "--namespace="+n.namespace, "job/"+job, "--output=jsonpath={.spec.template.spec.initContainers[0].image}")
+}
