@@ -6,9 +6,10 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 )
 
-// startsAlike says whether the Pods of two Jobs start in the same way.
-func startsAlike(a, b *batchv1.Job) bool {
-	return equality.Semantic.DeepEqual(startOf(a), startOf(b))
+// startsAlike says whether the Pods of two Jobs start in the same way, of the
+// same images where these matter.
+func startsAlike(a, b *batchv1.Job, images bool) bool {
+	return equality.Semantic.DeepEqual(startOf(a, images), startOf(b, images))
 }
 
 // start is what decides where and how a Job's Pod starts, as far as the API
@@ -32,7 +33,7 @@ type containerStart struct {
 	Env       []string
 }
 
-func startOf(job *batchv1.Job) start {
+func startOf(job *batchv1.Job, images bool) start {
 	pod := job.Spec.Template.Spec
 	out := start{
 		Deadline:       job.Spec.ActiveDeadlineSeconds,
@@ -46,7 +47,11 @@ func startOf(job *batchv1.Job) start {
 	}
 	for _, containers := range [][]corev1.Container{pod.InitContainers, pod.Containers} {
 		for i := range containers {
-			out.Containers = append(out.Containers, containerStartOf(&containers[i]))
+			c := containerStartOf(&containers[i])
+			if !images {
+				c.Image = ""
+			}
+			out.Containers = append(out.Containers, c)
 		}
 	}
 	return out

@@ -47,13 +47,20 @@ type RunState struct {
 // or workspace now, since the Artifact or its ProviderConfig has changed: then
 // the change may be the cure, and the run is to be made anew.
 func (s RunState) Outdated(a *modelv1alpha1.Artifact, kitImage string) bool {
-	if !s.Asked || ObserveWaiting(s.Job, s.Pods, s.Workspace, s.Events) == nil {
+	if !s.Asked {
+		return false
+	}
+	why := ObserveWaiting(s.Job, s.Pods, s.Workspace, s.Events)
+	if why == nil {
 		return false
 	}
 	if NeedsWorkspace(a) && (s.Workspace == nil || !FitsWorkspace(a, s.Workspace)) {
 		return true
 	}
-	return !startsAlike(BuildJob(a, kitImage, nil), s.Job)
+	// An upgrade of the provider changes the images of all, and cures only what
+	// waits for an image.
+	images := why.Reason == outcome.ImagePull || why.Reason == outcome.ImageUnusable
+	return !startsAlike(BuildJob(a, kitImage, nil), s.Job, images)
 }
 
 // ObserveRun says how far a run is, as ObserveJobStatus does, and where it does

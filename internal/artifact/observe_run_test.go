@@ -214,7 +214,8 @@ func TestOutdated(t *testing.T) {
 		"Same":    {reason: "A run that would be made the same again is left waiting.", was: newArtifact(nowhere), is: newArtifact(nowhere)},
 		"Removed": {reason: "A selector that was taken away may be the cure.", was: newArtifact(nowhere), is: newArtifact(), want: true},
 		"Memory":  {reason: "So may other resources.", was: newArtifact(), is: newArtifact(settings(v1alpha1.JobSettings{Resources: &corev1.ResourceRequirements{}})), want: true},
-		"Image":   {reason: "So may another image.", was: newArtifact(), is: newArtifact(), image: "kit:2", want: true},
+		"Image":   {reason: "So may another image, where one cannot be pulled.", was: newArtifact(), is: newArtifact(), image: "kit:2", change: func(s *RunState) { s.Pods = creating("ErrImagePull", "") }, want: true},
+		"Upgrade": {reason: "What waits for a node waits with any image.", was: newArtifact(nowhere), is: newArtifact(nowhere), image: "kit:2"},
 		"Env":     {reason: "So may what a ClusterProviderConfig sets.", was: newArtifact(), is: newArtifact(withEffective(modelv1alpha1.Effective{Env: []corev1.EnvVar{{Name: "A", Value: "b"}}})), want: true},
 		"Labels":  {reason: "A label starts no Pod.", was: newArtifact(), is: newArtifact(settings(v1alpha1.JobSettings{Labels: map[string]string{"a": "b"}}))},
 		"Storage": {reason: "So may another class.", was: newArtifact(), is: newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) {
