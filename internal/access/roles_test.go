@@ -12,10 +12,14 @@ import (
 )
 
 // TestRolesUnderCrossplane: what examples/install grants is what is needed less
-// what Crossplane grants.
+// what Crossplane grants, and what an old version's Pod hands its work over
+// with once Crossplane has taken its grant away.
 func TestRolesUnderCrossplane(t *testing.T) {
 	crossplane := accesstest.Crossplane(t)
-	var want []string
+	want := []string{
+		permission("get", "coordination.k8s.io", "leases", true),
+		permission("update", "coordination.k8s.io", "leases", true),
+	}
 	for _, n := range Needs() {
 		for _, verb := range n.Verbs {
 			if !slices.ContainsFunc(crossplane, func(r rbacv1.PolicyRule) bool { return covers(r, verb, n) }) {

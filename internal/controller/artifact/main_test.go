@@ -326,6 +326,19 @@ func (w *world) waitGone(o client.Object) {
 	})
 }
 
+// waitGoneWithPods waits until an Artifact is gone, and plays the garbage
+// collector for its Pods.
+func (w *world) waitGoneWithPods(a *modelv1alpha1.Artifact) {
+	w.t.Helper()
+	w.eventually("Artifact gone", func() string {
+		w.deletePods()
+		if w.get(a) == nil {
+			return "it is still there: " + a.GetCondition(xpv2.TypeSynced).Message
+		}
+		return ""
+	})
+}
+
 // waitNoJob waits until there is no Job. There is no second one before the first
 // one's Pods are gone.
 func (w *world) waitNoJob() {

@@ -162,13 +162,7 @@ func TestPoliciesOfMadeArtifacts(t *testing.T) {
 			w.waitReady(a, corev1.ConditionTrue, "Available")
 			w.loseAndHeal(a, tc, run, &digest)
 			w.remove(a)
-			w.eventually("Artifact gone", func() string {
-				w.deletePods()
-				if w.get(a) == nil {
-					return "it is still there"
-				}
-				return ""
-			})
+			w.waitGoneWithPods(a)
 			_, err := w.registry.Resolve(t.Context(), "models/made", "v1")
 			if gone := registry.IsNotFound(err); gone != tc.deletes {
 				t.Errorf("%s tag gone: want %t, got %t (%v)", tc.reason, tc.deletes, gone, err)

@@ -197,13 +197,7 @@ func TestForgedStatus(t *testing.T) {
 		return ""
 	})
 	w.remove(a)
-	w.eventually("Artifact gone", func() string {
-		w.deletePods()
-		if w.get(a) == nil {
-			return a.GetCondition(xpv2.TypeSynced).Message
-		}
-		return ""
-	})
+	w.waitGoneWithPods(a)
 	if _, err := w.registry.Resolve(t.Context(), "models/team-b/theirs", "v1"); err != nil {
 		t.Errorf("What is another's must stay: %v", err)
 	}

@@ -50,13 +50,7 @@ func TestConfigIsKeptWhileUsed(t *testing.T) {
 			}
 
 			w.remove(a)
-			w.eventually("Artifact gone", func() string {
-				w.deletePods()
-				if w.get(a) == nil {
-					return "it is still there"
-				}
-				return ""
-			})
+			w.waitGoneWithPods(a)
 			if _, err := w.registry.Resolve(t.Context(), "models/user", "v1"); err == nil {
 				t.Error("The artifact was left, though the config was still there")
 			}
