@@ -9,6 +9,7 @@ import (
 
 	pkgv1 "github.com/crossplane/crossplane/apis/v2/pkg/v1"
 	"github.com/crossplane/crossplane/apis/v2/pkg/v1beta1"
+	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -27,7 +28,8 @@ func TestInstallFitsTogether(t *testing.T) {
 	provider, config, binding := &pkgv1.Provider{}, &v1beta1.DeploymentRuntimeConfig{}, &rbacv1.ClusterRoleBinding{}
 	read(t, "provider.yaml", provider)
 	read(t, "runtimeconfig.yaml", config)
-	read(t, "rbac.yaml", &rbacv1.ClusterRole{}, binding)
+	lent := &rbacv1.RoleBinding{}
+	read(t, "rbac.yaml", &rbacv1.ClusterRole{}, binding, &rbacv1.Role{}, lent)
 
 	if image, _, _ := strings.Cut(version.Image(), ":"); !strings.HasPrefix(provider.Spec.Package, image+":") {
 		t.Errorf("the package is %s, and the published image %s", provider.Spec.Package, image)
@@ -37,6 +39,9 @@ func TestInstallFitsTogether(t *testing.T) {
 	}
 	if got := ptr.Deref(config.Spec.ServiceAccountTemplate.Metadata.Name, ""); got != binding.Subjects[0].Name {
 		t.Errorf("the provider runs as %q, and the role is bound to %q", got, binding.Subjects[0].Name)
+	}
+	if diff := cmp.Diff(binding.Subjects, lent.Subjects); diff != "" {
+		t.Errorf("the roles are bound to different accounts: %s", diff)
 	}
 	if role != "examples/install/rbac.yaml" {
 		t.Errorf("messages name %s", role)

@@ -182,7 +182,7 @@ func addStateMetrics(mgr ctrl.Manager, o Options) error {
 	if o.MetricOptions == nil || o.MetricOptions.MRStateMetrics == nil || o.MetricOptions.PollStateMetricInterval <= 0 {
 		return nil
 	}
-	recorder := statemetrics.NewMRStateRecorder(mgr.GetClient(), o.Logger, o.MetricOptions.MRStateMetrics, &modelv1alpha1.ArtifactList{}, o.MetricOptions.PollStateMetricInterval)
+	recorder := statemetrics.NewMRStateRecorder(sharingClient{mgr.GetClient()}, o.Logger, o.MetricOptions.MRStateMetrics, &modelv1alpha1.ArtifactList{}, o.MetricOptions.PollStateMetricInterval)
 	return errors.Wrap(mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
 		wait.UntilWithContext(ctx, func(ctx context.Context) {
 			if err := recorder.Record(ctx); err != nil && ctx.Err() == nil {
@@ -191,6 +191,17 @@ func addStateMetrics(mgr ctrl.Manager, o Options) error {
 		}, o.MetricOptions.PollStateMetricInterval)
 		return nil
 	})), "cannot count Artifacts")
+}
+
+// A sharingClient lists what the cache holds, not copies of it: for who only
+// reads, and keeps the list.
+type sharingClient struct {
+	client.Client
+}
+
+// List returns objects that must not be changed.
+func (c sharingClient) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
+	return c.Client.List(ctx, list, append(opts, client.UnsafeDisableDeepCopy)...)
 }
 
 // newReconciler returns the runtime's reconciler for what a connector connects
