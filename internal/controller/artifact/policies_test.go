@@ -89,10 +89,8 @@ func TestPoliciesOfNewArtifacts(t *testing.T) {
 				w.waitReady(a, corev1.ConditionTrue, "Available")
 				return
 			}
+			w.waitReady(a, corev1.ConditionFalse, string(outcome.NotFound))
 			w.stays(a, tc.reason)
-			if ready := a.GetCondition(xpv2.TypeReady); ready.Status != corev1.ConditionFalse || ready.Reason != xpv2.ConditionReason(outcome.NotFound) {
-				t.Errorf("%s Ready=%s %s %q", tc.reason, ready.Status, ready.Reason, ready.Message)
-			}
 			w.remove(a)
 			w.waitGone(a)
 		})
