@@ -226,7 +226,8 @@ type ArtifactObservation struct {
 	// +optional
 	Files int64 `json:"files,omitempty"`
 
-	// Format of the artifact: ModelPack or ModelKit.
+	// Format of the artifact: ModelPack or ModelKit, or Other where one is
+	// observed that is neither.
 	// +optional
 	Format string `json:"format,omitempty"`
 

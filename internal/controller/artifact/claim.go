@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
-	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -13,29 +12,45 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// indexReference finds Artifacts by the reference that they are pushed to.
+// indexReference finds Artifacts by ProviderConfig and target.
 const indexReference = "reference"
 
-// referenceOf returns the reference of an Artifact that has begun a run.
+// referenceOf returns what an Artifact that has begun a run is pushed to.
 func referenceOf(o client.Object) []string {
 	a, ok := o.(*modelv1alpha1.Artifact)
-	if !ok || meta.GetExternalName(a) == "" || !mayCreate(a) {
+	if !ok || artifact.RunOf(a) == (artifact.Run{}) || !mayCreate(a) {
 		return nil
 	}
-	return []string{meta.GetExternalName(a) + ":" + artifact.Tag(a)}
+	return claimOf(a)
 }
 
-// claimedByAnother returns a condition if an older Artifact of this cluster is
-// pushed to the same reference: one of the two would overwrite the other.
+// claimOf returns what an Artifact is to be pushed to: its target, and its
+// ProviderConfig, which stands for the registry. It is of the spec alone, since
+// who may annotate an Artifact could claim anything.
+func claimOf(a *modelv1alpha1.Artifact) []string {
+	t, config := a.Spec.ForProvider.Target, configOf(a)
+	if t == nil || len(config) == 0 {
+		return nil
+	}
+	return []string{config[0] + " " + string(t.Registry) + "/" + t.Repository + ":" + artifact.Tag(a)}
+}
+
+// claimedByAnother returns a condition if an older Artifact of the same
+// ProviderConfig, which lets it, is pushed to the same reference: one of the two
+// would overwrite the other. Of others nothing is believed: what they push is
+// found at the registry.
 func (e *external) claimedByAnother(ctx context.Context, a *modelv1alpha1.Artifact) (*xpv2.Condition, error) {
-	reference := artifact.OCIReference(e.withEffective(a))
+	claim := claimOf(a)
+	if len(claim) == 0 {
+		return nil, nil //nolint:nilnil // There being none is no error.
+	}
 	list := &modelv1alpha1.ArtifactList{}
-	if err := e.cached.List(ctx, list, client.MatchingFields{indexReference: reference}); err != nil {
+	if err := e.cached.List(ctx, list, client.MatchingFields{indexReference: claim[0]}); err != nil {
 		return nil, errors.Wrap(err, "cannot look for other Artifacts of the same reference")
 	}
 	for i := range list.Items {
-		if other := &list.Items[i]; isOlder(other, a) {
-			c := unavailable(outcome.TagConflict, "Another, older Artifact is pushed to "+reference+": write another repository or tag, or delete that one")
+		if other := &list.Items[i]; isOlder(other, a) && e.admits(ctx, other) {
+			c := unavailable(outcome.TagConflict, "Another, older Artifact is pushed to "+artifact.OCIReference(e.withEffective(a))+": write another repository or tag, or delete that one")
 			return &c, nil
 		}
 	}

@@ -1,7 +1,9 @@
 package artifact
 
 import (
+	"cmp"
 	"context"
+	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/resource"
@@ -21,14 +23,21 @@ type cleaner struct {
 	// cache has the claims and the metadata of Secrets.
 	cache  client.Reader
 	direct client.Client
+
+	// age of Secrets that are taken away without a recorded end; 0 for
+	// unrecordedAge.
+	age time.Duration
 }
 
 // Initialize cleans up after the Artifact's latest run. It asks the API server
 // only where there is something to take away.
 func (c *cleaner) Initialize(ctx context.Context, mg resource.Managed) error {
 	a, ok := mg.(*modelv1alpha1.Artifact)
-	if !ok || !ended(a) {
+	if !ok {
 		return nil
+	}
+	if !ended(a) {
+		return c.cleanUnrecorded(ctx, a)
 	}
 	left, err := c.left(ctx, a)
 	if err != nil || !left {
@@ -43,6 +52,31 @@ func (c *cleaner) Initialize(ctx context.Context, mg resource.Managed) error {
 		if err := artifact.DeletePVC(ctx, c.direct, a); err != nil {
 			return err
 		}
+	}
+	return artifact.DeleteSecret(ctx, c.direct, a)
+}
+
+// unrecordedAge is how old a Secret is at least that is taken away although no
+// status says that its run has ended: that of a run whose Job is being made is
+// younger.
+const unrecordedAge = time.Minute
+
+// cleanUnrecorded takes the Secret away after a run whose end is not recorded,
+// as of an Artifact that its ProviderConfig admits no longer.
+func (c *cleaner) cleanUnrecorded(ctx context.Context, a *modelv1alpha1.Artifact) error {
+	secret := &metav1.PartialObjectMetadata{}
+	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	err := c.cache.Get(ctx, types.NamespacedName{Namespace: a.GetNamespace(), Name: artifact.SecretName(a.GetName())}, secret)
+	if err != nil {
+		return errors.Wrap(client.IgnoreNotFound(err), "cannot look for the run's Secret")
+	}
+	created := secret.GetCreationTimestamp()
+	if !metav1.IsControlledBy(secret, a) || secret.GetDeletionTimestamp() != nil || time.Since(created.Time) < cmp.Or(c.age, unrecordedAge) {
+		return nil
+	}
+	job, err := artifact.FindOwnedJob(ctx, c.direct, a.GetNamespace(), artifact.SelectorLabelsForArtifact(a.GetName()), a)
+	if err != nil || (job != nil && artifact.CompletionTime(job) == nil) {
+		return err
 	}
 	return artifact.DeleteSecret(ctx, c.direct, a)
 }

@@ -112,6 +112,9 @@ func (c *connector) configure(ctx context.Context, a *modelv1alpha1.Artifact, e 
 	e.effective.WorkerImage = cmp.Or(config.workerImage, c.images.Worker)
 	e.secretData = func(ctx context.Context) (map[string][]byte, error) { return config.copies(ctx, c.direct, a) }
 
+	e.admits = func(ctx context.Context, other *modelv1alpha1.Artifact) bool {
+		return config.admit(ctx, c.direct, other) == nil
+	}
 	e.configHash = func(ctx context.Context) (string, error) { return config.hash(ctx, c.direct, a) }
 	options, err := config.registryOptions(ctx, c.direct, a)
 	if err != nil {

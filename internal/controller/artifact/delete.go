@@ -5,6 +5,7 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -29,12 +30,7 @@ func (e *external) observeDeletion(ctx context.Context, a *modelv1alpha1.Artifac
 	if err != nil || left {
 		return managed.ExternalObservation{ResourceExists: left}, err
 	}
-	if a.Status.AtProvider.Digest != "" && a.Status.AtProvider.RunHash == "" {
-		e.leave(a, "this Artifact did not push it")
-	}
-	if e.registry != nil && a.Status.AtProvider.Digest != "" && e.registryChanged(a) != nil {
-		e.leave(a, "the ProviderConfig names another registry now")
-	}
+	e.leaveForeign(a)
 	return managed.ExternalObservation{ResourceExists: e.inRegistry(ctx, a)}, nil
 }
 
@@ -60,7 +56,11 @@ func (e *external) inRegistry(ctx context.Context, a *modelv1alpha1.Artifact) bo
 // what the Artifact pushed. Where it cannot, and never will, the artifact is
 // left and an event says so.
 func (e *external) deleteFromRegistry(ctx context.Context, a *modelv1alpha1.Artifact) error {
+	e.leaveForeign(a)
 	s := &a.Status.AtProvider
+	if s.Digest == "" {
+		return nil
+	}
 	if e.registry == nil {
 		return e.letGo(ctx, a)
 	}
@@ -102,11 +102,32 @@ func (e *external) letGo(ctx context.Context, a *modelv1alpha1.Artifact) error {
 	return leaveHint(e.configError)
 }
 
+// leaveForeign gives up an artifact that this Artifact did not push, or not to
+// where it would be deleted from.
+func (e *external) leaveForeign(a *modelv1alpha1.Artifact) {
+	switch s := a.Status.AtProvider; {
+	case s.Digest == "":
+	case s.RunHash == "":
+		e.leave(a, "this Artifact did not push it")
+	case e.registry != nil && e.registryChanged(a) != nil:
+		e.leave(a, "it was pushed to another name than the Artifact has now")
+	}
+}
+
 // leave gives up the artifact in the registry.
 func (e *external) leave(a *modelv1alpha1.Artifact, why string) {
 	s := &a.Status.AtProvider
+	if held(a) {
+		return
+	}
 	e.recorder.Event(a, event.Warning(reasonLeft, errors.Errorf("the artifact %s stays in its registry: %s", s.PinnedReference, why)))
 	s.Digest, s.PinnedReference = "", ""
+}
+
+// held says whether the Artifact is deleted and somebody else's finalizer keeps
+// it: what is observed of it is not written then.
+func held(a *modelv1alpha1.Artifact) bool {
+	return meta.WasDeleted(a) && len(a.GetFinalizers()) > 1
 }
 
 // tagOf returns the tag of a reference, latest where it has none.

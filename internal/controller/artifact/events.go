@@ -27,6 +27,9 @@ const (
 // counts its end. It says nothing where the Artifact is not what the API server has any more: then the
 // status is not kept either, and the next look tells.
 func (e *external) tell(ctx context.Context, a *modelv1alpha1.Artifact, o artifact.ObservationResult) {
+	if held(a) {
+		return
+	}
 	now := &modelv1alpha1.Artifact{}
 	if err := e.direct.Get(ctx, client.ObjectKeyFromObject(a), now); err != nil || now.GetResourceVersion() != a.GetResourceVersion() {
 		return

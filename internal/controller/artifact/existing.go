@@ -1,6 +1,7 @@
 package artifact
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -45,8 +46,7 @@ func existingReference(a *modelv1alpha1.Artifact, host string) (registry.Referen
 func (e *external) observeExisting(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalObservation, error) {
 	ref, err := existingReference(a, e.effective.Registry)
 	if err != nil {
-		sayWhy(a, err)
-		return settled(), nil
+		return unusable(a, err)
 	}
 	there, err := e.registry.Resolve(ctx, ref.Repository, ref.Name())
 	if registry.IsNotFound(err) {
@@ -54,15 +54,32 @@ func (e *external) observeExisting(ctx context.Context, a *modelv1alpha1.Artifac
 		return managed.ExternalObservation{}, nil
 	}
 	if err != nil {
+		sayWhy(a, err)
 		return managed.ExternalObservation{}, err
 	}
 	if s := a.Status.AtProvider; s.Digest != there.Digest.String() || s.Reference != ref.String() || s.Format == "" {
 		if err := e.describe(ctx, a, ref, there); err != nil {
-			return managed.ExternalObservation{}, err
+			return unusable(a, err)
 		}
 	}
 	a.SetConditions(xpv2.Available().WithObservedGeneration(a.GetGeneration()))
 	return settled(), nil
+}
+
+// formatOther is the format of what is neither a ModelPack nor a ModelKit.
+const formatOther = "Other"
+
+// unusable says why what is named cannot be observed: in a condition where it
+// stays so, and with an error where another look may help.
+func unusable(a *modelv1alpha1.Artifact, err error) (managed.ExternalObservation, error) {
+	switch reason := outcome.ReasonOf(err); reason {
+	case outcome.Unsupported, outcome.ConfigMissing:
+		a.SetConditions(unavailable(reason, err.Error()).WithObservedGeneration(a.GetGeneration()))
+		return settled(), nil
+	default:
+		sayWhy(a, err)
+		return managed.ExternalObservation{}, err
+	}
 }
 
 // describe records what the registry has under a reference. What this Artifact
@@ -89,7 +106,7 @@ func (e *external) describe(ctx context.Context, a *modelv1alpha1.Artifact, ref 
 	s.Reference = ref.String()
 	s.Digest = there.Digest.String()
 	s.PinnedReference = ref.Registry + "/" + ref.Repository + "@" + s.Digest
-	s.Size, s.Format = d.Size, string(d.Format)
+	s.Size, s.Format = d.Size, cmp.Or(string(d.Format), formatOther)
 	s.Source = &modelv1alpha1.SourceObservation{URL: facts.SourceURL, Revision: facts.Revision, License: facts.License}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
@@ -24,7 +25,7 @@ func TestObservedArtifact(t *testing.T) {
 	w := startControllers(t)
 	digest := w.push("models/existing", "v7", "existing")
 	name := registryHost + "/models/existing"
-	at := modelv1alpha1.ArtifactObservation{Digest: digest, PinnedReference: name + "@" + digest, Size: 2, Source: &modelv1alpha1.SourceObservation{}}
+	at := modelv1alpha1.ArtifactObservation{Digest: digest, PinnedReference: name + "@" + digest, Size: 2, Format: "Other", Source: &modelv1alpha1.SourceObservation{}}
 	byTag, byDigest := at, at
 	byTag.Reference, byDigest.Reference = name+":v7", name+"@"+digest
 	cases := map[string]struct {
@@ -93,6 +94,39 @@ func (w *world) checkDetails(a *modelv1alpha1.Artifact) {
 		}
 		return cmp.Diff(want, got)
 	})
+}
+
+func TestObservedArtifactIsRenamed(t *testing.T) {
+	w := startControllers(t)
+	w.push("models/existing", "v7", "existing")
+	a := w.artifact("renamed")
+	a.Spec.ForProvider = modelv1alpha1.ArtifactParameters{}
+	a.Spec.ManagementPolicies = xpv2.ManagementPolicies{xpv2.ManagementActionObserve}
+	name := func(to string) func(*modelv1alpha1.Artifact) {
+		return func(a *modelv1alpha1.Artifact) {
+			a.SetAnnotations(map[string]string{"crossplane.io/external-name": registryHost + "/models/" + to})
+		}
+	}
+	name("existing:v7")(a)
+	w.create(a)
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+	w.update(a, name("existing"))
+	w.waitReady(a, corev1.ConditionFalse, string(outcome.Unsupported))
+	w.update(a, name("existing:v7"))
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+}
+
+func TestFailedRunWithoutCreateSaysSo(t *testing.T) {
+	w := startControllers(t)
+	a := w.artifact("handed-over")
+	w.create(a)
+	w.finish(w.job(a, 1), outcome.Result{Failure: &outcome.Failure{}}, `{"failure":{"reason":"Gated","message":"No access"}}`)
+	w.waitReady(a, corev1.ConditionFalse, string(outcome.Gated))
+	w.update(a, withPolicies(xpv2.ManagementPolicies{xpv2.ManagementActionObserve, xpv2.ManagementActionUpdate}))
+	w.waitReady(a, corev1.ConditionFalse, string(outcome.NotFound))
+	if got := a.GetCondition(xpv2.TypeReady).Message; !strings.Contains(got, "add Create") {
+		t.Errorf("message: %q", got)
+	}
 }
 
 func TestConnectionDetails(t *testing.T) {

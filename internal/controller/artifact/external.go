@@ -45,6 +45,9 @@ type external struct {
 	// that a run uses. Its error names the one that is missing.
 	configHash func(context.Context) (string, error)
 
+	// admits says whether the ProviderConfig admits an Artifact.
+	admits func(context.Context, *modelv1alpha1.Artifact) bool
+
 	// now is the time.
 	now func() time.Time
 
@@ -161,11 +164,16 @@ func (e *external) observeState(ctx context.Context, a *modelv1alpha1.Artifact, 
 	return e.observeWork(a), nil
 }
 
-// observeWork says that there is a run to begin: to update once an artifact is
-// in the registry, whatever it was made from, else to create, as where what is
-// lost may be made again, but not changed. The runtime writes
-// the annotations before it creates: those of the run go along.
+// observeWork says that there is a run to begin, if the management policies let
+// it: by Update once an artifact is in the registry, whatever it was made from,
+// otherwise by Create, also where Update is not allowed. The runtime writes the
+// annotations before it creates: those of the run go along.
 func (e *external) observeWork(a *modelv1alpha1.Artifact) managed.ExternalObservation {
+	if a.Status.AtProvider.Digest == "" && !mayCreate(a) {
+		a.SetConditions(unavailable(outcome.NotFound, "Nothing was made, and spec.managementPolicies do not allow to: add Create").
+			WithObservedGeneration(a.GetGeneration()))
+		return settled()
+	}
 	exists := a.Status.AtProvider.Digest != "" && mayUpdate(a)
 	if !exists && mayCreate(a) {
 		e.setRun(a, e.nextRun(a))
@@ -176,11 +184,6 @@ func (e *external) observeWork(a *modelv1alpha1.Artifact) managed.ExternalObserv
 // observeNoRun says what is to be done where the run that the spec asks for has
 // not begun.
 func (e *external) observeNoRun(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalObservation, error) {
-	if a.Status.AtProvider.Digest == "" && !mayCreate(a) {
-		a.SetConditions(unavailable(outcome.NotFound, "Nothing was made, and spec.managementPolicies do not allow to: add Create").
-			WithObservedGeneration(a.GetGeneration()))
-		return settled(), nil
-	}
 	left, err := e.leftOver(ctx, a)
 	if err != nil {
 		return managed.ExternalObservation{}, err
@@ -267,8 +270,11 @@ func (e *external) registryChanged(a *modelv1alpha1.Artifact) *xpv2.Condition {
 	if was == "" || was == is || nothingThere {
 		return nil
 	}
-	c := unavailable(outcome.RegistryChanged, "The artifact was made as "+was+" and would now be "+is+
-		": set the ProviderConfig's registry.host back, or make a new Artifact")
+	cure := "set the ProviderConfig's registry.host back, or make a new Artifact"
+	if wasHost, _, _ := strings.Cut(was, "/"); wasHost == artifact.Registry(e.withEffective(a)) {
+		cure = "take the annotation crossplane.io/external-name away to make the other, or make a new Artifact"
+	}
+	c := unavailable(outcome.RegistryChanged, "The artifact was made as "+was+" and would now be "+is+": "+cure)
 	return &c
 }
 

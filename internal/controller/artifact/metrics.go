@@ -81,7 +81,7 @@ func (m *Metrics) ended(a *modelv1alpha1.Artifact, o artifact.ObservationResult)
 	result, reason := resultSucceeded, ""
 	if o.Phase == modelv1alpha1.PhaseFailed {
 		result, reason = resultFailed, o.Reason
-	} else {
+	} else if s.Size > 0 {
 		m.bytes.WithLabelValues(pipeline).Observe(float64(s.Size))
 	}
 	m.runs.WithLabelValues(pipeline, result, reason).Inc()

@@ -18,6 +18,7 @@ func TestPollInterval(t *testing.T) {
 	cases := map[string]struct {
 		reason   string
 		jitter   int
+		only     bool
 		at       modelv1alpha1.ArtifactObservation
 		from, to time.Duration
 	}{
@@ -29,6 +30,16 @@ func TestPollInterval(t *testing.T) {
 			at:     modelv1alpha1.ArtifactObservation{Phase: modelv1alpha1.PhaseFailed, Failure: &modelv1alpha1.FailureObservation{NextTryTime: ptr.To(metav1.NewTime(next))}},
 			from:   8 * time.Second, to: 10 * time.Second,
 		},
+		"Due": {
+			reason: "Where a try is due and something else stands in its way, there is no hurry.",
+			at:     modelv1alpha1.ArtifactObservation{Phase: modelv1alpha1.PhaseFailed, Failure: &modelv1alpha1.FailureObservation{NextTryTime: ptr.To(metav1.NewTime(time.Unix(0, 0)))}},
+			from:   startPoll, to: startPoll,
+		},
+		"Observed": {
+			reason: "What is only observed has no tries.",
+			at:     modelv1alpha1.ArtifactObservation{Phase: modelv1alpha1.PhaseFailed, Failure: &modelv1alpha1.FailureObservation{NextTryTime: ptr.To(metav1.NewTime(time.Unix(0, 0)))}},
+			only:   true, from: poll, to: poll,
+		},
 		"Waits": {
 			reason: "What waits for a person is polled as all is.",
 			at:     modelv1alpha1.ArtifactObservation{Phase: modelv1alpha1.PhaseFailed, Failure: &modelv1alpha1.FailureObservation{}},
@@ -38,6 +49,10 @@ func TestPollInterval(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			a := &modelv1alpha1.Artifact{Status: modelv1alpha1.ArtifactStatus{AtProvider: tc.at}}
+			a.Spec.ManagementPolicies = xpv2.ManagementPolicies{xpv2.ManagementActionAll}
+			if tc.only {
+				a.Spec.ManagementPolicies = xpv2.ManagementPolicies{xpv2.ManagementActionObserve}
+			}
 			for range 100 {
 				if got := pollInterval(tc.jitter)(a, poll); got < tc.from || got > tc.to {
 					t.Fatalf("%s: got %s, want from %s to %s", tc.reason, got, tc.from, tc.to)

@@ -10,6 +10,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 )
 
 // afterNew is the priority of what can wait until Artifacts that are new or have
@@ -79,4 +82,20 @@ func (l againLater) Reconcile(ctx context.Context, r reconcile.Request) (reconci
 	result, err := l.Reconciler.Reconcile(ctx, r)
 	result.Priority = ptr.To(afterNew)
 	return result, err
+}
+
+// A newUnlimited reconciler limits the rate for all but Artifacts that have no
+// run yet: after a start the limit is taken up by those that are there.
+type newUnlimited struct {
+	cached       client.Reader
+	all, limited reconcile.Reconciler
+}
+
+// Reconcile reconciles, now or when the limit lets it.
+func (n newUnlimited) Reconcile(ctx context.Context, r reconcile.Request) (reconcile.Result, error) {
+	a := &modelv1alpha1.Artifact{}
+	if err := n.cached.Get(ctx, r.NamespacedName, a); err == nil && artifact.RunOf(a) == (artifact.Run{}) && !isWell(a) {
+		return n.all.Reconcile(ctx, r)
+	}
+	return n.limited.Reconcile(ctx, r)
 }

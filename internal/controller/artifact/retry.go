@@ -94,6 +94,9 @@ func pollInterval(jitter int) managed.PollIntervalHook {
 			poll += rand.N(2*most) - most //nolint:gosec // No secret.
 		}
 		a, ok := mg.(*modelv1alpha1.Artifact)
+		if ok && observesOnly(a) {
+			return poll
+		}
 		if ok && a.Status.AtProvider.Phase == modelv1alpha1.PhasePending {
 			// Why a run does not start wakes nobody: it is in events.
 			return min(poll, startPoll)
@@ -105,6 +108,11 @@ func pollInterval(jitter int) managed.PollIntervalHook {
 		if next == nil {
 			return poll
 		}
-		return min(poll, max(time.Until(next.Time), time.Second))
+		wait := time.Until(next.Time)
+		if wait <= 0 {
+			// Something else stands in the way.
+			return min(poll, startPoll)
+		}
+		return min(poll, max(wait, time.Second))
 	}
 }

@@ -115,7 +115,11 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		Watches(&v1alpha1.ProviderConfig{}, handler.EnqueueRequestsFromMapFunc(wake.forConfig), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.ClusterProviderConfig{}, handler.EnqueueRequestsFromMapFunc(wake.forConfig), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesRawSource(source.Channel(door.woken, canWait(&handler.EnqueueRequestForObject{}))).
-		Build(againLater{ratelimiter.NewReconciler(name, r, o.GlobalRateLimiter)})
+		Build(newUnlimited{
+			cached:  mgr.GetClient(),
+			all:     againLater{r},
+			limited: ratelimiter.NewReconciler(name, againLater{r}, o.GlobalRateLimiter),
+		})
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package artifact
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"regexp"
@@ -16,7 +17,6 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
-	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -64,14 +64,23 @@ func (p *providerConfig) admitRepository(a *modelv1alpha1.Artifact) error {
 	if p.repositoryPrefix == "" {
 		return nil
 	}
-	host, repository := p.hostFor(a), artifact.Repository(a)
-	if observesOnly(a) {
-		ref, err := existingReference(a, p.host)
-		if err != nil {
-			return nil //nolint:nilerr // Nothing is named, and Observe says so.
+	if t := a.Spec.ForProvider.Target; t != nil {
+		if err := p.admitName(a, cmp.Or(string(t.Registry), p.host), t.Repository); err != nil {
+			return err
 		}
-		host, repository = ref.Registry, ref.Repository
 	}
+	if !observesOnly(a) {
+		return nil
+	}
+	ref, err := existingReference(a, p.host)
+	if err != nil {
+		return nil //nolint:nilerr // Nothing is named, and Observe says so.
+	}
+	return p.admitName(a, ref.Registry, ref.Repository)
+}
+
+// admitName checks the prefix for one repository.
+func (p *providerConfig) admitName(a *modelv1alpha1.Artifact, host, repository string) error {
 	prefix := strings.ReplaceAll(p.repositoryPrefix, namespacePlaceholder, a.GetNamespace())
 	if host != p.host || !strings.HasPrefix(repository, prefix) {
 		return outcome.Errorf(outcome.NotAllowed, "ClusterProviderConfig %q lets namespace %q use repositories of %s that start with %s, and this is %s/%s: make an Artifact with such a repository, or write another config in spec.providerConfigRef",

@@ -106,7 +106,17 @@ func TestRepositoryPrefix(t *testing.T) {
 			reason: "What may not be pushed to may not be looked at by its name.",
 			change: func(a *modelv1alpha1.Artifact) {
 				a.Spec.ManagementPolicies = xpv2.ManagementPolicies{xpv2.ManagementActionObserve}
+				a.Spec.ForProvider = modelv1alpha1.ArtifactParameters{}
 				a.SetAnnotations(map[string]string{"crossplane.io/external-name": registryHost + "/models/team-b/x:v1"})
+			},
+			says: []string{"models/team-b/x"},
+		},
+		"observe-target": {
+			reason: "What is only observed has no other target either, which deletion could reach.",
+			change: func(a *modelv1alpha1.Artifact) {
+				a.Spec.ManagementPolicies = xpv2.ManagementPolicies{xpv2.ManagementActionObserve, xpv2.ManagementActionDelete}
+				a.SetAnnotations(map[string]string{"crossplane.io/external-name": registryHost + "/models/" + w.namespace + "/x:v1"})
+				a.Spec.ForProvider.Target.Repository = "models/team-b/x"
 			},
 			says: []string{"models/team-b/x"},
 		},
@@ -114,6 +124,7 @@ func TestRepositoryPrefix(t *testing.T) {
 			reason: "Nor may what another registry has.",
 			change: func(a *modelv1alpha1.Artifact) {
 				a.Spec.ManagementPolicies = xpv2.ManagementPolicies{xpv2.ManagementActionObserve}
+				a.Spec.ForProvider = modelv1alpha1.ArtifactParameters{}
 				a.SetAnnotations(map[string]string{"crossplane.io/external-name": "registry.invalid/models/" + w.namespace + "/x:v1"})
 			},
 			says: []string{"registry.invalid"},
@@ -173,6 +184,83 @@ func TestTightenedPrefixDeletesNothing(t *testing.T) {
 	w.waitGone(a)
 	if _, err := w.registry.Resolve(t.Context(), "models/tightened", "v1"); err != nil {
 		t.Errorf("The artifact must stay: %v", err)
+	}
+}
+
+// TestForeignArtifactIsNeverDeleted has deletion find something of a run's left,
+// so that it begins anew with what Observe did not look at.
+func TestForeignArtifactIsNeverDeleted(t *testing.T) {
+	w := startControllers(t)
+	w.push("models/theirs", "v1", "theirs")
+	a := w.artifact("thief")
+	a.Spec.ManagementPolicies = xpv2.ManagementPolicies{xpv2.ManagementActionObserve, xpv2.ManagementActionDelete}
+	a.Spec.ForProvider.Target.Repository = "models/theirs"
+	w.create(a)
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
+		Name: artifact.SecretName(a.GetName()), Namespace: w.namespace,
+		OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(a, modelv1alpha1.ArtifactGroupVersionKind)},
+	}}
+	w.create(secret)
+	w.remove(a)
+	w.waitGone(a)
+	w.waitGone(secret)
+	if _, err := w.registry.Resolve(t.Context(), "models/theirs", "v1"); err != nil {
+		t.Errorf("What this Artifact did not push must stay: %v", err)
+	}
+}
+
+// TestNobodyClaimsByAnnotation has another namespace's Artifact say that it is
+// pushed to this one's reference.
+func TestNobodyClaimsByAnnotation(t *testing.T) {
+	w := startControllers(t)
+	claimant := w.shared("claimant", func(s *v1alpha1.ClusterProviderConfigSpec) { s.Registry.RepositoryPrefix = "others/" })
+	claimant.SetAnnotations(merged(artifact.Run{Hash: "x", Number: 1}.Annotations(), "crossplane.io/external-name", registryHost+"/models/victim"))
+	claimant.Spec.ForProvider.Target.Repository = "models/victim"
+	w.create(claimant)
+	w.waitReady(claimant, corev1.ConditionFalse, string(outcome.NotAllowed))
+
+	for name, config := range map[string]*xpv2.ProviderConfigReference{
+		"other-config": {Kind: "ProviderConfig", Name: "default"},
+		"same-config":  claimant.Spec.ProviderConfigReference,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := *w
+			w.t = t
+			a := w.artifact("victim-" + name)
+			a.Spec.ProviderConfigReference = config.DeepCopy()
+			a.Spec.ForProvider.Target.Repository = "models/victim"
+			w.create(a)
+			if config.Kind == "ProviderConfig" {
+				w.job(a, 1)
+				return
+			}
+			w.waitReady(a, corev1.ConditionFalse, string(outcome.NotAllowed)) // Its own config refuses it, not the claim.
+		})
+	}
+}
+
+func TestCredentialsGoWithTheRunOfWhoIsNotAdmitted(t *testing.T) {
+	w := startControllers(t)
+	a := w.artifact("revoked")
+	w.create(a)
+	job := w.job(a, 1)
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
+		Name: artifact.SecretName(a.GetName()), Namespace: w.namespace,
+		OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(a, modelv1alpha1.ArtifactGroupVersionKind)},
+	}}
+	w.create(secret)
+	if err := w.get(a); err != nil {
+		t.Fatal(err)
+	}
+	c := &cleaner{cache: w.client, direct: w.client, age: 1}
+	if err := c.Initialize(t.Context(), a); err != nil || w.get(secret) != nil {
+		t.Fatalf("The Secret of a run at work must stay: %v", err)
+	}
+	unrecorded := a.DeepCopy()
+	w.finish(job, outcome.Result{}, `{}`)
+	if err := c.Initialize(t.Context(), unrecorded); err != nil || w.get(secret) == nil {
+		t.Errorf("The Secret of a run that has ended must go: %v", err)
 	}
 }
 
