@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -70,16 +69,9 @@ func main() {
 	kingpin.FatalIfError(run(f), "Cannot run the provider")
 }
 
-// garbagePercent is how much of the memory in use may be garbage. Most of the
-// time the provider has little to do and many Artifacts to hold.
-const garbagePercent = 50
-
 // run runs the controllers until the process is told to stop.
 func run(f flags) error {
 	log := newLogger(f.debug)
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(garbagePercent)
-	}
 	cfg, err := ctrl.GetConfig()
 	if err != nil {
 		return errors.Wrap(err, "cannot get the API server's address")
@@ -110,6 +102,7 @@ func run(f flags) error {
 
 	ctx, stop := context.WithCancelCause(ctrl.SetupSignalHandler())
 	defer stop(nil)
+	go boundGarbage(ctx)
 	o := controllerOptions(f, log)
 	o.Access = gate
 	o.WorkerImage = func(ctx context.Context) string { return workerImage(ctx, kube, pod, log) }

@@ -30,6 +30,12 @@ func Setup(mgr ctrl.Manager, o controller.Options) error {
 	return nil
 }
 
+// recounts is how often a second the users of a kind's configs are counted, but
+// for the first few times: each count lists all of them, and each Artifact that
+// is made or deleted asks for one. What Artifacts may take of the global limit is
+// not waited for.
+const recounts = 1
+
 // setup adds the controller of one kind of ProviderConfig.
 func setup(mgr ctrl.Manager, o controller.Options, kind schema.GroupVersionKind, object client.Object) error {
 	name := providerconfig.ControllerName(kind.GroupKind().String())
@@ -48,5 +54,5 @@ func setup(mgr ctrl.Manager, o controller.Options, kind schema.GroupVersionKind,
 		WithOptions(o.ForControllerRuntime()).
 		For(object).
 		Watches(&v1alpha1.ProviderConfigUsage{}, &resource.EnqueueRequestForProviderConfig{Kind: kind.Kind}).
-		Complete(ratelimiter.NewReconciler(name, r, o.GlobalRateLimiter))
+		Complete(ratelimiter.NewReconciler(name, r, ratelimiter.NewGlobal(recounts)))
 }
