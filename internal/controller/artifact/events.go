@@ -24,8 +24,8 @@ const (
 )
 
 // tell writes an event for a phase that the Artifact's run has come to, and
-// counts its end. It says nothing where the Artifact is not what the API server has any more: then the
-// status is not kept either, and the next look tells.
+// counts its end. It says nothing where the Artifact is not what the API server
+// has any more: then the status is not kept either, and the next look tells.
 func (e *external) tell(ctx context.Context, a *modelv1alpha1.Artifact, o artifact.ObservationResult) {
 	if held(a) {
 		return

@@ -9,6 +9,7 @@ import (
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -104,7 +105,7 @@ func (w *world) retryOnce(a *modelv1alpha1.Artifact) {
 	w.finish(job, outcome.Result{Failure: &outcome.Failure{}}, `{"failure":{"reason":"Gated","message":"No access"}}`)
 	w.waitReady(a, corev1.ConditionFalse, string(outcome.Gated))
 	w.update(a, func(a *modelv1alpha1.Artifact) {
-		a.SetAnnotations(merged(a.GetAnnotations(), "crossplane.io/reconcile-requested-at", "now"))
+		metav1.SetMetaDataAnnotation(&a.ObjectMeta, "crossplane.io/reconcile-requested-at", "now")
 	})
 	w.waitGone(job)
 	w.deletePods()
@@ -118,14 +119,6 @@ func (w *world) retryOnce(a *modelv1alpha1.Artifact) {
 		}
 		return ""
 	})
-}
-
-func merged(m map[string]string, key, value string) map[string]string {
-	if m == nil {
-		m = map[string]string{}
-	}
-	m[key] = value
-	return m
 }
 
 // TestPoliciesOfMadeArtifacts makes an artifact under full control first.
@@ -193,7 +186,7 @@ func (w *world) loseAndHeal(a *modelv1alpha1.Artifact, tc policyCase, run int64,
 	if err := w.registry.Untag(w.t.Context(), "models/made", "v1"); err != nil {
 		w.t.Fatal(err)
 	}
-	w.update(a, func(a *modelv1alpha1.Artifact) { a.SetLabels(merged(a.GetLabels(), "look", "again")) })
+	w.update(a, func(a *modelv1alpha1.Artifact) { metav1.SetMetaDataLabel(&a.ObjectMeta, "look", "again") })
 	if tc.heals {
 		w.endJob(a)
 		*digest = w.succeed(a, run+1, "again")
@@ -206,7 +199,7 @@ func (w *world) loseAndHeal(a *modelv1alpha1.Artifact, tc policyCase, run int64,
 	if got := w.push("models/made", "v1", map[bool]string{true: "two", false: "one"}[tc.follows]); got != *digest {
 		w.t.Fatalf("pushed %s, not %s", got, *digest)
 	}
-	w.update(a, func(a *modelv1alpha1.Artifact) { a.SetLabels(merged(a.GetLabels(), "look", "once-more")) })
+	w.update(a, func(a *modelv1alpha1.Artifact) { metav1.SetMetaDataLabel(&a.ObjectMeta, "look", "once-more") })
 	w.waitReady(a, corev1.ConditionTrue, "Available")
 }
 

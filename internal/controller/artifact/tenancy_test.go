@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -215,7 +216,8 @@ func TestForeignArtifactIsNeverDeleted(t *testing.T) {
 func TestNobodyClaimsByAnnotation(t *testing.T) {
 	w := startControllers(t)
 	claimant := w.shared("claimant", func(s *v1alpha1.ClusterProviderConfigSpec) { s.Registry.RepositoryPrefix = "others/" })
-	claimant.SetAnnotations(merged(artifact.Run{Hash: "x", Number: 1}.Annotations(), "crossplane.io/external-name", registryHost+"/models/victim"))
+	meta.AddAnnotations(claimant, artifact.Run{Hash: "x", Number: 1}.Annotations())
+	meta.SetExternalName(claimant, registryHost+"/models/victim")
 	claimant.Spec.ForProvider.Target.Repository = "models/victim"
 	w.create(claimant)
 	w.waitReady(claimant, corev1.ConditionFalse, string(outcome.NotAllowed))
