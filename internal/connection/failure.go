@@ -11,8 +11,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 )
 
-// A Cause is why a connection is refused by this side, which no other try
-// changes.
+// A Cause is why a connection is refused, which no other try changes.
 type Cause int
 
 // Causes. The zero value is none of them.
@@ -32,6 +31,10 @@ const (
 
 	// NoTLS: the server answered without TLS.
 	NoTLS
+
+	// NoCertificate: the server refuses this side, for it showed no client
+	// certificate or one that the server does not take.
+	NoCertificate
 )
 
 // String says what is wrong, about a server that was named before.
@@ -45,18 +48,21 @@ func (c Cause) String() string {
 		return "its certificate is not valid"
 	case NoTLS:
 		return "it speaks HTTP and not HTTPS"
+	case NoCertificate:
+		return "it wants a client certificate that it trusts"
 	default:
 		return "the connection failed"
 	}
 }
 
-// Lasting returns why this side refuses a connection, or None if err is not
-// about that.
+// Lasting returns why a connection is refused, or None if err is not about
+// that.
 func Lasting(err error) Cause {
 	var (
 		authority x509.UnknownAuthorityError
 		name      x509.HostnameError
 		verify    *tls.CertificateVerificationError
+		remote    *net.OpError
 	)
 	switch {
 	case errors.As(err, &authority):
@@ -67,6 +73,10 @@ func Lasting(err error) Cause {
 		return InvalidCertificate
 	case errors.Is(err, http.ErrSchemeMismatch):
 		return NoTLS
+	case errors.As(err, &remote) && remote.Op == "remote error" && strings.Contains(remote.Err.Error(), "certificate"):
+		// The server's alert (RFC 8446, section 6.2), whose type crypto/tls does
+		// not export: all that name a certificate are about the client's.
+		return NoCertificate
 	}
 	return None
 }

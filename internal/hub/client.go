@@ -24,6 +24,7 @@ const DefaultEndpoint = "https://huggingface.co"
 const (
 	headerTimeout = 60 * time.Second
 	stallTimeout  = 60 * time.Second
+	commitTimeout = 20 * time.Second
 	maxRedirects  = 10
 )
 
@@ -37,8 +38,11 @@ type Options struct {
 	// host and port, and nowhere else.
 	Token string
 
-	// CAFile is a PEM file of certificate authorities to trust beside the
-	// system's; empty for none.
+	// CA holds certificate authorities to trust beside the system's, in PEM
+	// form; empty for none.
+	CA []byte
+
+	// CAFile is a file of more of them; empty for none.
 	CAFile string
 
 	// UserAgent that the client names itself by.
@@ -52,6 +56,7 @@ type Client struct {
 	hasToken  bool
 	userAgent string
 	stall     time.Duration
+	patience  time.Duration
 	retry     retry.Policy
 }
 
@@ -63,7 +68,7 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	pool, err := connection.Roots(nil, o.CAFile)
+	pool, err := connection.Roots(o.CA, o.CAFile)
 	if errors.Is(err, connection.ErrNoCertificate) {
 		return nil, outcome.Errorf(outcome.Unsupported,
 			"the Hub's ca.crt holds no certificate in PEM form: correct the Secret that huggingFace.certSecretRef names")
@@ -85,9 +90,14 @@ func New(o Options) (*Client, error) {
 		hasToken:  o.Token != "",
 		userAgent: o.UserAgent,
 		stall:     stallTimeout,
+		patience:  commitTimeout,
 		retry:     defaultRetry(),
 	}, nil
 }
+
+// Close closes connections that are kept for later requests. The client may
+// still be used.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 func defaultRetry() retry.Policy {
 	return retry.Policy{Tries: 5, First: time.Second, Longest: 20 * time.Second, Patience: 2 * time.Minute}
@@ -123,6 +133,13 @@ func (t *tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.next.RoundTrip(req)
 }
 
+// CloseIdleConnections is what http.Client looks for.
+func (t *tokenTransport) CloseIdleConnections() {
+	if next, ok := t.next.(interface{ CloseIdleConnections() }); ok {
+		next.CloseIdleConnections()
+	}
+}
+
 var (
 	errTooManyRedirects = errors.New("too many redirects")
 	errDowngrade        = errors.New("redirect from https to http")
@@ -152,6 +169,22 @@ func (c *Client) get(ctx context.Context, u string, s subject) (*http.Response, 
 }
 
 func (c *Client) do(ctx context.Context, u string, s subject) (*http.Response, error) {
+	req, err := c.request(ctx, u, s)
+	if err != nil {
+		return nil, err
+	}
+	rsp, err := c.http.Do(req)
+	if err != nil {
+		return nil, c.unreachable(ctx, err)
+	}
+	if err := c.check(rsp, s); err != nil {
+		_ = rsp.Body.Close()
+		return nil, err
+	}
+	return rsp, nil
+}
+
+func (c *Client) request(ctx context.Context, u string, s subject) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
 	if err != nil {
 		return nil, outcome.Errorf(outcome.Internal, "cannot make a request for %s", s).Because(err)
@@ -160,19 +193,20 @@ func (c *Client) do(ctx context.Context, u string, s subject) (*http.Response, e
 	if c.userAgent != "" {
 		req.Header.Set("User-Agent", c.userAgent)
 	}
-	rsp, err := c.http.Do(req)
-	if err != nil {
-		return nil, c.unreachable(ctx, err)
-	}
-	if rsp.StatusCode == http.StatusOK && rsp.Header.Get("Content-Encoding") == "" {
-		return rsp, nil
-	}
-	_ = rsp.Body.Close()
-	if rsp.StatusCode == http.StatusOK {
-		return nil, outcome.Errorf(outcome.Unavailable,
+	return req, nil
+}
+
+// check returns the error of an answer that is no success, or none that can be
+// read.
+func (c *Client) check(rsp *http.Response, s subject) error {
+	switch {
+	case rsp.StatusCode != http.StatusOK:
+		return c.refused(rsp, s)
+	case rsp.Header.Get("Content-Encoding") != "":
+		return outcome.Errorf(outcome.Unavailable,
 			"the Hub, or a proxy before it, sends %s encoded, where the bytes as they are were asked for", s)
 	}
-	return nil, c.refused(rsp, s)
+	return nil
 }
 
 // urlOf returns the endpoint's URL with these parts as its path, each escaped

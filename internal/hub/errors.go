@@ -129,6 +129,7 @@ var cures = map[connection.Cause]string{
 	connection.WrongHost:          "correct huggingFace.endpoint",
 	connection.InvalidCertificate: "renew it, or check this machine's clock",
 	connection.NoTLS:              "begin huggingFace.endpoint with http:// if that is meant",
+	connection.NoCertificate:      "name one in huggingFace.endpoint that wants none",
 }
 
 // unreachable returns the error of a request that got no answer. It does not

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,4 +25,67 @@ func waitAsked(h http.Header, now time.Time) time.Duration {
 		}
 	}
 	return longest
+}
+
+// reserve is the share of a quota that is left to those who download models:
+// where less remains, whoever only looks waits for the next window.
+const reserve = 0.2
+
+// restAsked returns how long nothing more should be asked after an answer,
+// whatever its status: what it asks for, or, where the quota that it tells of
+// is nearly used up, until that is renewed.
+func restAsked(status int, h http.Header, now time.Time) time.Duration {
+	if status == http.StatusTooManyRequests {
+		return waitAsked(h, now)
+	}
+	if d, ok := connection.RetryAfter(h.Get("Retry-After"), now); ok {
+		return d
+	}
+	var longest time.Duration
+	for _, l := range limits(h) {
+		if float64(l.remaining) <= reserve*float64(l.quota) {
+			longest = max(longest, l.renewed)
+		}
+	}
+	return longest
+}
+
+// A limit is how many requests of one kind remain.
+type limit struct {
+	remaining, quota int // The quota is zero where the Hub does not tell.
+	renewed          time.Duration
+}
+
+// limits reads "api";r=499;t=293 with the quota from the policy's
+// "fixed window";"api";q=500;w=300
+// (https://huggingface.co/docs/hub/rate-limits).
+func limits(h http.Header) []limit {
+	var all []limit
+	for item := range strings.SplitSeq(strings.Join(h.Values("RateLimit"), ","), ",") {
+		remaining, counted := parameter(item, "r")
+		renewed, timed := parameter(item, "t")
+		if !counted || !timed {
+			continue
+		}
+		l := limit{remaining: remaining, renewed: min(time.Duration(renewed)*time.Second, connection.MaxWait)}
+		kind, _, _ := strings.Cut(strings.TrimSpace(item), ";")
+		for policy := range strings.SplitSeq(strings.Join(h.Values("RateLimit-Policy"), ","), ",") {
+			if strings.Contains(policy, kind) {
+				l.quota, _ = parameter(policy, "q")
+			}
+		}
+		all = append(all, l)
+	}
+	return all
+}
+
+// parameter returns the number that an item of a header has by this name.
+func parameter(item, name string) (int, bool) {
+	for p := range strings.SplitSeq(item, ";") {
+		if v, ok := strings.CutPrefix(strings.TrimSpace(p), name+"="); ok {
+			n, err := strconv.ParseUint(v, 10, 31)
+			return int(n), err == nil
+		}
+	}
+	return 0, false
 }

@@ -24,6 +24,10 @@ type Settings struct {
 
 	// License of the model; by default that in README.md's front matter.
 	License string `json:"license,omitempty"`
+
+	// Branches says which revision's folder a branch stands for, where that is
+	// not the folder of its own name. See [Move].
+	Branches map[string]string `json:"branches,omitempty"`
 }
 
 // A repository is a model for one request.

@@ -107,7 +107,7 @@ func (h *Handler) serveInfo(w http.ResponseWriter, r *http.Request, repo reposit
 		}
 		info.Siblings = append(info.Siblings, s)
 	}
-	writeJSON(w, info)
+	h.writeTagged(w, r, expanded(info, r.URL.Query()["expand"]))
 }
 
 // card returns the front matter of a revision's README.md, with the licence of

@@ -7,7 +7,8 @@
 // The folder holds models/<organisation>/<name>/<revision>/<files>. Each
 // revision folder is a branch or a tag; a name with a slash is written with
 // %2F, as in refs%2Fpr%2F1. A revision's commit follows from its files: change
-// one of them, and it is another commit. Symbolic links that leave the folder
+// one of them, and it is another commit. [Move] moves a branch to a commit of
+// another folder. Symbolic links that leave the folder
 // are not followed. An optional models/<organisation>/<name>/hub.json says who
 // may read the model; see [Settings].
 package hub
@@ -17,6 +18,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -29,10 +31,13 @@ type Handler struct {
 	onAsked  func(Request)
 	hashes   hashCache
 
-	mu       sync.Mutex
-	cdn      string
-	fault    Fault
-	requests []Request
+	mu          sync.Mutex
+	cdn         string
+	fault       Fault
+	header      http.Header
+	noETags     bool
+	requests    []Request
+	notModified int
 }
 
 // An Option of a Handler.
@@ -88,6 +93,22 @@ func (h *Handler) SetFault(f Fault) {
 	h.fault = f
 }
 
+// SetHeader has these headers sent with every answer, for example RateLimit
+// and RateLimit-Policy. Nil sends none again.
+func (h *Handler) SetHeader(header http.Header) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.header = header.Clone()
+}
+
+// SetETags says whether answers about a revision have an ETag and are made only
+// for who does not know them; they are by default, as on huggingface.co.
+func (h *Handler) SetETags(on bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.noETags = !on
+}
+
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.record(r)
@@ -95,6 +116,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var next http.Handler = http.HandlerFunc(h.route)
 	h.mu.Lock()
 	fault := h.fault
+	for k, v := range h.header {
+		w.Header()[k] = slices.Clone(v)
+	}
 	h.mu.Unlock()
 	if fault != nil {
 		next = fault(next)

@@ -27,6 +27,9 @@ type Request struct {
 	// AcceptEncoding is the header of that name.
 	AcceptEncoding string
 
+	// IfNoneMatch is the header of that name.
+	IfNoneMatch string
+
 	// Authorization says whether there was such a header.
 	Authorization bool
 }
@@ -39,6 +42,7 @@ func (h *Handler) record(r *http.Request) {
 		Query:          r.URL.RawQuery,
 		Range:          r.Header.Get("Range"),
 		AcceptEncoding: r.Header.Get("Accept-Encoding"),
+		IfNoneMatch:    r.Header.Get("If-None-Match"),
 		Authorization:  r.Header.Get("Authorization") != "",
 	}
 	if h.onAsked != nil {
@@ -60,9 +64,16 @@ func (h *Handler) Requests() []Request {
 	return slices.Clone(h.requests)
 }
 
+// NotModified returns how many requests so far were answered with 304.
+func (h *Handler) NotModified() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.notModified
+}
+
 // ResetRequests forgets what was asked so far.
 func (h *Handler) ResetRequests() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.requests = nil
+	h.requests, h.notModified = nil, 0
 }

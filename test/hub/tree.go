@@ -98,9 +98,12 @@ func (h *Handler) snapshot(repo repository, name string) (revision, error) {
 	if err != nil {
 		return revision{}, err
 	}
-	byName := ""
+	byName, wanted := "", name
+	if to, ok := repo.settings.Branches[name]; ok {
+		wanted = to
+	}
 	for _, e := range folders {
-		if n, err := url.PathUnescape(e.Name()); err == nil && e.IsDir() && n == name {
+		if n, err := url.PathUnescape(e.Name()); err == nil && e.IsDir() && n == wanted {
 			byName = e.Name()
 		}
 	}

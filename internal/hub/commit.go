@@ -1,0 +1,101 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"time"
+)
+
+const (
+	// maxHead bounds how many bytes the answer to Commit may have. The Hub's own
+	// has some hundred; a mirror that does not know expand lists all files.
+	maxHead = 8 << 20
+
+	// maxETag bounds what is kept to ask conditionally (RFC 9110, section 8.8.3).
+	maxETag = 256
+)
+
+// A Head is what a Hub answered about where a revision stands.
+type Head struct {
+	// Commit in 40 hex digits; empty where NotModified is set.
+	Commit string
+
+	// ETag to bring along the next time; empty where the Hub gives none.
+	ETag string
+
+	// NotModified says that the answer is the one that had the ETag.
+	NotModified bool
+
+	// Rest is how long the Hub shall be left alone: what Retry-After asks, or
+	// until RateLimit's window ends where few requests remain in it. It is at
+	// most an hour.
+	Rest time.Duration
+}
+
+// Commit asks what a revision of a model stands for now, in one request that is
+// not tried again and takes at most 20 seconds. An empty revision is main. The
+// etag is that of an earlier answer for the same model and revision, or empty.
+//
+// The Head's Rest is set also where there is an error.
+func (c *Client) Commit(ctx context.Context, model, revision, etag string) (Head, error) {
+	if revision == "" {
+		revision = "main"
+	}
+	if err := checkModel(model); err != nil {
+		return Head{}, err
+	}
+	asking, cancel := context.WithTimeout(ctx, c.patience)
+	defer cancel()
+	s := subject{model: model, revision: revision}
+	// All else that the Hub knows of a revision is of no use here.
+	req, err := c.request(asking, c.api(model, "revision", revision)+"?expand=sha", s)
+	if err != nil {
+		return Head{}, err
+	}
+	if etag != "" {
+		req.Header.Set("If-None-Match", etag)
+	}
+	rsp, err := c.http.Do(req)
+	if err != nil {
+		return Head{}, c.unreachable(ctx, err)
+	}
+	defer rsp.Body.Close()
+
+	rest := restAsked(rsp.StatusCode, rsp.Header, time.Now())
+	if rsp.StatusCode == http.StatusNotModified && etag != "" {
+		return Head{ETag: etag, NotModified: true, Rest: rest}, nil
+	}
+	if err := c.check(rsp, s); err != nil {
+		return Head{Rest: rest}, err
+	}
+	commit, err := c.sha(ctx, rsp.Body, s)
+	if err != nil {
+		return Head{Rest: rest}, err
+	}
+	return Head{Commit: commit, ETag: etagOf(rsp.Header), Rest: rest}, nil
+}
+
+// sha reads the commit from an answer.
+func (c *Client) sha(ctx context.Context, r io.Reader, s subject) (string, error) {
+	b, err := io.ReadAll(io.LimitReader(r, maxHead+1))
+	if err != nil {
+		return "", c.unreachable(ctx, err)
+	}
+	var info struct {
+		SHA string `json:"sha"`
+	}
+	if len(b) > maxHead || json.Unmarshal(b, &info) != nil || !commitPattern.MatchString(info.SHA) {
+		return "", c.noHub(s)
+	}
+	return info.SHA, nil
+}
+
+func etagOf(h http.Header) string {
+	etag := h.Get("ETag")
+	if len(etag) > maxETag {
+		return ""
+	}
+	return etag
+}
