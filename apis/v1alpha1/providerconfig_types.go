@@ -45,9 +45,11 @@ type RegistryConfig struct {
 	// +optional
 	PlainHTTP bool `json:"plainHTTP,omitempty"`
 
-	// CertSecretRef names a Secret whose key ca.crt holds the certificate
-	// authorities, in PEM, that are trusted for the registry beside the public
-	// ones. Default: the public ones only.
+	// CertSecretRef names a Secret, in PEM: its key ca.crt holds the
+	// certificate authorities that are trusted for the registry beside the
+	// public ones, and its keys tls.crt and tls.key a client certificate and
+	// its private key. Either may be missing. Default: the public authorities
+	// only, and no client certificate.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
 	CertSecretRef *xpv2.LocalSecretReference `json:"certSecretRef,omitempty"`
@@ -66,7 +68,9 @@ type RegistryCredentials struct {
 
 	// SecretRef names a Secret of type kubernetes.io/dockerconfigjson with an
 	// entry for the registry's host, as kubectl create secret docker-registry
-	// makes it.
+	// makes it. As for image pull secrets, an entry may also be for the
+	// beginning of a repository (registry.example.com/models) or for many
+	// hosts (*.example.com); the most specific one is used.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
 	SecretRef *xpv2.LocalSecretReference `json:"secretRef,omitempty"`
@@ -141,9 +145,11 @@ type ClusterRegistryConfig struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([a-z0-9._-]*(\\\\{namespace\\\\})?[a-z0-9._-]*/)+$') && !self.contains('..') && !self.startsWith('/') && !self.contains('//')",message="repositoryPrefix must be parts of a repository that each end with /: write models/ or models/{namespace}/"
 	RepositoryPrefix string `json:"repositoryPrefix,omitempty"`
 
-	// CertSecretRef names a Secret whose key ca.crt holds the certificate
-	// authorities, in PEM, that are trusted for the registry beside the public
-	// ones. Default: the public ones only.
+	// CertSecretRef names a Secret, in PEM: its key ca.crt holds the
+	// certificate authorities that are trusted for the registry beside the
+	// public ones, and its keys tls.crt and tls.key a client certificate and
+	// its private key. Either may be missing. Default: the public authorities
+	// only, and no client certificate.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
 	CertSecretRef *xpv2.SecretReference `json:"certSecretRef,omitempty"`
@@ -163,7 +169,9 @@ type ClusterRegistryCredentials struct {
 
 	// SecretRef names a Secret of type kubernetes.io/dockerconfigjson with an
 	// entry for the registry's host, as kubectl create secret docker-registry
-	// makes it.
+	// makes it. As for image pull secrets, an entry may also be for the
+	// beginning of a repository (registry.example.com/models) or for many
+	// hosts (*.example.com); the most specific one is used.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
 	SecretRef *xpv2.SecretReference `json:"secretRef,omitempty"`

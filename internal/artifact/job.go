@@ -53,7 +53,7 @@ func BuildJob(artifact *modelv1alpha1.Artifact, kitImage string, labels map[stri
 
 // metadataFor returns the annotations by which a Job and its Pod are known.
 func metadataFor(a *modelv1alpha1.Artifact) map[string]string {
-	annotations := Run{Hash: RunHash(a), Number: max(RunOf(a).Number, 1)}.Annotations()
+	annotations := runOf(a).Annotations()
 	annotations[AnnotationArtifact] = a.GetName()
 	annotations[AnnotationGeneration] = strconv.FormatInt(a.GetGeneration(), 10)
 	annotations[AnnotationReference] = OCIReference(a)
@@ -61,6 +61,11 @@ func metadataFor(a *modelv1alpha1.Artifact) map[string]string {
 		annotations[AnnotationConfigHash] = a.Effective.ConfigHash
 	}
 	return annotations
+}
+
+// runOf returns the run that an Artifact's Job is made for.
+func runOf(a *modelv1alpha1.Artifact) Run {
+	return Run{Hash: RunHash(a), Number: max(RunOf(a).Number, 1)}
 }
 
 // jobRunsOnce leaves retries to the controller, which knows what passes.

@@ -3,6 +3,7 @@ package artifact
 import (
 	"cmp"
 	"slices"
+	"strconv"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -11,6 +12,7 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
 
@@ -34,6 +36,8 @@ const (
 	// what DOCKER_CONFIG names.
 	dockerConfigFile = "docker/config.json"
 	registryCAFile   = "registry-ca.crt"
+	registryCertFile = "registry-tls.crt"
+	registryKeyFile  = "registry-tls.key"
 	hubCAFile        = "hub-ca.crt"
 
 	// EnvHubToken is the variable that holds the Hub's token in a run's Pod,
@@ -111,15 +115,37 @@ func runArguments(a *modelv1alpha1.Artifact) []string {
 	if a.Effective.PlainHTTP {
 		args = append(args, "--plain-http")
 	}
+	return append(args, claimArguments(a)...)
+}
+
+// claimArguments returns the flags of `worker run` that say for whom the run is,
+// and what its tag may be taken from.
+func claimArguments(a *modelv1alpha1.Artifact) []string {
+	owner := provenance.Owner{ID: a.GetAnnotations()[AnnotationOwner], Namespace: a.GetNamespace(), Name: a.GetName()}.Known()
+	args := []string{"--owner-namespace=" + owner.Namespace, "--owner-name=" + owner.Name}
+	if owner.ID != "" {
+		// Only what is known to be one: the kubelet would put a variable's value
+		// in the place of $(NAME), also a token's.
+		args = append(args, "--owner-id="+owner.ID)
+	}
+	run := runOf(a)
+	args = append(args, "--run-hash="+run.Hash, "--run="+strconv.FormatInt(run.Number, 10))
+	if t := a.Spec.ForProvider.Target; t != nil && t.Overwrite {
+		args = append(args, "--overwrite")
+	}
+	if d := a.Status.AtProvider.Digest; d != "" {
+		args = append(args, "--replaces="+d)
+	}
 	return args
 }
 
 // revisionFor returns the revision to read: the commit that the artifact was
-// made from where the spec still asks for the same, so that making it again
-// makes the same, else the revision that the spec names.
+// made from where the spec still asks for the same and keeps to it, so that
+// making it again makes the same, else the revision that the spec names.
 func revisionFor(a *modelv1alpha1.Artifact) string {
 	s := a.Status.AtProvider
-	if s.Source != nil && s.Source.Revision != "" && s.RunHash == RunHash(a) {
+	follows := huggingFace(a).RevisionPolicy == modelv1alpha1.RevisionFollow
+	if !follows && s.Source != nil && s.Source.Revision != "" && s.RunHash == RunHash(a) {
 		return s.Source.Revision
 	}
 	return cmp.Or(huggingFace(a).Revision, defaultRevision)
@@ -135,6 +161,8 @@ func jobWithCredentials(a *modelv1alpha1.Artifact) jobOverride {
 	}{
 		{"--docker-config", "docker", dockerConfigFile, registryCredentials(a)},
 		{"--registry-ca-file", registryCAFile, registryCAFile, e.RegistryCA},
+		{"--registry-cert-file", registryCertFile, registryCertFile, e.RegistryCertificate},
+		{"--registry-key-file", registryKeyFile, registryKeyFile, e.RegistryKey},
 		{"--hub-ca-file", hubCAFile, hubCAFile, e.HubCA},
 	}
 	return func(j *batchv1.Job) {
@@ -166,8 +194,11 @@ func jobWithCredentials(a *modelv1alpha1.Artifact) jobOverride {
 }
 
 // registryCredentials returns the Artifact's own credentials, else its
-// ProviderConfig's.
+// ProviderConfig's, or what was copied of either.
 func registryCredentials(a *modelv1alpha1.Artifact) *corev1.SecretKeySelector {
+	if copied := a.Effective.CopiedCredentials; copied != nil {
+		return copied
+	}
 	if t := a.Spec.ForProvider.Target; t != nil && t.CredentialsSecretRef != nil {
 		return SecretKey(t.CredentialsSecretRef.Name, corev1.DockerConfigJsonKey)
 	}

@@ -21,6 +21,11 @@ func TestBuildJobReadsTheRecordedCommit(t *testing.T) {
 		return a
 	}
 
+	following := func(a *modelv1alpha1.Artifact, policy modelv1alpha1.RevisionPolicy) *modelv1alpha1.Artifact {
+		a.Spec.ForProvider.Source.HuggingFace.RevisionPolicy = policy
+		return a
+	}
+
 	cases := map[string]struct {
 		reason string
 		args   *modelv1alpha1.Artifact
@@ -40,6 +45,16 @@ func TestBuildJobReadsTheRecordedCommit(t *testing.T) {
 			reason: "An artifact that is made again is made from the same commit, also if the branch has moved.",
 			args:   made(withRevision("main"), "main"),
 			want:   "--revision=" + commit,
+		},
+		"Pinned": {
+			reason: "So it is where the spec says so.",
+			args:   following(made(withRevision("main"), "main"), modelv1alpha1.RevisionPinned),
+			want:   "--revision=" + commit,
+		},
+		"Follow": {
+			reason: "An artifact that follows its branch is made from where that is now.",
+			args:   following(made(withRevision("main"), "main"), modelv1alpha1.RevisionFollow),
+			want:   "--revision=main",
 		},
 		"Changed": {
 			reason: "The commit of another source is no answer to this one.",

@@ -90,6 +90,29 @@ func TestBuildJobCredentials(t *testing.T) {
 			args:   newArtifact(own, config),
 			want:   both,
 		},
+		"ClientCertificate": {
+			reason: "A client certificate and its key go together.",
+			args: newArtifact(withEffective(modelv1alpha1.Effective{
+				RegistryCertificate: SecretKey("ca", "tls.crt"),
+				RegistryKey:         SecretKey("ca", "tls.key"),
+			})),
+			want: mounted{
+				Files: map[string]string{"/credentials/registry-tls.crt": "ca/tls.crt", "/credentials/registry-tls.key": "ca/tls.key"},
+				Flags: []string{"--registry-cert-file=/credentials/registry-tls.crt", "--registry-key-file=/credentials/registry-tls.key"},
+			},
+		},
+		"Copied": {
+			reason: "What was copied of credentials takes their place, of whomever they are.",
+			args: newArtifact(own, withEffective(modelv1alpha1.Effective{
+				RegistryCredentials: SecretKey("config", "auth.json"),
+				CopiedCredentials:   SecretKey("copy", "auth.json"),
+			})),
+			want: mounted{
+				Files: map[string]string{"/credentials/docker/config.json": "copy/auth.json"},
+				Flags: []string{"--docker-config=/credentials/docker"},
+				Token: "hf/t",
+			},
+		},
 		"DefaultKey": {
 			reason: "A token's key has a default.",
 			args: newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) {

@@ -46,6 +46,11 @@ const (
 	// a label.
 	AnnotationArtifact = modelv1alpha1.Group + "/artifact"
 
+	// AnnotationOwner holds what an Artifact is known by in its registry: the
+	// UID that it had when its first run was begun. It goes along where the
+	// Artifact is restored elsewhere.
+	AnnotationOwner = modelv1alpha1.Group + "/owner"
+
 	// AnnotationRunHash holds the run hash that an object was made for.
 	AnnotationRunHash = modelv1alpha1.Group + "/run-hash"
 

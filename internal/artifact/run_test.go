@@ -2,6 +2,7 @@ package artifact
 
 import (
 	"testing"
+	"time"
 
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	"github.com/google/go-cmp/cmp"
@@ -20,6 +21,7 @@ const (
 	goldenModel    = "840d9fda72cd3b37"
 	goldenModelKit = "8306b3f758bd1647"
 	goldenStream   = "03545e28e7930cc5"
+	goldenGPT2     = "289d43a87bd9c297"
 	goldenNoSource = "2cd43d02ea651f37"
 )
 
@@ -43,6 +45,11 @@ func TestRunHash(t *testing.T) {
 			reason: "Another model is another artifact.",
 			args:   newArtifact(withModel("Qwen/Qwen3-1.7B", "main")),
 			want:   goldenModel,
+		},
+		"BareModel": {
+			reason: "A model may have no organisation.",
+			args:   newArtifact(withModel("gpt2", "")),
+			want:   goldenGPT2,
 		},
 		"Format": {
 			reason: "Another format is another artifact.",
@@ -75,6 +82,26 @@ func TestRunHash(t *testing.T) {
 			reason: "A changed name in a registry moves no bytes.",
 			args: newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) {
 				p.Target = &modelv1alpha1.Target{Registry: "other.example.com", Repository: "other", Tag: "v2"}
+			})),
+			want: goldenDefault,
+		},
+		"Overwrite": {
+			reason: "What a tag may be taken from makes no other artifact.",
+			args:   newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) { p.Target.Overwrite = true })),
+			want:   goldenDefault,
+		},
+		"Pinned": {
+			reason: "The default, written down, changes nothing.",
+			args: newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) {
+				p.Source.HuggingFace.RevisionPolicy = modelv1alpha1.RevisionPinned
+			})),
+			want: goldenDefault,
+		},
+		"Follow": {
+			reason: "Whether a branch is followed, and how closely, makes no other artifact of where it is now.",
+			args: newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) {
+				p.Source.HuggingFace.RevisionPolicy = modelv1alpha1.RevisionFollow
+				p.Source.HuggingFace.FollowInterval = &metav1.Duration{Duration: time.Minute}
 			})),
 			want: goldenDefault,
 		},

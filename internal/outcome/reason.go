@@ -105,6 +105,7 @@ const (
 	WorkspaceConflict Reason = "WorkspaceConflict"
 
 	// TagConflict: the Artifact's tag points to something that it did not push.
+	// A run's worker gives this reason, too.
 	TagConflict Reason = "TagConflict"
 
 	// RegistryChanged: the ProviderConfig names another registry than the one

@@ -25,7 +25,8 @@ func newRegistry(t Target) (*registry.Client, error) {
 		return nil, err
 	}
 	c, err := registry.New(registry.Options{
-		Host: t.Registry, PlainHTTP: t.PlainHTTP, DockerConfig: credentials, CAFile: t.CAFile, UserAgent: version.UserAgent(),
+		Host: t.Registry, PlainHTTP: t.PlainHTTP, Repository: t.Repository, DockerConfig: credentials,
+		CAFile: t.CAFile, CertificateFile: t.CertificateFile, KeyFile: t.KeyFile, UserAgent: version.UserAgent(),
 	})
 	return c, errors.Wrap(err, "cannot prepare to ask the registry")
 }

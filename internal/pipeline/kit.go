@@ -9,6 +9,8 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
 // DefaultKitGrace is how long a step of kit gets to end after it was told to.
@@ -24,8 +26,9 @@ const DefaultKitGrace = 5 * time.Second
 // Kit checks no hash, drops files without a word where a folder has too many,
 // and exits with 1 whatever went wrong. So the pipeline asks the Hub itself
 // first, which also tells best what is wrong; it holds what kit stored against
-// the Hub's list of files before anything is pushed; and it takes the digest
-// from the registry.
+// the Hub's list of files before anything is pushed; it says in the registry
+// whose the artifact is before kit sets the tag; and it takes the digest from
+// the registry.
 type Kit struct {
 	path  string
 	grace time.Duration
@@ -67,10 +70,15 @@ func (k *Kit) Run(ctx context.Context, run Run) (outcome.Result, error) {
 	if err != nil {
 		return outcome.Result{}, err
 	}
-	for _, prepare := range []func(context.Context) error{r.detect, r.resolve, r.askRegistry} {
-		if err := prepare(ctx); err != nil {
-			return outcome.Result{}, err
-		}
+	defer func() { r.registry.Close() }()
+	if err := inTurn(ctx, r.resolve, r.claim.look); err != nil {
+		return outcome.Result{}, err
+	}
+	if result, done, err := r.claim.conclude(ctx, r.provenance()); done || err != nil {
+		return result, err
+	}
+	if err := inTurn(ctx, r.fits, r.detect, r.tryRead, r.askRegistry); err != nil {
+		return outcome.Result{}, err
 	}
 	artifact, err := r.assemble(ctx)
 	if err != nil {
@@ -80,12 +88,22 @@ func (k *Kit) Run(ctx context.Context, run Run) (outcome.Result, error) {
 		return outcome.Result{}, err
 	}
 	return outcome.Result{
-		Digest:   artifact.digest.String(),
+		Digest:   artifact.manifest.Digest.String(),
 		Size:     artifact.size,
 		Files:    len(r.files),
 		Revision: r.revision.Commit,
 		License:  r.revision.License,
 	}, nil
+}
+
+// inTurn takes steps until one of them fails.
+func inTurn(ctx context.Context, steps ...func(context.Context) error) error {
+	for _, step := range steps {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // A kitRun is one run of the pipeline.
@@ -95,6 +113,8 @@ type kitRun struct {
 	log       *kitLog
 	workspace kitWorkspace
 	env       []string
+	registry  *registry.Client
+	claim     *claim
 
 	// Known after detect.
 	abilities kitAbilities
@@ -143,12 +163,22 @@ func (k *Kit) start(run Run) (*kitRun, error) {
 		return nil, err
 	}
 	r := &kitRun{kit: k, run: run, log: newKitLog(run.Log, secrets), workspace: w}
-	r.env, err = kitEnvironment(run, w)
-	return r, err
+	if r.env, err = kitEnvironment(run, w); err != nil {
+		return nil, err
+	}
+	r.claim = &claim{run: run, logf: r.log.printf}
+	return r, r.connect()
 }
 
-// resolve asks the Hub what the revision stands for and which files it has,
-// and whether they can be read.
+// provenance is what the registry is told of this run.
+func (r *kitRun) provenance() provenance.Record {
+	return provenanceOf(r.run, r.revision, len(r.files))
+}
+
+// fits refuses a model with a file that the registry is known to refuse.
+func (r *kitRun) fits(context.Context) error { return fits(r.run.Target, r.files, tarSlack) }
+
+// resolve asks the Hub what the revision stands for and which files it has.
 func (r *kitRun) resolve(ctx context.Context) error {
 	source := r.run.Source
 	client, err := newHub(source)
@@ -173,7 +203,7 @@ func (r *kitRun) resolve(ctx context.Context) error {
 	if left := len(all) - len(r.files); left > 0 {
 		r.log.printf("kit leaves out %d more, which are git's or its own: .gitattributes and the like", left)
 	}
-	return r.tryRead(ctx)
+	return nil
 }
 
 // tryRead opens the smallest file. A gated model shows its list of files to

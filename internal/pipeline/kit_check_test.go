@@ -216,7 +216,7 @@ func TestReadKitArtifact(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.size != int64(len("right")+len("{}")) || got.digest.Validate() != nil {
+	if got.size != int64(len("right")+len("{}")) || got.manifest.Digest.Validate() != nil {
 		t.Errorf("Size should be that of layers and config.\nreadKitArtifact(...): got %+v", got)
 	}
 	for name, other := range map[string]Target{

@@ -32,6 +32,9 @@ func kitEnvironment(run Run, w kitWorkspace) ([]string, error) {
 	if run.Target.DockerConfig != "" {
 		set["DOCKER_CONFIG"] = run.Target.DockerConfig
 	}
+	if run.Target.CertificateFile != "" {
+		set["KITOPS_CLIENT_CERT"], set["KITOPS_CLIENT_KEY"] = run.Target.CertificateFile, run.Target.KeyFile
+	}
 	trusted, err := trust(w.certs, run.Source.CAFile, run.Target.CAFile)
 	if err != nil {
 		return nil, err

@@ -3,28 +3,51 @@ package pipeline
 import (
 	"bytes"
 	"context"
+	"os"
 
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
+
+// connect makes a client of the registry, with the credentials that there are
+// now.
+func (r *kitRun) connect() error {
+	c, err := newRegistry(r.run.Target)
+	if err != nil {
+		return err
+	}
+	if r.registry != nil {
+		r.registry.Close()
+	}
+	r.registry, r.claim.registry = c, c
+	return nil
+}
 
 // askRegistry pushes an empty JSON document, two bytes that many artifacts
 // share, to learn before a long download whether the registry lets this run
 // push there. Asking for a manifest would not tell: some registries refuse to
 // show what does not exist yet, and others show it to all.
 func (r *kitRun) askRegistry(ctx context.Context) error {
-	client, err := newRegistry(r.run.Target)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
 	empty := ocispec.DescriptorEmptyJSON
-	return client.PushBlob(ctx, r.run.Target.Repository, empty, bytes.NewReader(empty.Data))
+	return r.registry.PushBlob(ctx, r.run.Target.Repository, empty, bytes.NewReader(empty.Data))
 }
 
 // push pushes the artifact and asks the registry what its tag now stands for.
+// Before that, the registry is told whose it is.
 func (r *kitRun) push(ctx context.Context, a *kitArtifact) error {
+	// An import takes long enough for a Secret to change.
+	if err := r.connect(); err != nil {
+		return err
+	}
+	if err := r.mend(ctx, a); err != nil {
+		return err
+	}
+	if err := r.claim.stake(ctx, a.manifest, r.provenance()); err != nil {
+		return err
+	}
 	t := r.run.Target
 	args := []string{"push", t.Reference()}
 	if t.PlainHTTP {
@@ -33,20 +56,59 @@ func (r *kitRun) push(ctx context.Context, a *kitArtifact) error {
 	if err := r.step(ctx, args...); err != nil {
 		return err
 	}
-	client, err := newRegistry(t)
+	d, err := r.registry.Resolve(ctx, t.Repository, t.Tag)
 	if err != nil {
 		return err
 	}
-	defer client.Close()
-	d, err := client.Resolve(ctx, t.Repository, t.Tag)
-	if err != nil {
-		return err
-	}
-	if d.Digest != a.digest {
+	if d.Digest != a.manifest.Digest {
 		return outcome.Errorf(outcome.Mismatch,
 			"registry %s has another manifest (%s) under tag %s than the one just pushed (%s): something else pushes to the same tag",
-			t.Registry, d.Digest, t.Tag, a.digest)
+			t.Registry, d.Digest, t.Tag, a.manifest.Digest)
 	}
+	if err := r.claim.recordLate(ctx, a.manifest, r.provenance()); err != nil {
+		return err
+	}
+	r.claim.settle()
 	r.log.printf("pushed %s@%s", t.Reference(), d.Digest)
 	return nil
+}
+
+// mend pushes blobs that are missing under a manifest that is there: kit pushes
+// nothing where it finds the manifest.
+func (r *kitRun) mend(ctx context.Context, a *kitArtifact) error {
+	_, err := r.registry.Resolve(ctx, r.run.Target.Repository, a.manifest.Digest.String())
+	switch {
+	case registry.IsNotFound(err):
+		return nil
+	case err != nil && outcome.ReasonOf(err) == outcome.Unauthorized:
+		// Not every account that may push may read.
+		return nil
+	case err != nil:
+		return err
+	}
+	missing, err := r.claim.missing(ctx, a.blobs)
+	if err != nil {
+		return err
+	}
+	for _, b := range missing {
+		r.log.printf("the registry has the manifest without blob %s: pushing that, %s", b.Digest, formatBytes(b.Size))
+		if err := r.pushStored(ctx, a, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pushStored pushes a blob that kit stored.
+func (r *kitRun) pushStored(ctx context.Context, a *kitArtifact, b ocispec.Descriptor) error {
+	again := streamRetry()
+	again.Logf = r.log.printf
+	return again.Do(ctx, "blob", func() error {
+		f, err := os.Open(a.blob(b.Digest))
+		if err != nil {
+			return errors.Wrap(err, "cannot open a blob that kit stored")
+		}
+		defer f.Close()
+		return r.registry.PushBlob(ctx, r.run.Target.Repository, b, f)
+	})
 }

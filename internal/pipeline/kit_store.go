@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"archive/tar"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"encoding/base64"
@@ -23,11 +24,11 @@ import (
 
 // A kitArtifact is what kit holds in its local storage under a reference.
 type kitArtifact struct {
-	storage string
-	layers  []ocispec.Descriptor
+	storage  string
+	manifest ocispec.Descriptor
 
-	// digest of the manifest.
-	digest digest.Digest
+	// blobs are the config and the layers; layers are those without the config.
+	blobs, layers []ocispec.Descriptor
 
 	// size of config and layers, in bytes.
 	size int64
@@ -45,28 +46,23 @@ func readKitArtifact(storage string, t Target) (*kitArtifact, error) {
 	if err := json.Unmarshal(b, &tags); err != nil {
 		return nil, errors.Wrap(err, "cannot parse the tags that kit stored")
 	}
-	a := &kitArtifact{storage: storage, digest: tags[t.Tag].Digest}
-	if err := a.digest.Validate(); err != nil {
+	stored := tags[t.Tag].Digest
+	a := &kitArtifact{storage: storage}
+	if err := stored.Validate(); err != nil {
 		return nil, errors.Wrapf(err, "kit stored nothing under tag %s", t.Tag)
 	}
-	if b, err = os.ReadFile(a.blob(a.digest)); err != nil {
+	if b, err = os.ReadFile(a.blob(stored)); err != nil {
 		return nil, errors.Wrap(err, "cannot read the manifest that kit stored")
 	}
 	if len(b) > registry.MaxManifestBytes {
 		return nil, outcome.Errorf(outcome.Unsupported,
 			"the model has so many files that its manifest has %s, more than registries take", formatBytes(int64(len(b))))
 	}
-	var m ocispec.Manifest
-	if err := json.Unmarshal(b, &m); err != nil {
+	a.manifest = ocispec.Descriptor{MediaType: cmp.Or(tags[t.Tag].MediaType, ocispec.MediaTypeImageManifest), Digest: stored, Size: int64(len(b))}
+	if a.blobs, err = blobsOf(b); err != nil {
 		return nil, errors.Wrap(err, "cannot parse the manifest that kit stored")
 	}
-	a.layers, a.size = m.Layers, m.Config.Size
-	for _, l := range m.Layers {
-		if err := l.Digest.Validate(); err != nil {
-			return nil, errors.Wrap(err, "cannot parse the manifest that kit stored")
-		}
-		a.size += l.Size
-	}
+	a.layers, a.size = a.blobs[1:], totalBytes(a.blobs)
 	return a, nil
 }
 

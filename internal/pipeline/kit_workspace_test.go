@@ -182,12 +182,16 @@ func TestKitEnvironment(t *testing.T) {
 			want: map[string]string{
 				"KITOPS_HOME": w.kitHome, "HOME": w.home, "TMPDIR": w.temp, "DOCKER_CONFIG": filepath.Join(w.home, ".docker"),
 				"HTTPS_PROXY": "http://proxy.example.com", "HF_TOKEN": "hf_token", "SSL_CERT_DIR": "", "SOURCE_DATE_EPOCH": "",
+				"KITOPS_CLIENT_CERT": "", "KITOPS_CLIENT_KEY": "",
 			},
 		},
 		"Given": {
 			reason: "Credentials and authorities come from the run, the latter beside the system's.",
-			run:    Run{Source: Source{Token: "hf_token", CAFile: ca}, Target: Target{DockerConfig: "/credentials/docker", CAFile: ca}},
+			run: Run{Source: Source{Token: "hf_token", CAFile: ca}, Target: Target{
+				DockerConfig: "/credentials/docker", CAFile: ca, CertificateFile: "/credentials/tls.crt", KeyFile: "/credentials/tls.key",
+			}},
 			want: map[string]string{
+				"KITOPS_CLIENT_CERT": "/credentials/tls.crt", "KITOPS_CLIENT_KEY": "/credentials/tls.key",
 				"DOCKER_CONFIG": "/credentials/docker", "HF_TOKEN": "", "SSL_CERT_DIR": w.certs + ":" + systemCertDirs,
 			},
 		},

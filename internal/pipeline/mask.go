@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 
@@ -21,6 +22,11 @@ const (
 	// minSecret is how many bytes a secret has at least. Shorter ones are
 	// none, and masking them would blot out words.
 	minSecret = 4
+
+	// minKeyLine is how many bytes a line of a private key has at least: the
+	// last one may be short, and tells little, and BEGIN EC PRIVATE KEY is made
+	// of words.
+	minKeyLine = 12
 )
 
 // Masked returns a pipeline that shows none of its runs' secrets: not in its
@@ -118,6 +124,11 @@ func secretsOf(run Run) ([]string, error) {
 		}
 	}
 	add(run.Source.Token)
+	key, err := keyLines(run.Target.KeyFile)
+	if err != nil {
+		return nil, err
+	}
+	add(key...)
 	config, err := dockerConfig(run.Target.DockerConfig)
 	if err != nil || config == nil {
 		return secrets, err
@@ -136,6 +147,20 @@ func secretsOf(run Run) ([]string, error) {
 	}
 	slices.SortStableFunc(secrets, func(a, b string) int { return len(b) - len(a) })
 	return secrets, nil
+}
+
+// keyLines returns the lines of a private key in PEM form, but for those that
+// only say what it is: who shows it may show it line by line.
+func keyLines(file string) ([]string, error) {
+	if file == "" {
+		return nil, nil
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, errors.Wrap(err, "cannot read the key of the registry's client certificate")
+	}
+	lines := strings.Fields(string(b))
+	return slices.DeleteFunc(lines, func(l string) bool { return len(l) < minKeyLine || strings.HasPrefix(l, "-") }), nil
 }
 
 // passwordIn returns the password in the base64 of user:password.

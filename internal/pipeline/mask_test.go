@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	testhub "github.com/crossplane-contrib/provider-kitops/test/hub"
+	testregistry "github.com/crossplane-contrib/provider-kitops/test/registry"
 )
 
 // echo answers what matches with a body in which TOKEN is what the caller
@@ -135,5 +136,38 @@ func TestCutLine(t *testing.T) {
 	_, _ = io.WriteString(lines, strings.Repeat("x", maxKitLine-10)+secret+"\n")
 	if len(lines.last) != 1 || !strings.HasSuffix(lines.last[0], "xxx"+masked) {
 		t.Errorf("got %q", lines.last)
+	}
+}
+
+// TestMaskKey has a server repeat a private key, as a file and line by line.
+func TestMaskKey(t *testing.T) {
+	_, key := testregistry.Start(t, testregistry.Options{TLS: true}).ClientCertificate()
+	file := filepath.Join(t.TempDir(), "tls.key")
+	if err := os.WriteFile(file, key, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	secrets, err := secretsOf(Run{Target: Target{KeyFile: file}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMask(secrets)
+	quoted, err := json.Marshal(string(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(key)), "\n")
+	for name, said := range map[string]string{"Whole": string(key), "Quoted": string(quoted), "Line": "x " + lines[1] + " y"} {
+		got := m.replace(said)
+		for _, l := range lines[1 : len(lines)-2] {
+			if strings.Contains(got, l) {
+				t.Errorf("%s: the key is shown: %s", name, got)
+			}
+		}
+	}
+	if got := m.replace(lines[0] + " PRIVATE KEY"); got != lines[0]+" PRIVATE KEY" {
+		t.Errorf("what says that it is a key is none: %s", got)
+	}
+	if _, err := secretsOf(Run{Target: Target{KeyFile: "/nowhere/tls.key"}}); err == nil {
+		t.Error("want a file that is not there to be told")
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 )
 
 // Formats of an artifact.
@@ -61,6 +62,10 @@ type Target struct {
 	// CAFile is a PEM file of certificate authorities that are trusted for the
 	// registry, beside the public ones; empty for none.
 	CAFile string
+
+	// CertificateFile and KeyFile are PEM files of a client certificate for the
+	// registry and of its key; both empty for none.
+	CertificateFile, KeyFile string
 }
 
 // Reference returns the target as registry/repository:tag.
@@ -75,6 +80,25 @@ type Run struct {
 
 	// Format of the artifact: FormatModelPack or FormatModelKit.
 	Format string
+
+	// Owner is the Artifact behind the run. A run of nobody's, which the zero
+	// value stands for, overwrites any tag, and tells the registry of no owner.
+	Owner provenance.Owner
+
+	// RunHash and Number are what the Artifact knows the run by. An artifact of
+	// the same run hash and commit that is in the registry already is not made
+	// again.
+	RunHash string
+	Number  int64
+
+	// Overwrite takes the tag also where it points to what the Artifact did not
+	// push.
+	Overwrite bool
+
+	// Replaces is the digest of what the Artifact knows to have pushed before:
+	// the tag may point to it also if the registry has no record of that. Empty
+	// for none.
+	Replaces string
 
 	// Workspace is the folder that a pipeline may fill. Stream needs none.
 	Workspace string

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log"
 	"path"
-	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -59,6 +58,15 @@ func (s *Stream) Run(ctx context.Context, run Run) (outcome.Result, error) {
 	if err != nil {
 		return outcome.Result{}, err
 	}
+	if err := r.claim.look(ctx); err != nil {
+		return outcome.Result{}, err
+	}
+	if result, done, err := r.claim.conclude(ctx, provenanceOf(run, r.revision, len(files))); done || err != nil {
+		return result, err
+	}
+	if err := fits(run.Target, files, 0); err != nil {
+		return outcome.Result{}, err
+	}
 	layers, err := r.move(ctx, files)
 	if err != nil {
 		return outcome.Result{}, err
@@ -73,6 +81,7 @@ type streamRun struct {
 	run      Run
 	hub      *hub.Client
 	registry *registry.Client
+	claim    *claim
 	log      *log.Logger
 	again    retry.Policy // Tries a file again whole when its stream breaks.
 	revision hub.Revision
@@ -90,8 +99,11 @@ func (s *Stream) start(run Run) (*streamRun, error) {
 	if r.hub, err = newHub(run.Source); err != nil {
 		return nil, err
 	}
-	r.registry, err = newRegistry(run.Target)
-	return r, err
+	if r.registry, err = newRegistry(run.Target); err != nil {
+		return nil, err
+	}
+	r.claim = &claim{run: run, registry: r.registry, logf: r.log.Printf}
+	return r, nil
 }
 
 // resolve returns the files that the artifact will hold. It refuses a model of
@@ -136,10 +148,9 @@ func withoutGit(all []hub.File) []hub.File {
 }
 
 func (r *streamRun) facts() modelpack.Facts {
-	endpoint := cmp.Or(strings.TrimRight(r.run.Source.Endpoint, "/"), hub.DefaultEndpoint)
 	return modelpack.Facts{
 		Name:        path.Base(r.run.Source.Model),
-		SourceURL:   endpoint + "/" + r.run.Source.Model,
+		SourceURL:   sourceURL(r.run.Source),
 		Revision:    r.revision.Commit,
 		License:     r.revision.License,
 		CommittedAt: r.revision.LastModified,
@@ -160,9 +171,13 @@ func (r *streamRun) publish(ctx context.Context, layers []ocispec.Descriptor) (o
 	if err != nil {
 		return outcome.Result{}, err
 	}
+	if err := r.claimed(ctx, a, len(layers)); err != nil {
+		return outcome.Result{}, err
+	}
 	if err := r.registry.PushManifest(ctx, target.Repository, a.Descriptor, a.Manifest, target.Tag); err != nil {
 		return outcome.Result{}, err
 	}
+	r.claim.settle()
 	size := a.Size(layers)
 	r.log.Printf("pushed %s@%s, %s in %d layers", target.Reference(), a.Descriptor.Digest, formatBytes(size), len(layers))
 	return outcome.Result{
@@ -172,6 +187,19 @@ func (r *streamRun) publish(ctx context.Context, layers []ocispec.Descriptor) (o
 		Revision: r.revision.Commit,
 		License:  r.revision.License,
 	}, nil
+}
+
+// claimed pushes the manifest without its tag, and says in the registry whose it
+// is. The tag is set afterwards.
+func (r *streamRun) claimed(ctx context.Context, a modelpack.Artifact, files int) error {
+	if r.claim.isNobodys() {
+		return nil
+	}
+	err := r.registry.PushManifest(ctx, r.run.Target.Repository, a.Descriptor, a.Manifest, a.Descriptor.Digest.String())
+	if err != nil {
+		return err
+	}
+	return r.claim.stake(ctx, a.Descriptor, provenanceOf(r.run, r.revision, files))
 }
 
 // pushBytes pushes a small blob unless the registry has it.

@@ -45,6 +45,7 @@ func streamFiles() map[string]string {
 
 // A streamWorld is a Hub and a registry, and a run from the one to the other.
 type streamWorld struct {
+	dir      string // The Hub's folder.
 	hub      *testhub.Handler
 	stream   *Stream
 	run      Run
@@ -67,7 +68,7 @@ func newStreamWorld(t *testing.T, files map[string]string, reg http.Handler) *st
 			t.Fatal(err)
 		}
 	}
-	w := &streamWorld{hub: testhub.NewHandler(dir, testhub.WithCDN("localhost")), stream: NewStream(), log: &bytes.Buffer{}}
+	w := &streamWorld{dir: dir, hub: testhub.NewHandler(dir, testhub.WithCDN("localhost")), stream: NewStream(), log: &bytes.Buffer{}}
 	w.stream.retry.Sleep = func(context.Context, time.Duration) error { return nil }
 	h := httptest.NewServer(w.hub)
 	t.Cleanup(h.Close)

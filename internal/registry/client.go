@@ -7,9 +7,11 @@ package registry
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -44,9 +46,13 @@ type Options struct {
 	PlainHTTP bool
 
 	// DockerConfig is the content of a config.json, as in a Secret of type
-	// kubernetes.io/dockerconfigjson. Its entry for Host is used, and nothing
-	// else of it. Nil is anonymous.
+	// kubernetes.io/dockerconfigjson. Of its entries the most specific one for
+	// Host and Repository is used, and nothing else of it. Nil is anonymous.
 	DockerConfig []byte
+
+	// Repository that the client is for, with whose name an entry may go on.
+	// Empty takes those for Host only.
+	Repository string
 
 	// CAFile is a PEM file of certificate authorities to trust beside the
 	// system's; empty for none.
@@ -54,6 +60,14 @@ type Options struct {
 
 	// CA has more such authorities, in PEM form.
 	CA []byte
+
+	// CertificateFile and KeyFile are the PEM files of a client certificate and
+	// its key; both empty for none.
+	CertificateFile, KeyFile string
+
+	// Certificate and Key are such a pair, in PEM form, that is used before one
+	// in files.
+	Certificate, Key []byte
 
 	// UserAgent that the client names itself by.
 	UserAgent string
@@ -92,11 +106,16 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	credential, acc, err := credentialFor(o.Host, o.DockerConfig)
+	credential, acc, err := credentialFor(o.Host, o.Repository, o.DockerConfig)
+	if err != nil {
+		return nil, err
+	}
+	pairs, err := clientCertificates(o)
 	if err != nil {
 		return nil, err
 	}
 	transport := connection.NewTransport(pool)
+	transport.TLSClientConfig.Certificates = pairs
 	transport.WriteBufferSize = 64 << 10
 	c := &Client{
 		host:      o.Host,
@@ -109,7 +128,7 @@ func New(o Options) (*Client, error) {
 		auth: &auth.Client{
 			Client:     &http.Client{Transport: trying(transport, o.SingleTry)},
 			Credential: auth.StaticCredential(o.Host, credential),
-			Cache:      auth.NewCache(),
+			Cache:      newFreshTokens(),
 		},
 	}
 	if o.UserAgent != "" {
@@ -129,6 +148,35 @@ func roots(o Options) (*x509.CertPool, error) {
 			"the registry's ca.crt holds no certificate in PEM form: %s", o.Cures.NoAuthority)
 	}
 	return pool, errors.Wrap(err, "cannot read the registry's certificate authorities")
+}
+
+// clientCertificates returns the certificate that the client shows, if any.
+func clientCertificates(o Options) ([]tls.Certificate, error) {
+	certificate, err := orFile(o.Certificate, o.CertificateFile)
+	if err != nil {
+		return nil, errors.Wrap(err, "cannot read the registry's client certificate")
+	}
+	key, err := orFile(o.Key, o.KeyFile)
+	if err != nil {
+		return nil, errors.Wrap(err, "cannot read the key of the registry's client certificate")
+	}
+	if len(certificate) == 0 && len(key) == 0 {
+		return nil, nil
+	}
+	pair, err := tls.X509KeyPair(certificate, key)
+	if err != nil {
+		return nil, outcome.Errorf(outcome.Unsupported,
+			"the registry's tls.crt and tls.key are not a certificate and its key in PEM form: %s", o.Cures.NoAuthority).Because(err)
+	}
+	return []tls.Certificate{pair}, nil
+}
+
+// orFile returns the content, or a file's where there is none.
+func orFile(content []byte, file string) ([]byte, error) {
+	if len(content) > 0 || file == "" {
+		return content, nil
+	}
+	return os.ReadFile(file)
 }
 
 // trying returns a transport that tries a request again, or once only.
@@ -166,7 +214,11 @@ func (c *Client) repository(name string) (*remote.Repository, error) {
 	if err := ref.ValidateRepository(); err != nil {
 		return nil, outcome.Errorf(outcome.Unsupported, "%q is not a repository's name: write it in lower case, as in models/qwen3", name)
 	}
-	return &remote.Repository{Reference: ref, Client: c.auth, PlainHTTP: c.plainHTTP, MaxMetadataBytes: MaxManifestBytes}, nil
+	return &remote.Repository{
+		Reference: ref, Client: c.auth, PlainHTTP: c.plainHTTP, MaxMetadataBytes: MaxManifestBytes,
+		// Who pushes need not be allowed to delete.
+		SkipReferrersGC: true,
+	}, nil
 }
 
 // resolvable returns a repository's client for a reference: a tag or a digest.

@@ -26,79 +26,61 @@ type dockerConfig struct {
 	Auths map[string]json.RawMessage `json:"auths"`
 }
 
-type authEntry struct {
-	Auth          string `json:"auth"`
-	Username      string `json:"username"`
-	Password      string `json:"password"`
-	IdentityToken string `json:"identitytoken"`
-	RegistryToken string `json:"registrytoken"`
+// An entry of a docker config.
+type entry struct {
+	name string          // As the config has it.
+	raw  json.RawMessage // What it holds.
+
+	host, path  string // Of the name.
+	rank, alias int    // How it is for what was asked for.
+
+	credential auth.Credential
 }
 
-// credentialFor returns the credential that a docker config has for a host. It
-// reads no other entry, so that a broken one does no harm. (oras-go's own
-// reader decodes all of them, and puts one that it cannot read, password and
-// all, into its error.)
-func credentialFor(host string, config []byte) (auth.Credential, account, error) {
-	if len(config) == 0 {
-		return auth.EmptyCredential, anonymous, nil
+func (e *entry) empty() bool { return e.credential == auth.EmptyCredential }
+
+// decode reads the entry, which is one for a host.
+func (e *entry) decode(host string) error {
+	var in struct {
+		Auth          string `json:"auth"`
+		Username      string `json:"username"`
+		Password      string `json:"password"`
+		IdentityToken string `json:"identitytoken"`
+		RegistryToken string `json:"registrytoken"`
 	}
-	var c dockerConfig
-	if json.Unmarshal(config, &c) != nil {
-		return auth.EmptyCredential, anonymous, unreadable("is not the JSON of a docker config.json")
+	if json.Unmarshal(e.raw, &in) != nil {
+		return unreadable("has an entry for " + host + " that is not what docker writes")
 	}
-	raw, ok := entryFor(host, c.Auths)
-	if !ok {
-		return auth.EmptyCredential, stranger, nil
-	}
-	var e authEntry
-	if json.Unmarshal(raw, &e) != nil {
-		return auth.EmptyCredential, stranger, unreadable("has an entry for " + host + " that is not what docker writes")
-	}
-	if e.Auth != "" {
-		user, password, ok := decodeAuth(e.Auth)
+	if in.Auth != "" {
+		user, password, ok := decodeAuth(in.Auth)
 		if !ok {
-			return auth.EmptyCredential, stranger, unreadable("has an auth for " + host + " that is not the base64 of username:password")
+			return unreadable("has an auth for " + host + " that is not the base64 of username:password")
 		}
-		e.Username, e.Password = user, password
+		in.Username, in.Password = user, password
 	}
-	cred := auth.Credential{
-		Username: e.Username, Password: e.Password,
-		RefreshToken: e.IdentityToken, AccessToken: e.RegistryToken,
+	e.credential = auth.Credential{
+		Username: in.Username, Password: in.Password,
+		RefreshToken: in.IdentityToken, AccessToken: in.RegistryToken,
 	}
-	if cred == auth.EmptyCredential {
-		return cred, stranger, nil
+	return nil
+}
+
+// credentialFor returns the credential that a docker config has for a
+// repository, which may be empty, at a host.
+func credentialFor(host, repository string, config []byte) (auth.Credential, account, error) {
+	e, err := choose(host, repository, config)
+	switch {
+	case len(config) == 0:
+		return auth.EmptyCredential, anonymous, nil
+	case err != nil, e == nil:
+		return auth.EmptyCredential, stranger, err
 	}
-	return cred, known, nil
+	return e.credential, known, nil
 }
 
 func unreadable(what string) error {
 	return outcome.Errorf(outcome.Unauthorized,
 		"the registry's credentials cannot be used: the Secret %s; make it with kubectl create secret docker-registry", what)
-}
-
-// entryFor returns the entry for a host. Docker wrote https://host/v1/ once,
-// and still does for its own Hub. The plain host comes first.
-func entryFor(host string, auths map[string]json.RawMessage) (json.RawMessage, bool) {
-	for _, h := range aliases(host) {
-		for _, scheme := range []string{"", "https://", "http://"} {
-			for _, path := range []string{"", "/", "/v2", "/v2/", "/v1", "/v1/"} {
-				if raw, ok := auths[scheme+h+path]; ok {
-					return raw, true
-				}
-			}
-		}
-	}
-	return nil, false
-}
-
-// aliases are the names that Docker Hub has, for which the config's name is
-// not the host's.
-func aliases(host string) []string {
-	switch host {
-	case "docker.io", "index.docker.io", "registry-1.docker.io":
-		return []string{host, "index.docker.io", "docker.io", "registry-1.docker.io"}
-	}
-	return []string{host}
 }
 
 func decodeAuth(s string) (user, password string, ok bool) {

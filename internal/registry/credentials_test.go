@@ -50,13 +50,13 @@ func TestCredentialFor(t *testing.T) {
 		"Empty":       {reason: "An empty entry is none.", host: "r.example.com", config: `{"auths": {"r.example.com": {}}}`, want: want{account: stranger}},
 		"NoBase64":    {reason: "A broken entry is an error.", host: "r.example.com", config: `{"auths": {"r.example.com": {"auth": "pa:ss"}}}`, want: want{account: stranger, failed: true}},
 		"NoColon":     {reason: "So is one without a password.", host: "r.example.com", config: `{"auths": {"r.example.com": {"auth": "` + b64("hunter2") + `"}}}`, want: want{account: stranger, failed: true}},
-		"NoJSON":      {reason: "So is what is no config.", host: "r.example.com", config: `pa:ss`, want: want{failed: true}},
+		"NoJSON":      {reason: "So is what is no config.", host: "r.example.com", config: `pa:ss`, want: want{account: stranger, failed: true}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			var got want
 			var err error
-			got.credential, got.account, err = credentialFor(tc.host, []byte(tc.config))
+			got.credential, got.account, err = credentialFor(tc.host, "", []byte(tc.config))
 			got.failed = err != nil
 			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(want{})); diff != "" {
 				t.Errorf("\n%s\ncredentialFor(...): -want, +got:\n%s", tc.reason, diff)
@@ -73,7 +73,7 @@ func FuzzCredentialFor(f *testing.F) {
 	f.Add("docker.io", []byte(`{"auths": {"https://index.docker.io/v1/": null}}`))
 	f.Add("", []byte(`{"auths": {"": {"auth": ":"}}}`))
 	f.Fuzz(func(t *testing.T, host string, config []byte) {
-		cred, acc, err := credentialFor(host, config)
+		cred, acc, err := credentialFor(host, repository, config)
 		if (acc == known) != (cred != auth.EmptyCredential) || (err != nil && acc == known) {
 			t.Errorf("credentialFor(%q, %q) = %v, %d, %v", host, config, cred != auth.EmptyCredential, acc, err)
 		}

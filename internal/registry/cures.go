@@ -1,6 +1,10 @@
 package registry
 
-import "github.com/crossplane-contrib/provider-kitops/internal/connection"
+import (
+	"cmp"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/connection"
+)
 
 // Cures say in messages what the user is to do, in words for where the
 // client's settings come from. Each is an imperative without a full stop.
@@ -12,8 +16,13 @@ type Cures struct {
 	Credentials string
 
 	// Authority is for a certificate that nobody trusted has signed, and
-	// NoAuthority for a file of authorities that holds none.
+	// NoAuthority for a file of authorities that holds none, or for a client
+	// certificate that is none.
 	Authority, NoAuthority string
+
+	// Certificate is for a registry that wants another client certificate, or
+	// one at all.
+	Certificate string
 
 	// Host is for a certificate of another host.
 	Host string
@@ -28,6 +37,7 @@ var providerCures = Cures{ //nolint:gosec // It says where credentials are, and 
 	Credentials:   "check the ProviderConfig's credentials Secret",
 	Authority:     "put that authority's ca.crt into the Secret that registry.certSecretRef names",
 	NoAuthority:   "correct the Secret that registry.certSecretRef names",
+	Certificate:   "put tls.crt and tls.key of one that it takes into the Secret that registry.certSecretRef names",
 	Host:          "correct registry.host",
 	PlainHTTP:     "set registry.plainHTTP if that is meant",
 }
@@ -37,6 +47,8 @@ func (c Cures) of(why connection.Cause) string {
 	switch why {
 	case connection.UnknownAuthority:
 		return c.Authority
+	case connection.NoCertificate:
+		return cmp.Or(c.Certificate, "ask who runs it")
 	case connection.WrongHost:
 		return c.Host
 	case connection.NoTLS:

@@ -133,13 +133,13 @@ func FuzzDockerConfigFor(f *testing.F) {
 	f.Add([]byte(`{"auths":{"registry.example.com":"pass"}}`), fuzzHost)
 	f.Add([]byte(`{"auths":[]}`), "")
 	f.Fuzz(func(t *testing.T, config []byte, host string) {
-		out, err := DockerConfigFor(config, host)
+		out, err := DockerConfigFor(config, host, repository)
 		if err != nil {
 			checkSaid(t, "DockerConfigFor", err)
 			return
 		}
-		want, _, _ := credentialFor(host, config)
-		got, who, err := credentialFor(host, out)
+		want, _, _ := credentialFor(host, repository, config)
+		got, who, err := credentialFor(host, repository, out)
 		if got != want || who != known || err != nil {
 			t.Errorf("DockerConfigFor(%q, %q) = %q, which is read as another credential: %v", config, host, out, err)
 		}

@@ -51,6 +51,19 @@ const (
 	PhaseFailed ArtifactPhase = "Failed"
 )
 
+// A RevisionPolicy says whether an artifact follows a revision that moves.
+// +kubebuilder:validation:Enum=Pinned;Follow
+type RevisionPolicy string
+
+// Policies of a revision.
+const (
+	// RevisionPinned keeps the commit that was read first.
+	RevisionPinned RevisionPolicy = "Pinned"
+
+	// RevisionFollow makes the artifact anew when the revision has moved.
+	RevisionFollow RevisionPolicy = "Follow"
+)
+
 // A HuggingFaceSource is a model on a Hugging Face Hub.
 type HuggingFaceSource struct {
 	// Model as the Hub names it: organisation/name. Example: Qwen/Qwen3-0.6B.
@@ -60,13 +73,29 @@ type HuggingFaceSource struct {
 	Model string `json:"model"`
 
 	// Revision of the model: a branch, a tag or a commit. It is resolved to a
-	// commit when a run starts. Default: main.
+	// commit when a run starts; see revisionPolicy. Default: main.
 	// +optional
 	// +kubebuilder:default=main
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=255
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9]([a-zA-Z0-9._/-]*[a-zA-Z0-9_-])?$') && !self.contains('..') && !self.contains('//') && !self.contains('/.')",message="revision must be a branch, a tag or a commit: write main, v1.0, refs/pr/1 or 40 hex digits"
 	Revision string `json:"revision,omitempty"`
+
+	// RevisionPolicy says what happens when the branch or tag that revision
+	// names moves to another commit. Pinned keeps the commit that was read
+	// first, also where the artifact has to be made again. Follow asks the Hub
+	// every followInterval and makes the artifact anew, under the same tag;
+	// until it is there the old one stays. Default: Pinned.
+	// +optional
+	// +kubebuilder:default=Pinned
+	RevisionPolicy RevisionPolicy `json:"revisionPolicy,omitempty"`
+
+	// FollowInterval is how often the Hub is asked where revisionPolicy is
+	// Follow. It may be asked later where it limits the rate of requests.
+	// Default: 1h. Example: 15m.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('720h')",message="followInterval must be from 1m to 720h: write 15m or 24h"
+	FollowInterval *metav1.Duration `json:"followInterval,omitempty"`
 
 	// TokenSecretRef names a Secret in the Artifact's namespace that holds an
 	// access token for the Hub, for private and gated models. Default: the
@@ -116,6 +145,12 @@ type Target struct {
 	// +kubebuilder:validation:MaxLength=128
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9_][a-zA-Z0-9._-]*$')",message="tag must be letters, digits and . _ -, and start with a letter, a digit or _: write v1 or latest"
 	Tag string `json:"tag,omitempty"`
+
+	// Overwrite takes the tag also where it points to something that this
+	// Artifact did not push. Otherwise nothing is overwritten, and the Artifact
+	// is not ready for the reason TagConflict. Default: false.
+	// +optional
+	Overwrite bool `json:"overwrite,omitempty"`
 
 	// CredentialsSecretRef names a Secret of type
 	// kubernetes.io/dockerconfigjson in the Artifact's namespace. Default: the
@@ -235,6 +270,17 @@ type ArtifactObservation struct {
 	// +optional
 	Source *SourceObservation `json:"source,omitempty"`
 
+	// History has what was pushed before, newest first: at most five.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=5
+	History []PushedArtifact `json:"history,omitempty"`
+
+	// LeftInRegistry says why what was pushed stays in the registry although
+	// the Artifact is deleted.
+	// +optional
+	LeftInRegistry string `json:"leftInRegistry,omitempty"`
+
 	// RunHash identifies the source, format and pipeline that the artifact
 	// answers to.
 	// +optional
@@ -265,6 +311,20 @@ type ArtifactObservation struct {
 	// spec.
 	// +optional
 	Failures int64 `json:"failures,omitempty"`
+}
+
+// A PushedArtifact is what an Artifact has pushed once.
+type PushedArtifact struct {
+	// Digest of its manifest.
+	Digest string `json:"digest"`
+
+	// Revision is the commit that it was made from, 40 hex digits.
+	// +optional
+	Revision string `json:"revision,omitempty"`
+
+	// RunHash identifies the source, format and pipeline that it answers to.
+	// +optional
+	RunHash string `json:"runHash,omitempty"`
 }
 
 // A JobReference names a Job in the Artifact's namespace.

@@ -20,9 +20,19 @@ type Effective struct {
 	// dockerconfigjson, of a Secret in the Artifact's namespace.
 	RegistryCredentials *corev1.SecretKeySelector
 
+	// CopiedCredentials is the key that holds the one entry for the registry of
+	// the dockerconfigjson that RegistryCredentials or the Artifact itself
+	// names, where that has the entry under another name than the registry's
+	// host. It takes their place.
+	CopiedCredentials *corev1.SecretKeySelector
+
 	// RegistryCA is the key that holds the certificate authorities that are
 	// trusted for the registry.
 	RegistryCA *corev1.SecretKeySelector
+
+	// RegistryCertificate is the key that holds the client certificate for the
+	// registry, and RegistryKey the one that holds its private key.
+	RegistryCertificate, RegistryKey *corev1.SecretKeySelector
 
 	// HubEndpoint of the Hugging Face Hub; empty for the public one.
 	HubEndpoint string

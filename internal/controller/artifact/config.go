@@ -2,10 +2,7 @@ package artifact
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"strconv"
-	"strings"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
@@ -21,24 +18,6 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
-
-const (
-	// keyCA is the key of certificate authorities in a Secret, as
-	// kubernetes.io/tls and cert-manager use it.
-	keyCA = "ca.crt"
-
-	// Keys in the Secret that an Artifact's runs get of a
-	// ClusterProviderConfig. The registry's is corev1.DockerConfigJsonKey.
-	copyRegistryCA = "registry-ca.crt"
-	copyHubToken   = "hub-token"
-	copyHubCA      = "hub-ca.crt"
-)
-
-// A secretKey names one key of a Secret in any namespace.
-type secretKey struct {
-	types.NamespacedName
-	key string
-}
 
 // A providerConfig is what a ProviderConfig or a ClusterProviderConfig says,
 // with the namespaces of its Secrets filled in.
@@ -60,7 +39,10 @@ type providerConfig struct {
 	host                string
 	plainHTTP           bool
 	registryCredentials *secretKey
-	registryCA          *secretKey
+	registryCerts       *secretKey // All that is in the Secret.
+
+	// options of the Artifact's registry, once they were read.
+	options *registry.Options
 
 	hubEndpoint string
 	hubToken    *secretKey
@@ -115,7 +97,7 @@ func fromProviderConfig(pc *v1alpha1.ProviderConfig) *providerConfig {
 		host:                string(r.Host),
 		plainHTTP:           r.PlainHTTP,
 		registryCredentials: local(r.Credentials.SecretRef, corev1.DockerConfigJsonKey),
-		registryCA:          local(r.CertSecretRef, keyCA),
+		registryCerts:       local(r.CertSecretRef, ""),
 	}
 	if hf := pc.Spec.HuggingFace; hf != nil {
 		out.hubEndpoint = string(hf.Endpoint)
@@ -148,7 +130,7 @@ func fromClusterProviderConfig(pc *v1alpha1.ClusterProviderConfig) *providerConf
 		host:                string(r.Host),
 		plainHTTP:           r.PlainHTTP,
 		registryCredentials: anywhere(r.Credentials.SecretRef, corev1.DockerConfigJsonKey),
-		registryCA:          anywhere(r.CertSecretRef, keyCA),
+		registryCerts:       anywhere(r.CertSecretRef, ""),
 	}
 	if hf := pc.Spec.HuggingFace; hf != nil {
 		out.hubEndpoint = string(hf.Endpoint)
@@ -170,7 +152,7 @@ func fromClusterProviderConfig(pc *v1alpha1.ClusterProviderConfig) *providerConf
 func (p *providerConfig) forArtifact(a *modelv1alpha1.Artifact) providerConfig {
 	out := *p
 	if host := p.hostFor(a); host != p.host {
-		out.host, out.plainHTTP, out.registryCredentials, out.registryCA = host, false, nil, nil
+		out.host, out.plainHTTP, out.registryCredentials, out.registryCerts = host, false, nil, nil
 	}
 	if t := a.Spec.ForProvider.Target; t != nil && t.CredentialsSecretRef != nil {
 		out.registryCredentials = nil
@@ -179,6 +161,16 @@ func (p *providerConfig) forArtifact(a *modelv1alpha1.Artifact) providerConfig {
 		out.hubToken = nil
 	}
 	return out
+}
+
+// repositoryFor returns the repository of the Artifact.
+func (p *providerConfig) repositoryFor(a *modelv1alpha1.Artifact) string {
+	if observesOnly(a) {
+		if ref, err := existingReference(a, p.host); err == nil {
+			return ref.Repository
+		}
+	}
+	return artifact.Repository(a)
 }
 
 // hostFor returns the registry of the Artifact: its own, else the config's.
@@ -194,157 +186,24 @@ func (p *providerConfig) hostFor(a *modelv1alpha1.Artifact) string {
 	return p.host
 }
 
-// effective returns what the config adds to the Artifact's spec. Its Secrets
-// are in the Artifact's namespace: a ClusterProviderConfig's are copied into
-// one there.
+// effective returns what the config adds to the Artifact's spec, but for
+// Secrets, which addSecrets adds.
 func (p *providerConfig) effective(a *modelv1alpha1.Artifact) modelv1alpha1.Effective {
 	c := p.forArtifact(a)
-	local := func(k *secretKey, copied string) *corev1.SecretKeySelector {
-		switch {
-		case k == nil:
-			return nil
-		case c.cluster:
-			return artifact.SecretKey(artifact.SecretName(a.GetName()), copied)
-		}
-		return artifact.SecretKey(k.Name, k.key)
-	}
 	return modelv1alpha1.Effective{
-		Registry:            c.host,
-		PlainHTTP:           c.plainHTTP,
-		RegistryCredentials: local(c.registryCredentials, corev1.DockerConfigJsonKey),
-		RegistryCA:          local(c.registryCA, copyRegistryCA),
-		HubEndpoint:         c.hubEndpoint,
-		HubToken:            local(c.hubToken, copyHubToken),
-		HubCA:               local(c.hubCA, copyHubCA),
-		ServiceAccountName:  c.job.ServiceAccountName,
-		ImagePullSecrets:    c.job.ImagePullSecrets,
-		Env:                 c.job.Env,
-		HostAliases:         c.job.HostAliases,
-		Storage:             c.job.Storage,
-		Job:                 &c.job.JobSettings,
+		Registry:           c.host,
+		PlainHTTP:          c.plainHTTP,
+		HubEndpoint:        c.hubEndpoint,
+		ServiceAccountName: c.job.ServiceAccountName,
+		ImagePullSecrets:   c.job.ImagePullSecrets,
+		Env:                c.job.Env,
+		HostAliases:        c.job.HostAliases,
+		Storage:            c.job.Storage,
+		Job:                &c.job.JobSettings,
 	}
-}
-
-// copies returns what the Artifact's own Secret holds of a
-// ClusterProviderConfig's: the one registry's entry, the Hub's token and the
-// certificate authorities. It is empty where the Artifact needs none.
-func (p *providerConfig) copies(ctx context.Context, kube client.Client, a *modelv1alpha1.Artifact) (map[string][]byte, error) {
-	c := p.forArtifact(a)
-	out := map[string][]byte{}
-	if !c.cluster {
-		return out, nil
-	}
-	for name, k := range map[string]*secretKey{
-		corev1.DockerConfigJsonKey: c.registryCredentials,
-		copyRegistryCA:             c.registryCA,
-		copyHubToken:               c.hubToken,
-		copyHubCA:                  c.hubCA,
-	} {
-		value, err := readSecretKey(ctx, kube, k)
-		if err != nil {
-			return nil, err
-		}
-		if value == nil {
-			continue
-		}
-		if name == corev1.DockerConfigJsonKey {
-			if value, err = registry.DockerConfigFor(value, c.host); err != nil {
-				return nil, err
-			}
-		}
-		out[name] = value
-	}
-	return out, nil
-}
-
-// registryOptions returns how the controller itself speaks to the Artifact's
-// registry.
-func (p *providerConfig) registryOptions(ctx context.Context, kube client.Client, a *modelv1alpha1.Artifact) (registry.Options, error) {
-	c := p.forArtifact(a)
-	credentials := c.registryCredentials
-	if t := a.Spec.ForProvider.Target; t != nil && t.CredentialsSecretRef != nil {
-		credentials = &secretKey{
-			NamespacedName: types.NamespacedName{Namespace: a.GetNamespace(), Name: t.CredentialsSecretRef.Name},
-			key:            corev1.DockerConfigJsonKey,
-		}
-	}
-	o := registry.Options{Host: c.host, PlainHTTP: c.plainHTTP}
-	var err error
-	if o.DockerConfig, err = readSecretKey(ctx, kube, credentials); err != nil {
-		return registry.Options{}, err
-	}
-	o.CA, err = readSecretKey(ctx, kube, c.registryCA)
-	return o, err
 }
 
 // versionOf a ProviderConfig's spec.
 func versionOf(o client.Object) string {
 	return string(o.GetUID()) + "/" + strconv.FormatInt(o.GetGeneration(), 10)
-}
-
-// hash identifies the state of the config and of all Secrets that a run of the
-// Artifact uses, by their versions and not by what they hold.
-func (p *providerConfig) hash(ctx context.Context, kube client.Client, a *modelv1alpha1.Artifact) (string, error) {
-	c := p.forArtifact(a)
-	versions := []string{c.version}
-	for _, k := range append(c.secrets(), ownSecrets(a)...) {
-		if k == nil {
-			continue
-		}
-		s, err := readSecret(ctx, kube, k)
-		if err != nil {
-			return "", err
-		}
-		versions = append(versions, string(s.GetUID())+"/"+s.GetResourceVersion())
-	}
-	sum := sha256.Sum256([]byte(strings.Join(versions, ",")))
-	return hex.EncodeToString(sum[:8]), nil
-}
-
-// secrets that the config names; nil for those that it does not.
-func (p *providerConfig) secrets() []*secretKey {
-	return []*secretKey{p.registryCredentials, p.registryCA, p.hubToken, p.hubCA}
-}
-
-// ownSecrets are those that the Artifact names itself, in its own namespace.
-func ownSecrets(a *modelv1alpha1.Artifact) []*secretKey {
-	var keys []*secretKey
-	own := func(name, key string) {
-		keys = append(keys, &secretKey{NamespacedName: types.NamespacedName{Namespace: a.GetNamespace(), Name: name}, key: key})
-	}
-	if t := a.Spec.ForProvider.Target; t != nil && t.CredentialsSecretRef != nil {
-		own(t.CredentialsSecretRef.Name, corev1.DockerConfigJsonKey)
-	}
-	if s := a.Spec.ForProvider.Source; s != nil && s.HuggingFace != nil && s.HuggingFace.TokenSecretRef != nil {
-		own(s.HuggingFace.TokenSecretRef.Name, s.HuggingFace.TokenSecretRef.Key)
-	}
-	return keys
-}
-
-// readSecretKey returns the value of a key of a Secret, nil for no key.
-func readSecretKey(ctx context.Context, kube client.Client, k *secretKey) ([]byte, error) {
-	if k == nil {
-		return nil, nil
-	}
-	s, err := readSecret(ctx, kube, k)
-	if err != nil {
-		return nil, err
-	}
-	return s.Data[k.key], nil
-}
-
-// readSecret returns the Secret that a key is in. The key has a value there.
-func readSecret(ctx context.Context, kube client.Client, k *secretKey) (*corev1.Secret, error) {
-	s := &corev1.Secret{}
-	err := kube.Get(ctx, k.NamespacedName, s)
-	if kerrors.IsNotFound(err) {
-		return nil, outcome.Errorf(outcome.ConfigMissing, "Secret %q in namespace %q does not exist: create it with the key %q", k.Name, k.Namespace, k.key)
-	}
-	if err != nil {
-		return nil, errors.Wrapf(err, "cannot get Secret %q in namespace %q", k.Name, k.Namespace)
-	}
-	if len(s.Data[k.key]) == 0 {
-		return nil, outcome.Errorf(outcome.ConfigMissing, "Secret %q in namespace %q has no value for the key %q: add it", k.Name, k.Namespace, k.key)
-	}
-	return s, nil
 }

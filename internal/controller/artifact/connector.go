@@ -11,6 +11,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/resource"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -29,14 +30,29 @@ type registryClient interface {
 	// Manifest that a tag or a digest stands for.
 	Manifest(ctx context.Context, repository, reference string) (ocispec.Descriptor, []byte, error)
 
-	// PushManifest under a tag.
-	PushManifest(ctx context.Context, repository string, d ocispec.Descriptor, content []byte, tag string) error
+	// PushManifest under a tag, or under its digest.
+	PushManifest(ctx context.Context, repository string, d ocispec.Descriptor, content []byte, reference string) error
+
+	// Referrers to a manifest, of one type.
+	Referrers(ctx context.Context, repository string, subject digest.Digest, artifactType string) ([]ocispec.Descriptor, error)
+
+	// Tags of a repository.
+	Tags(ctx context.Context, repository string) ([]string, error)
+
+	// HasBlob says whether a repository has a blob.
+	HasBlob(ctx context.Context, repository string, d ocispec.Descriptor) (bool, error)
 
 	// OpenBlob opens a blob for reading.
 	OpenBlob(ctx context.Context, repository string, d ocispec.Descriptor) (io.ReadCloser, error)
 
+	// PushBlob pushes a blob.
+	PushBlob(ctx context.Context, repository string, d ocispec.Descriptor, r io.Reader) error
+
 	// Untag removes a tag.
 	Untag(ctx context.Context, repository, tag string) error
+
+	// DeleteManifest deletes a manifest, and all its tags.
+	DeleteManifest(ctx context.Context, repository string, d ocispec.Descriptor) error
 
 	// Close ends idle connections.
 	Close()
@@ -67,6 +83,8 @@ type connector struct {
 	now         func() time.Time
 	refusals    *refusals
 	metrics     *Metrics
+	blobs       *blobChecks
+	follower    *follower
 }
 
 // Connect reads the Artifact's ProviderConfig and returns a client for its runs
@@ -81,6 +99,8 @@ func (c *connector) Connect(ctx context.Context, a *modelv1alpha1.Artifact) (man
 		now:      c.now,
 		refusals: c.refusals,
 		metrics:  c.metrics,
+		blobs:    c.blobs,
+		follower: c.follower,
 		labels:   artifact.LabelsForArtifact(a.GetName(), version.Version),
 		selector: artifact.SelectorLabelsForArtifact(a.GetName()),
 		kitImage: c.images.Kit,
@@ -115,11 +135,16 @@ func (c *connector) configure(ctx context.Context, a *modelv1alpha1.Artifact, e 
 	e.admits = func(ctx context.Context, other *modelv1alpha1.Artifact) bool {
 		return config.admit(ctx, c.direct, other) == nil
 	}
+	e.question = func(ctx context.Context) (question, error) {
+		o, err := config.hubOptions(ctx, c.direct, a)
+		return question{options: o}, err
+	}
 	e.configHash = func(ctx context.Context) (string, error) { return config.hash(ctx, c.direct, a) }
 	options, err := config.registryOptions(ctx, c.direct, a)
 	if err != nil {
 		return err
 	}
+	config.addSecrets(&e.effective, a)
 	r, err := c.newRegistry(options)
 	if err != nil {
 		return errors.Wrap(err, "cannot use the registry")

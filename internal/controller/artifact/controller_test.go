@@ -193,9 +193,7 @@ func TestLostArtifactIsMadeAgain(t *testing.T) {
 	w.succeed(a, 1, "one")
 	w.waitReady(a, corev1.ConditionTrue, "Available")
 
-	if err := w.registry.Untag(t.Context(), "models/lost", "v1"); err != nil {
-		t.Fatal(err)
-	}
+	w.lose("models/lost", "v1")
 	w.update(a, func(a *modelv1alpha1.Artifact) { metav1.SetMetaDataLabel(&a.ObjectMeta, "poke", "1") })
 	w.waitNoJob()
 	w.deletePods()

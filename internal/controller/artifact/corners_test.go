@@ -115,7 +115,8 @@ func TestMistypedRegistryIsCorrected(t *testing.T) {
 	}
 	a := w.artifact("mistyped")
 	w.create(a)
-	w.fail(a, 1, outcome.Unauthorized)
+	w.waitReady(a, corev1.ConditionFalse, string(outcome.Unavailable))
+	w.stays(a, "What the registry has is not known.")
 
 	if err := w.get(pc); err != nil {
 		t.Fatal(err)
@@ -124,9 +125,7 @@ func TestMistypedRegistryIsCorrected(t *testing.T) {
 	if err := w.client.Update(t.Context(), pc); err != nil {
 		t.Fatal(err)
 	}
-	w.waitNoJob()
-	w.deletePods()
-	w.succeed(a, 2, "one")
+	w.succeed(a, 1, "one")
 	w.waitReady(a, corev1.ConditionTrue, "Available")
 	if got := a.GetAnnotations()["crossplane.io/external-name"]; got != registryHost+"/models/mistyped" {
 		t.Errorf("external-name: got %q", got)

@@ -7,17 +7,19 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
-	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
 // observeDeletion says "exists" while anything that deletion is to take away
 // is there.
 func (e *external) observeDeletion(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalObservation, error) {
+	e.blobs.forget(a.GetUID())
+	e.follower.forget(a.GetUID())
 	job, pods, err := e.currentJob(ctx, a)
 	if err != nil {
 		return managed.ExternalObservation{}, err
@@ -30,52 +32,26 @@ func (e *external) observeDeletion(ctx context.Context, a *modelv1alpha1.Artifac
 	if err != nil || left {
 		return managed.ExternalObservation{ResourceExists: left}, err
 	}
+	e.findPushed(ctx, a)
 	e.leaveForeign(a)
-	return managed.ExternalObservation{ResourceExists: e.inRegistry(ctx, a)}, nil
+	return managed.ExternalObservation{ResourceExists: e.isInRegistry(ctx, a)}, nil
 }
 
-// inRegistry says whether the registry has, under the Artifact's tag, what the
-// Artifact pushed. Where the registry cannot be asked it says so too: Delete
-// finds out why.
-func (e *external) inRegistry(ctx context.Context, a *modelv1alpha1.Artifact) bool {
-	s := a.Status.AtProvider
-	if s.Digest == "" {
-		return false
-	}
-	if e.registry == nil {
-		return true
-	}
-	d, err := e.registry.Resolve(ctx, artifact.Repository(a), tagOf(s.Reference))
-	if err != nil {
-		return !registry.IsNotFound(err)
-	}
-	return d.Digest.String() == s.Digest
-}
-
-// deleteFromRegistry takes the Artifact's tag from the registry if it points to
-// what the Artifact pushed. Where it cannot, and never will, the artifact is
-// left and an event says so.
-func (e *external) deleteFromRegistry(ctx context.Context, a *modelv1alpha1.Artifact) error {
-	e.leaveForeign(a)
+// findPushed looks for what a run pushed that was stopped before its end. It is
+// not known to be there, so that a registry which cannot be asked holds nothing
+// up.
+func (e *external) findPushed(ctx context.Context, a *modelv1alpha1.Artifact) {
 	s := &a.Status.AtProvider
-	if s.Digest == "" {
-		return nil
+	if s.Digest != "" || s.LeftInRegistry != "" || artifact.RunOf(a).Number == 0 || e.registry == nil || e.registryChanged(a) != nil {
+		return
 	}
-	if e.registry == nil {
-		return e.letGo(ctx, a)
+	t, err := e.lookAtTag(ctx, a)
+	if err != nil || len(t.records) == 0 {
+		return
 	}
-	if !e.inRegistry(ctx, a) {
-		return nil
-	}
-	err := e.registry.Untag(ctx, artifact.Repository(a), tagOf(s.Reference))
-	if registry.IsUnsupported(err) {
-		e.leave(a, "the registry does not delete tags")
-		return nil
-	}
-	if err == nil {
-		e.recorder.Event(a, event.Normal(reasonUntagged, "Took the tag from "+s.Reference+", which was "+s.Digest))
-	}
-	return leaveHint(err)
+	s.Reference = artifact.OCIReference(e.withEffective(a))
+	s.RunHash = t.records[0].RunHash
+	recordDigest(a, t.there.Digest.String())
 }
 
 // leaveHint adds to an error how an Artifact is deleted that leaves what it
@@ -117,11 +93,14 @@ func (e *external) leaveForeign(a *modelv1alpha1.Artifact) {
 // leave gives up the artifact in the registry.
 func (e *external) leave(a *modelv1alpha1.Artifact, why string) {
 	s := &a.Status.AtProvider
-	if held(a) {
+	if s.LeftInRegistry != "" {
 		return
 	}
-	e.recorder.Event(a, event.Warning(reasonLeft, errors.Errorf("the artifact %s stays in its registry: %s", s.PinnedReference, why)))
-	s.Digest, s.PinnedReference = "", ""
+	if !held(a) {
+		e.recorder.Event(a, event.Warning(reasonLeft, errors.Errorf("the artifact %s stays in its registry: %s", s.PinnedReference, why)))
+	}
+	s.LeftInRegistry = why
+	a.SetConditions(xpv2.Deleting().WithMessage("The artifact stays in its registry: " + why).WithObservedGeneration(a.GetGeneration()))
 }
 
 // held says whether the Artifact is deleted and somebody else's finalizer keeps

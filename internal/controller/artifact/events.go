@@ -20,6 +20,9 @@ const (
 	reasonRunFailed  event.Reason = "RunFailed"
 	reasonTagged     event.Reason = "Tagged"
 	reasonUntagged   event.Reason = "Untagged"
+	reasonPutBack    event.Reason = "TagPutBack"
+	reasonAdopted    event.Reason = "Adopted"
+	reasonDeleted    event.Reason = "DeletedFromRegistry"
 	reasonLeft       event.Reason = "ArtifactLeft"
 )
 

@@ -2,6 +2,7 @@ package artifact
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -69,6 +70,21 @@ type external struct {
 	// status may not record yet; 0 for none.
 	seenEnded int64
 
+	// blobs know when an artifact's blobs are looked for.
+	blobs *blobChecks
+
+	// follower knows whether revisions have moved, and question is what to ask
+	// for the Artifact.
+	follower *follower
+	question func(context.Context) (question, error)
+
+	// retag says that Observe saw the artifact without its tag, which needs no
+	// run.
+	retag bool
+
+	// adopted is what Observe found that the status did not know.
+	adopted *adoption
+
 	// configError says why there is no registry, for an Artifact that is
 	// being deleted.
 	configError error
@@ -113,16 +129,26 @@ func (e *external) observe(ctx context.Context, a *modelv1alpha1.Artifact) (mana
 		return managed.ExternalObservation{}, err
 	}
 	if job == nil && !ended(a) {
-		if a.Status.AtProvider.Digest != "" && !mayUpdate(a) {
-			return e.observeRegistry(ctx, a)
-		}
-		return e.observeNoRun(ctx, a)
+		return e.observeIdle(ctx, a)
 	}
 	state, err := artifact.ReadRunState(ctx, e.direct, a, job, pods, e.now())
 	if err != nil {
 		return managed.ExternalObservation{}, err
 	}
 	return e.observeState(ctx, a, state)
+}
+
+// observeIdle looks at an Artifact whose spec's run has not begun.
+func (e *external) observeIdle(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalObservation, error) {
+	if a.Status.AtProvider.Digest != "" && (holds(a) || !mayUpdate(a)) {
+		return e.observeRegistry(ctx, a)
+	}
+	if a.Status.AtProvider.Digest == "" {
+		if o, found, err := e.firstLook(ctx, a); found || err != nil {
+			return o, err
+		}
+	}
+	return e.observeNoRun(ctx, a)
 }
 
 // obstacle returns a condition for what stands in the way of any run, nil where
@@ -142,10 +168,15 @@ func (e *external) obstacle(ctx context.Context, a *modelv1alpha1.Artifact) (*xp
 // for.
 func (e *external) observeState(ctx context.Context, a *modelv1alpha1.Artifact, state artifact.RunState) (managed.ExternalObservation, error) {
 	observed := e.observeRun(ctx, a, state)
-	if observed.Phase == modelv1alpha1.PhaseSucceeded {
+	failed := observed.Phase == modelv1alpha1.PhaseFailed
+	if observed.Phase == modelv1alpha1.PhaseSucceeded || (failed && holds(a)) {
 		return e.observeRegistry(ctx, a)
 	}
-	a.SetConditions(readyCondition(observed).WithObservedGeneration(a.GetGeneration()))
+	ready := readyCondition(observed)
+	if !failed && holds(a) && a.GetCondition(xpv2.TypeReady).Status == corev1.ConditionTrue {
+		ready = xpv2.Available().WithMessage(fmt.Sprintf("The artifact is there as it was; run %d makes it anew", a.Status.AtProvider.Run))
+	}
+	a.SetConditions(ready.WithObservedGeneration(a.GetGeneration()))
 	again := false
 	switch observed.Phase {
 	case modelv1alpha1.PhasePending:
@@ -156,12 +187,31 @@ func (e *external) observeState(ctx context.Context, a *modelv1alpha1.Artifact, 
 		if again, err = e.isToBeTriedAgain(ctx, a); err != nil {
 			return settled(), err
 		}
+		if !again && observed.Reason == string(outcome.TagConflict) {
+			if again, err = e.isConflictOver(ctx, a); err != nil {
+				return settled(), err
+			}
+		}
 	case modelv1alpha1.PhaseRunning, modelv1alpha1.PhaseSucceeded:
 	}
 	if !again {
 		return settled(), nil
 	}
 	return e.observeWork(a), nil
+}
+
+// isConflictOver says whether the Artifact may have its tag now. Where it may not,
+// the condition says what the tag points to.
+func (e *external) isConflictOver(ctx context.Context, a *modelv1alpha1.Artifact) (bool, error) {
+	if e.newFailure {
+		return false, nil
+	}
+	t, err := e.lookAtTag(ctx, a)
+	if err != nil || t.mayBeTaken(a) {
+		return err == nil, err
+	}
+	a.SetConditions(e.tagConflict(a, t))
+	return false, nil
 }
 
 // observeWork says that there is a run to begin, if the management policies let
@@ -196,21 +246,36 @@ func (e *external) observeNoRun(ctx context.Context, a *modelv1alpha1.Artifact) 
 	return e.observeWork(a), nil
 }
 
-// Create starts the Artifact's run.
+// Create starts the Artifact's run, or puts its tag back where nothing else is
+// lost.
 func (e *external) Create(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalCreation, error) {
-	err := e.startRun(ctx, a)
+	step := e.startRun
+	if e.retag {
+		step = e.putTag
+	}
+	err := step(ctx, a)
 	if why, ok := conditionOf(a, err); ok {
 		e.refusals.put(a.GetUID(), why)
 	}
 	return managed.ExternalCreation{}, err
 }
 
-// Update makes the artifact anew where its run hash has changed, and moves no
-// byte where only the tag has.
+// Update makes the artifact anew where its run hash has changed or its source has
+// moved, and moves no byte where only the tag has.
 func (e *external) Update(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalUpdate, error) {
-	if ended(a) && upToDate(a) {
-		err := e.moveTag(ctx, a)
+	if e.retag {
+		err := e.putTag(ctx, a)
 		return managed.ExternalUpdate{ConnectionDetails: connectionDetails(a)}, err
+	}
+	if e.adopted != nil {
+		if err := e.own(ctx, a); err != nil || e.adopted.record.RunHash == artifact.RunHash(a) {
+			return managed.ExternalUpdate{}, err
+		}
+		if a.Status.AtProvider.Digest == "" {
+			// What was recorded is lost with the finalizer's being added. The
+			// annotations wake the Artifact.
+			return managed.ExternalUpdate{}, nil
+		}
 	}
 	if a.Status.AtProvider.Digest == "" && !mayCreate(a) {
 		// The runtime calls Update for what does not exist where Create is

@@ -74,16 +74,17 @@ func (l *life) work(job *batchv1.Job) {
 	case goesOn:
 		l.podFor(job)
 	case succeeds:
-		d := l.pushFor(artifact.RunOf(job), job)
+		d := l.workFor(job, job.Spec.Template.Spec)
 		l.finish(job, outcome.Result{}, fmt.Sprintf(`{"digest":%q,"size":42,"files":3,"revision":"0123456789012345678901234567890123456789"}`, d))
 	default:
 		l.finish(job, outcome.Result{Failure: &outcome.Failure{}}, fmt.Sprintf(`{"failure":{"reason":%q,"message":"that is why"}}`, how))
 	}
 }
 
-// pushFor pushes what a run makes, and returns its digest.
-func (l *life) pushFor(run artifact.Run, o client.Object) string {
-	d := l.push(l.a.Spec.ForProvider.Target.Repository, tagOf(o.GetAnnotations()[artifact.AnnotationReference]), run.Hash)
+// workFor pushes what a run makes, and returns its digest.
+func (l *life) workFor(o client.Object, pod corev1.PodSpec) string {
+	run := artifact.RunOf(o)
+	d := l.pushFor(o, pod, l.a.Spec.ForProvider.Target.Repository, tagOf(o.GetAnnotations()[artifact.AnnotationReference]), run.Hash)
 	l.pushed[run.Hash] = d
 	return d
 }
@@ -96,7 +97,7 @@ func (l *life) collect(pod *corev1.Pod) {
 		return
 	}
 	if pod.Status.Phase == corev1.PodPending {
-		l.pushFor(artifact.RunOf(pod), pod)
+		l.workFor(pod, pod.Spec)
 	}
 	if err := l.base.Delete(l.t.Context(), pod, client.GracePeriodSeconds(0)); err != nil {
 		l.t.Fatal(err)

@@ -3,9 +3,11 @@ package artifact
 import (
 	"context"
 	"fmt"
+	"io"
 	"reflect"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -156,6 +158,22 @@ func (r *fusedRegistry) Manifest(ctx context.Context, repository, reference stri
 
 func (r *fusedRegistry) PushManifest(ctx context.Context, repository string, d ocispec.Descriptor, content []byte, tag string) error {
 	return r.fuse.write("push manifest", func() error { return r.registryClient.PushManifest(ctx, repository, d, content, tag) })
+}
+
+func (r *fusedRegistry) Referrers(ctx context.Context, repository string, subject digest.Digest, artifactType string) (d []ocispec.Descriptor, err error) {
+	err = r.fuse.read("referrers", func() error {
+		d, err = r.registryClient.Referrers(ctx, repository, subject, artifactType)
+		return err
+	})
+	return d, err
+}
+
+func (r *fusedRegistry) PushBlob(ctx context.Context, repository string, d ocispec.Descriptor, content io.Reader) error {
+	return r.fuse.write("push blob", func() error { return r.registryClient.PushBlob(ctx, repository, d, content) })
+}
+
+func (r *fusedRegistry) DeleteManifest(ctx context.Context, repository string, d ocispec.Descriptor) error {
+	return r.fuse.write("delete manifest", func() error { return r.registryClient.DeleteManifest(ctx, repository, d) })
 }
 
 func (r *fusedRegistry) Untag(ctx context.Context, repository, tag string) error {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log"
-	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -16,9 +14,6 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/ratelimiter"
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
-	containerregistry "github.com/google/go-containerregistry/pkg/registry"
-	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -66,14 +61,8 @@ func startControllers(t *testing.T) *world {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	c := apiserver.Client(t)
-	server := httptest.NewServer(containerregistry.New(containerregistry.Logger(log.New(io.Discard, "", 0))))
-	t.Cleanup(server.Close)
-	registryHost = strings.TrimPrefix(server.URL, "http://")
-	r, err := registry.New(registry.Options{Host: registryHost, PlainHTTP: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &world{t: t, client: c, namespace: apiserver.Namespace(t, c), registry: r, stopRegistry: server.Close}
+	w := &world{t: t, client: c, namespace: apiserver.Namespace(t, c), requests: &requests{}}
+	w.startRegistry()
 	w.create(&v1alpha1.ProviderConfig{
 		ObjectMeta: metav1.ObjectMeta{Name: "default", Namespace: w.namespace},
 		Spec: v1alpha1.ProviderConfigSpec{Registry: v1alpha1.RegistryConfig{
@@ -118,6 +107,7 @@ func startManagerAs(t *testing.T, cfg *rest.Config, namespace string, options Op
 		GlobalRateLimiter:       ratelimiter.NewGlobal(100),
 		Features:                features,
 	}
+	options.BlobCheckInterval = 1000 * time.Hour // Where a test asks for it.
 	for _, setup := range further {
 		if err := setup(mgr, options.Options); err != nil {
 			t.Fatal(err)
@@ -146,6 +136,11 @@ type world struct {
 
 	// stopRegistry takes the registry down.
 	stopRegistry func()
+
+	// requests of the controllers to the registry.
+	requests *requests
+
+	looks int
 }
 
 func (w *world) create(o client.Object) {
@@ -268,29 +263,12 @@ func (w *world) finish(job *batchv1.Job, r outcome.Result, message string) {
 	})
 }
 
-// push pushes an artifact, as a run would, and returns its digest.
-func (w *world) push(repository, tag, content string) string {
-	w.t.Helper()
-	config := []byte("{}")
-	d := ocispec.Descriptor{MediaType: ocispec.MediaTypeEmptyJSON, Digest: digest.FromBytes(config), Size: int64(len(config))}
-	if err := w.registry.PushBlob(w.t.Context(), repository, d, strings.NewReader(string(config))); err != nil {
-		w.t.Fatal(err)
-	}
-	manifest := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":%q,"digest":%q,"size":2},"layers":[],"annotations":{"content":%q}}`,
-		ocispec.MediaTypeImageManifest, d.MediaType, d.Digest, content)
-	m := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(manifest), Size: int64(len(manifest))}
-	if err := w.registry.PushManifest(w.t.Context(), repository, m, manifest, tag); err != nil {
-		w.t.Fatal(err)
-	}
-	return m.Digest.String()
-}
-
 // succeed has the run of this number push content and end.
 func (w *world) succeed(a *modelv1alpha1.Artifact, number int64, content string) string {
 	w.t.Helper()
 	job := w.job(a, number)
 	reference := job.GetAnnotations()[artifact.AnnotationReference]
-	d := w.push(a.Spec.ForProvider.Target.Repository, tagOf(reference), content)
+	d := w.pushFor(job, job.Spec.Template.Spec, a.Spec.ForProvider.Target.Repository, tagOf(reference), content)
 	w.finish(job, outcome.Result{}, fmt.Sprintf(`{"digest":%q,"size":42,"files":3,"revision":"0123456789012345678901234567890123456789","license":"mit"}`, d))
 	return d
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -120,10 +121,45 @@ func (c *countedRegistry) Manifest(ctx context.Context, repository, reference st
 	return d, b, err
 }
 
-// PushManifest under a tag.
-func (c *countedRegistry) PushManifest(ctx context.Context, repository string, d ocispec.Descriptor, content []byte, tag string) error {
-	err := c.registryClient.PushManifest(ctx, repository, d, content, tag)
+// PushManifest under a tag, or under its digest.
+func (c *countedRegistry) PushManifest(ctx context.Context, repository string, d ocispec.Descriptor, content []byte, reference string) error {
+	err := c.registryClient.PushManifest(ctx, repository, d, content, reference)
 	c.metrics.requested("PushManifest", err)
+	return err
+}
+
+// Referrers to a manifest, of one type.
+func (c *countedRegistry) Referrers(ctx context.Context, repository string, subject digest.Digest, artifactType string) ([]ocispec.Descriptor, error) {
+	d, err := c.registryClient.Referrers(ctx, repository, subject, artifactType)
+	c.metrics.requested("Referrers", err)
+	return d, err
+}
+
+// Tags of a repository.
+func (c *countedRegistry) Tags(ctx context.Context, repository string) ([]string, error) {
+	tags, err := c.registryClient.Tags(ctx, repository)
+	c.metrics.requested("Tags", err)
+	return tags, err
+}
+
+// HasBlob says whether a repository has a blob.
+func (c *countedRegistry) HasBlob(ctx context.Context, repository string, d ocispec.Descriptor) (bool, error) {
+	has, err := c.registryClient.HasBlob(ctx, repository, d)
+	c.metrics.requested("HasBlob", err)
+	return has, err
+}
+
+// PushBlob pushes a blob.
+func (c *countedRegistry) PushBlob(ctx context.Context, repository string, d ocispec.Descriptor, r io.Reader) error {
+	err := c.registryClient.PushBlob(ctx, repository, d, r)
+	c.metrics.requested("PushBlob", err)
+	return err
+}
+
+// DeleteManifest deletes a manifest, and all its tags.
+func (c *countedRegistry) DeleteManifest(ctx context.Context, repository string, d ocispec.Descriptor) error {
+	err := c.registryClient.DeleteManifest(ctx, repository, d)
+	c.metrics.requested("DeleteManifest", err)
 	return err
 }
 

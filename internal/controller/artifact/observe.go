@@ -3,10 +3,8 @@ package artifact
 import (
 	"cmp"
 	"context"
-	"fmt"
+	"slices"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
-	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,7 +12,6 @@ import (
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
-	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
 // currentJob returns the Job of the run that the Artifact's spec asks for, and
@@ -72,6 +69,9 @@ func (e *external) observeRun(ctx context.Context, a *modelv1alpha1.Artifact, st
 	case modelv1alpha1.PhaseSucceeded:
 		s.Failure, s.Failures = nil, 0
 		recordArtifact(a, job, pods, recorded)
+		if !recorded {
+			e.blobs.forget(a.GetUID())
+		}
 	case modelv1alpha1.PhaseFailed:
 		if !recorded {
 			e.recordFailure(a, job, pods, o)
@@ -93,6 +93,7 @@ func recordArtifact(a *modelv1alpha1.Artifact, job *batchv1.Job, pods []corev1.P
 		return
 	}
 	s := &a.Status.AtProvider
+	before := pushedBefore(s)
 	s.Digest, s.PinnedReference, s.Size, s.Files, s.Source = "", "", 0, 0, nil
 	s.RunHash = artifact.RunOf(job).Hash
 	s.Format = string(cmp.Or(a.Spec.ForProvider.Format, modelv1alpha1.PackFormatModelPack))
@@ -102,6 +103,7 @@ func recordArtifact(a *modelv1alpha1.Artifact, job *batchv1.Job, pods []corev1.P
 		s.Size, s.Files = r.Size, int64(r.Files)
 		s.Source = &modelv1alpha1.SourceObservation{Revision: r.Revision, License: r.License}
 	}
+	remember(s, before)
 }
 
 // recordDigest records the digest under which the artifact is in its registry.
@@ -109,53 +111,35 @@ func recordDigest(a *modelv1alpha1.Artifact, digest string) {
 	s := &a.Status.AtProvider
 	s.Digest = digest
 	s.PinnedReference = trimTag(s.Reference) + "@" + digest
+	remember(s, nil)
 }
 
-// observeRegistry asks the registry whether it has what the last run pushed.
-// An error leaves the Artifact as ready as it was.
-func (e *external) observeRegistry(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalObservation, error) {
-	s, wanted := &a.Status.AtProvider, e.withEffective(a)
-	repository, reference := artifact.Repository(wanted), artifact.Tag(wanted)
-	moved := s.Reference != artifact.OCIReference(wanted) && s.Digest != ""
-	if moved {
-		reference = s.Digest
-	}
+// maxHistory is how many artifacts the status remembers beside the latest.
+const maxHistory = 5
 
-	there, err := e.registry.Resolve(ctx, repository, reference)
-	if registry.IsNotFound(err) {
-		return e.observeLost(a), nil
-	}
-	if err != nil {
-		return managed.ExternalObservation{}, err
-	}
+// pushedBefore returns what the status knows of the last artifact that was
+// pushed, nil for none.
+func pushedBefore(s *modelv1alpha1.ArtifactObservation) *modelv1alpha1.PushedArtifact {
 	if s.Digest == "" {
-		recordDigest(a, there.Digest.String())
+		return nil
 	}
-	if there.Digest.String() != s.Digest {
-		a.SetConditions(unavailable(outcome.TagConflict, fmt.Sprintf("Tag %q points to %s, which this Artifact did not push: remove that tag, or write another in spec.forProvider.target.tag",
-			reference, there.Digest)).WithObservedGeneration(a.GetGeneration()))
-		return settled(), nil
+	p := &modelv1alpha1.PushedArtifact{Digest: s.Digest, RunHash: s.RunHash}
+	if s.Source != nil {
+		p.Revision = s.Source.Revision
 	}
-	ready := xpv2.Available()
-	switch outdated := !upToDate(a) && !mayUpdate(a); {
-	case outdated || (moved && !mayUpdate(a)):
-		ready = ready.WithMessage("The artifact stays as it is, since spec.managementPolicies do not allow to follow the changed spec: add Update")
-	case moved:
-		ready = xpv2.Creating().WithMessage("The artifact does not have its new tag yet")
-	}
-	a.SetConditions(ready.WithObservedGeneration(a.GetGeneration()))
-	return managed.ExternalObservation{ResourceExists: true, ResourceUpToDate: !moved || !mayUpdate(a)}, nil
+	return p
 }
 
-// observeLost says what follows where the registry does not have what was pushed
-// any more.
-func (e *external) observeLost(a *modelv1alpha1.Artifact) managed.ExternalObservation {
-	message := fmt.Sprintf("The registry has no %s any more", a.Status.AtProvider.Reference)
-	o := managed.ExternalObservation{}
-	if !mayCreate(a) {
-		message += ", and spec.managementPolicies do not allow to make it again: add Create"
-		o = settled()
+// remember puts an artifact before those that the status remembers, of which the
+// latest one is none.
+func remember(s *modelv1alpha1.ArtifactObservation, before *modelv1alpha1.PushedArtifact) {
+	if before != nil {
+		s.History = slices.DeleteFunc(s.History, func(p modelv1alpha1.PushedArtifact) bool { return p.Digest == before.Digest })
+		s.History = slices.Insert(s.History, 0, *before)
 	}
-	a.SetConditions(unavailable(outcome.NotFound, message).WithObservedGeneration(a.GetGeneration()))
-	return o
+	s.History = slices.DeleteFunc(s.History, func(p modelv1alpha1.PushedArtifact) bool { return p.Digest == s.Digest })
+	s.History = s.History[:min(len(s.History), maxHistory)]
+	if len(s.History) == 0 {
+		s.History = nil
+	}
 }

@@ -180,27 +180,61 @@ func (w *world) endJob(a *modelv1alpha1.Artifact) {
 	})
 }
 
-// loseAndHeal has the registry lose the tag.
+// loseAndHeal has the registry lose the tag, and then the artifact.
 func (w *world) loseAndHeal(a *modelv1alpha1.Artifact, tc policyCase, run int64, digest *string) {
 	w.t.Helper()
 	if err := w.registry.Untag(w.t.Context(), "models/made", "v1"); err != nil {
 		w.t.Fatal(err)
 	}
 	w.update(a, func(a *modelv1alpha1.Artifact) { metav1.SetMetaDataLabel(&a.ObjectMeta, "look", "again") })
+	if tc.heals || tc.follows {
+		w.waitTag("models/made", "v1", *digest)
+		w.stays(a, "The tag was put back.")
+		w.waitReady(a, corev1.ConditionTrue, "Available")
+	}
+	if !tc.heals && !tc.follows {
+		w.waitReady(a, corev1.ConditionFalse, string(outcome.NotFound))
+		w.putBack(a, tc, *digest)
+	}
+
+	w.lose("models/made", "v1")
+	w.update(a, func(a *modelv1alpha1.Artifact) { metav1.SetMetaDataLabel(&a.ObjectMeta, "look", "once-more") })
 	if tc.heals {
 		w.endJob(a)
 		*digest = w.succeed(a, run+1, "again")
 		w.waitReady(a, corev1.ConditionTrue, "Available")
 		return
 	}
-	w.stays(a, tc.reason)
 	w.waitReady(a, corev1.ConditionFalse, string(outcome.NotFound))
-	// Put back by hand, it is what it was.
-	if got := w.push("models/made", "v1", map[bool]string{true: "two", false: "one"}[tc.follows]); got != *digest {
-		w.t.Fatalf("pushed %s, not %s", got, *digest)
+	w.stays(a, tc.reason)
+	w.putBack(a, tc, *digest)
+}
+
+// putBack has a person push what was lost: it is what it was.
+func (w *world) putBack(a *modelv1alpha1.Artifact, tc policyCase, digest string) {
+	w.t.Helper()
+	if got := w.push("models/made", "v1", map[bool]string{true: "two", false: "one"}[tc.follows]); got != digest {
+		w.t.Fatalf("pushed %s, not %s", got, digest)
 	}
-	w.update(a, func(a *modelv1alpha1.Artifact) { metav1.SetMetaDataLabel(&a.ObjectMeta, "look", "once-more") })
+	w.update(a, func(a *modelv1alpha1.Artifact) {
+		metav1.SetMetaDataLabel(&a.ObjectMeta, "back", time.Now().Format("150405.000"))
+	})
 	w.waitReady(a, corev1.ConditionTrue, "Available")
+}
+
+// waitTag waits until a tag is on a digest.
+func (w *world) waitTag(repository, tag, digest string) {
+	w.t.Helper()
+	w.eventually("tag "+tag, func() string {
+		d, err := w.registry.Resolve(w.t.Context(), repository, tag)
+		if err != nil {
+			return err.Error()
+		}
+		if got := d.Digest.String(); got != digest {
+			return "it is on " + got
+		}
+		return ""
+	})
 }
 
 func TestPausedByAnnotation(t *testing.T) {

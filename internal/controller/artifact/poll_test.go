@@ -54,7 +54,7 @@ func TestPollInterval(t *testing.T) {
 				a.Spec.ManagementPolicies = xpv2.ManagementPolicies{xpv2.ManagementActionObserve}
 			}
 			for range 100 {
-				if got := pollInterval(tc.jitter)(a, poll); got < tc.from || got > tc.to {
+				if got := pollInterval(tc.jitter, newFollower(time.Now))(a, poll); got < tc.from || got > tc.to {
 					t.Fatalf("%s: got %s, want from %s to %s", tc.reason, got, tc.from, tc.to)
 				}
 			}
@@ -72,12 +72,9 @@ func TestPollIntervalAnnotation(t *testing.T) {
 	if err := w.registry.Untag(t.Context(), "models/polled", "v1"); err != nil {
 		t.Fatal(err)
 	}
-	w.eventually("loss seen", func() string {
-		if err := w.get(a); err != nil {
+	w.eventually("tag put back", func() string {
+		if _, err := w.registry.Resolve(t.Context(), "models/polled", "v1"); err != nil {
 			return err.Error()
-		}
-		if ready := a.GetCondition(xpv2.TypeReady); ready.Status == corev1.ConditionTrue {
-			return "it is still taken for ready"
 		}
 		return ""
 	})

@@ -87,21 +87,24 @@ const minPollInterval = 10 * time.Second
 
 // pollInterval returns when an Artifact that needs nothing now is looked at
 // again: when its failed run is to be tried again, else at its poll, which is
-// early or late by up to jitter percent.
-func pollInterval(jitter int) managed.PollIntervalHook {
+// early or late by up to jitter percent, or when its Hub is to be asked.
+func pollInterval(jitter int, f *follower) managed.PollIntervalHook {
 	return func(mg resource.Managed, poll time.Duration) time.Duration {
 		if most := poll * time.Duration(jitter) / 100; most > 0 {
 			poll += rand.N(2*most) - most //nolint:gosec // No secret.
 		}
 		a, ok := mg.(*modelv1alpha1.Artifact)
-		if ok && observesOnly(a) {
+		if !ok || observesOnly(a) {
 			return poll
 		}
-		if ok && a.Status.AtProvider.Phase == modelv1alpha1.PhasePending {
+		if next, ok := f.next(a.GetUID()); ok {
+			poll = min(poll, next)
+		}
+		if a.Status.AtProvider.Phase == modelv1alpha1.PhasePending {
 			// Why a run does not start wakes nobody: it is in events.
 			return min(poll, startPoll)
 		}
-		if !ok || a.Status.AtProvider.Phase != modelv1alpha1.PhaseFailed || a.Status.AtProvider.Failure == nil {
+		if a.Status.AtProvider.Phase != modelv1alpha1.PhaseFailed || a.Status.AtProvider.Failure == nil {
 			return poll
 		}
 		next := a.Status.AtProvider.Failure.NextTryTime

@@ -42,11 +42,11 @@ func ended(a *modelv1alpha1.Artifact) bool {
 	return run.Hash == artifact.RunHash(a) && run.Number == s.Run && hasEnded(s.Phase)
 }
 
-// upToDate says whether the artifact that was pushed last is the one that the
-// Artifact's spec asks for.
-func upToDate(a *modelv1alpha1.Artifact) bool {
+// holds says whether the artifact that was pushed last is the one that the
+// Artifact's spec asks for, whatever became of a run after it.
+func holds(a *modelv1alpha1.Artifact) bool {
 	s := a.Status.AtProvider
-	return s.Phase == modelv1alpha1.PhaseSucceeded && s.Digest != "" && s.RunHash == artifact.RunHash(a)
+	return s.Digest != "" && s.RunHash == artifact.RunHash(a)
 }
 
 // startRun takes one step towards the Artifact's next run, and never waits: it
@@ -135,13 +135,18 @@ func (e *external) jobs(ctx context.Context, a *modelv1alpha1.Artifact) ([]batch
 // identity to its annotations, before anything is pushed. The runtime keeps
 // annotations only after a Create that returned, and never after an Update.
 func (e *external) persistRun(ctx context.Context, a *modelv1alpha1.Artifact, run artifact.Run) error {
-	if artifact.RunOf(a) == run && meta.GetExternalName(a) == artifact.ExternalName(e.withEffective(a)) {
+	if artifact.RunOf(a) == run && e.hasIdentity(a) {
 		return e.checkCurrent(ctx, a)
 	}
+	return e.annotate(ctx, a, func(a *modelv1alpha1.Artifact) { e.setRun(a, run) })
+}
+
+// annotate writes annotations of the Artifact, if it is what the API server has.
+func (e *external) annotate(ctx context.Context, a *modelv1alpha1.Artifact, set func(*modelv1alpha1.Artifact)) error {
 	// A copy, since the answer holds the status as the API server has it.
 	persisted := a.DeepCopy()
 	patch := client.MergeFromWithOptions(a.DeepCopy(), client.MergeFromWithOptimisticLock{})
-	e.setRun(persisted, run)
+	set(persisted)
 	if err := e.direct.Patch(ctx, persisted, patch); err != nil {
 		return errors.Wrap(err, "cannot write the run to the Artifact's annotations")
 	}
@@ -150,9 +155,10 @@ func (e *external) persistRun(ctx context.Context, a *modelv1alpha1.Artifact, ru
 	return nil
 }
 
-// setRun annotates an Artifact with its name outside of the cluster and its run.
+// setRun annotates an Artifact with its name outside of the cluster, what it is
+// known by there, and its run.
 func (e *external) setRun(a *modelv1alpha1.Artifact, run artifact.Run) {
-	meta.SetExternalName(a, artifact.ExternalName(e.withEffective(a)))
+	e.setIdentity(a)
 	meta.AddAnnotations(a, run.Annotations())
 }
 

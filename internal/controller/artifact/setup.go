@@ -63,6 +63,10 @@ type Options struct {
 	// Metrics of runs and of requests to registries; nil for none.
 	Metrics *Metrics
 
+	// BlobCheckInterval is how often all blobs of each Artifact are looked for in
+	// its registry; 0 for never.
+	BlobCheckInterval time.Duration
+
 	// PollJitterPercentage is the most that a poll is early or late, in percent
 	// of its interval, so that polls spread.
 	PollJitterPercentage int
@@ -93,9 +97,11 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		recorder:    recorder,
 		now:         time.Now,
 		metrics:     cmp.Or(o.Metrics, NewMetrics()),
+		blobs:       newBlobChecks(o.BlobCheckInterval),
+		follower:    newFollower(time.Now),
 	}
 	door := newDoorman(o.Access, mgr.GetClient())
-	r := newReconciler(mgr, mgr.GetCache(), c, append(o.forReconciler(name, recorder),
+	r := newReconciler(mgr, mgr.GetCache(), c, append(o.forReconciler(name, recorder, c.follower),
 		managed.WithTypedExternalConnector[*modelv1alpha1.Artifact](&permitted{next: c, door: door}),
 		managed.WithInitializers(door.initializer(&cleaner{cache: mgr.GetCache(), direct: direct})),
 	)...)
@@ -133,10 +139,10 @@ func Setup(mgr ctrl.Manager, o Options) error {
 }
 
 // forReconciler returns the options that the runtime's reconciler is made with.
-func (o Options) forReconciler(name string, recorder xpevent.Recorder) []managed.ReconcilerOption {
+func (o Options) forReconciler(name string, recorder xpevent.Recorder, f *follower) []managed.ReconcilerOption {
 	opts := []managed.ReconcilerOption{
 		managed.WithPollInterval(o.PollInterval),
-		managed.WithPollIntervalHook(pollInterval(o.PollJitterPercentage)),
+		managed.WithPollIntervalHook(pollInterval(o.PollJitterPercentage, f)),
 		managed.WithMinPollInterval(minPollInterval),
 		managed.WithLogger(o.Logger.WithValues("controller", name)),
 		managed.WithRecorder(recorder),
@@ -213,6 +219,8 @@ func (c sharingClient) List(ctx context.Context, list client.ObjectList, opts ..
 // metadata of Secrets.
 func newReconciler(mgr ctrl.Manager, cache client.Reader, c *connector, opts ...managed.ReconcilerOption) *managed.Reconciler {
 	c.refusals = &refusals{}
+	c.blobs = cmp.Or(c.blobs, newBlobChecks(0))
+	c.follower = cmp.Or(c.follower, newFollower(c.now))
 	return managed.NewReconciler(statusManager{Manager: mgr, refusals: c.refusals}, resource.ManagedKind(modelv1alpha1.ArtifactGroupVersionKind), append([]managed.ReconcilerOption{
 		managed.WithTypedExternalConnector[*modelv1alpha1.Artifact](c),
 		managed.WithInitializers(&cleaner{cache: cache, direct: c.direct}),

@@ -12,9 +12,9 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 )
 
-// moveTag gives the artifact that is in the registry the tag that the spec
-// asks for. The old tag stays: others may pull by it.
-func (e *external) moveTag(ctx context.Context, a *modelv1alpha1.Artifact) error {
+// putTag gives the artifact that is in the registry the tag that the spec asks
+// for. A tag that it had before stays: others may pull by it.
+func (e *external) putTag(ctx context.Context, a *modelv1alpha1.Artifact) error {
 	s, wanted := &a.Status.AtProvider, e.withEffective(a)
 	repository := artifact.Repository(wanted)
 	d, content, err := e.registry.Manifest(ctx, repository, s.Digest)
@@ -27,6 +27,10 @@ func (e *external) moveTag(ctx context.Context, a *modelv1alpha1.Artifact) error
 	old := s.Reference
 	s.Reference = artifact.OCIReference(wanted)
 	a.SetConditions(xpv2.Available().WithObservedGeneration(a.GetGeneration()))
+	if old == s.Reference {
+		e.recorder.Event(a, event.Normal(reasonPutBack, "Put the tag of "+s.Reference+" back to "+s.Digest))
+		return nil
+	}
 	e.recorder.Event(a, event.Normal(reasonTagged, "Tagged the artifact as "+s.Reference+"; "+old+" stays"))
 	return nil
 }

@@ -1,0 +1,151 @@
+package artifact
+
+import (
+	"context"
+	"encoding/json"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/types"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+)
+
+const (
+	// blobsPerLook bounds how many blobs one observation looks for, so that a
+	// model of many files keeps no reconcile busy.
+	blobsPerLook = 200
+
+	// blobsAtOnce is how many of these requests are made side by side.
+	blobsAtOnce = 8
+)
+
+// blobChecks know when all blobs of each Artifact are to be looked for. They are
+// kept in memory: after a start of the provider each Artifact's first time is a
+// random one within the interval.
+type blobChecks struct {
+	interval time.Duration
+
+	mu     sync.Mutex
+	checks map[types.UID]*blobCheck
+}
+
+// A blobCheck is that of one Artifact. The reconciles of an Artifact are one
+// after the other, and so are its uses.
+type blobCheck struct {
+	// digest that it is about.
+	digest string
+
+	// due is when the blobs are looked for next.
+	due time.Time
+
+	// left are those that the present check has not looked for yet.
+	left []ocispec.Descriptor
+
+	// lost is the blob that was not there; "" for none.
+	lost string
+}
+
+// newBlobChecks returns checks at this interval, none for 0.
+func newBlobChecks(interval time.Duration) *blobChecks {
+	return &blobChecks{interval: interval, checks: map[types.UID]*blobCheck{}}
+}
+
+// of returns the check of an Artifact, a new one where it has another artifact
+// since.
+func (b *blobChecks) of(a *modelv1alpha1.Artifact, now time.Time) *blobCheck {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	d := a.Status.AtProvider.Digest
+	check := b.checks[a.GetUID()]
+	if check == nil || check.digest != d {
+		check = &blobCheck{digest: d, due: now.Add(rand.N(b.interval))} //nolint:gosec // No secret.
+		b.checks[a.GetUID()] = check
+	}
+	return check
+}
+
+// forget what is known of an Artifact that is gone, or whose artifact was pushed
+// again.
+func (b *blobChecks) forget(uid types.UID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.checks, uid)
+}
+
+// lostBlob returns a blob of the artifact that the registry has no more, "" for
+// none that is known. It asks at the interval of these checks, and where a
+// person asks for it by the annotation crossplane.io/reconcile-requested-at.
+func (e *external) lostBlob(ctx context.Context, a *modelv1alpha1.Artifact) (string, error) {
+	if e.blobs.interval <= 0 {
+		return "", nil
+	}
+	now := e.now()
+	check := e.blobs.of(a, now)
+	requested, asked := meta.GetReconcileRequest(a)
+	switch {
+	case check.lost != "":
+		return check.lost, nil
+	case len(check.left) > 0:
+		// The check goes on.
+	case now.Before(check.due) && (!asked || requested == a.GetLastHandledReconcileAt()):
+		return "", nil
+	default:
+		all, err := e.blobsOf(ctx, a)
+		if err != nil {
+			return "", err
+		}
+		check.left = all
+	}
+	err := e.goOn(ctx, a, check)
+	return check.lost, err
+}
+
+// goOn looks for the next blobs of a check.
+func (e *external) goOn(ctx context.Context, a *modelv1alpha1.Artifact, check *blobCheck) error {
+	next := check.left[:min(len(check.left), blobsPerLook)]
+	lost := make([]bool, len(next))
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(blobsAtOnce)
+	for i, d := range next {
+		group.Go(func() error {
+			has, err := e.registry.HasBlob(gctx, artifact.Repository(a), d)
+			lost[i] = err == nil && !has
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for i, d := range next {
+		if lost[i] {
+			check.lost, check.left = d.Digest.String(), nil
+			return nil
+		}
+	}
+	check.left = check.left[len(next):]
+	if len(check.left) == 0 {
+		check.left = nil
+		check.due = e.now().Add(e.blobs.interval/2 + rand.N(e.blobs.interval)) //nolint:gosec // No secret.
+	}
+	return nil
+}
+
+// blobsOf returns the config and the layers of what was pushed last.
+func (e *external) blobsOf(ctx context.Context, a *modelv1alpha1.Artifact) ([]ocispec.Descriptor, error) {
+	_, b, err := e.registry.Manifest(ctx, artifact.Repository(a), a.Status.AtProvider.Digest)
+	if err != nil {
+		return nil, err
+	}
+	var m ocispec.Manifest
+	if err := json.Unmarshal(b, &m); err != nil {
+		return nil, errors.Wrap(err, "cannot read the artifact's manifest")
+	}
+	return append([]ocispec.Descriptor{m.Config}, m.Layers...), nil
+}

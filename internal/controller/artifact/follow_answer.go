@@ -1,0 +1,125 @@
+package artifact
+
+import (
+	"context"
+	"time"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+const (
+	// A question that failed is asked again after a wait from the one to the
+	// other.
+	followFirstRetry   = time.Minute
+	followLongestRetry = time.Hour
+)
+
+// An answer is what is known of a question.
+type answer struct {
+	door  *door
+	users int
+
+	commit, etag string
+	at           time.Time // When that was so.
+
+	failures int // Since then.
+	retry    time.Time
+	trouble  string
+
+	asking bool
+	slot   slot
+}
+
+// answerTo returns what is known of a question.
+func (f *follower) answerTo(id fingerprint, q question) *answer {
+	a, ok := f.answers[id]
+	if !ok {
+		a = &answer{door: f.doorOf(q.options)}
+		a.door.users++
+		f.answers[id] = a
+	}
+	return a
+}
+
+// ask asks a Hub and returns what moved does. A client is made for this one
+// request, so that Secrets that have changed, and connections that are idle,
+// need no care.
+func (f *follower) ask(ctx context.Context, w *following, q question, etag string) (commit string, err error) {
+	var head hub.Head
+	err = outcome.Errorf(outcome.Internal, "asking the Hub broke off") // Unless it does not.
+	defer func() { commit = f.record(ctx, w, head, err) }()
+
+	c, err := hub.New(q.options)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	head, err = c.Commit(ctx, q.model, q.revision, etag)
+	return "", err
+}
+
+// record notes what a Hub answered, and returns what moved does.
+func (f *follower) record(ctx context.Context, w *following, head hub.Head, err error) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now, a := f.now(), w.answer
+	a.asking, a.slot = false, slot{}
+	f.asking--
+	a.door.rest(now.Add(head.Rest))
+	switch {
+	case err != nil && ctx.Err() != nil:
+		// The Hub is not to blame.
+		w.notBefore = now.Add(f.between(followBusy, 2*followBusy))
+		return w.moved()
+	case err != nil:
+		f.fail(w, err, now)
+	default:
+		a.succeed(head, now)
+	}
+	w.urgent, w.period = false, f.jitter(w.interval)
+	return w.moved()
+}
+
+func (a *answer) succeed(head hub.Head, now time.Time) {
+	if !head.NotModified {
+		a.commit, a.etag = head.Commit, head.ETag
+	}
+	a.at, a.failures, a.trouble = now, 0, ""
+	a.door.failures, a.door.retry = 0, time.Time{}
+}
+
+// fail notes that a question was not answered. Where that passes by itself, it
+// is the Hub that is left alone for a while, and the question is asked again
+// though its interval may be long. What lasts waits for somebody to act.
+func (f *follower) fail(w *following, err error, now time.Time) {
+	a := w.answer
+	a.failures++
+	a.trouble = err.Error()
+	wait := f.backoff(a.failures, followFirstRetry, followLongestRetry)
+	if reason := outcome.ReasonOf(err); reason.Passes() {
+		a.door.fail(now.Add(f.backoff(a.door.failures+1, doorFirstRetry, doorLongestRetry)), reason)
+	} else {
+		wait = max(wait, w.interval)
+	}
+	a.retry = now.Add(wait)
+}
+
+// backoff returns a wait that doubles with each failure, from the one limit to
+// the other: half of it at least, and the rest at random.
+func (f *follower) backoff(failures int, first, longest time.Duration) time.Duration {
+	span := first
+	for range failures - 1 {
+		if span = min(2*span, longest); span == longest {
+			break
+		}
+	}
+	return f.between(span/2, span)
+}
+
+// jitter returns an interval, give or take a tenth.
+func (f *follower) jitter(d time.Duration) time.Duration { return f.between(d-d/10, d+d/10) }
+
+func (f *follower) between(from, to time.Duration) time.Duration {
+	return from + time.Duration(f.random()*float64(to-from))
+}

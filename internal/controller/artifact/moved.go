@@ -1,0 +1,84 @@
+package artifact
+
+import (
+	"cmp"
+	"context"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/version"
+)
+
+// defaultFollowInterval is how often the Hub is asked where an Artifact does not
+// say.
+const defaultFollowInterval = time.Hour
+
+// follows says whether the Artifact is made anew when its revision moves.
+func follows(a *modelv1alpha1.Artifact) bool {
+	s := a.Spec.ForProvider.Source
+	return s != nil && s.HuggingFace != nil && s.HuggingFace.RevisionPolicy == modelv1alpha1.RevisionFollow
+}
+
+// followInterval returns how often an Artifact's Hub is to be asked.
+func followInterval(a *modelv1alpha1.Artifact) time.Duration {
+	if i := a.Spec.ForProvider.Source.HuggingFace.FollowInterval; i != nil && i.Duration > 0 {
+		return i.Duration
+	}
+	return defaultFollowInterval
+}
+
+// hasMoved says whether the revision that the Artifact follows stands for
+// another commit now than the one that its artifact was made from. Where making
+// it anew has failed for good, it says so once in an interval. That the Hub
+// cannot be asked changes nothing: the artifact is what it was.
+func (e *external) hasMoved(ctx context.Context, a *modelv1alpha1.Artifact) (bool, error) {
+	s := a.Status.AtProvider
+	if !follows(a) || s.Source == nil || s.Source.Revision == "" {
+		e.follower.forget(a.GetUID())
+		return false, nil
+	}
+	if s.Failure != nil && (s.Failure.NextTryTime != nil || e.now().Before(lastTry(a).Add(followInterval(a)))) {
+		return false, nil
+	}
+	requested, asked := meta.GetReconcileRequest(a)
+	now := asked && requested != a.GetLastHandledReconcileAt()
+	if commit, ok := e.follower.knows(a.GetUID(), followInterval(a), s.Source.Revision); ok && !now {
+		return commit != "", nil
+	}
+	q, err := e.question(ctx)
+	if err != nil {
+		return false, err
+	}
+	q.model, q.revision = a.Spec.ForProvider.Source.HuggingFace.Model, a.Spec.ForProvider.Source.HuggingFace.Revision
+	q.interval, q.now = followInterval(a), now
+	// What went wrong is remembered as trouble.
+	commit, _ := e.follower.moved(ctx, a.GetUID(), q, s.Source.Revision)
+	return commit != "", nil
+}
+
+// lastTry returns when the latest run ended.
+func lastTry(a *modelv1alpha1.Artifact) time.Time {
+	return ptr.Deref(a.Status.AtProvider.CompletionTime, a.GetCreationTimestamp()).Time
+}
+
+// hubOptions returns how the controller itself speaks to the Artifact's Hub.
+func (p *providerConfig) hubOptions(ctx context.Context, kube client.Client, a *modelv1alpha1.Artifact) (hub.Options, error) {
+	c := p.forArtifact(a)
+	token := c.hubToken
+	if ref := a.Spec.ForProvider.Source.HuggingFace.TokenSecretRef; ref != nil {
+		token = &secretKey{NamespacedName: client.ObjectKey{Namespace: a.GetNamespace(), Name: ref.Name}, key: cmp.Or(ref.Key, "token")}
+	}
+	o := hub.Options{Endpoint: c.hubEndpoint, UserAgent: version.UserAgent()}
+	value, err := readSecretKey(ctx, kube, token)
+	if err != nil {
+		return o, err
+	}
+	o.Token = string(value)
+	o.CA, err = readSecretKey(ctx, kube, c.hubCA)
+	return o, err
+}

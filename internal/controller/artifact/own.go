@@ -1,0 +1,175 @@
+package artifact
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+)
+
+// ownerOf returns what an Artifact is known by in its registry.
+func ownerOf(a *modelv1alpha1.Artifact) provenance.Owner {
+	return provenance.Owner{ID: a.GetAnnotations()[artifact.AnnotationOwner], Namespace: a.GetNamespace(), Name: a.GetName()}.Known()
+}
+
+// setIdentity annotates an Artifact with its name outside of the cluster and
+// with what it is known by there.
+func (e *external) setIdentity(a *modelv1alpha1.Artifact) {
+	meta.SetExternalName(a, artifact.ExternalName(e.withEffective(a)))
+	if ownerOf(a).ID == "" {
+		meta.AddAnnotations(a, map[string]string{artifact.AnnotationOwner: string(a.GetUID())})
+	}
+}
+
+// hasIdentity says whether an Artifact is annotated so.
+func (e *external) hasIdentity(a *modelv1alpha1.Artifact) bool {
+	return ownerOf(a).ID != "" && meta.GetExternalName(a) == artifact.ExternalName(e.withEffective(a))
+}
+
+// A tagState says what an Artifact's tag stands for.
+type tagState struct {
+	// there is the manifest that the tag points to; zero where there is no such
+	// tag.
+	there ocispec.Descriptor
+
+	// records say that the Artifact itself pushed it, the latest run first. They
+	// are not looked for where the status says so.
+	records []provenance.Found
+}
+
+// exists says whether there is such a tag.
+func (t tagState) exists() bool { return t.there.Digest != "" }
+
+// mayBeTaken says whether the Artifact may have the tag point elsewhere.
+func (t tagState) mayBeTaken(a *modelv1alpha1.Artifact) bool {
+	return !t.exists() || t.there.Digest.String() == a.Status.AtProvider.Digest || len(t.records) > 0 || a.Spec.ForProvider.Target.Overwrite
+}
+
+// lookAtTag asks the registry what the Artifact's tag stands for.
+func (e *external) lookAtTag(ctx context.Context, a *modelv1alpha1.Artifact) (tagState, error) {
+	wanted := e.withEffective(a)
+	there, err := e.registry.Resolve(ctx, artifact.Repository(wanted), artifact.Tag(wanted))
+	if registry.IsNotFound(err) {
+		return tagState{}, nil
+	}
+	if err != nil || there.Digest.String() == a.Status.AtProvider.Digest {
+		return tagState{there: there}, err
+	}
+	records, err := provenance.Of(ctx, e.registry, artifact.Repository(wanted), there.Digest, ownerOf(a))
+	return tagState{there: there, records: records}, err
+}
+
+// tagConflict is the condition of an Artifact whose tag points to something that
+// it did not push.
+func (e *external) tagConflict(a *modelv1alpha1.Artifact, t tagState) xpv2.Condition {
+	return unavailable(outcome.TagConflict, fmt.Sprintf(
+		"Tag %q points to %s, which this Artifact did not push: remove that tag, write another in spec.forProvider.target.tag, or set spec.forProvider.target.overwrite: true",
+		artifact.Tag(e.withEffective(a)), t.there.Digest)).WithObservedGeneration(a.GetGeneration())
+}
+
+// firstLook looks whether the registry has what the Artifact asks for although
+// its status does not know, as after it was restored from a backup. It says
+// whether that is so or whether something foreign is in the way; otherwise there
+// is a run to begin.
+func (e *external) firstLook(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalObservation, bool, error) {
+	t, err := e.lookAtTag(ctx, a)
+	switch {
+	case outcome.ReasonOf(err) == outcome.Unauthorized && err != nil:
+		// Some registries do not show what does not exist yet. The run asks for
+		// more than to read, and says what is wrong.
+		return managed.ExternalObservation{}, false, nil
+	case err != nil:
+		sayWhy(a, err)
+		return managed.ExternalObservation{}, true, err
+	case len(t.records) > 0:
+		o, err := e.adopt(ctx, a, t)
+		return o, true, err
+	case t.mayBeTaken(a):
+		return managed.ExternalObservation{}, false, nil
+	}
+	a.SetConditions(e.tagConflict(a, t))
+	return settled(), true, nil
+}
+
+// isToBeAdopted says whether what the tag points to, which the status does not
+// know, takes the place of what it knows: it is of the run hash that the spec has
+// now, or of a later run.
+func isToBeAdopted(a *modelv1alpha1.Artifact, t tagState) bool {
+	if len(t.records) == 0 {
+		return false
+	}
+	latest := t.records[0]
+	return latest.RunHash == artifact.RunHash(a) || latest.Run > a.Status.AtProvider.Run
+}
+
+// adopt records what the tag points to as what the Artifact pushed.
+func (e *external) adopt(ctx context.Context, a *modelv1alpha1.Artifact, t tagState) (managed.ExternalObservation, error) {
+	wanted, record := e.withEffective(a), t.records[0]
+	_, manifest, err := e.registry.Manifest(ctx, artifact.Repository(wanted), t.there.Digest.String())
+	if err != nil {
+		return managed.ExternalObservation{}, err
+	}
+	d, err := modelpack.Describe(manifest)
+	if err != nil {
+		return unusable(a, err)
+	}
+	s := &a.Status.AtProvider
+	before := pushedBefore(s)
+	s.Phase, s.Run, s.RunHash = modelv1alpha1.PhaseSucceeded, max(s.Run, record.Run), record.RunHash
+	s.Failure, s.Failures = nil, 0
+	s.Reference = artifact.OCIReference(wanted)
+	s.Size, s.Files, s.Format = d.Size, record.Files, cmp.Or(string(d.Format), formatOther)
+	s.Source = &modelv1alpha1.SourceObservation{Revision: record.Revision, License: record.License}
+	recordDigest(a, t.there.Digest.String())
+	remember(s, before)
+	if meta.FinalizerExists(a, managed.FinalizerName) {
+		// Else what is recorded here is lost with the finalizer's being added.
+		e.recorder.Event(a, event.Normal(reasonAdopted, fmt.Sprintf("Found %s with digest %s, which run %d pushed", s.Reference, s.Digest, record.Run)))
+	}
+	e.adopted = &adoption{subject: t.there, record: record.Record}
+	o, err := e.observeTagged(ctx, a)
+	o.ResourceUpToDate = o.ResourceUpToDate && (e.isOwn(a) || !mayUpdate(a))
+	return o, err
+}
+
+// An adoption is an artifact that was found by a record about it.
+type adoption struct {
+	subject ocispec.Descriptor
+	record  provenance.Record
+}
+
+// isOwn says whether what was adopted needs no writing down: the Artifact has its
+// identity, and the record names it.
+func (e *external) isOwn(a *modelv1alpha1.Artifact) bool {
+	return e.hasIdentity(a) && e.adopted.record.Owner.ID == ownerOf(a).ID
+}
+
+// own writes down what was adopted. Where it was known by the Artifact's name
+// alone, the registry gets a record of its own: another Artifact of that name,
+// in another cluster, is another.
+func (e *external) own(ctx context.Context, a *modelv1alpha1.Artifact) error {
+	if e.isOwn(a) {
+		return nil
+	}
+	known := a.DeepCopy()
+	e.setIdentity(known)
+	record := e.adopted.record
+	record.Owner = ownerOf(known)
+	// First, since by its identity the Artifact finds no other's record.
+	if err := provenance.Push(ctx, e.registry, artifact.Repository(a), e.adopted.subject, record); err != nil {
+		return err
+	}
+	return e.annotate(ctx, a, e.setIdentity)
+}

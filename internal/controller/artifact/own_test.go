@@ -1,0 +1,399 @@
+package artifact
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/go-digest"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
+)
+
+const testCommit = "0123456789012345678901234567890123456789"
+
+// made returns an Artifact that is ready, and its digest.
+func (w *world) made(name string) (*modelv1alpha1.Artifact, string) {
+	w.t.Helper()
+	a := w.artifact(name)
+	w.create(a)
+	d := w.succeed(a, 1, "one")
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+	return a, d
+}
+
+// look has an Artifact looked at again.
+func (w *world) look(a *modelv1alpha1.Artifact) {
+	w.t.Helper()
+	w.looks++
+	n := fmt.Sprint("look-", w.looks)
+	w.update(a, func(a *modelv1alpha1.Artifact) {
+		metav1.SetMetaDataAnnotation(&a.ObjectMeta, "crossplane.io/reconcile-requested-at", n)
+	})
+	w.eventually("looked at", func() string {
+		if err := w.get(a); err != nil {
+			return err.Error()
+		}
+		if a.GetLastHandledReconcileAt() != n {
+			return "not yet: " + a.GetCondition(xpv2.TypeSynced).Message
+		}
+		return ""
+	})
+}
+
+// record pushes a record about what is in the registry.
+func (w *world) record(repository, d string, r provenance.Record) {
+	w.t.Helper()
+	subject, err := w.registry.Resolve(w.t.Context(), repository, d)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := provenance.Push(w.t.Context(), w.registry, repository, subject, r); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// records returns the records of an Artifact in the registry.
+func (w *world) records(a *modelv1alpha1.Artifact, d string) []provenance.Found {
+	w.t.Helper()
+	found, err := provenance.Of(w.t.Context(), w.registry, a.Spec.ForProvider.Target.Repository, digest.Digest(d), ownerOf(a))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return found
+}
+
+// TestTagIsKept moves the tag of an artifact that is ready.
+func TestTagIsKept(t *testing.T) {
+	type want struct {
+		status corev1.ConditionStatus
+		reason string
+		tag    string // Of: ours, other.
+	}
+	kept := want{status: corev1.ConditionTrue, reason: "Available", tag: "ours"}
+	adopted := want{status: corev1.ConditionTrue, reason: "Available", tag: "other"}
+	conflict := want{status: corev1.ConditionFalse, reason: string(outcome.TagConflict), tag: "other"}
+	own := func(a *modelv1alpha1.Artifact, hash string, run int64) *provenance.Record {
+		return &provenance.Record{Owner: ownerOf(a), RunHash: hash, Run: run, Files: 7, Revision: testCommit, License: "mit"}
+	}
+	const otherHash = "00000000000000aa"
+	cases := map[string]struct {
+		reason    string
+		record    func(*modelv1alpha1.Artifact) *provenance.Record
+		overwrite bool
+		want      want
+	}{
+		"Foreign":     {reason: "Nothing of somebody else's is overwritten.", want: conflict},
+		"Overwritten": {reason: "Unless that is asked for.", overwrite: true, want: kept},
+		"OtherOwner": {
+			reason: "A record of another Artifact makes it no less foreign.",
+			record: func(a *modelv1alpha1.Artifact) *provenance.Record {
+				r := own(a, artifact.RunHash(a), 9)
+				r.Owner.ID = "another"
+				return r
+			},
+			want: conflict,
+		},
+		"OlderRun": {
+			reason: "What an earlier run pushed gives way.",
+			record: func(a *modelv1alpha1.Artifact) *provenance.Record { return own(a, otherHash, 1) },
+			want:   kept,
+		},
+		"SameHash": {
+			reason: "What answers to the spec is as good.",
+			record: func(a *modelv1alpha1.Artifact) *provenance.Record { return own(a, artifact.RunHash(a), 1) },
+			want:   adopted,
+		},
+		"NewerRun": {
+			reason: "What a later run pushed is taken, also where status knows of none.",
+			record: func(a *modelv1alpha1.Artifact) *provenance.Record { return own(a, artifact.RunHash(a), 5) },
+			want:   adopted,
+		},
+	}
+	w := startControllers(t)
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := *w
+			w.t = t
+			a, ours := w.made("kept-" + strings.ToLower(name))
+			repository := a.Spec.ForProvider.Target.Repository
+			if tc.overwrite {
+				w.update(a, func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.Target.Overwrite = true })
+			}
+			other := w.push(repository, "v1", "other")
+			if tc.record != nil {
+				w.record(repository, other, *tc.record(a))
+			}
+			w.look(a)
+			w.waitReady(a, tc.want.status, tc.want.reason)
+			w.waitTag(repository, "v1", map[string]string{"ours": ours, "other": other}[tc.want.tag])
+			w.stays(a, tc.reason)
+			w.job(a, 1)
+
+			at := a.Status.AtProvider
+			want := map[bool]string{true: other, false: ours}[tc.want == adopted]
+			if at.Digest != want {
+				t.Errorf("%s Status has the digest %s, want %s", tc.reason, at.Digest, want)
+			}
+			if tc.want == adopted && (at.Files != 7 || len(at.History) != 1 || at.History[0].Digest != ours) {
+				t.Errorf("%s Status: %+v", tc.reason, at)
+			}
+			if ready := a.GetCondition(xpv2.TypeReady); tc.want == conflict && !strings.Contains(ready.Message, other) {
+				t.Errorf("%s The condition does not name what is there: %s", tc.reason, ready.Message)
+			}
+		})
+	}
+}
+
+func TestTagConflictIsResolved(t *testing.T) {
+	w := startControllers(t)
+	a, ours := w.made("resolved")
+	foreign := w.push("models/resolved", "v1", "foreign")
+	w.look(a)
+	w.waitReady(a, corev1.ConditionFalse, string(outcome.TagConflict))
+	if err := w.registry.Untag(t.Context(), "models/resolved", "v1"); err != nil {
+		t.Fatal(err)
+	}
+	w.look(a)
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+	w.waitTag("models/resolved", "v1", ours)
+
+	w.push("models/resolved", "v1", "foreign")
+	w.look(a)
+	w.waitReady(a, corev1.ConditionFalse, string(outcome.TagConflict))
+	w.update(a, func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.Target.Overwrite = true })
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+	w.waitTag("models/resolved", "v1", ours)
+	if _, err := w.registry.Resolve(t.Context(), "models/resolved", foreign); err != nil {
+		t.Errorf("what the tag was on is gone: %v", err)
+	}
+	w.job(a, 1)
+}
+
+// TestFirstRunAndForeignTag has something foreign under the tag before there is
+// anything of the Artifact's own.
+func TestFirstRunAndForeignTag(t *testing.T) {
+	w := startControllers(t)
+	w.push("models/taken", "v1", "foreign")
+	a := w.artifact("taken")
+	w.create(a)
+	w.waitReady(a, corev1.ConditionFalse, string(outcome.TagConflict))
+	w.stays(a, "The tag is taken.")
+	w.update(a, func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.Target.Overwrite = true })
+	d := w.succeed(a, 1, "one")
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+	w.waitTag("models/taken", "v1", d)
+}
+
+// TestConflictInMidRun has the worker find the tag taken at the end.
+func TestConflictInMidRun(t *testing.T) {
+	w := startControllers(t)
+	a := w.artifact("overtaken")
+	w.create(a)
+	job := w.job(a, 1)
+	foreign := w.push("models/overtaken", "v1", "foreign")
+	w.finish(job, outcome.Result{Failure: &outcome.Failure{}}, `{"failure":{"reason":"TagConflict","message":"Taken"}}`)
+	w.waitReady(a, corev1.ConditionFalse, string(outcome.TagConflict))
+	w.poke(a, "1")
+	w.eventually("what is there", func() string {
+		if err := w.get(a); err != nil {
+			return err.Error()
+		}
+		if m := a.GetCondition(xpv2.TypeReady).Message; !strings.Contains(m, foreign) {
+			return m
+		}
+		return ""
+	})
+	if err := w.registry.Untag(t.Context(), "models/overtaken", "v1"); err != nil {
+		t.Fatal(err)
+	}
+	w.poke(a, "2")
+	w.waitGone(job)
+	w.deletePods()
+	w.succeed(a, 2, "one")
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+}
+
+// TestLostStatusIsFound takes away what the cluster knows of an artifact.
+func TestLostStatusIsFound(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		lose   func(*world, *modelv1alpha1.Artifact) *modelv1alpha1.Artifact
+	}{
+		"Status": {
+			reason: "A backup has annotations and no status.",
+			lose: func(w *world, a *modelv1alpha1.Artifact) *modelv1alpha1.Artifact {
+				a.Status = modelv1alpha1.ArtifactStatus{}
+				if err := w.client.Status().Update(w.t.Context(), a); err != nil {
+					w.t.Fatal(err)
+				}
+				return a
+			},
+		},
+		"Restored": {
+			reason: "A backup is restored: the annotations are there, and the UID is another.",
+			lose: func(w *world, a *modelv1alpha1.Artifact) *modelv1alpha1.Artifact {
+				again := w.artifact(a.GetName())
+				again.SetAnnotations(a.GetAnnotations())
+				w.orphan(a)
+				w.create(again)
+				return again
+			},
+		},
+		"AppliedAgain": {
+			reason: "The YAML is applied in a new cluster: nothing but the name is the same.",
+			lose: func(w *world, a *modelv1alpha1.Artifact) *modelv1alpha1.Artifact {
+				again := w.artifact(a.GetName())
+				w.orphan(a)
+				w.create(again)
+				return again
+			},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := startControllers(t)
+			a, d := w.made("lost-" + strings.ToLower(name))
+			want := a.Status.AtProvider
+			w.remove(w.job(a, 1))
+			w.deletePods()
+			a = tc.lose(w, a)
+			w.waitReady(a, corev1.ConditionTrue, "Available")
+			w.waitNoJob()
+			want.JobRef, want.StartTime, want.CompletionTime, want.Size = nil, nil, nil, 2 // As the test's manifest has it.
+			want.Format = formatOther
+			if diff := cmp.Diff(want, a.Status.AtProvider); diff != "" {
+				t.Errorf("%s -want, +got:\n%s", tc.reason, diff)
+			}
+			w.eventually("identity", func() string {
+				if err := w.get(a); err != nil {
+					return err.Error()
+				}
+				if len(w.records(a, d)) == 0 || ownerOf(a).ID == "" || a.GetAnnotations()["crossplane.io/external-name"] == "" {
+					return fmt.Sprintf("annotations are %v", a.GetAnnotations())
+				}
+				return ""
+			})
+			// It is the Artifact's own from now on.
+			w.remove(a)
+			w.waitGone(a)
+			if _, err := w.registry.Resolve(t.Context(), a.Spec.ForProvider.Target.Repository, "v1"); err == nil {
+				t.Errorf("%s The tag was not deleted with the Artifact", tc.reason)
+			}
+		})
+	}
+}
+
+// orphan deletes an Artifact and leaves what it pushed.
+func (w *world) orphan(a *modelv1alpha1.Artifact) {
+	w.t.Helper()
+	w.update(a, withPolicies(xpv2.ManagementPolicies{xpv2.ManagementActionObserve, xpv2.ManagementActionCreate, xpv2.ManagementActionUpdate}))
+	w.remove(a)
+	w.waitGone(a)
+}
+
+// TestAdoptedOfAnotherSpec finds what an Artifact of the same name pushed for
+// another spec: it is made anew.
+func TestAdoptedOfAnotherSpec(t *testing.T) {
+	w := startControllers(t)
+	a, d := w.made("changed")
+	again := w.artifact("changed")
+	again.Spec.ForProvider.Source.HuggingFace.Revision = "v2"
+	job := w.job(a, 1)
+	w.orphan(a)
+	w.remove(job)
+	w.deletePods()
+	w.create(again)
+	next := w.succeed(again, 2, "two")
+	w.waitReady(again, corev1.ConditionTrue, "Available")
+	w.waitTag("models/changed", "v1", next)
+	if h := again.Status.AtProvider.History; len(h) != 1 || h[0].Digest != d || h[0].Revision != testCommit {
+		t.Errorf("history: %+v", h)
+	}
+}
+
+// TestTwoClaims has two Artifacts of different ProviderConfigs, which know
+// nothing of each other, push to one reference.
+func TestTwoClaims(t *testing.T) {
+	w := startControllers(t)
+	pc := &v1alpha1.ProviderConfig{}
+	pc.SetName("default")
+	pc.SetNamespace(w.namespace)
+	if err := w.get(pc); err != nil {
+		t.Fatal(err)
+	}
+	other := &v1alpha1.ProviderConfig{ObjectMeta: metav1.ObjectMeta{Name: "other", Namespace: w.namespace}, Spec: pc.Spec}
+	w.create(other)
+	a, d := w.made("claimed")
+	b := w.artifact("claimant")
+	b.Spec.ProviderConfigReference.Name = "other"
+	b.Spec.ForProvider.Target.Repository = "models/claimed"
+	w.create(b)
+	w.waitReady(b, corev1.ConditionFalse, string(outcome.TagConflict))
+	w.look(a)
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+	for range 3 {
+		before := []string{a.GetCondition(xpv2.TypeReady).LastTransitionTime.String(), b.GetCondition(xpv2.TypeReady).LastTransitionTime.String()}
+		w.look(a)
+		w.look(b)
+		after := []string{a.GetCondition(xpv2.TypeReady).LastTransitionTime.String(), b.GetCondition(xpv2.TypeReady).LastTransitionTime.String()}
+		if diff := cmp.Diff(before, after); diff != "" {
+			t.Errorf("a condition flaps:\n%s", diff)
+		}
+	}
+	w.waitTag("models/claimed", "v1", d)
+	w.remove(b)
+	w.waitGone(b)
+	w.waitTag("models/claimed", "v1", d)
+}
+
+// TestRegistryThatCannotBeAsked has the registry fail while an artifact is there.
+func TestRegistryThatCannotBeAsked(t *testing.T) {
+	for _, code := range []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests, http.StatusInternalServerError} {
+		t.Run(http.StatusText(code), func(t *testing.T) {
+			w := startControllers(t)
+			a, d := w.made("unreachable")
+			before := a.GetCondition(xpv2.TypeReady)
+			w.requests.refuseWith(status(code, http.MethodHead, http.MethodGet))
+			w.poke(a, "1")
+			w.eventually("Synced says why", func() string {
+				if err := w.get(a); err != nil {
+					return err.Error()
+				}
+				if s := a.GetCondition(xpv2.TypeSynced); s.Status != corev1.ConditionFalse || !strings.Contains(s.Message, registryHost) {
+					return s.Message
+				}
+				return ""
+			})
+			if diff := cmp.Diff(before, a.GetCondition(xpv2.TypeReady)); diff != "" {
+				t.Errorf("Ready changed: -before, +after:\n%s", diff)
+			}
+			w.stays(a, "A registry that does not answer is no reason for a run.")
+			w.requests.refuseWith(nil)
+			w.look(a)
+			w.waitReady(a, corev1.ConditionTrue, "Available")
+			w.waitTag("models/unreachable", "v1", d)
+			w.job(a, 1)
+		})
+	}
+}
+
+func TestIdleArtifactCostsOneHead(t *testing.T) {
+	w := startControllers(t)
+	a, _ := w.made("idle")
+	w.look(a)
+	w.requests.take()
+	w.poke(a, "1")
+	if diff := cmp.Diff([]string{"HEAD /v2/models/idle/manifests/v1"}, w.requests.take()); diff != "" {
+		t.Errorf("requests of one look: -want, +got:\n%s", diff)
+	}
+}

@@ -1,0 +1,167 @@
+package artifact
+
+import (
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+
+	containerregistry "github.com/google/go-containerregistry/pkg/registry"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+)
+
+// testUserAgent is the test's own, whose requests go past all faults.
+const testUserAgent = "test"
+
+// requests counts and refuses what the controllers ask of a registry.
+type requests struct {
+	mu     sync.Mutex
+	refuse func(*http.Request) int // A status, 0 for none; nil for no refusals.
+	made   []string                // Method and path.
+}
+
+// refuseWith has requests answered with what a function says.
+func (r *requests) refuseWith(f func(*http.Request) int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refuse = f
+}
+
+// status refuses every request of these methods with a status.
+func status(status int, methods ...string) func(*http.Request) int {
+	return func(r *http.Request) int {
+		for _, m := range methods {
+			if r.Method == m {
+				return status
+			}
+		}
+		return 0
+	}
+}
+
+// take returns what was asked since the last call.
+func (r *requests) take() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := r.made
+	r.made = nil
+	return out
+}
+
+// before puts itself before a registry.
+func (r *requests) before(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.UserAgent() == testUserAgent {
+			next.ServeHTTP(w, req)
+			return
+		}
+		r.mu.Lock()
+		refuse := r.refuse
+		r.made = append(r.made, req.Method+" "+req.URL.Path)
+		r.mu.Unlock()
+		if refuse != nil {
+			if status := refuse(req); status != 0 {
+				w.WriteHeader(status)
+				return
+			}
+		}
+		next.ServeHTTP(w, req)
+	})
+}
+
+// loseBlobs has the registry find no blob of a repository any more.
+func (w *world) loseBlobs(repository string) {
+	w.requests.refuseWith(func(r *http.Request) int {
+		if strings.HasPrefix(r.URL.Path, "/v2/"+repository+"/blobs/sha256:") {
+			return http.StatusNotFound
+		}
+		return 0
+	})
+}
+
+// startRegistry starts the world's registry.
+func (w *world) startRegistry() {
+	w.t.Helper()
+	server := httptest.NewServer(w.requests.before(containerregistry.New(containerregistry.Logger(log.New(io.Discard, "", 0)))))
+	w.t.Cleanup(server.Close)
+	registryHost = strings.TrimPrefix(server.URL, "http://")
+	r, err := registry.New(registry.Options{Host: registryHost, PlainHTTP: true, UserAgent: testUserAgent})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.registry, w.stopRegistry = r, server.Close
+}
+
+// push pushes an artifact, as a run would, and returns its digest.
+func (w *world) push(repository, tag, content string) string {
+	w.t.Helper()
+	config := []byte("{}")
+	d := ocispec.Descriptor{MediaType: ocispec.MediaTypeEmptyJSON, Digest: digest.FromBytes(config), Size: int64(len(config))}
+	if err := w.registry.PushBlob(w.t.Context(), repository, d, strings.NewReader(string(config))); err != nil {
+		w.t.Fatal(err)
+	}
+	manifest := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":%q,"digest":%q,"size":2},"layers":[],"annotations":{"content":%q}}`,
+		ocispec.MediaTypeImageManifest, d.MediaType, d.Digest, content)
+	m := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(manifest), Size: int64(len(manifest))}
+	if err := w.registry.PushManifest(w.t.Context(), repository, m, manifest, tag); err != nil {
+		w.t.Fatal(err)
+	}
+	return m.Digest.String()
+}
+
+// pushFor pushes an artifact with the record of a run, as its worker would, and
+// returns its digest.
+func (w *world) pushFor(run metav1.Object, pod corev1.PodSpec, repository, tag, content string) string {
+	w.t.Helper()
+	flags := map[string]string{}
+	for _, arg := range pod.Containers[0].Args {
+		name, value, _ := strings.Cut(arg, "=")
+		flags[name] = value
+	}
+	// Under a name of its own first: the record comes before the tag.
+	d := w.push(repository, "being-pushed", content)
+	subject, err := w.registry.Resolve(w.t.Context(), repository, d)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	record := provenance.Record{
+		Owner:    provenance.Owner{ID: flags["--owner-id"], Namespace: flags["--owner-namespace"], Name: flags["--owner-name"]},
+		RunHash:  artifact.RunOf(run).Hash,
+		Run:      artifact.RunOf(run).Number,
+		Files:    3,
+		Revision: "0123456789012345678901234567890123456789",
+		License:  "mit",
+	}
+	if err := provenance.Push(w.t.Context(), w.registry, repository, subject, record); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.registry.Untag(w.t.Context(), repository, "being-pushed"); err != nil {
+		w.t.Fatal(err)
+	}
+	return w.push(repository, tag, content)
+}
+
+// lose has the registry lose a tag, and what it stands for.
+func (w *world) lose(repository, tag string) {
+	w.t.Helper()
+	d, err := w.registry.Resolve(w.t.Context(), repository, tag)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.registry.Untag(w.t.Context(), repository, tag); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.registry.DeleteManifest(w.t.Context(), repository, d); err != nil {
+		w.t.Fatal(err)
+	}
+}

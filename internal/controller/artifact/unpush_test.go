@@ -1,0 +1,219 @@
+package artifact
+
+import (
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+	corev1 "k8s.io/api/core/v1"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+)
+
+// noTags refuses to delete tags, as registries do that delete by digest only.
+func noTags(code int) func(*http.Request) int {
+	return func(r *http.Request) int {
+		if r.Method == http.MethodDelete && !strings.Contains(r.URL.Path, "/manifests/sha256:") {
+			return code
+		}
+		return 0
+	}
+}
+
+// noTagsAlone refuses to delete tags, and lets them go with the digest, as the
+// test's registry does not.
+func noTagsAlone() func(*http.Request) int {
+	var gone atomic.Bool
+	return func(r *http.Request) int {
+		if r.Method == http.MethodDelete && strings.Contains(r.URL.Path, "/manifests/sha256:") {
+			gone.Store(true)
+		}
+		if r.Method == http.MethodHead && strings.HasSuffix(r.URL.Path, "/manifests/v1") && gone.Load() {
+			return http.StatusNotFound
+		}
+		return noTags(http.StatusBadRequest)(r)
+	}
+}
+
+// TestDeletedFromRegistry deletes an Artifact whose registry can do more or less.
+func TestDeletedFromRegistry(t *testing.T) {
+	type want struct {
+		tag, manifest, record bool // What stays.
+		event                 string
+	}
+	all := want{tag: true, manifest: true, record: true}
+	cases := map[string]struct {
+		reason string
+		refuse func(*http.Request) int
+		before func(*world, *modelv1alpha1.Artifact)
+		want   want
+	}{
+		"Tags": {
+			reason: "The tag goes, and the registry collects what it stood for.",
+			want:   want{manifest: true, event: "Took the tag"},
+		},
+		"NoTags": {
+			reason: "Without other tags it is deleted by its digest.",
+			refuse: noTagsAlone(),
+			want:   want{tag: true, event: "which had no other tag"}, // As the registry itself sees it.
+		},
+		"NoTagsShared": {
+			reason: "By its digest other tags would go too.",
+			refuse: noTags(http.StatusMethodNotAllowed),
+			before: func(w *world, a *modelv1alpha1.Artifact) {
+				w.push(a.Spec.ForProvider.Target.Repository, "others", "one")
+			},
+			want: func() want { w := all; w.event = "other tags have the same digest: others"; return w }(),
+		},
+		"NoTagsNoList": {
+			reason: "Whether others share it has to be known.",
+			refuse: func(r *http.Request) int {
+				if strings.HasSuffix(r.URL.Path, "/tags/list") {
+					return http.StatusMethodNotAllowed
+				}
+				return noTags(http.StatusMethodNotAllowed)(r)
+			},
+			want: func() want { w := all; w.event = "nor tell which tags there are"; return w }(),
+		},
+		"Nothing": {
+			reason: "A registry that deletes nothing keeps it.",
+			refuse: status(http.StatusMethodNotAllowed, http.MethodDelete),
+			want:   func() want { w := all; w.event = "the registry does not delete"; return w }(),
+		},
+		"TagsOnly": {
+			reason: "The record of a registry that deletes tags only stays without harm.",
+			refuse: func(r *http.Request) int {
+				if r.Method == http.MethodDelete && strings.Contains(r.URL.Path, "/manifests/sha256:") {
+					return http.StatusMethodNotAllowed
+				}
+				return 0
+			},
+			want: want{manifest: true, record: true, event: "Took the tag"},
+		},
+		"Foreign": {
+			reason: "A tag on something else is not touched.",
+			before: func(w *world, a *modelv1alpha1.Artifact) {
+				w.push(a.Spec.ForProvider.Target.Repository, "v1", "foreign")
+			},
+			want: want{tag: true, manifest: true},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := startControllers(t)
+			a, d := w.made("deleted-" + strings.ToLower(name))
+			repository := a.Spec.ForProvider.Target.Repository
+			if len(w.records(a, d)) == 0 {
+				t.Fatal("there is no record to delete")
+			}
+			if tc.before != nil {
+				tc.before(w, a)
+			}
+			w.requests.refuseWith(tc.refuse)
+			w.remove(a)
+			w.waitGoneWithPods(a)
+			for what, stays := range map[string]bool{"v1": tc.want.tag, d: tc.want.manifest} {
+				if _, err := w.registry.Resolve(t.Context(), repository, what); registry.IsNotFound(err) == stays {
+					t.Errorf("%s %s stays: want %t, got %v", tc.reason, what, stays, err)
+				}
+			}
+			if got := len(w.records(a, d)) > 0; got != tc.want.record && !(name == "TagsOnly" || name == "Nothing") {
+				t.Errorf("%s record stays: want %t, got %t", tc.reason, tc.want.record, got)
+			}
+			if tc.want.event != "" {
+				w.waitEvent(a, tc.want.event)
+			}
+		})
+	}
+}
+
+// waitEvent waits for an event that says this of an Artifact.
+func (w *world) waitEvent(a *modelv1alpha1.Artifact, text string) {
+	w.t.Helper()
+	w.eventually("event", func() string {
+		list := &corev1.EventList{}
+		if err := w.client.List(w.t.Context(), list); err != nil {
+			return err.Error()
+		}
+		all := ""
+		for _, e := range list.Items {
+			if e.InvolvedObject.Namespace != w.namespace || e.InvolvedObject.Name != a.GetName() {
+				continue
+			}
+			if strings.Contains(e.Message, text) {
+				return ""
+			}
+			all += e.Message + "; "
+		}
+		return "none says " + text + ": " + all
+	})
+}
+
+// TestDeletionWaitsForTheRegistry deletes while the registry refuses for now.
+func TestDeletionWaitsForTheRegistry(t *testing.T) {
+	for name, code := range map[string]int{"Down": http.StatusServiceUnavailable, "Forbidden": http.StatusForbidden, "Unauthorized": http.StatusUnauthorized} {
+		t.Run(name, func(t *testing.T) {
+			w := startControllers(t)
+			a, _ := w.made("waiting-" + strings.ToLower(name))
+			w.requests.refuseWith(status(code, http.MethodDelete))
+			w.remove(a)
+			w.eventually("says so", func() string {
+				w.deletePods()
+				if err := w.get(a); err != nil {
+					return err.Error()
+				}
+				if m := a.GetCondition(xpv2.TypeSynced).Message; !strings.Contains(m, "take Delete from spec.managementPolicies") {
+					return m
+				}
+				return ""
+			})
+			w.requests.refuseWith(nil)
+			w.waitGone(a)
+			if _, err := w.registry.Resolve(t.Context(), a.Spec.ForProvider.Target.Repository, "v1"); !registry.IsNotFound(err) {
+				t.Errorf("the tag is still there: %v", err)
+			}
+		})
+	}
+}
+
+// TestDeletedInMidPush deletes an Artifact whose run pushed with its last breath.
+func TestDeletedInMidPush(t *testing.T) {
+	for _, down := range []bool{false, true} {
+		w := startControllers(t)
+		a := w.artifact("midpush")
+		w.create(a)
+		job := w.job(a, 1)
+		d := w.pushFor(job, job.Spec.Template.Spec, "models/midpush", "v1", "one")
+		if down {
+			w.requests.refuseWith(status(http.StatusServiceUnavailable, http.MethodGet, http.MethodHead))
+		}
+		w.remove(a)
+		w.waitGoneWithPods(a)
+		w.requests.refuseWith(nil)
+		if _, err := w.registry.Resolve(t.Context(), "models/midpush", "v1"); registry.IsNotFound(err) == down {
+			t.Errorf("tag, registry down %t: %v", down, err)
+		}
+		if got := len(w.records(a, d)); (got > 0) != down {
+			t.Errorf("records, registry down %t: %d", down, got)
+		}
+	}
+}
+
+// TestLostBlobIsHealed takes a blob from under a manifest.
+func TestLostBlobIsHealed(t *testing.T) {
+	w := startControllers(t)
+	a, _ := w.made("holed")
+	w.loseBlobs("models/holed")
+	w.poke(a, "1")
+	w.waitReady(a, corev1.ConditionTrue, "Available") // Nobody looked.
+	w.update(a, func(a *modelv1alpha1.Artifact) {
+		a.SetAnnotations(map[string]string{"crossplane.io/reconcile-requested-at": "now"})
+	})
+	w.endJob(a)
+	w.requests.refuseWith(nil)
+	w.succeed(a, 2, "two")
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+}

@@ -1,0 +1,176 @@
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"slices"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+)
+
+// blobsAtOnce is how many blobs are asked for side by side.
+const blobsAtOnce = 8
+
+// A standing artifact is in the registry with all that belongs to it.
+type standing struct {
+	descriptor ocispec.Descriptor
+	manifest   []byte
+
+	// size of config and layers, in bytes.
+	size int64
+}
+
+// standing returns what the run would make, where the registry has it already:
+// the same Artifact pushed it from the same commit, for the same run hash, and
+// nothing of it is missing. The zero standing is none. Where the registry does
+// not tell, the run goes the whole way.
+func (c *claim) standing(ctx context.Context, r provenance.Record) (standing, error) {
+	if c.isNobodys() {
+		return standing{}, nil
+	}
+	candidates := slices.Compact([]digest.Digest{c.tagged, digest.Digest(c.run.Replaces)})
+	for _, d := range candidates {
+		if d.Validate() != nil {
+			continue
+		}
+		s, err := c.standingAt(ctx, d, r)
+		if ctx.Err() != nil {
+			return standing{}, errors.Wrap(ctx.Err(), "cannot look for what is in the registry already")
+		}
+		if err != nil {
+			c.logf("cannot tell whether %s is in the registry already: %s", d, err)
+			continue
+		}
+		if s.descriptor.Digest != "" {
+			return s, nil
+		}
+	}
+	return standing{}, nil
+}
+
+// standingAt returns what has this digest, if it is what the run would make.
+func (c *claim) standingAt(ctx context.Context, d digest.Digest, r provenance.Record) (standing, error) {
+	found, err := provenance.Of(ctx, c.registry, c.run.Target.Repository, d, c.run.Owner)
+	if err != nil {
+		return standing{}, err
+	}
+	same := func(f provenance.Found) bool {
+		return f.RunHash != "" && f.RunHash == r.RunHash && f.Revision != "" && f.Revision == r.Revision
+	}
+	if !slices.ContainsFunc(found, same) {
+		return standing{}, nil
+	}
+	s := standing{}
+	s.descriptor, s.manifest, err = c.registry.Manifest(ctx, c.run.Target.Repository, d.String())
+	switch {
+	case registry.IsNotFound(err):
+		c.logf("%s is not in the registry any more", d)
+		return standing{}, nil
+	case err != nil:
+		return standing{}, err
+	}
+	blobs, err := blobsOf(s.manifest)
+	if err != nil {
+		return standing{}, err
+	}
+	s.size = totalBytes(blobs)
+	missing, err := c.missing(ctx, blobs)
+	if err != nil {
+		return standing{}, err
+	}
+	if len(missing) > 0 {
+		c.logf("%d of %d blobs of %s are not in the registry any more", len(missing), len(blobs), d)
+		return standing{}, nil
+	}
+	return s, nil
+}
+
+// blobsOf returns the config and the layers of a manifest.
+func blobsOf(manifest []byte) ([]ocispec.Descriptor, error) {
+	var m ocispec.Manifest
+	if err := json.Unmarshal(manifest, &m); err != nil {
+		return nil, errors.Wrap(err, "cannot read the artifact's manifest")
+	}
+	blobs := append([]ocispec.Descriptor{m.Config}, m.Layers...)
+	for _, b := range blobs {
+		if err := b.Digest.Validate(); err != nil {
+			return nil, errors.Wrap(err, "cannot read the artifact's manifest")
+		}
+	}
+	return blobs, nil
+}
+
+func totalBytes(blobs []ocispec.Descriptor) int64 {
+	var n int64
+	for _, b := range blobs {
+		n += b.Size
+	}
+	return n
+}
+
+// missing returns those blobs, each once, that the repository does not have.
+func (c *claim) missing(ctx context.Context, all []ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+	blobs := slices.Clone(all)
+	slices.SortFunc(blobs, func(a, b ocispec.Descriptor) int { return cmp.Compare(a.Digest, b.Digest) })
+	blobs = slices.CompactFunc(blobs, func(a, b ocispec.Descriptor) bool { return a.Digest == b.Digest })
+	lost := make([]bool, len(blobs))
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(blobsAtOnce)
+	for i, b := range blobs {
+		group.Go(func() error {
+			has, err := c.registry.HasBlob(gctx, c.run.Target.Repository, b)
+			lost[i] = err == nil && !has
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	var out []ocispec.Descriptor
+	for i, b := range blobs {
+		if lost[i] {
+			out = append(out, b)
+		}
+	}
+	return out, nil
+}
+
+// tag makes the tag point to an artifact that is there.
+func (c *claim) tag(ctx context.Context, s standing) error {
+	t := c.run.Target
+	if s.descriptor.Digest == c.tagged {
+		return nil
+	}
+	if err := c.lookAgain(ctx); err != nil {
+		return err
+	}
+	return c.registry.PushManifest(ctx, t.Repository, s.descriptor, s.manifest, t.Tag)
+}
+
+// conclude ends a run whose artifact is there already. It says whether that is
+// so; otherwise there is an artifact to make.
+func (c *claim) conclude(ctx context.Context, r provenance.Record) (outcome.Result, bool, error) {
+	s, err := c.standing(ctx, r)
+	if err != nil || s.descriptor.Digest == "" {
+		return outcome.Result{}, false, err
+	}
+	if err := c.tag(ctx, s); err != nil {
+		return outcome.Result{}, false, err
+	}
+	c.logf("%s is %s already, with all its blobs: there is nothing to do", c.run.Target.Reference(), s.descriptor.Digest)
+	return outcome.Result{
+		Digest:   s.descriptor.Digest.String(),
+		Size:     s.size,
+		Files:    int(r.Files),
+		Revision: r.Revision,
+		License:  r.License,
+	}, true, nil
+}

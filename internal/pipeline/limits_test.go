@@ -1,0 +1,58 @@
+package pipeline
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+func TestFits(t *testing.T) {
+	const limit = 10 << 30
+	cases := map[string]struct {
+		reason   string
+		registry string
+		files    []hub.File
+		slack    int64
+		want     []string // Words of the error; none for no error.
+	}{
+		"Fits":    {reason: "What is as large as the limit is taken.", registry: "ghcr.io", files: []hub.File{{Path: "a", Size: 1}, {Path: "b", Size: limit}}},
+		"Unknown": {reason: "Of other registries nothing is known.", registry: "registry.example.com", files: []hub.File{{Path: "a", Size: 1 << 60}}},
+		"Nothing": {reason: "Nothing fits anywhere.", registry: "ghcr.io"},
+		"TooLarge": {
+			reason: "The error names the file, the limit with its origin, and what to change.", registry: "ghcr.io",
+			files: []hub.File{{Path: "a.bin", Size: 1}, {Path: "big.gguf", Size: limit + 1}, {Path: "c.bin", Size: 2}},
+			want:  []string{"big.gguf has 10.0 GiB", "ghcr.io takes at most 10.0 GiB a layer (https://docs.github.com/", "another registry", "smaller files"},
+		},
+		"Archive": {
+			reason: "An archive is larger than the file in it.", registry: "ghcr.io",
+			files: []hub.File{{Path: "big.gguf", Size: limit}}, slack: tarSlack,
+			want: []string{"big.gguf"},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			err := fits(Target{Registry: tc.registry}, tc.files, tc.slack)
+			if (err != nil) != (len(tc.want) > 0) || err != nil && outcome.ReasonOf(err) != outcome.Unsupported {
+				t.Fatalf("\n%s\nfits(...): want an error %t, got %v", tc.reason, len(tc.want) > 0, err)
+			}
+			for _, words := range tc.want {
+				if !strings.Contains(err.Error(), words) {
+					t.Errorf("\n%s\nfits(...): want %q in %q", tc.reason, words, err)
+				}
+			}
+		})
+	}
+}
+
+// Kit packs each file into an archive of its own.
+func TestKitFits(t *testing.T) {
+	const limit = 10 << 30
+	for size, want := range map[int64]bool{limit - tarSlack: true, limit - tarSlack + 1: false} {
+		r := &kitRun{run: Run{Target: Target{Registry: "ghcr.io"}}, files: []hub.File{{Path: "big.gguf", Size: size}}}
+		if err := r.fits(t.Context()); (err == nil) != want {
+			t.Errorf("A file of %d bytes: want it to fit %t, got %v", size, want, err)
+		}
+	}
+}

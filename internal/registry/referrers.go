@@ -1,0 +1,126 @@
+package registry
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/errdef"
+	"oras.land/oras-go/v2/registry/remote/errcode"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// maxReferrers is how many referrers of one type are read. They are small, and
+// nobody pushes that many by accident.
+const maxReferrers = 1000
+
+// errEnough ends a list of which enough was read.
+var errEnough = errors.New("enough was read")
+
+// Referrers returns the manifests of a type that refer to a manifest, which
+// need not exist: by the registry's referrers API (distribution-spec 1.1,
+// "Listing Referrers"), or by its fallback tag where the registry has none
+// ("Unavailable Referrers API"). It reads maxReferrers at most.
+func (c *Client) Referrers(ctx context.Context, repository string, subject digest.Digest, artifactType string) ([]ocispec.Descriptor, error) {
+	repo, err := c.resolvable(repository, subject.String())
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := ask(noteWaits(ctx))
+	defer cancel()
+	list := func() ([]ocispec.Descriptor, error) {
+		var out []ocispec.Descriptor
+		err := repo.Referrers(ctx, ocispec.Descriptor{Digest: subject}, artifactType, func(page []ocispec.Descriptor) error {
+			out = append(out, page...)
+			if len(out) >= maxReferrers {
+				return errEnough
+			}
+			return nil
+		})
+		return out[:min(len(out), maxReferrers)], err
+	}
+	out, err := list()
+	if refusesReferrers(err) {
+		_ = repo.SetReferrersCapability(false) // It may know better by now, and then the list says so.
+		out, err = list()
+	}
+	if err == nil || errors.Is(err, errEnough) {
+		return out, nil
+	}
+	if err := c.failed(ctx, err, deed{"list referrers of", at(repository, subject.String())}); !IsNotFound(err) {
+		return nil, err
+	}
+	return nil, nil
+}
+
+// refusesReferrers says whether a registry that has no referrers API says so in
+// another way than by 404, which oras-go understands.
+func refusesReferrers(err error) bool {
+	var response *errcode.ErrorResponse
+	if !errors.As(err, &response) {
+		return false
+	}
+	switch response.StatusCode {
+	case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusNotImplemented:
+		return true
+	}
+	return false
+}
+
+// DeleteManifest deletes a manifest by its digest, and with it all its tags. A
+// manifest that refers to another is taken from the fallback tag's list, too,
+// where the registry has no referrers API. One that is not there is success.
+// IsUnsupported tells of its error whether the registry deletes nothing: the
+// specification leaves that to it (distribution-spec 1.1, "Deleting Manifests").
+func (c *Client) DeleteManifest(ctx context.Context, repository string, d ocispec.Descriptor) error {
+	repo, err := c.resolvable(repository, d.Digest.String())
+	if err != nil {
+		return err
+	}
+	ctx, cancel := ask(noteWaits(ctx))
+	defer cancel()
+	// Else an empty list would stay.
+	repo.SkipReferrersGC = false
+	err = repo.Manifests().Delete(ctx, d)
+	if err == nil || errors.Is(err, errdef.ErrNotFound) {
+		return nil
+	}
+	err = c.failed(ctx, err, deed{"delete", at(repository, d.Digest.String())})
+	if IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// maxTags is how many tags of a repository are read. Each of them may have to
+// be looked at.
+const maxTags = 1000
+
+// Tags returns the tags of a repository. Of one that has more than maxTags it
+// is an error with reason Unsupported.
+func (c *Client) Tags(ctx context.Context, repository string) ([]string, error) {
+	repo, err := c.repository(repository)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := ask(noteWaits(ctx))
+	defer cancel()
+	var out []string
+	err = repo.Tags(ctx, "", func(page []string) error {
+		out = append(out, page...)
+		if len(out) > maxTags {
+			return errEnough
+		}
+		return nil
+	})
+	switch {
+	case errors.Is(err, errEnough):
+		return nil, outcome.Errorf(outcome.Unsupported, "repository %s at registry %s has more than %d tags", repository, c.host, maxTags)
+	case err != nil:
+		return nil, c.failed(ctx, err, deed{"list tags of", repository})
+	}
+	return out, nil
+}
