@@ -43,6 +43,7 @@ type flags struct {
 	syncInterval     time.Duration
 	pollInterval     time.Duration
 	pollJitter       int
+	blobInterval     time.Duration
 	stateInterval    time.Duration
 	maxReconcileRate int
 	metricsAddress   string
@@ -59,6 +60,7 @@ func main() {
 	app.Flag("sync", "How often the caches are synced again.").Default("1h").DurationVar(&f.syncInterval)
 	app.Flag("poll", "How often the registry is asked for each Artifact.").Default("10m").DurationVar(&f.pollInterval)
 	app.Flag("poll-jitter-percentage", "How early or late a poll may be, in percent of the poll interval.").Default("10").IntVar(&f.pollJitter)
+	app.Flag("blob-check-interval", "How often all blobs of each Artifact are looked for in its registry; 0 for never.").Default("24h").DurationVar(&f.blobInterval)
 	app.Flag("poll-state-metric", "How often Artifacts are counted by their state, for metrics; 0 for never.").Default("5s").DurationVar(&f.stateInterval)
 	app.Flag("max-reconcile-rate", "Reconciles a second.").Default("100").IntVar(&f.maxReconcileRate)
 	app.Flag("metrics-bind-address", "Where metrics are served; 0 for nowhere.").Default(":8080").StringVar(&f.metricsAddress)
@@ -139,6 +141,7 @@ func controllerOptions(f flags, log logging.Logger) artifactcontroller.Options {
 		},
 		Images:               f.images,
 		PollJitterPercentage: f.pollJitter,
+		BlobCheckInterval:    f.blobInterval,
 		Metrics:              ours,
 	}
 }

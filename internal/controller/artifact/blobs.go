@@ -71,6 +71,14 @@ func (b *blobChecks) of(a *modelv1alpha1.Artifact, now time.Time) *blobCheck {
 	return check
 }
 
+// goesOn says whether there are blobs left to look for in an Artifact's check.
+func (b *blobChecks) goesOn(uid types.UID) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	check := b.checks[uid]
+	return check != nil && len(check.left) > 0
+}
+
 // forget what is known of an Artifact that is gone, or whose artifact was pushed
 // again.
 func (b *blobChecks) forget(uid types.UID) {

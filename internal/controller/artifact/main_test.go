@@ -266,10 +266,16 @@ func (w *world) finish(job *batchv1.Job, r outcome.Result, message string) {
 // succeed has the run of this number push content and end.
 func (w *world) succeed(a *modelv1alpha1.Artifact, number int64, content string) string {
 	w.t.Helper()
+	return w.succeedAt(a, number, content, testCommit)
+}
+
+// succeedAt has the run of this number push content of a commit and end.
+func (w *world) succeedAt(a *modelv1alpha1.Artifact, number int64, content, commit string) string {
+	w.t.Helper()
 	job := w.job(a, number)
 	reference := job.GetAnnotations()[artifact.AnnotationReference]
 	d := w.pushFor(job, job.Spec.Template.Spec, a.Spec.ForProvider.Target.Repository, tagOf(reference), content)
-	w.finish(job, outcome.Result{}, fmt.Sprintf(`{"digest":%q,"size":42,"files":3,"revision":"0123456789012345678901234567890123456789","license":"mit"}`, d))
+	w.finish(job, outcome.Result{}, fmt.Sprintf(`{"digest":%q,"size":42,"files":3,"revision":%q,"license":"mit"}`, d, commit))
 	return d
 }
 

@@ -85,11 +85,12 @@ func (e *external) tagConflict(a *modelv1alpha1.Artifact, t tagState) xpv2.Condi
 // is a run to begin.
 func (e *external) firstLook(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalObservation, bool, error) {
 	t, err := e.lookAtTag(ctx, a)
-	switch {
-	case outcome.ReasonOf(err) == outcome.Unauthorized && err != nil:
+	if registry.IsUnauthorized(err) {
 		// Some registries do not show what does not exist yet. The run asks for
 		// more than to read, and says what is wrong.
 		return managed.ExternalObservation{}, false, nil
+	}
+	switch {
 	case err != nil:
 		sayWhy(a, err)
 		return managed.ExternalObservation{}, true, err

@@ -54,7 +54,7 @@ func TestPollInterval(t *testing.T) {
 				a.Spec.ManagementPolicies = xpv2.ManagementPolicies{xpv2.ManagementActionObserve}
 			}
 			for range 100 {
-				if got := pollInterval(tc.jitter, newFollower(time.Now))(a, poll); got < tc.from || got > tc.to {
+				if got := pollInterval(tc.jitter, newFollower(time.Now), newBlobChecks(0))(a, poll); got < tc.from || got > tc.to {
 					t.Fatalf("%s: got %s, want from %s to %s", tc.reason, got, tc.from, tc.to)
 				}
 			}

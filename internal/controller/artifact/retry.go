@@ -87,8 +87,9 @@ const minPollInterval = 10 * time.Second
 
 // pollInterval returns when an Artifact that needs nothing now is looked at
 // again: when its failed run is to be tried again, else at its poll, which is
-// early or late by up to jitter percent, or when its Hub is to be asked.
-func pollInterval(jitter int, f *follower) managed.PollIntervalHook {
+// early or late by up to jitter percent, or when its Hub is to be asked or its next blobs are to be
+// looked for.
+func pollInterval(jitter int, f *follower, b *blobChecks) managed.PollIntervalHook {
 	return func(mg resource.Managed, poll time.Duration) time.Duration {
 		if most := poll * time.Duration(jitter) / 100; most > 0 {
 			poll += rand.N(2*most) - most //nolint:gosec // No secret.
@@ -99,6 +100,9 @@ func pollInterval(jitter int, f *follower) managed.PollIntervalHook {
 		}
 		if next, ok := f.next(a.GetUID()); ok {
 			poll = min(poll, next)
+		}
+		if b.goesOn(a.GetUID()) {
+			poll = min(poll, minPollInterval)
 		}
 		if a.Status.AtProvider.Phase == modelv1alpha1.PhasePending {
 			// Why a run does not start wakes nobody: it is in events.

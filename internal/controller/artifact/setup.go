@@ -101,7 +101,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		follower:    newFollower(time.Now),
 	}
 	door := newDoorman(o.Access, mgr.GetClient())
-	r := newReconciler(mgr, mgr.GetCache(), c, append(o.forReconciler(name, recorder, c.follower),
+	r := newReconciler(mgr, mgr.GetCache(), c, append(o.forReconciler(name, recorder, c),
 		managed.WithTypedExternalConnector[*modelv1alpha1.Artifact](&permitted{next: c, door: door}),
 		managed.WithInitializers(door.initializer(&cleaner{cache: mgr.GetCache(), direct: direct})),
 	)...)
@@ -139,10 +139,10 @@ func Setup(mgr ctrl.Manager, o Options) error {
 }
 
 // forReconciler returns the options that the runtime's reconciler is made with.
-func (o Options) forReconciler(name string, recorder xpevent.Recorder, f *follower) []managed.ReconcilerOption {
+func (o Options) forReconciler(name string, recorder xpevent.Recorder, c *connector) []managed.ReconcilerOption {
 	opts := []managed.ReconcilerOption{
 		managed.WithPollInterval(o.PollInterval),
-		managed.WithPollIntervalHook(pollInterval(o.PollJitterPercentage, f)),
+		managed.WithPollIntervalHook(pollInterval(o.PollJitterPercentage, c.follower, c.blobs)),
 		managed.WithMinPollInterval(minPollInterval),
 		managed.WithLogger(o.Logger.WithValues("controller", name)),
 		managed.WithRecorder(recorder),
