@@ -52,6 +52,7 @@ func (e *external) findPushed(ctx context.Context, a *modelv1alpha1.Artifact) {
 	s.Reference = artifact.OCIReference(e.withEffective(a))
 	s.RunHash = t.records[0].RunHash
 	recordDigest(a, t.there.Digest.String())
+	e.foundPushed = true
 }
 
 // leaveHint adds to an error how an Artifact is deleted that leaves what it

@@ -82,6 +82,10 @@ type external struct {
 	// run.
 	retag bool
 
+	// foundPushed says that Observe found what a run pushed that was stopped,
+	// which is to be written before any of it is deleted.
+	foundPushed bool
+
 	// adopted is what Observe found that the status did not know.
 	adopted *adoption
 
@@ -295,7 +299,7 @@ func (e *external) Delete(ctx context.Context, a *modelv1alpha1.Artifact) (manag
 		return managed.ExternalDelete{}, err
 	}
 	left, err := e.runsLeft(ctx, a)
-	if err != nil || left {
+	if err != nil || left || e.foundPushed {
 		return managed.ExternalDelete{}, err
 	}
 	return managed.ExternalDelete{}, e.deleteFromRegistry(ctx, a)

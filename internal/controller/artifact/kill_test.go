@@ -78,7 +78,7 @@ var lives = map[string]story{
 		reason: "A run is stopped and leaves nothing.",
 		goes:   atWorkOn("main"),
 		before: func(l *life) { l.create(l.a); l.reachRunning() },
-		life:   func(l *life) { l.remove(l.a); l.leavesNothing = true; l.reachGone() },
+		life:   func(l *life) { l.remove(l.a); l.leavesNothing = true; l.reachGone(); l.checkUntagged() },
 		runs:   1,
 	},
 	"DeletedAfterSuccess": {
@@ -87,6 +87,66 @@ var lives = map[string]story{
 		life:   func(l *life) { l.remove(l.a); l.leavesNothing = true; l.reachGone(); l.checkUntagged() },
 		runs:   1,
 	},
+	"LostTag": {
+		reason: "A tag is put back without a run.",
+		before: func(l *life) { l.create(l.a); l.reachReady() },
+		life: func(l *life) {
+			if err := l.registry.Untag(l.t.Context(), l.a.Spec.ForProvider.Target.Repository, "v1"); err != nil {
+				l.t.Fatal(err)
+			}
+			l.reachReady()
+		},
+		runs: 1,
+	},
+	"LostStatus": {
+		reason: "What the registry has is found without a run.",
+		before: func(l *life) { l.create(l.a); l.reachReady() },
+		life:   func(l *life) { l.loseStatus(); l.reachReady() },
+		runs:   1,
+	},
+	"AppliedAgain": {
+		reason: "So it is by an Artifact that has nothing but the name, which owns it from then on.",
+		before: func(l *life) {
+			again := l.a.DeepCopy()
+			l.a.Spec.ManagementPolicies = xpv2.ManagementPolicies{xpv2.ManagementActionObserve, xpv2.ManagementActionCreate, xpv2.ManagementActionUpdate}
+			l.create(l.a)
+			l.reachReady()
+			l.remove(l.a)
+			l.reachGone()
+			l.a = again
+		},
+		life: func(l *life) {
+			l.create(l.a)
+			l.reachReady()
+			l.reach("identity", func() string {
+				if err := l.get(l.a); err != nil || ownerOf(l.a).ID != string(l.a.GetUID()) {
+					return fmt.Sprintf("owner %q, %v", ownerOf(l.a).ID, err)
+				}
+				return ""
+			})
+			l.remove(l.a)
+			l.reachGone()
+			l.checkUntagged()
+		},
+		runs: 1,
+	},
+}
+
+// loseStatus takes away the status and the Job, as where the Artifact is restored
+// from a backup.
+func (l *life) loseStatus() {
+	l.t.Helper()
+	jobs, _ := l.runs()
+	for i := range jobs {
+		l.remove(&jobs[i])
+	}
+	if err := l.get(l.a); err != nil {
+		l.t.Fatal(err)
+	}
+	l.a.Status = modelv1alpha1.ArtifactStatus{}
+	if err := l.base.Status().Update(l.t.Context(), l.a); err != nil {
+		l.t.Fatal(err)
+	}
 }
 
 // revision changes what an Artifact is made from.
@@ -265,6 +325,11 @@ func (l *life) checkUntagged() {
 	l.t.Helper()
 	if _, err := l.registry.Resolve(l.t.Context(), l.a.Spec.ForProvider.Target.Repository, "v1"); !registry.IsNotFound(err) {
 		l.t.Errorf("the artifact is still in its registry: %v", err)
+	}
+	for _, d := range l.pushed {
+		if left := l.records(l.a, d); len(left) > 0 {
+			l.t.Errorf("the registry still has %d records of its runs", len(left))
+		}
 	}
 }
 
