@@ -58,6 +58,11 @@ func TestLasting(t *testing.T) {
 	secure := secureServer(t)
 	plain := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(plain.Close)
+	mutual := httptest.NewUnstartedServer(http.NotFoundHandler())
+	mutual.Config.ErrorLog = log.New(io.Discard, "", 0)
+	mutual.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert, MinVersion: tls.VersionTLS12}
+	mutual.StartTLS()
+	t.Cleanup(mutual.Close)
 	// The certificate is for 127.0.0.1 and example.com.
 	elsewhere := strings.Replace(secure.URL, "127.0.0.1", "localhost", 1)
 
@@ -71,6 +76,7 @@ func TestLasting(t *testing.T) {
 		"UnknownAuthority": {reason: "Without it, the certificate is not trusted.", args: ask(t, secure.URL, nil), want: UnknownAuthority},
 		"WrongHost":        {reason: "A certificate is for some names.", args: ask(t, elsewhere, pemOf(secure)), want: WrongHost},
 		"NoTLS":            {reason: "A server may not know TLS.", args: ask(t, "https"+strings.TrimPrefix(plain.URL, "http"), nil), want: NoTLS},
+		"NoCertificate":    {reason: "A server may want one of its client.", args: ask(t, mutual.URL, pemOf(mutual)), want: NoCertificate},
 		"Expired": {
 			reason: "A certificate has an end.",
 			args:   &url.Error{Op: "Get", Err: &tls.CertificateVerificationError{Err: x509.CertificateInvalidError{Reason: x509.Expired}}},

@@ -143,7 +143,7 @@ func (p *Pull) client(ref registry.Reference) (*registry.Client, error) {
 		return nil, err
 	}
 	c, err := registry.New(registry.Options{
-		Host: ref.Registry, PlainHTTP: p.options.PlainHTTP, DockerConfig: credentials, CAFile: p.options.CAFile,
+		Host: ref.Registry, Repository: ref.Repository, PlainHTTP: p.options.PlainHTTP, DockerConfig: credentials, CAFile: p.options.CAFile,
 		UserAgent: p.options.UserAgent, Cures: cures,
 		// What may pass is tried again here.
 		SingleTry: true,

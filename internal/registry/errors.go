@@ -86,6 +86,8 @@ func (c *Client) refused(ctx context.Context, rsp *errcode.ErrorResponse, d deed
 			"registry %s has no room to %s, or a proxy before it allows no blob this large: raise the quota or the limit, or free space", c.host, d).Because(rsp)
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		return c.unauthorized(status, d).Because(rsp)
+	case has(rsp, errcode.ErrorCodeBlobUploadUnknown):
+		return outcome.Errorf(outcome.Unavailable, "registry %s forgot an upload that was under way; this may pass by itself", c.host).Because(rsp)
 	case status == http.StatusNotFound:
 		return outcome.Errorf(outcome.NotFound,
 			"registry %s found nothing to %s: some registries want the repository to be created first", c.host, d).Because(rsp)

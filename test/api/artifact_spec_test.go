@@ -147,3 +147,22 @@ func TestArtifactRetry(t *testing.T) {
 		"NegativeWait": {reason: "Nobody waits backwards.", args: fields{interval: "-1m"}, want: sayInterval},
 	})
 }
+
+func TestArtifactFollow(t *testing.T) {
+	const (
+		policy    = "forProvider.source.huggingFace.revisionPolicy"
+		interval  = "forProvider.source.huggingFace.followInterval"
+		overwrite = "forProvider.target.overwrite"
+	)
+	sayInterval := []string{interval, "write 15m or 24h"}
+
+	checkCreate(t, modelv1alpha1.ArtifactGroupVersionKind, minimal, map[string]rule{
+		"Follow":    {reason: "A branch may be followed.", args: fields{policy: "Follow", interval: "15m"}},
+		"Monthly":   {reason: "Some branches move rarely.", args: fields{policy: "Follow", interval: "720h"}},
+		"Pinned":    {reason: "The default may be spelled out.", args: fields{policy: "Pinned"}},
+		"Other":     {reason: "There are two policies.", args: fields{policy: "Latest"}, want: []string{policy, `"Pinned", "Follow"`}},
+		"TooOften":  {reason: "A Hub limits the rate of requests.", args: fields{interval: "30s"}, want: sayInterval},
+		"TooRarely": {reason: "A wait of a year is a mistake.", args: fields{interval: "8760h"}, want: sayInterval},
+		"Overwrite": {reason: "A tag may be taken.", args: fields{overwrite: true}},
+	})
+}

@@ -41,8 +41,10 @@ type providerConfig struct {
 	registryCredentials *secretKey
 	registryCerts       *secretKey // All that is in the Secret.
 
-	// options of the Artifact's registry, once they were read.
+	// options of the Artifact's registry, and the Secrets behind them, once
+	// they were read.
 	options *registry.Options
+	read    map[types.NamespacedName]*corev1.Secret
 
 	hubEndpoint string
 	hubToken    *secretKey

@@ -40,12 +40,43 @@ type secretKey struct {
 	key string
 }
 
-// registryOptions returns how the controller itself speaks to the Artifact's
-// registry. It reads the Secrets once.
-func (p *providerConfig) registryOptions(ctx context.Context, kube client.Client, a *modelv1alpha1.Artifact) (registry.Options, error) {
-	if p.options != nil {
-		return *p.options, nil
+// A secretsReader reads each Secret once, so that all that is said of it is
+// said of the same version.
+type secretsReader struct {
+	client.Reader
+
+	seen map[types.NamespacedName]*corev1.Secret
+}
+
+// Get implements client.Reader.
+func (r secretsReader) Get(ctx context.Context, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+	s, ok := o.(*corev1.Secret)
+	if !ok {
+		return r.Reader.Get(ctx, key, o, opts...)
 	}
+	if seen, ok := r.seen[key]; ok {
+		seen.DeepCopyInto(s)
+		return nil
+	}
+	if err := r.Reader.Get(ctx, key, s, opts...); err != nil {
+		return err
+	}
+	r.seen[key] = s.DeepCopy()
+	return nil
+}
+
+// reader returns one for as long as the config is used, which is one reconcile.
+func (p *providerConfig) reader(kube client.Reader) client.Reader {
+	if p.read == nil {
+		p.read = map[types.NamespacedName]*corev1.Secret{}
+	}
+	return secretsReader{Reader: kube, seen: p.read}
+}
+
+// registryOptions returns how the controller itself speaks to the Artifact's
+// registry.
+func (p *providerConfig) registryOptions(ctx context.Context, kube client.Reader, a *modelv1alpha1.Artifact) (registry.Options, error) {
+	kube = p.reader(kube)
 	c := p.forArtifact(a)
 	credentials := c.registryCredentials
 	if own := ownCredentials(a); own != nil {
@@ -72,12 +103,12 @@ func (p *providerConfig) addSecrets(e *modelv1alpha1.Effective, a *modelv1alpha1
 	copied := func(key string) *corev1.SecretKeySelector {
 		return artifact.SecretKey(artifact.SecretName(a.GetName()), key)
 	}
-	local := func(k *secretKey, key, copy string) *corev1.SecretKeySelector {
+	local := func(k *secretKey, key, copyKey string) *corev1.SecretKeySelector {
 		switch {
 		case k == nil:
 			return nil
 		case c.cluster:
-			return copied(copy)
+			return copied(copyKey)
 		}
 		return artifact.SecretKey(k.Name, key)
 	}
@@ -108,21 +139,22 @@ func (p *providerConfig) addSecrets(e *modelv1alpha1.Effective, a *modelv1alpha1
 // than the registry's host, kit does not find it.
 func (p *providerConfig) copiesEntry() bool {
 	o := p.options
-	return o != nil && !(p.cluster && p.registryCredentials != nil) && !registry.IsPlain(o.DockerConfig, o.Host, o.Repository)
+	mounted := !p.cluster || p.registryCredentials == nil
+	return o != nil && mounted && !registry.IsPlain(o.DockerConfig, o.Host, o.Repository)
 }
 
 // copies returns what the Artifact's own Secret is to hold: of a
 // ClusterProviderConfig's the one registry's entry, the Hub's token and the
 // certificates; of other Secrets what a run cannot use where it is. It is empty
 // where the Artifact needs none.
-func (p *providerConfig) copies(ctx context.Context, kube client.Client, a *modelv1alpha1.Artifact) (map[string][]byte, error) {
+func (p *providerConfig) copies(ctx context.Context, kube client.Reader, a *modelv1alpha1.Artifact) (map[string][]byte, error) {
 	o, err := p.registryOptions(ctx, kube, a)
 	if err != nil {
 		return nil, err
 	}
 	c := p.forArtifact(a)
 	out := map[string][]byte{}
-	if c.copiesEntry() || c.cluster && c.registryCredentials != nil {
+	if c.copiesEntry() || (c.cluster && c.registryCredentials != nil) {
 		if out[corev1.DockerConfigJsonKey], err = registry.DockerConfigFor(o.DockerConfig, o.Host, o.Repository); err != nil {
 			return nil, err
 		}
@@ -130,6 +162,7 @@ func (p *providerConfig) copies(ctx context.Context, kube client.Client, a *mode
 	if !c.cluster {
 		return out, nil
 	}
+	kube = p.reader(kube)
 	token, err := readSecretKey(ctx, kube, c.hubToken)
 	if err != nil {
 		return nil, err
@@ -154,9 +187,10 @@ func (p *providerConfig) copies(ctx context.Context, kube client.Client, a *mode
 
 // hash identifies the state of the config and of all Secrets that a run of the
 // Artifact uses, by their versions and not by what they hold.
-func (p *providerConfig) hash(ctx context.Context, kube client.Client, a *modelv1alpha1.Artifact) (string, error) {
+func (p *providerConfig) hash(ctx context.Context, kube client.Reader, a *modelv1alpha1.Artifact) (string, error) {
 	c := p.forArtifact(a)
 	versions := []string{c.version}
+	kube = p.reader(kube)
 	for _, k := range append(c.secrets(), ownSecrets(a)...) {
 		if k == nil {
 			continue
@@ -203,7 +237,7 @@ func ownCredentials(a *modelv1alpha1.Artifact) *secretKey {
 
 // readCertificates reads what a registry's certSecretRef names: certificate
 // authorities, a client certificate with its key, or both.
-func readCertificates(ctx context.Context, kube client.Client, k *secretKey, o *registry.Options) error {
+func readCertificates(ctx context.Context, kube client.Reader, k *secretKey, o *registry.Options) error {
 	if k == nil {
 		return nil
 	}
@@ -227,7 +261,7 @@ func readCertificates(ctx context.Context, kube client.Client, k *secretKey, o *
 }
 
 // readSecretKey returns the value of a key of a Secret, nil for no key.
-func readSecretKey(ctx context.Context, kube client.Client, k *secretKey) ([]byte, error) {
+func readSecretKey(ctx context.Context, kube client.Reader, k *secretKey) ([]byte, error) {
 	if k == nil {
 		return nil, nil
 	}
@@ -240,7 +274,7 @@ func readSecretKey(ctx context.Context, kube client.Client, k *secretKey) ([]byt
 
 // readSecret returns the Secret that a key is in. The key, if one is named, has
 // a value there.
-func readSecret(ctx context.Context, kube client.Client, k *secretKey) (*corev1.Secret, error) {
+func readSecret(ctx context.Context, kube client.Reader, k *secretKey) (*corev1.Secret, error) {
 	s := &corev1.Secret{}
 	err := kube.Get(ctx, k.NamespacedName, s)
 	switch {
