@@ -82,6 +82,7 @@ type connector struct {
 	recorder    event.Recorder
 	now         func() time.Time
 	refusals    *refusals
+	soon        *soon
 	metrics     *Metrics
 	blobs       *blobChecks
 	follower    *follower
@@ -98,6 +99,7 @@ func (c *connector) Connect(ctx context.Context, a *modelv1alpha1.Artifact) (man
 		recorder: c.recorder,
 		now:      c.now,
 		refusals: c.refusals,
+		soon:     c.soon,
 		metrics:  c.metrics,
 		blobs:    c.blobs,
 		follower: c.follower,

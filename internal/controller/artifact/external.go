@@ -58,6 +58,9 @@ type external struct {
 	// refusals keeps why Create was refused.
 	refusals *refusals
 
+	// soon has an Artifact looked at again.
+	soon *soon
+
 	// newFailure says that Observe recorded a failure just now, which is to
 	// be written before anything follows from it.
 	newFailure bool
@@ -299,10 +302,20 @@ func (e *external) Delete(ctx context.Context, a *modelv1alpha1.Artifact) (manag
 		return managed.ExternalDelete{}, err
 	}
 	left, err := e.runsLeft(ctx, a)
-	if err != nil || left || e.foundPushed {
+	if err != nil {
 		return managed.ExternalDelete{}, err
 	}
-	return managed.ExternalDelete{}, e.deleteFromRegistry(ctx, a)
+	if left {
+		e.soon.put(client.ObjectKeyFromObject(a), stoppedSoon)
+		return managed.ExternalDelete{}, nil
+	}
+	if !e.foundPushed {
+		if err := e.deleteFromRegistry(ctx, a); err != nil {
+			return managed.ExternalDelete{}, err
+		}
+	}
+	e.soon.put(client.ObjectKeyFromObject(a), deletedSoon)
+	return managed.ExternalDelete{}, nil
 }
 
 // sayWhy has the Ready condition of an Artifact that is not ready say why it

@@ -75,11 +75,16 @@ func newFirst() handler.EventHandler {
 // An againLater reconciler sees to an Artifact again after those that are new.
 type againLater struct {
 	reconcile.Reconciler
+
+	soon *soon
 }
 
 // Reconcile reconciles, as the other one does.
 func (l againLater) Reconcile(ctx context.Context, r reconcile.Request) (reconcile.Result, error) {
 	result, err := l.Reconciler.Reconcile(ctx, r)
+	if wait, ok := l.soon.take(r.NamespacedName); ok && err == nil {
+		result = reconcile.Result{RequeueAfter: wait}
+	}
 	result.Priority = ptr.To(afterNew)
 	return result, err
 }

@@ -123,8 +123,8 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		WatchesRawSource(source.Channel(door.woken, canWait(&handler.EnqueueRequestForObject{}))).
 		Build(newUnlimited{
 			cached:  mgr.GetClient(),
-			all:     againLater{r},
-			limited: ratelimiter.NewReconciler(name, againLater{r}, o.GlobalRateLimiter),
+			all:     againLater{Reconciler: r, soon: c.soon},
+			limited: ratelimiter.NewReconciler(name, againLater{Reconciler: r, soon: c.soon}, o.GlobalRateLimiter),
 		})
 	if err != nil {
 		return err
@@ -218,7 +218,7 @@ func (c sharingClient) List(ctx context.Context, list client.ObjectList, opts ..
 // to, unless an option says otherwise. The cache has what is watched, also the
 // metadata of Secrets.
 func newReconciler(mgr ctrl.Manager, cache client.Reader, c *connector, opts ...managed.ReconcilerOption) *managed.Reconciler {
-	c.refusals = &refusals{}
+	c.refusals, c.soon = &refusals{}, &soon{}
 	c.blobs = cmp.Or(c.blobs, newBlobChecks(0))
 	c.follower = cmp.Or(c.follower, newFollower(c.now))
 	return managed.NewReconciler(statusManager{Manager: mgr, refusals: c.refusals}, resource.ManagedKind(modelv1alpha1.ArtifactGroupVersionKind), append([]managed.ReconcilerOption{
