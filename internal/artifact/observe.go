@@ -48,7 +48,7 @@ func ObserveJobStatus(job *batchv1.Job, pods []corev1.Pod, fallbackPhase modelv1
 		return succeeded(r.Digest)
 	case jobFailure(job) != nil || job.Status.Failed > 0:
 		return failed(observeFailure(job, pods))
-	case job.Status.Active > 0 && started(job, pods):
+	case job.Status.Active > 0 && started(job, pods), isEnding(job):
 		return ObservationResult{
 			Phase:   modelv1alpha1.PhaseRunning,
 			Ready:   metav1.ConditionUnknown,
@@ -191,6 +191,13 @@ func podsOf(job *batchv1.Job, pods []corev1.Pod) []corev1.Pod {
 		}
 	}
 	return out
+}
+
+// isEnding says whether a Pod of the Job has ended that the Job does not count
+// yet, neither as active nor among those that have ended.
+func isEnding(job *batchv1.Job) bool {
+	u := ptr.Deref(job.Status.UncountedTerminatedPods, batchv1.UncountedTerminatedPods{})
+	return len(u.Succeeded)+len(u.Failed) > 0
 }
 
 // started says whether one of an active Job's Pods has started. Where none is

@@ -8,6 +8,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
@@ -150,10 +151,15 @@ func TestObserveNoJob(t *testing.T) {
 func TestObserveActiveJob(t *testing.T) {
 	done := modelv1alpha1.PhaseSucceeded
 	checkObserved(t, map[string]observeCase{
-		"New":          {reason: "A Job that was made just now waits.", args: observeArgs{job: jobWith(batchv1.JobStatus{})}, want: isPending},
-		"PodPending":   {reason: "A Pod that waits for a node or an image has not started.", args: observeArgs{job: active(), pods: []corev1.Pod{podWith("a", corev1.PodPending)}}, want: isPending},
-		"PodRunning":   {reason: "A Pod that runs is at work.", args: observeArgs{job: active(), pods: []corev1.Pod{podWith("a", corev1.PodRunning)}}, want: isRunning},
-		"PodEnded":     {reason: "A Pod's end is the Job's only when the Job says so.", args: observeArgs{job: active(), pods: []corev1.Pod{podWith("a", corev1.PodSucceeded, ended(1, pushedResult))}}, want: isRunning},
+		"New":        {reason: "A Job that was made just now waits.", args: observeArgs{job: jobWith(batchv1.JobStatus{})}, want: isPending},
+		"PodPending": {reason: "A Pod that waits for a node or an image has not started.", args: observeArgs{job: active(), pods: []corev1.Pod{podWith("a", corev1.PodPending)}}, want: isPending},
+		"PodRunning": {reason: "A Pod that runs is at work.", args: observeArgs{job: active(), pods: []corev1.Pod{podWith("a", corev1.PodRunning)}}, want: isRunning},
+		"PodEnded":   {reason: "A Pod's end is the Job's only when the Job says so.", args: observeArgs{job: active(), pods: []corev1.Pod{podWith("a", corev1.PodSucceeded, ended(1, pushedResult))}}, want: isRunning},
+		"Uncounted": {
+			reason: "A Job that does not count a Pod's end yet has not gone back to waiting.",
+			args:   observeArgs{job: jobWith(batchv1.JobStatus{UncountedTerminatedPods: &batchv1.UncountedTerminatedPods{Succeeded: []types.UID{"pod"}}})},
+			want:   isRunning,
+		},
 		"SeveralPods":  {reason: "One Pod that runs is at work.", args: observeArgs{job: active(), pods: []corev1.Pod{podWith("a", corev1.PodPending), podWith("b", corev1.PodRunning)}}, want: isRunning},
 		"NewAfterOld":  {reason: "What was known of an earlier run is not this one's.", args: observeArgs{job: jobWith(batchv1.JobStatus{}), phase: done, digest: oldDigest}, want: isPending},
 		"RunsAfterOld": {reason: "What was known of an earlier run is not this one's.", args: observeArgs{job: active(), pods: []corev1.Pod{podWith("a", corev1.PodRunning)}, phase: done, digest: oldDigest}, want: isRunning},

@@ -137,7 +137,7 @@ func (c *claim) record(ctx context.Context, subject ocispec.Descriptor, r proven
 		return err
 	}
 	err = provenance.Push(ctx, c.registry, c.run.Target.Repository, subject, r)
-	c.refused = err != nil && ctx.Err() == nil && isRefusal(err)
+	c.refused = err != nil && ctx.Err() == nil && provenance.IsRefusal(err)
 	switch {
 	case c.refused:
 		c.logf("the registry takes no record of who pushed this: %s", err)
@@ -147,17 +147,6 @@ func (c *claim) record(ctx context.Context, subject ocispec.Descriptor, r proven
 	}
 	c.recorded = d
 	return nil
-}
-
-// isRefusal says whether a registry that answered so takes no such manifest,
-// whoever asks, and however often.
-func isRefusal(err error) bool {
-	switch outcome.ReasonOf(err) {
-	case outcome.Unsupported, outcome.Internal, outcome.NotFound, outcome.Mismatch:
-		return true
-	default:
-		return false
-	}
 }
 
 // recordLate pushes the run's provenance once its subject is there, if the

@@ -65,6 +65,21 @@ func Push(ctx context.Context, w Writer, repository string, subject ocispec.Desc
 	return err
 }
 
+// IsRefusal says of an error of Push whether the registry takes no records,
+// whoever pushes them, and however often.
+func IsRefusal(err error) bool {
+	var why *outcome.Error
+	if !errors.As(err, &why) {
+		return false
+	}
+	switch why.Reason {
+	case outcome.Unsupported, outcome.Internal, outcome.NotFound, outcome.Mismatch:
+		return true
+	default:
+		return false
+	}
+}
+
 // pushEmpty pushes the blob that the manifest of each record refers to.
 func pushEmpty(ctx context.Context, w Writer, repository string) error {
 	empty := ocispec.DescriptorEmptyJSON

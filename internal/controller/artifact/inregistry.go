@@ -31,7 +31,7 @@ func (e *external) observeRegistry(ctx context.Context, a *modelv1alpha1.Artifac
 	switch {
 	case t.exists() && t.there.Digest.String() == s.Digest:
 		s.Reference = artifact.OCIReference(e.withEffective(a))
-		return e.observeTagged(ctx, a)
+		return e.observeOwn(ctx, a, t)
 	case isToBeAdopted(a, t):
 		return e.adopt(ctx, a, t)
 	case t.mayBeTaken(a):

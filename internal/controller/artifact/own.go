@@ -145,6 +145,37 @@ func (e *external) adopt(ctx context.Context, a *modelv1alpha1.Artifact, t tagSt
 	return o, err
 }
 
+// observeOwn looks at what the status knows as the Artifact's own. Where the
+// Artifact has no identity yet, as where it was just adopted or was made before
+// there were any, that is to be written down.
+func (e *external) observeOwn(ctx context.Context, a *modelv1alpha1.Artifact, t tagState) (managed.ExternalObservation, error) {
+	o, err := e.observeTagged(ctx, a)
+	if err != nil || e.hasIdentity(a) || !mayUpdate(a) || !o.ResourceUpToDate {
+		return o, err
+	}
+	records, err := provenance.Of(ctx, e.registry, artifact.Repository(a), t.there.Digest, ownerOf(a))
+	if err != nil {
+		return o, err
+	}
+	e.adopted = &adoption{subject: t.there, record: recordOf(a)}
+	if len(records) > 0 {
+		e.adopted.record = records[0].Record
+	}
+	o.ResourceUpToDate = false
+	return o, nil
+}
+
+// recordOf returns what the status knows of the artifact that was pushed last. It
+// names nobody.
+func recordOf(a *modelv1alpha1.Artifact) provenance.Record {
+	s := a.Status.AtProvider
+	r := provenance.Record{RunHash: s.RunHash, Run: s.Run, Files: s.Files}
+	if s.Source != nil {
+		r.Revision, r.License = s.Source.Revision, s.Source.License
+	}
+	return r
+}
+
 // An adoption is an artifact that was found by a record about it.
 type adoption struct {
 	subject ocispec.Descriptor
@@ -158,8 +189,8 @@ func (e *external) isOwn(a *modelv1alpha1.Artifact) bool {
 }
 
 // own writes down what was adopted. Where it was known by the Artifact's name
-// alone, the registry gets a record of its own: another Artifact of that name,
-// in another cluster, is another.
+// alone, the registry gets a record of its own, if it takes any: another Artifact
+// of that name, in another cluster, is another.
 func (e *external) own(ctx context.Context, a *modelv1alpha1.Artifact) error {
 	if e.isOwn(a) {
 		return nil
@@ -169,7 +200,8 @@ func (e *external) own(ctx context.Context, a *modelv1alpha1.Artifact) error {
 	record := e.adopted.record
 	record.Owner = ownerOf(known)
 	// First, since by its identity the Artifact finds no other's record.
-	if err := provenance.Push(ctx, e.registry, artifact.Repository(a), e.adopted.subject, record); err != nil {
+	err := provenance.Push(ctx, e.registry, artifact.Repository(a), e.adopted.subject, record)
+	if err != nil && !provenance.IsRefusal(err) {
 		return err
 	}
 	return e.annotate(ctx, a, e.setIdentity)

@@ -293,6 +293,31 @@ func TestLostStatusIsFound(t *testing.T) {
 	}
 }
 
+// TestMadeBeforeRecords has an Artifact that was made when there were neither
+// identities nor records.
+func TestMadeBeforeRecords(t *testing.T) {
+	w := startControllers(t)
+	a, d := w.made("early")
+	for _, r := range w.records(a, d) {
+		if err := w.registry.DeleteManifest(t.Context(), "models/early", r.Descriptor); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.update(a, func(a *modelv1alpha1.Artifact) { delete(a.Annotations, artifact.AnnotationOwner) })
+	w.eventually("record", func() string {
+		if err := w.get(a); err != nil {
+			return err.Error()
+		}
+		found := w.records(a, d)
+		if len(found) != 1 || found[0].Owner.ID != string(a.GetUID()) || found[0].RunHash != artifact.RunHash(a) || found[0].Revision != testCommit {
+			return fmt.Sprintf("%+v", found)
+		}
+		return ""
+	})
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+	w.job(a, 1)
+}
+
 // orphan deletes an Artifact and leaves what it pushed.
 func (w *world) orphan(a *modelv1alpha1.Artifact) {
 	w.t.Helper()
