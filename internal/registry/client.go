@@ -76,6 +76,9 @@ type Options struct {
 	// comes back by itself. Without it, what may pass is tried a few times.
 	SingleTry bool
 
+	// Memory that the client shares with others; nil for none.
+	Memory *Memory
+
 	// Cures that messages name; the zero value is for a ProviderConfig's user.
 	Cures Cures
 }
@@ -128,7 +131,7 @@ func New(o Options) (*Client, error) {
 		auth: &auth.Client{
 			Client:     &http.Client{Transport: trying(transport, o.SingleTry)},
 			Credential: auth.StaticCredential(o.Host, credential),
-			Cache:      newFreshTokens(),
+			Cache:      newCache(o.Memory, o.Host, credential),
 		},
 	}
 	if o.UserAgent != "" {
@@ -215,7 +218,7 @@ func (c *Client) repository(name string) (*remote.Repository, error) {
 		return nil, outcome.Errorf(outcome.Unsupported, "%q is not a repository's name: write it in lower case, as in models/qwen3", name)
 	}
 	return &remote.Repository{
-		Reference: ref, Client: c.auth, PlainHTTP: c.plainHTTP, MaxMetadataBytes: MaxManifestBytes,
+		Reference: ref, Client: challenged{c.auth}, PlainHTTP: c.plainHTTP, MaxMetadataBytes: MaxManifestBytes,
 		// Who pushes need not be allowed to delete.
 		SkipReferrersGC: true,
 	}, nil

@@ -209,6 +209,8 @@ func TestErrors(t *testing.T) {
 		"DiskFull":    {reason: "Distribution tells of its disk in a detail.", wrap: answer(500, `{"errors": [{"code": "UNKNOWN", "detail": {"Err": "write: no space left on device"}}]}`), want: want{reason: outcome.NoSpace}, message: "no room"},
 		"RateLimited": {reason: "The registry says how long to wait.", wrap: answer(429, "", "Retry-After", "33"), want: want{reason: outcome.RateLimited, after: 33 * time.Second}, message: "rate"},
 		"Failing":     {reason: "The status is named.", wrap: answer(503, "secret word"), want: want{reason: outcome.Unavailable}, message: "503"},
+		"LostBlob":    {reason: "A garbage collector did not wait.", wrap: answer(404, `{"errors": [{"code": "MANIFEST_BLOB_UNKNOWN"}]}`), want: want{reason: outcome.Unavailable}, message: "garbage collector"},
+		"LostUpload":  {reason: "An upload that is forgotten is begun anew.", wrap: answer(404, `{"errors": [{"code": "BLOB_UPLOAD_UNKNOWN"}]}`), want: want{reason: outcome.Unavailable}, message: "forgot an upload"},
 		"Odd":         {reason: "The code is named.", wrap: answer(400, `{"errors": [{"code": "NAME_INVALID", "message": "secret word"}]}`), want: want{reason: outcome.Internal}, message: "NAME_INVALID"},
 		"OddDigest":   {reason: "The registry got other bytes.", wrap: answer(400, `{"errors": [{"code": "DIGEST_INVALID"}]}`), want: want{reason: outcome.Mismatch}, message: "other bytes"},
 		"NotV2":       {reason: "What is no registry says nothing known.", wrap: answer(200, "secret word"), want: want{reason: outcome.Internal}, message: "status 200"},
@@ -229,6 +231,19 @@ func TestErrors(t *testing.T) {
 				t.Errorf("\n%s\nPushBlob(...): want %q and not the server's words, got %q", tc.reason, tc.message, err)
 			}
 		})
+	}
+}
+
+// TestImmutableTag pushes to a tag that may not be moved, as Quay and Harbor say
+// it.
+func TestImmutableTag(t *testing.T) {
+	for _, status := range []int{http.StatusConflict, http.StatusPreconditionFailed} {
+		c := serve(t, answer(status, ""))
+		b := []byte("{}")
+		err := c.PushManifest(t.Context(), repository, describe(ocispec.MediaTypeImageManifest, b), b, "v1")
+		if !IsUnsupported(err) || !strings.Contains(err.Error(), "does not let the tag be moved") {
+			t.Errorf("status %d: got %v", status, err)
+		}
 	}
 }
 

@@ -88,6 +88,12 @@ func (c *Client) refused(ctx context.Context, rsp *errcode.ErrorResponse, d deed
 		return c.unauthorized(status, d).Because(rsp)
 	case has(rsp, errcode.ErrorCodeBlobUploadUnknown):
 		return outcome.Errorf(outcome.Unavailable, "registry %s forgot an upload that was under way; this may pass by itself", c.host).Because(rsp)
+	case has(rsp, errcode.ErrorCodeManifestBlobUnknown):
+		return outcome.Errorf(outcome.Unavailable,
+			"registry %s has lost a blob that was just pushed, as where its garbage collector does not wait for a push to end; this may pass by itself", c.host).Because(rsp)
+	case (status == http.StatusConflict || status == http.StatusPreconditionFailed) && rsp.Method == http.MethodPut && strings.Contains(rsp.URL.Path, "/manifests/"):
+		// Quay and Harbor, of tags that are immutable.
+		return outcome.Errorf(outcome.Unsupported, "registry %s does not let the tag be moved: make it mutable there, or write another in spec.forProvider.target.tag", c.host).Because(rsp)
 	case status == http.StatusNotFound:
 		return outcome.Errorf(outcome.NotFound,
 			"registry %s found nothing to %s: some registries want the repository to be created first", c.host, d).Because(rsp)

@@ -12,7 +12,6 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/content"
 	oras "oras.land/oras-go/v2/registry"
-	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
@@ -97,7 +96,6 @@ func (c *Client) Untag(ctx context.Context, repository, tag string) error {
 	}
 	ctx, cancel := ask(noteWaits(ctx))
 	defer cancel()
-	ctx = auth.AppendRepositoryScope(ctx, ref, auth.ActionDelete)
 	untag := deed{"delete tag", at(repository, tag)}
 	u := fmt.Sprintf("%s://%s/v2/%s/manifests/%s", c.scheme(), ref.Host(), repository, tag)
 	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, u, nil)

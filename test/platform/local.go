@@ -9,6 +9,7 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+	"github.com/opencontainers/go-digest"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -56,6 +57,12 @@ func NewCrossplane(ctx context.Context, dir string, log io.Writer) (*Local, erro
 	return l, nil
 }
 
+// BlobFile returns the file that the open registry keeps a blob in, for all of
+// its repositories. What is done to it shows at once: the registry caches nothing.
+func (l *Local) BlobFile(d digest.Digest) string {
+	return filepath.Join(l.Cluster.Dir(), "registry", "docker", "registry", "v2", "blobs", string(d.Algorithm()), d.Encoded()[:2], d.Encoded(), "data")
+}
+
 // Close takes the cluster down without a trace.
 func (l *Local) Close() error { return l.Cluster.Down(context.Background()) }
 
@@ -94,6 +101,8 @@ func (l *Local) reach(log io.Writer) error {
 	l.RegistryHost = l.Cluster.RegistryHost()
 	l.KitIs = "the stand-in for kit (test/kitstub): the local cluster pulls no images"
 	l.transport = &http.Transport{DialContext: l.Cluster.DialContext}
+	// The provider itself asks the Hub for revisions that an Artifact follows.
+	l.hosts = []corev1.HostAlias{{IP: l.Cluster.HubIP(), Hostnames: []string{l.Cluster.HubHost()}}}
 	return nil
 }
 
@@ -143,7 +152,7 @@ func (l *Local) configure(ctx context.Context, namespace string) error {
 		},
 		Job: &v1alpha1.ClusterJobConfig{
 			KitImage:    kitStubImage,
-			HostAliases: []corev1.HostAlias{{IP: l.Cluster.HubIP(), Hostnames: []string{l.Cluster.HubHost()}}},
+			HostAliases: l.hosts,
 		},
 	}
 	return nil

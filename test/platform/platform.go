@@ -16,6 +16,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	crossplane "github.com/crossplane/crossplane/apis/v2"
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -65,6 +66,9 @@ type Platform struct {
 
 	// transport reaches the registry from here.
 	transport http.RoundTripper
+
+	// hosts are names that the provider's own Pod is to know.
+	hosts []corev1.HostAlias
 
 	// root is the folder of the source tree.
 	root string
@@ -150,11 +154,30 @@ func (p *Platform) Apply(ctx context.Context, manifest []byte) error {
 		if len(u.Object) == 0 {
 			continue
 		}
+		if err := p.addHosts(u); err != nil {
+			return err
+		}
 		err = p.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), fieldOwner, client.ForceOwnership)
 		if err != nil {
 			return errors.Wrapf(err, "cannot apply %s %s", u.GetKind(), u.GetName())
 		}
 	}
+}
+
+// addHosts gives the Pods of a Deployment the names that they are to know.
+func (p *Platform) addHosts(u *unstructured.Unstructured) error {
+	if u.GetKind() != "Deployment" || len(p.hosts) == 0 {
+		return nil
+	}
+	all := make([]any, 0, len(p.hosts))
+	for _, h := range p.hosts {
+		one, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&h)
+		if err != nil {
+			return errors.Wrap(err, "cannot encode the names of hosts")
+		}
+		all = append(all, one)
+	}
+	return errors.Wrap(unstructured.SetNestedSlice(u.Object, all, "spec", "template", "spec", "hostAliases"), "cannot set the names of hosts")
 }
 
 // waitProvider waits until the provider's Deployment is available.

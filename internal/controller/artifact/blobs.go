@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -48,7 +49,7 @@ type blobCheck struct {
 	// left are those that the present check has not looked for yet.
 	left []ocispec.Descriptor
 
-	// lost is the blob that was not there; "" for none.
+	// lost is the blob that the last check did not find; "" for none.
 	lost string
 }
 
@@ -98,18 +99,16 @@ func (e *external) lostBlob(ctx context.Context, a *modelv1alpha1.Artifact) (str
 	check := e.blobs.of(a, now)
 	requested, asked := meta.GetReconcileRequest(a)
 	switch {
-	case check.lost != "":
-		return check.lost, nil
 	case len(check.left) > 0:
 		// The check goes on.
 	case now.Before(check.due) && (!asked || requested == a.GetLastHandledReconcileAt()):
-		return "", nil
+		return check.lost, nil
 	default:
 		all, err := e.blobsOf(ctx, a)
 		if err != nil {
 			return "", err
 		}
-		check.left = all
+		check.lost, check.left = "", all
 	}
 	err := e.goOn(ctx, a, check)
 	return check.lost, err
@@ -131,13 +130,10 @@ func (e *external) goOn(ctx context.Context, a *modelv1alpha1.Artifact, check *b
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	for i, d := range next {
-		if lost[i] {
-			check.lost, check.left = d.Digest.String(), nil
-			return nil
-		}
-	}
 	check.left = check.left[len(next):]
+	if i := slices.Index(lost, true); i >= 0 {
+		check.lost, check.left = next[i].Digest.String(), nil
+	}
 	if len(check.left) == 0 {
 		check.left = nil
 		check.due = e.now().Add(e.blobs.interval/2 + rand.N(e.blobs.interval)) //nolint:gosec // No secret.

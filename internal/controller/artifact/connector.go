@@ -86,6 +86,7 @@ type connector struct {
 	metrics     *Metrics
 	blobs       *blobChecks
 	follower    *follower
+	memory      *registry.Memory
 }
 
 // Connect reads the Artifact's ProviderConfig and returns a client for its runs
@@ -147,6 +148,7 @@ func (c *connector) configure(ctx context.Context, a *modelv1alpha1.Artifact, e 
 		return err
 	}
 	config.addSecrets(&e.effective, a)
+	options.Memory = c.memory
 	r, err := c.newRegistry(options)
 	if err != nil {
 		return errors.Wrap(err, "cannot use the registry")

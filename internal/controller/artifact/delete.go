@@ -2,6 +2,7 @@ package artifact
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
@@ -97,11 +98,23 @@ func (e *external) leave(a *modelv1alpha1.Artifact, why string) {
 	if s.LeftInRegistry != "" {
 		return
 	}
-	if !held(a) {
-		e.recorder.Event(a, event.Warning(reasonLeft, errors.Errorf("the artifact %s stays in its registry: %s", s.PinnedReference, why)))
-	}
+	e.sayLeft(a, fmt.Sprintf("The artifact %s stays in its registry: %s", s.PinnedReference, why))
 	s.LeftInRegistry = why
-	a.SetConditions(xpv2.Deleting().WithMessage("The artifact stays in its registry: " + why).WithObservedGeneration(a.GetGeneration()))
+}
+
+// leaveRecord gives up the record in the registry of who pushed the artifact.
+func (e *external) leaveRecord(a *modelv1alpha1.Artifact) {
+	s := &a.Status.AtProvider
+	e.sayLeft(a, "The record of who pushed "+s.PinnedReference+" stays in its registry, which does not delete it")
+	s.LeftInRegistry = "the registry does not delete the record of who pushed it"
+}
+
+// sayLeft says what stays in the registry.
+func (e *external) sayLeft(a *modelv1alpha1.Artifact, message string) {
+	if !held(a) {
+		e.recorder.Event(a, event.Warning(reasonLeft, errors.New(message)))
+	}
+	a.SetConditions(xpv2.Deleting().WithMessage(message).WithObservedGeneration(a.GetGeneration()))
 }
 
 // held says whether the Artifact is deleted and somebody else's finalizer keeps

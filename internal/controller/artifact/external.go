@@ -81,6 +81,14 @@ type external struct {
 	follower *follower
 	question func(context.Context) (question, error)
 
+	// why says why there is a run to begin although there was an artifact; ""
+	// where the spec asks for it.
+	why string
+
+	// overwritten is what the tag points to that is to be put elsewhere; "" for
+	// nothing.
+	overwritten string
+
 	// retag says that Observe saw the artifact without its tag, which needs no
 	// run.
 	retag bool
@@ -217,7 +225,7 @@ func (e *external) isConflictOver(ctx context.Context, a *modelv1alpha1.Artifact
 	if err != nil || t.mayBeTaken(a) {
 		return err == nil, err
 	}
-	a.SetConditions(e.tagConflict(a, t))
+	e.setConflict(a, t)
 	return false, nil
 }
 

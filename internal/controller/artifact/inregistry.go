@@ -35,9 +35,10 @@ func (e *external) observeRegistry(ctx context.Context, a *modelv1alpha1.Artifac
 	case isToBeAdopted(a, t):
 		return e.adopt(ctx, a, t)
 	case t.mayBeTaken(a):
+		e.overwritten = t.there.Digest.String()
 		return e.observeUntagged(ctx, a)
 	}
-	a.SetConditions(e.tagConflict(a, t))
+	e.setConflict(a, t)
 	return settled(), nil
 }
 
@@ -156,6 +157,7 @@ func (e *external) observeLost(ctx context.Context, a *modelv1alpha1.Artifact, m
 			return settled(), nil
 		}
 	}
+	e.why = message
 	o := managed.ExternalObservation{}
 	if !mayCreate(a) {
 		message += ", and spec.managementPolicies do not allow to make it again: add Create"

@@ -3,6 +3,7 @@ package artifact
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
@@ -48,7 +49,7 @@ func (e *external) hasMoved(ctx context.Context, a *modelv1alpha1.Artifact) (boo
 	requested, asked := meta.GetReconcileRequest(a)
 	now := asked && requested != a.GetLastHandledReconcileAt()
 	if commit, ok := e.follower.knows(a.GetUID(), followInterval(a), s.Source.Revision); ok && !now {
-		return commit != "", nil
+		return e.sayMoved(a, commit), nil
 	}
 	q, err := e.question(ctx)
 	if err != nil {
@@ -58,7 +59,17 @@ func (e *external) hasMoved(ctx context.Context, a *modelv1alpha1.Artifact) (boo
 	q.interval, q.now = followInterval(a), now
 	// What went wrong is remembered as trouble.
 	commit, _ := e.follower.moved(ctx, a.GetUID(), q, s.Source.Revision)
-	return commit != "", nil
+	return e.sayMoved(a, commit), nil
+}
+
+// sayMoved says why there is a run to begin, if the revision has moved to a
+// commit.
+func (e *external) sayMoved(a *modelv1alpha1.Artifact, commit string) bool {
+	if commit == "" {
+		return false
+	}
+	e.why = fmt.Sprintf("%s is commit %s now, and was %s", a.Spec.ForProvider.Source.HuggingFace.Revision, commit, a.Status.AtProvider.Source.Revision)
+	return true
 }
 
 // lastTry returns when the latest run ended.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
@@ -71,12 +72,17 @@ func (e *external) lookAtTag(ctx context.Context, a *modelv1alpha1.Artifact) (ta
 	return tagState{there: there, records: records}, err
 }
 
-// tagConflict is the condition of an Artifact whose tag points to something that
-// it did not push.
-func (e *external) tagConflict(a *modelv1alpha1.Artifact, t tagState) xpv2.Condition {
-	return unavailable(outcome.TagConflict, fmt.Sprintf(
+// setConflict has an Artifact say that its tag points to something that it did
+// not push.
+func (e *external) setConflict(a *modelv1alpha1.Artifact, t tagState) {
+	c := unavailable(outcome.TagConflict, fmt.Sprintf(
 		"Tag %q points to %s, which this Artifact did not push: remove that tag, write another in spec.forProvider.target.tag, or set spec.forProvider.target.overwrite: true",
 		artifact.Tag(e.withEffective(a)), t.there.Digest)).WithObservedGeneration(a.GetGeneration())
+	// What is said before the finalizer is there is said again.
+	if a.GetCondition(xpv2.TypeReady).Reason != c.Reason && meta.FinalizerExists(a, managed.FinalizerName) {
+		e.recorder.Event(a, event.Warning(event.Reason(outcome.TagConflict), errors.New(c.Message)))
+	}
+	a.SetConditions(c)
 }
 
 // firstLook looks whether the registry has what the Artifact asks for although
@@ -100,7 +106,7 @@ func (e *external) firstLook(ctx context.Context, a *modelv1alpha1.Artifact) (ma
 	case t.mayBeTaken(a):
 		return managed.ExternalObservation{}, false, nil
 	}
-	a.SetConditions(e.tagConflict(a, t))
+	e.setConflict(a, t)
 	return settled(), true, nil
 }
 

@@ -138,6 +138,7 @@ func TestTagIsKept(t *testing.T) {
 			w.waitTag(repository, "v1", map[string]string{"ours": ours, "other": other}[tc.want.tag])
 			w.stays(a, tc.reason)
 			w.job(a, 1)
+			w.waitEvent(a, map[want]string{kept: "back to " + ours + ", from " + other, adopted: "Found ", conflict: "did not push"}[tc.want])
 
 			at := a.Status.AtProvider
 			want := map[bool]string{true: other, false: ours}[tc.want == adopted]
@@ -288,6 +289,13 @@ func TestLostStatusIsFound(t *testing.T) {
 			w.waitGone(a)
 			if _, err := w.registry.Resolve(t.Context(), a.Spec.ForProvider.Target.Repository, "v1"); err == nil {
 				t.Errorf("%s The tag was not deleted with the Artifact", tc.reason)
+			}
+			named := a.DeepCopy()
+			named.SetAnnotations(nil)
+			for _, of := range []*modelv1alpha1.Artifact{a, named} {
+				if left := w.records(of, d); len(left) > 0 {
+					t.Errorf("%s %d records are left", tc.reason, len(left))
+				}
 			}
 		})
 	}

@@ -194,7 +194,11 @@ func (e *external) ensureRun(ctx context.Context, a *modelv1alpha1.Artifact) err
 	}
 	job, made, err := artifact.EnsureJob(ctx, lookingUp{Client: e.direct, cached: e.cached}, e.scheme, a, e.kitImage, e.selector, e.labels)
 	if made {
-		e.recorder.Event(a, event.Normal(reasonRunStarted, fmt.Sprintf("Run %d started as Job %q", artifact.RunOf(job).Number, job.GetName())))
+		message := fmt.Sprintf("Run %d started as Job %q", artifact.RunOf(job).Number, job.GetName())
+		if e.why != "" {
+			message += ": " + e.why
+		}
+		e.recorder.Event(a, event.Normal(reasonRunStarted, message))
 	}
 	return err
 }

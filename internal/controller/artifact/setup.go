@@ -35,6 +35,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/access"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
 // Images are those that runs use where a ClusterProviderConfig names no other.
@@ -99,6 +100,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		metrics:     cmp.Or(o.Metrics, NewMetrics()),
 		blobs:       newBlobChecks(o.BlobCheckInterval),
 		follower:    newFollower(time.Now),
+		memory:      registry.NewMemory(),
 	}
 	door := newDoorman(o.Access, mgr.GetClient())
 	r := newReconciler(mgr, mgr.GetCache(), c, append(o.forReconciler(name, recorder, c),

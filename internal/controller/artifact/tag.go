@@ -28,7 +28,11 @@ func (e *external) putTag(ctx context.Context, a *modelv1alpha1.Artifact) error 
 	s.Reference = artifact.OCIReference(wanted)
 	a.SetConditions(xpv2.Available().WithObservedGeneration(a.GetGeneration()))
 	if old == s.Reference {
-		e.recorder.Event(a, event.Normal(reasonPutBack, "Put the tag of "+s.Reference+" back to "+s.Digest))
+		from := ""
+		if e.overwritten != "" {
+			from = ", from " + e.overwritten
+		}
+		e.recorder.Event(a, event.Normal(reasonPutBack, "Put the tag of "+s.Reference+" back to "+s.Digest+from))
 		return nil
 	}
 	e.recorder.Event(a, event.Normal(reasonTagged, "Tagged the artifact as "+s.Reference+"; "+old+" stays"))

@@ -1,6 +1,7 @@
 package artifact
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -47,7 +48,8 @@ func (e *external) isTagged(ctx context.Context, a *modelv1alpha1.Artifact) (boo
 }
 
 // ownRecords returns the records of the Artifact's runs about what it pushed last
-// and about what it pushed before.
+// and about what it pushed before, also of an Artifact that had its name before
+// and whose artifact it took over.
 func (e *external) ownRecords(ctx context.Context, a *modelv1alpha1.Artifact) ([]provenance.Found, error) {
 	s := a.Status.AtProvider
 	digests := []string{s.Digest}
@@ -56,13 +58,17 @@ func (e *external) ownRecords(ctx context.Context, a *modelv1alpha1.Artifact) ([
 	}
 	var out []provenance.Found
 	for _, d := range digests {
-		records, err := provenance.Of(ctx, e.registry, artifact.Repository(a), digest.Digest(d), ownerOf(a))
-		if err != nil {
-			return nil, err
+		for _, owner := range []provenance.Owner{ownerOf(a), {Namespace: a.GetNamespace(), Name: a.GetName()}} {
+			records, err := provenance.Of(ctx, e.registry, artifact.Repository(a), digest.Digest(d), owner)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, records...)
 		}
-		out = append(out, records...)
 	}
-	return out, nil
+	byDigest := func(a, b provenance.Found) int { return cmp.Compare(a.Descriptor.Digest, b.Descriptor.Digest) }
+	slices.SortFunc(out, byDigest)
+	return slices.CompactFunc(out, func(a, b provenance.Found) bool { return byDigest(a, b) == 0 }), nil
 }
 
 // deleteFromRegistry takes what the Artifact pushed from the registry: its tag,
@@ -95,7 +101,7 @@ func (e *external) deleteTagged(ctx context.Context, a *modelv1alpha1.Artifact) 
 	s := a.Status.AtProvider
 	err := e.registry.Untag(ctx, artifact.Repository(a), tagOf(s.Reference))
 	if err == nil {
-		e.recorder.Event(a, event.Normal(reasonUntagged, "Took the tag from "+s.Reference+", which was "+s.Digest))
+		e.recorder.Event(a, event.Normal(reasonUntagged, "Took tag "+tagOf(s.Reference)+" away from "+s.PinnedReference))
 		return nil
 	}
 	if !registry.IsUnsupported(err) {
@@ -125,7 +131,7 @@ func (e *external) deleteByDigest(ctx context.Context, a *modelv1alpha1.Artifact
 		err = e.registry.DeleteManifest(ctx, artifact.Repository(a), d)
 	}
 	if registry.IsUnsupported(err) {
-		e.leave(a, "the registry does not delete")
+		e.leave(a, "the registry does not delete: delete it there by hand")
 		return nil
 	}
 	if err == nil {
@@ -184,7 +190,7 @@ func (e *external) deleteRecords(ctx context.Context, a *modelv1alpha1.Artifact)
 		d := ocispec.Descriptor{MediaType: r.Descriptor.MediaType, Digest: r.Descriptor.Digest, Size: r.Descriptor.Size}
 		err := e.registry.DeleteManifest(ctx, artifact.Repository(a), d)
 		if registry.IsUnsupported(err) {
-			a.Status.AtProvider.LeftInRegistry = "the tag is gone, and the registry does not delete the record of who pushed it"
+			e.leaveRecord(a)
 			return nil
 		}
 		if err != nil {

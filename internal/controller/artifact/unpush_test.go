@@ -53,7 +53,7 @@ func TestDeletedFromRegistry(t *testing.T) {
 	}{
 		"Tags": {
 			reason: "The tag goes, and the registry collects what it stood for.",
-			want:   want{manifest: true, event: "Took the tag"},
+			want:   want{manifest: true, event: "Took tag v1 away"},
 		},
 		"NoTags": {
 			reason: "Without other tags it is deleted by its digest.",
@@ -91,7 +91,7 @@ func TestDeletedFromRegistry(t *testing.T) {
 				}
 				return 0
 			},
-			want: want{manifest: true, record: true, event: "Took the tag"},
+			want: want{manifest: true, record: true, event: "Took tag v1 away"},
 		},
 		"Foreign": {
 			reason: "A tag on something else is not touched.",
