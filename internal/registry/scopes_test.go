@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-
 )
 
 // TestDeleteIsLeftToTheChallenge deletes at a registry that gives no token for
