@@ -5,8 +5,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +19,7 @@ import (
 	"time"
 
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+	containerregistry "github.com/google/go-containerregistry/pkg/registry"
 	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -112,10 +115,14 @@ func (p *provider) waitLog(says string) {
 // artifact creates an Artifact and its ProviderConfig.
 func (p *provider) artifact(name string) *modelv1alpha1.Artifact {
 	p.t.Helper()
+	// An empty one: the provider looks there before it begins a run.
+	registry := httptest.NewServer(containerregistry.New(containerregistry.Logger(log.New(io.Discard, "", 0))))
+	p.t.Cleanup(registry.Close)
 	config := &v1alpha1.ProviderConfig{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: p.account.Namespace},
 		Spec: v1alpha1.ProviderConfigSpec{Registry: v1alpha1.RegistryConfig{
-			Host: "registry.example.com", Credentials: v1alpha1.RegistryCredentials{Source: xpv2.CredentialsSourceNone},
+			Host: v1alpha1.RegistryHost(registry.Listener.Addr().String()), PlainHTTP: true,
+			Credentials: v1alpha1.RegistryCredentials{Source: xpv2.CredentialsSourceNone},
 		}},
 	}
 	a := &modelv1alpha1.Artifact{
