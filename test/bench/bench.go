@@ -112,7 +112,7 @@ func (b *bench) connect(ctx context.Context, config *rest.Config) error {
 	if err != nil {
 		return errors.Wrap(err, "cannot make a client")
 	}
-	if b.cluster, err = newCluster(ctx, b.client, kube, b.options.runTime); err != nil {
+	if b.cluster, err = newCluster(ctx, b.client, kube, b.options.runTime, b.registry.push); err != nil {
 		return err
 	}
 	for _, o := range []client.Object{

@@ -30,6 +30,9 @@ type cluster struct {
 	runTime time.Duration
 	started chan startedJob
 
+	// push has the registry have what a run pushes.
+	push func(args []string)
+
 	mu   sync.Mutex
 	seen map[string]chan time.Time
 	jobs int
@@ -44,8 +47,8 @@ type startedJob struct {
 }
 
 // newCluster plays the cluster until the context ends.
-func newCluster(ctx context.Context, c client.Client, kube kubernetes.Interface, runTime time.Duration) (*cluster, error) {
-	cl := &cluster{client: c, runTime: runTime, started: make(chan startedJob, 1<<16), seen: map[string]chan time.Time{}}
+func newCluster(ctx context.Context, c client.Client, kube kubernetes.Interface, runTime time.Duration, push func(args []string)) (*cluster, error) {
+	cl := &cluster{client: c, runTime: runTime, push: push, started: make(chan startedJob, 1<<16), seen: map[string]chan time.Time{}}
 	factory := informers.NewSharedInformerFactory(kube, 0)
 	informer := factory.Batch().V1().Jobs().Informer()
 	if _, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: cl.add}); err != nil {
@@ -70,6 +73,7 @@ func (cl *cluster) add(o any) {
 	if owner == nil {
 		return
 	}
+	cl.push(job.Spec.Template.Spec.Containers[0].Args)
 	select {
 	case cl.jobOf(owner.Name) <- at:
 	default:

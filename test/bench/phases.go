@@ -177,6 +177,7 @@ func (b *bench) idle(ctx context.Context) error {
 	b.artifacts = max(n, b.artifacts)
 	jobs := b.cluster.made()
 	start := time.Now()
+	b.registry.full.Store(true)
 	if err := b.start(ctx); err != nil {
 		return err
 	}

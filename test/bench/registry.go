@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
@@ -19,13 +20,18 @@ var manifest = fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"config":{"me
 // manifestDigest is the manifest's.
 var manifestDigest = digest.FromBytes(manifest).String()
 
-// A registry has every tag of every repository, and counts what it is asked
+// A registry has the tags that were pushed, or every tag of every repository, and
+// counts what it is asked
 // (https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pull).
 type registry struct {
 	*httptest.Server
 
 	heads  atomic.Int64
 	others atomic.Int64
+
+	// full says that it has every tag.
+	full   atomic.Bool
+	pushed sync.Map
 }
 
 // newRegistry starts a registry on the loopback interface.
@@ -38,6 +44,16 @@ func newRegistry() *registry {
 // host of the registry's references.
 func (r *registry) host() string { return strings.TrimPrefix(r.URL, "http://") }
 
+// push has what a run's worker is told to push.
+func (r *registry) push(args []string) {
+	flags := map[string]string{}
+	for _, arg := range args {
+		name, value, _ := strings.Cut(arg, "=")
+		flags[name] = value
+	}
+	r.pushed.Store("/v2/"+flags["--repository"]+"/manifests/"+flags["--tag"], true)
+}
+
 // ServeHTTP answers for manifests.
 func (r *registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if req.Method != http.MethodHead || !strings.Contains(req.URL.Path, "/manifests/") {
@@ -46,6 +62,10 @@ func (r *registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	r.heads.Add(1)
+	if _, pushed := r.pushed.Load(req.URL.Path); !pushed && !r.full.Load() {
+		http.NotFound(w, req)
+		return
+	}
 	w.Header().Set("Content-Type", ocispec.MediaTypeImageManifest)
 	w.Header().Set("Content-Length", strconv.Itoa(len(manifest)))
 	w.Header().Set("Docker-Content-Digest", manifestDigest)
