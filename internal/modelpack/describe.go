@@ -6,6 +6,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	specv1 "github.com/modelpack/model-spec/specs-go/v1"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -56,6 +57,22 @@ func Describe(manifest []byte) (Description, error) {
 		d.Format = FormatModelKit
 	}
 	return d, nil
+}
+
+// Blobs returns what a manifest refers to: the config, then the layers. It takes
+// the manifest of anything, if its digests are such.
+func Blobs(manifest []byte) ([]ocispec.Descriptor, error) {
+	var m ocispec.Manifest
+	if err := json.Unmarshal(manifest, &m); err != nil {
+		return nil, errors.Wrap(err, "cannot read the artifact's manifest")
+	}
+	blobs := append([]ocispec.Descriptor{m.Config}, m.Layers...)
+	for _, b := range blobs {
+		if err := b.Digest.Validate(); err != nil {
+			return nil, errors.Wrap(err, "cannot read the artifact's manifest")
+		}
+	}
+	return blobs, nil
 }
 
 // HasConfig says whether the artifact's config can say more about the model.

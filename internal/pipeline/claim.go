@@ -48,7 +48,7 @@ func (c *claim) look(ctx context.Context) error {
 	switch {
 	case registry.IsNotFound(err):
 		return nil
-	case err != nil && outcome.ReasonOf(err) == outcome.Unauthorized:
+	case registry.IsUnauthorized(err):
 		// Some registries refuse to show what does not exist yet. Whether this
 		// run may push is for the first push to tell.
 		c.logf("cannot see whether tag %s is free: %s; it is looked at again before it is set", c.run.Target.Tag, err)

@@ -1,23 +1,18 @@
 package pipeline
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"slices"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"golang.org/x/sync/errgroup"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
-
-// blobsAtOnce is how many blobs are asked for side by side.
-const blobsAtOnce = 8
 
 // A standing artifact is in the registry with all that belongs to it.
 type standing struct {
@@ -77,12 +72,12 @@ func (c *claim) standingAt(ctx context.Context, d digest.Digest, r provenance.Re
 	case err != nil:
 		return standing{}, err
 	}
-	blobs, err := blobsOf(s.manifest)
+	blobs, err := modelpack.Blobs(s.manifest)
 	if err != nil {
 		return standing{}, err
 	}
 	s.size = totalBytes(blobs)
-	missing, err := c.missing(ctx, blobs)
+	missing, err := registry.Missing(ctx, c.registry, c.run.Target.Repository, blobs)
 	if err != nil {
 		return standing{}, err
 	}
@@ -93,54 +88,12 @@ func (c *claim) standingAt(ctx context.Context, d digest.Digest, r provenance.Re
 	return s, nil
 }
 
-// blobsOf returns the config and the layers of a manifest.
-func blobsOf(manifest []byte) ([]ocispec.Descriptor, error) {
-	var m ocispec.Manifest
-	if err := json.Unmarshal(manifest, &m); err != nil {
-		return nil, errors.Wrap(err, "cannot read the artifact's manifest")
-	}
-	blobs := append([]ocispec.Descriptor{m.Config}, m.Layers...)
-	for _, b := range blobs {
-		if err := b.Digest.Validate(); err != nil {
-			return nil, errors.Wrap(err, "cannot read the artifact's manifest")
-		}
-	}
-	return blobs, nil
-}
-
 func totalBytes(blobs []ocispec.Descriptor) int64 {
 	var n int64
 	for _, b := range blobs {
 		n += b.Size
 	}
 	return n
-}
-
-// missing returns those blobs, each once, that the repository does not have.
-func (c *claim) missing(ctx context.Context, all []ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-	blobs := slices.Clone(all)
-	slices.SortFunc(blobs, func(a, b ocispec.Descriptor) int { return cmp.Compare(a.Digest, b.Digest) })
-	blobs = slices.CompactFunc(blobs, func(a, b ocispec.Descriptor) bool { return a.Digest == b.Digest })
-	lost := make([]bool, len(blobs))
-	group, gctx := errgroup.WithContext(ctx)
-	group.SetLimit(blobsAtOnce)
-	for i, b := range blobs {
-		group.Go(func() error {
-			has, err := c.registry.HasBlob(gctx, c.run.Target.Repository, b)
-			lost[i] = err == nil && !has
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-	var out []ocispec.Descriptor
-	for i, b := range blobs {
-		if lost[i] {
-			out = append(out, b)
-		}
-	}
-	return out, nil
 }
 
 // tag makes the tag point to an artifact that is there.

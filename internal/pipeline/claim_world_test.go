@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"bytes"
-	"encoding/json"
 	"io"
 	"log"
 	"net/http"
@@ -15,10 +14,10 @@ import (
 
 	gcr "github.com/google/go-containerregistry/pkg/registry"
 	"github.com/opencontainers/go-digest"
-	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
+	testregistry "github.com/crossplane-contrib/provider-kitops/test/registry"
 )
 
 // What a registry is asked to keep.
@@ -146,22 +145,7 @@ func newClaimWorld(t *testing.T, api bool) *claimWorld {
 // its descriptor.
 func (w *claimWorld) foreign(t *testing.T, tag string) ocispec.Descriptor {
 	t.Helper()
-	empty := ocispec.DescriptorEmptyJSON
-	if err := w.registry.PushBlob(t.Context(), w.run.Target.Repository, empty, bytes.NewReader(empty.Data)); err != nil {
-		t.Fatal(err)
-	}
-	b, err := json.Marshal(ocispec.Manifest{
-		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
-		ArtifactType: "application/vnd.example", Config: empty, Layers: []ocispec.Descriptor{empty},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(b), Size: int64(len(b))}
-	if err := w.registry.PushManifest(t.Context(), w.run.Target.Repository, d, b, tag); err != nil {
-		t.Fatal(err)
-	}
-	return d
+	return testregistry.PushForeign(t, w.registry, w.run.Target.Repository, tag)
 }
 
 // record pushes a record about an artifact.

@@ -80,13 +80,13 @@ func (r *kitRun) mend(ctx context.Context, a *kitArtifact) error {
 	switch {
 	case registry.IsNotFound(err):
 		return nil
-	case err != nil && outcome.ReasonOf(err) == outcome.Unauthorized:
+	case registry.IsUnauthorized(err):
 		// Not every account that may push may read.
 		return nil
 	case err != nil:
 		return err
 	}
-	missing, err := r.claim.missing(ctx, a.blobs)
+	missing, err := registry.Missing(ctx, r.registry, r.run.Target.Repository, a.blobs)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
@@ -59,7 +60,7 @@ func readKitArtifact(storage string, t Target) (*kitArtifact, error) {
 			"the model has so many files that its manifest has %s, more than registries take", formatBytes(int64(len(b))))
 	}
 	a.manifest = ocispec.Descriptor{MediaType: cmp.Or(tags[t.Tag].MediaType, ocispec.MediaTypeImageManifest), Digest: stored, Size: int64(len(b))}
-	if a.blobs, err = blobsOf(b); err != nil {
+	if a.blobs, err = modelpack.Blobs(b); err != nil {
 		return nil, errors.Wrap(err, "cannot parse the manifest that kit stored")
 	}
 	a.layers, a.size = a.blobs[1:], totalBytes(a.blobs)

@@ -2,7 +2,6 @@ package contract
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,13 +11,12 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/opencontainers/go-digest"
-	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+	testregistry "github.com/crossplane-contrib/provider-kitops/test/registry"
 )
 
 var (
@@ -57,22 +55,7 @@ func claimClient(t *testing.T, run pipeline.Run) *registry.Client {
 // pushForeign pushes a small artifact of somebody else's under a run's tag.
 func pushForeign(t *testing.T, c *registry.Client, run pipeline.Run) ocispec.Descriptor {
 	t.Helper()
-	empty := ocispec.DescriptorEmptyJSON
-	if err := c.PushBlob(t.Context(), run.Target.Repository, empty, bytes.NewReader(empty.Data)); err != nil {
-		t.Fatal(err)
-	}
-	b, err := json.Marshal(ocispec.Manifest{
-		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
-		ArtifactType: "application/vnd.example", Config: empty, Layers: []ocispec.Descriptor{empty},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(b), Size: int64(len(b))}
-	if err := c.PushManifest(t.Context(), run.Target.Repository, d, b, run.Target.Tag); err != nil {
-		t.Fatal(err)
-	}
-	return d
+	return testregistry.PushForeign(t, c, run.Target.Repository, run.Target.Tag)
 }
 
 func pushRecord(t *testing.T, c *registry.Client, run pipeline.Run, subject ocispec.Descriptor, owner provenance.Owner) {

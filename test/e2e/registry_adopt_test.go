@@ -92,13 +92,7 @@ func TestHealed(t *testing.T) {
 		}
 		n.say("after its tag was gone", a)
 
-		d, err := repository.Resolve(n.t.Context(), "v1")
-		if err == nil {
-			err = repository.Delete(n.t.Context(), d)
-		}
-		if err != nil {
-			n.t.Fatal(err)
-		}
+		n.loseManifest(repository)
 		n.ask(a)
 		n.checkHealed(a, first, 2, files)
 		n.say("after its manifest was gone", a)

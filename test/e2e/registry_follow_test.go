@@ -101,13 +101,7 @@ func TestPinned(t *testing.T) {
 		}
 
 		repository := n.repository(a)
-		d, err := repository.Resolve(n.t.Context(), "v1")
-		if err == nil {
-			err = repository.Delete(n.t.Context(), d)
-		}
-		if err != nil {
-			n.t.Fatal(err)
-		}
+		n.loseManifest(repository)
 		n.ask(a)
 		n.checkHealed(a, first, 2, files)
 		n.say("healed", a)

@@ -243,6 +243,18 @@ func (n *tenant) tagged(repository *remote.Repository, tag string) string {
 	return d.Digest.String()
 }
 
+// loseManifest takes what the tag v1 stands for away, and the tag with it.
+func (n *tenant) loseManifest(repository *remote.Repository) {
+	n.t.Helper()
+	d, err := repository.Resolve(n.t.Context(), "v1")
+	if err == nil {
+		err = repository.Delete(n.t.Context(), d)
+	}
+	if err != nil {
+		n.t.Fatal(err)
+	}
+}
+
 // untag takes a tag away, and nothing else.
 func (n *tenant) untag(repository *remote.Repository, tag string) {
 	n.t.Helper()

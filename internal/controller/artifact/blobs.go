@@ -2,30 +2,22 @@ package artifact
 
 import (
 	"context"
-	"encoding/json"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
-	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/types"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
-const (
-	// blobsPerLook bounds how many blobs one observation looks for, so that a
-	// model of many files keeps no reconcile busy.
-	blobsPerLook = 200
-
-	// blobsAtOnce is how many of these requests are made side by side.
-	blobsAtOnce = 8
-)
+// blobsPerLook bounds how many blobs one observation looks for, so that a model
+// of many files keeps no reconcile busy.
+const blobsPerLook = 200
 
 // blobChecks know when all blobs of each Artifact are to be looked for. They are
 // kept in memory: after a start of the provider each Artifact's first time is a
@@ -97,11 +89,10 @@ func (e *external) lostBlob(ctx context.Context, a *modelv1alpha1.Artifact) (str
 	}
 	now := e.now()
 	check := e.blobs.of(a, now)
-	requested, asked := meta.GetReconcileRequest(a)
 	switch {
 	case len(check.left) > 0:
 		// The check goes on.
-	case now.Before(check.due) && (!asked || requested == a.GetLastHandledReconcileAt()):
+	case now.Before(check.due) && !isAskedFor(a):
 		return check.lost, nil
 	default:
 		all, err := e.blobsOf(ctx, a)
@@ -117,22 +108,13 @@ func (e *external) lostBlob(ctx context.Context, a *modelv1alpha1.Artifact) (str
 // goOn looks for the next blobs of a check.
 func (e *external) goOn(ctx context.Context, a *modelv1alpha1.Artifact, check *blobCheck) error {
 	next := check.left[:min(len(check.left), blobsPerLook)]
-	lost := make([]bool, len(next))
-	group, gctx := errgroup.WithContext(ctx)
-	group.SetLimit(blobsAtOnce)
-	for i, d := range next {
-		group.Go(func() error {
-			has, err := e.registry.HasBlob(gctx, artifact.Repository(a), d)
-			lost[i] = err == nil && !has
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
+	lost, err := registry.Missing(ctx, e.registry, artifact.Repository(a), next)
+	if err != nil {
 		return err
 	}
 	check.left = check.left[len(next):]
-	if i := slices.Index(lost, true); i >= 0 {
-		check.lost, check.left = next[i].Digest.String(), nil
+	if len(lost) > 0 {
+		check.lost, check.left = lost[0].Digest.String(), nil
 	}
 	if len(check.left) == 0 {
 		check.left = nil
@@ -147,9 +129,5 @@ func (e *external) blobsOf(ctx context.Context, a *modelv1alpha1.Artifact) ([]oc
 	if err != nil {
 		return nil, err
 	}
-	var m ocispec.Manifest
-	if err := json.Unmarshal(b, &m); err != nil {
-		return nil, errors.Wrap(err, "cannot read the artifact's manifest")
-	}
-	return append([]ocispec.Descriptor{m.Config}, m.Layers...), nil
+	return modelpack.Blobs(b)
 }

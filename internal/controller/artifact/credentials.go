@@ -1,6 +1,7 @@
 package artifact
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -14,8 +15,10 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
 
 const (
@@ -92,6 +95,24 @@ func (p *providerConfig) registryOptions(ctx context.Context, kube client.Reader
 	}
 	p.options = &o
 	return o, nil
+}
+
+// hubOptions returns how the controller itself speaks to the Artifact's Hub.
+func (p *providerConfig) hubOptions(ctx context.Context, kube client.Reader, a *modelv1alpha1.Artifact) (hub.Options, error) {
+	kube = p.reader(kube)
+	c := p.forArtifact(a)
+	token := c.hubToken
+	if own := ownHubToken(a); own != nil {
+		token = own
+	}
+	o := hub.Options{Endpoint: c.hubEndpoint, UserAgent: version.UserAgent()}
+	value, err := readSecretKey(ctx, kube, token)
+	if err != nil {
+		return o, err
+	}
+	o.Token = string(value)
+	o.CA, err = readSecretKey(ctx, kube, c.hubCA)
+	return o, err
 }
 
 // addSecrets adds the Secrets of the Artifact's runs to what the config adds to
@@ -210,17 +231,20 @@ func (p *providerConfig) secrets() []*secretKey {
 	return []*secretKey{p.registryCredentials, p.registryCerts, p.hubToken, p.hubCA}
 }
 
-// ownSecrets are those that the Artifact names itself, in its own namespace.
+// ownSecrets are those that the Artifact names itself, in its own namespace; nil
+// for those that it does not.
 func ownSecrets(a *modelv1alpha1.Artifact) []*secretKey {
-	var keys []*secretKey
-	if k := ownCredentials(a); k != nil {
-		keys = append(keys, k)
+	return []*secretKey{ownCredentials(a), ownHubToken(a)}
+}
+
+// ownHubToken is the Hub's that the Artifact names itself, if any.
+func ownHubToken(a *modelv1alpha1.Artifact) *secretKey {
+	s := a.Spec.ForProvider.Source
+	if s == nil || s.HuggingFace == nil || s.HuggingFace.TokenSecretRef == nil {
+		return nil
 	}
-	if s := a.Spec.ForProvider.Source; s != nil && s.HuggingFace != nil && s.HuggingFace.TokenSecretRef != nil {
-		t := s.HuggingFace.TokenSecretRef
-		keys = append(keys, &secretKey{NamespacedName: types.NamespacedName{Namespace: a.GetNamespace(), Name: t.Name}, key: t.Key})
-	}
-	return keys
+	t := s.HuggingFace.TokenSecretRef
+	return &secretKey{NamespacedName: types.NamespacedName{Namespace: a.GetNamespace(), Name: t.Name}, key: cmp.Or(t.Key, "token")}
 }
 
 // ownCredentials are the registry's that the Artifact names itself, if any.

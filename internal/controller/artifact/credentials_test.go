@@ -329,15 +329,7 @@ func TestCopiedEntry(t *testing.T) {
 	pattern := "*." + strings.SplitN(host, ".", 2)[1] + ":" + port
 	secret := w.dockerConfig("registry", "x")
 	secret.Data[corev1.DockerConfigJsonKey] = []byte(entries(pattern, "other.example.com"))
-	w.create(secret)
-	pc := &v1alpha1.ProviderConfig{ObjectMeta: metav1.ObjectMeta{Name: "default", Namespace: w.namespace}}
-	if err := w.get(pc); err != nil {
-		t.Fatal(err)
-	}
-	pc.Spec.Registry.Credentials = v1alpha1.RegistryCredentials{Source: xpv2.CredentialsSourceSecret, SecretRef: &xpv2.LocalSecretReference{Name: "registry"}}
-	if err := w.client.Update(t.Context(), pc); err != nil {
-		t.Fatal(err)
-	}
+	w.useSecret(secret)
 	a := w.artifact("copied")
 	w.create(a)
 	job := w.job(a, 1)

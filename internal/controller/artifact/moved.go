@@ -1,18 +1,13 @@
 package artifact
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"time"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	"k8s.io/utils/ptr"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
-	"github.com/crossplane-contrib/provider-kitops/internal/hub"
-	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
 
 // defaultFollowInterval is how often the Hub is asked where an Artifact does not
@@ -46,8 +41,7 @@ func (e *external) hasMoved(ctx context.Context, a *modelv1alpha1.Artifact) (boo
 	if s.Failure != nil && (s.Failure.NextTryTime != nil || e.now().Before(lastTry(a).Add(followInterval(a)))) {
 		return false, nil
 	}
-	requested, asked := meta.GetReconcileRequest(a)
-	now := asked && requested != a.GetLastHandledReconcileAt()
+	now := isAskedFor(a)
 	if commit, ok := e.follower.knows(a.GetUID(), followInterval(a), s.Source.Revision); ok && !now {
 		return e.sayMoved(a, commit), nil
 	}
@@ -75,21 +69,4 @@ func (e *external) sayMoved(a *modelv1alpha1.Artifact, commit string) bool {
 // lastTry returns when the latest run ended.
 func lastTry(a *modelv1alpha1.Artifact) time.Time {
 	return ptr.Deref(a.Status.AtProvider.CompletionTime, a.GetCreationTimestamp()).Time
-}
-
-// hubOptions returns how the controller itself speaks to the Artifact's Hub.
-func (p *providerConfig) hubOptions(ctx context.Context, kube client.Client, a *modelv1alpha1.Artifact) (hub.Options, error) {
-	c := p.forArtifact(a)
-	token := c.hubToken
-	if ref := a.Spec.ForProvider.Source.HuggingFace.TokenSecretRef; ref != nil {
-		token = &secretKey{NamespacedName: client.ObjectKey{Namespace: a.GetNamespace(), Name: ref.Name}, key: cmp.Or(ref.Key, "token")}
-	}
-	o := hub.Options{Endpoint: c.hubEndpoint, UserAgent: version.UserAgent()}
-	value, err := readSecretKey(ctx, kube, token)
-	if err != nil {
-		return o, err
-	}
-	o.Token = string(value)
-	o.CA, err = readSecretKey(ctx, kube, c.hubCA)
-	return o, err
 }

@@ -55,11 +55,10 @@ func (e *external) isToBeTriedAgain(ctx context.Context, a *modelv1alpha1.Artifa
 	if e.newFailure || f == nil {
 		return false, nil
 	}
-	requested, asked := meta.GetReconcileRequest(a)
 	switch {
 	case f.Generation != a.GetGeneration():
 		return true, nil
-	case asked && requested != a.GetLastHandledReconcileAt():
+	case isAskedFor(a):
 		return true, nil
 	case f.NextTryTime != nil && !e.now().Before(f.NextTryTime.Time):
 		return true, nil
@@ -68,6 +67,13 @@ func (e *external) isToBeTriedAgain(ctx context.Context, a *modelv1alpha1.Artifa
 	}
 	hash, err := e.configHash(ctx)
 	return err == nil && hash != f.ConfigHash, err
+}
+
+// isAskedFor says whether a person asks for a look at the Artifact, with a value
+// of the annotation crossplane.io/reconcile-requested-at that was not handled yet.
+func isAskedFor(a *modelv1alpha1.Artifact) bool {
+	requested, asked := meta.GetReconcileRequest(a)
+	return asked && requested != a.GetLastHandledReconcileAt()
 }
 
 // failureMessage returns what a failed run's condition says.

@@ -2,7 +2,6 @@ package artifact
 
 import (
 	"context"
-	"sync"
 
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	corev1 "k8s.io/api/core/v1"
@@ -75,26 +74,4 @@ func (w *statusWriter) Update(ctx context.Context, o client.Object, opts ...clie
 
 // refusals are the Ready conditions of Artifacts whose Create was refused just
 // now, until their status is written.
-type refusals struct {
-	mu  sync.Mutex
-	why map[types.UID]xpv2.Condition
-}
-
-// put keeps the condition of an Artifact.
-func (r *refusals) put(uid types.UID, c xpv2.Condition) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.why == nil {
-		r.why = map[types.UID]xpv2.Condition{}
-	}
-	r.why[uid] = c
-}
-
-// take returns the condition of an Artifact once.
-func (r *refusals) take(uid types.UID) (xpv2.Condition, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	c, ok := r.why[uid]
-	delete(r.why, uid)
-	return c, ok
-}
+type refusals = once[types.UID, xpv2.Condition]

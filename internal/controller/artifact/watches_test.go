@@ -37,18 +37,25 @@ func (w *world) waitSynced(a *modelv1alpha1.Artifact, text string) {
 	})
 }
 
-func TestChangedSecretStartsATry(t *testing.T) {
-	w := startControllers(t)
-	secret := w.dockerConfig("registry", "wrong")
+// useSecret makes a Secret, has the ProviderConfig name it, and returns that.
+func (w *world) useSecret(secret *corev1.Secret) *v1alpha1.ProviderConfig {
+	w.t.Helper()
 	w.create(secret)
 	pc := &v1alpha1.ProviderConfig{ObjectMeta: metav1.ObjectMeta{Name: "default", Namespace: w.namespace}}
 	if err := w.get(pc); err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
-	pc.Spec.Registry.Credentials = v1alpha1.RegistryCredentials{Source: xpv2.CredentialsSourceSecret, SecretRef: &xpv2.LocalSecretReference{Name: "registry"}}
-	if err := w.client.Update(t.Context(), pc); err != nil {
-		t.Fatal(err)
+	pc.Spec.Registry.Credentials = v1alpha1.RegistryCredentials{Source: xpv2.CredentialsSourceSecret, SecretRef: &xpv2.LocalSecretReference{Name: secret.GetName()}}
+	if err := w.client.Update(w.t.Context(), pc); err != nil {
+		w.t.Fatal(err)
 	}
+	return pc
+}
+
+func TestChangedSecretStartsATry(t *testing.T) {
+	w := startControllers(t)
+	secret := w.dockerConfig("registry", "wrong")
+	pc := w.useSecret(secret)
 	a := w.artifact("rotated")
 	w.create(a)
 	w.fail(a, 1, outcome.Unauthorized)
