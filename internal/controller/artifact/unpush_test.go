@@ -8,6 +8,7 @@ import (
 
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
@@ -210,9 +211,11 @@ func TestLostBlobIsHealed(t *testing.T) {
 	w.poke(a, "1")
 	w.waitReady(a, corev1.ConditionTrue, "Available") // Nobody looked.
 	w.update(a, func(a *modelv1alpha1.Artifact) {
-		a.SetAnnotations(map[string]string{"crossplane.io/reconcile-requested-at": "now"})
+		metav1.SetMetaDataAnnotation(&a.ObjectMeta, "crossplane.io/reconcile-requested-at", "now")
 	})
 	w.endJob(a)
+	w.job(a, 2)
+	// Not sooner: where the blob is back before its run begins, there is none.
 	w.requests.refuseWith(nil)
 	w.succeed(a, 2, "two")
 	w.waitReady(a, corev1.ConditionTrue, "Available")
