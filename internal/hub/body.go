@@ -12,9 +12,13 @@ import (
 
 var errStalled = errors.New("no bytes came")
 
-// A body is a stream of a Hub that gives up when no bytes come for a while. It
-// counts only the time that a Read waits, since a slow reader is none of the
-// Hub's business.
+// leastBytes is how much of a body must come within its limit of time, so that
+// a trickle is no stream either.
+const leastBytes = 16 << 10
+
+// A body is a stream of a Hub that gives up when no bytes come for a while, or
+// next to none. It counts only the time that a Read waits, since a slow reader
+// is none of the Hub's business.
 type body struct {
 	io.ReadCloser
 
@@ -22,20 +26,27 @@ type body struct {
 	cancel  context.CancelCauseFunc
 	timer   *time.Timer
 	limit   time.Duration
+	left    time.Duration // Of limit.
+	came    int           // Bytes since left was all of limit.
 	subject subject
 }
 
 func newBody(ctx context.Context, cancel context.CancelCauseFunc, rc io.ReadCloser, limit time.Duration, s subject) *body {
 	timer := time.AfterFunc(limit, func() { cancel(errStalled) })
 	timer.Stop()
-	return &body{ReadCloser: rc, ctx: ctx, cancel: cancel, timer: timer, limit: limit, subject: s}
+	return &body{ReadCloser: rc, ctx: ctx, cancel: cancel, timer: timer, limit: limit, left: limit, subject: s}
 }
 
 // Read returns an outcome.Error for what the network does.
 func (b *body) Read(p []byte) (int, error) {
-	b.timer.Reset(b.limit)
+	start := time.Now()
+	b.timer.Reset(b.left)
 	n, err := b.ReadCloser.Read(p)
 	b.timer.Stop()
+	b.left -= time.Since(start)
+	if b.came += n; b.came >= leastBytes {
+		b.came, b.left = 0, b.limit
+	}
 	if err == nil || errors.Is(err, io.EOF) {
 		return n, err
 	}

@@ -1,5 +1,6 @@
-// Package hub reads models from a Hugging Face Hub: it resolves a revision to
-// a commit, lists a commit's files with their hashes, and opens them. What it
+// Package hub reads models and datasets from a Hugging Face Hub: it resolves a
+// revision to a commit, lists a commit's files with their hashes, and reads
+// them, several ranges side by side where that is faster. What it
 // says went wrong is an outcome.Error, in words for the model's user, without
 // the token and without what a server answered.
 package hub
@@ -26,6 +27,7 @@ const (
 	stallTimeout  = 60 * time.Second
 	commitTimeout = 20 * time.Second
 	maxRedirects  = 10
+	maxIdle       = 64
 )
 
 // Options of a Client.
@@ -51,13 +53,16 @@ type Options struct {
 
 // A Client reads from one Hub. It is safe for concurrent use.
 type Client struct {
+	kind      Kind
 	base      *url.URL
 	http      *http.Client
 	hasToken  bool
 	userAgent string
-	stall     time.Duration
+	stall     time.Duration // How long a body may stand still.
 	patience  time.Duration
 	retry     retry.Policy
+	resume    resumption
+	gate      *gate
 }
 
 // New returns a client. It takes a proxy from the environment. Establishing a
@@ -81,7 +86,10 @@ func New(o Options) (*Client, error) {
 	transport.ReadBufferSize = 64 << 10
 	// A file's bytes must be those that its hash was taken of.
 	transport.DisableCompression = true
+	// Each range of each file has a connection, which the next range takes over.
+	transport.MaxIdleConnsPerHost = maxIdle
 	return &Client{
+		kind: Model,
 		base: base,
 		http: &http.Client{
 			Transport:     &tokenTransport{origin: base, token: o.Token, next: transport},
@@ -92,6 +100,8 @@ func New(o Options) (*Client, error) {
 		stall:     stallTimeout,
 		patience:  commitTimeout,
 		retry:     defaultRetry(),
+		resume:    defaultResumption(),
+		gate:      &gate{},
 	}, nil
 }
 
@@ -199,14 +209,24 @@ func (c *Client) request(ctx context.Context, u string, s subject) (*http.Reques
 // check returns the error of an answer that is no success, or none that can be
 // read.
 func (c *Client) check(rsp *http.Response, s subject) error {
-	switch {
-	case rsp.StatusCode != http.StatusOK:
+	if rsp.StatusCode != http.StatusOK {
 		return c.refused(rsp, s)
-	case rsp.Header.Get("Content-Encoding") != "":
-		return outcome.Errorf(outcome.Unavailable,
-			"the Hub, or a proxy before it, sends %s encoded, where the bytes as they are were asked for", s)
 	}
-	return nil
+	return checkEncoding(rsp, s)
+}
+
+func checkEncoding(rsp *http.Response, s subject) error {
+	if rsp.Header.Get("Content-Encoding") == "" {
+		return nil
+	}
+	return outcome.Errorf(outcome.Unavailable,
+		"the Hub, or a proxy before it, sends %s encoded, where the bytes as they are were asked for", s)
+}
+
+// escape leaves what no server or proxy could take for anything else. Some take
+// a plus for a space, for example.
+func escape(part string) string {
+	return strings.ReplaceAll(url.QueryEscape(part), "+", "%20")
 }
 
 // urlOf returns the endpoint's URL with these parts as its path, each escaped
@@ -216,7 +236,7 @@ func (c *Client) urlOf(parts ...string) string {
 	b.WriteString(c.base.String())
 	for _, p := range parts {
 		b.WriteByte('/')
-		b.WriteString(url.PathEscape(p))
+		b.WriteString(escape(p))
 	}
 	return b.String()
 }

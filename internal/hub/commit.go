@@ -43,12 +43,12 @@ func (c *Client) Commit(ctx context.Context, model, revision, etag string) (Head
 	if revision == "" {
 		revision = "main"
 	}
-	if err := checkModel(model); err != nil {
+	if err := c.kind.check(model); err != nil {
 		return Head{}, err
 	}
 	asking, cancel := context.WithTimeout(ctx, c.patience)
 	defer cancel()
-	s := subject{model: model, revision: revision}
+	s := c.subject(model, revision)
 	// All else that the Hub knows of a revision is of no use here.
 	req, err := c.request(asking, c.api(model, "revision", revision)+"?expand=sha", s)
 	if err != nil {

@@ -16,18 +16,24 @@ import (
 
 // A subject is what a request is about, for its error's message.
 type subject struct {
+	kind                  Kind
 	model, revision, path string
 }
 
 func (s subject) String() string {
 	switch {
 	case s.path != "":
-		return fmt.Sprintf("file %q of model %s", s.path, s.model)
+		return fmt.Sprintf("file %q of %s", s.path, s.repository())
 	case s.revision != "":
-		return fmt.Sprintf("revision %q of model %s", s.revision, s.model)
+		return fmt.Sprintf("revision %q of %s", s.revision, s.repository())
 	}
-	return "model " + s.model
+	return s.repository()
 }
+
+func (s subject) repository() string { return string(s.kind) + " " + s.model }
+
+// page returns the path of the repository's own pages.
+func (s subject) page() string { return s.kind.page(s.model) }
 
 // Values of the header X-Error-Code, by which the Hub says which of several
 // things is missing or refused.
@@ -52,16 +58,16 @@ func (c *Client) refused(rsp *http.Response, s subject) error {
 		return c.gated(s)
 	case code == codeRevision:
 		return outcome.Errorf(outcome.NotFound,
-			"model %s has no revision %q: name a branch, tag or commit that %s/%s has", s.model, s.revision, c.base, s.model)
+			"%s has no revision %q: name a branch, tag or commit that %s/%s has", s.repository(), s.revision, c.base, s.page())
 	case code == codeEntry:
 		return outcome.Errorf(outcome.NotFound, "there is no %s at revision %q", s, s.revision)
 	case message == messageDisabled:
-		return outcome.Errorf(outcome.NotFound, "the Hub has disabled model %s: choose another model", s.model)
+		return outcome.Errorf(outcome.NotFound, "the Hub has disabled %s: choose another %s", s.repository(), s.kind)
 	case code == codeRepo, status == http.StatusUnauthorized && message != messageInvalid && !c.hasToken:
 		return c.noModel(s)
 	case status == http.StatusUnauthorized:
 		return outcome.Errorf(outcome.Unauthorized,
-			"the Hub at %s refused the token for model %s: put a valid one into the Secret that tokenSecretRef names", c.base.Host, s.model)
+			"the Hub at %s refused the token for %s: put a valid one into the Secret that tokenSecretRef names", c.base.Host, s.repository())
 	case status == http.StatusForbidden:
 		return c.forbidden(rsp, s)
 	case status == http.StatusNotFound:
@@ -81,23 +87,23 @@ func (c *Client) refused(rsp *http.Response, s subject) error {
 func (c *Client) gated(s subject) error {
 	if !c.hasToken {
 		return outcome.Errorf(outcome.Gated,
-			"model %s is gated and no token was given: accept its terms at %s/%s and name a Secret with that account's token in tokenSecretRef",
-			s.model, c.base, s.model)
+			"%s is gated and no token was given: accept its terms at %s/%s and name a Secret with that account's token in tokenSecretRef",
+			s.repository(), c.base, s.page())
 	}
 	return outcome.Errorf(outcome.Gated,
-		"model %s is gated: accept its terms at %s/%s with the account of the token, and wait until its owner grants access where that is needed",
-		s.model, c.base, s.model)
+		"%s is gated: accept its terms at %s/%s with the account of the token, and wait until its owner grants access where that is needed",
+		s.repository(), c.base, s.page())
 }
 
 func (c *Client) noModel(s subject) error {
 	if !c.hasToken {
 		return outcome.Errorf(outcome.NotFound,
-			"model %s does not exist at %s, or is private: check its name, or name a Secret with a token that may read it in tokenSecretRef",
-			s.model, c.base)
+			"%s does not exist at %s, or is private: check its name, or name a Secret with a token that may read it in tokenSecretRef",
+			s.repository(), c.base)
 	}
 	return outcome.Errorf(outcome.NotFound,
-		"model %s does not exist at %s, or is private and the token may not read it: check its name, or use the token of an account that may",
-		s.model, c.base)
+		"%s does not exist at %s, or is private and the token may not read it: check its name, or use the token of an account that may",
+		s.repository(), c.base)
 }
 
 // forbidden tells a CDN's refusal from the Hub's: the link to a CDN is only
@@ -107,8 +113,8 @@ func (c *Client) forbidden(rsp *http.Response, s subject) error {
 		return outcome.Errorf(outcome.Unavailable, "%s refused its own link to %s; this may pass by itself", host(rsp), s)
 	}
 	return outcome.Errorf(outcome.Unauthorized,
-		"the Hub at %s forbids reading model %s%s: use a token with read access to it (tokenSecretRef)",
-		c.base.Host, s.model, c.ifAnonymous(" without a token"))
+		"the Hub at %s forbids reading %s%s: use a token with read access to it (tokenSecretRef)",
+		c.base.Host, s.repository(), c.ifAnonymous(" without a token"))
 }
 
 func (c *Client) ifAnonymous(s string) string {

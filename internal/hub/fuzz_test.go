@@ -41,6 +41,7 @@ func (a answer) RoundTrip(req *http.Request) (*http.Response, error) {
 func asking(a answer) *Client {
 	base := &url.URL{Scheme: "https", Host: "hub.example.com"}
 	return &Client{
+		kind: Model,
 		base: base,
 		http: &http.Client{
 			Transport:     &tokenTransport{origin: base, token: fuzzToken, next: a},
@@ -49,6 +50,8 @@ func asking(a answer) *Client {
 		hasToken: true,
 		stall:    time.Minute,
 		retry:    retry.Policy{Tries: 1},
+		resume:   resumption{tries: 1, stall: time.Minute},
+		gate:     &gate{},
 	}
 }
 
@@ -103,6 +106,46 @@ func FuzzRefused(f *testing.F) {
 		if err == nil {
 			_ = rc.Close()
 		}
+		r, err := c.Download(t.Context(), "org/model", strings.Repeat("a", 40), File{Path: "a/b.bin", Size: 9}, 1, DownloadOptions{})
+		checkSaid(t, err)
+		if err == nil {
+			_ = r.Close()
+		}
+	})
+}
+
+// FuzzDownload checks that no answer to a request for a range makes a file that
+// is longer than announced, or has bytes of another place.
+func FuzzDownload(f *testing.F) {
+	f.Add(206, "bytes 2-9/10", `"a"`, "23456789")
+	f.Add(206, "bytes 2-5/10", "", "2345")
+	f.Add(206, "bytes 0-9/10", "", "0123456789")
+	f.Add(206, "bytes 2-9/*", "W/", "23456789+more")
+	f.Add(200, "", `"a"`, "0123456789")
+	f.Add(200, "bytes */10", "", "01")
+	f.Add(416, "bytes */1", "", "")
+	f.Add(403, "", "", "TOKEN")
+	f.Fuzz(func(t *testing.T, status int, contentRange, etag, body string) {
+		if status < 200 || status > 599 {
+			return
+		}
+		const size, from = 10, 2
+		c := asking(answer{status: status, body: body, header: http.Header{"Content-Range": {contentRange}, "Etag": {etag}}})
+		r, err := c.Download(t.Context(), "org/model", strings.Repeat("a", 40), File{Path: "a.bin", Size: size}, from, DownloadOptions{})
+		checkSaid(t, err)
+		if err != nil {
+			return
+		}
+		defer func() { _ = r.Close() }()
+		got, err := io.ReadAll(r)
+		checkSaid(t, err)
+		want := strings.TrimPrefix(body, body[:min(from, len(body))])
+		if status == http.StatusPartialContent {
+			want = body
+		}
+		if len(got) > size-from || !strings.HasPrefix(want, string(got)) || err == nil && len(got) < size-from {
+			t.Errorf("Read(...): got %q, %v of %q", got, err, body)
+		}
 	})
 }
 
@@ -155,11 +198,15 @@ func FuzzNames(f *testing.F) {
 	f.Add("model", "a?b#c", "%2e%2e/x")
 	f.Add("//evil.example.com/x", "@", "\x00")
 	f.Fuzz(func(t *testing.T, model, revision, path string) {
-		if checkModel(model) != nil {
+		if Model.check(model) != nil {
 			return
 		}
 		c := asking(answer{})
-		for _, raw := range []string{c.api(model, "revision", revision), c.urlOf(append(strings.Split(model, "/"), "resolve", revision, path)...)} {
+		d := c.Of(Dataset)
+		for _, raw := range []string{
+			c.api(model, "revision", revision), c.fileURL(model, revision, path),
+			d.api(model, "revision", revision), d.fileURL(model, revision, path),
+		} {
 			u, err := url.Parse(raw)
 			if err != nil {
 				t.Errorf("%q is no URL: %v", raw, err)

@@ -52,10 +52,10 @@ type treeEntry struct {
 // path. A listing with a path that leaves the model's folder, or that is there
 // twice, is refused whole.
 func (c *Client) List(ctx context.Context, model, commit string) ([]File, error) {
-	if err := checkModel(model); err != nil {
+	if err := c.kind.check(model); err != nil {
 		return nil, err
 	}
-	s := subject{model: model, revision: commit}
+	s := c.subject(model, commit)
 	base := c.api(model, "tree", commit)
 	query := "recursive=true&expand=false"
 	var files []File

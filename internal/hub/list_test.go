@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -66,6 +69,39 @@ func TestListRefuses(t *testing.T) {
 				t.Errorf("\n%s\nList(...): -want, +got:\n%s\n%v", tc.reason, diff, err)
 			}
 		})
+	}
+}
+
+// A model may have ten thousand files, in pages of a thousand.
+func TestListLarge(t *testing.T) {
+	const count = 10_000
+	dir := t.TempDir()
+	name := func(i int) string { return fmt.Sprintf("folder %02d/ü%%%04d.txt", i/100, i) }
+	for i := range count {
+		first, linked := name(i/100*100), name(i)
+		if first == linked {
+			write(t, dir, "models/org/many/main/"+first, strconv.Itoa(i))
+			continue
+		}
+		// Quicker than as many files of their own.
+		main := filepath.Join(dir, "models/org/many/main")
+		if err := os.Link(filepath.Join(main, first), filepath.Join(main, linked)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h, c := serveDir(t, dir, testhub.WithFrozenFiles())
+	files, err := c.List(t.Context(), "org/many", "main")
+	if err != nil || len(files) != count {
+		t.Fatalf("want %d files, got %d, %v", count, len(files), err)
+	}
+	for i, f := range files {
+		if want := name(i); f.Path != want {
+			t.Fatalf("want file %d to be %q, got %q", i, want, f.Path)
+		}
+	}
+	// A hundred folders are entries as well.
+	if n := len(h.Requests()); n != 11 {
+		t.Errorf("want eleven pages, got %d", n)
 	}
 }
 

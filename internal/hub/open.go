@@ -3,7 +3,6 @@ package hub
 import (
 	"context"
 	"io"
-	"strings"
 )
 
 // Open returns the bytes of a file at a commit, from the start. It tries again
@@ -11,12 +10,12 @@ import (
 // error of Read, with reason Unavailable. The bytes are as the server sent
 // them: hold them against the file's Verifier.
 func (c *Client) Open(ctx context.Context, model, commit, path string) (io.ReadCloser, error) {
-	if err := checkModel(model); err != nil {
+	if err := c.kind.check(model); err != nil {
 		return nil, err
 	}
-	s := subject{model: model, revision: commit, path: path}
-	parts := append(strings.Split(model, "/"), "resolve", commit)
-	u := c.urlOf(append(parts, strings.Split(path, "/")...)...)
+	s := c.subject(model, commit)
+	s.path = path
+	u := c.fileURL(model, commit, path)
 	var rc io.ReadCloser
 	err := c.retry.Do(ctx, s.String(), func() error {
 		rsp, err := c.get(ctx, u, s) //nolint:bodyclose // The caller closes it.

@@ -47,8 +47,8 @@ func (c *Client) Resolve(ctx context.Context, model, revision string) (Revision,
 	if revision == "" {
 		revision = "main"
 	}
-	s := subject{model: model, revision: revision}
-	if err := checkModel(model); err != nil {
+	s := c.subject(model, revision)
+	if err := c.kind.check(model); err != nil {
 		return Revision{}, err
 	}
 	var info struct {
@@ -77,7 +77,7 @@ func (c *Client) commitDate(ctx context.Context, model, commit string) (time.Tim
 		ID   string    `json:"id"`
 		Date time.Time `json:"date"`
 	}
-	_, err := c.json(ctx, c.api(model, "commits", commit)+"?limit=1", subject{model: model, revision: commit}, &commits)
+	_, err := c.json(ctx, c.api(model, "commits", commit)+"?limit=1", c.subject(model, commit), &commits)
 	switch {
 	case err == nil && len(commits) > 0 && commits[0].ID == commit:
 		return commits[0].Date.UTC(), nil
@@ -106,20 +106,6 @@ func license(card json.RawMessage, tags []string) string {
 		}
 	}
 	return ""
-}
-
-// checkModel refuses what is no model's name, so that none can lead a request
-// elsewhere.
-func checkModel(model string) error {
-	if !modelPattern.MatchString(model) || strings.Contains(model, "..") || strings.HasPrefix(model, ".") || strings.Contains(model, "/.") {
-		return outcome.Errorf(outcome.NotFound, "%q is not a model's name: write organisation/name", model)
-	}
-	return nil
-}
-
-// api returns the URL of a model's part of the API.
-func (c *Client) api(model string, parts ...string) string {
-	return c.urlOf(append(append([]string{"api", "models"}, strings.Split(model, "/")...), parts...)...)
 }
 
 // errNoHub says that what answered does not speak as a Hub does.

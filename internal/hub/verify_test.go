@@ -59,3 +59,53 @@ func TestVerifier(t *testing.T) {
 		})
 	}
 }
+
+func TestVerifierAt(t *testing.T) {
+	const content = "hello, world"
+	file := func() File {
+		v := File{Size: int64(len(content))}.NewVerifier()
+		_, _ = io.WriteString(v, content)
+		return File{Path: "a", Size: int64(len(content)), SHA256: v.SHA256()}
+	}()
+	type write struct {
+		at    int64
+		bytes []string
+	}
+	cases := map[string]struct {
+		reason string
+		writes []write
+		want   outcome.Reason // Of a Write, or of Verify.
+	}{
+		"Once":     {reason: "From the start to the end.", writes: []write{{0, []string{"hello", ", ", "world"}}}},
+		"GoneOn":   {reason: "Where another stopped.", writes: []write{{0, []string{"hello"}}, {5, []string{", world"}}}},
+		"Again":    {reason: "From the start again.", writes: []write{{0, []string{"hello"}}, {0, []string{"he", "llo, w", "orld"}}}},
+		"Overlap":  {reason: "From the middle again.", writes: []write{{0, []string{"hello, wor"}}, {3, []string{"lo, ", "world"}}}},
+		"Known":    {reason: "What is known to the end adds nothing.", writes: []write{{0, []string{content}}, {7, []string{"world"}}}},
+		"Empty":    {reason: "Nothing adds nothing.", writes: []write{{0, []string{"", content, ""}}}},
+		"Gap":      {reason: "What is missing is not made up.", writes: []write{{0, []string{"hello"}}, {6, []string{" world"}}}, want: outcome.Internal},
+		"Before":   {reason: "There is nothing before the start.", writes: []write{{-1, []string{"x"}}}, want: outcome.Internal},
+		"TooShort": {reason: "All of it must have come.", writes: []write{{0, []string{"hello"}}}, want: outcome.Mismatch},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			v := file.NewVerifier()
+			var err error
+			for _, w := range tc.writes {
+				out := v.At(w.at)
+				for _, b := range w.bytes {
+					if n, werr := io.WriteString(out, b); werr != nil {
+						err = werr
+					} else if n != len(b) {
+						t.Errorf("\n%s\nWrite(...): want %d, got %d", tc.reason, len(b), n)
+					}
+				}
+			}
+			if err == nil {
+				err = v.Verify()
+			}
+			if diff := cmp.Diff(tc.want, reasonOf(err)); diff != "" {
+				t.Errorf("\n%s\nVerify(): -want, +got:\n%s\n%v", tc.reason, diff, err)
+			}
+		})
+	}
+}

@@ -1,6 +1,7 @@
 package modelpack
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -23,6 +24,17 @@ const MaxManifestBytes = 4 << 20
 type Facts struct {
 	// Name of the model, without its organisation.
 	Name string
+
+	// Author is the organisation or the person whose model it is; empty where
+	// that is not known.
+	Author string
+
+	// Family of the model, such as qwen3; empty where it is not known.
+	Family string
+
+	// Config is what is known of how the model is made. Of what it leaves
+	// empty, New fills in the format, as the files' names tell it.
+	Config specv1.ModelConfig
 
 	// SourceURL is where people find the model.
 	SourceURL string
@@ -47,6 +59,9 @@ type Artifact struct {
 	// artifact's.
 	Descriptor ocispec.Descriptor
 	Manifest   []byte
+
+	// Layers are the manifest's, in its order.
+	Layers []ocispec.Descriptor
 }
 
 // Size returns how many bytes the artifact's config and layers have.
@@ -58,13 +73,10 @@ func (a Artifact) Size(layers []ocispec.Descriptor) int64 {
 	return size
 }
 
-// New returns the artifact of a model with these layers, as LayerFor makes
-// them, in any order. A model of so many files that registries would refuse
-// the manifest is an error with reason Unsupported.
+// New returns the ModelPack of a model with these layers, as LayerFor makes
+// them, in any order. A model of so many files that registries would refuse the
+// manifest is an error with reason Unsupported.
 func New(f Facts, layers []ocispec.Descriptor) (Artifact, error) {
-	if len(layers) == 0 {
-		return Artifact{}, outcome.Errorf(outcome.Unsupported, "a model without files cannot be packed")
-	}
 	layers = slices.Clone(layers)
 	slices.SortFunc(layers, func(a, b ocispec.Descriptor) int {
 		return strings.Compare(a.Annotations[specv1.AnnotationFilepath], b.Annotations[specv1.AnnotationFilepath])
@@ -73,25 +85,33 @@ func New(f Facts, layers []ocispec.Descriptor) (Artifact, error) {
 	if err != nil {
 		return Artifact{}, errors.Wrap(err, "cannot encode the model's config")
 	}
-	a := Artifact{Config: config, ConfigDescriptor: describe(specv1.MediaTypeModelConfig, config)}
-	a.Manifest, err = json.Marshal(ocispec.Manifest{
+	return finish(config, specv1.MediaTypeModelConfig, ocispec.Manifest{
 		Versioned:    specs.Versioned{SchemaVersion: 2},
 		MediaType:    ocispec.MediaTypeImageManifest,
 		ArtifactType: specv1.ArtifactTypeModelManifest,
-		Config:       a.ConfigDescriptor,
 		Layers:       layers,
 		Annotations:  f.annotations(),
 	})
-	if err != nil {
+}
+
+// finish returns the artifact of a config and a manifest that lacks only that.
+func finish(config []byte, configType string, m ocispec.Manifest) (Artifact, error) {
+	if len(m.Layers) == 0 {
+		return Artifact{}, outcome.Errorf(outcome.Unsupported, "a model without files cannot be packed")
+	}
+	a := Artifact{Config: config, ConfigDescriptor: describe(configType, config), Layers: m.Layers}
+	m.Config = a.ConfigDescriptor
+	var err error
+	if a.Manifest, err = json.Marshal(m); err != nil {
 		return Artifact{}, errors.Wrap(err, "cannot encode the model's manifest")
 	}
 	if len(a.Manifest) > MaxManifestBytes {
 		return Artifact{}, outcome.Errorf(outcome.Unsupported,
 			"the model has %d files, whose manifest would have %d bytes, and registries take %d: pack a model of fewer files",
-			len(layers), len(a.Manifest), MaxManifestBytes)
+			len(m.Layers), len(a.Manifest), MaxManifestBytes)
 	}
-	a.Descriptor = describe(ocispec.MediaTypeImageManifest, a.Manifest)
-	a.Descriptor.ArtifactType = specv1.ArtifactTypeModelManifest
+	a.Descriptor = describe(m.MediaType, a.Manifest)
+	a.Descriptor.ArtifactType = m.ArtifactType
 	return a, nil
 }
 
@@ -99,9 +119,13 @@ func New(f Facts, layers []ocispec.Descriptor) (Artifact, error) {
 // (https://github.com/modelpack/model-spec/blob/main/docs/config.md).
 func (f Facts) config(layers []ocispec.Descriptor) specv1.Model {
 	m := specv1.Model{
-		Descriptor: specv1.ModelDescriptor{Name: f.Name, SourceURL: f.SourceURL, Revision: f.Revision},
+		Descriptor: specv1.ModelDescriptor{Name: f.Name, Family: f.Family, SourceURL: f.SourceURL, Revision: f.Revision},
 		ModelFS:    specv1.ModelFS{Type: "layers", DiffIDs: make([]digest.Digest, 0, len(layers))},
-		Config:     specv1.ModelConfig{Format: formatOf(layers)},
+		Config:     f.Config,
+	}
+	m.Config.Format = cmp.Or(m.Config.Format, formatOf(layers))
+	if f.Author != "" {
+		m.Descriptor.Authors = []string{f.Author}
 	}
 	if f.License != "" {
 		m.Descriptor.Licenses = []string{f.License}

@@ -16,10 +16,13 @@ import (
 // A Format is how a model is laid out as an OCI artifact.
 type Format string
 
-// Formats that are known by the media types of their configs.
+// Formats, of which ModelPack and ModelKit are known by the media types of their
+// configs. An image, which has the model's files under /models, is known by its
+// layers, which say what files they hold.
 const (
 	FormatModelPack Format = "ModelPack"
 	FormatModelKit  Format = "ModelKit"
+	FormatImage     Format = "Image"
 )
 
 // maxConfigBytes bounds the config of an artifact that is read.
@@ -55,6 +58,10 @@ func Describe(manifest []byte) (Description, error) {
 		d.Format = FormatModelPack
 	case mediaTypeModelKitConfig:
 		d.Format = FormatModelKit
+	case ocispec.MediaTypeImageConfig:
+		if len(m.Layers) > 0 && m.Layers[0].Annotations[specv1.AnnotationFilepath] != "" {
+			d.Format = FormatImage
+		}
 	}
 	return d, nil
 }
@@ -131,8 +138,9 @@ func configFacts(format Format, config []byte) Facts {
 			f.License = k.Model.License
 		}
 		return f
+	default:
+		return Facts{}
 	}
-	return Facts{}
 }
 
 // maxFactBytes bounds what is kept of each foreign word.

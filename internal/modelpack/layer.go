@@ -1,6 +1,8 @@
 // Package modelpack makes manifests and configs of CNCF's ModelPack
 // (https://github.com/modelpack/model-spec/blob/main/docs/spec.md), with one
-// raw layer a file, which runtimes can mount as they are.
+// raw layer a file, which runtimes can mount as they are, and of a model as a
+// KitOps ModelKit and as an OCI image. It finds out what goes into a config from
+// the model's own files, and reads artifacts, too.
 //
 // All that goes into them follows from the model's content: packing the same
 // commit again, on any day, gives the same digest.

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Settings of a model, from its hub.json. All are optional.
+// Settings of a model or dataset, from its hub.json. All are optional.
 type Settings struct {
 	// Gated is "auto" or "manual" where the model's owner grants access, and
 	// false where anybody may download it.
@@ -30,8 +30,9 @@ type Settings struct {
 	Branches map[string]string `json:"branches,omitempty"`
 }
 
-// A repository is a model for one request.
+// A repository is a model or a dataset for one request.
 type repository struct {
+	kind     string
 	model    string
 	folder   string
 	settings Settings
@@ -54,19 +55,19 @@ func (r repository) letsIn(req *http.Request) bool {
 	return slices.Contains(r.settings.Tokens, bearer(req))
 }
 
-// repository finds a model, or answers as the Hub does where there is none for
-// this caller: 401 to a caller without a token, since the model may exist.
-func (h *Handler) repository(w http.ResponseWriter, r *http.Request, model string) (repository, bool) {
+// repository finds a model or dataset, or answers as the Hub does where there is
+// none for this caller: 401 to a caller without a token, since it may exist.
+func (h *Handler) repository(w http.ResponseWriter, r *http.Request, kind, model string) (repository, bool) {
 	if a := r.Header.Get("Authorization"); a != "" && !strings.HasPrefix(bearer(r), "hf_") {
 		writeError(w, http.StatusUnauthorized, "", "Invalid credentials in Authorization header")
 		return repository{}, false
 	}
-	repo, err := h.find(model)
+	repo, err := h.find(kind, model)
 	if err == nil && (!repo.settings.Private || repo.letsIn(r)) {
 		return repo, true
 	}
 	if err != nil && !os.IsNotExist(err) {
-		writeError(w, http.StatusInternalServerError, "", "Cannot read the model's folder")
+		writeError(w, http.StatusInternalServerError, "", "Cannot read the repository's folder")
 		return repository{}, false
 	}
 	if bearer(r) == "" {
@@ -78,8 +79,8 @@ func (h *Handler) repository(w http.ResponseWriter, r *http.Request, model strin
 }
 
 // find reads a model's settings.
-func (h *Handler) find(model string) (repository, error) {
-	repo := repository{model: model, folder: path.Join("models", model)}
+func (h *Handler) find(kind, model string) (repository, error) {
+	repo := repository{kind: kind, model: model, folder: path.Join(kind, model)}
 	if strings.Count(model, "/") != 1 || !fs.ValidPath(model) {
 		return repo, fs.ErrNotExist
 	}
@@ -111,6 +112,6 @@ func (r repository) admit(w http.ResponseWriter, req *http.Request) bool {
 	if bearer(req) == "" {
 		status = http.StatusUnauthorized
 	}
-	writeError(w, status, codeGated, "Access to model "+r.model+" is restricted. You must have access to it and be authenticated to access it. Please log in.")
+	writeError(w, status, codeGated, "Access to "+strings.TrimSuffix(r.kind, "s")+" "+r.model+" is restricted. You must have access to it and be authenticated to access it. Please log in.")
 	return false
 }

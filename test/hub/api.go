@@ -38,7 +38,7 @@ type sibling struct {
 
 type modelInfo struct {
 	ID           string         `json:"id"`
-	ModelID      string         `json:"modelId"`
+	ModelID      string         `json:"modelId,omitempty"`
 	Author       string         `json:"author"`
 	SHA          string         `json:"sha"`
 	LastModified time.Time      `json:"lastModified"`
@@ -83,12 +83,15 @@ func (f file) blobID() string {
 func (h *Handler) serveInfo(w http.ResponseWriter, r *http.Request, repo repository, rev revision) {
 	author, _, _ := strings.Cut(repo.model, "/")
 	info := modelInfo{
-		ID: repo.model, ModelID: repo.model, Author: author,
+		ID: repo.model, Author: author,
 		SHA: rev.commit, LastModified: rev.lastModified(),
 		Private: repo.settings.Private, Gated: false,
 		Tags:     []string{},
 		CardData: h.card(repo, rev),
 		Siblings: []sibling{},
+	}
+	if repo.kind == models {
+		info.ModelID = repo.model
 	}
 	if repo.gated() {
 		info.Gated = repo.settings.Gated

@@ -12,15 +12,11 @@ import (
 	"path"
 	"strconv"
 	"strings"
-	"time"
 )
 
-// linkLife is how long a CDN's link is good for.
-const linkLife = time.Hour
-
-// serveFile serves /{model}/resolve/{revision}/{path}.
-func (h *Handler) serveFile(w http.ResponseWriter, r *http.Request, model string, rest []string) {
-	repo, ok := h.repository(w, r, model)
+// serveFile serves /[datasets/]{name}/resolve/{revision}/{path}.
+func (h *Handler) serveFile(w http.ResponseWriter, r *http.Request, kind, model string, rest []string) {
+	repo, ok := h.repository(w, r, kind, model)
 	if !ok {
 		return
 	}
@@ -53,12 +49,14 @@ func (h *Handler) serveFile(w http.ResponseWriter, r *http.Request, model string
 
 // link returns a signed URL of a file on the CDN.
 func (h *Handler) link(r *http.Request, name string, f file) string {
-	expires := strconv.FormatInt(time.Now().Add(linkLife).Unix(), 10)
+	id, end := h.links.issue()
+	expires := strconv.FormatInt(end.Unix(), 10)
 	u := url.URL{Scheme: scheme(r), Host: h.cdnHost(r.Host), Path: "/cdn/" + f.sha256}
 	u.RawQuery = url.Values{
 		"Path":      {name},
 		"Expires":   {expires},
-		"Signature": {h.sign(f.sha256, name, expires)},
+		"Id":        {id},
+		"Signature": {h.sign(f.sha256, name, expires, id)},
 	}.Encode()
 	return u.String()
 }
@@ -99,9 +97,8 @@ func (h *Handler) serveCDN(w http.ResponseWriter, r *http.Request) {
 	}
 	q := r.URL.Query()
 	sum := strings.TrimPrefix(r.URL.Path, "/cdn/")
-	signature := h.sign(sum, q.Get("Path"), q.Get("Expires"))
-	expires, err := strconv.ParseInt(q.Get("Expires"), 10, 64)
-	if err != nil || !hmac.Equal([]byte(signature), []byte(q.Get("Signature"))) || time.Now().Unix() > expires {
+	signature := h.sign(sum, q.Get("Path"), q.Get("Expires"), q.Get("Id"))
+	if !hmac.Equal([]byte(signature), []byte(q.Get("Signature"))) || !h.links.use(q.Get("Id")) {
 		writeError(w, http.StatusForbidden, "", "Access denied")
 		return
 	}
@@ -138,6 +135,6 @@ func (h *Handler) serveContent(w http.ResponseWriter, r *http.Request, name stri
 		return
 	}
 	defer in.Close()
-	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Type", contentType)
 	http.ServeContent(w, r, "", f.modTime, in)
 }

@@ -4,8 +4,8 @@
 // pages, files with their hashes, LFS files by a redirect to a CDN, gated and
 // private models, and the errors that go with them.
 //
-// The folder holds models/<organisation>/<name>/<revision>/<files>. Each
-// revision folder is a branch or a tag; a name with a slash is written with
+// The folder holds models/<organisation>/<name>/<revision>/<files>, and the same
+// under datasets. Each revision folder is a branch or a tag; a name with a slash is written with
 // %2F, as in refs%2Fpr%2F1. A revision's commit follows from its files: change
 // one of them, and it is another commit. [Move] moves a branch to a commit of
 // another folder. Symbolic links that leave the folder
@@ -21,6 +21,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+)
+
+// Kinds of repositories, as they stand in paths.
+const (
+	models   = "models"
+	datasets = "datasets"
 )
 
 // A Handler serves a Hugging Face Hub. It is safe for concurrent use.
@@ -30,6 +37,9 @@ type Handler struct {
 	key      []byte
 	onAsked  func(Request)
 	hashes   hashCache
+	frozen   *frozen
+	links    links
+	sent     atomic.Int64
 
 	mu          sync.Mutex
 	cdn         string
@@ -123,7 +133,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if fault != nil {
 		next = fault(next)
 	}
-	next.ServeHTTP(w, r)
+	next.ServeHTTP(&countedWriter{ResponseWriter: w, sent: &h.sent}, r)
 }
 
 // route serves a request by its path. The path is split before its parts are
@@ -141,17 +151,19 @@ func (h *Handler) route(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case len(segments) > 1 && segments[0] == "cdn":
 		h.serveCDN(w, r)
-	case len(segments) >= 4 && segments[0] == "api" && segments[1] == "models":
-		h.serveAPI(w, r, segments[2]+"/"+segments[3], segments[4:])
+	case len(segments) >= 4 && segments[0] == "api" && (segments[1] == models || segments[1] == datasets):
+		h.serveAPI(w, r, segments[1], segments[2]+"/"+segments[3], segments[4:])
+	case len(segments) >= 6 && segments[0] == datasets && segments[3] == "resolve":
+		h.serveFile(w, r, datasets, segments[1]+"/"+segments[2], segments[4:])
 	case len(segments) >= 5 && segments[2] == "resolve":
-		h.serveFile(w, r, segments[0]+"/"+segments[1], segments[3:])
+		h.serveFile(w, r, models, segments[0]+"/"+segments[1], segments[3:])
 	default:
 		writeError(w, http.StatusNotFound, codeRepo, "Repository not found")
 	}
 }
 
-func (h *Handler) serveAPI(w http.ResponseWriter, r *http.Request, model string, rest []string) {
-	repo, ok := h.repository(w, r, model)
+func (h *Handler) serveAPI(w http.ResponseWriter, r *http.Request, kind, model string, rest []string) {
+	repo, ok := h.repository(w, r, kind, model)
 	if !ok {
 		return
 	}

@@ -108,13 +108,13 @@ func (h *Handler) snapshot(repo repository, name string) (revision, error) {
 		}
 	}
 	if byName != "" {
-		return h.read(root, repo, byName)
+		return h.readOnce(root, repo, byName)
 	}
 	for _, e := range folders {
 		if len(name) != 40 || !e.IsDir() {
 			continue
 		}
-		if rev, err := h.read(root, repo, e.Name()); err == nil && rev.commit == name {
+		if rev, err := h.readOnce(root, repo, e.Name()); err == nil && rev.commit == name {
 			return rev, nil
 		}
 	}

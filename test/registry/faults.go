@@ -139,6 +139,41 @@ func Truncate(after int) Fault {
 	}
 }
 
+// Part passes a request on as if it ended after some bytes of its body, keeps
+// the answer to itself, and does then to the rest what f does. What the registry
+// has of the body is these bytes, to the last one.
+func Part(n int64, f Fault) Fault {
+	return func(next http.Handler) http.Handler {
+		rest := f(next)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			part := r.Clone(r.Context())
+			part.Body, part.ContentLength = io.NopCloser(io.LimitReader(r.Body, n)), n
+			part.Header.Set("Content-Length", strconv.FormatInt(n, 10))
+			if first, _, ok := strings.Cut(r.Header.Get("Content-Range"), "-"); ok {
+				at, _ := strconv.ParseInt(first, 10, 64)
+				part.Header.Set("Content-Range", first+"-"+strconv.FormatInt(at+n-1, 10))
+			}
+			next.ServeHTTP(httptest.NewRecorder(), part)
+			rest.ServeHTTP(w, r)
+		})
+	}
+}
+
+// Break breaks the connections of both sides after some bytes of a request's
+// body. How many of them the registry has is its own affair.
+func Break(after int64) Fault {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r.Body = io.NopCloser(io.MultiReader(io.LimitReader(r.Body, after), broken{}))
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+type broken struct{}
+
+func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
 // Delay passes a request on once some time has passed.
 func Delay(d time.Duration) Fault {
 	return func(next http.Handler) http.Handler {

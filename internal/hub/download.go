@@ -1,0 +1,67 @@
+package hub
+
+import (
+	"context"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// What DownloadOptions leave open.
+const (
+	// DefaultRange is how many bytes one request asks for.
+	DefaultRange = 4 << 20
+
+	// DefaultParallel is how many requests are made side by side for one file.
+	DefaultParallel = 4
+)
+
+// DownloadOptions say how a file is read.
+type DownloadOptions struct {
+	// Range is how many bytes one request asks for; DefaultRange if zero.
+	Range int64
+
+	// Parallel is how many requests are made side by side; DefaultParallel if
+	// zero. With one, the file comes in one stream.
+	Parallel int
+
+	// Budget is the memory for what is read ahead, which downloads may share.
+	// With none, the file comes in one stream.
+	Budget *Budget
+
+	// Logf gets a line for each try that failed and is followed by another; nil
+	// for none. It is called from several goroutines.
+	Logf func(format string, args ...any)
+}
+
+// Download reads a file of a model's commit, as List returned it, from an
+// offset on. It returns once the Hub has answered.
+//
+// The bytes come in order, up to the size that the Hub announced, and are as
+// the servers sent them: hold them against the file's Verifier. A file of two
+// ranges or more is asked for in several requests side by side, where the Hub
+// can do that. The Hub itself is asked once; the link that it leads to serves
+// all ranges until it is refused or expires. A range that breaks or stalls is
+// taken up where it broke, within limits and with growing waits, and all wait
+// that use a host which asks for it.
+//
+// The context is for all of the reading. The caller closes the Reader.
+func (c *Client) Download(ctx context.Context, model, commit string, f File, offset int64, o DownloadOptions) (*Reader, error) {
+	if err := c.kind.check(model); err != nil {
+		return nil, err
+	}
+	s := c.subject(model, commit)
+	s.path = f.Path
+	if offset < 0 || offset > f.Size {
+		return nil, outcome.Errorf(outcome.Internal, "%s has no byte %d", s, offset)
+	}
+	src := &source{client: c, subject: s, url: c.fileURL(model, commit, f.Path), size: f.Size, resolving: make(chan struct{}, 1)}
+	r := newReader(ctx, src, offset, o)
+	if offset == f.Size {
+		return r, nil
+	}
+	if err := r.start(); err != nil {
+		_ = r.Close()
+		return nil, err
+	}
+	return r, nil
+}

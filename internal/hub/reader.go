@@ -1,0 +1,232 @@
+package hub
+
+import (
+	"context"
+	"io"
+	"os"
+	"sync"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+)
+
+// copySize is how much WriteTo reads at a time of what is its turn.
+const copySize = 128 << 10
+
+// A Reader reads one file. What is its turn it reads itself, which takes no
+// memory; what comes later is read ahead by others, into blocks of the budget.
+// Read and WriteTo are for one caller at a time; Close may come from another.
+type Reader struct {
+	ctx    context.Context //nolint:containedctx // Of all of the reading.
+	cancel context.CancelFunc
+	src    *source
+	logf   func(format string, args ...any)
+	ahead  *ahead // Nil for one stream.
+
+	mu   sync.Mutex // Keeps Close from what is being read.
+	at   int64      // The next byte's place.
+	head *segment   // Where that is; nil between two of them.
+	held []byte     // A block, of which rest is still to be read.
+	rest []byte
+	buf  []byte
+	err  error
+}
+
+var (
+	_ io.ReadCloser = &Reader{}
+	_ io.WriterTo   = &Reader{}
+)
+
+func newReader(ctx context.Context, src *source, offset int64, o DownloadOptions) *Reader {
+	r := &Reader{src: src, at: offset, logf: o.Logf}
+	r.ctx, r.cancel = context.WithCancel(ctx)
+	size := o.Range
+	if size <= 0 {
+		size = DefaultRange
+	}
+	parallel := o.Parallel
+	if parallel <= 0 {
+		parallel = DefaultParallel
+	}
+	if o.Budget != nil && parallel > 1 && src.size-offset >= 2*size {
+		r.ahead = newAhead(r, o.Budget, size, parallel)
+	}
+	return r
+}
+
+// start asks for the first bytes. The others go ahead once it is known where,
+// and that ranges are to be had.
+func (r *Reader) start() error {
+	to := r.src.size
+	if r.ahead != nil {
+		to = r.at + r.ahead.size
+	}
+	r.head = &segment{span: r.span(r.at, to)}
+	if err := r.head.span.open(r.ctx); err != nil {
+		return err
+	}
+	if r.ahead != nil {
+		r.ahead.start(to)
+	}
+	return nil
+}
+
+func (r *Reader) span(from, to int64) *span {
+	return &span{src: r.src, at: from, to: to, logf: r.logf}
+}
+
+// Offset returns the place in the file of the byte that is to be read next.
+func (r *Reader) Offset() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.at
+}
+
+// Read implements io.Reader. An error other than io.EOF is an outcome.Error or
+// the context's, and is final.
+func (r *Reader) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.advance(); err != nil {
+		return 0, err
+	}
+	if len(r.rest) == 0 {
+		return r.readHead(p)
+	}
+	n := copy(p, r.rest)
+	r.at += int64(n)
+	if r.rest = r.rest[n:]; len(r.rest) == 0 {
+		r.release()
+	}
+	return n, nil
+}
+
+// WriteTo implements io.WriterTo. It writes what was read ahead without copying
+// it.
+func (r *Reader) WriteTo(w io.Writer) (int64, error) {
+	var written int64
+	for {
+		chunk, block, err := r.chunk()
+		if errors.Is(err, io.EOF) {
+			return written, nil
+		}
+		if err != nil {
+			return written, err
+		}
+		n, err := w.Write(chunk)
+		if block != nil {
+			r.ahead.share.put(block)
+		}
+		written += int64(n)
+		if err != nil {
+			return written, err
+		}
+	}
+}
+
+// chunk returns the next bytes, and the block that they are in and that is the
+// caller's now, if any.
+func (r *Reader) chunk() (chunk, block []byte, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.advance(); err != nil {
+		return nil, nil, err
+	}
+	if len(r.rest) > 0 {
+		chunk, block = r.rest, r.held
+		r.at += int64(len(chunk))
+		r.rest, r.held = nil, nil
+		return chunk, block, nil
+	}
+	if r.buf == nil {
+		r.buf = make([]byte, copySize)
+	}
+	n, err := r.readHead(r.buf)
+	return r.buf[:n], nil, err
+}
+
+// advance returns once there are bytes in rest, or the head's span is to be
+// read.
+func (r *Reader) advance() error {
+	for r.err == nil && len(r.rest) == 0 {
+		switch {
+		case r.at == r.src.size:
+			if r.ahead != nil {
+				r.ahead.share.leave()
+			}
+			return io.EOF
+		case r.head == nil:
+			r.head = r.ahead.pop(r.at)
+		case r.head.full != nil:
+			r.err = r.await()
+		case r.head.span.at == r.head.span.to:
+			r.head = nil
+		default:
+			return nil
+		}
+	}
+	return r.err
+}
+
+// await takes a block of what was read ahead, or what is left of it to be read.
+func (r *Reader) await() error {
+	select {
+	case block, ok := <-r.head.full:
+		r.held, r.rest = block, block
+		if !ok {
+			r.head.full = nil
+			// It is nobody's business any more what lies before it.
+			r.head.span.ahead = false
+		}
+		return nil
+	case <-r.ctx.Done():
+		return errors.Wrapf(r.ctx.Err(), "cannot read %s", r.src.subject)
+	}
+}
+
+func (r *Reader) readHead(p []byte) (int, error) {
+	s := r.head.span
+	n, err := s.read(r.ctx, p)
+	r.at += int64(n)
+	if err != nil && !errors.Is(err, io.EOF) {
+		r.err = err
+		return n, err
+	}
+	if s.whole && r.ahead != nil {
+		// What others read ahead comes in this stream too.
+		r.ahead.stop()
+	}
+	return n, nil
+}
+
+func (r *Reader) release() {
+	if r.held != nil {
+		r.ahead.share.put(r.held)
+	}
+	r.held, r.rest = nil, nil
+}
+
+// Close ends all requests at once, and returns when nothing is left of them.
+func (r *Reader) Close() error {
+	r.cancel()
+	if r.ahead != nil {
+		r.ahead.wait()
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err == nil {
+		r.err = errors.Wrapf(os.ErrClosed, "cannot read %s", r.src.subject)
+	}
+	r.release()
+	if r.head != nil {
+		r.head.drop(r.ahead)
+		r.head = nil
+	}
+	if r.ahead != nil {
+		r.ahead.drop()
+		r.ahead.share.leave()
+	}
+	return nil
+}

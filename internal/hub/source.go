@@ -1,0 +1,306 @@
+package hub
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// What an answer may be that another try makes up for.
+var (
+	errLinkRefused = errors.New("a link was refused")
+	errOtherFile   = errors.New("the file is another one")
+	errNoIfRange   = errors.New("the server takes no If-Range")
+)
+
+// A source is where one file's bytes come from: the Hub, or rather the link
+// that the Hub leads to, which is asked in the Hub's place for as long as it is
+// good. It is safe for concurrent use.
+type source struct {
+	client  *Client
+	subject subject
+	url     string // Of the file at the Hub.
+	size    int64
+
+	resolving chan struct{} // Holds the one who asks the Hub for a link.
+
+	mu        sync.Mutex
+	link      *link
+	direct    bool              // The Hub sends the file by itself.
+	whole     bool              // Ranges are not to be had.
+	noIfRange bool              // Or not with this condition.
+	etags     map[string]string // Of the file, by host.
+}
+
+// A part is an answer with a file's bytes from one place up to another.
+type part struct {
+	body     io.ReadCloser
+	from, to int64
+	whole    bool // More than was asked for: all of the file.
+}
+
+// A target is what to ask: a link, or the Hub where there is none.
+type target struct {
+	url, host string
+	link      *link
+}
+
+// ask asks for the bytes from one place up to another, once. Afresh, it asks the
+// Hub, whatever link is known. The error is an outcome.Error or the context's.
+func (s *source) ask(ctx context.Context, from, to int64, afresh bool) (*part, error) {
+	t, done, err := s.target(ctx, afresh)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	p, err := s.askAt(ctx, t, from, to)
+	if errors.Is(err, errNoIfRange) {
+		return s.askAt(ctx, t, from, to)
+	}
+	return p, err
+}
+
+// target returns what to ask. Who gets the Hub, to learn a link, is alone with
+// it until done is called.
+func (s *source) target(ctx context.Context, afresh bool) (t target, done func(), err error) {
+	if t, ok := s.known(); ok && !afresh {
+		return t, func() {}, nil
+	}
+	select {
+	case s.resolving <- struct{}{}:
+	case <-ctx.Done():
+		return target{}, nil, errors.Wrapf(ctx.Err(), "cannot read %s", s.subject)
+	}
+	done = func() { <-s.resolving }
+	if t, ok := s.known(); ok && !afresh {
+		done()
+		return t, func() {}, nil
+	}
+	return s.hub(), done, nil
+}
+
+func (s *source) hub() target { return target{url: s.url, host: s.client.base.Host} }
+
+// known returns what to ask if that is known.
+func (s *source) known() (target, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.link != nil && s.link.good(time.Now()):
+		return target{url: s.link.url, host: s.link.host, link: s.link}, true
+	case s.direct:
+		return s.hub(), true
+	}
+	return target{}, false
+}
+
+func (s *source) askAt(ctx context.Context, t target, from, to int64) (*part, error) {
+	if err := s.client.gate.wait(ctx, t.host); err != nil {
+		return nil, errors.Wrapf(err, "cannot read %s", s.subject)
+	}
+	rsp, err := s.send(ctx, t, from, to)
+	if err != nil {
+		return nil, err
+	}
+	p, err := s.accept(rsp, t, from, to)
+	if err != nil {
+		_ = rsp.Body.Close()
+	}
+	return p, err
+}
+
+// send returns the answer to a request, whose header has as much time as the
+// body's bytes have.
+func (s *source) send(ctx context.Context, t target, from, to int64) (*http.Response, error) {
+	c, limit := s.client, s.client.resume.stall
+	asking, cancel := context.WithCancelCause(ctx)
+	req, err := c.request(asking, t.url, s.subject)
+	if err != nil {
+		cancel(nil)
+		return nil, err
+	}
+	if s.ranged(from, to) {
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", from, to-1))
+		if etag := s.condition(t); etag != "" {
+			req.Header.Set("If-Range", etag)
+		}
+	}
+	timer := time.AfterFunc(limit, func() { cancel(errStalled) })
+	defer timer.Stop()
+	rsp, err := c.http.Do(req)
+	if err == nil {
+		rsp.Body = newBody(asking, cancel, rsp.Body, limit, s.subject)
+		return rsp, nil
+	}
+	defer cancel(nil)
+	if errors.Is(context.Cause(asking), errStalled) {
+		return nil, outcome.Errorf(outcome.Unavailable, "%s did not answer for %s within %s; this may pass by itself", t.host, s.subject, limit).Because(errStalled)
+	}
+	return nil, c.unreachable(ctx, err)
+}
+
+// ranged says whether this is less than the file.
+func (s *source) ranged(from, to int64) bool { return from > 0 || to < s.size }
+
+// condition returns the ETag under which a range is asked for, so that it is
+// one of the same file as the others (RFC 9110, section 13.1.5). A host that is
+// not asked yet has none.
+func (s *source) condition(t target) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.noIfRange || s.whole || t.link == nil && !s.direct {
+		return ""
+	}
+	return s.etags[t.host]
+}
+
+// accept returns what an answer brings.
+func (s *source) accept(rsp *http.Response, t target, from, to int64) (*part, error) {
+	switch status := rsp.StatusCode; {
+	case status == http.StatusOK || status == http.StatusPartialContent:
+		if err := checkEncoding(rsp, s.subject); err != nil {
+			return nil, err
+		}
+		p, err := s.part(rsp, from, to)
+		if err == nil {
+			s.learn(rsp, t)
+		}
+		return p, err
+	case status == http.StatusRequestedRangeNotSatisfiable && s.ranged(from, to):
+		return nil, s.otherFile(rsp)
+	case (t.link != nil || rsp.Request.Response != nil) && refusesLink(rsp):
+		s.forget(t.link)
+		return nil, outcome.Errorf(outcome.Unavailable, "%s refused the Hub's link to %s; this may pass by itself", host(rsp), s.subject).Because(errLinkRefused)
+	}
+	err := s.client.refused(rsp, s.subject)
+	if d := askedBy(err); d > 0 && d <= s.client.resume.patience {
+		s.client.gate.hold(host(rsp), d)
+	}
+	return nil, err
+}
+
+// refusesLink tells how hosts of links say that one is not good, or not any
+// more, from what the Hub says of a file.
+func refusesLink(rsp *http.Response) bool {
+	switch rsp.StatusCode {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusGone:
+		return rsp.Header.Get("X-Error-Code") == ""
+	}
+	return false
+}
+
+// part checks that a success is one of what was asked for.
+func (s *source) part(rsp *http.Response, from, to int64) (*part, error) {
+	if s.changed(rsp) {
+		return nil, s.otherVersion(rsp)
+	}
+	if rsp.StatusCode == http.StatusPartialContent {
+		return s.partial(rsp, from, to)
+	}
+	if s.ranged(from, to) && rsp.Request.Header.Get("If-Range") != "" {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.noIfRange = true
+		return nil, errNoIfRange
+	}
+	if rsp.ContentLength >= 0 && rsp.ContentLength != s.size {
+		return nil, s.otherFile(rsp)
+	}
+	return &part{body: rsp.Body, to: s.size, whole: s.ranged(from, to)}, nil
+}
+
+// partial takes less than was asked for, as a server may send it, but nothing
+// else.
+func (s *source) partial(rsp *http.Response, from, to int64) (*part, error) {
+	first, last, size, ok := contentRange(rsp.Header.Get("Content-Range"))
+	switch {
+	case ok && size >= 0 && size != s.size:
+		return nil, s.otherFile(rsp)
+	case !ok, first != from, last >= to, rsp.ContentLength >= 0 && rsp.ContentLength != last-first+1:
+		return nil, outcome.Errorf(outcome.Unavailable, "%s sent another part of %s than it was asked for; this may pass by itself", host(rsp), s.subject)
+	}
+	return &part{body: rsp.Body, from: first, to: last + 1}, nil
+}
+
+// changed says whether an answer is of another version of the file than the
+// host's earlier ones.
+func (s *source) changed(rsp *http.Response) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known, tag := s.etags[host(rsp)], strongTag(rsp.Header)
+	return known != "" && tag != "" && tag != known
+}
+
+// learn keeps what a success tells for later requests.
+func (s *source) learn(rsp *http.Response, t target) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if tag := strongTag(rsp.Header); tag != "" {
+		if s.etags == nil {
+			s.etags = map[string]string{}
+		}
+		s.etags[host(rsp)] = tag
+	}
+	if t.link == nil {
+		s.link = linkOf(rsp, time.Now())
+		s.direct = s.link == nil
+	}
+}
+
+// forget gives a link up: the next to ask asks the Hub.
+func (s *source) forget(l *link) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.link == l {
+		s.link = nil
+	}
+}
+
+// giveUpRanges has the file read in one stream from now on.
+func (s *source) giveUpRanges() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.whole = true
+}
+
+func (s *source) isWhole() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.whole
+}
+
+func (s *source) otherFile(rsp *http.Response) error {
+	return outcome.Errorf(outcome.Mismatch,
+		"%s has another size of %s than the Hub announced, which is %d bytes: a proxy, mirror or CDN may serve wrong content", host(rsp), s.subject, s.size).Because(errOtherFile)
+}
+
+func (s *source) otherVersion(rsp *http.Response) error {
+	return outcome.Errorf(outcome.Unavailable, "%s has changed at %s while it was read; this may pass by itself", s.subject, host(rsp))
+}
+
+// strongTag returns an answer's ETag if it is one for a file's very bytes (RFC
+// 9110, section 8.8.3).
+func strongTag(h http.Header) string {
+	tag := etagOf(h)
+	if strings.HasPrefix(tag, "W/") {
+		return ""
+	}
+	return tag
+}
+
+// askedBy returns how long a server asked to wait by this error.
+func askedBy(err error) time.Duration {
+	var e *outcome.Error
+	if errors.As(err, &e) {
+		return e.RetryAfter
+	}
+	return 0
+}

@@ -1,0 +1,194 @@
+package hub
+
+import (
+	"context"
+	"io"
+	"math/rand/v2"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// A resumption says how a stream that breaks is taken up.
+type resumption struct {
+	tries    int           // In a row that bring next to nothing.
+	first    time.Duration // Wait after the first of them; each is up to twice the one before.
+	longest  time.Duration // Wait.
+	patience time.Duration // The longest wait that a server may ask for.
+	stall    time.Duration // How long no bytes may come.
+}
+
+func defaultResumption() resumption {
+	return resumption{
+		tries:   8,
+		first:   500 * time.Millisecond,
+		longest: 20 * time.Second,
+		// A window of the Hub's limits has five minutes.
+		patience: 6 * time.Minute,
+		stall:    30 * time.Second,
+	}
+}
+
+// progress is how many bytes make the tries before them forgotten.
+const progress = 64 << 10
+
+// errAhead says that what lies ahead cannot be had before what comes first.
+var errAhead = errors.New("no range of this file is to be had")
+
+// A span reads the bytes of a file from one place up to another, in order, and
+// takes them up where a stream breaks. It is not safe for concurrent use.
+type span struct {
+	src    *source
+	at, to int64
+	ahead  bool // Others read what is before it.
+	logf   func(format string, args ...any)
+
+	body   io.ReadCloser // From at on.
+	bodyTo int64
+	whole  bool // It goes on to the end of the file.
+	fails  int
+	gained int64 // Since the last failure.
+	afresh bool  // To ask the Hub for another link.
+	err    error // That ended it.
+}
+
+// read reads some bytes. It does not return until there is one, or an error
+// that no other try changes. At the end it is io.EOF.
+func (s *span) read(ctx context.Context, p []byte) (int, error) {
+	for s.at < s.to {
+		if err := s.open(ctx); err != nil {
+			return 0, err
+		}
+		n, err := s.body.Read(p[:min(int64(len(p)), s.bodyTo-s.at)])
+		s.at += int64(n)
+		s.gained += int64(n)
+		switch {
+		case s.at == s.bodyTo:
+			s.close()
+			s.came(ctx)
+		case errors.Is(err, io.EOF):
+			s.failed(ctx, s.endedEarly())
+		case err != nil:
+			s.failed(ctx, err)
+		}
+		if n > 0 {
+			return n, nil
+		}
+	}
+	return 0, io.EOF
+}
+
+// open makes sure that there is a stream, and tries again where that helps.
+func (s *span) open(ctx context.Context) error {
+	for s.body == nil {
+		if s.err != nil {
+			return s.err
+		}
+		p, err := s.src.ask(ctx, s.at, s.to, s.afresh)
+		s.afresh = false
+		if err == nil {
+			err = s.take(p)
+		}
+		if errors.Is(err, errAhead) {
+			return err
+		}
+		if err != nil {
+			s.failed(ctx, err)
+		}
+	}
+	return nil
+}
+
+// take begins to read a part. Of one that is the whole file, what comes before
+// the span is dropped, and what comes after it belongs to it now: nothing of
+// the file is sent twice.
+func (s *span) take(p *part) error {
+	if p.whole {
+		s.src.giveUpRanges()
+		if s.ahead {
+			_ = p.body.Close()
+			return errAhead
+		}
+		s.to, s.whole = p.to, true
+	}
+	if _, err := io.CopyN(io.Discard, p.body, s.at-p.from); err != nil {
+		_ = p.body.Close()
+		if errors.Is(err, io.EOF) {
+			err = s.endedEarly()
+		}
+		return err
+	}
+	s.body, s.bodyTo = p.body, p.to
+	return nil
+}
+
+// came is called where a part is read that is less than the span. A server may
+// send less than it is asked for, but not next to nothing each time.
+func (s *span) came(ctx context.Context) {
+	switch {
+	case s.at == s.to:
+	case s.gained >= progress:
+		s.fails, s.gained = 0, 0
+	default:
+		s.failed(ctx, s.endedEarly())
+	}
+}
+
+func (s *span) endedEarly() error {
+	return outcome.Errorf(outcome.Unavailable, "the Hub's stream of %s ended early; this may pass by itself", s.src.subject)
+}
+
+// failed drops the stream, and waits until it may be asked for again. If it may
+// not, it notes why.
+func (s *span) failed(ctx context.Context, err error) {
+	s.close()
+	policy := s.src.client.resume
+	if s.gained >= progress {
+		s.fails = 0
+	}
+	s.gained = 0
+	s.fails++
+	refused := errors.Is(err, errLinkRefused)
+	passes := outcome.ReasonOf(err).Passes() || errors.Is(err, errOtherFile)
+	switch {
+	case ctx.Err() != nil:
+		s.err = errors.Wrapf(ctx.Err(), "cannot read %s", s.src.subject)
+		return
+	case !passes, s.fails >= policy.tries, askedBy(err) > policy.patience:
+		s.err = err
+		return
+	case refused && s.fails == 1:
+		// The next one may be good.
+		return
+	}
+	// The Hub may know a better place by now, unless this one only asks to wait.
+	s.afresh = s.fails > 1 && outcome.ReasonOf(err) != outcome.RateLimited
+	wait := policy.wait(s.fails)
+	if s.logf != nil {
+		s.logf("%s, from byte %d: try %d of %d failed: %v; the next one in %s",
+			s.src.subject.path, s.at, s.fails, policy.tries, err, (askedBy(err) + wait).Round(100*time.Millisecond))
+	}
+	if err := sleep(ctx, wait); err != nil {
+		s.err = errors.Wrapf(err, "cannot read %s", s.src.subject)
+	}
+}
+
+// wait returns how long to wait after so many failures: half of a span of time
+// that doubles with each, up to the whole of it.
+func (r resumption) wait(fails int) time.Duration {
+	d := r.first
+	for range fails - 1 {
+		d = min(2*d, r.longest)
+	}
+	return d/2 + rand.N(d/2+1) //nolint:gosec // No secret.
+}
+
+// close ends the stream. The span can be read on.
+func (s *span) close() {
+	if s.body != nil {
+		_ = s.body.Close()
+		s.body = nil
+	}
+}

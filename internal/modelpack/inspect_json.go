@@ -1,0 +1,241 @@
+package modelpack
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"io"
+	"strings"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+)
+
+// Limits of what is read of files of JSON and of a model card: the longest of
+// the real ones have some hundred KiB, for the names of 21,000 classes.
+const (
+	maxJSONBytes = 4 << 20
+	maxCardBytes = 64 << 10
+	indexHead    = 64 << 10
+)
+
+// Files in a model's folder that say something of it.
+const (
+	fileConfig   = "config.json"
+	fileAdapter  = "adapter_config.json"
+	fileMistral  = "params.json"
+	filePipeline = "model_index.json"
+	fileModules  = "modules.json"
+	fileGPTQ     = "quantize_config.json"
+	fileModelOpt = "hf_quant_config.json"
+	fileCard     = "README.md"
+)
+
+// heads are how files are read, by their paths.
+var heads = map[string]func(io.Reader, File) (any, bool){
+	fileConfig:   readJSON[configFile],
+	fileAdapter:  readJSON[adapterFile],
+	fileMistral:  readJSON[mistralFile],
+	filePipeline: readJSON[pipelineFile],
+	fileModules:  readJSON[[]moduleEntry],
+	fileGPTQ:     readJSON[quantConfig],
+	fileModelOpt: readJSON[modelOptFile],
+	fileCard:     readCard,
+}
+
+// A configFile is transformers' config.json, and a component's of diffusers
+// (https://huggingface.co/docs/transformers/main_classes/configuration).
+type configFile struct {
+	Architectures       []string        `json:"architectures"`
+	ModelType           string          `json:"model_type"`
+	TransformersVersion string          `json:"transformers_version"`
+	DType               string          `json:"dtype"`
+	TorchDType          string          `json:"torch_dtype"` // As it was called before.
+	Quantization        *quantConfig    `json:"quantization_config"`
+	ExpertDType         string          `json:"expert_dtype"`
+	VisionConfig        json.RawMessage `json:"vision_config"`
+	AudioConfig         json.RawMessage `json:"audio_config"`
+	TextConfig          *struct {
+		DType        string       `json:"dtype"`
+		TorchDType   string       `json:"torch_dtype"`
+		Quantization *quantConfig `json:"quantization_config"`
+		ExpertDType  string       `json:"expert_dtype"`
+	} `json:"text_config"`
+}
+
+// A quantConfig says how weights are quantized
+// (https://huggingface.co/docs/transformers/quantization/overview).
+type quantConfig struct {
+	Method     string `json:"quant_method"`
+	Algorithm  string `json:"quant_algo"` // ModelOpt's.
+	Bits       int64  `json:"bits"`
+	LoadIn4Bit bool   `json:"load_in_4bit"`
+	LoadIn8Bit bool   `json:"load_in_8bit"`
+	Format     string `json:"format"` // Of compressed-tensors, as are its groups.
+	Groups     map[string]struct {
+		Format  string `json:"format"`
+		Weights struct {
+			Bits int64 `json:"num_bits"`
+		} `json:"weights"`
+	} `json:"config_groups"`
+}
+
+// An adapterFile is PEFT's adapter_config.json.
+type adapterFile struct {
+	Type     string `json:"peft_type"`
+	TaskType string `json:"task_type"`
+}
+
+// A mistralFile is the params.json of Mistral's and Meta's own format.
+type mistralFile struct {
+	Dim    int64 `json:"dim"`
+	Layers int64 `json:"n_layers"`
+	Heads  int64 `json:"n_heads"`
+}
+
+// A pipelineFile is diffusers' model_index.json. What a component is, is a
+// library and a class.
+type pipelineFile struct {
+	Class       string   `json:"_class_name"`
+	Transformer []string `json:"transformer"`
+	UNet        []string `json:"unet"`
+}
+
+// A moduleEntry is one of sentence-transformers' modules.json.
+type moduleEntry struct {
+	Type string `json:"type"`
+}
+
+// A modelOptFile is NVIDIA ModelOpt's hf_quant_config.json.
+type modelOptFile struct {
+	Quantization quantConfig `json:"quantization"`
+}
+
+// readJSON reads a file of JSON, and returns a *T.
+func readJSON[T any](r io.Reader, f File) (any, bool) {
+	b, err := io.ReadAll(io.LimitReader(r, maxJSONBytes+1))
+	if err != nil || int64(len(b)) < f.Size || len(b) > maxJSONBytes {
+		return nil, false
+	}
+	v := new(T)
+	var wrongType *json.UnmarshalTypeError
+	// A field of another type than it should be says nothing; the others do.
+	if err := json.Unmarshal(withoutNaN(b), v); err != nil && !errors.As(err, &wrongType) {
+		return nil, true
+	}
+	return v, true
+}
+
+// withoutNaN returns Python's JSON with null in place of the numbers that JSON
+// does not have.
+func withoutNaN(b []byte) []byte {
+	if !bytes.Contains(b, []byte("NaN")) && !bytes.Contains(b, []byte("Infinity")) {
+		return b
+	}
+	out := make([]byte, 0, len(b))
+	for quoted := false; len(b) > 0; {
+		n, word := 1, b[:1]
+		switch {
+		case quoted && b[0] == '\\' && len(b) > 1:
+			n, word = 2, b[:2]
+		case b[0] == '"':
+			quoted = !quoted
+		case quoted:
+		case bytes.HasPrefix(b, []byte("NaN")):
+			n, word = 3, []byte("null")
+		case bytes.HasPrefix(b, []byte("Infinity")):
+			n, word = 8, []byte("null")
+		case bytes.HasPrefix(b, []byte("-Infinity")):
+			n, word = 9, []byte("null")
+		}
+		out, b = append(out, word...), b[n:]
+	}
+	return out
+}
+
+// An indexFile is what an index of weights says of all of them.
+type indexFile struct {
+	TotalSize  json.Number `json:"total_size"`
+	Parameters json.Number `json:"total_parameters"`
+}
+
+// readIndex reads the index of weights that are in several files as far as its
+// metadata, which transformers writes first, and returns an *indexFile.
+func readIndex(r io.Reader, _ File) (any, bool) {
+	s := &supply{Reader: io.LimitReader(r, maxSafetensorsHeader)}
+	dec := json.NewDecoder(s)
+	s.refill()
+	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+		return nil, false
+	}
+	for s.refill(); dec.More(); s.refill() {
+		key, err := dec.Token()
+		if err != nil {
+			return nil, false
+		}
+		s.refill()
+		if key == "metadata" {
+			v := &indexFile{}
+			err := dec.Decode(v)
+			return v, err == nil
+		}
+		if err := skipValue(dec, s); err != nil {
+			return nil, false
+		}
+	}
+	_, err := dec.Token()
+	return nil, err == nil
+}
+
+// skipValue passes over a value, of which one token at a time is held.
+func skipValue(dec *json.Decoder, s *supply) error {
+	for depth := 0; ; {
+		s.refill()
+		t, err := dec.Token()
+		if err != nil {
+			return err
+		}
+		switch t {
+		case json.Delim('{'), json.Delim('['):
+			depth++
+		case json.Delim('}'), json.Delim(']'):
+			depth--
+		}
+		if depth == 0 {
+			return nil
+		}
+	}
+}
+
+// A cardFile is what the head of a model card says.
+type cardFile struct{ pipeline, license string }
+
+// readCard reads the metadata at the head of a model card
+// (https://huggingface.co/docs/hub/model-cards#model-card-metadata), and returns
+// a *cardFile. Of its YAML it takes lines that are a key and a word.
+func readCard(r io.Reader, f File) (any, bool) {
+	b, err := io.ReadAll(io.LimitReader(r, maxCardBytes))
+	if err != nil || int64(len(b)) < min(f.Size, maxCardBytes) {
+		return nil, false
+	}
+	lines := bufio.NewScanner(bytes.NewReader(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf"))))
+	if !lines.Scan() || strings.TrimRight(lines.Text(), " \r") != "---" {
+		return nil, true
+	}
+	c := &cardFile{}
+	for lines.Scan() {
+		line := strings.TrimRight(lines.Text(), " \r")
+		if line == "---" {
+			return c, true
+		}
+		key, value, _ := strings.Cut(line, ":")
+		word := strings.Trim(strings.TrimSpace(value), `"'`)
+		switch key {
+		case "pipeline_tag":
+			c.pipeline = plainWord(word)
+		case "license":
+			c.license = plainWord(word)
+		}
+	}
+	// It has no end, and is something else.
+	return nil, true
+}

@@ -1,0 +1,352 @@
+package modelpack
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/google/go-cmp/cmp"
+	specv1 "github.com/modelpack/model-spec/specs-go/v1"
+)
+
+// A model is the beginnings of its files, by their paths, and the files' sizes.
+type model struct {
+	files []File
+	heads map[string][]byte
+}
+
+func (m *model) add(path string, size int64, head []byte) {
+	m.files = append(m.files, File{Path: path, Size: size})
+	m.heads[path] = head
+}
+
+// load returns a model of testdata. A file NAME.shapes stands for the tensors of
+// the file NAME, one a line: type, shape and name, in which {0..3} stands for
+// each number.
+func load(t *testing.T, name string) *model {
+	t.Helper()
+	m := &model{heads: map[string][]byte{}}
+	dir := filepath.Join("testdata", name)
+	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(p)
+		if err != nil {
+			return err
+		}
+		path := filepath.ToSlash(strings.TrimPrefix(p, dir+"/"))
+		if weights, ok := strings.CutSuffix(path, ".shapes"); ok {
+			header, data := safetensors(t, strings.Split(strings.TrimSpace(string(b)), "\n"))
+			m.add(weights, int64(len(header))+data, header)
+			return nil
+		}
+		m.add(path, int64(len(b)), b)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+var numbers = regexp.MustCompile(`\{(\d+)\.\.(\d+)\}`)
+
+// expand returns a name once for each number of each range in it.
+func expand(name string) []string {
+	at := numbers.FindStringSubmatchIndex(name)
+	if at == nil {
+		return []string{name}
+	}
+	from, _ := strconv.Atoi(name[at[2]:at[3]])
+	to, _ := strconv.Atoi(name[at[4]:at[5]])
+	var out []string
+	for n := from; n <= to; n++ {
+		out = append(out, expand(name[:at[0]]+strconv.Itoa(n)+name[at[1]:])...)
+	}
+	return out
+}
+
+// safetensors returns the header of a file with these tensors, and how many
+// bytes follow it.
+func safetensors(t *testing.T, lines []string) ([]byte, int64) {
+	t.Helper()
+	var b strings.Builder
+	b.WriteString(`{"__metadata__":{"format":"pt"}`)
+	var end int64
+	for _, line := range lines {
+		dtype, rest, _ := strings.Cut(line, " ")
+		shape, names, _ := strings.Cut(rest, " ")
+		size := dtypes[dtype].bits
+		for d := range strings.SplitSeq(shape, "x") {
+			n, err := strconv.ParseInt(d, 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			size *= n
+		}
+		for _, name := range expand(names) {
+			fmt.Fprintf(&b, `,%q:{"dtype":%q,"shape":[%s],"data_offsets":[%d,%d]}`, name, dtype, strings.ReplaceAll(shape, "x", ","), end, end+size/8)
+			end += size / 8
+		}
+	}
+	b.WriteString("}")
+	// The header is padded, so that what follows is aligned.
+	header := b.String() + strings.Repeat(" ", 7-(b.Len()+7)%8)
+	return append(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), header...), end
+}
+
+// inspect reads what is wanted of a model.
+func inspect(t *testing.T, m *model) *Inspection {
+	t.Helper()
+	i := Inspect(m.files)
+	for path, head := range m.heads {
+		// What is not wanted is not read.
+		if _, ok := i.Wants(path); !ok {
+			head = []byte("not read")
+		}
+		if err := i.Read(path, bytes.NewReader(head)); err != nil {
+			t.Errorf("Read(%q): %v", path, err)
+		}
+	}
+	return i
+}
+
+func can(in, out string) *specv1.ModelCapabilities {
+	c := &specv1.ModelCapabilities{}
+	for m := range strings.FieldsSeq(in) {
+		c.InputTypes = append(c.InputTypes, specv1.Modality(m))
+	}
+	for m := range strings.FieldsSeq(out) {
+		c.OutputTypes = append(c.OutputTypes, specv1.Modality(m))
+	}
+	if out == "embedding" {
+		c.Embedding = new(true)
+	}
+	return c
+}
+
+func TestInspect(t *testing.T) {
+	type want struct {
+		Family, License string
+		Config          specv1.ModelConfig
+	}
+	type config = specv1.ModelConfig
+	const tf, st = "transformer", "safetensors"
+	text := can("text", "text")
+	cases := map[string]struct {
+		reason string
+		want   want
+	}{
+		"qwen3": {
+			reason: "One file, of 751,632,384 parameters with the head that is tied, and stored.",
+			want:   want{"qwen3", "apache-2.0", config{Architecture: tf, Format: st, ParamSize: "751.6m", Precision: "bfloat16", Capabilities: text}},
+		},
+		"llama": {
+			reason: "Two shards, and a tensor in both of them: 8,030,261,248 parameters.",
+			want:   want{"llama", "", config{Architecture: tf, Format: st, ParamSize: "8b", Precision: "bfloat16", Capabilities: text}},
+		},
+		"mistral": {
+			reason: "The same weights twice are counted once: 7,248,023,552.",
+			want:   want{"mistral", "", config{Architecture: tf, Format: st, ParamSize: "7.2b", Precision: "bfloat16", Capabilities: text}},
+		},
+		"mistral-native": {
+			reason: "Mistral's own format has no name of a family.",
+			want:   want{"", "", config{Architecture: tf, Format: st, ParamSize: "2.1b", Precision: "bfloat16"}},
+		},
+		"gemma3": {
+			reason: "It sees.",
+			want:   want{"gemma3", "", config{Architecture: tf, Format: st, ParamSize: "1.7b", Precision: "bfloat16", Capabilities: can("text image", "text")}},
+		},
+		"phi3": {
+			reason: "3,821,079,552 parameters.",
+			want:   want{"phi3", "", config{Architecture: tf, Format: st, ParamSize: "3.8b", Precision: "bfloat16", Capabilities: text}},
+		},
+		"deepseek": {
+			reason: "Eight bits a parameter; what scales blocks of them is none.",
+			want:   want{"deepseek_v3", "", config{Architecture: tf, Format: st, ParamSize: "662.9b", Precision: "float8_e4m3", Quantization: "fp8", Capabilities: text}},
+		},
+		"gpt-oss": {
+			reason: "Two parameters a byte: 20,914,757,184, as the Hub has it.",
+			want:   want{"gpt_oss", "", config{Architecture: tf, Format: st, ParamSize: "20.9b", Precision: "bfloat16", Quantization: "mxfp4", Capabilities: text}},
+		},
+		"whisper": {
+			reason: "It hears.",
+			want:   want{"whisper", "", config{Architecture: tf, Format: st, ParamSize: "23.1m", Precision: "float32", Capabilities: can("audio", "text")}},
+		},
+		"minilm": {
+			reason: "Positions are no parameters: 22,713,216.",
+			want:   want{"bert", "", config{Architecture: tf, Format: st, ParamSize: "22.7m", Precision: "float32", Capabilities: can("", "embedding")}},
+		},
+		"lora": {
+			reason: "An adapter's parameters are its own.",
+			want:   want{"", "", config{Format: st, ParamSize: "6.8m", Precision: "float32", Capabilities: text}},
+		},
+		"flux": {
+			reason: "A pipeline is as large as what denoises, in folders of its own.",
+			want:   want{"", "apache-2.0", config{Architecture: tf, Format: st, ParamSize: "7.9b", Precision: "bfloat16", Capabilities: can("text", "image")}},
+		},
+		"sd": {
+			reason: "The U-Net is there in two precisions, and counted once.",
+			want:   want{"", "", config{Architecture: "unet", Format: st, ParamSize: "855.3m", Precision: "float32"}},
+		},
+		"gptq": {
+			reason: "Eight parameters a number.",
+			want:   want{"llama", "", config{Architecture: tf, Format: st, ParamSize: "8b", Precision: "float16", Quantization: "gptq", Capabilities: text}},
+		},
+		"gptq-old": {
+			reason: "It was once said in a file of its own.",
+			want:   want{"llama", "", config{Architecture: tf, Format: st, ParamSize: "8b", Precision: "float16", Quantization: "gptq", Capabilities: text}},
+		},
+		"awq": {
+			reason: "Packed another way round.",
+			want:   want{"llama", "", config{Architecture: tf, Format: st, ParamSize: "8b", Precision: "float16", Quantization: "awq", Capabilities: text}},
+		},
+		"bnb": {
+			reason: "Two parameters a byte: 8,030,261,248, as the Hub has it.",
+			want:   want{"llama", "", config{Architecture: tf, Format: st, ParamSize: "8b", Precision: "bfloat16", Quantization: "bitsandbytes", Capabilities: text}},
+		},
+		"w4a16": {
+			reason: "Eight parameters a number, and shapes beside them.",
+			want:   want{"llama", "", config{Architecture: tf, Format: st, ParamSize: "8b", Precision: "bfloat16", Quantization: "compressed-tensors", Capabilities: text}},
+		},
+		"w8a8": {
+			reason: "One parameter a byte.",
+			want:   want{"llama", "", config{Architecture: tf, Format: st, ParamSize: "2.4b", Precision: "int8", Quantization: "compressed-tensors", Capabilities: text}},
+		},
+		"nvfp4": {
+			reason: "ModelOpt says it in a file of its own.",
+			want:   want{"llama", "", config{Architecture: tf, Format: st, ParamSize: "2.4b", Precision: "bfloat16", Quantization: "nvfp4", Capabilities: text}},
+		},
+		"mlx": {
+			reason: "What is packed in an unknown way is not counted.",
+			want:   want{"llama", "", config{Architecture: tf, Format: st, Precision: "float16", Capabilities: text}},
+		},
+		"pytorch": {
+			reason: "The index knows how many bytes there are: 6,738,417,664 parameters.",
+			want:   want{"llama", "", config{Architecture: tf, ParamSize: "6.7b", Precision: "float16", Capabilities: text}},
+		},
+		"mamba": {
+			reason: "Not all of transformers' models are transformers, and not all of its JSON is JSON.",
+			want:   want{"mamba2", "", config{Architecture: "ssm", Precision: "bfloat16", Capabilities: text}},
+		},
+		"resnet": {
+			reason: "A network of convolutions.",
+			want:   want{"resnet", "", config{Architecture: "cnn", Precision: "float32"}},
+		},
+		"dtype": {
+			reason: "A newer name, and a field of the wrong type that says nothing.",
+			want:   want{"qwen3", "", config{Architecture: tf, Precision: "bfloat16"}},
+		},
+	}
+	dirs, err := os.ReadDir("testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range dirs {
+		if _, ok := cases[d.Name()]; !ok && d.Name() != "fuzz" {
+			t.Errorf("testdata/%s is not tested", d.Name())
+		}
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			f := inspect(t, load(t, name)).Facts(Facts{})
+			got := want{f.Family, f.License, f.Config}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("\n%s\nFacts(...): -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+// TestInspectPasses checks that it does not matter how the bytes come by.
+func TestInspectPasses(t *testing.T) {
+	for _, name := range []string{"deepseek", "qwen3", "minilm"} {
+		t.Run(name, func(t *testing.T) {
+			m := load(t, name)
+			want := inspect(t, m).Facts(Facts{Name: "x"})
+			i := Inspect(m.files)
+			for _, path := range slices.Sorted(maps.Keys(m.heads)) {
+				// The first attempt breaks off.
+				for _, n := range []int64{int64(len(m.heads[path])) / 2, sizeOfFile(m, path)} {
+					w := i.Writer(path)
+					r := io.LimitReader(io.MultiReader(bytes.NewReader(m.heads[path]), zeros{}), min(n, 8<<20))
+					if _, err := io.CopyBuffer(struct{ io.Writer }{w}, iotest.HalfReader(r), make([]byte, 4096)); err != nil {
+						t.Error(err)
+					}
+					if err := w.Close(); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			if diff := cmp.Diff(want, i.Facts(Facts{Name: "x"})); diff != "" {
+				t.Errorf("\nFacts(...): -want, +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+func sizeOfFile(m *model, path string) int64 {
+	return m.files[slices.IndexFunc(m.files, func(f File) bool { return f.Path == path })].Size
+}
+
+func TestInspectErrors(t *testing.T) {
+	errBoom := errors.New("boom")
+	header, data := safetensors(t, []string{"BF16 4x4 {0..9}"})
+	files := []File{{"model.safetensors", int64(len(header)) + data}, {"config.json", 100}, {"README.md", 100 << 10}, {"a.txt", 5}}
+	cases := map[string]struct {
+		reason string
+		path   string
+		reader io.Reader
+		want   error
+	}{
+		"Broken":    {reason: "A connection's end is not the file's.", path: "model.safetensors", reader: io.MultiReader(bytes.NewReader(header[:20]), iotest.ErrReader(errBoom)), want: errBoom},
+		"Short":     {reason: "Nor is that of a range that was too small.", path: "model.safetensors", reader: bytes.NewReader(header[:20]), want: io.ErrUnexpectedEOF},
+		"Enough":    {reason: "No more than the header is needed.", path: "model.safetensors", reader: bytes.NewReader(header)},
+		"NoMore":    {reason: "And no more is asked for.", path: "model.safetensors", reader: io.MultiReader(bytes.NewReader(header), iotest.ErrReader(errBoom))},
+		"ShortJSON": {reason: "Half of it says nothing.", path: "config.json", reader: strings.NewReader(`{"a":`), want: io.ErrUnexpectedEOF},
+		"ShortCard": {reason: "It may go on.", path: "README.md", reader: strings.NewReader("---\n"), want: io.ErrUnexpectedEOF},
+		"LongCard":  {reason: "Its end is not needed.", path: "README.md", reader: strings.NewReader("---\n---\n" + strings.Repeat("x", maxCardBytes))},
+		"Unwanted":  {reason: "It is not even read.", path: "a.txt", reader: iotest.ErrReader(errBoom)},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if err := Inspect(files).Read(tc.path, tc.reader); !errors.Is(err, tc.want) {
+				t.Errorf("\n%s\nRead(...): want %v, got %v", tc.reason, tc.want, err)
+			}
+		})
+	}
+}
+
+func TestInspectFacts(t *testing.T) {
+	m := load(t, "qwen3")
+	known := Facts{
+		Name: "n", Family: "f", License: "mit",
+		Config: specv1.ModelConfig{Architecture: "a", Format: "b", ParamSize: "1k", Precision: "p", Quantization: "q", Capabilities: &specv1.ModelCapabilities{}},
+	}
+	if diff := cmp.Diff(known, inspect(t, m).Facts(known)); diff != "" {
+		t.Errorf("what is known stays: -want, +got:\n%s", diff)
+	}
+	if diff := cmp.Diff(Facts{Config: specv1.ModelConfig{Format: "safetensors"}}, Inspect(m.files).Facts(Facts{})); diff != "" {
+		t.Errorf("what was not read says nothing: -want, +got:\n%s", diff)
+	}
+	a, err := New(inspect(t, m).Facts(full), layers("model.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if format, _ := read(t, a); format != "safetensors" || !bytes.Contains(a.Config, []byte(`"paramSize":"751.6m"`)) || !bytes.Contains(a.Config, []byte(`"family":"qwen3"`)) {
+		t.Errorf("want what was found in the config, got %s", a.Config)
+	}
+}

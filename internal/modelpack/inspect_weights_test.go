@@ -1,0 +1,251 @@
+package modelpack
+
+import (
+	"encoding/binary"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	specv1 "github.com/modelpack/model-spec/specs-go/v1"
+)
+
+// A pair is a key of GGUF's metadata and its value.
+type pair struct {
+	key   string
+	value any
+}
+
+// gguf returns the head of a GGUF file.
+func gguf(pairs []pair, shapes ...[]uint64) []byte {
+	le := binary.LittleEndian
+	str := func(b []byte, s string) []byte { return append(le.AppendUint64(b, uint64(len(s))), s...) }
+	b := le.AppendUint32([]byte("GGUF"), 3)
+	b = le.AppendUint64(le.AppendUint64(b, uint64(len(shapes))), uint64(len(pairs)))
+	for _, p := range pairs {
+		b = str(b, p.key)
+		switch v := p.value.(type) {
+		case string:
+			b = str(le.AppendUint32(b, ggufString), v)
+		case uint32:
+			b = le.AppendUint32(le.AppendUint32(b, ggufUint32), v)
+		case bool:
+			b = append(le.AppendUint32(b, 7), 1)
+		case []string:
+			b = le.AppendUint64(le.AppendUint32(le.AppendUint32(b, ggufArray), ggufString), uint64(len(v)))
+			for _, s := range v {
+				b = str(b, s)
+			}
+		case []float32:
+			b = le.AppendUint64(le.AppendUint32(le.AppendUint32(b, ggufArray), 6), uint64(len(v)))
+			b = append(b, make([]byte, 4*len(v))...)
+		}
+	}
+	for _, s := range shapes {
+		b = le.AppendUint32(str(b, "blk.0.ffn_up.weight"), uint32(len(s)))
+		for _, d := range s {
+			b = le.AppendUint64(b, d)
+		}
+		b = le.AppendUint64(le.AppendUint32(b, 12), 0)
+	}
+	return b
+}
+
+func TestInspectGGUF(t *testing.T) {
+	// The file type comes last where llama.cpp quantized, behind the vocabulary.
+	head := func(arch string, fileType uint32) []pair {
+		return []pair{
+			{"general.architecture", arch}, {"general.type", "model"}, {"general.name", "Qwen3 0.6B"}, {"general.size_label", "0.6B"},
+			{"qwen3.block_count", uint32(28)}, {"qwen3.rope", []float32{1, 2}}, {"tokenizer.ggml.add_bos_token", false},
+			{"tokenizer.ggml.tokens", strings.Split(strings.Repeat("token ", 200_000), " ")}, {"general.file_type", fileType},
+		}
+	}
+	tensors := [][]uint64{{1024, 151936}, {1024, 3072, 28}, {1024}}
+	type file struct {
+		path string
+		head []byte
+	}
+	config := func(c specv1.ModelConfig) Facts {
+		c.Architecture = "transformer"
+		return Facts{Family: "qwen3", Config: c}
+	}
+	cases := map[string]struct {
+		reason string
+		files  []file
+		want   Facts
+	}{
+		"Quantized": {
+			reason: "All that is known is in one file.",
+			files:  []file{{"Qwen3-0.6B-Q4_K_M.gguf", gguf(head("qwen3", 15), tensors...)}, {"mmproj-F16.gguf", gguf([]pair{{"general.architecture", "clip"}})}},
+			want:   config(specv1.ModelConfig{ParamSize: "243.7m", Quantization: "Q4_K_M"}),
+		},
+		"Precise": {
+			reason: "What is not quantized has a precision.",
+			files:  []file{{"a.gguf", gguf(head("qwen3", 32), tensors...)}},
+			want:   config(specv1.ModelConfig{ParamSize: "243.7m", Precision: "bfloat16"}),
+		},
+		"Guessed": {
+			reason: "A file type may have been guessed.",
+			files:  []file{{"a.gguf", gguf(head("qwen3", 1024+7), tensors...)}},
+			want:   config(specv1.ModelConfig{ParamSize: "243.7m", Quantization: "Q8_0"}),
+		},
+		"Several": {
+			reason: "Each is quantized in its own way.",
+			files:  []file{{"b/Q8_0.gguf", nil}, {"a/Q4_0.gguf", gguf(head("qwen3", 2), tensors...)}},
+			want:   config(specv1.ModelConfig{ParamSize: "243.7m"}),
+		},
+		"Shards": {
+			reason: "One model in two files.",
+			files: []file{
+				{"a-00001-of-00002.gguf", gguf(head("qwen3", 15), tensors[:1]...)},
+				{"a-00002-of-00002.gguf", gguf([]pair{{"split.no", uint32(1)}}, tensors[1:]...)},
+			},
+			want: config(specv1.ModelConfig{ParamSize: "243.7m", Quantization: "Q4_K_M"}),
+		},
+		"ShardMissing": {
+			reason: "What is not there is not counted; the author's word is taken.",
+			files:  []file{{"a-00001-of-00002.gguf", gguf(head("qwen3", 15), tensors[:1]...)}},
+			want:   config(specv1.ModelConfig{ParamSize: "0.6b", Quantization: "Q4_K_M"}),
+		},
+		"Adapter": {
+			reason: "It is no model.",
+			files:  []file{{"lora.gguf", gguf([]pair{{"general.architecture", "llama"}, {"general.type", "adapter"}}, tensors...)}},
+		},
+		"StateSpace": {
+			reason: "It is no transformer.",
+			files:  []file{{"a.gguf", gguf([]pair{{"general.architecture", "mamba"}})}},
+			want:   Facts{Family: "mamba", Config: specv1.ModelConfig{Architecture: "ssm"}},
+		},
+		"Malformed": {reason: "It says nothing.", files: []file{{"a.gguf", []byte("GGUF\x03\x00\x00\x00 and so on and so on")}}},
+		"BigEndian": {reason: "Nobody has such a file.", files: []file{{"a.gguf", []byte("GGUF\x00\x00\x00\x03 and so on and so on")}}},
+		"TooLong":   {reason: "A lie ends where reading does.", files: []file{{"a.gguf", gguf([]pair{{"x", ""}}, []uint64{1 << 60, 1 << 60})}}},
+		"Empty":     {reason: "There is nothing.", files: []file{{"a.gguf", nil}}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			m := &model{heads: map[string][]byte{}}
+			for _, f := range tc.files {
+				m.add(f.path, int64(len(f.head)), f.head)
+			}
+			if diff := cmp.Diff(tc.want, inspect(t, m).Facts(Facts{})); diff != "" {
+				t.Errorf("\n%s\nFacts(...): -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+func TestFindWeights(t *testing.T) {
+	type want struct {
+		Files    []string
+		Complete bool
+	}
+	cases := map[string]struct {
+		reason string
+		args   []string
+		want   want
+	}{
+		"Default":     {reason: "What is loaded by default.", args: []string{"model.safetensors", "model.fp16.safetensors", "onnx/model.safetensors"}, want: want{[]string{"model.safetensors"}, true}},
+		"Shards":      {reason: "All parts of it.", args: []string{"model-00002-of-00002.safetensors", "model-00001-of-00002.safetensors"}, want: want{[]string{"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"}, true}},
+		"SixDigits":   {reason: "As DeepSeek counts.", args: []string{"model-00001-of-000163.safetensors"}, want: want{[]string{"model-00001-of-000163.safetensors"}, false}},
+		"Both":        {reason: "One file before several.", args: []string{"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors"}, want: want{[]string{"model.safetensors"}, true}},
+		"Complete":    {reason: "All of it before a part.", args: []string{"model-00001-of-00002.safetensors", "model-00001-of-00001.safetensors"}, want: want{[]string{"model-00001-of-00001.safetensors"}, true}},
+		"Other":       {reason: "The only one there is.", args: []string{"open_clip_model.safetensors", "a/b.safetensors.txt"}, want: want{[]string{"open_clip_model.safetensors"}, true}},
+		"Ambiguous":   {reason: "It is not known which.", args: []string{"a.safetensors", "b.safetensors"}},
+		"Elsewhere":   {reason: "A folder is something else.", args: []string{"text_encoder/model.safetensors"}},
+		"Transformer": {reason: "A pipeline's largest.", args: []string{"vae/diffusion_pytorch_model.safetensors", "transformer/diffusion_pytorch_model.safetensors"}, want: want{[]string{"transformer/diffusion_pytorch_model.safetensors"}, true}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			var files []File
+			for _, p := range tc.args {
+				files = append(files, File{Path: p})
+			}
+			w := findWeights(files).safetensors
+			got := want{Complete: w.complete}
+			for _, f := range w.files {
+				got.Files = append(got.Files, f.Path)
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("\n%s\nfindWeights(...): -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+// TestSafetensorsLies checks that a header that cannot be true says nothing.
+func TestSafetensorsLies(t *testing.T) {
+	framed := func(header string) []byte {
+		return append(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), header...)
+	}
+	const good = `"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}`
+	cases := map[string]struct {
+		reason string
+		args   []byte
+		want   string
+	}{
+		"Good":      {reason: "It is believed.", args: append(framed(`{`+good+`}`), make([]byte, 4000)...), want: "float32"},
+		"Padded":    {reason: "Spaces follow.", args: append(framed(`{`+good+`}   `), make([]byte, 4000)...), want: "float32"},
+		"Fake":      {reason: "The file has no room for it.", args: framed(`{"a":{"dtype":"F32","shape":[1000000,16000000]}}`)},
+		"Overflow":  {reason: "No file has.", args: framed(`{"a":{"dtype":"F32","shape":[4294967296,4294967296,4]}}`)},
+		"Negative":  {reason: "There is no such shape.", args: framed(`{"a":{"dtype":"F32","shape":[-2]}}`)},
+		"Fraction":  {reason: "Nor such.", args: framed(`{"a":{"dtype":"F32","shape":[0.5]}}`)},
+		"Type":      {reason: "Nor such a type.", args: framed(`{"a":{"dtype":"F33","shape":[]}}`)},
+		"Array":     {reason: "It is no object.", args: framed(`[1]`)},
+		"Cut":       {reason: "It does not end.", args: framed(`{` + good)},
+		"TooLong":   {reason: "The format has no such header.", args: binary.LittleEndian.AppendUint64(nil, 1<<62)},
+		"LongName":  {reason: "No name is so long.", args: framed(`{"` + strings.Repeat("a", 2*maxSafetensorsValue) + `":1}`)},
+		"Metadata":  {reason: "It is passed over.", args: append(framed(`{"__metadata__":{"a":[{"b":"c"},1],"d":null},`+good+`}`), make([]byte, 4000)...), want: "float32"},
+		"TwoBraces": {reason: "What follows is not looked at.", args: append(framed(`{`+good+`}}`), make([]byte, 4000)...), want: "float32"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			m := &model{heads: map[string][]byte{}}
+			m.add("model.safetensors", int64(len(tc.args)), tc.args)
+			if diff := cmp.Diff(tc.want, inspect(t, m).Facts(Facts{}).Config.Precision); diff != "" {
+				t.Errorf("\n%s\nFacts(...): -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+// TestTooManyTensors checks that what is too much to be counted is not counted,
+// whichever file came first, and that a file that is read twice is one.
+func TestTooManyTensors(t *testing.T) {
+	f16, f32 := make([]tensor, maxTensors/2), make([]tensor, maxTensors/2)
+	for i := range f16 {
+		f16[i] = tensor{name: uint64(i), elements: 1, dtype: dtypes["F16"]}
+		f32[i] = tensor{name: uint64(i) + maxTensors, elements: 1, dtype: dtypes["F32"]}
+	}
+	files := []File{{"model-00001-of-00002.safetensors", 1}, {"model-00002-of-00002.safetensors", 1}}
+	cases := map[string]struct {
+		reason string
+		found  [][]tensor
+		want   specv1.ModelConfig
+	}{
+		"Enough":  {reason: "They are counted.", found: [][]tensor{f16, f32, f16}, want: specv1.ModelConfig{Format: "safetensors", ParamSize: "1m", Precision: "float32"}},
+		"TooMany": {reason: "They are not.", found: [][]tensor{f16, append(f32, f32[0])}, want: specv1.ModelConfig{Format: "safetensors"}},
+		"Before":  {reason: "Nor the other way round.", found: [][]tensor{append(f32, f32[0]), f16}, want: specv1.ModelConfig{Format: "safetensors"}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			i := Inspect(files)
+			for n, found := range tc.found {
+				i.keep(files[n%len(files)].Path, found)
+			}
+			if diff := cmp.Diff(tc.want, i.Facts(Facts{}).Config); diff != "" {
+				t.Errorf("\n%s\nFacts(...): -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+func TestParamSize(t *testing.T) {
+	cases := map[int64]string{
+		-1: "", 0: "", 49: "", 50: "0.1k", 999: "1k", 1000: "1k", 1049: "1k", 1050: "1.1k", 999_949: "999.9k", 999_950: "1m",
+		22_713_216: "22.7m", 8_030_261_248: "8b", 671_026_419_200: "671b", 1_026_408_232_448: "1t", 2_780_000_000_000_000: "2.8q", maxElements: "72.1q",
+	}
+	for n, want := range cases {
+		if got := paramSize(n); got != want {
+			t.Errorf("paramSize(%d): want %q, got %q", n, want, got)
+		}
+	}
+}

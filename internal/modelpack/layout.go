@@ -1,0 +1,117 @@
+package modelpack
+
+import (
+	"io"
+	"slices"
+	"strings"
+
+	specv1 "github.com/modelpack/model-spec/specs-go/v1"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// A Layout says of which layers an artifact of a format will be, before a byte
+// has moved: which files are in which layer, and each layer's exact size. It
+// depends on nothing but the format and the files' paths and sizes.
+type Layout struct {
+	// Format of the artifact.
+	Format Format
+
+	// Layers in the order of the manifest's.
+	Layers []LayerPlan
+
+	kitfile *Kitfile // Of a ModelKit; its entries are in the order of Layers.
+}
+
+// A LayerPlan is a layer that will be.
+type LayerPlan struct {
+	// Files in the layer, in the order of their bytes.
+	Files []File
+
+	// Size of the layer in bytes.
+	Size int64
+
+	// Raw says that the layer is its one file as it is: what is known as the
+	// file's SHA-256 is the layer's digest.
+	Raw bool
+
+	mediaType   string
+	annotations map[string]string
+	pieces      []piece
+}
+
+// NewLayout returns the layout of an artifact of these files, in any order.
+// Files of which the format cannot be made are an error with reason
+// Unsupported. A ModelKit leaves out the files that are KitOps' own.
+func NewLayout(format Format, files []File) (*Layout, error) {
+	files = slices.Clone(files)
+	slices.SortFunc(files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
+	switch format {
+	case FormatModelPack:
+		return layOutModelPack(files)
+	case FormatModelKit:
+		return layOutModelKit(files)
+	case FormatImage:
+		return layOutImage(files)
+	}
+	return nil, outcome.Errorf(outcome.Unsupported, "format %q is none: write %s, %s or %s", short(string(format)), FormatModelPack, FormatModelKit, FormatImage)
+}
+
+// layOutModelPack makes each file a layer as it is.
+func layOutModelPack(files []File) (*Layout, error) {
+	l := &Layout{Format: FormatModelPack}
+	for _, f := range files {
+		d := LayerFor(f.Path, f.Size, "")
+		l.Layers = append(l.Layers, LayerPlan{
+			Files: []File{f}, Size: f.Size, Raw: true, mediaType: d.MediaType, annotations: d.Annotations,
+			pieces: []piece{{size: f.Size, file: &f}},
+		})
+	}
+	return l, nil
+}
+
+// planTar returns the plan of a layer that is an archive of these files.
+func planTar(style tarStyle, mediaType string, files ...File) (LayerPlan, error) {
+	pieces, err := style.pieces(files)
+	if err != nil {
+		return LayerPlan{}, err
+	}
+	p := LayerPlan{Files: files, Size: sizeOf(pieces), mediaType: mediaType, pieces: pieces}
+	p.annotations = map[string]string{specv1.AnnotationFilepath: files[0].Path}
+	if len(files) > 1 {
+		p.annotations[specv1.AnnotationFilepath] = sharedFolder(files)
+	}
+	return p, nil
+}
+
+// Open returns the layer's bytes from an offset on. It calls open for each file
+// that has bytes left when its turn comes, with the offset in the file, and
+// closes what that returns. A file of fewer bytes than announced is io.ErrUnexpectedEOF. Of one
+// with more, what is too much is not read.
+func (p LayerPlan) Open(offset int64, open OpenFunc) io.ReadCloser {
+	return readPieces(p.pieces, max(offset, 0), open)
+}
+
+// Artifact returns the artifact whose layers have these digests, in the order of
+// the plan's. All layers are uncompressed, so that each digest is the layer's
+// diff ID too.
+func (l *Layout) Artifact(f Facts, digests []digest.Digest) (Artifact, error) {
+	if len(digests) != len(l.Layers) {
+		return Artifact{}, outcome.Errorf(outcome.Internal, "%d digests of %d layers are known", len(digests), len(l.Layers))
+	}
+	layers := make([]ocispec.Descriptor, 0, len(l.Layers))
+	for i, d := range digests {
+		p := l.Layers[i]
+		layers = append(layers, ocispec.Descriptor{MediaType: p.mediaType, Digest: d, Size: p.Size, Annotations: p.annotations})
+	}
+	switch l.Format {
+	case FormatModelKit:
+		return newModelKit(f, l.kitfile, layers)
+	case FormatImage:
+		return newImage(f, layers)
+	default:
+		return New(f, layers)
+	}
+}

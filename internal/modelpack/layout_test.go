@@ -1,0 +1,230 @@
+package modelpack
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// folder is a model's files, by their paths.
+type folder map[string]string
+
+func (f folder) files() []File {
+	var out []File
+	for path, content := range f {
+		out = append(out, File{Path: path, Size: int64(len(content))})
+	}
+	return out
+}
+
+// open is an OpenFunc.
+func (f folder) open(file File, offset int64) (io.ReadCloser, error) {
+	return io.NopCloser(iotest.OneByteReader(strings.NewReader(f[file.Path][offset:]))), nil
+}
+
+// pack returns the layout of the files and what is in each layer.
+func pack(t *testing.T, format Format, f folder) (*Layout, [][]byte) {
+	t.Helper()
+	l, err := NewLayout(format, f.files())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var blobs [][]byte
+	for _, p := range l.Layers {
+		b, err := io.ReadAll(p.Open(0, f.open))
+		if err != nil || int64(len(b)) != p.Size {
+			t.Errorf("Open(...): want %d bytes, got %d, %v", p.Size, len(b), err)
+		}
+		blobs = append(blobs, b)
+	}
+	return l, blobs
+}
+
+func digests(blobs [][]byte) []digest.Digest {
+	var out []digest.Digest
+	for _, b := range blobs {
+		out = append(out, digest.FromBytes(b))
+	}
+	return out
+}
+
+// unpack returns the files in archives, and each file's and folder's mode and
+// owner. A folder comes before what is in it, as kit needs it.
+func unpack(t *testing.T, blobs [][]byte) (folder, map[string]string) {
+	t.Helper()
+	files, modes := folder{}, map[string]string{}
+	for _, b := range blobs {
+		dirs := map[string]bool{".": true}
+		r := tar.NewReader(bytes.NewReader(b))
+		for {
+			h, err := r.Next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			content, err := io.ReadAll(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			name := strings.TrimSuffix(h.Name, "/")
+			dirs[name] = h.Typeflag == tar.TypeDir
+			if parent := name[:max(strings.LastIndex(name, "/"), 0)]; parent != "" && !dirs[parent] {
+				t.Errorf("the folder %q is not in the archive before %q", parent, name)
+			}
+			modes[h.Name] = fmt.Sprintf("%c %o %d:%d %d", h.Typeflag, h.Mode, h.Uid, h.Gid, h.ModTime.Unix())
+			if h.Typeflag == tar.TypeReg {
+				files[name] = string(content)
+			}
+		}
+	}
+	return files, modes
+}
+
+var longName = "d/" + strings.Repeat("x", 90) + "/" + strings.Repeat("y", 120) + ".json"
+
+// small is a model with all that an archive has to cope with.
+var small = folder{
+	"model.safetensors": "hello", "config.json": "{}", "sub/deep/ä ü.json": "x", "empty.txt": "", longName: "long",
+	"sub/w.bin": strings.Repeat("\x00", 1000), "README.md": "# hi", "run.py": "run", "data/a.csv": strings.Repeat("1,2\n", 128),
+}
+
+func TestLayoutRoundTrip(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		format Format
+		prefix string
+		modes  map[string]string
+	}{
+		"ModelKit": {
+			reason: "As kit sanitizes it.", format: FormatModelKit,
+			modes: map[string]string{"sub/w.bin": "0 644 1000:0 0", "sub": "5 755 1000:0 0", "sub/deep": "5 755 1000:0 0"},
+		},
+		"Image": {
+			reason: "Root's, and for everybody to read.", format: FormatImage, prefix: "models/",
+			modes: map[string]string{"models/sub/w.bin": "0 644 0:0 0", "models/": "5 755 0:0 0", "models/sub/deep/": "5 755 0:0 0"},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			l, blobs := pack(t, tc.format, small)
+			got, modes := unpack(t, blobs)
+			want := folder{}
+			for path, content := range small {
+				want[tc.prefix+path] = content
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("\n%s\nfiles: -want, +got:\n%s", tc.reason, diff)
+			}
+			for path, want := range tc.modes {
+				if modes[path] != want {
+					t.Errorf("\n%s\n%s: want %q, got %q", tc.reason, path, want, modes[path])
+				}
+			}
+			if len(l.Layers) != len(small) {
+				t.Errorf("want a layer a file, got %d", len(l.Layers))
+			}
+		})
+	}
+}
+
+func TestModelPackLayout(t *testing.T) {
+	l, blobs := pack(t, FormatModelPack, small)
+	for i, p := range l.Layers {
+		if !p.Raw || string(blobs[i]) != small[p.Files[0].Path] {
+			t.Errorf("%s: want the file as it is", p.Files[0].Path)
+		}
+	}
+	a, err := l.Artifact(full, digests(blobs))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var layers []ocispec.Descriptor
+	for path, content := range small {
+		layers = append(layers, LayerFor(path, int64(len(content)), digest.FromString(content)))
+	}
+	want, err := New(full, layers)
+	if diff := cmp.Diff(want, a); diff != "" || err != nil {
+		t.Errorf("Artifact(...): -want, +got:\n%s\n%v", diff, err)
+	}
+}
+
+func TestNewLayout(t *testing.T) {
+	many := func(n int, size int64) (out []File) {
+		for i := range n {
+			out = append(out, File{Path: fmt.Sprintf("data/%05d.json", i), Size: size})
+		}
+		return out
+	}
+	type want struct {
+		Layers  int
+		Largest int64
+		Reason  outcome.Reason
+	}
+	cases := map[string]struct {
+		reason string
+		format Format
+		files  []File
+		want   want
+	}{
+		"Few":       {reason: "A layer a file.", format: FormatImage, files: many(100, 10), want: want{Layers: 100, Largest: 512*4 + 512 + 1024 - 512}},
+		"Many":      {reason: "Small files share layers, so that it can be mounted.", format: FormatImage, files: many(2000, 1<<20), want: want{Layers: 32, Largest: 64<<20 + 64*512 + 2*512 + 1024}},
+		"Large":     {reason: "Large ones do not.", format: FormatImage, files: append(many(163, 4<<30), File{Path: "config.json", Size: 1}, File{Path: "README.md", Size: 1}), want: want{Layers: 164, Largest: 4<<30 + 3*512 + 1024}},
+		"TooLarge":  {reason: "Eight GiB need a longer header.", format: FormatImage, files: many(1, 9<<30), want: want{Layers: 1, Largest: 9<<30 + 5*512 + 1024}},
+		"TooMany":   {reason: "No node could mount it.", format: FormatImage, files: many(401, 1<<30), want: want{Reason: outcome.Unsupported}},
+		"Whiteout":  {reason: "It would delete a file.", format: FormatImage, files: []File{{Path: "a/.wh.b"}}, want: want{Reason: outcome.Unsupported}},
+		"ManyKit":   {reason: "A ModelKit is unpacked, and can have any number.", format: FormatModelKit, files: many(2000, 10), want: want{Layers: 2000, Largest: 4*512 + 512}},
+		"KitsOwn":   {reason: "Unpacking would write over it.", format: FormatModelKit, files: []File{{Path: "Kitfile"}, {Path: ".kitignore"}, {Path: "a.bin"}, {Path: "a/Kitfile"}}, want: want{Layers: 2, Largest: 4 * 512}},
+		"KitDots":   {reason: "Kit takes it for a way out.", format: FormatModelKit, files: []File{{Path: "a..b"}}, want: want{Reason: outcome.Unsupported}},
+		"Outside":   {reason: "It is.", format: FormatModelKit, files: []File{{Path: "../a"}}, want: want{Reason: outcome.Unsupported}},
+		"Unclean":   {reason: "It is another file.", format: FormatImage, files: []File{{Path: "a//b"}}, want: want{Reason: outcome.Unsupported}},
+		"Negative":  {reason: "There is no such file.", format: FormatImage, files: []File{{Path: "a", Size: -1}}, want: want{Reason: outcome.Unsupported}},
+		"NoFormat":  {reason: "There is no such format.", format: "Zip", files: many(1, 1), want: want{Reason: outcome.Unsupported}},
+		"ModelPack": {reason: "A layer a file, as it is.", format: FormatModelPack, files: many(3, 10), want: want{Layers: 3, Largest: 10}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			l, err := NewLayout(tc.format, tc.files)
+			if err != nil {
+				if got := outcome.ReasonOf(err); got != tc.want.Reason {
+					t.Errorf("\n%s\nNewLayout(...): want %q, got %v", tc.reason, tc.want.Reason, err)
+				}
+				return
+			}
+			got := want{Layers: len(l.Layers)}
+			for _, p := range l.Layers {
+				got.Largest = max(got.Largest, p.Size)
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("\n%s\nNewLayout(...): -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+func TestArtifactErrors(t *testing.T) {
+	for _, format := range []Format{FormatModelPack, FormatModelKit, FormatImage} {
+		l, err := NewLayout(format, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.Artifact(full, nil); outcome.ReasonOf(err) != outcome.Unsupported {
+			t.Errorf("%s of no files: want %s, got %v", format, outcome.Unsupported, err)
+		}
+		if _, err := l.Artifact(full, []digest.Digest{"x"}); outcome.ReasonOf(err) != outcome.Internal {
+			t.Errorf("%s of other layers: want %s, got %v", format, outcome.Internal, err)
+		}
+	}
+}

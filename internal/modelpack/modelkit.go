@@ -1,0 +1,246 @@
+package modelpack
+
+import (
+	"cmp"
+	"encoding/json"
+	"iter"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// What KitOps calls its manifest and its layers, which are archives without
+// compression
+// (https://github.com/kitops-ml/kitops/tree/main/pkg/lib/constants/mediatype).
+const (
+	artifactTypeModelKit = "application/vnd.kitops.modelkit.manifest.v1+json"
+
+	mediaTypeKitModel   = "application/vnd.kitops.modelkit.model.v1.tar"
+	mediaTypeKitPart    = "application/vnd.kitops.modelkit.modelpart.v1.tar"
+	mediaTypeKitCode    = "application/vnd.kitops.modelkit.code.v1.tar"
+	mediaTypeKitDataset = "application/vnd.kitops.modelkit.dataset.v1.tar"
+	mediaTypeKitDocs    = "application/vnd.kitops.modelkit.docs.v1.tar"
+)
+
+// kitStyle is how kit writes archives, so that a file that kit packs, too, is
+// the same layer.
+var kitStyle = tarStyle{uid: 1000}
+
+// layOutModelKit makes each file an entry of a Kitfile, and each entry a layer,
+// in kit's order.
+func layOutModelKit(files []File) (*Layout, error) {
+	packed := make([]File, 0, len(files))
+	for _, f := range files {
+		if KitLeavesOut(f.Path) {
+			continue
+		}
+		// Kit takes two dots anywhere for a way out of the folder.
+		if strings.Contains(f.Path, "..") {
+			return nil, outcome.Errorf(outcome.Unsupported, "kit cannot unpack the file %q with this name: set spec.forProvider.format to another", short(f.Path))
+		}
+		packed = append(packed, f)
+	}
+	k := NewKitfile(packed)
+	l := &Layout{Format: FormatModelKit, kitfile: k}
+	bySize := make(map[string]int64, len(packed))
+	for _, f := range packed {
+		bySize[f.Path] = f.Size
+	}
+	for mediaType, e := range k.entries() {
+		p, err := planTar(kitStyle, mediaType, File{Path: e.Path, Size: bySize[e.Path]})
+		if err != nil {
+			return nil, err
+		}
+		l.Layers = append(l.Layers, p)
+	}
+	return l, nil
+}
+
+// KitLeavesOut says whether a file is one that kit itself reads, or writes when
+// it unpacks, and that no ModelKit can hold.
+func KitLeavesOut(name string) bool {
+	switch name {
+	case "Kitfile", "kitfile", ".kitfile", ".kitignore":
+		return true
+	}
+	return false
+}
+
+// newModelKit returns the ModelKit of these layers, which are in the order of
+// the Kitfile's entries.
+func newModelKit(f Facts, k *Kitfile, layers []ocispec.Descriptor) (Artifact, error) {
+	k = k.clone()
+	k.Package = KitPackage{Name: f.Name, License: f.License}
+	if f.Author != "" {
+		k.Package.Authors = []string{f.Author}
+	}
+	if k.Model != nil {
+		k.Model.Name, k.Model.Format = f.Name, cmp.Or(f.Config.Format, formatOf(layers))
+	}
+	i := 0
+	for _, e := range k.entries() {
+		e.Digest, e.DiffID = layers[i].Digest, layers[i].Digest
+		i++
+	}
+	config, err := json.Marshal(k)
+	if err != nil {
+		return Artifact{}, errors.Wrap(err, "cannot encode the Kitfile")
+	}
+	return finish(config, mediaTypeModelKitConfig, ocispec.Manifest{
+		Versioned:    specs.Versioned{SchemaVersion: 2},
+		MediaType:    ocispec.MediaTypeImageManifest,
+		ArtifactType: artifactTypeModelKit,
+		Layers:       layers,
+		Annotations:  f.annotations(),
+	})
+}
+
+// A Kitfile is what kit packs and unpacks by, and as JSON a ModelKit's config
+// (https://kitops.org/docs/kitfile/format/).
+type Kitfile struct {
+	ManifestVersion string     `json:"manifestVersion"`
+	Package         KitPackage `json:"package"`
+	Model           *KitModel  `json:"model,omitempty"`
+	Code            []KitEntry `json:"code,omitempty"`
+	DataSets        []KitEntry `json:"datasets,omitempty"`
+	Docs            []KitEntry `json:"docs,omitempty"`
+}
+
+// A KitPackage says what a ModelKit is.
+type KitPackage struct {
+	Name    string   `json:"name,omitempty"`
+	License string   `json:"license,omitempty"`
+	Authors []string `json:"authors,omitempty"`
+}
+
+// A KitModel is the one model of a Kitfile: a file, and all others that belong
+// to it as its parts.
+type KitModel struct {
+	Name   string     `json:"name,omitempty"`
+	Format string     `json:"format,omitempty"`
+	Parts  []KitEntry `json:"parts,omitempty"`
+	KitEntry
+}
+
+// A KitEntry is a file, and in a config the layer that it is in.
+type KitEntry struct {
+	Path   string        `json:"path"`
+	Digest digest.Digest `json:"digest,omitempty"`
+	DiffID digest.Digest `json:"diffId,omitempty"`
+}
+
+// Suffixes by which kit itself tells a model's files, and some that it does
+// not know.
+var (
+	kitWeights = []string{
+		".safetensors", ".gguf", ".ggml", ".onnx", ".onnx_data", ".bin", ".pt", ".pth", ".pt2", ".ptl", ".ckpt", ".h5", ".keras",
+		".pb", ".tflite", ".msgpack", ".npy", ".npz", ".pkl", ".joblib", ".mar", ".llamafile", ".mlmodel", ".caffemodel", ".pmml",
+	}
+	kitParts = []string{
+		".json", ".yaml", ".yml", ".xml", ".txt", ".model", ".jinja", ".tiktoken", ".bpe", ".vocab", ".proto",
+	}
+	kitDocs     = []string{".md", ".adoc", ".html", ".pdf", ".png", ".jpg", ".jpeg", ".gif", ".svg"}
+	kitDatasets = []string{".parquet", ".csv", ".tar", ".zip", ".arrow", ".jsonl"}
+)
+
+// NewKitfile returns a Kitfile that names every one of these files, each to
+// become one layer. A Kitfile of kit's own making names folders too, in which it
+// loses each file whose name begins with that of another layer's.
+func NewKitfile(files []File) *Kitfile {
+	k := &Kitfile{ManifestVersion: "1.0.0"}
+	var weights []File
+	var parts []KitEntry
+	for _, f := range files {
+		e := KitEntry{Path: f.Path}
+		switch base := strings.ToLower(path.Base(f.Path)); {
+		case strings.HasPrefix(base, "readme"), strings.HasPrefix(base, "license"), hasAnySuffix(base, kitDocs):
+			k.Docs = append(k.Docs, e)
+		case hasAnySuffix(base, kitWeights):
+			weights = append(weights, f)
+		case hasAnySuffix(base, kitParts):
+			parts = append(parts, e)
+		case hasAnySuffix(base, kitDatasets):
+			k.DataSets = append(k.DataSets, e)
+		default:
+			k.Code = append(k.Code, e)
+		}
+	}
+	if k.Model = kitModel(weights, parts); k.Model == nil {
+		// Without a model there is nothing for them to be parts of.
+		for _, w := range weights {
+			k.DataSets = append(k.DataSets, KitEntry{Path: w.Path})
+		}
+		k.DataSets = append(k.DataSets, parts...)
+	}
+	return k
+}
+
+// kitModel makes the largest file the model, since a Kitfile has but one, and
+// all others its parts. A path with a colon or an at sign can be no model's: kit
+// may take it for another ModelKit's reference, which it would go and fetch.
+func kitModel(weights []File, parts []KitEntry) *KitModel {
+	largest := -1
+	for i, w := range weights {
+		if !strings.ContainsAny(w.Path, ":@") && (largest < 0 || w.Size > weights[largest].Size) {
+			largest = i
+		}
+	}
+	if largest < 0 {
+		return nil
+	}
+	m := &KitModel{KitEntry: KitEntry{Path: weights[largest].Path}}
+	for i, w := range weights {
+		if i != largest {
+			m.Parts = append(m.Parts, KitEntry{Path: w.Path})
+		}
+	}
+	m.Parts = append(m.Parts, parts...)
+	return m
+}
+
+// entries are all entries in kit's order of layers, each with its layer's media
+// type.
+func (k *Kitfile) entries() iter.Seq2[string, *KitEntry] {
+	return func(yield func(string, *KitEntry) bool) {
+		if k.Model != nil && !yield(mediaTypeKitModel, &k.Model.KitEntry) {
+			return
+		}
+		var parts []KitEntry
+		if k.Model != nil {
+			parts = k.Model.Parts
+		}
+		for _, group := range []struct {
+			mediaType string
+			entries   []KitEntry
+		}{{mediaTypeKitPart, parts}, {mediaTypeKitCode, k.Code}, {mediaTypeKitDataset, k.DataSets}, {mediaTypeKitDocs, k.Docs}} {
+			for i := range group.entries {
+				if !yield(group.mediaType, &group.entries[i]) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// clone returns a copy that shares nothing that is written to.
+func (k *Kitfile) clone() *Kitfile {
+	c := *k
+	if k.Model != nil {
+		m := *k.Model
+		m.Parts = slices.Clone(m.Parts)
+		c.Model = &m
+	}
+	c.Code, c.DataSets, c.Docs = slices.Clone(k.Code), slices.Clone(k.DataSets), slices.Clone(k.Docs)
+	return &c
+}
+
+func hasAnySuffix(s string, suffixes []string) bool {
+	return slices.ContainsFunc(suffixes, func(suffix string) bool { return strings.HasSuffix(s, suffix) })
+}

@@ -1,0 +1,257 @@
+package registry
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	oras "oras.land/oras-go/v2/registry"
+	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/errcode"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/retry"
+)
+
+// A Source opens a blob's bytes from an offset on, which is less than the
+// blob's size. What it returns is read to its end, which comes with the blob's,
+// and closed. Where the bytes are not wanted any more the context ends before
+// that, which both opening and reading must honour. It may be called again, for
+// any offset, once what it returned before is closed.
+type Source func(ctx context.Context, offset int64) (io.ReadCloser, error)
+
+// progressStep is how many more bytes than ever before a registry, or a source,
+// must have moved for its tries to be counted anew. It bounds them all.
+const progressStep = 1 << 20
+
+// UploadRetry is a policy for Upload, which gets over a registry's restart.
+func UploadRetry() retry.Policy {
+	return retry.Policy{Tries: 6, First: time.Second, Longest: 30 * time.Second, Patience: 2 * time.Minute}
+}
+
+// Upload pushes a blob of known digest and size, in one pass and with little
+// memory, whatever its size. The registry holds it against the digest.
+//
+// Where the registry's end breaks, fails, or asks to wait, Upload asks what has
+// arrived and goes on there (distribution-spec 1.1, "Pushing a blob in
+// chunks"); only a registry that has forgotten the upload, does not tell, or
+// takes a blob in one request only, gets it from the start. Where the source
+// breaks, it is opened again at the byte that is missing, and the registry does
+// not notice. Both are tried as the policy says, and counted anew after
+// progress. A source's last error is returned as it is; one that is
+// retry.Settled is the last.
+//
+// An upload that fails is cancelled, so that it takes no room at the registry.
+func (c *Client) Upload(ctx context.Context, repository string, d ocispec.Descriptor, open Source, again retry.Policy) error {
+	if _, err := c.repository(repository); err != nil {
+		return err
+	}
+	if err := d.Digest.Validate(); err != nil || d.Size < 0 {
+		return outcome.Errorf(outcome.Unsupported, "%q with %d bytes is not a blob's digest and size", d.Digest, d.Size)
+	}
+	ref := oras.Reference{Registry: c.host, Repository: repository}
+	ctx = auth.AppendRepositoryScope(noteWaits(ctx), ref, auth.ActionPull, auth.ActionPush)
+	t := &transfer{
+		sessions: sessions{c, ref},
+		blob:     d, open: open, again: again,
+		whole: d.Size <= wholeUpTo || takesWhole(c.host),
+	}
+	err := t.run(ctx)
+	if err != nil {
+		t.leave(ctx)
+	}
+	return err
+}
+
+// A transfer is a blob on its way to a repository.
+type transfer struct {
+	sessions
+
+	blob  ocispec.Descriptor
+	open  Source
+	again retry.Policy
+
+	whole   bool     // All bytes go in one request, and none is confirmed before all are.
+	session *session // Nil if there is none that can go on.
+	offset  int64    // How many bytes the session has, as the registry says.
+	resumed bool     // The session has them of more than one request.
+
+	best    int64 // How many bytes any session had when tries were last counted anew.
+	asked   bool  // The registry was asked to commit, and may have done so.
+	lost    int   // How often a session was forgotten since then.
+	doubts  int   // How often one did not go on where it said, since then.
+	renewed bool  // Whether tokens were got anew since then.
+}
+
+// run tries until the blob is there. A try that moved on is the first one of a
+// new count.
+func (t *transfer) run(ctx context.Context) error {
+	var last error
+	for {
+		err := t.again.Do(ctx, t.blob.Digest.String(), func() error {
+			if last != nil {
+				err := last
+				last = nil
+				return err
+			}
+			moved, err := t.try(ctx)
+			if err != nil && moved {
+				last = err
+				return retry.Settled(err)
+			}
+			return err
+		})
+		if last == nil {
+			return err
+		}
+	}
+}
+
+// try goes on with the blob, and says whether the registry had more of it than
+// at the try before.
+func (t *transfer) try(ctx context.Context) (moved bool, err error) {
+	if t.session != nil {
+		if moved, err = t.resume(ctx); err != nil {
+			return moved, err
+		}
+	}
+	if t.session == nil {
+		if done, err := t.begin(ctx); done || err != nil {
+			return moved, err
+		}
+	}
+	if t.offset < t.blob.Size {
+		if err := t.send(ctx); err != nil || t.whole {
+			return moved, t.judge(ctx, err)
+		}
+	}
+	t.asked = true
+	return moved, t.judge(ctx, t.complete(ctx, t.session, t.blob.Digest))
+}
+
+// resume finds out where the session goes on, or that it does not.
+func (t *transfer) resume(ctx context.Context) (moved bool, err error) {
+	if t.whole {
+		t.leave(ctx)
+		return false, nil
+	}
+	at, err := t.status(ctx, t.session)
+	switch {
+	case errors.Is(err, errNoStatus):
+		t.lose(errors.Is(err, errForgotten))
+		return false, nil
+	case err != nil:
+		return false, err
+	case at <= 1 || at > t.blob.Size:
+		// Registries say of no byte what they would say of one. And no upload
+		// that has more than was sent is this one.
+		t.leave(ctx)
+		return false, nil
+	}
+	t.offset, t.resumed = at, true
+	if at-t.best < progressStep && at < t.blob.Size || at == t.best {
+		return false, nil
+	}
+	t.best, t.lost, t.doubts, t.renewed = at, 0, 0, false
+	return true, nil
+}
+
+// begin begins a session, unless an earlier one has brought the blob.
+func (t *transfer) begin(ctx context.Context) (done bool, err error) {
+	if t.asked {
+		has, err := t.HasBlob(ctx, t.ref.Repository, t.blob)
+		if has || err != nil {
+			return has, err
+		}
+		t.asked = false
+	}
+	t.offset, t.resumed = 0, false
+	t.session, err = t.start(ctx)
+	return false, err
+}
+
+// send sends the bytes that the session does not have.
+func (t *transfer) send(ctx context.Context) error {
+	f := &feed{open: t.open, again: t.again, name: t.blob.Digest.String(), size: t.blob.Size, offset: t.offset, mark: t.offset}
+	if !t.whole {
+		return t.patch(ctx, t.session, f)
+	}
+	t.asked = true
+	return t.put(ctx, t.session, t.blob.Digest, f)
+}
+
+// judge decides what the error of a request of the session means for the next
+// one. What broke leaves the session as it is.
+func (t *transfer) judge(ctx context.Context, err error) error {
+	var (
+		source sourceError
+		rsp    *errcode.ErrorResponse
+	)
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &source):
+		return retry.Settled(source.error)
+	case errors.As(err, &rsp):
+		return t.judgeRefusal(ctx, err, rsp)
+	case outcome.ReasonOf(err) == outcome.Unauthorized:
+		// It wants a token that it did not want before, and that is there now.
+		return t.renew(err)
+	}
+	return err
+}
+
+func (t *transfer) judgeRefusal(ctx context.Context, err error, rsp *errcode.ErrorResponse) error {
+	reason := outcome.ReasonOf(err)
+	outOfRange := rsp.StatusCode == http.StatusRequestedRangeNotSatisfiable
+	switch {
+	case rsp.StatusCode == http.StatusUnauthorized:
+		if tokens, ok := t.auth.Cache.(*freshTokens); ok {
+			tokens.forget()
+		}
+		return t.renew(err)
+	case rsp.StatusCode == http.StatusNotFound && (!t.whole || has(rsp, errcode.ErrorCodeBlobUploadUnknown)):
+		t.lose(true)
+		return outcome.Errorf(outcome.Unavailable, "registry %s forgot an upload that was under way; this may pass by itself", t.host).Because(rsp)
+	case t.whole, reason.Passes(), reason == outcome.Unauthorized:
+		return err
+	case reason == outcome.Mismatch && !t.resumed, reason == outcome.NoSpace && !outOfRange:
+		return err
+	case outOfRange && t.resumed && t.doubts == 0:
+		// What it had taken before may have arrived since it was asked.
+		t.doubts++
+	default:
+		t.leave(ctx)
+		t.whole = true
+	}
+	return outcome.Errorf(outcome.Unavailable, "registry %s did not go on with an upload (status %d%s)", t.host, rsp.StatusCode, codes(rsp)).Because(rsp)
+}
+
+// renew lets a refused token, or a missing one, be tried again once, with
+// another: it is not known of every token when it ends.
+func (t *transfer) renew(err error) error {
+	if t.renewed {
+		return err
+	}
+	t.renewed = true
+	return outcome.Errorf(outcome.Unavailable, "registry %s did not take a token any more", t.host).Because(err)
+}
+
+// lose gives up a session that the registry does not know any more, or tells
+// nothing of. Where that is no accident, nothing is gained by another.
+func (t *transfer) lose(forgotten bool) {
+	t.lost++
+	t.session = nil
+	t.whole = t.whole || !forgotten || t.lost > 1
+}
+
+// leave gives up a session that the registry may still have.
+func (t *transfer) leave(ctx context.Context) {
+	if t.session != nil {
+		t.cancel(ctx, t.session)
+		t.session = nil
+	}
+}

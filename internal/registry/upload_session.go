@@ -1,0 +1,210 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/opencontainers/go-digest"
+	oras "oras.land/oras-go/v2/registry"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// cancelTimeout is how long a registry may take to forget a session.
+const cancelTimeout = 5 * time.Second
+
+// octets is the type of all that blobs are sent as.
+const octets = "application/octet-stream"
+
+var (
+	errNoStatus  = errors.New("the registry does not tell how much it has of an upload")
+	errForgotten = errors.Wrap(errNoStatus, "the registry does not know it")
+)
+
+// A session is an upload at a registry that can be gone on with. What it says
+// of where that is, and with which token, is as of its last answer.
+type session struct {
+	location      *url.URL
+	authorization string // Empty for a host that is not the registry's.
+}
+
+// sessions speaks of sessions to one repository, as distribution-spec 1.1,
+// "Pushing blobs", has it.
+type sessions struct {
+	*Client
+
+	ref oras.Reference
+}
+
+func (s sessions) deed() deed { return deed{"push to", s.ref.Repository} }
+
+// endpoint returns where sessions start.
+func (s sessions) endpoint() string {
+	return fmt.Sprintf("%s://%s/v2/%s/blobs/uploads/", s.scheme(), s.ref.Host(), s.ref.Repository)
+}
+
+// ask makes a request without a body. What it returns is no more than the
+// header, and is an error where accept does not take the status.
+func (s sessions) ask(ctx context.Context, limit time.Duration, method, u string, accept func(status int) bool) (*http.Response, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, errStalled)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, u, nil)
+	if err != nil {
+		return nil, s.failed(ctx, err, s.deed())
+	}
+	rsp, err := s.auth.Do(req)
+	if err != nil {
+		return nil, s.failed(ctx, err, s.deed())
+	}
+	defer rsp.Body.Close()
+	if !accept(rsp.StatusCode) {
+		return rsp, s.failed(ctx, responseError(rsp), s.deed())
+	}
+	return rsp, nil
+}
+
+func only(want int) func(int) bool { return func(status int) bool { return status == want } }
+
+func succeeded(status int) bool { return status/100 == 2 }
+
+// start begins a session.
+func (s sessions) start(ctx context.Context) (*session, error) {
+	rsp, err := s.ask(ctx, s.stall, http.MethodPost, s.endpoint(), only(http.StatusAccepted)) //nolint:bodyclose // It is closed already.
+	if err != nil {
+		return nil, err
+	}
+	out := &session{}
+	if err := s.follow(ctx, out, rsp); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// status returns how many bytes a session has, from its first one on.
+func (s sessions) status(ctx context.Context, of *session) (int64, error) {
+	rsp, err := s.ask(ctx, s.stall, http.MethodGet, of.location.String(), succeeded) //nolint:bodyclose // It is closed already.
+	switch {
+	case rsp != nil && rsp.StatusCode == http.StatusNotFound:
+		return 0, errForgotten
+	case rsp != nil && err != nil && !outcome.ReasonOf(err).Passes():
+		// Where this is for want of permission, the next request says so.
+		return 0, errNoStatus
+	case err != nil:
+		return 0, err
+	}
+	n, ok := uploaded(rsp.Header.Get("Range"))
+	if !ok {
+		return 0, errNoStatus
+	}
+	return n, s.follow(ctx, of, rsp)
+}
+
+// complete ends a session, all of whose bytes are there.
+func (s sessions) complete(ctx context.Context, of *session, d digest.Digest) error {
+	_, err := s.ask(ctx, s.commit, http.MethodPut, withDigest(of.location, d), only(http.StatusCreated)) //nolint:bodyclose // It is closed already.
+	return err
+}
+
+// cancel has the registry forget a session, if it will. Most do so by
+// themselves some day. Nothing is asked to be deleted at another host.
+func (s sessions) cancel(ctx context.Context, of *session) {
+	if !s.isOwn(of.location) {
+		return
+	}
+	_, _ = s.ask(context.WithoutCancel(ctx), cancelTimeout, http.MethodDelete, of.location.String(), succeeded) //nolint:bodyclose // It is closed already.
+}
+
+// follow takes up what an answer says of where a session goes on, and what its
+// request was allowed with: that token is fresh, and a stream, which cannot be
+// sent again with another one, needs it to be.
+func (s sessions) follow(ctx context.Context, of *session, rsp *http.Response) error {
+	if rsp.Header.Get("Location") != "" || of.location == nil {
+		to, err := s.locate(rsp)
+		if err != nil {
+			return s.failed(ctx, err, s.deed())
+		}
+		of.location = to
+	}
+	of.authorization = ""
+	if s.isOwn(of.location) && s.isOwn(rsp.Request.URL) {
+		of.authorization = rsp.Request.Header.Get("Authorization")
+	}
+	return nil
+}
+
+// locate returns where an answer says that a session goes on. That may be at
+// another host, such as a storage's, which gets no credentials (as with
+// containerd and go-containerregistry), but not at one inside a network that
+// the registry is not in, nor without TLS if the registry has it.
+func (s sessions) locate(rsp *http.Response) (*url.URL, error) {
+	to, err := rsp.Location()
+	if err != nil {
+		return nil, errors.New("Location is missing or no URL")
+	}
+	if to.Scheme != "https" && (to.Scheme != "http" || !s.plainHTTP) || to.Host == "" || to.Opaque != "" || to.User != nil {
+		return nil, errors.New("Location is not where an upload can go on")
+	}
+	to.Fragment, to.RawFragment = "", ""
+	if s.isOwn(to) {
+		// In the words that tokens are kept under, with the same port.
+		to.Host = s.ref.Host()
+		return to, nil
+	}
+	ip := net.ParseIP(to.Hostname())
+	inside := ip != nil && (!ip.IsGlobalUnicast() || ip.IsPrivate())
+	if inside && to.Hostname() != s.own().Hostname() {
+		return nil, errors.New("Location is at another host, inside a network")
+	}
+	return to, nil
+}
+
+// own returns the registry's own origin.
+func (s sessions) own() *url.URL { return &url.URL{Scheme: s.scheme(), Host: s.ref.Host()} }
+
+// isOwn says whether a URL is the registry's, by its origin (RFC 6454).
+func (s sessions) isOwn(u *url.URL) bool {
+	own := s.own()
+	return u.Scheme == own.Scheme && strings.EqualFold(u.Hostname(), own.Hostname()) && portOf(u) == portOf(own)
+}
+
+func portOf(u *url.URL) string {
+	switch {
+	case u.Port() != "":
+		return u.Port()
+	case u.Scheme == "https":
+		return "443"
+	}
+	return "80"
+}
+
+// withDigest adds a digest to what a location's query holds, which stays as it
+// is: it may be signed.
+func withDigest(location *url.URL, d digest.Digest) string {
+	u := *location
+	if u.RawQuery != "" {
+		u.RawQuery += "&"
+	}
+	u.RawQuery += "digest=" + url.QueryEscape(d.String())
+	return u.String()
+}
+
+// uploaded returns how many bytes a session has by its Range: the position of
+// the last one, as in 0-1023, which some write as bytes=0-1023.
+func uploaded(header string) (int64, bool) {
+	last, ok := strings.CutPrefix(strings.TrimPrefix(strings.TrimSpace(header), "bytes="), "0-")
+	if !ok {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(last, 10, 62)
+	if err != nil {
+		return 0, false
+	}
+	return int64(n) + 1, true
+}

@@ -1,0 +1,37 @@
+package hub
+
+import (
+	"os"
+	"sync"
+)
+
+// A frozen keeps revisions as they were when they were read first.
+type frozen struct {
+	mu    sync.Mutex
+	known map[string]revision
+}
+
+// WithFrozenFiles has each revision's folder read once, and not anew for each
+// request: for benchmarks, which are not about this. Nothing in the folder may
+// change then, but for hub.json.
+func WithFrozenFiles() Option {
+	return func(h *Handler) { h.frozen = &frozen{known: map[string]revision{}} }
+}
+
+// readOnce reads a revision, or returns it as it was.
+func (h *Handler) readOnce(root *os.Root, repo repository, name string) (revision, error) {
+	if h.frozen == nil {
+		return h.read(root, repo, name)
+	}
+	h.frozen.mu.Lock()
+	defer h.frozen.mu.Unlock()
+	key := repo.folder + "/" + name
+	if rev, ok := h.frozen.known[key]; ok {
+		return rev, nil
+	}
+	rev, err := h.read(root, repo, name)
+	if err == nil {
+		h.frozen.known[key] = rev
+	}
+	return rev, err
+}
