@@ -47,10 +47,11 @@ func Push(ctx context.Context, w Writer, repository string, subject ocispec.Desc
 	}
 	unlisted := outcome.Errorf(outcome.Unavailable, "the registry does not list yet who pushed %s to %s", subject.Digest, repository)
 	err = again.Do(ctx, "provenance", func() error {
+		began := time.Now()
 		if err := w.PushManifest(ctx, repository, d, manifest, d.Digest.String()); err != nil {
 			return retry.Settled(err)
 		}
-		listed, err := isListed(ctx, w, repository, subject.Digest, d.Digest)
+		listed, err := staysListed(ctx, w, repository, subject.Digest, d.Digest, time.Since(began))
 		if err != nil {
 			return retry.Settled(err)
 		}
@@ -90,6 +91,25 @@ func pushEmpty(ctx context.Context, w Writer, repository string) error {
 	return again.Do(ctx, "provenance", func() error {
 		return w.PushBlob(ctx, repository, empty, bytes.NewReader(empty.Data))
 	})
+}
+
+// longestPause is how long a record is not looked at again at most.
+const longestPause = time.Second
+
+// staysListed says whether a record is listed, and still is after twice the
+// time that pushing it took: who read the list before it was there, and writes
+// it without the record, has done so by then.
+func staysListed(ctx context.Context, r Reader, repository string, subject, record digest.Digest, took time.Duration) (bool, error) {
+	listed, err := isListed(ctx, r, repository, subject, record)
+	if err != nil || !listed {
+		return false, err
+	}
+	select {
+	case <-ctx.Done():
+		return false, ctx.Err()
+	case <-time.After(min(2*took, longestPause)):
+	}
+	return isListed(ctx, r, repository, subject, record)
 }
 
 // isListed says whether a record's manifest is among an artifact's referrers.

@@ -186,7 +186,7 @@ func TestPushTogether(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if runs := runsOf(t, c, "artifact"); len(runs) == 0 {
-		t.Error("want records to be listed, got none")
+	if runs := runsOf(t, c, "artifact"); len(runs) != 4 {
+		t.Errorf("want the records of 4 runs to be listed, got those of %v", runs)
 	}
 }
