@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 )
@@ -18,15 +19,30 @@ const (
 
 	// FormatModelKit is KitOps' own (https://kitops.org).
 	FormatModelKit = "ModelKit"
+
+	// FormatImage is an OCI image with the files under /models.
+	FormatImage = "Image"
 )
 
-// A Source is a model at one commit of a Hugging Face Hub.
+// A Source is a model or a dataset at one commit of a Hugging Face Hub, or an
+// artifact in a registry.
 type Source struct {
+	// Artifact in a registry, which takes the place of all else here; nil for
+	// what is on a Hub.
+	Artifact *ArtifactSource
+
 	// Endpoint of the Hub, for example https://huggingface.co.
 	Endpoint string
 
 	// Model as the Hub names it: organisation/name, or a bare name.
 	Model string
+
+	// Kind of what Model names: hub.Model, which an empty one stands for, or
+	// hub.Dataset.
+	Kind hub.Kind
+
+	// Files says which files are wanted.
+	Files hub.Filter
 
 	// Revision is a branch, tag or commit. The run resolves it to a commit
 	// once, at its start.
@@ -38,6 +54,28 @@ type Source struct {
 	// CAFile is a PEM file of certificate authorities that are trusted for the
 	// Hub, beside the public ones; empty for none.
 	CAFile string
+}
+
+// An ArtifactSource is an artifact in a registry.
+type ArtifactSource struct {
+	// Reference of the artifact: registry/repository@digest, or
+	// registry/repository:tag.
+	Reference string
+
+	// PlainHTTP speaks to the registry without TLS.
+	PlainHTTP bool
+
+	// DockerConfig is the folder that holds a config.json with the registry's
+	// credentials; empty for none.
+	DockerConfig string
+
+	// CAFile is a PEM file of certificate authorities that are trusted for the
+	// registry, beside the public ones; empty for none.
+	CAFile string
+
+	// CertificateFile and KeyFile are PEM files of a client certificate for the
+	// registry and of its key; both empty for none.
+	CertificateFile, KeyFile string
 }
 
 // A Target is a name in a registry.
@@ -78,7 +116,7 @@ type Run struct {
 	Source Source
 	Target Target
 
-	// Format of the artifact: FormatModelPack or FormatModelKit.
+	// Format of the artifact: FormatModelPack, FormatModelKit or FormatImage.
 	Format string
 
 	// Owner is the Artifact behind the run. A run of nobody's, which the zero
@@ -105,6 +143,9 @@ type Run struct {
 
 	// Log gets lines that tell a person how the run goes.
 	Log io.Writer
+
+	// Meter counts what the run has done; nil for none.
+	Meter *Meter
 }
 
 // A Pipeline takes a model from its source to its target.

@@ -8,7 +8,7 @@ import (
 )
 
 // A PackFormat is how a model is laid out as an OCI artifact.
-// +kubebuilder:validation:Enum=ModelPack;ModelKit
+// +kubebuilder:validation:Enum=ModelPack;ModelKit;Image
 type PackFormat string
 
 // Formats of an Artifact.
@@ -18,6 +18,9 @@ const (
 
 	// PackFormatModelKit is KitOps' own format.
 	PackFormatModelKit PackFormat = "ModelKit"
+
+	// PackFormatImage is an OCI image with the files under /models.
+	PackFormatImage PackFormat = "Image"
 )
 
 // A PipelineType is how a model gets from its source to the registry.
@@ -64,13 +67,28 @@ const (
 	RevisionFollow RevisionPolicy = "Follow"
 )
 
-// A HuggingFaceSource is a model on a Hugging Face Hub.
+// A HuggingFaceSource is a model or a dataset on a Hugging Face Hub.
+// +kubebuilder:validation:XValidation:rule="has(self.model) != has(self.dataset)",message="exactly one of model and dataset is needed: write model: organisation/name, or dataset: organisation/name"
 type HuggingFaceSource struct {
 	// Model as the Hub names it: organisation/name. Example: Qwen/Qwen3-0.6B.
+	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=193
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([a-zA-Z0-9][a-zA-Z0-9._-]*/)?[a-zA-Z0-9][a-zA-Z0-9._-]*$') && !self.contains('..') && !self.contains('--') && !self.matches('^(api|datasets|models|spaces)/')",message="model must be as the Hub names it: write organisation/name, for example Qwen/Qwen3-0.6B, without https:// and without a revision"
-	Model string `json:"model"`
+	Model string `json:"model,omitempty"`
+
+	// Dataset as the Hub names it, in place of model: organisation/name. It
+	// needs pipeline Stream. Example: openai/gsm8k.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=193
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([a-zA-Z0-9][a-zA-Z0-9._-]*/)?[a-zA-Z0-9][a-zA-Z0-9._-]*$') && !self.contains('..') && !self.contains('--') && !self.matches('^(api|datasets|models|spaces)/')",message="dataset must be as the Hub names it: write organisation/name, for example openai/gsm8k, without https://, without datasets/ and without a revision"
+	Dataset string `json:"dataset,omitempty"`
+
+	// Files says which files of the model are packed. It needs pipeline
+	// Stream. Default: all of them.
+	// +optional
+	Files *FileFilter `json:"files,omitempty"`
 
 	// Revision of the model: a branch, a tag or a commit. It is resolved to a
 	// commit when a run starts; see revisionPolicy. Default: main.
@@ -104,6 +122,65 @@ type HuggingFaceSource struct {
 	TokenSecretRef *SecretKeySelector `json:"tokenSecretRef,omitempty"`
 }
 
+// A FileFilter says which files of a model are wanted, by patterns of their
+// paths: * stands for any characters, slashes too, ? for any one, [abc] for one
+// of these, and a pattern that ends with a slash for all that the folder holds.
+// All else stands for itself, and case counts.
+// +kubebuilder:validation:XValidation:rule="has(self.include) || has(self.exclude)",message="files needs patterns: write include: [\"*.safetensors\", \"*.json\"], or exclude: [original/], or leave files out"
+type FileFilter struct {
+	// Include has the patterns of which a file must match one. Default: every
+	// file. Example: ["*.safetensors", "*.json", "tokenizer*"].
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=512
+	Include []string `json:"include,omitempty"`
+
+	// Exclude has the patterns of which a file must match none. Default: none.
+	// Example: ["original/", "*.onnx"].
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=512
+	Exclude []string `json:"exclude,omitempty"`
+}
+
+// An OCISource is an artifact in a registry.
+type OCISource struct {
+	// Reference of the artifact: registry/repository@digest, or
+	// registry/repository:tag, which is resolved to a digest when the first run
+	// starts, and kept. Example: registry.example.com/models/qwen3@sha256:…
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=700
+	Reference string `json:"reference"`
+
+	// PlainHTTP speaks to the source's registry without TLS. Default: false,
+	// or what the ProviderConfig says where it is the ProviderConfig's
+	// registry.
+	// +optional
+	PlainHTTP bool `json:"plainHTTP,omitempty"`
+
+	// CredentialsSecretRef names a Secret of type
+	// kubernetes.io/dockerconfigjson in the Artifact's namespace. Default: the
+	// ProviderConfig's credentials where it is the ProviderConfig's registry
+	// and a repository that the namespace may push to, else none.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
+	CredentialsSecretRef *xpv2.LocalSecretReference `json:"credentialsSecretRef,omitempty"`
+
+	// CertSecretRef names a Secret in the Artifact's namespace with the
+	// certificate authorities that are trusted for the source's registry,
+	// beside the public ones, under ca.crt. Default: the ProviderConfig's where
+	// it is the ProviderConfig's registry.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
+	CertSecretRef *xpv2.LocalSecretReference `json:"certSecretRef,omitempty"`
+}
+
 // A SecretKeySelector names a key of a Secret in the Artifact's namespace.
 type SecretKeySelector struct {
 	// Name of the Secret.
@@ -118,11 +195,17 @@ type SecretKeySelector struct {
 }
 
 // A Source says where a model comes from.
-// +kubebuilder:validation:XValidation:rule="has(self.huggingFace)",message="exactly one source is needed: write huggingFace with model: organisation/name"
+// +kubebuilder:validation:XValidation:rule="has(self.huggingFace) != has(self.oci)",message="exactly one source is needed: write huggingFace with model: organisation/name, or oci with reference: registry/repository@digest"
 type Source struct {
-	// HuggingFace is a model on a Hugging Face Hub.
+	// HuggingFace is a model or a dataset on a Hugging Face Hub.
 	// +optional
 	HuggingFace *HuggingFaceSource `json:"huggingFace,omitempty"`
+
+	// OCI is an artifact in a registry. One of the format that spec.forProvider.format
+	// names is copied as it is, with the same digest; one of another format is
+	// packed anew. It needs pipeline Stream.
+	// +optional
+	OCI *OCISource `json:"oci,omitempty"`
 }
 
 // A Target says under which name an artifact is in a registry.
@@ -161,7 +244,9 @@ type Target struct {
 }
 
 // ArtifactParameters say which model is to be in which registry.
-// +kubebuilder:validation:XValidation:rule="!has(self.pipeline) || self.pipeline != 'Stream' || !has(self.format) || self.format != 'ModelKit'",message="pipeline Stream makes format ModelPack only: write format: ModelPack, or pipeline: Kit"
+// +kubebuilder:validation:XValidation:rule="!has(self.format) || self.format != 'Image' || (has(self.pipeline) && self.pipeline == 'Stream')",message="format Image is made by pipeline Stream: write pipeline: Stream"
+// +kubebuilder:validation:XValidation:rule="!has(self.source) || !has(self.source.oci) || (has(self.pipeline) && self.pipeline == 'Stream')",message="source.oci needs pipeline Stream: write pipeline: Stream"
+// +kubebuilder:validation:XValidation:rule="!has(self.source) || !has(self.source.huggingFace) || !(has(self.source.huggingFace.dataset) || has(self.source.huggingFace.files)) || (has(self.pipeline) && self.pipeline == 'Stream')",message="source.huggingFace.dataset and files need pipeline Stream: write pipeline: Stream"
 type ArtifactParameters struct {
 	// Source says where the model comes from.
 	// +optional
@@ -171,14 +256,16 @@ type ArtifactParameters struct {
 	// +optional
 	Target *Target `json:"target,omitempty"`
 
-	// Format of the artifact: ModelPack, CNCF's, or ModelKit, KitOps' own.
+	// Format of the artifact: ModelPack, CNCF's; ModelKit, KitOps' own; or
+	// Image, an OCI image with the files under /models, which Kubernetes mounts
+	// as an image volume and KServe takes, and which needs pipeline Stream.
 	// Default: ModelPack.
 	// +optional
 	// +kubebuilder:default=ModelPack
 	Format PackFormat `json:"format,omitempty"`
 
 	// Pipeline that makes the artifact: Kit runs kit import, pack and push on
-	// a workspace volume; Stream pipes the files from the Hub into the
+	// a workspace volume; Stream pipes the files from their source into the
 	// registry and needs no volume. Default: Kit.
 	// +optional
 	// +kubebuilder:default=Kit
@@ -224,7 +311,8 @@ type SourceObservation struct {
 	// +optional
 	URL string `json:"url,omitempty"`
 
-	// Revision is the commit that the model was read at, 40 hex digits.
+	// Revision is the commit that the model was read at, 40 hex digits, or the
+	// digest of the artifact that it was read from.
 	// +optional
 	Revision string `json:"revision,omitempty"`
 
@@ -261,8 +349,8 @@ type ArtifactObservation struct {
 	// +optional
 	Files int64 `json:"files,omitempty"`
 
-	// Format of the artifact: ModelPack or ModelKit, or Other where one is
-	// observed that is neither.
+	// Format of the artifact: ModelPack, ModelKit or Image, or Other where one
+	// is observed that is none of these.
 	// +optional
 	Format string `json:"format,omitempty"`
 
@@ -295,6 +383,11 @@ type ArtifactObservation struct {
 	// +optional
 	JobRef *JobReference `json:"jobRef,omitempty"`
 
+	// Progress of the latest run, while it is running. It is written every 15
+	// seconds at most.
+	// +optional
+	Progress *ProgressObservation `json:"progress,omitempty"`
+
 	// StartTime of the latest run.
 	// +optional
 	StartTime *metav1.Time `json:"startTime,omitempty"`
@@ -311,6 +404,35 @@ type ArtifactObservation struct {
 	// spec.
 	// +optional
 	Failures int64 `json:"failures,omitempty"`
+}
+
+// A ProgressObservation says how far a run is.
+type ProgressObservation struct {
+	// Step that the run is at, where it has several. Example: push.
+	// +optional
+	Step string `json:"step,omitempty"`
+
+	// Percent of the work that is done: of the bytes for pipeline Stream, of
+	// the steps, and the bytes in each, for pipeline Kit.
+	Percent int32 `json:"percent"`
+
+	// BytesDone is how many bytes of the artifact have been moved, or were in
+	// the registry already.
+	// +optional
+	BytesDone int64 `json:"bytesDone,omitempty"`
+
+	// BytesTotal is how many bytes there are to be moved; absent while that is
+	// not known.
+	// +optional
+	BytesTotal int64 `json:"bytesTotal,omitempty"`
+
+	// BytesPerSecond is the rate of the last minute.
+	// +optional
+	BytesPerSecond int64 `json:"bytesPerSecond,omitempty"`
+
+	// TimeLeft is how long the rest takes at that rate. Example: 5m30s.
+	// +optional
+	TimeLeft *metav1.Duration `json:"timeLeft,omitempty"`
 }
 
 // A PushedArtifact is what an Artifact has pushed once.
@@ -386,6 +508,7 @@ type ArtifactStatus struct {
 // +kubebuilder:printcolumn:name="READY",type="string",JSONPath=".status.conditions[?(@.type=='Ready')].status"
 // +kubebuilder:printcolumn:name="SYNCED",type="string",JSONPath=".status.conditions[?(@.type=='Synced')].status"
 // +kubebuilder:printcolumn:name="PHASE",type="string",JSONPath=".status.atProvider.phase"
+// +kubebuilder:printcolumn:name="PROGRESS",type="integer",JSONPath=".status.atProvider.progress.percent"
 // +kubebuilder:printcolumn:name="REASON",type="string",JSONPath=".status.conditions[?(@.type=='Ready')].reason"
 // +kubebuilder:printcolumn:name="REFERENCE",type="string",JSONPath=".status.atProvider.reference"
 // +kubebuilder:printcolumn:name="AGE",type="date",JSONPath=".metadata.creationTimestamp"
