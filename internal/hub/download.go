@@ -49,12 +49,10 @@ func (c *Client) Download(ctx context.Context, model, commit string, f File, off
 	if err := c.kind.check(model); err != nil {
 		return nil, err
 	}
-	s := c.subject(model, commit)
-	s.path = f.Path
+	src := c.source(model, commit, f)
 	if offset < 0 || offset > f.Size {
-		return nil, outcome.Errorf(outcome.Internal, "%s has no byte %d", s, offset)
+		return nil, outcome.Errorf(outcome.Internal, "%s has no byte %d", src.subject, offset)
 	}
-	src := &source{client: c, subject: s, url: c.fileURL(model, commit, f.Path), size: f.Size, resolving: make(chan struct{}, 1)}
 	r := newReader(ctx, src, offset, o)
 	if offset == f.Size {
 		return r, nil
@@ -64,4 +62,11 @@ func (c *Client) Download(ctx context.Context, model, commit string, f File, off
 		return nil, err
 	}
 	return r, nil
+}
+
+// source returns where a file's bytes come from.
+func (c *Client) source(model, commit string, f File) *source {
+	s := c.subject(model, commit)
+	s.path = f.Path
+	return &source{client: c, subject: s, url: c.fileURL(model, commit, f.Path), size: f.Size, resolving: make(chan struct{}, 1)}
 }

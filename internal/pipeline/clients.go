@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,7 +16,10 @@ import (
 // newHub returns a client of the Hub that a source is at.
 func newHub(s Source) (*hub.Client, error) {
 	c, err := hub.New(hub.Options{Endpoint: s.Endpoint, Token: s.Token, CAFile: s.CAFile, UserAgent: version.UserAgent()})
-	return c, errors.Wrap(err, "cannot prepare to ask the Hub")
+	if err != nil {
+		return nil, errors.Wrap(err, "cannot prepare to ask the Hub")
+	}
+	return c.Of(cmp.Or(s.Kind, hub.Model)), nil
 }
 
 // newRegistry returns a client of the registry that a target is in.

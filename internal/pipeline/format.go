@@ -26,6 +26,16 @@ func inSeconds(start time.Time) string {
 	return time.Since(start).Round(100 * time.Millisecond).String()
 }
 
+// atRate is how fast so many bytes went, for people; empty where it was too
+// fast to tell.
+func atRate(n int64, start time.Time) string {
+	took := time.Since(start)
+	if took < 100*time.Millisecond {
+		return ""
+	}
+	return fmt.Sprintf(", %s/s", formatBytes(int64(float64(n)/took.Seconds())))
+}
+
 // totalSize is what files have together, in bytes.
 func totalSize(files []hub.File) int64 {
 	var n int64

@@ -2,11 +2,10 @@ package pipeline
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"io"
 	"log"
-	"path"
+	"slices"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -15,26 +14,29 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
 
-// A Stream takes a model from the Hub to the registry in one pass, as a
-// ModelPack of raw layers. The Hub knows a large file's SHA-256 beforehand, and
-// that is the digest of its layer: what the registry has already is not moved,
-// and the rest goes through this program's hands, hashed on the way, without a
-// whole file ever being in memory or on disk.
+// A Stream takes a model from its source to the registry in one pass, in any
+// format. A whole file is never in memory or on disk: its bytes go through this
+// program's hands, hashed on the way. The Hub knows a large file's SHA-256
+// beforehand, and that is the digest of its layer in a ModelPack: what the
+// registry has already is not moved.
 type Stream struct {
-	parallel int   // How many files are moved side by side.
-	inMemory int64 // Up to how many bytes a file may be held, if its digest is not known; a larger one is read twice.
-	retry    retry.Policy
+	large, small int   // How many large layers, and small ones, are moved side by side.
+	inMemory     int64 // Up to how many bytes a layer is small, and held in memory.
+	ahead        int64 // How many bytes are read ahead at most, of all files together.
+	retry        retry.Policy
+	upload       retry.Policy
 }
 
 var _ Pipeline = &Stream{}
 
 // NewStream returns a Stream.
 func NewStream() *Stream {
-	return &Stream{parallel: 4, inMemory: 16 << 20, retry: streamRetry()}
+	return &Stream{large: 4, small: 8, inMemory: 1 << 20, ahead: 32 << 20, retry: streamRetry(), upload: registry.UploadRetry()}
 }
 
 func streamRetry() retry.Policy {
@@ -42,36 +44,34 @@ func streamRetry() retry.Policy {
 }
 
 // Run implements Pipeline. The manifest is pushed last, and only if every file
-// was what the Hub announced: no failed run can be seen under the tag.
+// was what its source announced: no failed run can be seen under the tag.
 func (s *Stream) Run(ctx context.Context, run Run) (outcome.Result, error) {
-	if run.Format != FormatModelPack {
-		return outcome.Result{}, outcome.Errorf(outcome.Unsupported,
-			"the pipeline Stream makes artifacts of format %s, not %q: set spec.forProvider.pipeline to Kit, or format to %s",
-			FormatModelPack, run.Format, FormatModelPack)
-	}
 	r, err := s.start(run)
 	if err != nil {
 		return outcome.Result{}, err
 	}
-	defer r.registry.Close()
-	files, err := r.resolve(ctx)
+	defer r.close()
+	if r.contents, err = r.origin.resolve(ctx); err != nil {
+		return outcome.Result{}, err
+	}
+	layout, err := r.layOut()
 	if err != nil {
 		return outcome.Result{}, err
 	}
 	if err := r.claim.look(ctx); err != nil {
 		return outcome.Result{}, err
 	}
-	if result, done, err := r.claim.conclude(ctx, provenanceOf(run, r.revision, len(files))); done || err != nil {
+	if result, done, err := r.claim.conclude(ctx, r.provenance()); done || err != nil {
 		return result, err
 	}
-	if err := fits(run.Target, files, 0); err != nil {
+	if err := fits(run.Target, r.contents.files, slackOf(layout)); err != nil {
 		return outcome.Result{}, err
 	}
-	layers, err := r.move(ctx, files)
+	a, err := r.move(ctx, layout)
 	if err != nil {
 		return outcome.Result{}, err
 	}
-	return r.publish(ctx, layers)
+	return r.publish(ctx, a)
 }
 
 // A streamRun is one run of a Stream.
@@ -79,12 +79,16 @@ type streamRun struct {
 	*Stream
 
 	run      Run
-	hub      *hub.Client
+	origin   origin
 	registry *registry.Client
 	claim    *claim
 	log      *log.Logger
-	again    retry.Policy // Tries a file again whole when its stream breaks.
-	revision hub.Revision
+	again    retry.Policy // Tries what is pushed again.
+
+	contents   contents
+	byPath     map[string]hub.File
+	packed     int // How many files go into the artifact: a format may leave some out.
+	inspection *modelpack.Inspection
 }
 
 func (s *Stream) start(run Run) (*streamRun, error) {
@@ -96,102 +100,104 @@ func (s *Stream) start(run Run) (*streamRun, error) {
 	r.again = s.retry
 	r.again.Logf = r.log.Printf
 	var err error
-	if r.hub, err = newHub(run.Source); err != nil {
+	if r.origin, err = s.newOrigin(run, r.log.Printf); err != nil {
 		return nil, err
 	}
 	if r.registry, err = newRegistry(run.Target); err != nil {
+		r.origin.close()
 		return nil, err
 	}
 	r.claim = &claim{run: run, registry: r.registry, logf: r.log.Printf}
 	return r, nil
 }
 
-// resolve returns the files that the artifact will hold. It refuses a model of
-// which no artifact can be made before anything is moved.
-func (r *streamRun) resolve(ctx context.Context) ([]hub.File, error) {
-	source := r.run.Source
-	var err error
-	if r.revision, err = r.hub.Resolve(ctx, source.Model, source.Revision); err != nil {
-		return nil, err
-	}
-	r.log.Printf("%s: revision %q is commit %s, licence %s",
-		source.Model, source.Revision, r.revision.Commit, cmp.Or(r.revision.License, "not named"))
-	all, err := r.hub.List(ctx, source.Model, r.revision.Commit)
+// newOrigin returns where a run's files come from.
+func (s *Stream) newOrigin(run Run, logf func(format string, args ...any)) (origin, error) {
+	h, err := newHub(run.Source)
 	if err != nil {
 		return nil, err
 	}
-	files := withoutGit(all)
-	if len(files) == 0 {
-		return nil, outcome.Errorf(outcome.NotFound,
-			"model %s has no files at revision %q: check model and revision", source.Model, source.Revision)
-	}
-	r.log.Printf("%d files, %s", len(files), formatBytes(totalSize(files)))
-
-	layers := make([]ocispec.Descriptor, 0, len(files))
-	for _, f := range files {
-		// Any digest will do: all have the same length.
-		layers = append(layers, modelpack.LayerFor(f.Path, f.Size, digest.Canonical.FromString("")))
-	}
-	_, err = modelpack.New(r.facts(), layers)
-	return files, err
+	return &hubOrigin{
+		source: run.Source, hub: h, logf: logf,
+		download: hub.DownloadOptions{Budget: hub.NewBudget(s.ahead), Logf: logf},
+	}, nil
 }
 
-// withoutGit leaves out what only serves git.
-func withoutGit(all []hub.File) []hub.File {
-	files := make([]hub.File, 0, len(all))
-	for _, f := range all {
-		if base := path.Base(f.Path); base != ".gitattributes" && base != ".gitignore" {
-			files = append(files, f)
-		}
-	}
-	return files
+func (r *streamRun) close() {
+	r.origin.close()
+	r.registry.Close()
 }
 
-func (r *streamRun) facts() modelpack.Facts {
-	return modelpack.Facts{
-		Name:        path.Base(r.run.Source.Model),
-		SourceURL:   sourceURL(r.run.Source),
-		Revision:    r.revision.Commit,
-		License:     r.revision.License,
-		CommittedAt: r.revision.LastModified,
+// layOut says which layers there will be. It refuses a model of which no
+// artifact can be made before anything is moved.
+func (r *streamRun) layOut() (*modelpack.Layout, error) {
+	files := make([]modelpack.File, 0, len(r.contents.files))
+	r.byPath = make(map[string]hub.File, len(r.contents.files))
+	for _, f := range r.contents.files {
+		files = append(files, modelpack.File{Path: f.Path, Size: f.Size})
+		r.byPath[f.Path] = f
 	}
+	layout, err := modelpack.NewLayout(modelpack.Format(r.run.Format), files)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range layout.Layers {
+		r.packed += len(l.Files)
+	}
+	r.log.Printf("%d files, %s, as %s in %d layers", r.packed, formatBytes(totalSize(r.contents.files)), layout.Format, len(layout.Layers))
+	// Any digest will do: all have the same length.
+	digests := slices.Repeat([]digest.Digest{digest.Canonical.FromString("")}, len(layout.Layers))
+	if _, err := layout.Artifact(r.contents.facts, digests); err != nil {
+		return nil, err
+	}
+	r.inspection = modelpack.Inspect(files)
+	return layout, nil
 }
 
-// publish pushes config and manifest of these layers, which must be in the
+// slackOf is what a layer has at most beside its file.
+func slackOf(l *modelpack.Layout) int64 {
+	if l.Format == modelpack.FormatModelPack {
+		return 0
+	}
+	return tarSlack
+}
+
+// provenance is the run's record.
+func (r *streamRun) provenance() provenance.Record {
+	return provenanceOf(r.run, hub.Revision{Commit: r.contents.revision, License: r.contents.license}, r.packed)
+}
+
+// publish pushes config and manifest of an artifact whose layers are in the
 // repository.
-func (r *streamRun) publish(ctx context.Context, layers []ocispec.Descriptor) (outcome.Result, error) {
+func (r *streamRun) publish(ctx context.Context, a modelpack.Artifact) (outcome.Result, error) {
 	target := r.run.Target
-	a, err := modelpack.New(r.facts(), layers)
-	if err != nil {
-		return outcome.Result{}, err
-	}
-	err = r.again.Do(ctx, "config", func() error {
+	err := r.again.Do(ctx, "config", func() error {
 		return r.pushBytes(ctx, a.ConfigDescriptor, a.Config)
 	})
 	if err != nil {
 		return outcome.Result{}, err
 	}
-	if err := r.claimed(ctx, a, len(layers)); err != nil {
+	if err := r.claimed(ctx, a); err != nil {
 		return outcome.Result{}, err
 	}
 	if err := r.registry.PushManifest(ctx, target.Repository, a.Descriptor, a.Manifest, target.Tag); err != nil {
 		return outcome.Result{}, err
 	}
 	r.claim.settle()
-	size := a.Size(layers)
-	r.log.Printf("pushed %s@%s, %s in %d layers", target.Reference(), a.Descriptor.Digest, formatBytes(size), len(layers))
+	size := a.Size(a.Layers)
+	r.log.Printf("pushed %s@%s, %s in %d layers", target.Reference(), a.Descriptor.Digest, formatBytes(size), len(a.Layers))
 	return outcome.Result{
 		Digest:   a.Descriptor.Digest.String(),
 		Size:     size,
-		Files:    len(layers),
-		Revision: r.revision.Commit,
-		License:  r.revision.License,
+		Files:    r.packed,
+		Revision: r.contents.revision,
+		License:  r.contents.license,
 	}, nil
 }
 
 // claimed pushes the manifest without its tag, and says in the registry whose it
 // is. The tag is set afterwards.
-func (r *streamRun) claimed(ctx context.Context, a modelpack.Artifact, files int) error {
+func (r *streamRun) claimed(ctx context.Context, a modelpack.Artifact) error {
 	if r.claim.isNobodys() {
 		return nil
 	}
@@ -199,7 +205,7 @@ func (r *streamRun) claimed(ctx context.Context, a modelpack.Artifact, files int
 	if err != nil {
 		return err
 	}
-	return r.claim.stake(ctx, a.Descriptor, provenanceOf(r.run, r.revision, files))
+	return r.claim.stake(ctx, a.Descriptor, r.provenance())
 }
 
 // pushBytes pushes a small blob unless the registry has it.
@@ -211,5 +217,10 @@ func (r *streamRun) pushBytes(ctx context.Context, d ocispec.Descriptor, b []byt
 	if has {
 		return nil
 	}
+	return r.pushNew(ctx, d, b)
+}
+
+// pushNew pushes a small blob.
+func (r *streamRun) pushNew(ctx context.Context, d ocispec.Descriptor, b []byte) error {
 	return r.registry.PushBlob(ctx, r.run.Target.Repository, d, bytes.NewReader(b))
 }

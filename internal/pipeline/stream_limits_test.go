@@ -27,7 +27,7 @@ func TestStreamRefuses(t *testing.T) {
 		want   outcome.Reason
 		words  string
 	}{
-		"ModelKit":    {reason: "Stream makes no ModelKit.", change: func(r *Run) { r.Format = FormatModelKit }, want: outcome.Unsupported, words: "Kit"},
+		"NoFormat":    {reason: "The formats are named.", change: func(r *Run) { r.Format = "Zip" }, want: outcome.Unsupported, words: "write ModelPack, ModelKit or Image"},
 		"Empty":       {reason: "Nothing cannot be packed.", files: map[string]string{".gitattributes": "x"}, want: outcome.NotFound, words: "no files"},
 		"NoModel":     {reason: "The model is named.", change: func(r *Run) { r.Source.Model = "org/none" }, want: outcome.NotFound, words: "org/none"},
 		"NoRevision":  {reason: "The revision is named.", change: func(r *Run) { r.Source.Revision = "v9" }, want: outcome.NotFound, words: `"v9"`},

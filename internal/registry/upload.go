@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	oras "oras.land/oras-go/v2/registry"
 	"oras.land/oras-go/v2/registry/remote/auth"
@@ -46,19 +47,38 @@ func UploadRetry() retry.Policy {
 //
 // An upload that fails is cancelled, so that it takes no room at the registry.
 func (c *Client) Upload(ctx context.Context, repository string, d ocispec.Descriptor, open Source, again retry.Policy) error {
+	if err := d.Digest.Validate(); err != nil {
+		return outcome.Errorf(outcome.Unsupported, "%q is not a blob's digest", d.Digest)
+	}
+	known := func(context.Context) (digest.Digest, error) { return d.Digest, nil }
+	return c.upload(ctx, repository, &transfer{
+		name: d.Digest.String(), size: d.Size, digest: known, open: open, again: again,
+		whole: d.Size <= wholeUpTo || takesWhole(c.host),
+	})
+}
+
+// UploadUnnamed does what Upload does with a blob whose digest nobody knows
+// before all of its bytes were read. It asks for the digest once they were sent,
+// or before, where the registry wants to know it first: then the source is read
+// twice, once by digest. What digest returns as an error is final. The name is
+// for messages.
+func (c *Client) UploadUnnamed(ctx context.Context, repository, name string, size int64, digest func(ctx context.Context) (digest.Digest, error), open Source, again retry.Policy) error {
+	return c.upload(ctx, repository, &transfer{
+		name: name, size: size, digest: digest, open: open, again: again,
+		whole: takesWhole(c.host),
+	})
+}
+
+func (c *Client) upload(ctx context.Context, repository string, t *transfer) error {
 	if _, err := c.repository(repository); err != nil {
 		return err
 	}
-	if err := d.Digest.Validate(); err != nil || d.Size < 0 {
-		return outcome.Errorf(outcome.Unsupported, "%q with %d bytes is not a blob's digest and size", d.Digest, d.Size)
+	if t.size < 0 {
+		return outcome.Errorf(outcome.Unsupported, "%d bytes is not the size of a blob", t.size)
 	}
 	ref := oras.Reference{Registry: c.host, Repository: repository}
 	ctx = auth.AppendRepositoryScope(noteWaits(ctx), ref, auth.ActionPull, auth.ActionPush)
-	t := &transfer{
-		sessions: sessions{c, ref},
-		blob:     d, open: open, again: again,
-		whole: d.Size <= wholeUpTo || takesWhole(c.host),
-	}
+	t.sessions = sessions{c, ref}
 	err := t.run(ctx)
 	if err != nil {
 		t.leave(ctx)
@@ -70,9 +90,11 @@ func (c *Client) Upload(ctx context.Context, repository string, d ocispec.Descri
 type transfer struct {
 	sessions
 
-	blob  ocispec.Descriptor
-	open  Source
-	again retry.Policy
+	name   string
+	size   int64
+	digest func(ctx context.Context) (digest.Digest, error)
+	open   Source
+	again  retry.Policy
 
 	whole   bool     // All bytes go in one request, and none is confirmed before all are.
 	session *session // Nil if there is none that can go on.
@@ -91,7 +113,7 @@ type transfer struct {
 func (t *transfer) run(ctx context.Context) error {
 	var last error
 	for {
-		err := t.again.Do(ctx, t.blob.Digest.String(), func() error {
+		err := t.again.Do(ctx, t.name, func() error {
 			if last != nil {
 				err := last
 				last = nil
@@ -123,13 +145,17 @@ func (t *transfer) try(ctx context.Context) (moved bool, err error) {
 			return moved, err
 		}
 	}
-	if t.offset < t.blob.Size {
+	if t.offset < t.size {
 		if err := t.send(ctx); err != nil || t.whole {
 			return moved, t.judge(ctx, err)
 		}
 	}
+	d, err := t.digest(ctx)
+	if err != nil {
+		return moved, retry.Settled(err)
+	}
 	t.asked = true
-	return moved, t.judge(ctx, t.complete(ctx, t.session, t.blob.Digest))
+	return moved, t.judge(ctx, t.complete(ctx, t.session, d))
 }
 
 // resume finds out where the session goes on, or that it does not.
@@ -145,14 +171,14 @@ func (t *transfer) resume(ctx context.Context) (moved bool, err error) {
 		return false, nil
 	case err != nil:
 		return false, err
-	case at <= 1 || at > t.blob.Size:
+	case at <= 1 || at > t.size:
 		// Registries say of no byte what they would say of one. And no upload
 		// that has more than was sent is this one.
 		t.leave(ctx)
 		return false, nil
 	}
 	t.offset, t.resumed = at, true
-	if at-t.best < progressStep && at < t.blob.Size || at == t.best {
+	if at-t.best < progressStep && at < t.size || at == t.best {
 		return false, nil
 	}
 	t.best, t.lost, t.doubts, t.renewed = at, 0, 0, false
@@ -162,7 +188,7 @@ func (t *transfer) resume(ctx context.Context) (moved bool, err error) {
 // begin begins a session, unless an earlier one has brought the blob.
 func (t *transfer) begin(ctx context.Context) (done bool, err error) {
 	if t.asked {
-		has, err := t.HasBlob(ctx, t.ref.Repository, t.blob)
+		has, err := t.has(ctx)
 		if has || err != nil {
 			return has, err
 		}
@@ -173,14 +199,27 @@ func (t *transfer) begin(ctx context.Context) (done bool, err error) {
 	return false, err
 }
 
+// has says whether the repository has the blob.
+func (t *transfer) has(ctx context.Context) (bool, error) {
+	d, err := t.digest(ctx)
+	if err != nil {
+		return false, retry.Settled(err)
+	}
+	return t.HasBlob(ctx, t.ref.Repository, ocispec.Descriptor{MediaType: octets, Digest: d, Size: t.size})
+}
+
 // send sends the bytes that the session does not have.
 func (t *transfer) send(ctx context.Context) error {
-	f := &feed{open: t.open, again: t.again, name: t.blob.Digest.String(), size: t.blob.Size, offset: t.offset, mark: t.offset}
+	f := &feed{open: t.open, again: t.again, name: t.name, size: t.size, offset: t.offset, mark: t.offset}
 	if !t.whole {
 		return t.patch(ctx, t.session, f)
 	}
+	d, err := t.digest(ctx)
+	if err != nil {
+		return sourceError{err}
+	}
 	t.asked = true
-	return t.put(ctx, t.session, t.blob.Digest, f)
+	return t.put(ctx, t.session, d, f)
 }
 
 // judge decides what the error of a request of the session means for the next

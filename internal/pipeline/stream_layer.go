@@ -1,0 +1,186 @@
+package pipeline
+
+import (
+	"context"
+	"crypto/sha256"
+	"hash"
+	"io"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
+	"github.com/crossplane-contrib/provider-kitops/internal/retry"
+)
+
+// A layerStream reads a layer from its files' source, holds each file against
+// what was announced, has it inspected, and finds out the layer's digest. A
+// registry may ask for bytes again: what was hashed is not hashed twice, and
+// whether the same bytes come again is for the registry to see, which holds all
+// of them against the digest. It is for one reader at a time.
+type layerStream struct {
+	run   *streamRun
+	plan  modelpack.LayerPlan
+	meter *Meter
+	files map[string]*fileStream
+
+	read int64     // How many of the layer's bytes were read so far.
+	sum  hash.Hash // Of these; nil for a raw layer, whose file's it is.
+}
+
+func (r *streamRun) newLayerStream(m *layerMove) *layerStream {
+	s := &layerStream{run: r, plan: m.plan, meter: r.run.Meter, files: make(map[string]*fileStream, len(m.plan.Files))}
+	for _, f := range m.plan.Files {
+		file := r.file(f)
+		s.files[f.Path] = &fileStream{file: file, verifier: file.NewVerifier(), inspectors: r.inspectors(append([]modelpack.File{f}, m.alike...))}
+	}
+	if !m.plan.Raw {
+		s.sum = sha256.New()
+	}
+	return s
+}
+
+// inspectors return what inspects files of the same content.
+func (r *streamRun) inspectors(files []modelpack.File) []io.WriteCloser {
+	var out []io.WriteCloser
+	for _, f := range files {
+		if _, wanted := r.inspection.Wants(f.Path); wanted {
+			out = append(out, r.inspection.Writer(f.Path))
+		}
+	}
+	return out
+}
+
+// open returns the layer's bytes from an offset on. It is a registry.Source.
+func (s *layerStream) open(ctx context.Context, offset int64) (io.ReadCloser, error) {
+	rc := s.plan.Open(offset, func(f modelpack.File, at int64) (io.ReadCloser, error) {
+		return s.files[f.Path].open(ctx, s.run.origin, at)
+	})
+	return &layerReader{ReadCloser: rc, stream: s, at: offset}, nil
+}
+
+// digest returns the layer's digest. What was not read yet is read for it.
+func (s *layerStream) digest(ctx context.Context) (digest.Digest, error) {
+	if s.read < s.plan.Size {
+		if err := s.readOn(ctx); err != nil {
+			return "", err
+		}
+	}
+	if s.sum != nil {
+		return digest.NewDigest(digest.SHA256, s.sum), nil
+	}
+	return digest.NewDigestFromEncoded(digest.SHA256, s.files[s.plan.Files[0].Path].verifier.SHA256()), nil
+}
+
+// readOn reads what was not read yet.
+func (s *layerStream) readOn(ctx context.Context) error {
+	rc, err := s.open(ctx, s.read)
+	if err != nil {
+		return err
+	}
+	defer rc.Close()
+	_, err = io.Copy(io.Discard, rc)
+	return err
+}
+
+// verify says whether all files were what was announced.
+func (s *layerStream) verify() error {
+	for _, f := range s.plan.Files {
+		if err := s.files[f.Path].verify(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// close ends the inspection of the files.
+func (s *layerStream) close() {
+	for _, f := range s.files {
+		for _, i := range f.inspectors {
+			_ = i.Close()
+		}
+	}
+}
+
+// A layerReader hashes and counts what was not read before.
+type layerReader struct {
+	io.ReadCloser
+
+	stream *layerStream
+	at     int64
+}
+
+func (r *layerReader) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p)
+	s := r.stream
+	if known := s.read - r.at; known < int64(n) {
+		fresh := p[known:n]
+		if s.sum != nil {
+			_, _ = s.sum.Write(fresh)
+		}
+		s.read += int64(len(fresh))
+		s.meter.Add(int64(len(fresh)))
+	}
+	r.at += int64(n)
+	return n, err
+}
+
+// A fileStream is a file that is read, in order, and maybe parts of it again.
+type fileStream struct {
+	file       hub.File
+	verifier   *hub.Verifier
+	inspectors []io.WriteCloser // Of this file, and of others with the same content.
+	verified   bool
+}
+
+// open returns the file's bytes from an offset on, the last of which come with
+// an error if they are not what was announced.
+func (f *fileStream) open(ctx context.Context, o origin, offset int64) (io.ReadCloser, error) {
+	rc, err := o.open(ctx, f.file, offset)
+	if err != nil {
+		return nil, retry.Settled(err)
+	}
+	return &fileReader{ReadCloser: rc, stream: f, at: offset}, nil
+}
+
+// verify says whether the file was what was announced. It is only asked once:
+// the answer does not change.
+func (f *fileStream) verify() error {
+	if f.verified {
+		return nil
+	}
+	err := f.verifier.Verify()
+	f.verified = err == nil
+	return err
+}
+
+// A fileReader has the bytes verified and inspected that were not read before.
+type fileReader struct {
+	io.ReadCloser
+
+	stream *fileStream
+	at     int64
+}
+
+func (r *fileReader) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p)
+	f := r.stream
+	if known := f.verifier.Size() - r.at; known >= 0 && known < int64(n) {
+		_, _ = f.verifier.Write(p[known:n])
+		for _, i := range f.inspectors {
+			_, _ = i.Write(p[known:n])
+		}
+	}
+	r.at += int64(n)
+	switch {
+	case err != nil && !errors.Is(err, io.EOF):
+		// The origin has tried again already.
+		return n, retry.Settled(err)
+	case n > 0 && r.at == f.file.Size:
+		if verr := f.verify(); verr != nil {
+			return n, retry.Settled(verr)
+		}
+	}
+	return n, err
+}

@@ -1,0 +1,238 @@
+package pipeline
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
+)
+
+// A layerMove is a layer on its way into the repository.
+type layerMove struct {
+	plan   modelpack.LayerPlan
+	digest digest.Digest // Empty until it is known.
+
+	// twins are the indexes of layers with the same content, this one's own
+	// first, and alike the files of the others.
+	twins []int
+	alike []modelpack.File
+}
+
+// move brings all layers into the repository, a few side by side, and returns
+// the artifact of them, whose manifest is not pushed yet.
+func (r *streamRun) move(ctx context.Context, layout *modelpack.Layout) (modelpack.Artifact, error) {
+	moves := r.plan(layout)
+	r.run.Meter.Step("copy", totalMoved(moves))
+	large, small := r.bySize(moves)
+
+	start := time.Now()
+	group, gctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return r.each(gctx, r.large, large, r.moveLarge) })
+	group.Go(func() error { return r.each(gctx, r.small, small, r.moveSmall) })
+	if err := group.Wait(); err != nil {
+		return modelpack.Artifact{}, err
+	}
+	if len(small) > 0 {
+		r.log.Printf("%d small layers: %s in %s", len(small), formatBytes(totalMoved(small)), inSeconds(start))
+	}
+	digests := make([]digest.Digest, len(layout.Layers))
+	for _, m := range moves {
+		for _, i := range m.twins {
+			digests[i] = m.digest
+		}
+	}
+	return layout.Artifact(r.inspection.Facts(r.contents.facts), digests)
+}
+
+// plan returns what is to be moved: of raw layers with the same content, one.
+func (r *streamRun) plan(layout *modelpack.Layout) []*layerMove {
+	seen := map[hub.File]*layerMove{}
+	var moves []*layerMove
+	for i, p := range layout.Layers {
+		m := &layerMove{plan: p, twins: []int{i}}
+		if p.Raw {
+			content := r.file(p.Files[0])
+			content.Path = ""
+			if first, ok := seen[content]; ok {
+				first.twins = append(first.twins, i)
+				first.alike = append(first.alike, p.Files[0])
+				continue
+			}
+			seen[content] = m
+			if content.SHA256 != "" {
+				m.digest = digest.NewDigestFromEncoded(digest.SHA256, content.SHA256)
+			}
+		}
+		moves = append(moves, m)
+	}
+	return moves
+}
+
+// bySize parts the layers that are held in memory from those that are not, and
+// returns the largest ones first, so that the last ones to end are short.
+func (r *streamRun) bySize(moves []*layerMove) (large, small []*layerMove) {
+	sorted := slices.SortedStableFunc(slices.Values(moves), func(a, b *layerMove) int { return cmp.Compare(b.plan.Size, a.plan.Size) })
+	at := slices.IndexFunc(sorted, func(m *layerMove) bool { return m.plan.Size <= r.inMemory })
+	if at < 0 {
+		return sorted, nil
+	}
+	return sorted[:at], sorted[at:]
+}
+
+func totalMoved(moves []*layerMove) int64 {
+	var n int64
+	for _, m := range moves {
+		n += m.plan.Size
+	}
+	return n
+}
+
+// each moves layers, so many side by side, until one fails.
+func (r *streamRun) each(ctx context.Context, parallel int, moves []*layerMove, move func(context.Context, *layerMove) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallel)
+	for _, m := range moves {
+		group.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			return move(ctx, m)
+		})
+	}
+	return group.Wait()
+}
+
+// file returns what the source announced of a file.
+func (r *streamRun) file(f modelpack.File) hub.File { return r.byPath[f.Path] }
+
+// isThere says whether the repository has a layer of known digest, or got it
+// without its bytes being moved.
+func (r *streamRun) isThere(ctx context.Context, m *layerMove) (bool, error) {
+	if m.digest == "" {
+		return false, nil
+	}
+	has, err := r.registry.HasBlob(ctx, r.run.Target.Repository, m.blob())
+	if err != nil || !has {
+		return false, err
+	}
+	r.run.Meter.Add(m.plan.Size)
+	return true, r.inspectAll(ctx, append(slices.Clone(m.plan.Files), m.alike...))
+}
+
+func (m *layerMove) blob() ocispec.Descriptor {
+	return ocispec.Descriptor{MediaType: "application/octet-stream", Digest: m.digest, Size: m.plan.Size}
+}
+
+// moveLarge moves a layer in one pass.
+func (r *streamRun) moveLarge(ctx context.Context, m *layerMove) error {
+	start := time.Now()
+	name := m.plan.Files[0].Path
+	there, err := r.isThere(ctx, m)
+	if err != nil {
+		return err
+	}
+	if there {
+		r.log.Printf("%s: %s, in the registry already", name, formatBytes(m.plan.Size))
+		return nil
+	}
+	again := r.upload
+	again.Logf = r.log.Printf
+	s := r.newLayerStream(m)
+	defer s.close()
+	repository := r.run.Target.Repository
+	if m.digest != "" {
+		err = r.registry.Upload(ctx, repository, m.blob(), s.open, again)
+	} else if err = r.registry.UploadUnnamed(ctx, repository, name, m.plan.Size, s.digest, s.open, again); err == nil {
+		m.digest, err = s.digest(ctx)
+	}
+	if err == nil {
+		err = s.verify()
+	}
+	if err != nil {
+		return err
+	}
+	r.log.Printf("%s: %s in %s%s", name, formatBytes(m.plan.Size), inSeconds(start), atRate(m.plan.Size, start))
+	return nil
+}
+
+// moveSmall takes a layer into memory, and pushes it from there.
+func (r *streamRun) moveSmall(ctx context.Context, m *layerMove) error {
+	if there, err := r.isThere(ctx, m); there || err != nil {
+		return err
+	}
+	push := r.pushBytes
+	if m.digest != "" {
+		// Whether it is there was asked already.
+		push = r.pushNew
+	}
+	content, err := r.readLayer(ctx, m)
+	if err != nil {
+		return err
+	}
+	err = r.again.Do(ctx, m.plan.Files[0].Path, func() error { return push(ctx, m.blob(), content) })
+	if err == nil {
+		r.run.Meter.Add(m.plan.Size)
+	}
+	return err
+}
+
+// readLayer reads a small layer, and finds out its digest.
+func (r *streamRun) readLayer(ctx context.Context, m *layerMove) ([]byte, error) {
+	s := r.newLayerStream(m)
+	s.meter = nil
+	defer s.close()
+	rc, err := s.open(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer rc.Close()
+	content := bytes.NewBuffer(make([]byte, 0, m.plan.Size+bytes.MinRead))
+	if _, err := content.ReadFrom(rc); err != nil {
+		return nil, err
+	}
+	if m.digest, err = s.digest(ctx); err != nil {
+		return nil, err
+	}
+	return content.Bytes(), s.verify()
+}
+
+// inspectAll reads what files say of the model whose bytes do not come by.
+func (r *streamRun) inspectAll(ctx context.Context, files []modelpack.File) error {
+	for _, f := range files {
+		if err := r.inspect(ctx, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inspect reads the beginning of a file, and more of it where that does not
+// say all.
+func (r *streamRun) inspect(ctx context.Context, f modelpack.File) error {
+	n, wanted := r.inspection.Wants(f.Path)
+	if !wanted {
+		return nil
+	}
+	for {
+		rc, err := r.origin.head(ctx, r.file(f), n)
+		if err != nil {
+			return err
+		}
+		err = r.inspection.Read(f.Path, rc)
+		_ = rc.Close()
+		if !errors.Is(err, io.ErrUnexpectedEOF) || n >= f.Size {
+			return err
+		}
+		n = min(8*n, f.Size)
+	}
+}
