@@ -54,7 +54,7 @@ func rootCommand() *cobra.Command {
 	root.PersistentFlags().String("progress", "plain", "taken, and without effect")
 	root.PersistentFlags().String("config", "", "root of kit's own files (default: KITOPS_HOME)")
 	root.AddCommand(versionCommand(), importCommand(), packCommand(), unpackCommand(),
-		pushCommand(), tagCommand(), removeCommand(), listCommand())
+		pushCommand(), pullCommand(), tagCommand(), removeCommand(), listCommand())
 	return root
 }
 
@@ -157,6 +157,20 @@ func unpackCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVarP(&dir, "dir", "d", ".", "folder to unpack into")
 	cmd.Flags().BoolVarP(&overwrite, "overwrite", "o", false, "write over files that are there")
+	return cmd
+}
+
+func pullCommand() *cobra.Command {
+	var o pushOptions
+	cmd := &cobra.Command{
+		Use:  "pull [flags] REFERENCE",
+		Args: cobra.ExactArgs(1),
+		RunE: run(func(cmd *cobra.Command, home string, args []string) error {
+			return runPull(cmd.Context(), home, args[0], o)
+		}),
+	}
+	cmd.Flags().BoolVar(&o.plainHTTP, "plain-http", false, "speak to the registry without TLS")
+	cmd.Flags().BoolVar(&o.tlsVerify, "tls-verify", true, "verify the registry's certificate")
 	return cmd
 }
 

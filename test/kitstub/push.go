@@ -54,6 +54,32 @@ func runPush(ctx context.Context, home, source, destination string, o pushOption
 	return nil
 }
 
+// runPull copies what is at a registry into the store.
+func runPull(ctx context.Context, home, source string, o pushOptions) error {
+	from, err := parseReference(source)
+	if err != nil {
+		return fmt.Errorf("invalid arguments: %w", err)
+	}
+	s, err := openStore(home, from)
+	if err != nil {
+		return err
+	}
+	repository, err := openRepository(from, o)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("Pulling %s\n", from)
+	d, err := oras.Copy(ctx, repository, from.Reference, s, from.Reference, oras.DefaultCopyOptions)
+	if err == nil {
+		err = s.tag(d, from.Reference)
+	}
+	if err != nil {
+		return fmt.Errorf("failed to pull: %w", err)
+	}
+	fmt.Printf("Pulled %s\n", d.Digest)
+	return nil
+}
+
 func openRepository(ref registry.Reference, o pushOptions) (*remote.Repository, error) {
 	docker, err := credentials.NewStoreFromDocker(credentials.StoreOptions{})
 	if err != nil {
