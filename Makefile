@@ -34,6 +34,10 @@ fuzz: ## Fuzz what reads foreign input, each test for FUZZTIME=10s.
 		done; \
 	done
 
+.PHONY: bench
+bench: ## Measure Stream beside the limit by curl, and kit with KIT=path; writes README's table; about 10 minutes (Linux, curl). ARGS= adds flags.
+	$(GO) run ./test/throughput --kit="$(KIT)" --readme=README.md $(ARGS)
+
 .PHONY: bench-controller
 bench-controller: ## Measure the controllers against a real API server: time to Jobs, writes and memory when idle; about 15 minutes (Linux). ARGS= adds flags.
 	$(GO) run ./test/bench $(ARGS)

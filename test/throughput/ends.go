@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+)
+
+// ends are a Hub and a registry, each in processes of their own.
+type ends struct {
+	ca       string
+	hub      *child
+	registry *registry
+	place    place
+}
+
+// startEnds starts both over the models in content. The registry keeps what it
+// holds in registryDir.
+func startEnds(ctx context.Context, content, dir, registryDir string) (*ends, error) {
+	e := &ends{ca: filepath.Join(dir, caFile)}
+	if err := writeIdentity(dir); err != nil {
+		return e, err
+	}
+	var err error
+	if e.registry, err = newRegistry(ctx, registryDir, filepath.Join(dir, "registry.yaml")); err != nil {
+		return e, err
+	}
+	e.place.Registry = e.registry.address
+	e.hub, e.place.Hub, err = startHub(ctx, content, dir)
+	return e, err
+}
+
+// stop ends both.
+func (e *ends) stop() error {
+	e.hub.stop()
+	return e.registry.stop()
+}
+
+// contentDir is where models are kept for the next time.
+func contentDir() (string, error) {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", errors.Wrap(err, "cannot find the user's cache directory")
+	}
+	dir = filepath.Join(dir, "provider-kitops", "throughput")
+	return dir, errors.Wrap(os.MkdirAll(dir, 0o755), "cannot make the models' folder")
+}
+
+// inMemory makes a folder in memory, where the machine has one with this much
+// room. Otherwise it makes one where other temporary files are. It says which.
+func inMemory(room int64) (string, bool, error) {
+	const shared = "/dev/shm"
+	var s syscall.Statfs_t
+	if syscall.Statfs(shared, &s) == nil && s.Bavail >= uint64(room)/uint64(s.Bsize) { //nolint:gosec // Neither is negative.
+		if dir, err := os.MkdirTemp(shared, "throughput-"); err == nil {
+			return dir, true, nil
+		}
+	}
+	dir, err := os.MkdirTemp("", "throughput-")
+	return dir, false, errors.Wrap(err, "cannot make a folder for the registry")
+}
+
+// roomFor has the registry keep its data where there is room for so much: in
+// memory, if half of what is available is enough, else on disk. It says where,
+// and returns what has it keep its data where it did.
+func (b *bench) roomFor(bytes int64) (string, func(), error) {
+	dir, where := b.dir, "on disk"
+	if available() >= 2*bytes && b.options.registryDir == "" {
+		var memory bool
+		var err error
+		if dir, memory, err = inMemory(bytes + bytes/8); err != nil {
+			return "", nil, err
+		}
+		if memory {
+			where = "in memory"
+		}
+	}
+	if err := b.ends.registry.stop(); err != nil {
+		return "", nil, err
+	}
+	before := b.ends.registry.move(dir)
+	return where, func() {
+		_ = b.ends.registry.stop()
+		b.ends.registry.move(before)
+		if dir != b.dir {
+			_ = os.RemoveAll(dir)
+		}
+	}, nil
+}
+
+// available returns how much memory there is for whoever wants it, in bytes.
+func available() int64 {
+	return kilobytes("/proc/meminfo", "MemAvailable:")
+}
+
+// hold leaves both ends running until the context ends, for what one wants to
+// try by hand.
+func hold(ctx context.Context, o options) error {
+	b, stop, err := newBench(ctx, o)
+	defer func() { _ = stop() }()
+	if err != nil {
+		return err
+	}
+	if err := b.ends.registry.renew(ctx); err != nil {
+		return err
+	}
+	fmt.Printf("export HTTPS_PROXY=http://%s CA=%s REGISTRY=%s CONTENT=%s WORKER=%s LARGE=%s SMALL=%s HUGE=%s\n",
+		b.ends.place.Hub, b.ends.ca, b.ends.place.Registry, b.content, b.worker, b.large.name(), b.small.name(), b.huge.Name)
+	<-ctx.Done()
+	return nil
+}

@@ -1,0 +1,106 @@
+// Command throughput measures how a model gets from the Hub to a registry: by
+// the pipeline Stream, by kit's own commands, and by curl, which is the limit.
+// Hub and registry are processes on this machine; each contender is timed in
+// turn, over loopback and through a line of a given rate and delay. It prints
+// each figure beside its limit and fails where one is missed. Linux only.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+)
+
+// options of the benchmark.
+type options struct {
+	// quick measures small models, for developing.
+	quick bool
+
+	// runs of each contender over loopback, lineRuns through the line.
+	runs, lineRuns int
+
+	// phases that are run.
+	phases []string
+
+	// kit is the program of kit; empty for none.
+	kit string
+
+	// worker is the program; empty to build the source tree's.
+	worker string
+
+	// rate of the line in Mbit/s, and delay in each direction.
+	rate  int64
+	delay time.Duration
+
+	// registryDir is where the registry keeps its data; empty for memory.
+	registryDir string
+
+	// readme gets the table; empty for none.
+	readme string
+
+	// print does not fail where limits are missed.
+	print bool
+}
+
+// Phases of the benchmark.
+const (
+	phaseLarge  = "large"
+	phaseSmall  = "small"
+	phaseMemory = "memory"
+	phaseLine   = "line"
+)
+
+func main() {
+	o := options{}
+	app := kingpin.New("throughput", "Measure how models get from the Hub to a registry.")
+	run := app.Command("run", "Measure.").Default()
+	run.Flag("quick", "Measure small models, and write no table: for developing.").BoolVar(&o.quick)
+	run.Flag("runs", "How often each contender runs over loopback; the median counts.").Default("3").IntVar(&o.runs)
+	run.Flag("line-runs", "How often each contender runs through the line.").Default("3").IntVar(&o.lineRuns)
+	run.Flag("phase", "What is measured; all by default. May be repeated.").EnumsVar(&o.phases, phaseLarge, phaseSmall, phaseMemory, phaseLine)
+	run.Flag("kit", "The program of kit; empty leaves it out.").StringVar(&o.kit)
+	run.Flag("worker", "The worker's program, built before; otherwise it is built here.").StringVar(&o.worker)
+	run.Flag("rate", "Of the line, in Mbit/s.").Default("400").Int64Var(&o.rate)
+	run.Flag("delay", "Of the line, in each direction.").Default("20ms").DurationVar(&o.delay)
+	run.Flag("registry-dir", "Where the registry keeps its data; by default in memory.").StringVar(&o.registryDir)
+	run.Flag("readme", "File that gets the table; empty for none.").StringVar(&o.readme)
+	run.Flag("print", "Do not fail where limits are missed.").BoolVar(&o.print)
+
+	ends := app.Command("ends", "Leave Hub and registry running, to try things by hand.")
+	ends.Flag("quick", "With small models.").BoolVar(&o.quick)
+	ends.Flag("registry-dir", "Where the registry keeps its data; by default in memory.").StringVar(&o.registryDir)
+
+	var l lineArgs
+	line := app.Command("line", "The process that is the line.").Hidden()
+	line.Arg("hub", "Where to.").Required().StringVar(&l.to.Hub)
+	line.Arg("registry", "Where to.").Required().StringVar(&l.to.Registry)
+	line.Arg("rate", "In bytes a second.").Required().Int64Var(&l.rate)
+	line.Arg("delay", "In each direction.").Required().DurationVar(&l.delay)
+
+	hub := app.Command("hub", "The process that is the Hub.").Hidden()
+	dir := hub.Arg("dir", "With the models.").Required().String()
+	identity := hub.Arg("identity", "Folder with its certificate.").Required().String()
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	var err error
+	switch kingpin.MustParse(app.Parse(os.Args[1:])) {
+	case run.FullCommand():
+		err = measure(ctx, o)
+	case ends.FullCommand():
+		err = hold(ctx, o)
+	case line.FullCommand():
+		err = runLine(l)
+	case hub.FullCommand():
+		err = runHub(*dir, *identity)
+	}
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "throughput:", err)
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// measure runs the phases. Limits that are missed are an error once all figures
+// are known.
+func measure(ctx context.Context, o options) (err error) {
+	if len(o.phases) == 0 {
+		o.phases = []string{phaseLarge, phaseSmall, phaseMemory, phaseLine}
+	} else {
+		o.readme = "" // It shows the whole table, or the one that it has.
+	}
+	if o.quick {
+		o.readme = ""
+	}
+	if _, _, err := around(o.readme); err != nil {
+		return err
+	}
+	b, stop, err := newBench(ctx, o)
+	defer func() {
+		if failed := stop(); err == nil {
+			err = failed
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	if err := b.phases(ctx); err != nil {
+		return err
+	}
+	if err := b.report.print(); err != nil {
+		return err
+	}
+	if err := b.writeReadme(ctx); err != nil {
+		return err
+	}
+	if err := b.report.verdict(); err != nil && !o.print {
+		return err
+	}
+	return nil
+}
+
+// phases runs those that are asked for.
+func (b *bench) phases(ctx context.Context) error {
+	all := []struct {
+		name string
+		run  func(context.Context) error
+	}{
+		{phaseLarge, b.measureLarge}, {phaseSmall, b.measureSmall}, {phaseMemory, b.measureMemory}, {phaseLine, b.measureLine},
+	}
+	for _, p := range all {
+		if !slices.Contains(b.options.phases, p.name) {
+			continue
+		}
+		if err := p.run(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// measureLarge is about a few large files on loopback.
+func (b *bench) measureLarge(ctx context.Context) error {
+	r, err := b.loopback(ctx, b.large)
+	if err != nil {
+		return err
+	}
+	limit, own := r.results[0].median(), r.of(b.stream().name())
+	b.rows(fmt.Sprintf("%s in %d files, loopback", size(b.large.Bytes), len(b.large.Files)), r, limit)
+	b.holdLimit(r, 1.25, "large files")
+	in, out := float64(own.carried.HubIn)/float64(b.large.Bytes), float64(own.carried.RegistryOut)/float64(b.large.Bytes)
+	b.report.hold(in < 1.005 && out < 1.005, "network: 1.00 in, 1.00 out", "%.3f in, %.3f out", in, out)
+	b.report.hold(own.usage.Written < 1<<20, "written to disk: 0", "%d KiB", own.usage.Written>>10)
+	b.holdSecond(r, "large files, loopback")
+	return nil
+}
+
+// measureSmall is about many small files on loopback.
+func (b *bench) measureSmall(ctx context.Context) error {
+	r, err := b.loopback(ctx, b.small)
+	if err != nil {
+		return err
+	}
+	b.rows(fmt.Sprintf("%d small files, %s, loopback", len(b.small.Files), size(b.small.Bytes)), r, r.results[0].median())
+	b.holdLimit(r, 2, "small files")
+	return nil
+}
+
+// measureMemory is about a model eight times as large, once.
+func (b *bench) measureMemory(ctx context.Context) error {
+	where, back, err := b.roomFor(b.huge.Bytes)
+	if err != nil {
+		return err
+	}
+	defer back()
+	large, err := b.once(ctx, b.stream(), b.large, b.ends.place, true)
+	if err != nil {
+		return err
+	}
+	idle, err := b.once(ctx, b.stream(), b.large, b.ends.place, false)
+	if err != nil {
+		return err
+	}
+	huge, err := b.once(ctx, b.stream(), b.huge, b.ends.place, true)
+	if err != nil {
+		return err
+	}
+	o := &result{contender: b.stream()}
+	o.add(huge)
+	b.report.row(fmt.Sprintf("%s in %d files, loopback, registry %s", size(b.huge.Bytes), len(b.huge.Files), where), o, 0, b.huge)
+	// What collecting garbage leaves to chance is not counted.
+	same := float64(huge.Memory) <= 1.1*float64(large.Memory)+4<<20
+	b.report.hold(same, fmt.Sprintf("memory the same for %s and %s", size(b.large.Bytes), size(b.huge.Bytes)),
+		"%s and %s", megabytes(large.Memory), megabytes(huge.Memory))
+	buffers := max(large.Memory, huge.Memory) - idle.Memory
+	b.report.hold(buffers <= 64<<20, "memory: at most 64 MiB more than a run that moves nothing", "%s more than %s", megabytes(buffers), megabytes(idle.Memory))
+	return nil
+}
+
+// measureLine is about a few large files through the line.
+func (b *bench) measureLine(ctx context.Context) error {
+	r, err := b.throughLine(ctx, b.large)
+	if err != nil {
+		return err
+	}
+	what := fmt.Sprintf("%d Mbit/s, %s each way", b.options.rate, b.options.delay)
+	own := ownTime(b.large.Bytes, b.lineRate(), b.options.delay)
+	b.rows(fmt.Sprintf("%s in %d files, %s", size(b.large.Bytes), len(b.large.Files), what), r, own)
+	took := r.of(b.stream().name()).median()
+	b.report.hold(took.Seconds() <= 1.1*own.Seconds(), "line: at most 1.10 times its own time", "%.3f times %.2f s", took.Seconds()/own.Seconds(), own.Seconds())
+	if k := r.of(kit{}.name()); k != nil {
+		b.report.hold(k.median().Seconds() >= 1.8*took.Seconds(), "line: at least 1.8 times as fast as kit", "%.2f times", k.median().Seconds()/took.Seconds())
+	}
+	b.holdSecond(r, "large files, line")
+	return nil
+}
+
+// rows adds a round to the table. Ratios are to this time.
+func (b *bench) rows(what string, r round, limit time.Duration) {
+	for _, o := range r.results {
+		b.report.row(what, o, limit, r.model)
+		what = ""
+	}
+	if r.second != nil {
+		o := *r.second
+		o.contender = named{contender: o.contender, as: o.contender.name() + ", again"}
+		b.report.row("", &o, limit, r.model)
+	}
+}
+
+// named is a contender by another name.
+type named struct {
+	contender
+
+	as string
+}
+
+func (n named) name() string { return n.as }
+
+// holdLimit holds Stream against the limit and kit.
+func (b *bench) holdLimit(r round, times float64, what string) {
+	limit, own := r.results[0].median().Seconds(), r.of(b.stream().name()).median().Seconds()
+	b.report.hold(own <= times*limit, fmt.Sprintf("%s: at most %.2f times the limit", what, times), "%.2f times", own/limit)
+	k := r.of(kit{}.name())
+	if k == nil {
+		return
+	}
+	for _, o := range r.results {
+		if _, ok := o.contender.(stream); ok && o.failed == "" {
+			b.report.hold(o.median() <= k.median(), what+": "+o.contender.name()+" not slower than kit", "%.2f times kit's time", o.median().Seconds()/k.median().Seconds())
+		}
+	}
+}
+
+// holdSecond holds a second run of the same model against its limits.
+func (b *bench) holdSecond(r round, what string) {
+	share := float64(r.second.carried.total()) / float64(r.model.Bytes)
+	took := r.second.median()
+	b.report.hold(share < 0.01 && took < time.Second, "second run, "+what+": under 1 % and 1 s", "%.3f %%, %.2f s", 100*share, took.Seconds())
+}
+
+// size of a model, in words.
+func size(n int64) string {
+	if n >= 1<<30 && n%(1<<30) == 0 {
+		return fmt.Sprintf("%d GiB", n>>30)
+	}
+	return megabytes(n)
+}

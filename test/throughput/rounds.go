@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+)
+
+// A result is what a contender took for one model.
+type result struct {
+	contender contender
+	took      []time.Duration
+	usage     usage
+	carried   counts
+
+	// failed says why it did not do it; empty where it did.
+	failed string
+}
+
+// median of the times.
+func (r *result) median() time.Duration {
+	if len(r.took) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(r.took))
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}
+
+// add counts a run.
+func (r *result) add(o run) {
+	r.took = append(r.took, o.took)
+	r.usage = r.usage.with(o.usage)
+}
+
+// with returns the larger of each figure.
+func (u usage) with(o usage) usage {
+	return usage{
+		Memory: max(u.Memory, o.Memory), Written: max(u.Written, o.Written),
+		Processor: max(u.Processor, o.Processor), Left: max(u.Left, o.Left),
+	}
+}
+
+// A round is several contenders with one model.
+type round struct {
+	model   model
+	results []*result
+	second  *result // Of Stream, with what it did before in the registry.
+}
+
+// of returns the result of a contender by its name, and nil where there is none.
+func (r round) of(name string) *result {
+	i := slices.IndexFunc(r.results, func(o *result) bool { return o.contender.name() == name && o.failed == "" })
+	if i < 0 {
+		return nil
+	}
+	return r.results[i]
+}
+
+// contenders of the benchmark. The first two have to do their job.
+func (b *bench) contenders() []contender {
+	c := []contender{curl{}, b.stream()}
+	if b.options.kit != "" {
+		c = append(c, kit{program: b.options.kit})
+	}
+	return append(c, stream{worker: b.worker, format: "ModelKit"}, stream{worker: b.worker, format: "Image"})
+}
+
+// stream is the one that is held against the limits.
+func (b *bench) stream() stream { return stream{worker: b.worker, format: "ModelPack"} }
+
+// loopback runs all contenders over loopback: first once through what counts
+// bytes, without being timed, since counting takes time; then in turn.
+func (b *bench) loopback(ctx context.Context, m model) (round, error) {
+	r := round{model: m}
+	counter, err := startLine(ctx, b.ends.place, 0, 0)
+	if err != nil {
+		return r, err
+	}
+	defer counter.stop()
+	for _, c := range b.contenders() {
+		one, carried, err := b.counted(ctx, counter, c, m, true)
+		o := &result{contender: c, carried: carried, usage: one.usage}
+		r.results = append(r.results, o)
+		if err != nil {
+			o.failed = err.Error()
+			if c == contender(curl{}) || c == contender(b.stream()) {
+				return r, err
+			}
+			fmt.Fprintf(os.Stderr, "left out: %v\n", err)
+			continue
+		}
+		if c != contender(b.stream()) {
+			continue
+		}
+		again, carried, err := b.counted(ctx, counter, c, m, false)
+		if err != nil {
+			return r, err
+		}
+		r.second = &result{contender: c, carried: carried, usage: again.usage, took: []time.Duration{again.took}}
+	}
+	return r, b.inTurn(ctx, r, b.ends.place, b.options.runs)
+}
+
+// counted has a contender do its job once, and counts what it moves.
+func (b *bench) counted(ctx context.Context, l *line, c contender, m model, empty bool) (run, counts, error) {
+	before, err := l.counts()
+	if err != nil {
+		return run{}, counts{}, err
+	}
+	one, err := b.once(ctx, c, m, l.place, empty)
+	if err != nil {
+		return one, counts{}, err
+	}
+	after, err := l.counts()
+	return one, after.less(before), err
+}
+
+// inTurn has contenders run one after the other, several times, so that a noisy
+// minute hits all of them.
+func (b *bench) inTurn(ctx context.Context, r round, at place, runs int) error {
+	for i := range runs {
+		for _, o := range r.results {
+			if o.failed != "" {
+				continue
+			}
+			one, err := b.once(ctx, o.contender, r.model, at, true)
+			if err != nil {
+				return err
+			}
+			o.add(one)
+			fmt.Fprintf(os.Stderr, "%s, run %d of %d: %-22s %6.2f s\n", r.model.Name, i+1, runs, o.contender.name(), one.took.Seconds())
+		}
+	}
+	return nil
+}
+
+// throughLine runs the limit, Stream and kit through the line.
+func (b *bench) throughLine(ctx context.Context, m model) (round, error) {
+	r := round{model: m}
+	l, err := startLine(ctx, b.ends.place, b.lineRate(), b.options.delay)
+	if err != nil {
+		return r, err
+	}
+	defer l.stop()
+	for _, c := range b.contenders() {
+		if s, ok := c.(stream); !ok || s == b.stream() {
+			r.results = append(r.results, &result{contender: c})
+		}
+	}
+	if err := b.inTurn(ctx, r, l.place, b.options.lineRuns); err != nil {
+		return r, err
+	}
+	if _, err := b.once(ctx, b.stream(), m, b.ends.place, true); err != nil {
+		return r, err
+	}
+	again, carried, err := b.counted(ctx, l, b.stream(), m, false)
+	r.second = &result{contender: b.stream(), carried: carried, usage: again.usage, took: []time.Duration{again.took}}
+	return r, err
+}
+
+// lineRate in bytes a second.
+func (b *bench) lineRate() int64 { return b.options.rate * 1_000_000 / 8 }

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+)
+
+// buildWorker builds the worker of this source tree as the image has it.
+func buildWorker(ctx context.Context, dir string) (string, error) {
+	path := filepath.Join(dir, "worker")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", path, "./cmd/worker")
+	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
+	if err != nil {
+		return "", errors.Wrap(err, "cannot find the module")
+	}
+	cmd.Dir = strings.TrimSpace(string(root))
+	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", errors.Wrapf(err, "cannot build the worker: %s", out)
+	}
+	return path, nil
+}
+
+// A stream is the pipeline Stream, as a Pod runs it.
+type stream struct {
+	worker, format string
+}
+
+// name implements contender.
+func (s stream) name() string { return "Stream, " + s.format }
+
+// run implements contender.
+func (s stream) run(ctx context.Context, j job, m *meter) error {
+	_, err := m.run(ctx, command{dir: j.dir, env: j.proxy(), args: []string{
+		s.worker, "run", "--pipeline=Stream", "--format=" + s.format,
+		"--hub-endpoint=" + hubURL, "--hub-ca-file=" + j.ca, "--model=" + j.model.name(), "--revision=main",
+		"--registry=" + j.place.Registry, "--repository=" + repository, "--tag=" + tag, "--plain-http",
+		// As an Artifact's own, so that a second run finds what the first pushed.
+		"--owner-id=benchmark", "--owner-namespace=bench", "--owner-name=bench", "--run-hash=" + runHash(s.format, j.model), "--run=1",
+		"--result-file=" + filepath.Join(j.dir, "result"),
+	}})
+	return err
+}
+
+// runHash returns what stands for the hash of an Artifact's spec.
+func runHash(format string, m model) string {
+	sum := sha256.Sum256([]byte(format + m.Name))
+	return hex.EncodeToString(sum[:8])
+}
