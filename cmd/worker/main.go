@@ -1,4 +1,4 @@
-// Command worker is what a run's Pod runs: it takes a model from the Hub to a
+// Command worker is what a run's Pod runs: it takes a model from its source to a
 // registry and leaves the result in its container's termination message.
 // It is also what an init container runs to fetch an artifact into a folder.
 package main
@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -31,14 +32,11 @@ func main() {
 	install := app.Command("install", "Copy this program to a path, for a container of another image.")
 	path := install.Arg("path", "Where to.").Required().String()
 
-	run := app.Command("run", "Take a model from the Hub to a registry.")
+	run := app.Command("run", "Take a model from its source to a registry.")
 	r := pipeline.Run{Log: os.Stderr}
 	kind := run.Flag("pipeline", "Kit or Stream.").Required().Enum("Kit", "Stream")
-	run.Flag("format", "ModelPack or ModelKit.").Required().EnumVar(&r.Format, pipeline.FormatModelPack, pipeline.FormatModelKit)
-	run.Flag("hub-endpoint", "Address of the Hugging Face Hub.").Required().StringVar(&r.Source.Endpoint)
-	run.Flag("model", "Model on the Hub: organisation/name.").Required().StringVar(&r.Source.Model)
-	run.Flag("revision", "Branch, tag or commit of the model.").Required().StringVar(&r.Source.Revision)
-	run.Flag("hub-ca-file", "Certificate authorities that are trusted for the Hub beside the public ones.").StringVar(&r.Source.CAFile)
+	run.Flag("format", "ModelPack, ModelKit or Image.").Required().EnumVar(&r.Format, pipeline.FormatModelPack, pipeline.FormatModelKit, pipeline.FormatImage)
+	source := sourceFlagsOf(run)
 	run.Flag("registry", "Host of the registry.").Required().StringVar(&r.Target.Registry)
 	run.Flag("repository", "Repository in the registry.").Required().StringVar(&r.Target.Repository)
 	run.Flag("tag", "Tag that the artifact gets.").Required().StringVar(&r.Target.Tag)
@@ -47,6 +45,7 @@ func main() {
 	run.Flag("registry-ca-file", "Certificate authorities that are trusted for the registry beside the public ones.").StringVar(&r.Target.CAFile)
 	run.Flag("registry-cert-file", "Client certificate for the registry.").StringVar(&r.Target.CertificateFile)
 	run.Flag("registry-key-file", "Private key of the client certificate.").StringVar(&r.Target.KeyFile)
+	run.Flag("mount-from", "Artifact in another repository of the registry that may have the same blobs: repository@digest. May be repeated.").StringsVar(&r.MountFrom)
 	run.Flag("owner-id", "What the Artifact behind the run is known by in the registry.").StringVar(&r.Owner.ID)
 	run.Flag("owner-namespace", "Namespace of that Artifact.").StringVar(&r.Owner.Namespace)
 	run.Flag("owner-name", "Name of that Artifact. Without an owner, any tag is overwritten.").StringVar(&r.Owner.Name)
@@ -71,10 +70,23 @@ func main() {
 	case install.FullCommand():
 		app.FatalIfError(installTo(*path), "Cannot install the worker")
 	case run.FullCommand():
-		r.Source.Token = os.Getenv(artifact.EnvHubToken)
-		os.Exit(runAndReport(pipeline.Masked(pipelineFor(*kind)), r, *result))
+		limitMemory()
+		r.Source = source.value(os.Getenv(artifact.EnvHubToken))
+		os.Exit(runAndReport(pipeline.Masked(pipeline.Metered(pipelineFor(*kind))), r, *result))
 	case pulling.FullCommand():
 		os.Exit(pullAndReport(p))
+	}
+}
+
+// memoryLimit is what the collector keeps a run's memory to, as far as it can. It
+// is what a Stream has at most in use, and what the program needs.
+const memoryLimit = 40 << 20
+
+// limitMemory has memory collected before it grows, unless GOMEMLIMIT says
+// otherwise.
+func limitMemory() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
 	}
 }
 
@@ -100,6 +112,10 @@ func pipelineFor(kind string) pipeline.Pipeline {
 func runAndReport(p pipeline.Pipeline, r pipeline.Run, path string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+
+	r.Meter = &pipeline.Meter{}
+	stopServing := serveProgress(os.Getenv(outcome.EnvProgressAddress), r.Meter, r.Log)
+	defer stopServing()
 
 	result, err := p.Run(ctx, r)
 	if err != nil {

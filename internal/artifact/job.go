@@ -41,6 +41,7 @@ func BuildJob(artifact *modelv1alpha1.Artifact, kitImage string, labels map[stri
 		jobWithRestrictedPod(),
 		jobWithPipeline(artifact, kitImage),
 		jobWithCredentials(artifact),
+		jobWithProgress(),
 		jobWithSettings(settings),
 		jobWithAdministration(artifact.Effective),
 		// These come last: nothing may replace what objects are found by.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
+	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -11,7 +12,6 @@ import (
 	"k8s.io/utils/ptr"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
-	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
@@ -39,6 +39,12 @@ const (
 	registryCertFile = "registry-tls.crt"
 	registryKeyFile  = "registry-tls.key"
 	hubCAFile        = "hub-ca.crt"
+
+	// Those of the registry that source.oci names.
+	sourceDockerConfigFile = "source-docker/config.json"
+	sourceCAFile           = "source-ca.crt"
+	sourceCertFile         = "source-tls.crt"
+	sourceKeyFile          = "source-tls.key"
 
 	// EnvHubToken is the variable that holds the Hub's token in a run's Pod,
 	// as the Hub's own tools call it
@@ -106,16 +112,28 @@ func runArguments(a *modelv1alpha1.Artifact) []string {
 	args := []string{
 		"--pipeline=" + string(cmp.Or(p.Pipeline, modelv1alpha1.PipelineKit)),
 		"--format=" + string(cmp.Or(p.Format, modelv1alpha1.PackFormatModelPack)),
-		"--hub-endpoint=" + cmp.Or(a.Effective.HubEndpoint, v1alpha1.DefaultHubEndpoint),
 	}
-	if hf := huggingFace(a); hf != nil {
-		args = append(args, "--model="+hf.Model, "--revision="+revisionFor(a))
-	}
+	args = append(args, sourceArguments(a)...)
 	args = append(args, "--registry="+Registry(a), "--repository="+Repository(a), "--tag="+Tag(a))
 	if a.Effective.PlainHTTP {
 		args = append(args, "--plain-http")
 	}
-	return append(args, claimArguments(a)...)
+	for _, m := range a.Effective.MountFrom {
+		args = append(args, "--mount-from="+m)
+	}
+	return literal(append(args, claimArguments(a)...))
+}
+
+// literal returns arguments that reach the worker as they are here: the kubelet
+// puts a variable's value, also a token's, in the place of $(NAME), and a dollar
+// in that of two
+// (https://kubernetes.io/docs/tasks/inject-data-application/define-command-argument-container/).
+func literal(args []string) []string {
+	out := make([]string, 0, len(args))
+	for _, a := range args {
+		out = append(out, strings.ReplaceAll(a, "$", "$$"))
+	}
+	return out
 }
 
 // claimArguments returns the flags of `worker run` that say for whom the run is,
@@ -124,8 +142,6 @@ func claimArguments(a *modelv1alpha1.Artifact) []string {
 	owner := provenance.Owner{ID: a.GetAnnotations()[AnnotationOwner], Namespace: a.GetNamespace(), Name: a.GetName()}.Known()
 	args := []string{"--owner-namespace=" + owner.Namespace, "--owner-name=" + owner.Name}
 	if owner.ID != "" {
-		// Only what is known to be one: the kubelet would put a variable's value
-		// in the place of $(NAME), also a token's.
 		args = append(args, "--owner-id="+owner.ID)
 	}
 	run := runOf(a)
@@ -139,32 +155,36 @@ func claimArguments(a *modelv1alpha1.Artifact) []string {
 	return args
 }
 
-// revisionFor returns the revision to read: the commit that the artifact was
-// made from where the spec still asks for the same and keeps to it, so that
-// making it again makes the same, else the revision that the spec names.
-func revisionFor(a *modelv1alpha1.Artifact) string {
-	s := a.Status.AtProvider
-	follows := huggingFace(a).RevisionPolicy == modelv1alpha1.RevisionFollow
-	if !follows && s.Source != nil && s.Source.Revision != "" && s.RunHash == RunHash(a) {
-		return s.Source.Revision
+// A credentialFile is a file of a run's credentials.
+type credentialFile struct {
+	// flag of `worker run` that names path: the file, or its folder.
+	flag, path string
+
+	// file that the key becomes, of a Secret; a nil key stands for none.
+	file string
+	key  *corev1.SecretKeySelector
+}
+
+// credentialFiles are those that the Artifact's runs may get.
+func credentialFiles(a *modelv1alpha1.Artifact) []credentialFile {
+	e, source := a.Effective, accessFor(a)
+	return []credentialFile{
+		{"--docker-config", "docker", dockerConfigFile, registryCredentials(a)},
+		{"--registry-ca-file", registryCAFile, registryCAFile, e.RegistryCA},
+		{"--registry-cert-file", registryCertFile, registryCertFile, e.RegistryCertificate},
+		{"--registry-key-file", registryKeyFile, registryKeyFile, e.RegistryKey},
+		{"--hub-ca-file", hubCAFile, hubCAFile, hubCA(a)},
+		{"--source-docker-config", "source-docker", sourceDockerConfigFile, source.Credentials},
+		{"--source-ca-file", sourceCAFile, sourceCAFile, source.CA},
+		{"--source-cert-file", sourceCertFile, sourceCertFile, source.Certificate},
+		{"--source-key-file", sourceKeyFile, sourceKeyFile, source.Key},
 	}
-	return cmp.Or(huggingFace(a).Revision, defaultRevision)
 }
 
 // jobWithCredentials gives the worker what is secret: the Hub's token by an
 // environment variable, the rest by files of one volume.
 func jobWithCredentials(a *modelv1alpha1.Artifact) jobOverride {
-	e := a.Effective
-	files := []struct {
-		flag, path, file string
-		key              *corev1.SecretKeySelector
-	}{
-		{"--docker-config", "docker", dockerConfigFile, registryCredentials(a)},
-		{"--registry-ca-file", registryCAFile, registryCAFile, e.RegistryCA},
-		{"--registry-cert-file", registryCertFile, registryCertFile, e.RegistryCertificate},
-		{"--registry-key-file", registryKeyFile, registryKeyFile, e.RegistryKey},
-		{"--hub-ca-file", hubCAFile, hubCAFile, e.HubCA},
-	}
+	files := credentialFiles(a)
 	return func(j *batchv1.Job) {
 		pod := &j.Spec.Template.Spec
 		c := &pod.Containers[0]
@@ -205,12 +225,25 @@ func registryCredentials(a *modelv1alpha1.Artifact) *corev1.SecretKeySelector {
 	return a.Effective.RegistryCredentials
 }
 
-// hubToken returns the Artifact's own token, else its ProviderConfig's.
+// hubToken returns the Artifact's own token, else its ProviderConfig's. Who reads
+// from a registry gets none.
 func hubToken(a *modelv1alpha1.Artifact) *corev1.SecretKeySelector {
 	if hf := huggingFace(a); hf != nil && hf.TokenSecretRef != nil {
-		return SecretKey(hf.TokenSecretRef.Name, cmp.Or(hf.TokenSecretRef.Key, "token"))
+		return SecretKey(hf.TokenSecretRef.Name, cmp.Or(hf.TokenSecretRef.Key, defaultTokenKey))
+	}
+	if oci(a) != nil {
+		return nil
 	}
 	return a.Effective.HubToken
+}
+
+// hubCA returns the authorities that are trusted for the Hub, if it is one that
+// the Artifact is read from.
+func hubCA(a *modelv1alpha1.Artifact) *corev1.SecretKeySelector {
+	if oci(a) != nil {
+		return nil
+	}
+	return a.Effective.HubCA
 }
 
 // SecretKey returns a selector for the key of the Secret of this name.

@@ -27,6 +27,8 @@ func podCases() map[string]podCase {
 		"KitEverything":    {reason: "Kit with all that can be said.", args: newArtifact(withEverything())},
 		"Stream":           {reason: "Stream with an Artifact's YAML alone.", args: newArtifact(withStream())},
 		"StreamEverything": {reason: "Stream with all that can be said.", args: newArtifact(withStream(), withEverything())},
+		"Image":            {reason: "An image of a dataset's files.", args: newArtifact(withStream(), withFormat(modelv1alpha1.PackFormatImage), withDataset("openai/gsm8k"), withFiles([]string{"$(HF_TOKEN)"}, nil))},
+		"OCI":              {reason: "An artifact of another registry.", args: newArtifact(withStream(), withEverything(), withOCI(testReference), withOwnSource())},
 		"Bare":             {reason: "No part of the spec is set.", args: newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) { *p = modelv1alpha1.ArtifactParameters{} }))},
 	}
 }

@@ -12,10 +12,7 @@ import (
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 )
 
-const (
-	defaultTag      = "latest"
-	defaultRevision = "main"
-)
+const defaultTag = "latest"
 
 // A Run is one try to make an artifact.
 type Run struct {
@@ -63,29 +60,15 @@ type runHashInput struct {
 	Pipeline string         `json:"pipeline"`
 }
 
-type runHashSource struct {
-	HuggingFace *runHashHuggingFace `json:"huggingFace,omitempty"`
-}
-
-type runHashHuggingFace struct {
-	Model    string `json:"model"`
-	Revision string `json:"revision"`
-}
-
 // RunHash identifies what an Artifact is made from and how: source, format and
 // pipeline. Only a change of it makes a new artifact; it is stable over
 // versions of the provider.
 func RunHash(a *modelv1alpha1.Artifact) string {
 	p := a.Spec.ForProvider
 	in := runHashInput{
+		Source:   hashedSource(a),
 		Format:   string(cmp.Or(p.Format, modelv1alpha1.PackFormatModelPack)),
 		Pipeline: string(cmp.Or(p.Pipeline, modelv1alpha1.PipelineKit)),
-	}
-	if hf := huggingFace(a); hf != nil {
-		in.Source = &runHashSource{HuggingFace: &runHashHuggingFace{
-			Model:    hf.Model,
-			Revision: cmp.Or(hf.Revision, defaultRevision),
-		}}
 	}
 	// Strings alone: there is nothing that cannot be encoded.
 	out, _ := json.Marshal(in) //nolint:errchkjson // See above.
@@ -127,12 +110,4 @@ func OCIReference(artifact *modelv1alpha1.Artifact) string {
 // as long as it lives: registry/repository.
 func ExternalName(a *modelv1alpha1.Artifact) string {
 	return Registry(a) + "/" + Repository(a)
-}
-
-// huggingFace returns the Artifact's source on a Hub, nil where it has none.
-func huggingFace(a *modelv1alpha1.Artifact) *modelv1alpha1.HuggingFaceSource {
-	if a.Spec.ForProvider.Source == nil {
-		return nil
-	}
-	return a.Spec.ForProvider.Source.HuggingFace
 }

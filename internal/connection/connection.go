@@ -19,7 +19,7 @@ const (
 	tlsTimeout  = 20 * time.Second
 	idleTimeout = 90 * time.Second
 
-	maxIdlePerHost = 8
+	maxIdlePerHost = 16
 )
 
 // NewTransport returns a transport that trusts the authorities of a pool and

@@ -55,7 +55,7 @@ func (v *Verifier) SHA256() string { return hex.EncodeToString(v.sha256.Sum(nil)
 func (v *Verifier) Verify() error {
 	if v.size != v.file.Size {
 		return outcome.Errorf(outcome.Mismatch,
-			"file %q came with %d bytes, but the Hub announced %d: a proxy, mirror or CDN may serve wrong content", v.file.Path, v.size, v.file.Size)
+			"file %q came with %d bytes, but %d were announced: a proxy, mirror or CDN may serve wrong content", v.file.Path, v.size, v.file.Size)
 	}
 	got, want := v.SHA256(), v.file.SHA256
 	if v.git != nil {
@@ -63,7 +63,7 @@ func (v *Verifier) Verify() error {
 	}
 	if got != want {
 		return outcome.Errorf(outcome.Mismatch,
-			"file %q is not what the Hub announced: its hash is %s, not %s: a proxy, mirror or CDN may serve wrong content", v.file.Path, got, want)
+			"file %q is not what was announced: its hash is %s, not %s: a proxy, mirror or CDN may serve wrong content", v.file.Path, got, want)
 	}
 	return nil
 }

@@ -39,6 +39,8 @@ type Layer struct {
 	// Path of the file that a raw layer is; empty for the others, which know
 	// the paths of theirs.
 	Path string
+
+	image bool // The layer is an image's, of which the files under /models count.
 }
 
 // What KitOps calls its config

@@ -189,7 +189,19 @@ func provenanceOf(run Run, revision hub.Revision, files int) provenance.Record {
 	}
 }
 
-// sourceURL is where people find a model.
+// sourceURL is where people find a model: its page on the Hub, or the repository
+// of the artifact that it is read from.
 func sourceURL(s Source) string {
-	return cmp.Or(strings.TrimRight(s.Endpoint, "/"), hub.DefaultEndpoint) + "/" + s.Model
+	if s.Artifact != nil {
+		ref, err := registry.ParseReference(s.Artifact.Reference)
+		if err != nil {
+			return ""
+		}
+		return ref.Registry + "/" + ref.Repository
+	}
+	page := "/" + s.Model
+	if s.Kind == hub.Dataset {
+		page = "/datasets" + page
+	}
+	return cmp.Or(strings.TrimRight(s.Endpoint, "/"), hub.DefaultEndpoint) + page
 }

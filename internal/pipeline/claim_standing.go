@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -21,6 +22,9 @@ type standing struct {
 
 	// size of config and layers, in bytes.
 	size int64
+
+	// files that it holds, as its record says.
+	files int64
 }
 
 // standing returns what the run would make, where the registry has it already:
@@ -60,10 +64,11 @@ func (c *claim) standingAt(ctx context.Context, d digest.Digest, r provenance.Re
 	same := func(f provenance.Found) bool {
 		return f.RunHash != "" && f.RunHash == r.RunHash && f.Revision != "" && f.Revision == r.Revision
 	}
-	if !slices.ContainsFunc(found, same) {
+	at := slices.IndexFunc(found, same)
+	if at < 0 {
 		return standing{}, nil
 	}
-	s := standing{}
+	s := standing{files: found[at].Files}
 	s.descriptor, s.manifest, err = c.registry.Manifest(ctx, c.run.Target.Repository, d.String())
 	switch {
 	case registry.IsNotFound(err):
@@ -120,9 +125,10 @@ func (c *claim) conclude(ctx context.Context, r provenance.Record) (outcome.Resu
 	}
 	c.logf("%s is %s already, with all its blobs: there is nothing to do", c.run.Target.Reference(), s.descriptor.Digest)
 	return outcome.Result{
-		Digest:   s.descriptor.Digest.String(),
-		Size:     s.size,
-		Files:    int(r.Files),
+		Digest: s.descriptor.Digest.String(),
+		Size:   s.size,
+		// Stream does not know yet which files it would pack.
+		Files:    int(cmp.Or(r.Files, s.files)),
 		Revision: r.Revision,
 		License:  r.License,
 	}, true, nil

@@ -24,14 +24,28 @@ func newHub(s Source) (*hub.Client, error) {
 
 // newRegistry returns a client of the registry that a target is in.
 func newRegistry(t Target) (*registry.Client, error) {
-	credentials, err := dockerConfig(t.DockerConfig)
+	return newRegistryClient(t.DockerConfig, registry.Options{
+		Host: t.Registry, PlainHTTP: t.PlainHTTP, Repository: t.Repository,
+		CAFile: t.CAFile, CertificateFile: t.CertificateFile, KeyFile: t.KeyFile,
+	})
+}
+
+// newSourceRegistry returns a client of the registry that a run's source is in.
+func newSourceRegistry(a ArtifactSource, ref registry.Reference) (*registry.Client, error) {
+	return newRegistryClient(a.DockerConfig, registry.Options{
+		Host: ref.Registry, PlainHTTP: a.PlainHTTP, Repository: ref.Repository, Cures: sourceCures,
+		CAFile: a.CAFile, CertificateFile: a.CertificateFile, KeyFile: a.KeyFile,
+	})
+}
+
+// newRegistryClient returns a client with the credentials in a folder.
+func newRegistryClient(credentials string, o registry.Options) (*registry.Client, error) {
+	config, err := dockerConfig(credentials)
 	if err != nil {
 		return nil, err
 	}
-	c, err := registry.New(registry.Options{
-		Host: t.Registry, PlainHTTP: t.PlainHTTP, Repository: t.Repository, DockerConfig: credentials,
-		CAFile: t.CAFile, CertificateFile: t.CertificateFile, KeyFile: t.KeyFile, UserAgent: version.UserAgent(),
-	})
+	o.DockerConfig, o.UserAgent = config, version.UserAgent()
+	c, err := registry.New(o)
 	return c, errors.Wrap(err, "cannot prepare to ask the registry")
 }
 

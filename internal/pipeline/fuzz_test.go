@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -171,20 +172,20 @@ func FuzzKitfile(f *testing.F) {
 			return
 		}
 		name := filepath.Join(t.TempDir(), "Kitfile")
-		if err := newKitfile(model, license, files).write(name); err != nil {
+		if err := writeKitfile(newKitfile(model, license, files), name); err != nil {
 			t.Fatal(err)
 		}
 		b, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var k kitfile
+		var k modelpack.Kitfile
 		if err := yaml.UnmarshalStrict(b, &k); err != nil {
 			t.Fatalf("the Kitfile cannot be read: %v\n%s", err, b)
 		}
 		entries := slices.Concat(k.Code, k.DataSets, k.Docs)
 		if k.Model != nil {
-			entries = append(append(entries, kitEntry{Path: k.Model.Path}), k.Model.Parts...)
+			entries = append(append(entries, modelpack.KitEntry{Path: k.Model.Path}), k.Model.Parts...)
 		}
 		got, want := []string{}, []string{}
 		for _, e := range entries {

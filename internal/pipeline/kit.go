@@ -1,8 +1,10 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
@@ -30,8 +32,9 @@ const DefaultKitGrace = 5 * time.Second
 // whose the artifact is before kit sets the tag; and it takes the digest from
 // the registry.
 type Kit struct {
-	path  string
-	grace time.Duration
+	path       string
+	grace      time.Duration
+	gaugeEvery time.Duration
 }
 
 var _ Pipeline = &Kit{}
@@ -53,7 +56,7 @@ func WithKitGrace(d time.Duration) KitOption {
 
 // NewKit returns a Kit pipeline.
 func NewKit(o ...KitOption) *Kit {
-	k := &Kit{path: "kit", grace: DefaultKitGrace}
+	k := &Kit{path: "kit", grace: DefaultKitGrace, gaugeEvery: kitGaugeEvery}
 	for _, fn := range o {
 		fn(k)
 	}
@@ -70,6 +73,7 @@ func (k *Kit) Run(ctx context.Context, run Run) (outcome.Result, error) {
 	if err != nil {
 		return outcome.Result{}, err
 	}
+	run.Meter.Plan(kitPlan(run.Format)...)
 	defer func() { r.registry.Close() }()
 	if err := inTurn(ctx, r.resolve, r.claim.look); err != nil {
 		return outcome.Result{}, err
@@ -115,6 +119,7 @@ type kitRun struct {
 	env       []string
 	registry  *registry.Client
 	claim     *claim
+	pid       atomic.Int64 // Of the command that runs; 0 for none.
 
 	// Known after detect.
 	abilities kitAbilities
@@ -130,6 +135,9 @@ func kitCanServe(run Run) error {
 	switch {
 	case run.Workspace == "":
 		return outcome.Errorf(outcome.Internal, "pipeline Kit was started without a workspace")
+	case needsStream(run):
+		return outcome.Errorf(outcome.Unsupported,
+			"pipeline Kit packs whole models of the Hub, as ModelPack or ModelKit: set spec.forProvider.pipeline to Stream for format Image, source.oci, and source.huggingFace's dataset and files")
 	case run.Format != FormatModelPack && run.Format != FormatModelKit:
 		return outcome.Errorf(outcome.Unsupported, "format %q is none: write ModelPack or ModelKit", run.Format)
 	case !isPublicHub(run.Source.Endpoint):
@@ -145,6 +153,12 @@ func kitCanServe(run Run) error {
 			"kit takes the registry %q for a part of the repository: name it with a domain or a port", run.Target.Registry)
 	}
 	return nil
+}
+
+// needsStream says whether kit cannot do what a run asks for.
+func needsStream(run Run) bool {
+	s := run.Source
+	return run.Format == FormatImage || s.Artifact != nil || s.Kind == hub.Dataset || len(s.Files.Include)+len(s.Files.Exclude) > 0
 }
 
 func isPublicHub(endpoint string) bool {
@@ -199,9 +213,11 @@ func (r *kitRun) resolve(ctx context.Context) error {
 	if r.files, err = kitFiles(all); err != nil {
 		return err
 	}
-	r.log.printf("%s at %s: %d files, %s", source.Model, r.revision.Commit, len(r.files), formatBytes(totalSize(r.files)))
+	r.log.printf("%s: revision %q is commit %s, licence %s",
+		source.Model, source.Revision, r.revision.Commit, cmp.Or(r.revision.License, "not named"))
+	r.log.printf("%d files, %s, as %s made by kit", len(r.files), formatBytes(totalSize(r.files)), r.run.Format)
 	if left := len(all) - len(r.files); left > 0 {
-		r.log.printf("kit leaves out %d more, which are git's or its own: .gitattributes and the like", left)
+		r.log.printf("left out, as kit does: %d of git's or kit's own files, such as .gitattributes", left)
 	}
 	return nil
 }

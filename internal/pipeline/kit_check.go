@@ -98,7 +98,11 @@ func (r *kitRun) checkPresence(ctx context.Context, a *kitArtifact) error {
 // checkContent checks every byte of what is stored.
 func (r *kitRun) checkContent(ctx context.Context, a *kitArtifact) error {
 	c := newKitCheck(r.files)
-	if err := a.walk(ctx, c.visit); err != nil {
+	r.run.Meter.Step(kitStepCheck, totalSize(r.files))
+	err := a.walk(ctx, func(name string, size int64, content io.Reader) error {
+		return c.visit(name, size, r.counted(content))
+	})
+	if err != nil {
 		return err
 	}
 	return c.verdict()

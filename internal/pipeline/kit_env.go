@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
 // systemCertDirs are where Go looks for certificate authorities on Linux
@@ -48,8 +50,9 @@ func kitEnvironment(run Run, w kitWorkspace) ([]string, error) {
 	env := slices.DeleteFunc(os.Environ(), func(kv string) bool {
 		name, value, _ := strings.Cut(kv, "=")
 		_, ours := set[name]
-		// Kit takes the token as an argument, and from no variable.
-		return ours || name == "SOURCE_DATE_EPOCH" || run.Source.Token != "" && value == run.Source.Token
+		// Kit takes the token as an argument, and from no variable. Its variables
+		// begin as the worker's own does.
+		return ours || name == "SOURCE_DATE_EPOCH" || name == outcome.EnvProgressAddress || run.Source.Token != "" && value == run.Source.Token
 	})
 	for name, value := range set {
 		env = append(env, name+"="+value)

@@ -25,7 +25,7 @@ func (r *kitRun) output(ctx context.Context, args ...string) ([]string, error) {
 	stdout, stderr := &kitLines{log: r.log}, &kitLines{log: r.log}
 	cmd := r.command(ctx, args)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
-	err := cmd.Run()
+	err := r.wait(cmd)
 	stdout.end()
 	stderr.end()
 	if cmd.Process != nil {
@@ -42,6 +42,16 @@ func (r *kitRun) output(ctx context.Context, args ...string) ([]string, error) {
 			"the container's image has no kit that can be run: set the provider's flag --kit-image, or job.kitImage of the ClusterProviderConfig, to KitOps' own image").Because(err)
 	}
 	return nil, r.failed(args[0], stderr.last).Because(err)
+}
+
+// wait starts a command and waits for its end.
+func (r *kitRun) wait(cmd *exec.Cmd) error {
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	r.pid.Store(int64(cmd.Process.Pid))
+	defer r.pid.Store(0)
+	return cmd.Wait()
 }
 
 // command prepares a command in a process group of its own. When the context

@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -63,26 +64,26 @@ func TestKitFiles(t *testing.T) {
 }
 
 func TestNewKitfile(t *testing.T) {
-	meta := kitPackage{Name: "m", License: "mit", Authors: []string{"o"}}
-	entries := func(paths ...string) []kitEntry {
-		var out []kitEntry
+	meta := modelpack.KitPackage{Name: "m", License: "mit", Authors: []string{"o"}}
+	entries := func(paths ...string) []modelpack.KitEntry {
+		var out []modelpack.KitEntry
 		for _, p := range paths {
-			out = append(out, kitEntry{Path: p})
+			out = append(out, modelpack.KitEntry{Path: p})
 		}
 		return out
 	}
 	cases := map[string]struct {
 		reason string
 		files  []hub.File
-		want   *kitfile
+		want   *modelpack.Kitfile
 	}{
 		"Model": {
 			reason: "The largest file should be the model, all that belongs to it its parts, and each file be there once.",
 			files: filesOf("onnx/model.onnx", "model-1.safetensors", "config.json", "tokenizer.model", "README.md", "LICENSE.txt",
 				"data/x.parquet", "run.py", "img/a.PNG", "model-2.safetensors", "onnx/model.onnx_data"),
-			want: &kitfile{
+			want: &modelpack.Kitfile{
 				ManifestVersion: "1.0.0", Package: meta,
-				Model: &kitModel{Name: "m", Path: "onnx/model.onnx_data",
+				Model: &modelpack.KitModel{Name: "m", KitEntry: modelpack.KitEntry{Path: "onnx/model.onnx_data"},
 					Parts: entries("onnx/model.onnx", "model-1.safetensors", "model-2.safetensors", "config.json", "tokenizer.model")},
 				Code:     entries("run.py"),
 				DataSets: entries("data/x.parquet"),
@@ -92,13 +93,13 @@ func TestNewKitfile(t *testing.T) {
 		"NoWeights": {
 			reason: "Without weights there is no model to have parts.",
 			files:  filesOf("config.json", "README.md"),
-			want:   &kitfile{ManifestVersion: "1.0.0", Package: meta, DataSets: entries("config.json"), Docs: entries("README.md")},
+			want:   &modelpack.Kitfile{ManifestVersion: "1.0.0", Package: meta, DataSets: entries("config.json"), Docs: entries("README.md")},
 		},
 		"Equals": {
 			reason: "Of files of one size, the first should be the model.",
 			files:  []hub.File{{Path: "a.gguf", Size: 5}, {Path: "b.gguf", Size: 5}},
-			want: &kitfile{ManifestVersion: "1.0.0", Package: meta,
-				Model: &kitModel{Name: "m", Path: "a.gguf", Parts: entries("b.gguf")}},
+			want: &modelpack.Kitfile{ManifestVersion: "1.0.0", Package: meta,
+				Model: &modelpack.KitModel{Name: "m", KitEntry: modelpack.KitEntry{Path: "a.gguf"}, Parts: entries("b.gguf")}},
 		},
 	}
 	for name, tc := range cases {

@@ -53,9 +53,10 @@ func (r *kitRun) push(ctx context.Context, a *kitArtifact) error {
 	if t.PlainHTTP {
 		args = append(args, "--plain-http")
 	}
-	if err := r.step(ctx, args...); err != nil {
+	if err := r.watched(ctx, r.gaugePush(a.size), args...); err != nil {
 		return err
 	}
+	r.run.Meter.end(kitStepPush)
 	d, err := r.registry.Resolve(ctx, t.Repository, t.Tag)
 	if err != nil {
 		return err
@@ -69,7 +70,7 @@ func (r *kitRun) push(ctx context.Context, a *kitArtifact) error {
 		return err
 	}
 	r.claim.settle()
-	r.log.printf("pushed %s@%s", t.Reference(), d.Digest)
+	r.log.printf("pushed %s@%s, %s in %d layers", t.Reference(), d.Digest, formatBytes(a.size), len(a.layers))
 	return nil
 }
 

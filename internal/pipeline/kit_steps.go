@@ -66,7 +66,7 @@ func (r *kitRun) assembleFrom(ctx context.Context, stage kitStage) (*kitArtifact
 
 // importModel downloads the model and packs it as a ModelKit.
 func (r *kitRun) importModel(ctx context.Context) error {
-	if err := newKitfile(r.run.Source.Model, r.revision.License, r.files).write(r.workspace.kitfile); err != nil {
+	if err := writeKitfile(newKitfile(r.run.Source.Model, r.revision.License, r.files), r.workspace.kitfile); err != nil {
 		return err
 	}
 	args := []string{
@@ -78,7 +78,7 @@ func (r *kitRun) importModel(ctx context.Context) error {
 		// it, and there are none.
 		args = append(args, "--token", r.run.Source.Token)
 	}
-	if err := r.step(ctx, args...); err != nil {
+	if err := r.watched(ctx, r.gaugeImport(), args...); err != nil {
 		return err
 	}
 	a, err := readKitArtifact(r.workspace.storage(), r.run.Target)
@@ -105,7 +105,7 @@ func (r *kitRun) repack(ctx context.Context, stage kitStage) error {
 	if r.abilities.rawLayers {
 		args = append(args, "--layer-format", "raw")
 	}
-	return r.step(ctx, args...)
+	return r.watched(ctx, r.gaugeRepack(), args...)
 }
 
 // unpack unpacks the imported ModelKit and removes it.
@@ -114,7 +114,7 @@ func (r *kitRun) unpack(ctx context.Context) error {
 		return errors.Wrap(err, "cannot clear the workspace of an unpacked model")
 	}
 	reference := r.run.Target.Reference()
-	if err := r.step(ctx, "unpack", reference, "--dir", r.workspace.unpacked); err != nil {
+	if err := r.watched(ctx, r.gaugeUnpack(), "unpack", reference, "--dir", r.workspace.unpacked); err != nil {
 		return err
 	}
 	if err := r.setTimes(); err != nil {

@@ -164,6 +164,7 @@ func TestKitEnvironment(t *testing.T) {
 	t.Setenv("HF_TOKEN", "hf_token")
 	t.Setenv("SSL_CERT_DIR", "")
 	t.Setenv("SOURCE_DATE_EPOCH", "7")
+	t.Setenv("KITOPS_PROGRESS_ADDRESS", ":9797")
 	w, err := openKitWorkspace(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -182,7 +183,7 @@ func TestKitEnvironment(t *testing.T) {
 			want: map[string]string{
 				"KITOPS_HOME": w.kitHome, "HOME": w.home, "TMPDIR": w.temp, "DOCKER_CONFIG": filepath.Join(w.home, ".docker"),
 				"HTTPS_PROXY": "http://proxy.example.com", "HF_TOKEN": "hf_token", "SSL_CERT_DIR": "", "SOURCE_DATE_EPOCH": "",
-				"KITOPS_CLIENT_CERT": "", "KITOPS_CLIENT_KEY": "",
+				"KITOPS_CLIENT_CERT": "", "KITOPS_CLIENT_KEY": "", "KITOPS_PROGRESS_ADDRESS": "",
 			},
 		},
 		"Given": {

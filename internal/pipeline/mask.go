@@ -115,38 +115,43 @@ func (m mask) trim(s string) string {
 
 // secretsOf returns what must not be shown of a run's credentials.
 func secretsOf(run Run) ([]string, error) {
-	var secrets []string
-	add := func(all ...string) {
-		for _, s := range all {
-			if len(s) >= minSecret {
-				secrets = append(secrets, s)
-			}
+	secrets := []string{run.Source.Token}
+	registries := []struct{ dockerConfig, key string }{{run.Target.DockerConfig, run.Target.KeyFile}}
+	if from := run.Source.Artifact; from != nil {
+		registries = append(registries, struct{ dockerConfig, key string }{from.DockerConfig, from.KeyFile})
+	}
+	for _, r := range registries {
+		key, err := keyLines(r.key)
+		if err != nil {
+			return nil, err
 		}
+		config, err := dockerConfig(r.dockerConfig)
+		if err != nil {
+			return nil, err
+		}
+		secrets = append(append(secrets, key...), entrySecrets(config)...)
 	}
-	add(run.Source.Token)
-	key, err := keyLines(run.Target.KeyFile)
-	if err != nil {
-		return nil, err
-	}
-	add(key...)
-	config, err := dockerConfig(run.Target.DockerConfig)
-	if err != nil || config == nil {
-		return secrets, err
-	}
+	secrets = slices.DeleteFunc(secrets, func(s string) bool { return len(s) < minSecret })
+	slices.SortStableFunc(secrets, func(a, b string) int { return len(b) - len(a) })
+	return secrets, nil
+}
+
+// entrySecrets returns what is secret in a docker config.json.
+func entrySecrets(config []byte) []string {
 	var docker struct{ Auths map[string]json.RawMessage }
 	// Of what cannot be read the registry's client says so, in better words.
 	_ = json.Unmarshal(config, &docker)
+	var secrets []string
 	for _, raw := range docker.Auths {
 		var a struct{ Auth, Username, Password, IdentityToken, RegistryToken string }
 		_ = json.Unmarshal(raw, &a) // What cannot be read cannot be used.
-		add(a.Auth, a.Password, a.IdentityToken, a.RegistryToken, passwordIn(a.Auth))
+		secrets = append(secrets, a.Auth, a.Password, a.IdentityToken, a.RegistryToken, passwordIn(a.Auth))
 		if a.Password != "" {
 			// As HTTP sends it.
-			add(a.Username + ":" + a.Password)
+			secrets = append(secrets, a.Username+":"+a.Password)
 		}
 	}
-	slices.SortStableFunc(secrets, func(a, b string) int { return len(b) - len(a) })
-	return secrets, nil
+	return secrets
 }
 
 // keyLines returns the lines of a private key in PEM form, but for those that

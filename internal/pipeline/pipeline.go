@@ -138,6 +138,12 @@ type Run struct {
 	// for none.
 	Replaces string
 
+	// MountFrom names artifacts in other repositories of the target's registry,
+	// as repository@digest, that may have the same blobs. Those that a run like
+	// this has pushed are mounted from there, where the registry can do that,
+	// and not moved. The first few are looked at.
+	MountFrom []string
+
 	// Workspace is the folder that a pipeline may fill. Stream needs none.
 	Workspace string
 

@@ -28,6 +28,7 @@ type Stream struct {
 	large, small int   // How many large layers, and small ones, are moved side by side.
 	inMemory     int64 // Up to how many bytes a layer is small, and held in memory.
 	ahead        int64 // How many bytes are read ahead at most, of all files together.
+	ranges       int64 // How many bytes of a file one request asks for.
 	retry        retry.Policy
 	upload       retry.Policy
 }
@@ -36,7 +37,7 @@ var _ Pipeline = &Stream{}
 
 // NewStream returns a Stream.
 func NewStream() *Stream {
-	return &Stream{large: 4, small: 8, inMemory: 1 << 20, ahead: 32 << 20, retry: streamRetry(), upload: registry.UploadRetry()}
+	return &Stream{large: 4, small: 8, inMemory: 1 << 20, ahead: 16 << 20, ranges: 2 << 20, retry: streamRetry(), upload: registry.UploadRetry()}
 }
 
 func streamRetry() retry.Policy {
@@ -54,24 +55,41 @@ func (s *Stream) Run(ctx context.Context, run Run) (outcome.Result, error) {
 	if r.contents, err = r.origin.resolve(ctx); err != nil {
 		return outcome.Result{}, err
 	}
-	layout, err := r.layOut()
-	if err != nil {
-		return outcome.Result{}, err
-	}
 	if err := r.claim.look(ctx); err != nil {
 		return outcome.Result{}, err
 	}
+	// Which files there are is not known yet: nothing is listed in vain.
 	if result, done, err := r.claim.conclude(ctx, r.provenance()); done || err != nil {
 		return result, err
 	}
-	if err := fits(run.Target, r.contents.files, slackOf(layout)); err != nil {
+	if o, ok := r.origin.(*ociOrigin); ok && string(o.description.Format) == run.Format {
+		return r.copyArtifact(ctx, o)
+	}
+	return r.pack(ctx)
+}
+
+// pack makes an artifact of the origin's files.
+func (r *streamRun) pack(ctx context.Context) (outcome.Result, error) {
+	files, err := r.origin.list(ctx, r.run.Meter)
+	if err != nil {
+		return outcome.Result{}, err
+	}
+	layout, err := r.layOut(files)
+	if err != nil {
+		return outcome.Result{}, err
+	}
+	if err := fits(r.run.Target, files, slackOf(layout)); err != nil {
 		return outcome.Result{}, err
 	}
 	a, err := r.move(ctx, layout)
 	if err != nil {
 		return outcome.Result{}, err
 	}
-	return r.publish(ctx, a)
+	result, err := r.publish(ctx, a)
+	if err == nil {
+		r.unfinished.forget(ctx)
+	}
+	return result, err
 }
 
 // A streamRun is one run of a Stream.
@@ -89,6 +107,8 @@ type streamRun struct {
 	byPath     map[string]hub.File
 	packed     int // How many files go into the artifact: a format may leave some out.
 	inspection *modelpack.Inspection
+	unfinished *unfinished
+	mounts     mounts
 }
 
 func (s *Stream) start(run Run) (*streamRun, error) {
@@ -113,13 +133,16 @@ func (s *Stream) start(run Run) (*streamRun, error) {
 
 // newOrigin returns where a run's files come from.
 func (s *Stream) newOrigin(run Run, logf func(format string, args ...any)) (origin, error) {
+	if run.Source.Artifact != nil {
+		return newOCIOrigin(*run.Source.Artifact, s.retry, logf)
+	}
 	h, err := newHub(run.Source)
 	if err != nil {
 		return nil, err
 	}
 	return &hubOrigin{
 		source: run.Source, hub: h, logf: logf,
-		download: hub.DownloadOptions{Budget: hub.NewBudget(s.ahead), Logf: logf},
+		download: hub.DownloadOptions{Range: s.ranges, Budget: hub.NewBudget(s.ahead), Logf: logf},
 	}, nil
 }
 
@@ -130,10 +153,10 @@ func (r *streamRun) close() {
 
 // layOut says which layers there will be. It refuses a model of which no
 // artifact can be made before anything is moved.
-func (r *streamRun) layOut() (*modelpack.Layout, error) {
-	files := make([]modelpack.File, 0, len(r.contents.files))
-	r.byPath = make(map[string]hub.File, len(r.contents.files))
-	for _, f := range r.contents.files {
+func (r *streamRun) layOut(listed []hub.File) (*modelpack.Layout, error) {
+	files := make([]modelpack.File, 0, len(listed))
+	r.byPath = make(map[string]hub.File, len(listed))
+	for _, f := range listed {
 		files = append(files, modelpack.File{Path: f.Path, Size: f.Size})
 		r.byPath[f.Path] = f
 	}
@@ -144,7 +167,7 @@ func (r *streamRun) layOut() (*modelpack.Layout, error) {
 	for _, l := range layout.Layers {
 		r.packed += len(l.Files)
 	}
-	r.log.Printf("%d files, %s, as %s in %d layers", r.packed, formatBytes(totalSize(r.contents.files)), layout.Format, len(layout.Layers))
+	r.log.Printf("%d files, %s, as %s in %d layers", r.packed, formatBytes(totalSize(listed)), layout.Format, len(layout.Layers))
 	// Any digest will do: all have the same length.
 	digests := slices.Repeat([]digest.Digest{digest.Canonical.FromString("")}, len(layout.Layers))
 	if _, err := layout.Artifact(r.contents.facts, digests); err != nil {

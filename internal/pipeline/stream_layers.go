@@ -31,11 +31,11 @@ type layerMove struct {
 // move brings all layers into the repository, a few side by side, and returns
 // the artifact of them, whose manifest is not pushed yet.
 func (r *streamRun) move(ctx context.Context, layout *modelpack.Layout) (modelpack.Artifact, error) {
+	r.unfinished = r.newUnfinished(ctx, layout)
 	moves := r.plan(layout)
 	r.run.Meter.Step("copy", totalMoved(moves))
 	large, small := r.bySize(moves)
 
-	start := time.Now()
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return r.each(gctx, r.large, large, r.moveLarge) })
 	group.Go(func() error { return r.each(gctx, r.small, small, r.moveSmall) })
@@ -43,7 +43,7 @@ func (r *streamRun) move(ctx context.Context, layout *modelpack.Layout) (modelpa
 		return modelpack.Artifact{}, err
 	}
 	if len(small) > 0 {
-		r.log.Printf("%d small layers: %s in %s", len(small), formatBytes(totalMoved(small)), inSeconds(start))
+		r.log.Printf("%d small layers: %s", len(small), formatBytes(totalMoved(small)))
 	}
 	digests := make([]digest.Digest, len(layout.Layers))
 	for _, m := range moves {
@@ -72,6 +72,8 @@ func (r *streamRun) plan(layout *modelpack.Layout) []*layerMove {
 			if content.SHA256 != "" {
 				m.digest = digest.NewDigestFromEncoded(digest.SHA256, content.SHA256)
 			}
+		} else {
+			m.digest = r.unfinished.find(p)
 		}
 		moves = append(moves, m)
 	}
@@ -122,10 +124,13 @@ func (r *streamRun) isThere(ctx context.Context, m *layerMove) (bool, error) {
 		return false, nil
 	}
 	has, err := r.registry.HasBlob(ctx, r.run.Target.Repository, m.blob())
+	if err == nil && !has {
+		has = r.mountFrom(ctx, m.blob(), m.plan.Files[0].Path, "")
+	}
 	if err != nil || !has {
 		return false, err
 	}
-	r.run.Meter.Add(m.plan.Size)
+	r.run.Meter.Skip(m.plan.Size)
 	return true, r.inspectAll(ctx, append(slices.Clone(m.plan.Files), m.alike...))
 }
 
@@ -145,6 +150,10 @@ func (r *streamRun) moveLarge(ctx context.Context, m *layerMove) error {
 		r.log.Printf("%s: %s, in the registry already", name, formatBytes(m.plan.Size))
 		return nil
 	}
+	if !m.plan.Raw {
+		// What an earlier run has left is gone.
+		m.digest = ""
+	}
 	again := r.upload
 	again.Logf = r.log.Printf
 	s := r.newLayerStream(m)
@@ -161,6 +170,9 @@ func (r *streamRun) moveLarge(ctx context.Context, m *layerMove) error {
 	if err != nil {
 		return err
 	}
+	if !m.plan.Raw {
+		r.unfinished.add(ctx, m)
+	}
 	r.log.Printf("%s: %s in %s%s", name, formatBytes(m.plan.Size), inSeconds(start), atRate(m.plan.Size, start))
 	return nil
 }
@@ -171,7 +183,7 @@ func (r *streamRun) moveSmall(ctx context.Context, m *layerMove) error {
 		return err
 	}
 	push := r.pushBytes
-	if m.digest != "" {
+	if m.digest != "" && m.plan.Raw {
 		// Whether it is there was asked already.
 		push = r.pushNew
 	}

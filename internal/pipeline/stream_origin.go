@@ -18,6 +18,10 @@ type origin interface {
 	// resolve finds out what is there. It is called once, before all else.
 	resolve(ctx context.Context) (contents, error)
 
+	// list returns the files to pack, each with what its bytes are held
+	// against. It is called once, before any is read.
+	list(ctx context.Context, m *Meter) ([]hub.File, error)
+
 	// open returns a file's bytes from an offset on. The context is for all of
 	// the reading.
 	open(ctx context.Context, f hub.File, offset int64) (io.ReadCloser, error)
@@ -29,11 +33,8 @@ type origin interface {
 	close()
 }
 
-// contents are the files of one revision, and what is known of them.
+// contents are what is known of one revision of a model.
 type contents struct {
-	// files to pack, each with what its bytes are held against.
-	files []hub.File
-
 	// facts that go into the artifact.
 	facts modelpack.Facts
 
@@ -67,20 +68,15 @@ func (o *hubOrigin) resolve(ctx context.Context) (contents, error) {
 	}
 	o.commit = revision.Commit
 	o.logf("%s: revision %q is commit %s, licence %s", s.Model, s.Revision, revision.Commit, cmp.Or(revision.License, "not named"))
-	all, err := o.hub.List(ctx, s.Model, revision.Commit)
+	return contents{facts: hubFacts(s, revision), revision: revision.Commit, license: revision.License}, nil
+}
+
+func (o *hubOrigin) list(ctx context.Context, _ *Meter) ([]hub.File, error) {
+	all, err := o.hub.List(ctx, o.source.Model, o.commit)
 	if err != nil {
-		return contents{}, err
+		return nil, err
 	}
-	files, err := o.wanted(withoutGit(all))
-	if err != nil {
-		return contents{}, err
-	}
-	return contents{
-		files:    files,
-		facts:    hubFacts(s, revision),
-		revision: revision.Commit,
-		license:  revision.License,
-	}, nil
+	return o.wanted(withoutGit(all))
 }
 
 // wanted returns the files that are wanted, of which there must be some.

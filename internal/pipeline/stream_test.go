@@ -53,7 +53,7 @@ type streamWorld struct {
 	registry *registry.Client
 }
 
-func newStreamWorld(t *testing.T, files map[string]string, reg http.Handler) *streamWorld {
+func newStreamWorld(t *testing.T, files map[string]string, reg http.Handler, o ...testhub.Option) *streamWorld {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(dir, "models", streamModel, "main"), 0o750); err != nil {
@@ -68,7 +68,7 @@ func newStreamWorld(t *testing.T, files map[string]string, reg http.Handler) *st
 			t.Fatal(err)
 		}
 	}
-	w := &streamWorld{dir: dir, hub: testhub.NewHandler(dir, testhub.WithCDN("localhost")), stream: NewStream(), log: &bytes.Buffer{}}
+	w := &streamWorld{dir: dir, hub: testhub.NewHandler(dir, append(o, testhub.WithCDN("localhost"))...), stream: NewStream(), log: &bytes.Buffer{}}
 	w.stream.retry.Sleep = func(context.Context, time.Duration) error { return nil }
 	h := httptest.NewServer(w.hub)
 	t.Cleanup(h.Close)

@@ -67,8 +67,8 @@ type Record struct {
 	// Files is how many of the model's files the artifact holds.
 	Files int64
 
-	// Source is where people find the model, Revision its commit, and License
-	// as the source names it.
+	// Source is where people find the model, Revision its commit or, of an
+	// artifact in a registry, the digest, and License as the source names it.
 	Source, Revision, License string
 }
 
@@ -80,7 +80,7 @@ func (r Record) known() Record {
 		Run:      max(r.Run, 0),
 		Files:    max(r.Files, 0),
 		Source:   printable(r.Source),
-		Revision: matching(commitPattern, r.Revision),
+		Revision: matching(revisionPattern, r.Revision),
 		License:  printable(r.License),
 	}
 }

@@ -13,6 +13,7 @@ import (
 const (
 	testRepository = "models/qwen3"
 	testCommit     = "0123456789012345678901234567890123456789"
+	testDigest     = "sha256:0123456789012345678901234567890123456789012345678901234567890123"
 	testHash       = "20f1edbd2397685f"
 	testID         = "11111111-1111-1111-1111-111111111111"
 	otherID        = "22222222-2222-2222-2222-222222222222"
@@ -128,6 +129,9 @@ func TestRead(t *testing.T) {
 		"Negative":  {reason: "None is negative.", args: with(annotationRun, "-1"), want: without(func(r *Record) { r.Run = 0 })},
 		"TooLarge":  {reason: "None is without end.", args: with(annotationFiles, "99999999999999999999"), want: without(func(r *Record) { r.Files = 0 })},
 		"Revision":  {reason: "A commit has 40 hex digits.", args: with(ocispec.AnnotationRevision, "main"), want: without(func(r *Record) { r.Revision = "" })},
+		"Digest":    {reason: "What was read from a registry has a digest.", args: with(ocispec.AnnotationRevision, testDigest), want: without(func(r *Record) { r.Revision = testDigest })},
+		"MD5":       {reason: "A digest is one that all know.", args: with(ocispec.AnnotationRevision, "md5:0123456789abcdef0123456789abcdef"), want: without(func(r *Record) { r.Revision = "" })},
+		"Mirror":    {reason: "A registry's repository is a source.", args: with(ocispec.AnnotationSource, "registry.example.com:5000/models/qwen3"), want: without(func(r *Record) { r.Source = "registry.example.com:5000/models/qwen3" })},
 		"License":   {reason: "A license is one line.", args: with(ocispec.AnnotationLicenses, "mit\nREADY"), want: without(func(r *Record) { r.License = "" })},
 		"Source":    {reason: "A source is short.", args: with(ocispec.AnnotationSource, strings.Repeat("a", 257)), want: without(func(r *Record) { r.Source = "" })},
 	}
@@ -146,6 +150,7 @@ func FuzzRead(f *testing.F) {
 	f.Add(testID, "team-a", "qwen3", testHash, "3", "10", "https://huggingface.co/o/m", testCommit, "apache-2.0")
 	f.Add("", "", "", "", "", "", "", "", "")
 	f.Add("a b", "A", "-", "20F1", "-1", "1e3", "\x1b[31m", "main", "mit\n")
+	f.Add("", "", "", "", "", "", "registry.example.com/models/qwen3", testDigest, "")
 	f.Add("\xff", "a..b", "a.", testHash+"\n", "99999999999999999999", "0x10", "\u202e", testCommit+"0", "\u00a0")
 	f.Fuzz(func(t *testing.T, id, namespace, name, hash, run, files, source, revision, license string) {
 		r := read(map[string]string{
@@ -156,7 +161,7 @@ func FuzzRead(f *testing.F) {
 			text string
 			most int
 		}{
-			{r.Owner.ID, 64}, {r.Owner.Namespace, 253}, {r.Owner.Name, 253}, {r.RunHash, 16}, {r.Source, 256}, {r.Revision, 40}, {r.License, 256},
+			{r.Owner.ID, 64}, {r.Owner.Namespace, 253}, {r.Owner.Name, 253}, {r.RunHash, 16}, {r.Source, 256}, {r.Revision, 71}, {r.License, 256},
 		} {
 			if len(s.text) > s.most || printable(s.text) != s.text {
 				t.Errorf("read(...): %q is shown of at most %d bytes", s.text, s.most)

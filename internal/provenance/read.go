@@ -20,10 +20,10 @@ import (
 // What a record's fields may be. Whoever may push to a repository can write
 // them, and what they say gets into conditions and events.
 var (
-	idPattern     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
-	namePattern   = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)
-	hashPattern   = regexp.MustCompile(`^[0-9a-f]{16}$`)
-	commitPattern = regexp.MustCompile(`^[0-9a-f]{40}$`)
+	idPattern       = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+	namePattern     = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)
+	hashPattern     = regexp.MustCompile(`^[0-9a-f]{16}$`)
+	revisionPattern = regexp.MustCompile(`^([0-9a-f]{40}|sha256:[0-9a-f]{64})$`)
 )
 
 // maxTextBytes bounds what others call a source and a license.

@@ -9,7 +9,7 @@ import (
 )
 
 // blobsAtOnce is how many blobs are asked for side by side.
-const blobsAtOnce = 8
+const blobsAtOnce = 16
 
 // A BlobFinder knows which blobs a repository has.
 type BlobFinder interface {

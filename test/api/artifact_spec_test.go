@@ -8,16 +8,19 @@ import (
 
 func TestArtifactFormatAndPipeline(t *testing.T) {
 	const format, pipeline = "forProvider.format", "forProvider.pipeline"
-	sayStream := []string{"write format: ModelPack, or pipeline: Kit"}
+	sayStream := []string{"format Image is made by pipeline Stream: write pipeline: Stream"}
 
 	checkCreate(t, modelv1alpha1.ArtifactGroupVersionKind, minimal, map[string]rule{
-		"KitModelPack":     {reason: "Kit makes both formats.", args: fields{format: "ModelPack", pipeline: "Kit"}},
-		"KitModelKit":      {reason: "Kit makes both formats.", args: fields{format: "ModelKit", pipeline: "Kit"}},
+		"KitModelPack":     {reason: "Kit makes a ModelPack.", args: fields{format: "ModelPack", pipeline: "Kit"}},
+		"KitModelKit":      {reason: "Kit makes a ModelKit.", args: fields{format: "ModelKit", pipeline: "Kit"}},
+		"KitImage":         {reason: "Kit makes no image.", args: fields{format: "Image", pipeline: "Kit"}, want: sayStream},
 		"StreamModelPack":  {reason: "Stream makes a ModelPack.", args: fields{format: "ModelPack", pipeline: "Stream"}},
+		"StreamModelKit":   {reason: "Stream makes a ModelKit.", args: fields{format: "ModelKit", pipeline: "Stream"}},
+		"StreamImage":      {reason: "Stream makes an image.", args: fields{format: "Image", pipeline: "Stream"}},
 		"StreamDefault":    {reason: "The default format is one that Stream makes.", args: fields{pipeline: "Stream"}},
 		"ModelKitDefault":  {reason: "The default pipeline makes a ModelKit.", args: fields{format: "ModelKit"}},
-		"StreamModelKit":   {reason: "Stream makes no ModelKit yet.", args: fields{format: "ModelKit", pipeline: "Stream"}, want: sayStream},
-		"UnknownFormat":    {reason: "The answer lists the formats.", args: fields{format: "modelpack"}, want: []string{format, `"ModelPack", "ModelKit"`}},
+		"ImageDefault":     {reason: "The default pipeline makes no image.", args: fields{format: "Image"}, want: sayStream},
+		"UnknownFormat":    {reason: "The answer lists the formats.", args: fields{format: "modelpack"}, want: []string{format, `"ModelPack", "ModelKit", "Image"`}},
 		"UnknownPipeline":  {reason: "The answer lists the pipelines.", args: fields{pipeline: "stream"}, want: []string{pipeline, `"Kit", "Stream"`}},
 		"UnknownField":     {reason: "A field that is misspelt is not lost.", args: fields{"forProvider.formt": "ModelKit"}, want: []string{"unknown field", "forProvider.formt"}},
 		"EffectiveIsNoAPI": {reason: "What the provider lays over is never set by a user.", args: fields{"effective": map[string]any{}}, want: []string{"unknown field"}},

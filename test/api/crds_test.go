@@ -34,7 +34,7 @@ func TestPrinterColumns(t *testing.T) {
 			args:   modelv1alpha1.SchemeGroupVersion.WithResource("artifacts"),
 			want: []column{
 				{name: "Name"},
-				{name: "READY"}, {name: "SYNCED"}, {name: "PHASE"}, {name: "REASON"}, {name: "REFERENCE"}, {name: "AGE"},
+				{name: "READY"}, {name: "SYNCED"}, {name: "PHASE"}, {name: "PROGRESS"}, {name: "REASON"}, {name: "REFERENCE"}, {name: "AGE"},
 				{name: "DIGEST", wide: true}, {name: "MESSAGE", wide: true},
 			},
 		},

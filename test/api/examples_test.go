@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -57,11 +58,11 @@ func examples(t *testing.T) map[string]string {
 	for _, f := range files {
 		out[filepath.Base(f)] = read(f)
 	}
-	for _, f := range []string{"../../README.md", "../../docs/crossplane.md"} {
-		for _, m := range inMarkdown.FindAllStringSubmatch(read(f), -1) {
+	for _, f := range []string{"../../README.md", "../../docs/crossplane.md", "../../docs/formats.md"} {
+		for i, m := range inMarkdown.FindAllStringSubmatch(read(f), -1) {
 			if name, ok := strings.CutPrefix(m[1], "apiVersion: "); ok {
 				kind := strings.Fields(name)
-				out[filepath.Base(f)+" "+strings.Join(kind[:min(3, len(kind))], " ")] = m[1]
+				out[fmt.Sprint(filepath.Base(f), " ", i+1, " ", strings.Join(kind[:min(3, len(kind))], " "))] = m[1]
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	psa "k8s.io/pod-security-admission/api"
@@ -24,6 +25,17 @@ func TestRunIsTaken(t *testing.T) {
 	}
 	stream := *bare.DeepCopy()
 	stream.Pipeline = modelv1alpha1.PipelineStream
+	chosen, mirrored := *stream.DeepCopy(), *stream.DeepCopy()
+	chosen.Format = modelv1alpha1.PackFormatImage
+	chosen.Source.HuggingFace = &modelv1alpha1.HuggingFaceSource{
+		Dataset: "openai/gsm8k",
+		Files:   &modelv1alpha1.FileFilter{Include: []string{"main/", "$(HF_TOKEN)"}, Exclude: []string{"*.bin"}},
+	}
+	mirrored.Source = &modelv1alpha1.Source{OCI: &modelv1alpha1.OCISource{
+		Reference:            "source.example.com/models/qwen3:v1",
+		CredentialsSecretRef: &xpv2.LocalSecretReference{Name: "pull"},
+		CertSecretRef:        &xpv2.LocalSecretReference{Name: "ca"},
+	}}
 	full := modelv1alpha1.Effective{
 		Registry:            "registry.example.com",
 		PlainHTTP:           true,
@@ -52,6 +64,8 @@ func TestRunIsTaken(t *testing.T) {
 		"Stream":         {reason: "Stream needs no ProviderConfig to be valid.", args: args{name: "qwen3", parameters: stream}},
 		"KitFull":        {reason: "Kit with all that a ProviderConfig says is valid.", args: args{name: "qwen3", parameters: bare, effective: full}},
 		"StreamFull":     {reason: "Stream with all that a ProviderConfig says is valid.", args: args{name: "qwen3", parameters: stream, effective: full}},
+		"Dataset":        {reason: "Chosen files of a dataset are valid.", args: args{name: "gsm8k", parameters: chosen}},
+		"OCI":            {reason: "Credentials of two registries are valid side by side.", args: args{name: "qwen3", parameters: mirrored, effective: full}},
 		"LongestName":    {reason: "The longest name makes valid ones.", args: args{name: strings.Repeat("a", 253), parameters: bare}},
 		"NameWithDots":   {reason: "A name with dots makes valid ones.", args: args{name: strings.Repeat("a.", 100) + "a", parameters: bare}},
 		"NameWithDashes": {reason: "A name with dashes makes valid ones.", args: args{name: "a" + strings.Repeat("-", 200) + "a", parameters: bare}},

@@ -85,13 +85,13 @@ type HuggingFaceSource struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([a-zA-Z0-9][a-zA-Z0-9._-]*/)?[a-zA-Z0-9][a-zA-Z0-9._-]*$') && !self.contains('..') && !self.contains('--') && !self.matches('^(api|datasets|models|spaces)/')",message="dataset must be as the Hub names it: write organisation/name, for example openai/gsm8k, without https://, without datasets/ and without a revision"
 	Dataset string `json:"dataset,omitempty"`
 
-	// Files says which files of the model are packed. It needs pipeline
-	// Stream. Default: all of them.
+	// Files says which files of the model or the dataset are packed. It needs
+	// pipeline Stream. Default: all of them.
 	// +optional
 	Files *FileFilter `json:"files,omitempty"`
 
-	// Revision of the model: a branch, a tag or a commit. It is resolved to a
-	// commit when a run starts; see revisionPolicy. Default: main.
+	// Revision of the model or the dataset: a branch, a tag or a commit. It is
+	// resolved to a commit when a run starts; see revisionPolicy. Default: main.
 	// +optional
 	// +kubebuilder:default=main
 	// +kubebuilder:validation:MinLength=1
@@ -116,7 +116,7 @@ type HuggingFaceSource struct {
 	FollowInterval *metav1.Duration `json:"followInterval,omitempty"`
 
 	// TokenSecretRef names a Secret in the Artifact's namespace that holds an
-	// access token for the Hub, for private and gated models. Default: the
+	// access token for the Hub, for what is private or gated. Default: the
 	// ProviderConfig's token.
 	// +optional
 	TokenSecretRef *SecretKeySelector `json:"tokenSecretRef,omitempty"`
@@ -152,15 +152,16 @@ type FileFilter struct {
 // An OCISource is an artifact in a registry.
 type OCISource struct {
 	// Reference of the artifact: registry/repository@digest, or
-	// registry/repository:tag, which is resolved to a digest when the first run
-	// starts, and kept. Example: registry.example.com/models/qwen3@sha256:…
+	// registry/repository:tag, which is resolved to a digest when a run starts,
+	// and kept once that has succeeded. Example: registry.example.com/models/qwen3@sha256:…
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=700
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?(:[0-9]+)?/[a-z0-9]+((\\\\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\\\\.|_|__|-+)[a-z0-9]+)*)*(:[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127})?(@sha256:[a-f0-9]{64})?$') && self.matches('^[^/]*[.:]') && self.matches('/[^/]*[:@][^/]*$') && !self.matches('^[^/]*[.][.]')",message="reference must be a registry's host with a dot or a port, a lower-case repository, and a tag or a digest: write registry.example.com/models/qwen3@sha256:... or registry.example.com/models/qwen3:v1, without https://"
 	Reference string `json:"reference"`
 
-	// PlainHTTP speaks to the source's registry without TLS. Default: false,
-	// or what the ProviderConfig says where it is the ProviderConfig's
-	// registry.
+	// PlainHTTP speaks to the source's registry without TLS. The
+	// ProviderConfig's registry is spoken to as the ProviderConfig says,
+	// whatever this says. Default: false.
 	// +optional
 	PlainHTTP bool `json:"plainHTTP,omitempty"`
 

@@ -44,6 +44,11 @@ type Effective struct {
 	// for the Hub.
 	HubCA *corev1.SecretKeySelector
 
+	// Source is how the registry is reached that the Artifact's source.oci
+	// names, where that is the ProviderConfig's; nil where it is another one, of
+	// which the Artifact itself says how.
+	Source *SourceAccess
+
 	// WorkerImage holds the worker.
 	WorkerImage string
 
@@ -63,9 +68,30 @@ type Effective struct {
 	// that a run uses; empty where that is of no interest.
 	ConfigHash string
 
+	// MountFrom names artifacts in other repositories of the registry, as
+	// repository@digest, that may have the same blobs.
+	MountFrom []string
+
 	// Storage is the workspace where the Artifact does not say.
 	Storage *v1alpha1.StorageSettings
 
 	// Job holds the settings where the Artifact does not say.
 	Job *v1alpha1.JobSettings
+}
+
+// A SourceAccess says how a run reaches the registry that it reads from.
+type SourceAccess struct {
+	// PlainHTTP speaks to it without TLS.
+	PlainHTTP bool
+
+	// Credentials is the key that holds its dockerconfigjson; nil for none.
+	Credentials *corev1.SecretKeySelector
+
+	// CA is the key that holds the certificate authorities that are trusted for
+	// it.
+	CA *corev1.SecretKeySelector
+
+	// Certificate is the key that holds the client certificate for it, and Key
+	// the one that holds its private key.
+	Certificate, Key *corev1.SecretKeySelector
 }

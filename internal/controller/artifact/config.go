@@ -120,7 +120,7 @@ func fromClusterProviderConfig(pc *v1alpha1.ClusterProviderConfig) *providerConf
 		if r == nil {
 			return nil
 		}
-		return &secretKey{NamespacedName: types.NamespacedName{Namespace: r.Namespace, Name: r.Name}, key: key}
+		return &secretKey{NamespacedName: types.NamespacedName{Namespace: r.Namespace, Name: r.Name}, key: key, copied: true}
 	}
 	r := pc.Spec.Registry
 	out := &providerConfig{
@@ -159,8 +159,12 @@ func (p *providerConfig) forArtifact(a *modelv1alpha1.Artifact) providerConfig {
 	if t := a.Spec.ForProvider.Target; t != nil && t.CredentialsSecretRef != nil {
 		out.registryCredentials = nil
 	}
-	if s := a.Spec.ForProvider.Source; s != nil && s.HuggingFace != nil && s.HuggingFace.TokenSecretRef != nil {
+	if ownHubToken(a) != nil {
 		out.hubToken = nil
+	}
+	if ociSource(a) != nil {
+		// Who reads from a registry asks no Hub.
+		out.hubToken, out.hubCA = nil, nil
 	}
 	return out
 }

@@ -85,6 +85,7 @@ type connector struct {
 	soon        *soon
 	metrics     *Metrics
 	blobs       *blobChecks
+	asker       *progressAsker
 	follower    *follower
 	memory      *registry.Memory
 }
@@ -103,6 +104,7 @@ func (c *connector) Connect(ctx context.Context, a *modelv1alpha1.Artifact) (man
 		soon:     c.soon,
 		metrics:  c.metrics,
 		blobs:    c.blobs,
+		asker:    c.asker,
 		follower: c.follower,
 		labels:   artifact.LabelsForArtifact(a.GetName(), version.Version),
 		selector: artifact.SelectorLabelsForArtifact(a.GetName()),
@@ -148,6 +150,9 @@ func (c *connector) configure(ctx context.Context, a *modelv1alpha1.Artifact, e 
 		return err
 	}
 	config.addSecrets(&e.effective, a)
+	if err := config.addSource(ctx, c.direct, &e.effective, a); err != nil {
+		return err
+	}
 	options.Memory = c.memory
 	r, err := c.newRegistry(options)
 	if err != nil {

@@ -5,18 +5,18 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"maps"
+	"slices"
 	"strings"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	corev1 "k8s.io/api/core/v1"
-	kerrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
-	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
@@ -34,39 +34,13 @@ const (
 	copyRegistryKey         = "registry-tls.key"
 	copyHubToken            = "hub-token"
 	copyHubCA               = "hub-ca.crt"
+
+	// Keys of what the registry of source.oci asks for.
+	copySourceCredentials = "source-config.json" //nolint:gosec // A name.
+	copySourceCA          = "source-ca.crt"
+	copySourceCertificate = "source-tls.crt"
+	copySourceKey         = "source-tls.key"
 )
-
-// A secretKey names one key of a Secret in any namespace; without a key, the
-// Secret.
-type secretKey struct {
-	types.NamespacedName
-	key string
-}
-
-// A secretsReader reads each Secret once, so that all that is said of it is
-// said of the same version.
-type secretsReader struct {
-	client.Reader
-
-	seen map[types.NamespacedName]*corev1.Secret
-}
-
-// Get implements client.Reader.
-func (r secretsReader) Get(ctx context.Context, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
-	s, ok := o.(*corev1.Secret)
-	if !ok {
-		return r.Reader.Get(ctx, key, o, opts...)
-	}
-	if seen, ok := r.seen[key]; ok {
-		seen.DeepCopyInto(s)
-		return nil
-	}
-	if err := r.Reader.Get(ctx, key, s, opts...); err != nil {
-		return err
-	}
-	r.seen[key] = s.DeepCopy()
-	return nil
-}
 
 // reader returns one for as long as the config is used, which is one reconcile.
 func (p *providerConfig) reader(kube client.Reader) client.Reader {
@@ -76,21 +50,44 @@ func (p *providerConfig) reader(kube client.Reader) client.Reader {
 	return secretsReader{Reader: kube, seen: p.read}
 }
 
+// An endpoint is a repository of a registry, and the Secrets by which it is
+// reached; nil for those that it needs none of.
+type endpoint struct {
+	host, repository string
+	plainHTTP        bool
+	credentials      *secretKey
+	certs            *secretKey // All that is in the Secret, or its key.
+
+	// unnamed says that no certificate is to tell who asks.
+	unnamed bool
+}
+
+// options of a client for an endpoint.
+func (e endpoint) options(ctx context.Context, kube client.Reader) (registry.Options, error) {
+	o := registry.Options{Host: e.host, PlainHTTP: e.plainHTTP, Repository: e.repository}
+	var err error
+	if o.DockerConfig, err = readSecretKey(ctx, kube, e.credentials); err != nil {
+		return registry.Options{}, err
+	}
+	if err := readCertificates(ctx, kube, e.certs, &o); err != nil {
+		return registry.Options{}, err
+	}
+	if e.unnamed {
+		o.Certificate, o.Key = nil, nil
+	}
+	return o, nil
+}
+
 // registryOptions returns how the controller itself speaks to the Artifact's
 // registry.
 func (p *providerConfig) registryOptions(ctx context.Context, kube client.Reader, a *modelv1alpha1.Artifact) (registry.Options, error) {
-	kube = p.reader(kube)
 	c := p.forArtifact(a)
-	credentials := c.registryCredentials
+	e := endpoint{host: c.host, repository: p.repositoryFor(a), plainHTTP: c.plainHTTP, credentials: c.registryCredentials, certs: c.registryCerts}
 	if own := ownCredentials(a); own != nil {
-		credentials = own
+		e.credentials = own
 	}
-	o := registry.Options{Host: c.host, PlainHTTP: c.plainHTTP, Repository: p.repositoryFor(a)}
-	var err error
-	if o.DockerConfig, err = readSecretKey(ctx, kube, credentials); err != nil {
-		return registry.Options{}, err
-	}
-	if err := readCertificates(ctx, kube, c.registryCerts, &o); err != nil {
+	o, err := e.options(ctx, p.reader(kube))
+	if err != nil {
 		return registry.Options{}, err
 	}
 	p.options = &o
@@ -121,38 +118,38 @@ func (p *providerConfig) hubOptions(ctx context.Context, kube client.Reader, a *
 // were read before.
 func (p *providerConfig) addSecrets(e *modelv1alpha1.Effective, a *modelv1alpha1.Artifact) {
 	c := p.forArtifact(a)
-	copied := func(key string) *corev1.SecretKeySelector {
-		return artifact.SecretKey(artifact.SecretName(a.GetName()), key)
-	}
-	local := func(k *secretKey, key, copyKey string) *corev1.SecretKeySelector {
-		switch {
-		case k == nil:
-			return nil
-		case c.cluster:
-			return copied(copyKey)
-		}
-		return artifact.SecretKey(k.Name, key)
-	}
 	if k := c.registryCredentials; k != nil {
-		e.RegistryCredentials = local(k, k.key, corev1.DockerConfigJsonKey)
+		e.RegistryCredentials = mounted(a, k, k.key, corev1.DockerConfigJsonKey)
 	}
 	if k := c.hubToken; k != nil {
-		e.HubToken = local(k, k.key, copyHubToken)
+		e.HubToken = mounted(a, k, k.key, copyHubToken)
 	}
-	e.HubCA = local(c.hubCA, keyCA, copyHubCA)
+	e.HubCA = mounted(a, c.hubCA, keyCA, copyHubCA)
 	if p.options == nil {
 		return
 	}
 	if len(p.options.CA) > 0 {
-		e.RegistryCA = local(c.registryCerts, keyCA, copyRegistryCA)
+		e.RegistryCA = mounted(a, c.registryCerts, keyCA, copyRegistryCA)
 	}
 	if len(p.options.Certificate) > 0 {
-		e.RegistryCertificate = local(c.registryCerts, corev1.TLSCertKey, copyRegistryCertificate)
-		e.RegistryKey = local(c.registryCerts, corev1.TLSPrivateKeyKey, copyRegistryKey)
+		e.RegistryCertificate = mounted(a, c.registryCerts, corev1.TLSCertKey, copyRegistryCertificate)
+		e.RegistryKey = mounted(a, c.registryCerts, corev1.TLSPrivateKeyKey, copyRegistryKey)
 	}
 	if c.copiesEntry() {
-		e.CopiedCredentials = copied(corev1.DockerConfigJsonKey)
+		e.CopiedCredentials = artifact.SecretKey(artifact.SecretName(a.GetName()), corev1.DockerConfigJsonKey)
 	}
+}
+
+// mounted returns where a run finds the key of a Secret, or its copy; nil for no
+// Secret.
+func mounted(a *modelv1alpha1.Artifact, k *secretKey, key, copyKey string) *corev1.SecretKeySelector {
+	switch {
+	case k == nil:
+		return nil
+	case k.copied:
+		return artifact.SecretKey(artifact.SecretName(a.GetName()), copyKey)
+	}
+	return artifact.SecretKey(k.Name, key)
 }
 
 // copiesEntry says whether the entry for the Artifact's registry is copied,
@@ -192,17 +189,19 @@ func (p *providerConfig) copies(ctx context.Context, kube client.Reader, a *mode
 	if err != nil {
 		return nil, err
 	}
-	for key, value := range map[string][]byte{
+	source, err := p.sourceCopies(ctx, kube, a)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(out, source)
+	maps.Copy(out, map[string][]byte{
 		copyRegistryCA:          o.CA,
 		copyRegistryCertificate: o.Certificate,
 		copyRegistryKey:         o.Key,
 		copyHubToken:            token,
 		copyHubCA:               hubCA,
-	} {
-		if len(value) > 0 {
-			out[key] = value
-		}
-	}
+	})
+	maps.DeleteFunc(out, func(_ string, value []byte) bool { return len(value) == 0 })
 	return out, nil
 }
 
@@ -212,7 +211,11 @@ func (p *providerConfig) hash(ctx context.Context, kube client.Reader, a *modelv
 	c := p.forArtifact(a)
 	versions := []string{c.version}
 	kube = p.reader(kube)
-	for _, k := range append(c.secrets(), ownSecrets(a)...) {
+	source, err := p.sourceSecrets(a)
+	if err != nil {
+		return "", err
+	}
+	for _, k := range slices.Concat(c.secrets(), ownSecrets(a), source) {
 		if k == nil {
 			continue
 		}
@@ -234,7 +237,7 @@ func (p *providerConfig) secrets() []*secretKey {
 // ownSecrets are those that the Artifact names itself, in its own namespace; nil
 // for those that it does not.
 func ownSecrets(a *modelv1alpha1.Artifact) []*secretKey {
-	return []*secretKey{ownCredentials(a), ownHubToken(a)}
+	return []*secretKey{ownCredentials(a), ownHubToken(a), ownSourceCredentials(a), ownSourceCA(a)}
 }
 
 // ownHubToken is the Hub's that the Artifact names itself, if any.
@@ -249,67 +252,16 @@ func ownHubToken(a *modelv1alpha1.Artifact) *secretKey {
 
 // ownCredentials are the registry's that the Artifact names itself, if any.
 func ownCredentials(a *modelv1alpha1.Artifact) *secretKey {
-	t := a.Spec.ForProvider.Target
-	if t == nil || t.CredentialsSecretRef == nil {
-		return nil
-	}
-	return &secretKey{
-		NamespacedName: types.NamespacedName{Namespace: a.GetNamespace(), Name: t.CredentialsSecretRef.Name},
-		key:            corev1.DockerConfigJsonKey,
-	}
-}
-
-// readCertificates reads what a registry's certSecretRef names: certificate
-// authorities, a client certificate with its key, or both.
-func readCertificates(ctx context.Context, kube client.Reader, k *secretKey, o *registry.Options) error {
-	if k == nil {
-		return nil
-	}
-	s, err := readSecret(ctx, kube, k)
-	if err != nil {
-		return err
-	}
-	o.CA, o.Certificate, o.Key = s.Data[keyCA], s.Data[corev1.TLSCertKey], s.Data[corev1.TLSPrivateKeyKey]
-	lacking := func(what string) error {
-		return outcome.Errorf(outcome.ConfigMissing, "Secret %q in namespace %q has no value for the key %s", k.Name, k.Namespace, what)
-	}
-	switch {
-	case len(o.Certificate) > 0 && len(o.Key) == 0:
-		return lacking(`"tls.key" beside "tls.crt": add the certificate's key, or take "tls.crt" away`)
-	case len(o.Key) > 0 && len(o.Certificate) == 0:
-		return lacking(`"tls.crt" beside "tls.key": add the key's certificate, or take "tls.key" away`)
-	case len(o.CA) == 0 && len(o.Certificate) == 0:
-		return lacking(`"ca.crt", nor for "tls.crt" and "tls.key": add it, or both of these`)
+	if t := a.Spec.ForProvider.Target; t != nil {
+		return ownKey(a, t.CredentialsSecretRef, corev1.DockerConfigJsonKey)
 	}
 	return nil
 }
 
-// readSecretKey returns the value of a key of a Secret, nil for no key.
-func readSecretKey(ctx context.Context, kube client.Reader, k *secretKey) ([]byte, error) {
-	if k == nil {
-		return nil, nil
+// ownKey is a key of a Secret in the Artifact's namespace; nil for no Secret.
+func ownKey(a *modelv1alpha1.Artifact, r *xpv2.LocalSecretReference, key string) *secretKey {
+	if r == nil {
+		return nil
 	}
-	s, err := readSecret(ctx, kube, k)
-	if err != nil {
-		return nil, err
-	}
-	return s.Data[k.key], nil
-}
-
-// readSecret returns the Secret that a key is in. The key, if one is named, has
-// a value there.
-func readSecret(ctx context.Context, kube client.Reader, k *secretKey) (*corev1.Secret, error) {
-	s := &corev1.Secret{}
-	err := kube.Get(ctx, k.NamespacedName, s)
-	switch {
-	case kerrors.IsNotFound(err) && k.key == "":
-		return nil, outcome.Errorf(outcome.ConfigMissing, `Secret %q in namespace %q does not exist: create it with the key "ca.crt", or with "tls.crt" and "tls.key"`, k.Name, k.Namespace)
-	case kerrors.IsNotFound(err):
-		return nil, outcome.Errorf(outcome.ConfigMissing, "Secret %q in namespace %q does not exist: create it with the key %q", k.Name, k.Namespace, k.key)
-	case err != nil:
-		return nil, errors.Wrapf(err, "cannot get Secret %q in namespace %q", k.Name, k.Namespace)
-	case k.key != "" && len(s.Data[k.key]) == 0:
-		return nil, outcome.Errorf(outcome.ConfigMissing, "Secret %q in namespace %q has no value for the key %q: add it", k.Name, k.Namespace, k.key)
-	}
-	return s, nil
+	return &secretKey{NamespacedName: types.NamespacedName{Namespace: a.GetNamespace(), Name: r.Name}, key: key}
 }

@@ -66,7 +66,7 @@ func (e *external) observeExisting(ctx context.Context, a *modelv1alpha1.Artifac
 	return settled(), nil
 }
 
-// formatOther is the format of what is neither a ModelPack nor a ModelKit.
+// formatOther is the format of what is none that an Artifact can have.
 const formatOther = "Other"
 
 // unusable says why what is named cannot be observed: in a condition where it

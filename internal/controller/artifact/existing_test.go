@@ -1,11 +1,15 @@
 package artifact
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	"github.com/google/go-cmp/cmp"
+	specv1 "github.com/modelpack/model-spec/specs-go/v1"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -68,6 +72,29 @@ func TestObservedArtifact(t *testing.T) {
 	}
 	if _, err := w.registry.Resolve(t.Context(), "models/existing", "v7"); err != nil {
 		t.Errorf("What was observed only must stay: %v", err)
+	}
+}
+
+// TestObservedImage looks at an image with a model's file.
+func TestObservedImage(t *testing.T) {
+	w := startControllers(t)
+	w.push("models/image", "empty", "") // For the blob.
+	manifest := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":%q,"digest":%q,"size":2},`+
+		`"layers":[{"mediaType":%q,"digest":%[3]q,"size":2,"annotations":{%[5]q:"config.json"}}],"annotations":{%q:%q}}`,
+		ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageConfig, digest.FromString("{}"),
+		ocispec.MediaTypeImageLayer, specv1.AnnotationFilepath, ocispec.AnnotationRevision, testCommit)
+	d := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(manifest), Size: int64(len(manifest))}
+	if err := w.registry.PushManifest(t.Context(), "models/image", d, manifest, "v1"); err != nil {
+		t.Fatal(err)
+	}
+	a := w.artifact("image")
+	a.Spec.ForProvider = modelv1alpha1.ArtifactParameters{}
+	a.Spec.ManagementPolicies = xpv2.ManagementPolicies{xpv2.ManagementActionObserve}
+	a.SetAnnotations(map[string]string{"crossplane.io/external-name": registryHost + "/models/image:v1"})
+	w.create(a)
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+	if s := a.Status.AtProvider; s.Format != "Image" || s.Size != 4 || s.Source.Revision != testCommit {
+		t.Errorf("want an image with its revision, got %+v", s)
 	}
 }
 

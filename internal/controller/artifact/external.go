@@ -76,6 +76,11 @@ type external struct {
 	// blobs know when an artifact's blobs are looked for.
 	blobs *blobChecks
 
+	// asker knows how far runs are; measured says that Observe saw one that it
+	// is asked for.
+	asker    *progressAsker
+	measured bool
+
 	// follower knows whether revisions have moved, and question is what to ask
 	// for the Artifact.
 	follower *follower
@@ -117,9 +122,13 @@ func (e *external) withEffective(a *modelv1alpha1.Artifact) *modelv1alpha1.Artif
 // registry. It writes nothing but the Artifact's status in memory.
 func (e *external) Observe(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalObservation, error) {
 	if meta.WasDeleted(a) {
+		e.dropProgress(a)
 		return e.observeDeletion(ctx, a)
 	}
 	o, err := e.observe(ctx, a)
+	if err == nil && !e.measured {
+		e.dropProgress(a)
+	}
 	if err == nil && o.ResourceExists {
 		o.ConnectionDetails = connectionDetails(a)
 	}

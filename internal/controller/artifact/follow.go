@@ -43,6 +43,7 @@ var fullCommit = regexp.MustCompile(`^[a-f0-9]{40}$`)
 // A question is what an Artifact wants to know of a Hub.
 type question struct {
 	options         hub.Options
+	kind            hub.Kind // Of what model names; "" for hub.Model.
 	model, revision string
 
 	// interval at which to ask; more than zero.

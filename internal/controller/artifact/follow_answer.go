@@ -55,7 +55,7 @@ func (f *follower) ask(ctx context.Context, w *following, q question, etag strin
 		return "", err
 	}
 	defer c.Close()
-	head, err = c.Commit(ctx, q.model, q.revision, etag)
+	head, err = c.Of(q.kindOf()).Commit(ctx, q.model, q.revision, etag)
 	return "", err
 }
 

@@ -1,8 +1,8 @@
 package artifact
 
 import (
+	"cmp"
 	"crypto/sha256"
-
 	"fmt"
 	"net/url"
 	"strings"
@@ -52,8 +52,11 @@ func (q question) id() fingerprint {
 	if revision == "" {
 		revision = "main"
 	}
-	return fingerprintOf(endpointOf(o), o.Token, string(o.CA), o.CAFile, q.model, revision)
+	return fingerprintOf(endpointOf(o), o.Token, string(o.CA), o.CAFile, string(q.kindOf()), q.model, revision)
 }
+
+// kindOf returns the kind of what the question is about.
+func (q question) kindOf() hub.Kind { return cmp.Or(q.kind, hub.Model) }
 
 func endpointOf(o hub.Options) string {
 	if o.Endpoint == "" {

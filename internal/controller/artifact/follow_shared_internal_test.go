@@ -39,6 +39,18 @@ func TestFollowShared(t *testing.T) {
 	w.asked(2, "And so on.")
 }
 
+func TestFollowDataset(t *testing.T) {
+	w := newFollowWorld(t)
+	w.write("../datasets/org/model/main/train.csv", "1,2")
+	w.ask("model", w.question(atOnce), "", w.commit("main"))
+	q := w.question(atOnce, func(q *question) { q.kind = hub.Dataset })
+	commit, err := w.moved(t.Context(), "dataset", q, "")
+	if err != nil || commit == "" || commit == w.commit("main") {
+		t.Errorf("want a dataset to be asked for apart from the model of its name, got %q, %v", commit, err)
+	}
+	w.asked(2, "The model's answer is no answer for the dataset.")
+}
+
 func TestFollowForgets(t *testing.T) {
 	w := newFollowWorld(t)
 	for i := range 10 {

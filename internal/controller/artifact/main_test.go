@@ -240,7 +240,10 @@ func (w *world) finish(job *batchv1.Job, r outcome.Result, message string) {
 		if err := w.get(job); err != nil {
 			return err.Error()
 		}
-		job.Status.StartTime = &now
+		job.Status.Active, job.Status.Ready = 0, nil
+		if job.Status.StartTime == nil {
+			job.Status.StartTime = &now
+		}
 		job.Status.UncountedTerminatedPods = &batchv1.UncountedTerminatedPods{}
 		if r.Failure != nil {
 			job.Status.Failed = 1

@@ -8,6 +8,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 )
 
 // defaultFollowInterval is how often the Hub is asked where an Artifact does not
@@ -49,7 +50,11 @@ func (e *external) hasMoved(ctx context.Context, a *modelv1alpha1.Artifact) (boo
 	if err != nil {
 		return false, err
 	}
-	q.model, q.revision = a.Spec.ForProvider.Source.HuggingFace.Model, a.Spec.ForProvider.Source.HuggingFace.Revision
+	hf := a.Spec.ForProvider.Source.HuggingFace
+	q.kind, q.model, q.revision = hub.Model, hf.Model, hf.Revision
+	if hf.Dataset != "" {
+		q.kind, q.model = hub.Dataset, hf.Dataset
+	}
 	q.interval, q.now = followInterval(a), now
 	// What went wrong is remembered as trouble.
 	commit, _ := e.follower.moved(ctx, a.GetUID(), q, s.Source.Revision)

@@ -1,6 +1,7 @@
 package artifact
 
 import (
+	"fmt"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -147,6 +148,42 @@ func TestFollowedBranch(t *testing.T) {
 	w.look(a)
 	w.stays(a, "It has what the branch stands for now.")
 	w.job(a, 2)
+}
+
+// TestFollowedDataset has a dataset move on, while the model of its name stays.
+func TestFollowedDataset(t *testing.T) {
+	w := startControllers(t)
+	h := w.startHub()
+	folder := filepath.Join(h.dir, "datasets", "org", "model", "main")
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "train.csv"), []byte("1,2"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	head, err := h.client.Of(hub.Dataset).Commit(t.Context(), "org/model", "main", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := w.artifact("dataset")
+	a.Spec.ForProvider.Pipeline = modelv1alpha1.PipelineStream
+	hf := a.Spec.ForProvider.Source.HuggingFace
+	hf.Model, hf.Dataset, hf.RevisionPolicy = "", "org/model", modelv1alpha1.RevisionFollow
+	w.create(a)
+	w.succeedAt(a, 1, "one", h.commit("main"))
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+	w.look(a)
+	w.endJob(a)
+	w.succeedAt(a, 2, "two", head.Commit)
+	w.eventually("the dataset's commit", func() string {
+		if err := w.get(a); err != nil {
+			return err.Error()
+		}
+		if s := a.Status.AtProvider.Source; s == nil || s.Revision != head.Commit {
+			return fmt.Sprint(s)
+		}
+		return ""
+	})
 }
 
 // TestFollowedBranchFails has the run that follows fail: what is there stays.

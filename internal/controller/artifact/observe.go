@@ -65,6 +65,7 @@ func (e *external) observeRun(ctx context.Context, a *modelv1alpha1.Artifact, st
 	s.JobRef = &modelv1alpha1.JobReference{Name: job.GetName()}
 	s.StartTime = job.Status.StartTime
 	s.CompletionTime = artifact.CompletionTime(job)
+	e.observeProgress(a, o.Phase, pods)
 	switch o.Phase {
 	case modelv1alpha1.PhaseSucceeded:
 		s.Failure, s.Failures = nil, 0

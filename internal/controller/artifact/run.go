@@ -69,6 +69,7 @@ func (e *external) startRun(ctx context.Context, a *modelv1alpha1.Artifact) erro
 	}
 	wanted := e.withEffective(a)
 	wanted.Effective.ConfigHash = hash
+	wanted.Effective.MountFrom = e.mountFrom(ctx, wanted)
 	return e.ensureRun(ctx, wanted)
 }
 

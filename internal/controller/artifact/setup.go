@@ -71,6 +71,9 @@ type Options struct {
 	// PollJitterPercentage is the most that a poll is early or late, in percent
 	// of its interval, so that polls spread.
 	PollJitterPercentage int
+
+	// asker asks runs how far they are; nil for the one that asks their Pods.
+	asker *progressAsker
 }
 
 // Setup adds the controller of Artifacts to the manager. Artifacts are
@@ -99,6 +102,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		now:         time.Now,
 		metrics:     cmp.Or(o.Metrics, NewMetrics()),
 		blobs:       newBlobChecks(o.BlobCheckInterval),
+		asker:       cmp.Or(o.asker, newProgressAsker(time.Now)),
 		follower:    newFollower(time.Now),
 		memory:      registry.NewMemory(),
 	}
@@ -123,6 +127,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		Watches(&v1alpha1.ProviderConfig{}, handler.EnqueueRequestsFromMapFunc(wake.forConfig), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.ClusterProviderConfig{}, handler.EnqueueRequestsFromMapFunc(wake.forConfig), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesRawSource(source.Channel(door.woken, canWait(&handler.EnqueueRequestForObject{}))).
+		WatchesRawSource(source.Channel(c.asker.woken, canWait(&handler.EnqueueRequestForObject{}))).
 		Build(newUnlimited{
 			cached:  mgr.GetClient(),
 			all:     againLater{Reconciler: r, soon: c.soon},
@@ -136,6 +141,9 @@ func Setup(mgr ctrl.Manager, o Options) error {
 			c.images.Worker = o.WorkerImage(ctx)
 		}
 		return watchRuns(ctx, mgr, built, wake)
+	}
+	if err := mgr.Add(c.asker); err != nil {
+		return errors.Wrap(err, "cannot ask runs how far they are")
 	}
 	return errors.Wrap(mgr.Add(door), "cannot wait for permissions")
 }
@@ -222,6 +230,7 @@ func (c sharingClient) List(ctx context.Context, list client.ObjectList, opts ..
 func newReconciler(mgr ctrl.Manager, cache client.Reader, c *connector, opts ...managed.ReconcilerOption) *managed.Reconciler {
 	c.refusals, c.soon = &refusals{}, &soon{}
 	c.blobs = cmp.Or(c.blobs, newBlobChecks(0))
+	c.asker = cmp.Or(c.asker, newProgressAsker(c.now))
 	c.follower = cmp.Or(c.follower, newFollower(c.now))
 	return managed.NewReconciler(statusManager{Manager: mgr, refusals: c.refusals}, resource.ManagedKind(modelv1alpha1.ArtifactGroupVersionKind), append([]managed.ReconcilerOption{
 		managed.WithTypedExternalConnector[*modelv1alpha1.Artifact](c),

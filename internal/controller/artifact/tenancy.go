@@ -79,9 +79,14 @@ func (p *providerConfig) admitRepository(a *modelv1alpha1.Artifact) error {
 	return p.admitName(a, ref.Registry, ref.Repository)
 }
 
+// prefixFor returns the prefix for the Artifact's namespace; "" for any.
+func (p *providerConfig) prefixFor(a *modelv1alpha1.Artifact) string {
+	return strings.ReplaceAll(p.repositoryPrefix, namespacePlaceholder, a.GetNamespace())
+}
+
 // admitName checks the prefix for one repository.
 func (p *providerConfig) admitName(a *modelv1alpha1.Artifact, host, repository string) error {
-	prefix := strings.ReplaceAll(p.repositoryPrefix, namespacePlaceholder, a.GetNamespace())
+	prefix := p.prefixFor(a)
 	if host != p.host || !strings.HasPrefix(repository, prefix) {
 		return outcome.Errorf(outcome.NotAllowed, "ClusterProviderConfig %q lets namespace %q use repositories of %s that start with %s, and this is %s/%s: make an Artifact with such a repository, or write another config in spec.providerConfigRef",
 			p.name, a.GetNamespace(), p.host, prefix, host, repository)

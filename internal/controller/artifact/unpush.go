@@ -23,10 +23,14 @@ import (
 // cannot be asked it says so too: Delete finds out why.
 func (e *external) isInRegistry(ctx context.Context, a *modelv1alpha1.Artifact) bool {
 	s := a.Status.AtProvider
-	if s.Digest == "" || s.LeftInRegistry != "" {
+	switch {
+	case s.LeftInRegistry != "":
 		return false
-	}
-	if e.registry == nil {
+	case e.hasUnfinished(ctx, a):
+		return true
+	case s.Digest == "":
+		return false
+	case e.registry == nil:
 		return true
 	}
 	tagged, err := e.isTagged(ctx, a)
@@ -77,9 +81,20 @@ func (e *external) ownRecords(ctx context.Context, a *modelv1alpha1.Artifact) ([
 func (e *external) deleteFromRegistry(ctx context.Context, a *modelv1alpha1.Artifact) error {
 	e.leaveForeign(a)
 	s := &a.Status.AtProvider
-	if s.Digest == "" || s.LeftInRegistry != "" {
+	if s.Digest != "" && s.LeftInRegistry == "" {
+		if err := e.deletePushed(ctx, a); err != nil {
+			return err
+		}
+	}
+	if s.LeftInRegistry != "" {
 		return nil
 	}
+	return leaveHint(e.deleteUnfinished(ctx, a))
+}
+
+// deletePushed takes away the artifact and its records.
+func (e *external) deletePushed(ctx context.Context, a *modelv1alpha1.Artifact) error {
+	s := &a.Status.AtProvider
 	if e.registry == nil {
 		return e.letGo(ctx, a)
 	}

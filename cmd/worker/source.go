@@ -1,0 +1,72 @@
+package main
+
+import (
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
+)
+
+// A sourceFlags is what the command line says of a run's source.
+type sourceFlags struct {
+	source pipeline.Source
+
+	// Names of what is read, of which there is one.
+	model, dataset string
+	artifact       pipeline.ArtifactSource
+}
+
+// sourceFlagsOf adds a source's flags to a command, which is refused unless they
+// name one source.
+func sourceFlagsOf(run *kingpin.CmdClause) *sourceFlags {
+	f := &sourceFlags{}
+	run.Flag("hub-endpoint", "Address of the Hugging Face Hub.").StringVar(&f.source.Endpoint)
+	run.Flag("hub-ca-file", "Certificate authorities that are trusted for the Hub beside the public ones.").StringVar(&f.source.CAFile)
+	run.Flag("model", "Model on the Hub: organisation/name. This, --dataset or --source-artifact is needed.").StringVar(&f.model)
+	run.Flag("dataset", "Dataset on the Hub: organisation/name.").StringVar(&f.dataset)
+	run.Flag("revision", "Branch, tag or commit of the model or the dataset.").Default("main").StringVar(&f.source.Revision)
+	run.Flag("include", "Pattern of the files that are wanted; all of them without one. May be repeated.").StringsVar(&f.source.Files.Include)
+	run.Flag("exclude", "Pattern of files that are not. May be repeated.").StringsVar(&f.source.Files.Exclude)
+	run.Flag("source-artifact", "Artifact in a registry: registry/repository@digest, or :tag.").StringVar(&f.artifact.Reference)
+	run.Flag("source-plain-http", "Speak to the source's registry without TLS.").BoolVar(&f.artifact.PlainHTTP)
+	run.Flag("source-docker-config", "Folder with a config.json that holds the credentials of the source's registry.").StringVar(&f.artifact.DockerConfig)
+	run.Flag("source-ca-file", "Certificate authorities that are trusted for the source's registry beside the public ones.").StringVar(&f.artifact.CAFile)
+	run.Flag("source-cert-file", "Client certificate for the source's registry.").StringVar(&f.artifact.CertificateFile)
+	run.Flag("source-key-file", "Private key of that certificate.").StringVar(&f.artifact.KeyFile)
+	run.Validate(func(*kingpin.CmdClause) error { return f.validate() })
+	return f
+}
+
+// validate is an error unless the flags name one source, and nothing that it
+// has not.
+func (f *sourceFlags) validate() error {
+	named := 0
+	for _, name := range []string{f.model, f.dataset, f.artifact.Reference} {
+		if name != "" {
+			named++
+		}
+	}
+	files := f.source.Files
+	switch {
+	case named != 1:
+		return errors.New("exactly one source is needed: write --model, --dataset or --source-artifact")
+	case f.artifact.Reference != "" && len(files.Include)+len(files.Exclude) > 0:
+		return errors.New("an artifact is read as a whole: leave --include and --exclude out, or write --model or --dataset")
+	}
+	return nil
+}
+
+// value returns the source, which a Hub may ask a token for.
+func (f *sourceFlags) value(token string) pipeline.Source {
+	if f.artifact.Reference != "" {
+		return pipeline.Source{Artifact: &f.artifact}
+	}
+	s := f.source
+	s.Token = token
+	s.Model, s.Kind = f.model, hub.Model
+	if f.dataset != "" {
+		s.Model, s.Kind = f.dataset, hub.Dataset
+	}
+	return s
+}

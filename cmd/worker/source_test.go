@@ -1,0 +1,81 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
+)
+
+func TestSourceFlags(t *testing.T) {
+	const endpoint, token = "https://hub.example.com", "hf_token"
+	type want struct {
+		source pipeline.Source
+		err    string // What it says.
+	}
+	sayOne := "exactly one source is needed: write --model, --dataset or --source-artifact"
+	cases := map[string]struct {
+		reason string
+		args   []string
+		want   want
+	}{
+		"Model": {
+			reason: "A model of a Hub, as it always was.",
+			args:   []string{"--hub-endpoint=" + endpoint, "--model=Qwen/Qwen3-0.6B", "--revision=v1", "--hub-ca-file=/ca.crt"},
+			want:   want{source: pipeline.Source{Endpoint: endpoint, Model: "Qwen/Qwen3-0.6B", Kind: hub.Model, Revision: "v1", CAFile: "/ca.crt", Token: token}},
+		},
+		"Dataset": {
+			reason: "A dataset takes a model's place.",
+			args:   []string{"--dataset=openai/gsm8k"},
+			want:   want{source: pipeline.Source{Model: "openai/gsm8k", Kind: hub.Dataset, Revision: "main", Token: token}},
+		},
+		"Files": {
+			reason: "A pattern may be anything.",
+			args:   []string{"--model=gpt2", "--include=*.json", "--include=-x y", "--exclude=@z", "--exclude=$(HF_TOKEN)"},
+			want: want{source: pipeline.Source{
+				Model: "gpt2", Kind: hub.Model, Revision: "main", Token: token,
+				Files: hub.Filter{Include: []string{"*.json", "-x y"}, Exclude: []string{"@z", "$(HF_TOKEN)"}},
+			}},
+		},
+		"Artifact": {
+			reason: "Who reads from a registry gets no Hub's token.",
+			args:   []string{"--source-artifact=registry.example.com/a:v1"},
+			want:   want{source: pipeline.Source{Artifact: &pipeline.ArtifactSource{Reference: "registry.example.com/a:v1"}}},
+		},
+		"ArtifactAll": {
+			reason: "A registry may ask for much.",
+			args: []string{
+				"--source-artifact=localhost:5000/a:v1", "--source-plain-http", "--source-docker-config=/d",
+				"--source-ca-file=/ca", "--source-cert-file=/cert", "--source-key-file=/key",
+			},
+			want: want{source: pipeline.Source{Artifact: &pipeline.ArtifactSource{
+				Reference: "localhost:5000/a:v1", PlainHTTP: true, DockerConfig: "/d", CAFile: "/ca", CertificateFile: "/cert", KeyFile: "/key",
+			}}},
+		},
+		"None":           {reason: "Nothing is guessed.", want: want{err: sayOne}},
+		"Empty":          {reason: "Nothing is guessed.", args: []string{"--model="}, want: want{err: sayOne}},
+		"Both":           {reason: "Neither is preferred.", args: []string{"--model=a/b", "--dataset=a/b"}, want: want{err: sayOne}},
+		"HubAndRegistry": {reason: "Neither is preferred.", args: []string{"--dataset=a/b", "--source-artifact=localhost:5000/a:v1"}, want: want{err: sayOne}},
+		"ArtifactFiles":  {reason: "No files are left out in silence.", args: []string{"--source-artifact=localhost:5000/a:v1", "--include=x"}, want: want{err: "leave --include and --exclude out"}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			app := kingpin.New("worker", "")
+			f := sourceFlagsOf(app.Command("run", ""))
+			_, err := app.Parse(append([]string{"run"}, tc.args...))
+			if (err != nil) != (tc.want.err != "") || (err != nil && !strings.Contains(err.Error(), tc.want.err)) {
+				t.Fatalf("\n%s\nParse(...): want %q, got %v", tc.reason, tc.want.err, err)
+			}
+			if err != nil {
+				return
+			}
+			if diff := cmp.Diff(tc.want.source, f.value(token)); diff != "" {
+				t.Errorf("\n%s\nsource: -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}

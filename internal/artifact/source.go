@@ -1,0 +1,197 @@
+package artifact
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+)
+
+const (
+	defaultRevision = "main"
+
+	// defaultTokenKey is where a Secret has a Hub's token unless the Artifact
+	// says.
+	defaultTokenKey = "token"
+
+	// caKey is where a Secret has certificate authorities.
+	caKey = "ca.crt"
+)
+
+// huggingFace returns the Artifact's source on a Hub, nil where it has none.
+func huggingFace(a *modelv1alpha1.Artifact) *modelv1alpha1.HuggingFaceSource {
+	if a.Spec.ForProvider.Source == nil {
+		return nil
+	}
+	return a.Spec.ForProvider.Source.HuggingFace
+}
+
+// oci returns the Artifact's source in a registry, nil where it has none.
+func oci(a *modelv1alpha1.Artifact) *modelv1alpha1.OCISource {
+	if a.Spec.ForProvider.Source == nil {
+		return nil
+	}
+	return a.Spec.ForProvider.Source.OCI
+}
+
+type runHashSource struct {
+	HuggingFace *runHashHuggingFace `json:"huggingFace,omitempty"`
+	OCI         *runHashOCI         `json:"oci,omitempty"`
+}
+
+type runHashHuggingFace struct {
+	Model    string        `json:"model,omitempty"`
+	Revision string        `json:"revision"`
+	Dataset  string        `json:"dataset,omitempty"`
+	Files    *runHashFiles `json:"files,omitempty"`
+}
+
+type runHashFiles struct {
+	Include []string `json:"include,omitempty"`
+	Exclude []string `json:"exclude,omitempty"`
+}
+
+type runHashOCI struct {
+	Reference string `json:"reference"`
+}
+
+// hashedSource returns what of the Artifact's source belongs to its run hash;
+// nil where it has none.
+func hashedSource(a *modelv1alpha1.Artifact) *runHashSource {
+	out := runHashSource{}
+	if hf := huggingFace(a); hf != nil {
+		out.HuggingFace = &runHashHuggingFace{
+			Model:    hf.Model,
+			Dataset:  hf.Dataset,
+			Revision: cmp.Or(hf.Revision, defaultRevision),
+			Files:    hashedFiles(hf.Files),
+		}
+	}
+	if s := oci(a); s != nil {
+		out.OCI = &runHashOCI{Reference: s.Reference}
+	}
+	if out == (runHashSource{}) {
+		return nil
+	}
+	return &out
+}
+
+// hashedFiles returns what of a filter belongs to the run hash: its patterns,
+// whose order does not matter; nil where there are none.
+func hashedFiles(f *modelv1alpha1.FileFilter) *runHashFiles {
+	if f == nil || len(f.Include)+len(f.Exclude) == 0 {
+		return nil
+	}
+	return &runHashFiles{Include: asSet(f.Include), Exclude: asSet(f.Exclude)}
+}
+
+// asSet returns strings in order, each of them once.
+func asSet(s []string) []string {
+	return slices.Compact(slices.Sorted(slices.Values(s)))
+}
+
+// sourceArguments returns the flags of `worker run` that say what is read.
+func sourceArguments(a *modelv1alpha1.Artifact) []string {
+	if s := oci(a); s != nil {
+		args := []string{"--source-artifact=" + referenceFor(a)}
+		if accessFor(a).PlainHTTP {
+			args = append(args, "--source-plain-http")
+		}
+		return args
+	}
+	args := []string{"--hub-endpoint=" + cmp.Or(a.Effective.HubEndpoint, v1alpha1.DefaultHubEndpoint)}
+	hf := huggingFace(a)
+	switch {
+	case hf == nil:
+		return args
+	case hf.Dataset != "":
+		args = append(args, "--dataset="+hf.Dataset)
+	default:
+		args = append(args, "--model="+hf.Model)
+	}
+	return append(append(args, "--revision="+revisionFor(a)), filterArguments(hf.Files)...)
+}
+
+// filterArguments returns the flags of `worker run` that say which files are
+// wanted.
+func filterArguments(f *modelv1alpha1.FileFilter) []string {
+	if f == nil {
+		return nil
+	}
+	args := make([]string, 0, len(f.Include)+len(f.Exclude))
+	for _, p := range asSet(f.Include) {
+		args = append(args, "--include="+p)
+	}
+	for _, p := range asSet(f.Exclude) {
+		args = append(args, "--exclude="+p)
+	}
+	return args
+}
+
+// recordedRevision is the commit or the digest that the artifact was made from,
+// where the spec still asks for the same; else nothing.
+func recordedRevision(a *modelv1alpha1.Artifact) string {
+	s := a.Status.AtProvider
+	if s.Source == nil || s.RunHash != RunHash(a) {
+		return ""
+	}
+	return s.Source.Revision
+}
+
+// revisionFor returns the revision of a Hub's to read: the commit that the
+// artifact was made from where the spec still asks for the same and keeps to
+// it, so that making it again makes the same, else the revision that the spec
+// names.
+func revisionFor(a *modelv1alpha1.Artifact) string {
+	hf := huggingFace(a)
+	if recorded := recordedRevision(a); recorded != "" && hf.RevisionPolicy != modelv1alpha1.RevisionFollow {
+		return recorded
+	}
+	return cmp.Or(hf.Revision, defaultRevision)
+}
+
+// referenceFor returns the artifact of a registry to read: the one with the
+// digest that the Artifact's own was made from where the spec still asks for the
+// same, else what the spec names.
+func referenceFor(a *modelv1alpha1.Artifact) string {
+	reference := oci(a).Reference
+	d := digest.Digest(recordedRevision(a))
+	if strings.Contains(reference, "@") || d.Validate() != nil {
+		return reference
+	}
+	if i := strings.LastIndexByte(reference, ':'); i > strings.LastIndexByte(reference, '/') {
+		reference = reference[:i]
+	}
+	return reference + "@" + d.String()
+}
+
+// accessFor returns how a run reaches the registry of the Artifact's source: as
+// its ProviderConfig says, else as the Artifact does. Credentials and
+// authorities are the Artifact's own where it names such.
+func accessFor(a *modelv1alpha1.Artifact) modelv1alpha1.SourceAccess {
+	s := oci(a)
+	if s == nil {
+		return modelv1alpha1.SourceAccess{}
+	}
+	out := ptr.Deref(a.Effective.Source, modelv1alpha1.SourceAccess{PlainHTTP: s.PlainHTTP})
+	if r := s.CredentialsSecretRef; r != nil {
+		out.Credentials = SecretKey(r.Name, corev1.DockerConfigJsonKey)
+	}
+	if r := s.CertSecretRef; r != nil {
+		out.CA = SecretKey(r.Name, caKey)
+	}
+	return out
+}
+
+// SameModel says whether two Artifacts are of the same model, or of the same
+// dataset, on a Hub, at whatever revision.
+func SameModel(a, b *modelv1alpha1.Artifact) bool {
+	one, other := huggingFace(a), huggingFace(b)
+	return one != nil && other != nil && one.Model == other.Model && one.Dataset == other.Dataset
+}

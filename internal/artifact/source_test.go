@@ -1,0 +1,315 @@
+package artifact
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+	"github.com/google/go-cmp/cmp"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+)
+
+// Golden hashes; see goldenDefault.
+const (
+	goldenImage        = "a9f246dfa5889b1c"
+	goldenDataset      = "08318c38d1638daa"
+	goldenInclude      = "a001543985185364"
+	goldenExclude      = "50ad91597c2282b5"
+	goldenBoth         = "7b1cdea209ac58cf"
+	goldenDatasetFiles = "5556cbff555770a6"
+	goldenOCI          = "ddb344a6cf52e531"
+	goldenOCIDigest    = "7858f15432f19c6a"
+)
+
+const (
+	testReference = "source.example.com:5000/models/qwen3:v1"
+	testDigest    = "sha256:0123456789012345678901234567890123456789012345678901234567890123"
+	testCommit    = "0123456789012345678901234567890123456789"
+)
+
+func withFormat(f modelv1alpha1.PackFormat) artifactModifier {
+	return withParameters(func(p *modelv1alpha1.ArtifactParameters) { p.Format = f })
+}
+
+func withDataset(dataset string) artifactModifier {
+	return withParameters(func(p *modelv1alpha1.ArtifactParameters) {
+		p.Source.HuggingFace.Model, p.Source.HuggingFace.Dataset = "", dataset
+	})
+}
+
+func withFiles(include, exclude []string) artifactModifier {
+	return withParameters(func(p *modelv1alpha1.ArtifactParameters) {
+		p.Source.HuggingFace.Files = &modelv1alpha1.FileFilter{Include: include, Exclude: exclude}
+	})
+}
+
+func withOCI(reference string, change ...func(*modelv1alpha1.OCISource)) artifactModifier {
+	return withParameters(func(p *modelv1alpha1.ArtifactParameters) {
+		p.Source = &modelv1alpha1.Source{OCI: &modelv1alpha1.OCISource{Reference: reference}}
+		for _, fn := range change {
+			fn(p.Source.OCI)
+		}
+	})
+}
+
+// withMade records that the artifact was made from this revision, of what the
+// spec says now.
+func withMade(revision string) artifactModifier {
+	return func(a *modelv1alpha1.Artifact) {
+		a.Status.AtProvider.RunHash = RunHash(a)
+		a.Status.AtProvider.Source = &modelv1alpha1.SourceObservation{Revision: revision}
+	}
+}
+
+// withOwnSource has source.oci bring all that it can.
+func withOwnSource() artifactModifier {
+	return withParameters(func(p *modelv1alpha1.ArtifactParameters) {
+		p.Source.OCI.PlainHTTP = true
+		p.Source.OCI.CredentialsSecretRef = &xpv2.LocalSecretReference{Name: "pull"}
+		p.Source.OCI.CertSecretRef = &xpv2.LocalSecretReference{Name: "source-ca"}
+	})
+}
+
+func TestRunHashOfSource(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		args   *modelv1alpha1.Artifact
+		want   string
+	}{
+		"Image":   {reason: "An image is another artifact.", args: newArtifact(withStream(), withFormat(modelv1alpha1.PackFormatImage)), want: goldenImage},
+		"Dataset": {reason: "A dataset is not the model of that name.", args: newArtifact(withStream(), withDataset("Qwen/Qwen3-0.6B")), want: goldenDataset},
+		"Include": {reason: "Fewer files are another artifact.", args: newArtifact(withStream(), withFiles([]string{"*.json", "*.txt"}, nil)), want: goldenInclude},
+		"Exclude": {reason: "What is left out is not what is taken.", args: newArtifact(withStream(), withFiles(nil, []string{"*.json", "*.txt"})), want: goldenExclude},
+		"Both":    {reason: "Both count.", args: newArtifact(withStream(), withFiles([]string{"*.json"}, []string{"*.txt"})), want: goldenBoth},
+		"Order": {
+			reason: "Patterns are a set: order and repetition change nothing.",
+			args:   newArtifact(withStream(), withFiles([]string{"*.txt", "*.json", "*.txt"}, nil)),
+			want:   goldenInclude,
+		},
+		"NoFiles":      {reason: "A filter of nothing is none.", args: newArtifact(withStream(), withFiles([]string{}, nil)), want: goldenStream},
+		"DatasetFiles": {reason: "A dataset's files may be chosen, too.", args: newArtifact(withStream(), withDataset("openai/gsm8k"), withFiles([]string{"main/"}, nil)), want: goldenDatasetFiles},
+		"OCI":          {reason: "An artifact is named by its reference.", args: newArtifact(withStream(), withOCI(testReference)), want: goldenOCI},
+		"OCIDigest":    {reason: "Another reference is another artifact.", args: newArtifact(withStream(), withOCI("source.example.com:5000/models/qwen3@"+testDigest)), want: goldenOCIDigest},
+		"OCIAccess":    {reason: "How it is read makes no other artifact.", args: newArtifact(withStream(), withOCI(testReference), withOwnSource()), want: goldenOCI},
+		"OCIEffective": {
+			reason: "Nor does what a ProviderConfig says of that.",
+			args: newArtifact(withStream(), withOCI(testReference), withEffective(modelv1alpha1.Effective{
+				Source: &modelv1alpha1.SourceAccess{PlainHTTP: true, Credentials: SecretKey("a", "b")},
+			})),
+			want: goldenOCI,
+		},
+		"OCIMade": {reason: "What its tag stood for makes no other artifact of where it is now.", args: newArtifact(withStream(), withOCI(testReference), withMade(testDigest)), want: goldenOCI},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			before := tc.args.DeepCopy()
+			if diff := cmp.Diff(tc.want, RunHash(tc.args)); diff != "" {
+				t.Errorf("\n%s\nRunHash(): -want, +got:\n%s", tc.reason, diff)
+			}
+			if diff := cmp.Diff(before, tc.args); diff != "" {
+				t.Errorf("\nRunHash changes nothing: -before, +after:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestBuildJobSource(t *testing.T) {
+	const hub = "--hub-endpoint=https://huggingface.co"
+	pinned := "source.example.com:5000/models/qwen3@" + testDigest
+	cases := map[string]struct {
+		reason string
+		args   *modelv1alpha1.Artifact
+		want   []string
+	}{
+		"Model": {
+			reason: "A model is read at a revision.",
+			args:   newArtifact(),
+			want:   []string{hub, "--model=Qwen/Qwen3-0.6B", "--revision=main"},
+		},
+		"Dataset": {
+			reason: "A dataset takes a model's place.",
+			args:   newArtifact(withDataset("openai/gsm8k")),
+			want:   []string{hub, "--dataset=openai/gsm8k", "--revision=main"},
+		},
+		"DatasetAgain": {
+			reason: "It is read at the same commit again.",
+			args:   newArtifact(withDataset("openai/gsm8k"), withMade(testCommit)),
+			want:   []string{hub, "--dataset=openai/gsm8k", "--revision=" + testCommit},
+		},
+		"Files": {
+			reason: "Each pattern is one flag, and the same set is the same Job.",
+			args:   newArtifact(withFiles([]string{"b c/", "*.json", "b c/"}, []string{"-x", "@y", "é*"})),
+			want:   []string{hub, "--model=Qwen/Qwen3-0.6B", "--revision=main", "--include=*.json", "--include=b c/", "--exclude=-x", "--exclude=@y", "--exclude=é*"},
+		},
+		"Dollars": {
+			reason: "The kubelet would put the token in the place of a variable's name, and one dollar in that of two.",
+			args:   newArtifact(withFiles([]string{"$(HF_TOKEN)", "$$(HF_TOKEN)", "a$", "${HF_TOKEN}"}, []string{"$"})),
+			want: []string{
+				hub, "--model=Qwen/Qwen3-0.6B", "--revision=main",
+				"--include=$$$$(HF_TOKEN)", "--include=$$(HF_TOKEN)", "--include=$${HF_TOKEN}", "--include=a$$", "--exclude=$$",
+			},
+		},
+		"DollarsAnywhere": {
+			reason: "So it would where the API server checked nothing.",
+			args:   newArtifact(withModel("$(HF_TOKEN)", "$(HF_TOKEN)")),
+			want:   []string{hub, "--model=$$(HF_TOKEN)", "--revision=$$(HF_TOKEN)"},
+		},
+		"Artifact": {
+			reason: "Who reads from a registry asks no Hub.",
+			args:   newArtifact(withOCI(testReference), withEffective(modelv1alpha1.Effective{HubEndpoint: "https://hub.example.com"})),
+			want:   []string{"--source-artifact=" + testReference},
+		},
+		"ArtifactPlain": {
+			reason: "An Artifact says how another registry is spoken to.",
+			args:   newArtifact(withOCI(testReference), withOwnSource()),
+			want:   []string{"--source-artifact=" + testReference, "--source-plain-http"},
+		},
+		"ArtifactPlainConfig": {
+			reason: "The ProviderConfig says how its own is.",
+			args:   newArtifact(withOCI(testReference), withEffective(modelv1alpha1.Effective{Source: &modelv1alpha1.SourceAccess{PlainHTTP: true}})),
+			want:   []string{"--source-artifact=" + testReference, "--source-plain-http"},
+		},
+		"ArtifactConfigTLS": {
+			reason: "And nobody has its credentials sent without TLS.",
+			args:   newArtifact(withOCI(testReference), withOwnSource(), withEffective(modelv1alpha1.Effective{Source: &modelv1alpha1.SourceAccess{}})),
+			want:   []string{"--source-artifact=" + testReference},
+		},
+		"ArtifactAgain": {
+			reason: "A tag is resolved once, and its digest read again.",
+			args:   newArtifact(withOCI(testReference), withMade(testDigest)),
+			want:   []string{"--source-artifact=" + pinned},
+		},
+		"ArtifactBareAgain": {
+			reason: "A port is no tag.",
+			args:   newArtifact(withOCI("localhost:5000/qwen3:v1"), withMade(testDigest)),
+			want:   []string{"--source-artifact=localhost:5000/qwen3@" + testDigest},
+		},
+		"ArtifactChanged": {
+			reason: "The digest of another source is no answer to this one.",
+			args:   newArtifact(withOCI(testReference), withMade(testDigest), withOCI("source.example.com:5000/models/qwen3:v2")),
+			want:   []string{"--source-artifact=source.example.com:5000/models/qwen3:v2"},
+		},
+		"ArtifactDigest": {
+			reason: "A digest needs no resolving.",
+			args:   newArtifact(withOCI("source.example.com:5000/models/qwen3:v1@"+testDigest), withMade(testDigest)),
+			want:   []string{"--source-artifact=source.example.com:5000/models/qwen3:v1@" + testDigest},
+		},
+		"ArtifactCommit": {
+			reason: "What is no digest names no artifact.",
+			args:   newArtifact(withOCI(testReference), withMade(testCommit)),
+			want:   []string{"--source-artifact=" + testReference},
+		},
+		"NoSource": {
+			reason: "An Artifact without a source makes a valid Job, too.",
+			args:   newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) { p.Source = nil })),
+			want:   []string{hub},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			withStream()(tc.args)
+			if tc.args.Status.AtProvider.RunHash != "" && name != "ArtifactChanged" {
+				tc.args.Status.AtProvider.RunHash = RunHash(tc.args)
+			}
+			args := BuildJob(tc.args, testKitImage, nil).Spec.Template.Spec.Containers[0].Args
+			got := slices.DeleteFunc(slices.Clone(args), func(a string) bool {
+				return !slices.ContainsFunc([]string{"--hub-", "--model", "--dataset", "--revision", "--include", "--exclude", "--source-artifact", "--source-plain"}, func(p string) bool { return strings.HasPrefix(a, p) })
+			})
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("\n%s\nsource: -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+func TestBuildJobFormat(t *testing.T) {
+	for _, format := range []modelv1alpha1.PackFormat{modelv1alpha1.PackFormatModelPack, modelv1alpha1.PackFormatModelKit, modelv1alpha1.PackFormatImage} {
+		a := newArtifact(withStream(), withFormat(format))
+		pod := BuildJob(a, testKitImage, nil).Spec.Template.Spec
+		if !slices.Contains(pod.Containers[0].Args, "--format="+string(format)) || NeedsWorkspace(a) {
+			t.Errorf("want Stream to make a %s without a workspace, got %q", format, pod.Containers[0].Args)
+		}
+	}
+}
+
+func TestBuildJobSourceCredentials(t *testing.T) {
+	config := &modelv1alpha1.SourceAccess{
+		Credentials: SecretKey("copy", "source-config.json"),
+		CA:          SecretKey("copy", "source-ca.crt"),
+		Certificate: SecretKey("copy", "source-tls.crt"),
+		Key:         SecretKey("copy", "source-tls.key"),
+	}
+	hub := modelv1alpha1.Effective{HubToken: SecretKey("config-hf", "token"), HubCA: SecretKey("hub", "ca.crt")}
+	cases := map[string]struct {
+		reason string
+		args   *modelv1alpha1.Artifact
+		want   mounted
+	}{
+		"None": {
+			reason: "A public artifact needs nothing, and no Hub's token either.",
+			args:   newArtifact(withOCI(testReference), withEffective(hub)),
+		},
+		"Own": {
+			reason: "The Artifact's own are in a folder of their own.",
+			args:   newArtifact(withOCI(testReference), withOwnSource()),
+			want: mounted{
+				Files: map[string]string{"/credentials/source-docker/config.json": "pull/.dockerconfigjson", "/credentials/source-ca.crt": "source-ca/ca.crt"},
+				Flags: []string{"--source-docker-config=/credentials/source-docker", "--source-ca-file=/credentials/source-ca.crt"},
+			},
+		},
+		"Config": {
+			reason: "The ProviderConfig's hold where the Artifact brings none.",
+			args:   newArtifact(withOCI(testReference), withEffective(modelv1alpha1.Effective{Source: config})),
+			want: mounted{
+				Files: map[string]string{
+					"/credentials/source-docker/config.json": "copy/source-config.json", "/credentials/source-ca.crt": "copy/source-ca.crt",
+					"/credentials/source-tls.crt": "copy/source-tls.crt", "/credentials/source-tls.key": "copy/source-tls.key",
+				},
+				Flags: []string{
+					"--source-docker-config=/credentials/source-docker", "--source-ca-file=/credentials/source-ca.crt",
+					"--source-cert-file=/credentials/source-tls.crt", "--source-key-file=/credentials/source-tls.key",
+				},
+			},
+		},
+		"OwnWins": {
+			reason: "The Artifact's own hold over the ProviderConfig's.",
+			args:   newArtifact(withOCI(testReference), withOwnSource(), withEffective(modelv1alpha1.Effective{Source: &modelv1alpha1.SourceAccess{Credentials: config.Credentials, CA: config.CA}})),
+			want: mounted{
+				Files: map[string]string{"/credentials/source-docker/config.json": "pull/.dockerconfigjson", "/credentials/source-ca.crt": "source-ca/ca.crt"},
+				Flags: []string{"--source-docker-config=/credentials/source-docker", "--source-ca-file=/credentials/source-ca.crt"},
+			},
+		},
+		"Target": {
+			reason: "What is the target's stays the target's.",
+			args: newArtifact(withOCI(testReference), withOwnSource(), withEffective(modelv1alpha1.Effective{
+				RegistryCredentials: SecretKey("config", "auth.json"), RegistryCA: SecretKey("ca", "ca.crt"),
+			})),
+			want: mounted{
+				Files: map[string]string{
+					"/credentials/docker/config.json": "config/auth.json", "/credentials/registry-ca.crt": "ca/ca.crt",
+					"/credentials/source-docker/config.json": "pull/.dockerconfigjson", "/credentials/source-ca.crt": "source-ca/ca.crt",
+				},
+				Flags: []string{
+					"--docker-config=/credentials/docker", "--registry-ca-file=/credentials/registry-ca.crt",
+					"--source-docker-config=/credentials/source-docker", "--source-ca-file=/credentials/source-ca.crt",
+				},
+			},
+		},
+		"Hub": {
+			reason: "Who reads from a Hub needs no other registry's.",
+			args:   newArtifact(withEffective(modelv1alpha1.Effective{Source: config, HubToken: hub.HubToken})),
+			want:   mounted{Token: "config-hf/token"},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			withStream()(tc.args)
+			pod := BuildJob(tc.args, testKitImage, nil).Spec.Template.Spec
+			if diff := cmp.Diff(tc.want, mountedIn(t, pod)); diff != "" {
+				t.Errorf("\n%s\ncredentials: -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}

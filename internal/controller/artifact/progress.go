@@ -1,0 +1,248 @@
+package artifact
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+const (
+	// progressInterval is how often a run is asked how far it is, and so how
+	// often an Artifact's status is written because of that, at most.
+	progressInterval = 15 * time.Second
+
+	// progressShare is how much longer the interval is for each run that goes
+	// on at the same time, once that makes it longer: of all runs together, ten
+	// are asked in a second.
+	progressShare = 100 * time.Millisecond
+
+	// progressLongest bounds how long a run is left alone that did not answer,
+	// as where a NetworkPolicy keeps the provider from its Pod.
+	progressLongest = 5 * time.Minute
+
+	// progressTries is how often a run does not answer, one time after the other,
+	// until what it said before is worth nothing any more.
+	progressTries = 3
+
+	// progressAskers bounds how many runs are asked at a time.
+	progressAskers = 8
+
+	// progressKept is how long a run is asked at most whose Artifact is not
+	// reconciled, as when it is paused.
+	progressKept = time.Hour
+)
+
+// A progressAsker asks the Pods of runs how far they are, beside the reconciles:
+// those say who is to be asked, and see the answers. It is safe for concurrent
+// use.
+type progressAsker struct {
+	now      func() time.Time
+	interval time.Duration
+
+	// ask asks a Pod at an address of its own.
+	ask func(context.Context, netip.Addr) (outcome.Progress, error)
+
+	// woken has the Artifacts reconciled whose runs have got on.
+	woken chan event.GenericEvent
+
+	// changed says that there are others to ask.
+	changed chan struct{}
+
+	mu     sync.Mutex // Not held while a Pod is asked.
+	asking int
+	runs   map[types.UID]*askedRun
+}
+
+// newProgressAsker returns an asker that asks nobody yet.
+func newProgressAsker(now func() time.Time) *progressAsker {
+	return &progressAsker{
+		now:      now,
+		interval: progressInterval,
+		ask:      newProgressClient().ask,
+		woken:    make(chan event.GenericEvent),
+		changed:  make(chan struct{}, 1),
+		runs:     map[types.UID]*askedRun{},
+	}
+}
+
+// An askedRun is an Artifact's run that is asked how far it is.
+type askedRun struct {
+	artifact types.NamespacedName
+	pod      types.UID
+	address  netip.Addr
+
+	seen     time.Time // In a reconcile.
+	due      time.Time
+	asking   bool
+	failures int
+	answer   *modelv1alpha1.ProgressObservation
+}
+
+// progress returns how far an Artifact's run is, as its Pod said last; nil where
+// that is not known. From now on it is asked.
+func (p *progressAsker) progress(a *modelv1alpha1.Artifact, pods []corev1.Pod) *modelv1alpha1.ProgressObservation {
+	pod, address, ok := askable(pods)
+	if !ok {
+		p.forget(a.GetUID())
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.now()
+	run, known := p.runs[a.GetUID()]
+	if !known || run.pod != pod.GetUID() || run.address != address {
+		// A Pod that has just started has nothing to say yet.
+		next := &askedRun{artifact: client.ObjectKeyFromObject(a), pod: pod.GetUID(), address: address, due: now.Add(p.interval / 3)}
+		if !known {
+			// As it was before the provider started.
+			next.answer = a.Status.AtProvider.Progress.DeepCopy()
+		}
+		run = next
+		p.runs[a.GetUID()] = run
+		p.tell()
+	}
+	run.seen = now
+	return run.answer.DeepCopy()
+}
+
+// forget asks an Artifact's run no more.
+func (p *progressAsker) forget(uid types.UID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.runs, uid)
+}
+
+// tell says that others are to be asked.
+func (p *progressAsker) tell() {
+	select {
+	case p.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Start asks until the context ends.
+func (p *progressAsker) Start(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-p.changed:
+		case <-timer.C:
+		}
+		if next, ok := p.askDue(ctx); ok {
+			timer.Reset(next)
+		}
+	}
+}
+
+// askDue begins to ask the runs whose time has come, as many as may be asked at
+// once. It returns when the next one's comes; for those that are being asked,
+// that is known when they have answered.
+func (p *progressAsker) askDue(ctx context.Context) (time.Duration, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.now()
+	var next time.Time
+	for uid, run := range p.runs {
+		switch {
+		case run.asking:
+			continue
+		case now.Sub(run.seen) > progressKept:
+			delete(p.runs, uid)
+			continue
+		case !now.Before(run.due) && p.asking < progressAskers:
+			run.asking = true
+			p.asking++
+			go p.askRun(ctx, uid, run)
+			continue
+		case !now.Before(run.due):
+			// The end of another one's answer is when.
+			continue
+		}
+		if next.IsZero() || run.due.Before(next) {
+			next = run.due
+		}
+	}
+	return next.Sub(now), !next.IsZero()
+}
+
+// askRun asks one run, and has its Artifact reconciled where there is something
+// new.
+func (p *progressAsker) askRun(ctx context.Context, uid types.UID, run *askedRun) {
+	got, err := p.ask(ctx, run.address)
+	if p.record(uid, run, got, err) {
+		a := &modelv1alpha1.Artifact{ObjectMeta: metav1.ObjectMeta{Namespace: run.artifact.Namespace, Name: run.artifact.Name}}
+		select {
+		case p.woken <- event.GenericEvent{Object: a}:
+		case <-ctx.Done():
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	run.asking = false
+	p.asking--
+	p.tell()
+}
+
+// record notes what a run answered, and says whether that is something new of a
+// run that is still asked.
+func (p *progressAsker) record(uid types.UID, run *askedRun, got outcome.Progress, err error) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before := run.answer
+	wait := max(p.interval, time.Duration(len(p.runs))*progressShare)
+	if err != nil {
+		run.failures++
+		wait = max(wait, min(wait<<min(run.failures-1, 8), progressLongest))
+		if run.failures >= progressTries {
+			run.answer = nil
+		}
+	} else {
+		run.failures, run.answer = 0, observed(got)
+	}
+	run.due = p.now().Add(wait)
+	return p.runs[uid] == run && !equality.Semantic.DeepEqual(before, run.answer)
+}
+
+// observed returns a progress as the status has it.
+func observed(p outcome.Progress) *modelv1alpha1.ProgressObservation {
+	o := &modelv1alpha1.ProgressObservation{
+		Step:           p.Step,
+		Percent:        p.Percent,
+		BytesDone:      p.BytesDone,
+		BytesTotal:     p.BytesTotal,
+		BytesPerSecond: p.BytesPerSecond,
+	}
+	if left, ok := p.TimeLeft(); ok {
+		o.TimeLeft = &metav1.Duration{Duration: left}
+	}
+	return o
+}
+
+// observeProgress records how far a run is while it is running.
+func (e *external) observeProgress(a *modelv1alpha1.Artifact, phase modelv1alpha1.ArtifactPhase, pods []corev1.Pod) {
+	if phase != modelv1alpha1.PhaseRunning {
+		return
+	}
+	e.measured = true
+	a.Status.AtProvider.Progress = e.asker.progress(a, pods)
+}
+
+// dropProgress takes away what is known of a run that is not running.
+func (e *external) dropProgress(a *modelv1alpha1.Artifact) {
+	a.Status.AtProvider.Progress = nil
+	e.asker.forget(a.GetUID())
+}

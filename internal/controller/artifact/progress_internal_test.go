@@ -1,0 +1,248 @@
+package artifact
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// A progressWorld is an asker with a clock and Pods of its own.
+type progressWorld struct {
+	*progressAsker
+
+	t     *testing.T
+	mu    sync.Mutex
+	clock time.Time
+	says  map[string]string // By address.
+	asked map[string]int
+}
+
+func newProgressWorld(t *testing.T) *progressWorld {
+	t.Helper()
+	w := &progressWorld{t: t, clock: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), says: map[string]string{}, asked: map[string]int{}}
+	w.progressAsker = newProgressAsker(func() time.Time {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.clock
+	})
+	w.woken = make(chan event.GenericEvent, 1000)
+	w.ask = func(_ context.Context, address netip.Addr) (outcome.Progress, error) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.asked[address.String()]++
+		said, ok := w.says[address.String()]
+		if !ok {
+			return outcome.Progress{}, errors.New("connection refused")
+		}
+		return outcome.ParseProgress([]byte(said))
+	}
+	return w
+}
+
+func (w *progressWorld) say(address, said string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.says[address] = said
+}
+
+// pass lets time go by, second by second, and all be asked whose time comes.
+func (w *progressWorld) pass(d time.Duration) {
+	w.t.Helper()
+	for range d / time.Second {
+		w.mu.Lock()
+		w.clock = w.clock.Add(time.Second)
+		w.mu.Unlock()
+		w.askDue(w.t.Context())
+		for start := time.Now(); w.busy(); time.Sleep(time.Millisecond) {
+			if time.Since(start) > patience {
+				w.t.Fatal("an answer takes too long")
+			}
+			w.askDue(w.t.Context())
+		}
+	}
+}
+
+// busy says whether anybody is asked, or should be.
+func (w *progressWorld) busy() bool {
+	w.progressAsker.mu.Lock()
+	defer w.progressAsker.mu.Unlock()
+	for _, run := range w.runs {
+		if !run.due.After(w.now()) {
+			return true
+		}
+	}
+	return w.asking > 0
+}
+
+// expect checks how often an address was asked, and how often Artifacts were
+// woken, since the last time.
+func (w *progressWorld) expect(address string, asked, woken int, reason string) {
+	w.t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.asked[address] != asked || len(w.woken) != woken {
+		w.t.Errorf("%s: want %d questions and %d Artifacts woken, got %d and %d", reason, asked, woken, w.asked[address], len(w.woken))
+	}
+	w.asked[address] = 0
+	for len(w.woken) > 0 {
+		<-w.woken
+	}
+}
+
+func artifactOf(uid types.UID) *modelv1alpha1.Artifact {
+	return &modelv1alpha1.Artifact{ObjectMeta: metav1.ObjectMeta{UID: uid, Namespace: "default", Name: string(uid)}}
+}
+
+func TestProgressAsker(t *testing.T) {
+	w := newProgressWorld(t)
+	a, ip := artifactOf("a"), "10.1.2.3"
+	pods := []corev1.Pod{runningPod()}
+	if got := w.progress(a, pods); got != nil {
+		t.Errorf("Before it was asked nothing is known of a run: got %+v", got)
+	}
+	w.say(ip, `{"step":"copy","percent":30,"bytesDone":300,"bytesTotal":1000,"bytesPerSecond":10}`)
+	w.pass(4 * time.Second)
+	w.expect(ip, 0, 0, "A Pod that has just started has nothing to say.")
+	w.pass(time.Second)
+	w.expect(ip, 1, 1, "It is asked soon.")
+	want := &modelv1alpha1.ProgressObservation{
+		Step: "copy", Percent: 30, BytesDone: 300, BytesTotal: 1000, BytesPerSecond: 10, TimeLeft: &metav1.Duration{Duration: 70 * time.Second},
+	}
+	if diff := cmp.Diff(want, w.progress(a, pods)); diff != "" {
+		t.Errorf("The status has what the Pod said.\nprogress(...): -want, +got:\n%s", diff)
+	}
+	w.pass(14 * time.Second)
+	w.expect(ip, 0, 0, "It is asked every 15 seconds, however often its Artifact is reconciled.")
+	w.pass(time.Minute)
+	w.expect(ip, 4, 0, "Nobody is woken for what has not changed.")
+	w.say(ip, `{"step":"copy","percent":31}`)
+	w.pass(time.Minute)
+	w.expect(ip, 4, 1, "What has changed is written once.")
+
+	other := []corev1.Pod{runningPod(func(p *corev1.Pod) { p.UID, p.Status.PodIP = "other", "10.1.2.4" })}
+	if got := w.progress(a, other); got != nil {
+		t.Errorf("Another Pod has not said anything: got %+v", got)
+	}
+	w.say("10.1.2.4", `{"percent":1}`)
+	w.pass(5 * time.Second)
+	w.expect("10.1.2.4", 1, 1, "The other one is asked.")
+	w.expect(ip, 0, 0, "The first one is not.")
+
+	if got := w.progress(a, nil); got != nil {
+		t.Errorf("Without a Pod nothing is known: got %+v", got)
+	}
+	w.pass(time.Hour)
+	w.expect("10.1.2.4", 0, 0, "A run that has ended costs nothing.")
+	if len(w.runs) > 0 {
+		t.Errorf("It is forgotten: got %v", w.runs)
+	}
+}
+
+func TestProgressOfWhoDoesNotAnswer(t *testing.T) {
+	w := newProgressWorld(t)
+	a, pods := artifactOf("a"), []corev1.Pod{runningPod()}
+	a.Status.AtProvider.Progress = &modelv1alpha1.ProgressObservation{Percent: 30}
+	if diff := cmp.Diff(a.Status.AtProvider.Progress, w.progress(a, pods)); diff != "" {
+		t.Errorf("What the status says holds when the provider starts.\nprogress(...): -want, +got:\n%s", diff)
+	}
+	w.pass(20 * time.Second)
+	w.expect("10.1.2.3", 2, 0, "Who does not answer is asked again.")
+	w.pass(30 * time.Second)
+	w.expect("10.1.2.3", 1, 1, "After some time what was said is worth nothing any more.")
+	if got := w.progress(a, pods); got != nil {
+		t.Errorf("Nothing is known then: got %+v", got)
+	}
+	w.pass(10 * time.Minute)
+	w.expect("10.1.2.3", 3, 0, "It is asked less often.")
+	w.say("10.1.2.3", `{"percent":50}`)
+	w.pass(2 * time.Minute)
+	w.expect("10.1.2.3", 1, 1, "It is asked for all that.")
+	w.pass(30 * time.Second)
+	w.expect("10.1.2.3", 2, 0, "And then as often as others.")
+	w.pass(2 * progressKept)
+	w.asked["10.1.2.3"] = 0
+	w.pass(time.Hour)
+	w.expect("10.1.2.3", 0, 0, "Whose Artifact nobody looks at any more is not asked.")
+}
+
+func TestProgressOfMany(t *testing.T) {
+	w := newProgressWorld(t)
+	const runs = 600
+	for i := range runs {
+		ip := fmt.Sprintf("10.1.%d.%d", i/250, i%250+1)
+		w.say(ip, `{"percent":1}`)
+		w.progress(artifactOf(types.UID(ip)), []corev1.Pod{runningPod(func(p *corev1.Pod) { p.Status.PodIP = ip })})
+	}
+	w.pass(5 * time.Second)
+	w.expect("10.1.1.7", 1, runs, "All are asked.")
+	w.pass(59 * time.Second)
+	w.expect("10.1.1.7", 0, 0, "All together are asked ten times a second at most.")
+	w.pass(time.Second)
+	w.expect("10.1.1.7", 1, 0, "All are asked again.")
+}
+
+// A Pod that keeps the provider waiting keeps nobody else waiting.
+func TestProgressAskersAreBounded(t *testing.T) {
+	w := newProgressWorld(t)
+	var now, most int
+	release := make(chan struct{})
+	w.ask = func(context.Context, netip.Addr) (outcome.Progress, error) {
+		w.mu.Lock()
+		now++
+		most = max(most, now)
+		w.mu.Unlock()
+		<-release
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		now--
+		w.asked["all"]++
+		return outcome.Progress{Percent: 1}, nil
+	}
+	w.interval = 30 * time.Millisecond
+	w.now = time.Now
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = w.Start(ctx)
+	}()
+	for i := range 3 * progressAskers {
+		w.progress(artifactOf(types.UID(fmt.Sprint(i))), []corev1.Pod{runningPod()})
+	}
+	w.wait("as many as may be", func() bool { return now == progressAskers })
+	close(release)
+	w.wait("all", func() bool { return w.asked["all"] >= 3*progressAskers })
+	stop()
+	<-ended
+	if most > progressAskers {
+		t.Errorf("want at most %d Pods asked at a time, got %d", progressAskers, most)
+	}
+}
+
+func (w *progressWorld) wait(what string, check func() bool) {
+	w.t.Helper()
+	for start := time.Now(); ; time.Sleep(time.Millisecond) {
+		w.mu.Lock()
+		ok := check()
+		w.mu.Unlock()
+		if ok {
+			return
+		}
+		if time.Since(start) > patience {
+			w.t.Fatalf("waited in vain for %s to be asked", what)
+		}
+	}
+}

@@ -1,0 +1,303 @@
+package artifact
+
+import (
+	"strings"
+	"testing"
+
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// sourceArtifact is made from an artifact of a registry, and pushed to
+// models/team-a/copy.
+func sourceArtifact(reference string, change ...func(*modelv1alpha1.OCISource)) *modelv1alpha1.Artifact {
+	a := credentialsArtifact(false)
+	a.Spec.ForProvider.Target.Repository = "models/team-a/copy"
+	a.Spec.ForProvider.Pipeline = modelv1alpha1.PipelineStream
+	a.Spec.ForProvider.Source = &modelv1alpha1.Source{OCI: &modelv1alpha1.OCISource{Reference: reference}}
+	for _, fn := range change {
+		fn(a.Spec.ForProvider.Source.OCI)
+	}
+	return a
+}
+
+// sourceGiven is what a run gets for its source.
+type sourceGiven struct {
+	// Mounted maps files to the Secret and its key, Copied keys of the
+	// Artifact's own Secret to what they hold.
+	Mounted, Copied map[string]string
+
+	// Plain says that the registry is spoken to without TLS.
+	Plain bool
+}
+
+// withPrefix and withPlainHTTP change a config.
+func withPrefix(p *providerConfig) *providerConfig {
+	p.repositoryPrefix = "models/{namespace}/"
+	return p
+}
+
+func withPlainHTTP(p *providerConfig) *providerConfig {
+	p.plainHTTP = true
+	return p
+}
+
+func TestSourceCredentials(t *testing.T) {
+	const copied = "qwen3-credentials"
+	const host, within, outside = credentialsHost, credentialsHost + "/models/team-a/base:v1", credentialsHost + "/models/team-b/base:v1"
+	credentials := func(s *modelv1alpha1.OCISource) { s.CredentialsSecretRef = &xpv2.LocalSecretReference{Name: "own"} }
+	authority := func(s *modelv1alpha1.OCISource) { s.CertSecretRef = &xpv2.LocalSecretReference{Name: "own-ca"} }
+	plain := func(s *modelv1alpha1.OCISource) { s.PlainHTTP = true }
+	type args struct {
+		config *providerConfig
+		a      *modelv1alpha1.Artifact
+	}
+	certs := func(of string, keys ...string) map[string]string {
+		out := map[string]string{}
+		for i, file := range []string{"source-ca.crt", "source-tls.crt", "source-tls.key"} {
+			if keys[i] != "" {
+				out[file] = of + "/" + keys[i]
+			}
+		}
+		return out
+	}
+	with := func(m map[string]string, key, value string) map[string]string {
+		m[key] = value
+		return m
+	}
+	all := func() map[string]string { return certs("certs", "ca.crt", "tls.crt", "tls.key") }
+	copies := func() map[string]string { return certs(copied, "source-ca.crt", "source-tls.crt", "source-tls.key") }
+	values := func() map[string]string {
+		return map[string]string{"source-ca.crt": "authority", "source-tls.crt": "certificate", "source-tls.key": "key"}
+	}
+	const docker = "source-docker/config.json"
+	cases := map[string]struct {
+		reason string
+		args   args
+		want   sourceGiven
+	}{
+		"Namespaced": {
+			reason: "In its own registry a tenant's config holds for all repositories.",
+			args:   args{config: namespacedConfig(), a: sourceArtifact(outside)},
+			want:   sourceGiven{Mounted: with(all(), docker, "registry/.dockerconfigjson")},
+		},
+		"Cluster": {
+			reason: "Of a ClusterProviderConfig's the source's entry is copied, and nothing else.",
+			args:   args{config: clusterConfig(), a: sourceArtifact(host + "/models/base:v1")},
+			want:   sourceGiven{Mounted: with(copies(), docker, copied+"/source-config.json"), Copied: with(values(), "source-config.json", host+" "+host+"/models")},
+		},
+		"Within": {
+			reason: "What the namespace may push to, it may read.",
+			args:   args{config: withPrefix(clusterConfig()), a: sourceArtifact(within)},
+			want:   sourceGiven{Mounted: with(copies(), docker, copied+"/source-config.json"), Copied: with(values(), "source-config.json", host+" "+host+"/models/team-a")},
+		},
+		"Outside": {
+			reason: "A tenant does not read another's models as the administrator; that the registry is known by its authority harms nobody.",
+			args:   args{config: withPrefix(clusterConfig()), a: sourceArtifact(outside)},
+			want:   sourceGiven{Mounted: certs(copied, "source-ca.crt", "", ""), Copied: map[string]string{"source-ca.crt": "authority"}},
+		},
+		"OutsideLonger": {
+			reason: "A name that only starts like the tenant's is another's.",
+			args:   args{config: withPrefix(clusterConfig()), a: sourceArtifact(host + "/models/team-a0/base:v1")},
+			want:   sourceGiven{Mounted: certs(copied, "source-ca.crt", "", ""), Copied: map[string]string{"source-ca.crt": "authority"}},
+		},
+		"OutsideOwn": {
+			reason: "But who has credentials may.",
+			args:   args{config: withPrefix(clusterConfig()), a: sourceArtifact(outside, credentials)},
+			want:   sourceGiven{Mounted: with(certs(copied, "source-ca.crt", "", ""), docker, "own/.dockerconfigjson"), Copied: map[string]string{"source-ca.crt": "authority"}},
+		},
+		"Own": {
+			reason: "The Artifact's own take the config's place.",
+			args:   args{config: namespacedConfig(), a: sourceArtifact(within, credentials, authority)},
+			want:   sourceGiven{Mounted: map[string]string{docker: "own/.dockerconfigjson", "source-ca.crt": "own-ca/ca.crt"}},
+		},
+		"ClusterOwn": {
+			reason: "And nothing is copied then.",
+			args:   args{config: clusterConfig(), a: sourceArtifact(within, credentials, authority)},
+			want:   sourceGiven{Mounted: map[string]string{docker: "own/.dockerconfigjson", "source-ca.crt": "own-ca/ca.crt"}},
+		},
+		"Elsewhere": {
+			reason: "A config's credentials go nowhere else.",
+			args:   args{config: withPlainHTTP(namespacedConfig()), a: sourceArtifact("other.example.com/models/base:v1")},
+			want:   sourceGiven{Mounted: map[string]string{}},
+		},
+		"ElsewhereCluster": {
+			reason: "Nor to another port, nor to a host that is written otherwise.",
+			args:   args{config: withPlainHTTP(clusterConfig()), a: sourceArtifact(strings.ToUpper(host) + ":443/models/base:v1")},
+			want:   sourceGiven{Mounted: map[string]string{}},
+		},
+		"ElsewhereOwn": {
+			reason: "The Artifact says how another registry is reached.",
+			args:   args{config: clusterConfig(), a: sourceArtifact("other.example.com/models/base:v1", credentials, authority, plain)},
+			want:   sourceGiven{Mounted: map[string]string{docker: "own/.dockerconfigjson", "source-ca.crt": "own-ca/ca.crt"}, Plain: true},
+		},
+		"Plain": {
+			reason: "The config says how its own registry is spoken to.",
+			args:   args{config: withPlainHTTP(namespacedConfig()), a: sourceArtifact(within, authority, credentials)},
+			want:   sourceGiven{Mounted: map[string]string{docker: "own/.dockerconfigjson", "source-ca.crt": "own-ca/ca.crt"}, Plain: true},
+		},
+		"NotPlain": {
+			reason: "No tenant has its credentials sent without TLS.",
+			args:   args{config: clusterConfig(), a: sourceArtifact(host+"/models/base:v1", plain)},
+			want:   sourceGiven{Mounted: with(copies(), docker, copied+"/source-config.json"), Copied: with(values(), "source-config.json", host+" "+host+"/models")},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			a, config := tc.args.a, tc.args.config
+			// The target is elsewhere, so that what is given is the source's.
+			a.Spec.ForProvider.Target.Registry = "target.example.com"
+			kube := sourceSecrets(a, "team-a", "system")
+			a.Effective = config.effective(a)
+			if err := config.addSource(t.Context(), kube, &a.Effective, a); err != nil {
+				t.Fatal(err)
+			}
+			data, err := config.copies(t.Context(), kube, a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tc.want, sourceGivenTo(t, a, data)); diff != "" {
+				t.Errorf("\n%s\n-want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+// sourceSecrets holds all Secrets that a source may need, those of the config in
+// each of the namespaces.
+func sourceSecrets(a *modelv1alpha1.Artifact, namespaces ...string) client.Client {
+	docker := func(namespace, name string) *corev1.Secret {
+		return credentialsSecret(namespace, name, map[string]string{
+			corev1.DockerConfigJsonKey: entries(credentialsHost, credentialsHost+"/models", credentialsHost+"/models/team-a", credentialsHost+"/models/team-b", "other.example.com"),
+		})
+	}
+	b := fake.NewClientBuilder().WithObjects(
+		docker(a.GetNamespace(), "own"),
+		credentialsSecret(a.GetNamespace(), "own-ca", map[string]string{"ca.crt": "own authority"}),
+	)
+	for _, ns := range namespaces {
+		b = b.WithObjects(docker(ns, "registry"), credentialsSecret(ns, "certs", map[string]string{"ca.crt": "authority", "tls.crt": "certificate", "tls.key": "key"}))
+	}
+	return b.Build()
+}
+
+// sourceGivenTo returns what the Artifact's Job gives to its run.
+func sourceGivenTo(t *testing.T, a *modelv1alpha1.Artifact, data map[string][]byte) sourceGiven {
+	t.Helper()
+	pod := artifact.BuildJob(a, "kit:test", nil).Spec.Template.Spec
+	out := sourceGiven{Mounted: map[string]string{}}
+	for _, arg := range pod.Containers[0].Args {
+		out.Plain = out.Plain || arg == "--source-plain-http"
+	}
+	for _, v := range pod.Volumes {
+		if v.Projected == nil {
+			continue
+		}
+		for _, s := range v.Projected.Sources {
+			for _, i := range s.Secret.Items {
+				out.Mounted[i.Path] = s.Secret.Name + "/" + i.Key
+			}
+		}
+	}
+	for key, value := range data {
+		if out.Copied == nil {
+			out.Copied = map[string]string{}
+		}
+		out.Copied[key] = string(value)
+	}
+	if docker, ok := data[copySourceCredentials]; ok {
+		out.Copied[copySourceCredentials] = told(t, map[string][]byte{corev1.DockerConfigJsonKey: docker})[corev1.DockerConfigJsonKey]
+	}
+	return out
+}
+
+// TestSourceIsChecked has what a source needs be missing, or be none.
+func TestSourceIsChecked(t *testing.T) {
+	credentials := func(s *modelv1alpha1.OCISource) { s.CredentialsSecretRef = &xpv2.LocalSecretReference{Name: "gone"} }
+	authority := func(s *modelv1alpha1.OCISource) { s.CertSecretRef = &xpv2.LocalSecretReference{Name: "gone"} }
+	noCA := func(s *modelv1alpha1.OCISource) { s.CertSecretRef = &xpv2.LocalSecretReference{Name: "own"} }
+	config := namespacedConfig()
+	type want struct {
+		reason outcome.Reason
+		says   string
+	}
+	cases := map[string]struct {
+		reason string
+		config *providerConfig
+		args   *modelv1alpha1.Artifact
+		want   want
+	}{
+		"Credentials": {reason: "The Secret must be there.", args: sourceArtifact("other.example.com/a:v1", credentials), want: want{outcome.ConfigMissing, `Secret "gone" in namespace "team-a" does not exist: create it with the key ".dockerconfigjson"`}},
+		"Authority":   {reason: "The Secret must be there.", args: sourceArtifact("other.example.com/a:v1", authority), want: want{outcome.ConfigMissing, `Secret "gone" in namespace "team-a" does not exist: create it with the key "ca.crt"`}},
+		"Key":         {reason: "The key must be there.", args: sourceArtifact("other.example.com/a:v1", noCA), want: want{outcome.ConfigMissing, `Secret "own" in namespace "team-a" has no value for the key "ca.crt": add it`}},
+		"Config":      {reason: "So must the config's.", config: config, args: sourceArtifact(credentialsHost + "/a:v1"), want: want{outcome.ConfigMissing, `Secret "certs" in namespace "team-a" does not exist`}},
+		"NoReference": {reason: "The API server may not have looked.", args: sourceArtifact("models/qwen3"), want: want{outcome.Unsupported, "spec.forProvider.source.oci.reference"}},
+		"NoHub":       {reason: "Who asks no Hub needs no token for it.", config: &providerConfig{host: credentialsHost, hubToken: ownKey(sourceArtifact(""), &xpv2.LocalSecretReference{Name: "gone"}, "token")}, args: sourceArtifact("other.example.com/a:v1")},
+		"Nothing":     {reason: "Another registry may need nothing.", args: sourceArtifact("other.example.com/a:v1")},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			kube := sourceSecrets(tc.args)
+			tc.args.Spec.ForProvider.Target.Registry = "target.example.com"
+			config := tc.config
+			if config == nil {
+				config = &providerConfig{host: credentialsHost}
+			} else if err := kube.Create(t.Context(), credentialsSecret("team-a", "registry", map[string]string{corev1.DockerConfigJsonKey: "{}"})); err != nil {
+				t.Fatal(err)
+			}
+			_, err := config.hash(t.Context(), kube, tc.args)
+			if outcome.ReasonOf(err) != tc.want.reason && (err != nil || tc.want.reason != "") {
+				t.Errorf("\n%s\nhash(...): want %s, got %v", tc.reason, tc.want.reason, err)
+			}
+			if err != nil && !strings.Contains(err.Error(), tc.want.says) {
+				t.Errorf("\n%s\nhash(...): want %q, got %v", tc.reason, tc.want.says, err)
+			}
+			if err := config.addSource(t.Context(), kube, &modelv1alpha1.Effective{}, tc.args); err != nil {
+				t.Errorf("\n%s\naddSource(...): want what was pushed to be looked at all the same, got %v", tc.reason, err)
+			}
+		})
+	}
+}
+
+func TestSourceSecretsAreIndexed(t *testing.T) {
+	a := sourceArtifact("other.example.com/a:v1", func(s *modelv1alpha1.OCISource) {
+		s.CredentialsSecretRef = &xpv2.LocalSecretReference{Name: "own"}
+		s.CertSecretRef = &xpv2.LocalSecretReference{Name: "own-ca"}
+	})
+	if diff := cmp.Diff([]string{"team-a/own", "team-a/own-ca"}, secretsOf(a)); diff != "" {
+		t.Errorf("secretsOf(...): -want, +got:\n%s", diff)
+	}
+}
+
+// TestSourceChangesTheConfigHash has a Secret change that a source needs.
+func TestSourceChangesTheConfigHash(t *testing.T) {
+	a := sourceArtifact(credentialsHost + "/models/base:v1")
+	a.Spec.ForProvider.Target.Registry = "target.example.com"
+	kube := sourceSecrets(a, "system")
+	hash := func() string {
+		h, err := clusterConfig().hash(t.Context(), kube, a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	before := hash()
+	secret := &corev1.Secret{}
+	if err := kube.Get(t.Context(), client.ObjectKey{Namespace: "system", Name: "registry"}, secret); err != nil {
+		t.Fatal(err)
+	}
+	secret.Data["more"] = []byte("x")
+	if err := kube.Update(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	if hash() == before {
+		t.Error("A Secret that the run reads its source with starts a try when it changes")
+	}
+}

@@ -1,0 +1,180 @@
+package modelpack
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/zstd"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// packedAs returns bytes in an encoding.
+func packedAs(t testing.TB, e Encoding, b []byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	var w io.WriteCloser
+	switch e {
+	case TarGzip:
+		w = gzip.NewWriter(&out)
+	case TarZstd:
+		z, err := zstd.NewWriter(&out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w = z
+	default:
+		return b
+	}
+	if _, err := w.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// tarOf returns an archive of entries with their names as content.
+func tarOf(t testing.TB, headers ...tar.Header) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, h := range headers {
+		if h.Typeflag == 0 {
+			h.Typeflag, h.Size = tar.TypeReg, int64(len(h.Name))
+		}
+		if err := w.WriteHeader(&h); err != nil {
+			t.Fatal(err)
+		}
+		if h.Size > 0 {
+			if _, err := io.WriteString(w, h.Name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func layerOf(e Encoding, b []byte, image bool) Layer {
+	return Layer{Descriptor: ocispec.Descriptor{Digest: digest.FromBytes(b), Size: int64(len(b))}, Encoding: e, image: image}
+}
+
+func TestEntries(t *testing.T) {
+	long := strings.Repeat("long/", 40) + "name ü.bin"
+	good := tarOf(t, tar.Header{Name: "a/", Typeflag: tar.TypeDir}, tar.Header{Name: "a/b c"}, tar.Header{Name: "./d"}, tar.Header{Name: long})
+	cases := map[string]struct {
+		reason   string
+		archive  []byte
+		encoding Encoding
+		image    bool
+		want     []string
+		refused  outcome.Reason
+	}{
+		"Tar":       {reason: "Files are found where they lie.", archive: good, encoding: Tar, want: []string{"a/b c", "d", long}},
+		"TarGzip":   {reason: "In what is compressed, too.", archive: good, encoding: TarGzip, want: []string{"a/b c", "d", long}},
+		"TarZstd":   {reason: "However it is.", archive: good, encoding: TarZstd, want: []string{"a/b c", "d", long}},
+		"Image":     {reason: "Of an image, what lies in its folder.", archive: tarOf(t, tar.Header{Name: "etc/", Typeflag: tar.TypeDir}, tar.Header{Name: "/models/a"}), encoding: Tar, image: true, want: []string{"a"}},
+		"NotGzip":   {reason: "A media type may lie.", archive: []byte("no archive"), encoding: TarGzip, refused: outcome.Mismatch},
+		"Outside":   {reason: "No file leaves its folder.", archive: tarOf(t, tar.Header{Name: "a/../../b"}), encoding: Tar, refused: outcome.Unsupported},
+		"HardLink":  {reason: "A link is no file.", archive: tarOf(t, tar.Header{Name: "a", Typeflag: tar.TypeLink, Linkname: "b"}), encoding: Tar, refused: outcome.Unsupported},
+		"OtherFile": {reason: "An image may hold what is no model.", archive: tarOf(t, tar.Header{Name: "modelsx/a"}), encoding: Tar, image: true, refused: outcome.Unsupported},
+		"Folder":    {reason: "The folder itself is no file.", archive: tarOf(t, tar.Header{Name: "models"}), encoding: Tar, image: true, refused: outcome.Unsupported},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			b := tc.archive
+			if name != "NotGzip" {
+				b = packedAs(t, tc.encoding, b)
+			}
+			l := layerOf(tc.encoding, b, tc.image)
+			entries, err := l.Entries(bytes.NewReader(b), func(size int64) bool { return size < 5 })
+			if (err != nil) != (tc.refused != "") || err != nil && outcome.ReasonOf(err) != tc.refused {
+				t.Fatalf("\n%s\nEntries(...): want reason %q, got %v", tc.reason, tc.refused, err)
+			}
+			var got []string
+			for _, e := range entries {
+				got = append(got, e.Path)
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("\n%s\nEntries(...): -want, +got:\n%s", tc.reason, diff)
+			}
+			checkEntries(t, l, b, entries)
+		})
+	}
+}
+
+// checkEntries holds entries against the bytes that they are of.
+func checkEntries(t *testing.T, l Layer, b []byte, entries []Entry) {
+	t.Helper()
+	if len(entries) == 0 {
+		return
+	}
+	rc, err := l.Plain(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = rc.Close() }()
+	// What comes after the last file may be broken.
+	plain, _ := io.ReadAll(rc)
+	seen := map[string]bool{}
+	for _, e := range entries {
+		if clean, err := FilePath(e.Path); err != nil || clean != e.Path || seen[e.Path] {
+			t.Errorf("%q is no file's path, or there twice: %v", e.Path, err)
+		}
+		seen[e.Path] = true
+		content := plain[e.Offset : e.Offset+e.Size]
+		sum := sha256.Sum256(content)
+		if hex.EncodeToString(sum[:]) != e.SHA256 {
+			t.Errorf("%q is not at %d", e.Path, e.Offset)
+		}
+		if e.Content != nil && !bytes.Equal(e.Content, content) {
+			t.Errorf("%q was kept as something else", e.Path)
+		}
+	}
+}
+
+func TestEntriesRaw(t *testing.T) {
+	l := layerOf(Raw, []byte("content"), false)
+	l.Path = "a.bin"
+	got, err := l.Entries(strings.NewReader("content"), nil)
+	want := []Entry{{Path: "a.bin", Size: 7, SHA256: digest.FromString("content").Encoded()}}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("Entries(...): -want, +got:\n%s\n%v", diff, err)
+	}
+}
+
+// FuzzEntries checks that whatever an archive holds, each file that is found in
+// it is one, and where it is said to be.
+func FuzzEntries(f *testing.F) {
+	good := tarOf(f, tar.Header{Name: "models/a"}, tar.Header{Name: "b/", Typeflag: tar.TypeDir}, tar.Header{Name: strings.Repeat("long/", 40) + "c"})
+	encodings := []Encoding{Tar, TarGzip, TarZstd}
+	for i, e := range encodings {
+		f.Add(packedAs(f, e, good), uint8(i))
+		f.Add(packedAs(f, e, tarOf(f, tar.Header{Name: "models/a"}, tar.Header{Name: "models/.wh.a"})), uint8(i+3))
+	}
+	f.Add(tarOf(f, tar.Header{Name: "l", Typeflag: tar.TypeSymlink, Linkname: "/"}), uint8(0))
+	f.Fuzz(func(t *testing.T, b []byte, kind uint8) {
+		l := layerOf(encodings[int(kind)%len(encodings)], b, kind&4 != 0)
+		entries, err := l.Entries(bytes.NewReader(b), func(size int64) bool { return size < 100 })
+		if err != nil {
+			if reason := outcome.ReasonOf(err); reason != outcome.Unsupported && reason != outcome.Mismatch {
+				t.Errorf("want it to be refused, or no archive, got %v", err)
+			}
+			return
+		}
+		checkEntries(t, l, b, entries)
+	})
+}

@@ -1,0 +1,133 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// progressEvery is how often a run's log says how far the run is.
+const progressEvery = 15 * time.Second
+
+// Metered returns a pipeline whose runs say in their logs how far they are: every
+// 15 seconds, while something moves.
+func Metered(p Pipeline) Pipeline { return meteredPipeline{Pipeline: p, every: progressEvery} }
+
+type meteredPipeline struct {
+	Pipeline
+
+	every time.Duration
+}
+
+// Run implements Pipeline.
+func (p meteredPipeline) Run(ctx context.Context, run Run) (outcome.Result, error) {
+	if run.Meter == nil {
+		run.Meter = &Meter{}
+	}
+	if run.Log == nil {
+		return p.Pipeline.Run(ctx, run)
+	}
+	// Two write there now.
+	run.Log = &lockedWriter{w: run.Log}
+	saying, stop := context.WithCancel(ctx)
+	said := make(chan struct{})
+	go func() {
+		defer close(said)
+		ticker := time.NewTicker(p.every)
+		defer ticker.Stop()
+		say(saying, ticker.C, run.Meter, run.Log)
+	}()
+	// Nothing follows the run's own last line.
+	defer func() { stop(); <-said }()
+	return p.Pipeline.Run(ctx, run)
+}
+
+// say writes how far a run is, each time that it is told to, if there is anything
+// to say.
+func say(ctx context.Context, tick <-chan time.Time, m *Meter, log io.Writer) {
+	var s sayer
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick:
+		}
+		if line := s.next(m.Progress()); line != "" {
+			// Nobody is left to tell that the log cannot be written.
+			_, _ = fmt.Fprintln(log, line)
+		}
+	}
+}
+
+// A sayer knows what was said last.
+type sayer struct {
+	last outcome.Progress
+}
+
+// next returns what there is to say of a progress: nothing where nothing has
+// moved since, but once that it does not.
+func (s *sayer) next(p outcome.Progress) string {
+	last := s.last
+	if p.Step != last.Step || p.BytesDone != last.BytesDone || p.BytesTotal != last.BytesTotal {
+		if p.BytesDone == 0 {
+			return ""
+		}
+		s.last = p
+		return progressLine(p)
+	}
+	if p.BytesPerSecond > 0 || last.BytesPerSecond == 0 || p.BytesDone == p.BytesTotal {
+		return ""
+	}
+	s.last = p
+	return progressLine(p) + ", nothing moved in the last minute"
+}
+
+// progressLine says how far a step is, for people:
+//
+//	copy: 12.3 GiB of 40.1 GiB (30 %), 85.0 MiB/s, 5m30s left
+func progressLine(p outcome.Progress) string {
+	b := &strings.Builder{}
+	if p.Step != "" {
+		fmt.Fprintf(b, "%s: ", p.Step)
+	}
+	b.WriteString(formatBytes(p.BytesDone))
+	if p.BytesTotal > 0 {
+		fmt.Fprintf(b, " of %s (%d %%)", formatBytes(p.BytesTotal), int(100*float64(p.BytesDone)/float64(p.BytesTotal)))
+	}
+	if p.BytesPerSecond > 0 {
+		fmt.Fprintf(b, ", %s/s", formatBytes(p.BytesPerSecond))
+	}
+	if left, ok := p.TimeLeft(); ok {
+		fmt.Fprintf(b, ", %s left", shortly(left))
+	}
+	return b.String()
+}
+
+// shortly writes 5m0s as 5m, and 2h0m0s as 2h.
+func shortly(d time.Duration) string {
+	s := d.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(s, zero) {
+			s = s[:len(s)-2]
+		}
+	}
+	return s
+}
+
+// A lockedWriter is for several at a time.
+type lockedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+// Write implements io.Writer.
+func (l *lockedWriter) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(b)
+}

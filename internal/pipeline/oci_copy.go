@@ -1,0 +1,203 @@
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"hash"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/retry"
+)
+
+// copyArtifact brings an artifact into the repository as it is: its blobs, and
+// when these are there, the very same manifest.
+func (r *streamRun) copyArtifact(ctx context.Context, o *ociOrigin) (outcome.Result, error) {
+	blobs, err := modelpack.Blobs(o.manifest)
+	if err != nil {
+		return outcome.Result{}, o.unfit(err)
+	}
+	a := modelpack.Artifact{
+		ConfigDescriptor: blobs[0], Config: o.config,
+		Descriptor: o.descriptor, Manifest: o.manifest,
+		Layers: blobs[1:],
+	}
+	// Each is a file, or an archive of some.
+	r.packed = len(a.Layers)
+	layers, err := distinct(a.Layers)
+	if err != nil {
+		return outcome.Result{}, o.unfit(err)
+	}
+	if err := fits(r.run.Target, asFiles(layers), 0); err != nil {
+		return outcome.Result{}, err
+	}
+	r.log.Printf("it is of the format that is asked for, and copied as it is: %d layers, %s", len(a.Layers), formatBytes(totalBytes(layers)))
+	if err := r.copyBlobs(ctx, o, layers); err != nil {
+		return outcome.Result{}, err
+	}
+	return r.publish(ctx, a)
+}
+
+// distinct returns layers, each once, the largest ones first.
+func distinct(all []ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+	seen := map[digest.Digest]int64{}
+	var out []ocispec.Descriptor
+	var total int64
+	for _, d := range all {
+		size, ok := seen[d.Digest]
+		switch {
+		case d.Size < 0, ok && size != d.Size:
+			return nil, outcome.Errorf(outcome.Unsupported, "its layer %s has no size, or more than one", d.Digest)
+		case ok:
+			continue
+		}
+		if total += d.Size; total < 0 {
+			return nil, outcome.Errorf(outcome.Unsupported, "its layers have more bytes than there can be")
+		}
+		seen[d.Digest] = d.Size
+		out = append(out, d)
+	}
+	slices.SortStableFunc(out, func(a, b ocispec.Descriptor) int { return cmp.Compare(b.Size, a.Size) })
+	return out, nil
+}
+
+// asFiles returns layers as what a registry's limit is held against.
+func asFiles(layers []ocispec.Descriptor) []hub.File {
+	files := make([]hub.File, 0, len(layers))
+	for _, l := range layers {
+		files = append(files, hub.File{Path: modelpack.BlobName(l), Size: l.Size})
+	}
+	return files
+}
+
+// copyBlobs copies layers, the largest ones first, a few side by side, until one
+// fails.
+func (r *streamRun) copyBlobs(ctx context.Context, o *ociOrigin, layers []ocispec.Descriptor) error {
+	r.run.Meter.Step("copy", totalBytes(layers))
+	at := slices.IndexFunc(layers, func(d ocispec.Descriptor) bool { return d.Size <= r.inMemory })
+	if at < 0 {
+		at = len(layers)
+	}
+	start := time.Now()
+	group, gctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return r.copyEach(gctx, o, r.large, layers[:at]) })
+	group.Go(func() error { return r.copyEach(gctx, o, r.small, layers[at:]) })
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	if small := layers[at:]; len(small) > 0 {
+		r.log.Printf("%d small layers: %s in %s", len(small), formatBytes(totalBytes(small)), inSeconds(start))
+	}
+	return nil
+}
+
+// copyEach copies layers, so many side by side, until one fails.
+func (r *streamRun) copyEach(ctx context.Context, o *ociOrigin, parallel int, layers []ocispec.Descriptor) error {
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallel)
+	for _, d := range layers {
+		group.Go(func() error {
+			if err := gctx.Err(); err != nil {
+				return err
+			}
+			return r.copyBlob(gctx, o, d)
+		})
+	}
+	return group.Wait()
+}
+
+// copyBlob brings a layer into the repository, unless it is there, or can be
+// mounted.
+func (r *streamRun) copyBlob(ctx context.Context, o *ociOrigin, d ocispec.Descriptor) error {
+	start, logf := time.Now(), r.log.Printf
+	if d.Size <= r.inMemory {
+		logf = func(string, ...any) {}
+	}
+	name, target := modelpack.BlobName(d), r.run.Target
+	has, err := r.registry.HasBlob(ctx, target.Repository, d)
+	if err != nil {
+		return err
+	}
+	if has {
+		r.run.Meter.Skip(d.Size)
+		logf("%s: %s, in the registry already", name, formatBytes(d.Size))
+		return nil
+	}
+	if r.mountFrom(ctx, d, name, r.sameRegistry(o)) {
+		r.run.Meter.Skip(d.Size)
+		return nil
+	}
+	again := r.upload
+	again.Logf = r.log.Printf
+	s := &blobStream{origin: o, blob: d, sum: d.Digest.Algorithm().Hash(), meter: r.run.Meter}
+	if err := r.registry.Upload(ctx, target.Repository, d, s.open, again); err != nil {
+		return err
+	}
+	logf("%s: %s in %s%s", name, formatBytes(d.Size), inSeconds(start), atRate(d.Size, start))
+	return nil
+}
+
+// sameRegistry returns the source's repository if it is in the target's
+// registry, as far as the names tell.
+func (r *streamRun) sameRegistry(o *ociOrigin) string {
+	if !strings.EqualFold(o.ref.Registry, r.run.Target.Registry) || o.ref.Repository == r.run.Target.Repository {
+		return ""
+	}
+	return o.ref.Repository
+}
+
+// A blobStream reads a blob from its source, and holds it against its digest. A
+// registry may ask for bytes again: what was hashed is not hashed twice. It is
+// for one reader at a time.
+type blobStream struct {
+	origin *ociOrigin
+	blob   ocispec.Descriptor
+	sum    hash.Hash
+	meter  *Meter
+
+	read int64 // How many bytes were read, and hashed, so far.
+}
+
+// open returns the blob's bytes from an offset on, the last of which come with
+// an error if they are not those of its digest. It is a registry.Source.
+func (s *blobStream) open(ctx context.Context, offset int64) (io.ReadCloser, error) {
+	o := s.origin
+	return &blobReader{ReadCloser: o.client.ReadBlob(ctx, o.ref.Repository, s.blob, offset, s.blob.Size, o.again), stream: s, at: offset}, nil
+}
+
+// A blobReader hashes and counts what was not read before.
+type blobReader struct {
+	io.ReadCloser
+
+	stream *blobStream
+	at     int64
+}
+
+func (r *blobReader) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p)
+	s := r.stream
+	if known := s.read - r.at; known >= 0 && known < int64(n) {
+		_, _ = s.sum.Write(p[known:n])
+		s.read += int64(n) - known
+		s.meter.Add(int64(n) - known)
+	}
+	r.at += int64(n)
+	switch {
+	case err != nil && !errors.Is(err, io.EOF):
+		// The source was tried again already.
+		return n, retry.Settled(s.origin.lost(err, s.blob))
+	case n > 0 && r.at == s.blob.Size && digest.NewDigest(s.blob.Digest.Algorithm(), s.sum) != s.blob.Digest:
+		return n, retry.Settled(s.origin.mismatch(s.blob))
+	}
+	return n, err
+}

@@ -1,0 +1,294 @@
+package pipeline
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	_ "crypto/sha512" // A layer's digest may be one of SHA-512.
+	"hash"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+const (
+	// keptBytes is how much of small files' content is kept in memory from the
+	// first time that an archive is read, and keptFile how large such a file
+	// is at most.
+	keptBytes = 8 << 20
+	keptFile  = 256 << 10
+
+	// compressedAtOnce is how many compressed layers are read side by side:
+	// each takes memory for its window.
+	compressedAtOnce = 2
+)
+
+// list finds out which files the artifact holds. A raw layer is one, which its
+// digest tells all of. An archive is read to its end for that: its digest says
+// nothing of the files in it, and a file's own hash is nowhere else. No byte of
+// it is kept but those of small files.
+func (o *ociOrigin) list(ctx context.Context, meter *Meter) ([]hub.File, error) {
+	layers, err := modelpack.ReadLayers(o.manifest)
+	if err != nil {
+		return nil, o.unfit(err)
+	}
+	o.places = map[string]place{}
+	var archives []modelpack.Layer
+	for _, l := range layers {
+		if !known(l) {
+			archives = append(archives, l)
+		}
+	}
+	var found map[digest.Digest][]modelpack.Entry
+	if len(archives) > 0 {
+		if found, err = o.indexAll(ctx, archives, meter); err != nil {
+			return nil, err
+		}
+	}
+	for _, l := range layers {
+		entries, ok := found[l.Digest]
+		if !ok {
+			entries = []modelpack.Entry{{Path: l.Path, Size: l.Size, SHA256: l.Digest.Encoded()}}
+		}
+		if err := o.place(l, entries); err != nil {
+			return nil, err
+		}
+	}
+	o.tellOfCompressed()
+	return o.files()
+}
+
+// tellOfCompressed tells how much more than the layers themselves has to be read
+// where several files are in a compressed one, which cannot be entered but at
+// its start.
+func (o *ociOrigin) tellOfCompressed() {
+	var files, dropped int64
+	for _, p := range o.places {
+		if !p.layer.IsPlain() && p.entry.Content == nil && p.entry.Offset > keptFile {
+			files, dropped = files+1, dropped+p.entry.Offset
+		}
+	}
+	if files > 0 {
+		o.logf("%d files lie behind others in compressed layers, which are unpacked from their start for each: %s more than the files themselves", files, formatBytes(dropped))
+	}
+}
+
+// known says whether a layer's descriptor tells all of the one file that it is.
+func known(l modelpack.Layer) bool {
+	return l.Encoding == modelpack.Raw && l.Digest.Algorithm() == digest.SHA256
+}
+
+// indexAll reads layers, a few side by side, and returns the files in each.
+func (o *ociOrigin) indexAll(ctx context.Context, layers []modelpack.Layer, meter *Meter) (map[digest.Digest][]modelpack.Entry, error) {
+	slices.SortFunc(layers, func(a, b modelpack.Layer) int { return cmp.Compare(a.Digest, b.Digest) })
+	layers = slices.CompactFunc(layers, func(a, b modelpack.Layer) bool { return a.Digest == b.Digest })
+	var total int64
+	for _, l := range layers {
+		total += l.Size
+	}
+	meter.Plan("index", "copy")
+	meter.Step("index", total)
+	o.logf("%s of the layers are archives: they are read once to find out which files they hold, and again to pack these", formatBytes(total))
+	found := make([][]modelpack.Entry, len(layers))
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(indexedAtOnce)
+	for i, l := range layers {
+		group.Go(func() error {
+			var err error
+			found[i], err = o.index(gctx, l, meter)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	out := make(map[digest.Digest][]modelpack.Entry, len(layers))
+	for i, l := range layers {
+		out[l.Digest] = found[i]
+	}
+	return out, nil
+}
+
+// indexedAtOnce is how many layers are indexed side by side.
+const indexedAtOnce = 4
+
+// index reads a layer to its end, holds it against its digest, and returns the
+// files in it.
+func (o *ociOrigin) index(ctx context.Context, l modelpack.Layer, meter *Meter) ([]modelpack.Entry, error) {
+	done, err := o.turn(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	rc := o.client.ReadBlob(ctx, o.ref.Repository, l.Descriptor, 0, l.Size, o.again)
+	defer rc.Close()
+	in := &sourceReader{Reader: rc, sum: l.Digest.Algorithm().Hash(), meter: meter}
+	entries, err := l.Entries(in, func(size int64) bool { return size <= keptFile && o.kept.take(size) })
+	if in.err != nil {
+		// What the archive's reader makes of it says less.
+		return nil, o.lost(in.err, l.Descriptor)
+	}
+	if err != nil && outcome.ReasonOf(err) != outcome.Mismatch {
+		return nil, o.unfit(err)
+	}
+	// What comes after the archive's end counts too.
+	if _, cerr := io.Copy(io.Discard, in); cerr != nil {
+		return nil, o.lost(cerr, l.Descriptor)
+	}
+	// Other bytes are the better explanation of an archive that makes no sense.
+	if digest.NewDigest(l.Digest.Algorithm(), in.sum) != l.Digest {
+		return nil, o.mismatch(l.Descriptor)
+	}
+	if err != nil {
+		return nil, o.unfit(err)
+	}
+	return entries, nil
+}
+
+// place notes where files are. Of a file that an image has twice the later one
+// counts (image-spec, layer.md, "Changeset over existing files").
+func (o *ociOrigin) place(l modelpack.Layer, entries []modelpack.Entry) error {
+	for _, e := range entries {
+		before, twice := o.places[e.Path]
+		if twice && before.entry.SHA256 != e.SHA256 && !l.Overlays() {
+			return o.unfit(outcome.Errorf(outcome.Unsupported, "it holds the file %q twice, with different content", e.Path))
+		}
+		o.places[e.Path] = place{layer: l, entry: e}
+	}
+	return nil
+}
+
+// files returns all files, of which there must be some, and none may be a folder
+// of another.
+func (o *ociOrigin) files() ([]hub.File, error) {
+	if len(o.places) == 0 {
+		return nil, o.unfit(outcome.Errorf(outcome.Unsupported, "it holds no files"))
+	}
+	out := make([]hub.File, 0, len(o.places))
+	for name, p := range o.places {
+		for i, r := range name {
+			if _, ok := o.places[name[:i]]; ok && r == '/' {
+				return nil, o.unfit(outcome.Errorf(outcome.Unsupported, "it holds %q both as a file and as a folder", name[:i]))
+			}
+		}
+		out = append(out, hub.File{Path: name, Size: p.entry.Size, SHA256: p.entry.SHA256})
+	}
+	slices.SortFunc(out, func(a, b hub.File) int { return strings.Compare(a.Path, b.Path) })
+	return out, nil
+}
+
+// openPlace returns a file's bytes from one place in it up to another.
+func (o *ociOrigin) openPlace(ctx context.Context, p place, from, to int64) (io.ReadCloser, error) {
+	switch {
+	case from >= to:
+		return io.NopCloser(bytes.NewReader(nil)), nil
+	case p.entry.Content != nil:
+		return io.NopCloser(bytes.NewReader(p.entry.Content[from:to])), nil
+	case p.layer.IsPlain():
+		rc := o.client.ReadBlob(ctx, o.ref.Repository, p.layer.Descriptor, p.entry.Offset+from, p.entry.Offset+to, o.again)
+		return &originReader{Reader: rc, close: rc.Close, failed: func(err error) error { return o.lost(err, p.layer.Descriptor) }}, nil
+	}
+	return o.openCompressed(ctx, p, from, to)
+}
+
+// openCompressed reads a compressed layer from its start, and drops what comes
+// before the file.
+func (o *ociOrigin) openCompressed(ctx context.Context, p place, from, to int64) (io.ReadCloser, error) {
+	done, err := o.turn(ctx, p.layer)
+	if err != nil {
+		return nil, err
+	}
+	rc := o.client.ReadBlob(ctx, o.ref.Repository, p.layer.Descriptor, 0, p.layer.Size, o.again)
+	in := &sourceReader{Reader: rc}
+	out := &originReader{
+		close: func() error { defer done(); return rc.Close() },
+		failed: func(err error) error {
+			if in.err != nil {
+				return o.lost(in.err, p.layer.Descriptor)
+			}
+			// It was a sound archive when it was read first.
+			return outcome.Errorf(outcome.Mismatch, "registry %s sent other bytes of %s@%s than before", o.ref.Registry, o.ref.Repository, p.layer.Digest).Because(err)
+		},
+	}
+	plain, err := p.layer.Plain(in)
+	if err != nil {
+		_ = out.Close()
+		return nil, out.failed(err)
+	}
+	out.close = func() error { defer done(); return errors.Join(plain.Close(), rc.Close()) }
+	if _, err := io.CopyN(io.Discard, plain, p.entry.Offset+from); err != nil {
+		_ = out.Close()
+		return nil, out.failed(err)
+	}
+	out.Reader = io.LimitReader(plain, to-from)
+	return out, nil
+}
+
+// turn waits until a layer may be read. Those that are not compressed need not
+// wait.
+func (o *ociOrigin) turn(ctx context.Context, l modelpack.Layer) (done func(), err error) {
+	if l.IsPlain() {
+		return func() {}, nil
+	}
+	select {
+	case o.turns <- struct{}{}:
+		return func() { <-o.turns }, nil
+	case <-ctx.Done():
+		return nil, errors.Wrapf(ctx.Err(), "cannot wait to read %s", o.ref)
+	}
+}
+
+// An originReader reads a file of an artifact.
+type originReader struct {
+	io.Reader
+
+	close  func() error
+	failed func(err error) error
+}
+
+func (r *originReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = r.failed(err)
+	}
+	return n, err
+}
+
+func (r *originReader) Close() error {
+	if r.close == nil {
+		return nil
+	}
+	end := r.close
+	r.close = nil
+	return end()
+}
+
+// A sourceReader hashes and counts what is read, and notes what goes wrong
+// where whoever reads it says something else.
+type sourceReader struct {
+	io.Reader
+
+	sum   hash.Hash // nil for none.
+	meter *Meter
+	err   error
+}
+
+func (r *sourceReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if r.sum != nil {
+		_, _ = r.sum.Write(p[:n])
+	}
+	r.meter.Add(int64(n))
+	if err != nil && !errors.Is(err, io.EOF) {
+		r.err = err
+	}
+	return n, err
+}

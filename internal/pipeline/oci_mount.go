@@ -1,0 +1,93 @@
+package pipeline
+
+import (
+	"context"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+)
+
+// maxMountFrom is how many artifacts are looked at for blobs to mount.
+const maxMountFrom = 4
+
+// mounts are the repositories that blobs may be mounted from, by blob.
+type mounts struct {
+	once sync.Once
+	of   map[digest.Digest][]string
+}
+
+// mountable returns, by blob, the repositories of the target's registry that are
+// known to have it: those of the artifacts that the run names, as far as the
+// registry has a record of ours about them. It asks once. What cannot be read is
+// no help, and no harm.
+func (r *streamRun) mountable(ctx context.Context) map[digest.Digest][]string {
+	r.mounts.once.Do(func() {
+		r.mounts.of = map[digest.Digest][]string{}
+		for _, name := range r.run.MountFrom[:min(len(r.run.MountFrom), maxMountFrom)] {
+			repository, blobs, err := r.blobsAt(ctx, name)
+			if err != nil {
+				r.log.Printf("nothing is mounted from %s: %s", name, err)
+				continue
+			}
+			for _, b := range blobs {
+				r.mounts.of[b.Digest] = append(r.mounts.of[b.Digest], repository)
+			}
+		}
+	})
+	return r.mounts.of
+}
+
+// blobsAt returns the blobs of an artifact that is named as repository@digest,
+// if it is one that a run like this has pushed.
+func (r *streamRun) blobsAt(ctx context.Context, name string) (string, []ocispec.Descriptor, error) {
+	ref, err := registry.ParseReference(r.run.Target.Registry + "/" + name)
+	if err != nil {
+		return "", nil, err
+	}
+	if ref.Digest == "" || ref.Repository == r.run.Target.Repository {
+		return "", nil, outcome.Errorf(outcome.Unsupported, "it is not another repository's, by a digest")
+	}
+	has, err := provenance.Has(ctx, r.registry, ref.Repository, ref.Digest)
+	if err != nil {
+		return "", nil, err
+	}
+	if !has {
+		return "", nil, outcome.Errorf(outcome.Unsupported, "the registry has no record of who pushed it")
+	}
+	_, manifest, err := r.registry.Manifest(ctx, ref.Repository, ref.Digest.String())
+	if err != nil {
+		return "", nil, err
+	}
+	blobs, err := modelpack.Blobs(manifest)
+	return ref.Repository, blobs, err
+}
+
+// mountFrom has the repository take a blob from others of the same registry, and
+// says whether it did: from this one, if there is one, and from those that the
+// run names. What cannot be mounted, for whatever reason, can be moved.
+func (r *streamRun) mountFrom(ctx context.Context, d ocispec.Descriptor, name, first string) bool {
+	from := r.mountable(ctx)[d.Digest]
+	if first != "" {
+		from = append([]string{first}, from...)
+	}
+	for _, repository := range from {
+		mounted, err := r.registry.Mount(ctx, r.run.Target.Repository, repository, d)
+		if err != nil {
+			r.log.Printf("%s: not mounted from %s: %s", name, repository, err)
+			continue
+		}
+		if mounted && d.Size > r.inMemory {
+			r.log.Printf("%s: %s, mounted from %s", name, formatBytes(d.Size), repository)
+		}
+		if mounted {
+			return true
+		}
+	}
+	return false
+}
