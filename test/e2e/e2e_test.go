@@ -28,6 +28,11 @@ func TestArtifactIsMadeVerifiedAndDeleted(t *testing.T) {
 			pipeline: modelv1alpha1.PipelineStream,
 			format:   modelv1alpha1.PackFormatModelPack,
 		},
+		"stream-modelkit": {
+			reason:   "Stream makes a ModelKit, too.",
+			pipeline: modelv1alpha1.PipelineStream,
+			format:   modelv1alpha1.PackFormatModelKit,
+		},
 		"kit-modelpack": {
 			reason:   "Kit makes a ModelPack on a workspace.",
 			pipeline: modelv1alpha1.PipelineKit,
