@@ -1,11 +1,9 @@
 package pipeline
 
 import (
-	"cmp"
 	"context"
 	"hash"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -48,7 +46,7 @@ func (r *streamRun) copyArtifact(ctx context.Context, o *ociOrigin) (outcome.Res
 	return r.publish(ctx, a)
 }
 
-// distinct returns layers, each once, the largest ones first.
+// distinct returns layers, each once.
 func distinct(all []ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 	seen := map[digest.Digest]int64{}
 	var out []ocispec.Descriptor
@@ -67,7 +65,6 @@ func distinct(all []ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 		seen[d.Digest] = d.Size
 		out = append(out, d)
 	}
-	slices.SortStableFunc(out, func(a, b ocispec.Descriptor) int { return cmp.Compare(b.Size, a.Size) })
 	return out, nil
 }
 
@@ -84,36 +81,18 @@ func asFiles(layers []ocispec.Descriptor) []hub.File {
 // fails.
 func (r *streamRun) copyBlobs(ctx context.Context, o *ociOrigin, layers []ocispec.Descriptor) error {
 	r.run.Meter.Step("copy", totalBytes(layers))
-	at := slices.IndexFunc(layers, func(d ocispec.Descriptor) bool { return d.Size <= r.inMemory })
-	if at < 0 {
-		at = len(layers)
-	}
-	start := time.Now()
+	large, small := bySize(layers, func(d ocispec.Descriptor) int64 { return d.Size }, r.inMemory)
+	copyOne := func(ctx context.Context, d ocispec.Descriptor) error { return r.copyBlob(ctx, o, d) }
 	group, gctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return r.copyEach(gctx, o, r.large, layers[:at]) })
-	group.Go(func() error { return r.copyEach(gctx, o, r.small, layers[at:]) })
+	group.Go(func() error { return each(gctx, r.large, large, copyOne) })
+	group.Go(func() error { return each(gctx, r.small, small, copyOne) })
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	if small := layers[at:]; len(small) > 0 {
-		r.log.Printf("%d small layers: %s in %s", len(small), formatBytes(totalBytes(small)), inSeconds(start))
+	if len(small) > 0 {
+		r.log.Printf("%d small layers: %s", len(small), formatBytes(totalBytes(small)))
 	}
 	return nil
-}
-
-// copyEach copies layers, so many side by side, until one fails.
-func (r *streamRun) copyEach(ctx context.Context, o *ociOrigin, parallel int, layers []ocispec.Descriptor) error {
-	group, gctx := errgroup.WithContext(ctx)
-	group.SetLimit(parallel)
-	for _, d := range layers {
-		group.Go(func() error {
-			if err := gctx.Err(); err != nil {
-				return err
-			}
-			return r.copyBlob(gctx, o, d)
-		})
-	}
-	return group.Wait()
 }
 
 // copyBlob brings a layer into the repository, unless it is there, or can be

@@ -34,11 +34,11 @@ func (r *streamRun) move(ctx context.Context, layout *modelpack.Layout) (modelpa
 	r.unfinished = r.newUnfinished(ctx, layout)
 	moves := r.plan(layout)
 	r.run.Meter.Step("copy", totalMoved(moves))
-	large, small := r.bySize(moves)
+	large, small := bySize(moves, func(m *layerMove) int64 { return m.plan.Size }, r.inMemory)
 
 	group, gctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return r.each(gctx, r.large, large, r.moveLarge) })
-	group.Go(func() error { return r.each(gctx, r.small, small, r.moveSmall) })
+	group.Go(func() error { return each(gctx, r.large, large, r.moveLarge) })
+	group.Go(func() error { return each(gctx, r.small, small, r.moveSmall) })
 	if err := group.Wait(); err != nil {
 		return modelpack.Artifact{}, err
 	}
@@ -80,11 +80,11 @@ func (r *streamRun) plan(layout *modelpack.Layout) []*layerMove {
 	return moves
 }
 
-// bySize parts the layers that are held in memory from those that are not, and
-// returns the largest ones first, so that the last ones to end are short.
-func (r *streamRun) bySize(moves []*layerMove) (large, small []*layerMove) {
-	sorted := slices.SortedStableFunc(slices.Values(moves), func(a, b *layerMove) int { return cmp.Compare(b.plan.Size, a.plan.Size) })
-	at := slices.IndexFunc(sorted, func(m *layerMove) bool { return m.plan.Size <= r.inMemory })
+// bySize parts what is held in memory, up to so many bytes each, from what is
+// not, and returns the largest first, so that the last ones to end are short.
+func bySize[T any](all []T, size func(T) int64, inMemory int64) (large, small []T) {
+	sorted := slices.SortedStableFunc(slices.Values(all), func(a, b T) int { return cmp.Compare(size(b), size(a)) })
+	at := slices.IndexFunc(sorted, func(one T) bool { return size(one) <= inMemory })
 	if at < 0 {
 		return sorted, nil
 	}
@@ -99,16 +99,16 @@ func totalMoved(moves []*layerMove) int64 {
 	return n
 }
 
-// each moves layers, so many side by side, until one fails.
-func (r *streamRun) each(ctx context.Context, parallel int, moves []*layerMove, move func(context.Context, *layerMove) error) error {
+// each moves one after the other, so many side by side, until one fails.
+func each[T any](ctx context.Context, parallel int, all []T, move func(context.Context, T) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)
-	for _, m := range moves {
+	for _, one := range all {
 		group.Go(func() error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			return move(ctx, m)
+			return move(ctx, one)
 		})
 	}
 	return group.Wait()
