@@ -88,6 +88,10 @@ func (b *bench) measureSmall(ctx context.Context) error {
 	}
 	b.rows(fmt.Sprintf("%d small files, %s, loopback", len(b.small.Files), size(b.small.Bytes)), r, r.results[0].median())
 	b.holdLimit(r, 2, "small files")
+	// What asking for 2,000 blobs takes is more than one in a hundred of such
+	// bytes, though none of them is moved.
+	took := r.second.median()
+	b.report.hold(took < time.Second, "second run, small files, loopback: under 1 s", "%.2f s", took.Seconds())
 	return nil
 }
 
