@@ -45,7 +45,8 @@ func main() {
 	run.Flag("registry-ca-file", "Certificate authorities that are trusted for the registry beside the public ones.").StringVar(&r.Target.CAFile)
 	run.Flag("registry-cert-file", "Client certificate for the registry.").StringVar(&r.Target.CertificateFile)
 	run.Flag("registry-key-file", "Private key of the client certificate.").StringVar(&r.Target.KeyFile)
-	run.Flag("mount-from", "Artifact in another repository of the registry that may have the same blobs: repository@digest. May be repeated.").StringsVar(&r.MountFrom)
+	run.Flag("mount-from", "Artifact in another repository of the registry that may have the same blobs: repository@digest. May be repeated; in the variable, one in a line.").
+		Envar(artifact.EnvMountFrom).StringsVar(&r.MountFrom)
 	run.Flag("owner-id", "What the Artifact behind the run is known by in the registry.").StringVar(&r.Owner.ID)
 	run.Flag("owner-namespace", "Namespace of that Artifact.").StringVar(&r.Owner.Namespace)
 	run.Flag("owner-name", "Name of that Artifact. Without an owner, any tag is overwritten.").StringVar(&r.Owner.Name)

@@ -42,6 +42,7 @@ func BuildJob(artifact *modelv1alpha1.Artifact, kitImage string, labels map[stri
 		jobWithPipeline(artifact, kitImage),
 		jobWithCredentials(artifact),
 		jobWithProgress(),
+		jobWithMounts(artifact),
 		jobWithSettings(settings),
 		jobWithAdministration(artifact.Effective),
 		// These come last: nothing may replace what objects are found by.

@@ -50,6 +50,11 @@ const (
 	// as the Hub's own tools call it
 	// (https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables).
 	EnvHubToken = "HF_TOKEN"
+
+	// EnvMountFrom is the variable that names artifacts in the target's
+	// registry which may have the same blobs, one in a line. It is no flag, so
+	// that an older worker does without.
+	EnvMountFrom = "KITOPS_MOUNT_FROM"
 )
 
 // jobWithPipeline adds the containers that do the work.
@@ -117,9 +122,6 @@ func runArguments(a *modelv1alpha1.Artifact) []string {
 	args = append(args, "--registry="+Registry(a), "--repository="+Repository(a), "--tag="+Tag(a))
 	if a.Effective.PlainHTTP {
 		args = append(args, "--plain-http")
-	}
-	for _, m := range a.Effective.MountFrom {
-		args = append(args, "--mount-from="+m)
 	}
 	return literal(append(args, claimArguments(a)...))
 }

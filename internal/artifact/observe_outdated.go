@@ -4,6 +4,8 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
 // startsAlike says whether the Pods of two Jobs start in the same way, of the
@@ -60,6 +62,10 @@ func startOf(job *batchv1.Job, images bool) start {
 func containerStartOf(c *corev1.Container) containerStart {
 	out := containerStart{Image: c.Image, Args: c.Args, Resources: c.Resources}
 	for _, e := range c.Env {
+		if e.Name == outcome.EnvProgressAddress || e.Name == EnvMountFrom {
+			// What a run is told beside its task keeps no Pod from starting.
+			continue
+		}
 		value := e.Value
 		if e.ValueFrom != nil && e.ValueFrom.SecretKeyRef != nil {
 			value = e.ValueFrom.SecretKeyRef.Name + "/" + e.ValueFrom.SecretKeyRef.Key

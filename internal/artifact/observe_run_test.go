@@ -1,6 +1,7 @@
 package artifact
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -217,7 +218,12 @@ func TestOutdated(t *testing.T) {
 		"Image":   {reason: "So may another image, where one cannot be pulled.", was: newArtifact(), is: newArtifact(), image: "kit:2", change: func(s *RunState) { s.Pods = creating("ErrImagePull", "") }, want: true},
 		"Upgrade": {reason: "What waits for a node waits with any image.", was: newArtifact(nowhere), is: newArtifact(nowhere), image: "kit:2"},
 		"Env":     {reason: "So may what a ClusterProviderConfig sets.", was: newArtifact(), is: newArtifact(withEffective(modelv1alpha1.Effective{Env: []corev1.EnvVar{{Name: "A", Value: "b"}}})), want: true},
-		"Labels":  {reason: "A label starts no Pod.", was: newArtifact(), is: newArtifact(settings(v1alpha1.JobSettings{Labels: map[string]string{"a": "b"}}))},
+		"Mounts":  {reason: "Where blobs may be is no task.", was: newArtifact(withStream(), withEffective(modelv1alpha1.Effective{MountFrom: []string{"models/other@sha256:00"}})), is: newArtifact(withStream())},
+		"Older": {reason: "A Job of a version that knew no progress waits as well as one that does.", was: newArtifact(), is: newArtifact(), change: func(s *RunState) {
+			c := &s.Job.Spec.Template.Spec.Containers[0]
+			c.Ports, c.Env = nil, slices.DeleteFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == outcome.EnvProgressAddress })
+		}},
+		"Labels": {reason: "A label starts no Pod.", was: newArtifact(), is: newArtifact(settings(v1alpha1.JobSettings{Labels: map[string]string{"a": "b"}}))},
 		"Storage": {reason: "So may another class.", was: newArtifact(), is: newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) {
 			p.Storage = &v1alpha1.StorageSettings{StorageClassName: ptr.To("other")}
 		})), want: true},

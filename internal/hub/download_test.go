@@ -149,25 +149,6 @@ func TestDownload(t *testing.T) {
 	}
 }
 
-func TestDownloadWriteTo(t *testing.T) {
-	w := newWorld(t, large)
-	r, err := w.download(t.Context(), 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = r.Close() }()
-	var got bytes.Buffer
-	if _, err := io.CopyN(&got, r, 1000); err != nil {
-		t.Fatal(err)
-	}
-	if n, err := r.WriteTo(&got); n != int64(len(large))-1000 || err != nil || !bytes.Equal(got.Bytes(), large) {
-		t.Errorf("WriteTo(...): want the bytes, got %d of them, %v", n, err)
-	}
-	if r.Offset() != w.file.Size || w.budget.Used() != 0 {
-		t.Errorf("want to be at the end, got %d with %d bytes", r.Offset(), w.budget.Used())
-	}
-}
-
 // cdn lets a fault happen to the first n requests to the CDN that match.
 func cdn(n int, match testhub.Match, f testhub.Fault) testhub.Fault {
 	return testhub.Times(n, testhub.Both(testhub.On("/cdn/"), match), f)

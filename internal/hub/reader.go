@@ -9,12 +9,9 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 )
 
-// copySize is how much WriteTo reads at a time of what is its turn.
-const copySize = 128 << 10
-
 // A Reader reads one file. What is its turn it reads itself, which takes no
 // memory; what comes later is read ahead by others, into blocks of the budget.
-// Read and WriteTo are for one caller at a time; Close may come from another.
+// Read is for one caller at a time; Close may come from another.
 type Reader struct {
 	ctx    context.Context //nolint:containedctx // Of all of the reading.
 	cancel context.CancelFunc
@@ -27,14 +24,10 @@ type Reader struct {
 	head *segment   // Where that is; nil between two of them.
 	held []byte     // A block, of which rest is still to be read.
 	rest []byte
-	buf  []byte
 	err  error
 }
 
-var (
-	_ io.ReadCloser = &Reader{}
-	_ io.WriterTo   = &Reader{}
-)
+var _ io.ReadCloser = &Reader{}
 
 func newReader(ctx context.Context, src *source, offset int64, o DownloadOptions) *Reader {
 	r := &Reader{src: src, at: offset, logf: o.Logf}
@@ -74,13 +67,6 @@ func (r *Reader) span(from, to int64) *span {
 	return &span{src: r.src, at: from, to: to, logf: r.logf}
 }
 
-// Offset returns the place in the file of the byte that is to be read next.
-func (r *Reader) Offset() int64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.at
-}
-
 // Read implements io.Reader. An error other than io.EOF is an outcome.Error or
 // the context's, and is final.
 func (r *Reader) Read(p []byte) (int, error) {
@@ -101,50 +87,6 @@ func (r *Reader) Read(p []byte) (int, error) {
 		r.release()
 	}
 	return n, nil
-}
-
-// WriteTo implements io.WriterTo. It writes what was read ahead without copying
-// it.
-func (r *Reader) WriteTo(w io.Writer) (int64, error) {
-	var written int64
-	for {
-		chunk, block, err := r.chunk()
-		if errors.Is(err, io.EOF) {
-			return written, nil
-		}
-		if err != nil {
-			return written, err
-		}
-		n, err := w.Write(chunk)
-		if block != nil {
-			r.ahead.share.put(block)
-		}
-		written += int64(n)
-		if err != nil {
-			return written, err
-		}
-	}
-}
-
-// chunk returns the next bytes, and the block that they are in and that is the
-// caller's now, if any.
-func (r *Reader) chunk() (chunk, block []byte, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err := r.advance(); err != nil {
-		return nil, nil, err
-	}
-	if len(r.rest) > 0 {
-		chunk, block = r.rest, r.held
-		r.at += int64(len(chunk))
-		r.rest, r.held = nil, nil
-		return chunk, block, nil
-	}
-	if r.buf == nil {
-		r.buf = make([]byte, copySize)
-	}
-	n, err := r.readHead(r.buf)
-	return r.buf[:n], nil, err
 }
 
 // advance returns once there are bytes in rest, or the head's span is to be

@@ -67,27 +67,3 @@ func (v *Verifier) Verify() error {
 	}
 	return nil
 }
-
-// At returns a writer for bytes from an offset of the file on, which may be
-// bytes that were written before, since a registry may ask for them again: what
-// was hashed is not hashed twice. It keeps nothing to hold them against: whoever
-// gets bytes a second time checks them. An offset beyond Size is an error of
-// Write.
-func (v *Verifier) At(offset int64) io.Writer { return &verifierAt{v: v, at: offset} }
-
-type verifierAt struct {
-	v  *Verifier
-	at int64
-}
-
-func (w *verifierAt) Write(p []byte) (int, error) {
-	known := w.v.size - w.at
-	if known < 0 || w.at < 0 {
-		return 0, outcome.Errorf(outcome.Internal, "file %q cannot be verified: byte %d came after byte %d", w.v.file.Path, w.at, w.v.size)
-	}
-	if known < int64(len(p)) {
-		_, _ = w.v.Write(p[known:])
-	}
-	w.at += int64(len(p))
-	return len(p), nil
-}

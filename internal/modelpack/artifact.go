@@ -65,9 +65,9 @@ type Artifact struct {
 }
 
 // Size returns how many bytes the artifact's config and layers have.
-func (a Artifact) Size(layers []ocispec.Descriptor) int64 {
+func (a Artifact) Size() int64 {
 	size := a.ConfigDescriptor.Size
-	for _, l := range layers {
+	for _, l := range a.Layers {
 		size += l.Size
 	}
 	return size

@@ -186,7 +186,7 @@ func TestSize(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := a.Size(l), int64(1+2+3+len(a.Config)); got != want {
+	if got, want := a.Size(), int64(1+2+3+len(a.Config)); got != want {
 		t.Errorf("Size(...): want %d, got %d", want, got)
 	}
 	if strings.Contains(string(a.Config), "createdAt") {

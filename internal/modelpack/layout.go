@@ -12,6 +12,10 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
+// LayoutVersion changes with what the bytes of layers are that are made of the
+// same files.
+const LayoutVersion = 1
+
 // A Layout says of which layers an artifact of a format will be, before a byte
 // has moved: which files are in which layer, and each layer's exact size. It
 // depends on nothing but the format and the files' paths and sizes.

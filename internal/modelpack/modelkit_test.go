@@ -81,7 +81,7 @@ func TestModelKit(t *testing.T) {
 		t.Errorf("types: -want, +got:\n%s", diff)
 	}
 	d, err := Describe(a.Manifest)
-	if err != nil || d.Format != FormatModelKit || d.Size != a.Size(a.Layers) {
+	if err != nil || d.Format != FormatModelKit || d.Size != a.Size() {
 		t.Errorf("Describe(...): got %+v, %v", d, err)
 	}
 	if diff := cmp.Diff(Facts{Name: "Qwen3-0.6B", SourceURL: full.SourceURL, Revision: full.Revision, License: "apache-2.0"}, d.Facts(a.Config)); diff != "" {

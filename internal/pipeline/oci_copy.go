@@ -116,10 +116,8 @@ func (r *streamRun) copyBlob(ctx context.Context, o *ociOrigin, d ocispec.Descri
 		r.run.Meter.Skip(d.Size)
 		return nil
 	}
-	again := r.upload
-	again.Logf = r.log.Printf
 	s := &blobStream{origin: o, blob: d, sum: d.Digest.Algorithm().Hash(), meter: r.run.Meter}
-	if err := r.registry.Upload(ctx, target.Repository, d, s.open, again); err != nil {
+	if err := r.registry.Upload(ctx, target.Repository, d, s.open, r.uploading); err != nil {
 		return err
 	}
 	logf("%s: %s in %s%s", name, formatBytes(d.Size), inSeconds(start), atRate(d.Size, start))

@@ -16,10 +16,40 @@ import (
 // maxMountFrom is how many artifacts are looked at for blobs to mount.
 const maxMountFrom = 4
 
+// maxRefusals is how often in a row nothing is mounted from a repository until it
+// is not tried any more: some registries mount nothing.
+const maxRefusals = 3
+
 // mounts are the repositories that blobs may be mounted from, by blob.
 type mounts struct {
 	once sync.Once
 	of   map[digest.Digest][]string
+
+	mu      sync.Mutex
+	refused map[string]int // How often in a row, by repository.
+}
+
+// tries says whether it is worth while to ask for blobs of a repository.
+func (m *mounts) tries(repository string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.refused[repository] < maxRefusals
+}
+
+// note notes whether a blob was mounted. It says whether nothing more will be
+// asked for because of that.
+func (m *mounts) note(repository string, mounted bool) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.refused == nil {
+		m.refused = map[string]int{}
+	}
+	if mounted {
+		m.refused[repository] = 0
+		return false
+	}
+	m.refused[repository]++
+	return m.refused[repository] == maxRefusals
 }
 
 // mountable returns, by blob, the repositories of the target's registry that are
@@ -77,7 +107,13 @@ func (r *streamRun) mountFrom(ctx context.Context, d ocispec.Descriptor, name, f
 		from = append([]string{first}, from...)
 	}
 	for _, repository := range from {
+		if !r.mounts.tries(repository) {
+			continue
+		}
 		mounted, err := r.registry.Mount(ctx, r.run.Target.Repository, repository, d)
+		if r.mounts.note(repository, mounted) {
+			r.log.Printf("the registry mounts nothing from %s: it is not asked to any more", repository)
+		}
 		if err != nil {
 			r.log.Printf("%s: not mounted from %s: %s", name, repository, err)
 			continue

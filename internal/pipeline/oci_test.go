@@ -35,7 +35,7 @@ func newOCIWorld(t *testing.T, format string, from, to testregistry.Options) (*o
 func newOCIWorldIn(t *testing.T, format string, source, target *testregistry.Registry) (*ociWorld, *testregistry.Registry, string) {
 	t.Helper()
 	w := &ociWorld{streamWorld: newStreamWorld(t, streamFiles(), nil), source: source}
-	w.stream.upload.Sleep = func(context.Context, time.Duration) error { return nil }
+	w.stream.uploads.Sleep = func(context.Context, time.Duration) error { return nil }
 	w.into(t, source)
 	w.from = w.run
 	w.from.Format = format

@@ -30,14 +30,14 @@ type Stream struct {
 	ahead        int64 // How many bytes are read ahead at most, of all files together.
 	ranges       int64 // How many bytes of a file one request asks for.
 	retry        retry.Policy
-	upload       retry.Policy
+	uploads      retry.Policy
 }
 
 var _ Pipeline = &Stream{}
 
 // NewStream returns a Stream.
 func NewStream() *Stream {
-	return &Stream{large: 4, small: 8, inMemory: 1 << 20, ahead: 16 << 20, ranges: 2 << 20, retry: streamRetry(), upload: registry.UploadRetry()}
+	return &Stream{large: 4, small: 8, inMemory: 1 << 20, ahead: 16 << 20, ranges: 2 << 20, retry: streamRetry(), uploads: registry.UploadRetry()}
 }
 
 func streamRetry() retry.Policy {
@@ -60,6 +60,9 @@ func (s *Stream) Run(ctx context.Context, run Run) (outcome.Result, error) {
 	}
 	// Which files there are is not known yet: nothing is listed in vain.
 	if result, done, err := r.claim.conclude(ctx, r.provenance()); done || err != nil {
+		if done {
+			r.newUnfinished(ctx).forget(ctx)
+		}
 		return result, err
 	}
 	if o, ok := r.origin.(*ociOrigin); ok && string(o.description.Format) == run.Format {
@@ -81,8 +84,10 @@ func (r *streamRun) pack(ctx context.Context) (outcome.Result, error) {
 	if err := fits(r.run.Target, files, slackOf(layout)); err != nil {
 		return outcome.Result{}, err
 	}
+	r.unfinished = r.newUnfinished(ctx)
 	a, err := r.move(ctx, layout)
 	if err != nil {
+		r.unfinished.keep(ctx)
 		return outcome.Result{}, err
 	}
 	result, err := r.publish(ctx, a)
@@ -101,8 +106,8 @@ type streamRun struct {
 	registry *registry.Client
 	claim    *claim
 	log      *log.Logger
-	again    retry.Policy // Tries what is pushed again.
 
+	uploading  retry.Policy // With this run's log, which is not another's.
 	contents   contents
 	byPath     map[string]hub.File
 	packed     int // How many files go into the artifact: a format may leave some out.
@@ -116,9 +121,8 @@ func (s *Stream) start(run Run) (*streamRun, error) {
 		run.Log = io.Discard
 	}
 	r := &streamRun{Stream: s, run: run, log: log.New(run.Log, "", 0)}
-	// This run's log is not another's.
-	r.again = s.retry
-	r.again.Logf = r.log.Printf
+	r.uploading = s.uploads
+	r.uploading.Logf = r.log.Printf
 	var err error
 	if r.origin, err = s.newOrigin(run, r.log.Printf); err != nil {
 		return nil, err
@@ -194,10 +198,7 @@ func (r *streamRun) provenance() provenance.Record {
 // repository.
 func (r *streamRun) publish(ctx context.Context, a modelpack.Artifact) (outcome.Result, error) {
 	target := r.run.Target
-	err := r.again.Do(ctx, "config", func() error {
-		return r.pushBytes(ctx, a.ConfigDescriptor, a.Config)
-	})
-	if err != nil {
+	if err := r.push(ctx, a.ConfigDescriptor, a.Config); err != nil {
 		return outcome.Result{}, err
 	}
 	if err := r.claimed(ctx, a); err != nil {
@@ -207,7 +208,7 @@ func (r *streamRun) publish(ctx context.Context, a modelpack.Artifact) (outcome.
 		return outcome.Result{}, err
 	}
 	r.claim.settle()
-	size := a.Size(a.Layers)
+	size := a.Size()
 	r.log.Printf("pushed %s@%s, %s in %d layers", target.Reference(), a.Descriptor.Digest, formatBytes(size), len(a.Layers))
 	return outcome.Result{
 		Digest:   a.Descriptor.Digest.String(),
@@ -231,19 +232,19 @@ func (r *streamRun) claimed(ctx context.Context, a modelpack.Artifact) error {
 	return r.claim.stake(ctx, a.Descriptor, r.provenance())
 }
 
-// pushBytes pushes a small blob unless the registry has it.
-func (r *streamRun) pushBytes(ctx context.Context, d ocispec.Descriptor, b []byte) error {
+// push pushes a small blob unless the registry has it.
+func (r *streamRun) push(ctx context.Context, d ocispec.Descriptor, b []byte) error {
 	has, err := r.registry.HasBlob(ctx, r.run.Target.Repository, d)
-	if err != nil {
-		return retry.Settled(err)
-	}
-	if has {
-		return nil
+	if has || err != nil {
+		return err
 	}
 	return r.pushNew(ctx, d, b)
 }
 
 // pushNew pushes a small blob.
 func (r *streamRun) pushNew(ctx context.Context, d ocispec.Descriptor, b []byte) error {
-	return r.registry.PushBlob(ctx, r.run.Target.Repository, d, bytes.NewReader(b))
+	open := func(_ context.Context, offset int64) (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(b[offset:])), nil
+	}
+	return r.registry.Upload(ctx, r.run.Target.Repository, d, open, r.uploading)
 }

@@ -114,7 +114,7 @@ type layerReader struct {
 func (r *layerReader) Read(p []byte) (int, error) {
 	n, err := r.ReadCloser.Read(p)
 	s := r.stream
-	if known := s.read - r.at; known < int64(n) {
+	if known := s.read - r.at; known >= 0 && known < int64(n) {
 		fresh := p[known:n]
 		if s.sum != nil {
 			_, _ = s.sum.Write(fresh)

@@ -31,7 +31,6 @@ type layerMove struct {
 // move brings all layers into the repository, a few side by side, and returns
 // the artifact of them, whose manifest is not pushed yet.
 func (r *streamRun) move(ctx context.Context, layout *modelpack.Layout) (modelpack.Artifact, error) {
-	r.unfinished = r.newUnfinished(ctx, layout)
 	moves := r.plan(layout)
 	r.run.Meter.Step("copy", totalMoved(moves))
 	large, small := bySize(moves, func(m *layerMove) int64 { return m.plan.Size }, r.inMemory)
@@ -127,11 +126,22 @@ func (r *streamRun) isThere(ctx context.Context, m *layerMove) (bool, error) {
 	if err == nil && !has {
 		has = r.mountFrom(ctx, m.blob(), m.plan.Files[0].Path, "")
 	}
+	if err == nil && !has && !m.plan.Raw {
+		// What an earlier run has left is gone.
+		r.unfinished.remove(m.plan)
+		m.digest = ""
+	}
 	if err != nil || !has {
 		return false, err
 	}
-	r.run.Meter.Skip(m.plan.Size)
-	return true, r.inspectAll(ctx, append(slices.Clone(m.plan.Files), m.alike...))
+	return true, r.pass(ctx, m, m.plan.Size)
+}
+
+// pass counts bytes of a layer that need not be moved, and reads what its files
+// say of the model.
+func (r *streamRun) pass(ctx context.Context, m *layerMove, n int64) error {
+	r.run.Meter.Skip(n)
+	return r.inspectAll(ctx, append(slices.Clone(m.plan.Files), m.alike...))
 }
 
 func (m *layerMove) blob() ocispec.Descriptor {
@@ -150,48 +160,61 @@ func (r *streamRun) moveLarge(ctx context.Context, m *layerMove) error {
 		r.log.Printf("%s: %s, in the registry already", name, formatBytes(m.plan.Size))
 		return nil
 	}
-	if !m.plan.Raw {
-		// What an earlier run has left is gone.
-		m.digest = ""
-	}
-	again := r.upload
-	again.Logf = r.log.Printf
-	s := r.newLayerStream(m)
-	defer s.close()
-	repository := r.run.Target.Repository
-	if m.digest != "" {
-		err = r.registry.Upload(ctx, repository, m.blob(), s.open, again)
-	} else if err = r.registry.UploadUnnamed(ctx, repository, name, m.plan.Size, s.digest, s.open, again); err == nil {
-		m.digest, err = s.digest(ctx)
-	}
-	if err == nil {
-		err = s.verify()
-	}
-	if err != nil {
+	if err := r.upload(ctx, m); err != nil {
 		return err
-	}
-	if !m.plan.Raw {
-		r.unfinished.add(ctx, m)
 	}
 	r.log.Printf("%s: %s in %s%s", name, formatBytes(m.plan.Size), inSeconds(start), atRate(m.plan.Size, start))
 	return nil
 }
 
-// moveSmall takes a layer into memory, and pushes it from there.
-func (r *streamRun) moveSmall(ctx context.Context, m *layerMove) error {
-	if there, err := r.isThere(ctx, m); there || err != nil {
+// upload moves a layer's bytes.
+func (r *streamRun) upload(ctx context.Context, m *layerMove) error {
+	s := r.newLayerStream(m)
+	defer s.close()
+	if m.digest != "" {
+		err := r.registry.Upload(ctx, r.run.Target.Repository, m.blob(), s.open, r.uploading)
+		if err == nil && s.read < m.plan.Size {
+			// Another run has brought it meanwhile.
+			return r.pass(ctx, m, m.plan.Size-s.read)
+		}
+		if err != nil {
+			return err
+		}
+		return s.verify()
+	}
+	name := m.plan.Files[0].Path
+	if err := r.registry.UploadUnnamed(ctx, r.run.Target.Repository, name, m.plan.Size, s.digest, s.open, r.uploading); err != nil {
 		return err
 	}
-	push := r.pushBytes
-	if m.digest != "" && m.plan.Raw {
-		// Whether it is there was asked already.
-		push = r.pushNew
+	var err error
+	if m.digest, err = s.digest(ctx); err != nil {
+		return err
+	}
+	if err := s.verify(); err != nil {
+		return err
+	}
+	if !m.plan.Raw {
+		r.unfinished.add(ctx, m)
+	}
+	return nil
+}
+
+// moveSmall takes a layer into memory, and pushes it from there.
+func (r *streamRun) moveSmall(ctx context.Context, m *layerMove) error {
+	known := m.digest != ""
+	if there, err := r.isThere(ctx, m); there || err != nil {
+		return err
 	}
 	content, err := r.readLayer(ctx, m)
 	if err != nil {
 		return err
 	}
-	err = r.again.Do(ctx, m.plan.Files[0].Path, func() error { return push(ctx, m.blob(), content) })
+	if known {
+		// Whether it is there was asked already.
+		err = r.pushNew(ctx, m.blob(), content)
+	} else {
+		err = r.push(ctx, m.blob(), content)
+	}
 	if err == nil {
 		r.run.Meter.Add(m.plan.Size)
 	}
@@ -236,15 +259,30 @@ func (r *streamRun) inspect(ctx context.Context, f modelpack.File) error {
 		return nil
 	}
 	for {
-		rc, err := r.origin.head(ctx, r.file(f), n)
-		if err != nil {
-			return err
-		}
-		err = r.inspection.Read(f.Path, rc)
-		_ = rc.Close()
+		err := r.inspectHead(ctx, f, n)
 		if !errors.Is(err, io.ErrUnexpectedEOF) || n >= f.Size {
 			return err
 		}
 		n = min(8*n, f.Size)
 	}
+}
+
+// inspectHead reads the first n bytes of a file, which are held against what was
+// announced where they are all that it has.
+func (r *streamRun) inspectHead(ctx context.Context, f modelpack.File, n int64) error {
+	file := r.file(f)
+	rc, err := r.origin.head(ctx, file, n)
+	if err != nil {
+		return err
+	}
+	defer rc.Close()
+	v := file.NewVerifier()
+	in := io.TeeReader(rc, v)
+	if err := r.inspection.Read(f.Path, in); err != nil || n < f.Size {
+		return err
+	}
+	if _, err := io.Copy(io.Discard, in); err != nil {
+		return err
+	}
+	return v.Verify()
 }

@@ -70,6 +70,7 @@ func newStreamWorld(t *testing.T, files map[string]string, reg http.Handler, o .
 	}
 	w := &streamWorld{dir: dir, hub: testhub.NewHandler(dir, append(o, testhub.WithCDN("localhost"))...), stream: NewStream(), log: &bytes.Buffer{}}
 	w.stream.retry.Sleep = func(context.Context, time.Duration) error { return nil }
+	w.stream.uploads.Sleep = w.stream.retry.Sleep
 	h := httptest.NewServer(w.hub)
 	t.Cleanup(h.Close)
 	if reg == nil {

@@ -7,7 +7,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -23,45 +25,50 @@ const annotationFiles = "io.crossplane.m.kitops.files"
 
 // An unfinished artifact is what a run has pushed so far of one whose layers
 // nobody knows the digests of before their bytes were read: archives. It is a
-// manifest in the registry, under a tag of the run hash's own, that says which
-// layer is of which files. So a run whose Pod dies leaves to the next one what
+// manifest in the registry, under a tag of the Artifact's and the run hash's own,
+// that says which layer is of which files. So a run whose Pod dies leaves to the next one what
 // it has moved, and the registry does not collect it. Whatever goes wrong with
 // it fails no run.
 type unfinished struct {
-	run    *streamRun
-	format modelpack.Format
+	run *streamRun
 
 	mu     sync.Mutex
 	layers []ocispec.Descriptor
-	tagged bool
+	there  ocispec.Descriptor // The manifest that is in the registry; zero for none.
+
+	unsaid int64     // How many bytes of layers were added since that was pushed.
+	pushed time.Time // When it was.
 }
 
+// The manifest is pushed after so many more bytes, or so long.
+const (
+	unfinishedBytes = 1 << 30
+	unfinishedAfter = 10 * time.Second
+
+	// unfinishedPatience is how long a run that has failed has for it.
+	unfinishedPatience = 5 * time.Second
+)
+
 // newUnfinished returns what earlier runs for the same run hash have left.
-func (r *streamRun) newUnfinished(ctx context.Context, layout *modelpack.Layout) *unfinished {
-	u := &unfinished{run: r, format: layout.Format}
-	if u.tag() == "" || layout.Format == modelpack.FormatModelPack {
+func (r *streamRun) newUnfinished(ctx context.Context) *unfinished {
+	u := &unfinished{run: r, pushed: time.Now()}
+	if u.tag() == "" {
 		return u
 	}
-	_, b, err := r.registry.Manifest(ctx, r.run.Target.Repository, u.tag())
-	if err != nil {
-		if !registry.IsNotFound(err) && !registry.IsUnauthorized(err) {
-			r.log.Printf("cannot look for what an earlier run has left: %s", err)
-		}
-		return u
-	}
-	var m ocispec.Manifest
-	if json.Unmarshal(b, &m) == nil && m.ArtifactType == provenance.UnfinishedType {
-		u.layers, u.tagged = m.Layers, true
+	var err error
+	u.there, u.layers, err = provenance.Unfinished(ctx, r.registry, r.run.Target.Repository, u.tag())
+	if err != nil && !registry.IsUnauthorized(err) {
+		r.log.Printf("cannot look for what an earlier run has left: %s", err)
 	}
 	return u
 }
 
-// tag of the manifest; empty for a run that no other takes up.
+// tag of the manifest; empty for a run that needs none.
 func (u *unfinished) tag() string {
-	if u.run.claim.isNobodys() {
+	if u.run.run.Format == FormatModelPack || u.run.claim.isNobodys() {
 		return ""
 	}
-	return provenance.UnfinishedTag(u.run.run.RunHash)
+	return provenance.UnfinishedTag(u.run.run.Owner, u.run.run.RunHash)
 }
 
 // find returns the digest of a layer that an earlier run has pushed; empty for
@@ -78,6 +85,14 @@ func (u *unfinished) find(p modelpack.LayerPlan) digest.Digest {
 	return ""
 }
 
+// remove takes a layer out that is not in the registry any more.
+func (u *unfinished) remove(p modelpack.LayerPlan) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	key := u.key(p)
+	u.layers = slices.DeleteFunc(u.layers, func(l ocispec.Descriptor) bool { return l.Annotations[annotationFiles] == key })
+}
+
 // add notes a layer that has been pushed.
 func (u *unfinished) add(ctx context.Context, m *layerMove) {
 	if u.tag() == "" {
@@ -88,16 +103,39 @@ func (u *unfinished) add(ctx context.Context, m *layerMove) {
 	l := m.blob()
 	l.Annotations = map[string]string{annotationFiles: u.key(m.plan)}
 	u.layers = append(u.layers, l)
-	if err := u.push(ctx); err != nil && ctx.Err() == nil {
-		u.run.log.Printf("if this run ends early, the next one moves %s again: %s", m.plan.Files[0].Path, err)
+	u.unsaid += l.Size
+	if u.unsaid >= unfinishedBytes || time.Since(u.pushed) >= unfinishedAfter {
+		u.say(ctx)
 	}
+}
+
+// keep has the registry know all that was added, at the end of a run that
+// failed, also where it was told to end.
+func (u *unfinished) keep(ctx context.Context) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.unsaid == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unfinishedPatience)
+	defer cancel()
+	u.say(ctx)
+}
+
+// say pushes the manifest, if it can be.
+func (u *unfinished) say(ctx context.Context) {
+	if err := u.push(ctx); err != nil && ctx.Err() == nil {
+		u.run.log.Printf("if this run ends early, the next one moves %s again: %s", formatBytes(u.unsaid), err)
+		return
+	}
+	u.unsaid, u.pushed = 0, time.Now()
 }
 
 // push pushes the manifest.
 func (u *unfinished) push(ctx context.Context) error {
 	empty := ocispec.DescriptorEmptyJSON
-	if !u.tagged {
-		if err := u.run.pushBytes(ctx, empty, empty.Data); err != nil {
+	if u.there.Digest == "" {
+		if err := u.run.push(ctx, empty, empty.Data); err != nil {
 			return err
 		}
 	}
@@ -108,6 +146,8 @@ func (u *unfinished) push(ctx context.Context) error {
 		ArtifactType: provenance.UnfinishedType,
 		Config:       empty,
 		Layers:       u.layers,
+		// That of no other tag is the same.
+		Annotations: map[string]string{ocispec.AnnotationRefName: u.tag()},
 	})
 	if err != nil {
 		return err
@@ -116,16 +156,16 @@ func (u *unfinished) push(ctx context.Context) error {
 	if err := u.run.registry.PushManifest(ctx, u.run.run.Target.Repository, d, b, u.tag()); err != nil {
 		return err
 	}
-	u.tagged = true
+	u.there = d
 	return nil
 }
 
 // forget removes the tag: there is an artifact now.
 func (u *unfinished) forget(ctx context.Context) {
-	if !u.tagged {
+	if u.there.Digest == "" {
 		return
 	}
-	err := u.run.registry.Untag(ctx, u.run.run.Target.Repository, u.tag())
+	err := provenance.DeleteUnfinished(ctx, u.run.registry, u.run.run.Target.Repository, u.tag(), u.there)
 	if err != nil && ctx.Err() == nil {
 		u.run.log.Printf("tag %s, which is not needed any more, stays in the registry: %s", u.tag(), err)
 	}
@@ -135,7 +175,7 @@ func (u *unfinished) forget(ctx context.Context) {
 // follow from.
 func (u *unfinished) key(p modelpack.LayerPlan) string {
 	b := &bytes.Buffer{}
-	fmt.Fprintf(b, "%s\n", u.format)
+	fmt.Fprintf(b, "%s %d\n", u.run.run.Format, modelpack.LayoutVersion)
 	for _, f := range p.Files {
 		file := u.run.file(f)
 		fmt.Fprintf(b, "%q %d %s %s\n", file.Path, file.Size, file.SHA256, file.GitSHA1)

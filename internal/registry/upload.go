@@ -99,6 +99,7 @@ type transfer struct {
 	whole   bool     // All bytes go in one request, and none is confirmed before all are.
 	session *session // Nil if there is none that can go on.
 	offset  int64    // How many bytes the session has, as the registry says.
+	sent    int64    // How many it may have: those that were read for it.
 	resumed bool     // The session has them of more than one request.
 
 	best    int64 // How many bytes any session had when tries were last counted anew.
@@ -171,7 +172,7 @@ func (t *transfer) resume(ctx context.Context) (moved bool, err error) {
 		return false, nil
 	case err != nil:
 		return false, err
-	case at <= 1 || at > t.size:
+	case at <= 1 || at > t.sent:
 		// Registries say of no byte what they would say of one. And no upload
 		// that has more than was sent is this one.
 		t.leave(ctx)
@@ -194,7 +195,7 @@ func (t *transfer) begin(ctx context.Context) (done bool, err error) {
 		}
 		t.asked = false
 	}
-	t.offset, t.resumed = 0, false
+	t.offset, t.sent, t.resumed = 0, 0, false
 	t.session, err = t.start(ctx)
 	return false, err
 }
@@ -211,6 +212,7 @@ func (t *transfer) has(ctx context.Context) (bool, error) {
 // send sends the bytes that the session does not have.
 func (t *transfer) send(ctx context.Context) error {
 	f := &feed{open: t.open, again: t.again, name: t.name, size: t.size, offset: t.offset, mark: t.offset}
+	defer func() { t.sent = max(t.sent, f.offset) }()
 	if !t.whole {
 		return t.patch(ctx, t.session, f)
 	}

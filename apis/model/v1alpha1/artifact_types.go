@@ -228,6 +228,7 @@ type Target struct {
 	// +kubebuilder:default=latest
 	// +kubebuilder:validation:MaxLength=128
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9_][a-zA-Z0-9._-]*$')",message="tag must be letters, digits and . _ -, and start with a letter, a digit or _: write v1 or latest"
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('kitops-unfinished-')",message="tags that begin with kitops-unfinished- are kept for runs that are ended early: write v1 or latest"
 	Tag string `json:"tag,omitempty"`
 
 	// Overwrite takes the tag also where it points to something that this

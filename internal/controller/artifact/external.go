@@ -3,16 +3,13 @@ package artifact
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -72,6 +69,10 @@ type external struct {
 	// seenEnded is the number of the run that Observe saw ended, which the
 	// status may not record yet; 0 for none.
 	seenEnded int64
+
+	// earlier is the run that Observe has annotated the Artifact with another in
+	// the place of.
+	earlier artifact.Run
 
 	// blobs know when an artifact's blobs are looked for.
 	blobs *blobChecks
@@ -250,6 +251,7 @@ func (e *external) observeWork(a *modelv1alpha1.Artifact) managed.ExternalObserv
 	}
 	exists := a.Status.AtProvider.Digest != "" && mayUpdate(a)
 	if !exists && mayCreate(a) {
+		e.earlier = artifact.RunOf(a)
 		e.setRun(a, e.nextRun(a))
 	}
 	return managed.ExternalObservation{ResourceExists: exists}
@@ -333,71 +335,6 @@ func (e *external) Delete(ctx context.Context, a *modelv1alpha1.Artifact) (manag
 	}
 	e.soon.put(client.ObjectKeyFromObject(a), deletedSoon)
 	return managed.ExternalDelete{}, nil
-}
-
-// sayWhy has the Ready condition of an Artifact that is not ready say why it
-// does not get on.
-func sayWhy(a *modelv1alpha1.Artifact, err error) {
-	if why, ok := conditionOf(a, err); ok {
-		a.SetConditions(why)
-	}
-}
-
-// conditionOf returns the Ready condition of an Artifact that does not get on
-// because of an error, if it is one of the vocabulary. What is ready stays so.
-func conditionOf(a *modelv1alpha1.Artifact, err error) (xpv2.Condition, bool) {
-	var why *outcome.Error
-	if !errors.As(err, &why) || a.GetCondition(xpv2.TypeReady).Status == corev1.ConditionTrue {
-		return xpv2.Condition{}, false
-	}
-	return unavailable(why.Reason, why.Message).WithObservedGeneration(a.GetGeneration()), true
-}
-
-// settled says that there is nothing to do until something changes.
-func settled() managed.ExternalObservation {
-	return managed.ExternalObservation{ResourceExists: true, ResourceUpToDate: true}
-}
-
-// registryChanged returns a condition if the ProviderConfig has another
-// registry than the one that the Artifact was made for.
-func (e *external) registryChanged(a *modelv1alpha1.Artifact) *xpv2.Condition {
-	// Where the Artifact was observed only, the name has a tag or a digest.
-	name, _, _ := strings.Cut(meta.GetExternalName(a), "@")
-	was, is := trimTag(name), artifact.ExternalName(e.withEffective(a))
-	s := a.Status.AtProvider
-	nothingThere := s.Digest == "" && (s.Phase == "" || s.Phase == modelv1alpha1.PhaseFailed)
-	if was == "" || was == is || nothingThere {
-		return nil
-	}
-	cure := "set the ProviderConfig's registry.host back, or make a new Artifact"
-	if wasHost, _, _ := strings.Cut(was, "/"); wasHost == artifact.Registry(e.withEffective(a)) {
-		cure = "take the annotation crossplane.io/external-name away to make the other, or make a new Artifact"
-	}
-	c := unavailable(outcome.RegistryChanged, "The artifact was made as "+was+" and would now be "+is+": "+cure)
-	return &c
-}
-
-// readyCondition returns the Ready condition for what a run says.
-func readyCondition(o artifact.ObservationResult) xpv2.Condition {
-	switch o.Ready {
-	case metav1.ConditionTrue:
-		return xpv2.Available()
-	case metav1.ConditionUnknown:
-		return xpv2.Creating().WithMessage(o.Message)
-	case metav1.ConditionFalse:
-	}
-	return unavailable(outcome.Reason(o.Reason), o.Message)
-}
-
-// unavailable returns a Ready condition that is false for this reason.
-func unavailable(reason outcome.Reason, message string) xpv2.Condition {
-	return xpv2.Condition{
-		Type:               xpv2.TypeReady,
-		Status:             corev1.ConditionFalse,
-		LastTransitionTime: metav1.Now(),
-		Reason:             xpv2.ConditionReason(reason),
-		Message:            message,
-	}
 }
 
 var _ registryClient = &registry.Client{}

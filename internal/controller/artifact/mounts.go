@@ -1,10 +1,13 @@
 package artifact
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
 
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
@@ -16,26 +19,41 @@ const maxMounts = 4
 
 // mountFrom returns what other Artifacts of the same model have pushed to other
 // repositories of the Artifact's registry, as repository@digest: a registry need
-// not be sent what it has. They are of the same namespace, so that nobody is
-// given what is another's. One that cannot be found is moved.
+// not be sent what it has. They are of the same namespace and the same
+// ProviderConfig, so that nobody is given what is another's. One that cannot be
+// found is moved.
 func (e *external) mountFrom(ctx context.Context, a *modelv1alpha1.Artifact) []string {
 	if a.Spec.ForProvider.Pipeline != modelv1alpha1.PipelineStream {
 		return nil
 	}
 	list := &modelv1alpha1.ArtifactList{}
-	if err := e.cached.List(ctx, list, client.InNamespace(a.GetNamespace())); err != nil {
+	// They are only read.
+	if err := e.cached.List(ctx, list, client.InNamespace(a.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
 		return nil
 	}
 	host, own := artifact.Registry(a)+"/", artifact.Repository(a)
-	var out []string
+	var found []*modelv1alpha1.Artifact
 	for i := range list.Items {
 		other := &list.Items[i]
 		pinned, here := strings.CutPrefix(other.Status.AtProvider.PinnedReference, host)
-		if here && artifact.SameModel(a, other) && !strings.HasPrefix(pinned, own+"@") {
-			out = append(out, pinned)
+		if here && !strings.HasPrefix(pinned, own+"@") && !meta.WasDeleted(other) && artifact.SameModel(a, other) &&
+			equality.Semantic.DeepEqual(a.GetProviderConfigReference(), other.GetProviderConfigReference()) {
+			found = append(found, other)
 		}
 	}
-	slices.Sort(out)
-	out = slices.Compact(out)
-	return out[:min(len(out), maxMounts)]
+	// Those of the same format have the same layers.
+	likely := func(o *modelv1alpha1.Artifact) int {
+		if o.Status.AtProvider.Format == string(a.Spec.ForProvider.Format) {
+			return 0
+		}
+		return 1
+	}
+	slices.SortFunc(found, func(a, b *modelv1alpha1.Artifact) int {
+		return cmp.Or(cmp.Compare(likely(a), likely(b)), strings.Compare(a.GetName(), b.GetName()))
+	})
+	var out []string
+	for _, o := range found[:min(len(found), maxMounts)] {
+		out = append(out, strings.TrimPrefix(o.Status.AtProvider.PinnedReference, host))
+	}
+	return out
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -232,9 +233,9 @@ func observed(p outcome.Progress) *modelv1alpha1.ProgressObservation {
 	return o
 }
 
-// observeProgress records how far a run is while it is running.
+// observeProgress records how far a run is while it is running, and is to.
 func (e *external) observeProgress(a *modelv1alpha1.Artifact, phase modelv1alpha1.ArtifactPhase, pods []corev1.Pod) {
-	if phase != modelv1alpha1.PhaseRunning {
+	if phase != modelv1alpha1.PhaseRunning || meta.WasDeleted(a) {
 		return
 	}
 	e.measured = true

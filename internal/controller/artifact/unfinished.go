@@ -1,7 +1,10 @@
 package artifact
 
 import (
+	"cmp"
 	"context"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
@@ -9,40 +12,45 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
-// unfinishedTag returns the tag under which the Artifact's latest run may have
-// left what it had pushed when it was ended; empty where it leaves none.
-func (e *external) unfinishedTag(a *modelv1alpha1.Artifact) string {
-	p := a.Spec.ForProvider
-	if p.Pipeline != modelv1alpha1.PipelineStream || p.Format == modelv1alpha1.PackFormatModelPack || e.registry == nil || e.registryChanged(a) != nil {
-		return ""
+// unfinished returns what a run of the Artifact's for this run hash has left in
+// the registry that was ended early, and its tag; zero where there is nothing. A
+// registry that cannot be asked holds nothing up because of it.
+func (e *external) unfinished(ctx context.Context, a *modelv1alpha1.Artifact, hash string) (ocispec.Descriptor, string) {
+	tag := provenance.UnfinishedTag(ownerOf(a), hash)
+	if tag == "" || e.registry == nil || e.registryChanged(a) != nil {
+		return ocispec.Descriptor{}, ""
 	}
-	return provenance.UnfinishedTag(artifact.RunOf(a).Hash)
+	d, _, err := provenance.Unfinished(ctx, e.registry, artifact.Repository(a), tag)
+	if err != nil {
+		return ocispec.Descriptor{}, ""
+	}
+	return d, tag
 }
 
-// hasUnfinished says whether the registry has what a run left. One that cannot
-// be asked holds nothing up because of it.
-func (e *external) hasUnfinished(ctx context.Context, a *modelv1alpha1.Artifact) bool {
-	tag := e.unfinishedTag(a)
-	if tag == "" {
-		return false
-	}
-	_, err := e.registry.Resolve(ctx, artifact.Repository(a), tag)
-	return err == nil
-}
-
-// deleteUnfinished takes away what a run left, or notes that the registry does
-// not.
+// deleteUnfinished takes away what a run left, or notes that it stays. Nobody
+// misses it: an account that may not delete holds no deletion up.
 func (e *external) deleteUnfinished(ctx context.Context, a *modelv1alpha1.Artifact) error {
-	tag := e.unfinishedTag(a)
-	if tag == "" || !e.hasUnfinished(ctx, a) {
+	d, tag := e.unfinished(ctx, a, artifact.RunOf(a).Hash)
+	if d.Digest == "" {
 		return nil
 	}
-	err := e.registry.Untag(ctx, artifact.Repository(a), tag)
-	if registry.IsUnsupported(err) {
-		s := &a.Status.AtProvider
-		s.LeftInRegistry = "the registry does not delete the tag " + tag + " of a run that was ended early"
-		e.sayLeft(a, "The tag "+tag+" of a run that was ended early stays in the registry, which does not delete it")
+	err := provenance.DeleteUnfinished(ctx, e.registry, artifact.Repository(a), tag, d)
+	if registry.IsUnsupported(err) || registry.IsUnauthorized(err) {
+		a.Status.AtProvider.LeftInRegistry = "the registry does not let the tag " + tag + " of a run that was ended early be deleted"
+		e.sayLeft(a, "The tag "+tag+" of a run that was ended early stays in the registry, which does not let it be deleted")
 		return nil
 	}
 	return err
+}
+
+// dropUnfinished takes away what a run for an earlier spec left, which no run
+// will take up. What stays harms nobody.
+func (e *external) dropUnfinished(ctx context.Context, a *modelv1alpha1.Artifact, next artifact.Run) {
+	earlier := cmp.Or(e.earlier.Hash, artifact.RunOf(a).Hash)
+	if earlier == next.Hash {
+		return
+	}
+	if d, tag := e.unfinished(ctx, a, earlier); d.Digest != "" {
+		_ = provenance.DeleteUnfinished(ctx, e.registry, artifact.Repository(a), tag, d)
+	}
 }

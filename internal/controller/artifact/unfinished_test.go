@@ -1,10 +1,15 @@
 package artifact
 
 import (
+	"bytes"
+	"encoding/json"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
@@ -12,6 +17,47 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
+
+// image returns an Artifact of which a run may leave something unfinished.
+func (w *world) image(name string) *modelv1alpha1.Artifact {
+	a := w.artifact(name)
+	a.Spec.ForProvider.Pipeline, a.Spec.ForProvider.Format = modelv1alpha1.PipelineStream, modelv1alpha1.PackFormatImage
+	return a
+}
+
+// leaveUnfinished pushes what a run of the Artifact leaves that is ended early,
+// and returns its tag.
+func (w *world) leaveUnfinished(a *modelv1alpha1.Artifact) string {
+	w.t.Helper()
+	if err := w.get(a); err != nil {
+		w.t.Fatal(err)
+	}
+	repository, tag := a.Spec.ForProvider.Target.Repository, provenance.UnfinishedTag(ownerOf(a), artifact.RunHash(a))
+	empty := ocispec.DescriptorEmptyJSON
+	if err := w.registry.PushBlob(w.t.Context(), repository, empty, bytes.NewReader(empty.Data)); err != nil {
+		w.t.Fatal(err)
+	}
+	empty.Data = nil
+	b, err := json.Marshal(ocispec.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, ArtifactType: provenance.UnfinishedType,
+		Config: empty, Annotations: map[string]string{ocispec.AnnotationRefName: tag},
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	d := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(b), Size: int64(len(b))}
+	if err := w.registry.PushManifest(w.t.Context(), repository, d, b, tag); err != nil {
+		w.t.Fatal(err)
+	}
+	return tag
+}
+
+// isTagged says whether the Artifact's repository has a tag.
+func (w *world) isTagged(a *modelv1alpha1.Artifact, tag string) bool {
+	w.t.Helper()
+	_, err := w.registry.Resolve(w.t.Context(), a.Spec.ForProvider.Target.Repository, tag)
+	return !registry.IsNotFound(err)
+}
 
 // TestUnfinishedIsDeleted deletes an Artifact whose run was ended early, and
 // has left what it had pushed.
@@ -21,43 +67,70 @@ func TestUnfinishedIsDeleted(t *testing.T) {
 		refuse func(*http.Request) int
 		stays  bool
 	}{
-		"Deleted": {reason: "What a run left goes with its Artifact."},
-		"Stays":   {reason: "A registry that deletes nothing holds nothing up.", refuse: status(http.StatusMethodNotAllowed, http.MethodDelete), stays: true},
+		"Deleted":   {reason: "What a run left goes with its Artifact."},
+		"Stays":     {reason: "A registry that deletes nothing holds nothing up.", refuse: status(http.StatusMethodNotAllowed, http.MethodDelete), stays: true},
+		"Forbidden": {reason: "Nor does an account that may not delete.", refuse: status(http.StatusForbidden, http.MethodDelete), stays: true},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			w := startControllers(t)
-			a := w.artifact("unfinished-" + strings.ToLower(name))
-			a.Spec.ForProvider.Pipeline, a.Spec.ForProvider.Format = modelv1alpha1.PipelineStream, modelv1alpha1.PackFormatImage
+			a, other := w.image("unfinished-"+strings.ToLower(name)), w.image("other-"+strings.ToLower(name))
+			other.Spec.ForProvider.Target.Repository = a.Spec.ForProvider.Target.Repository
+			other.Spec.ForProvider.Target.Tag = "other"
 			w.create(a)
+			w.create(other)
 			w.finish(w.job(a, 1), outcome.Result{Failure: &outcome.Failure{Reason: outcome.Mismatch, Message: "x"}}, "")
-			repository, tag := a.Spec.ForProvider.Target.Repository, provenance.UnfinishedTag(artifact.RunHash(a))
-			w.push(repository, tag, "unfinished")
+			w.job(other, 1)
+			own, others := w.leaveUnfinished(a), w.leaveUnfinished(other)
 
 			w.requests.refuseWith(tc.refuse)
 			w.remove(a)
 			w.waitGoneWithPods(a)
-			if _, err := w.registry.Resolve(t.Context(), repository, tag); registry.IsNotFound(err) == tc.stays {
-				t.Errorf("\n%s\nwant the tag to stay: %t, got %v", tc.reason, tc.stays, err)
+			if got := w.isTagged(a, own); got != tc.stays {
+				t.Errorf("\n%s\nwant the tag to stay: %t, got %t", tc.reason, tc.stays, got)
+			}
+			if !w.isTagged(a, others) {
+				t.Errorf("\n%s\nwhat another Artifact's run has left is gone", tc.reason)
 			}
 		})
 	}
+}
+
+// TestUnfinishedOfAnEarlierSpec changes the spec of an Artifact whose run has
+// left what it had pushed.
+func TestUnfinishedOfAnEarlierSpec(t *testing.T) {
+	w := startControllers(t)
+	a := w.image("changed-unfinished")
+	w.create(a)
+	w.finish(w.job(a, 1), outcome.Result{Failure: &outcome.Failure{Reason: outcome.Mismatch, Message: "x"}}, "")
+	tag := w.leaveUnfinished(a)
+	w.update(a, func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.Format = modelv1alpha1.PackFormatModelPack })
+	w.eventually("the tag is gone", func() string {
+		if w.isTagged(a, tag) {
+			return "it is there"
+		}
+		return ""
+	})
 }
 
 // TestRunIsToldWhereBlobsAre begins a run of a model that another Artifact has
 // pushed to another repository.
 func TestRunIsToldWhereBlobsAre(t *testing.T) {
 	w := startControllers(t)
-	first, digest := w.made("first")
+	first, d := w.made("first")
 	stranger, _ := w.made("stranger")
 	w.update(stranger, func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.Source.HuggingFace.Model = "another/model" })
 
 	second := w.artifact("second")
 	second.Spec.ForProvider.Pipeline = modelv1alpha1.PipelineStream
 	w.create(second)
-	args := w.job(second, 1).Spec.Template.Spec.Containers[0].Args
-	got := slices.DeleteFunc(slices.Clone(args), func(arg string) bool { return !strings.HasPrefix(arg, "--mount-from=") })
-	if want := []string{"--mount-from=" + first.Spec.ForProvider.Target.Repository + "@" + digest}; !slices.Equal(got, want) {
+	got := ""
+	for _, e := range w.job(second, 1).Spec.Template.Spec.Containers[0].Env {
+		if e.Name == artifact.EnvMountFrom {
+			got = e.Value
+		}
+	}
+	if want := first.Spec.ForProvider.Target.Repository + "@" + d; got != want {
 		t.Errorf("want the run to be told of %q, got %q", want, got)
 	}
 }

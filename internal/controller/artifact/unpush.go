@@ -23,11 +23,13 @@ import (
 // cannot be asked it says so too: Delete finds out why.
 func (e *external) isInRegistry(ctx context.Context, a *modelv1alpha1.Artifact) bool {
 	s := a.Status.AtProvider
-	switch {
-	case s.LeftInRegistry != "":
+	if s.LeftInRegistry != "" {
 		return false
-	case e.hasUnfinished(ctx, a):
+	}
+	if d, _ := e.unfinished(ctx, a, artifact.RunOf(a).Hash); d.Digest != "" {
 		return true
+	}
+	switch {
 	case s.Digest == "":
 		return false
 	case e.registry == nil:
