@@ -56,11 +56,18 @@ func Unfinished(ctx context.Context, r ManifestReader, repository, tag string) (
 	case err != nil:
 		return ocispec.Descriptor{}, nil, err
 	}
-	var m ocispec.Manifest
-	if json.Unmarshal(b, &m) != nil || m.ArtifactType != UnfinishedType {
+	layers, is := parseUnfinished(b)
+	if !is {
 		return ocispec.Descriptor{}, nil, nil
 	}
-	return d, m.Layers, nil
+	return d, layers, nil
+}
+
+// parseUnfinished reads such a manifest. It says whether it is one.
+func parseUnfinished(manifest []byte) ([]ocispec.Descriptor, bool) {
+	var m ocispec.Manifest
+	err := json.Unmarshal(manifest, &m)
+	return m.Layers, err == nil && m.ArtifactType == UnfinishedType
 }
 
 // A Deleter deletes from a registry.
