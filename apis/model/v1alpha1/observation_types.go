@@ -1,0 +1,179 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// SourceObservation says what an artifact was made from.
+type SourceObservation struct {
+	// URL where people find the model, as an artifact says that was observed
+	// only.
+	// +optional
+	URL string `json:"url,omitempty"`
+
+	// Revision is the commit that the model was read at, 40 hex digits, or the
+	// digest of the artifact that it was read from.
+	// +optional
+	Revision string `json:"revision,omitempty"`
+
+	// License of the model as the Hub names it, for example apache-2.0.
+	// +optional
+	License string `json:"license,omitempty"`
+}
+
+// ArtifactObservation says what is known of an artifact. Digest, references,
+// size, files, source and runHash are of the last artifact that was pushed;
+// phase, run, jobRef and the times are of the latest run.
+type ArtifactObservation struct {
+	// Phase of the latest run: Pending, Running, Succeeded or Failed.
+	// +optional
+	Phase ArtifactPhase `json:"phase,omitempty"`
+
+	// Digest of the artifact's manifest.
+	// +optional
+	Digest string `json:"digest,omitempty"`
+
+	// Reference of the artifact by its tag: registry/repository:tag.
+	// +optional
+	Reference string `json:"reference,omitempty"`
+
+	// PinnedReference of the artifact: registry/repository@digest.
+	// +optional
+	PinnedReference string `json:"pinnedReference,omitempty"`
+
+	// Size of the artifact in bytes.
+	// +optional
+	Size int64 `json:"size,omitempty"`
+
+	// Files is the number of the model's files in the artifact.
+	// +optional
+	Files int64 `json:"files,omitempty"`
+
+	// Format of the artifact: ModelPack, ModelKit or Image, or Other where one
+	// is observed that is none of these.
+	// +optional
+	Format string `json:"format,omitempty"`
+
+	// Source that the artifact was made from.
+	// +optional
+	Source *SourceObservation `json:"source,omitempty"`
+
+	// History has what was pushed before, newest first: at most five.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=5
+	History []PushedArtifact `json:"history,omitempty"`
+
+	// LeftInRegistry says why what was pushed stays in the registry although
+	// the Artifact is deleted.
+	// +optional
+	LeftInRegistry string `json:"leftInRegistry,omitempty"`
+
+	// RunHash identifies the source, format and pipeline that the artifact
+	// answers to.
+	// +optional
+	RunHash string `json:"runHash,omitempty"`
+
+	// Run is the number of the latest run, counted from 1.
+	// +optional
+	Run int64 `json:"run,omitempty"`
+
+	// JobRef names the Job of the latest run, in the Artifact's namespace. It
+	// is deleted an hour after its end.
+	// +optional
+	JobRef *JobReference `json:"jobRef,omitempty"`
+
+	// Progress of the latest run, while it is running. It is written every 15
+	// seconds at most.
+	// +optional
+	Progress *ProgressObservation `json:"progress,omitempty"`
+
+	// StartTime of the latest run.
+	// +optional
+	StartTime *metav1.Time `json:"startTime,omitempty"`
+
+	// CompletionTime of the latest run.
+	// +optional
+	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
+
+	// Failure of the latest run, if it failed.
+	// +optional
+	Failure *FailureObservation `json:"failure,omitempty"`
+
+	// Failures is how many runs failed, one after the other, for the present
+	// spec.
+	// +optional
+	Failures int64 `json:"failures,omitempty"`
+}
+
+// A ProgressObservation says how far a run is.
+type ProgressObservation struct {
+	// Step that the run is at, where it has several. Example: push.
+	// +optional
+	Step string `json:"step,omitempty"`
+
+	// Percent of the work that is done: of the bytes for pipeline Stream, of
+	// the steps, and the bytes in each, for pipeline Kit.
+	Percent int32 `json:"percent"`
+
+	// BytesDone is how many bytes of the artifact have been moved, or were in
+	// the registry already.
+	// +optional
+	BytesDone int64 `json:"bytesDone,omitempty"`
+
+	// BytesTotal is how many bytes there are to be moved; absent while that is
+	// not known.
+	// +optional
+	BytesTotal int64 `json:"bytesTotal,omitempty"`
+
+	// BytesPerSecond is the rate of the last minute.
+	// +optional
+	BytesPerSecond int64 `json:"bytesPerSecond,omitempty"`
+
+	// TimeLeft is how long the rest takes at that rate. Example: 5m30s.
+	// +optional
+	TimeLeft *metav1.Duration `json:"timeLeft,omitempty"`
+}
+
+// A PushedArtifact is what an Artifact has pushed once.
+type PushedArtifact struct {
+	// Digest of its manifest.
+	Digest string `json:"digest"`
+
+	// Revision is the commit that it was made from, 40 hex digits.
+	// +optional
+	Revision string `json:"revision,omitempty"`
+
+	// RunHash identifies the source, format and pipeline that it answers to.
+	// +optional
+	RunHash string `json:"runHash,omitempty"`
+}
+
+// A JobReference names a Job in the Artifact's namespace.
+type JobReference struct {
+	// Name of the Job.
+	Name string `json:"name"`
+}
+
+// A FailureObservation says why a run failed.
+type FailureObservation struct {
+	// Reason in one word.
+	Reason string `json:"reason"`
+
+	// Message that names the cause and the cure.
+	// +optional
+	Message string `json:"message,omitempty"`
+
+	// Generation of the Artifact that the run was made for.
+	// +optional
+	Generation int64 `json:"generation,omitempty"`
+
+	// ConfigHash identifies the state of the ProviderConfig and of the Secrets
+	// that the run used.
+	// +optional
+	ConfigHash string `json:"configHash,omitempty"`
+
+	// NextTryTime is when the run is tried again; absent when it is not.
+	// +optional
+	NextTryTime *metav1.Time `json:"nextTryTime,omitempty"`
+}
