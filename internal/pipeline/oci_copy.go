@@ -163,11 +163,10 @@ type blobReader struct {
 func (r *blobReader) Read(p []byte) (int, error) {
 	n, err := r.ReadCloser.Read(p)
 	s := r.stream
-	if known := s.read - r.at; known >= 0 && known < int64(n) {
-		_, _ = s.sum.Write(p[known:n])
-		s.read += int64(n) - known
-		s.meter.Add(int64(n) - known)
-	}
+	added := fresh(p[:n], r.at, s.read)
+	_, _ = s.sum.Write(added)
+	s.read += int64(len(added))
+	s.meter.Add(int64(len(added)))
 	r.at += int64(n)
 	switch {
 	case err != nil && !errors.Is(err, io.EOF):

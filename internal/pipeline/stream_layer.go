@@ -114,16 +114,24 @@ type layerReader struct {
 func (r *layerReader) Read(p []byte) (int, error) {
 	n, err := r.ReadCloser.Read(p)
 	s := r.stream
-	if known := s.read - r.at; known >= 0 && known < int64(n) {
-		fresh := p[known:n]
-		if s.sum != nil {
-			_, _ = s.sum.Write(fresh)
-		}
-		s.read += int64(len(fresh))
-		s.meter.Add(int64(len(fresh)))
+	added := fresh(p[:n], r.at, s.read)
+	if s.sum != nil {
+		_, _ = s.sum.Write(added)
 	}
+	s.read += int64(len(added))
+	s.meter.Add(int64(len(added)))
 	r.at += int64(n)
 	return n, err
+}
+
+// fresh returns those of some bytes, from a place on, that come after the ones
+// that were read before; none where some between are missing.
+func fresh(p []byte, at, read int64) []byte {
+	known := read - at
+	if known < 0 || known > int64(len(p)) {
+		return nil
+	}
+	return p[known:]
 }
 
 // A fileStream is a file that is read, in order, and maybe parts of it again.
@@ -166,10 +174,10 @@ type fileReader struct {
 func (r *fileReader) Read(p []byte) (int, error) {
 	n, err := r.ReadCloser.Read(p)
 	f := r.stream
-	if known := f.verifier.Size() - r.at; known >= 0 && known < int64(n) {
-		_, _ = f.verifier.Write(p[known:n])
+	if added := fresh(p[:n], r.at, f.verifier.Size()); len(added) > 0 {
+		_, _ = f.verifier.Write(added)
 		for _, i := range f.inspectors {
-			_, _ = i.Write(p[known:n])
+			_, _ = i.Write(added)
 		}
 	}
 	r.at += int64(n)

@@ -235,7 +235,7 @@ func newReconciler(mgr ctrl.Manager, cache client.Reader, c *connector, opts ...
 	return managed.NewReconciler(statusManager{Manager: mgr, refusals: c.refusals}, resource.ManagedKind(modelv1alpha1.ArtifactGroupVersionKind), append([]managed.ReconcilerOption{
 		managed.WithTypedExternalConnector[*modelv1alpha1.Artifact](c),
 		managed.WithInitializers(&cleaner{cache: cache, direct: c.direct}),
-		managed.WithFinalizer(newFinalizer(mgr.GetClient())),
+		managed.WithFinalizer(newFinalizer(mgr.GetClient(), c.asker.forget)),
 		// Names do not depend on what Create returns, and a Job that was made
 		// is seen at once.
 		managed.WithDeterministicExternalName(true),
