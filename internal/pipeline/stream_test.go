@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	gcr "github.com/google/go-containerregistry/pkg/registry"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
@@ -200,26 +201,27 @@ func TestStreamFaults(t *testing.T) {
 		reason outcome.Reason
 		tagged bool
 	}
+	// Whatever is read beside it: several files are.
+	ofWeights := testhub.On("/cdn/" + digest.FromBytes(streamWeight).Encoded())
+	ofONNX := testhub.On("/cdn/" + digest.FromString(streamFiles()["onnx/model.onnx"]).Encoded())
 	cases := map[string]struct {
 		reason string
 		fault  testhub.Fault
 		want   want
 	}{
-		"Truncated":      {reason: "A stream that breaks is begun anew.", fault: testhub.Times(3, testhub.On("/cdn/"), testhub.Truncate(1000)), want: want{tagged: true}},
+		"Truncated":      {reason: "A stream that breaks is begun anew.", fault: testhub.Times(3, ofWeights, testhub.Truncate(1000)), want: want{tagged: true}},
 		"TruncatedSmall": {reason: "A small file too.", fault: testhub.Times(1, testhub.On("/config.json"), testhub.Truncate(2)), want: want{tagged: true}},
-		"Corrupt":        {reason: "One other byte is another model.", fault: testhub.Times(1, testhub.On("/cdn/"), testhub.Corrupt(1000)), want: want{reason: outcome.Mismatch}},
-		"CorruptLast":    {reason: "The last byte counts.", fault: testhub.Times(1, testhub.On("/model.onnx"), testhub.Corrupt(4999)), want: want{tagged: true}},
+		"Corrupt":        {reason: "One other byte is another model.", fault: testhub.Times(1, ofWeights, testhub.Corrupt(1000)), want: want{reason: outcome.Mismatch}},
+		"CorruptLast":    {reason: "The last byte counts.", fault: testhub.Times(1, ofONNX, testhub.Corrupt(4999)), want: want{reason: outcome.Mismatch}},
 		"CorruptSmall":   {reason: "A small file is held against git's hash.", fault: testhub.Times(1, testhub.On("/config.json"), testhub.Corrupt(3)), want: want{reason: outcome.Mismatch}},
-		"TooLong":        {reason: "More bytes than announced are not read.", fault: testhub.Times(1, testhub.On("/cdn/"), body(append(slices.Clone(streamWeight), 'x'))), want: want{tagged: true}},
-		"TooShort":       {reason: "Fewer are asked for again.", fault: testhub.Times(1, testhub.On("/cdn/"), body(streamWeight[:1000])), want: want{tagged: true}},
-		"LinkExpired":    {reason: "A CDN's link may expire; the next try gets another.", fault: testhub.Times(1, testhub.On("/cdn/"), testhub.Status(403, nil)), want: want{tagged: true}},
+		"TooLong":        {reason: "More bytes than announced are not read.", fault: testhub.Times(1, ofWeights, body(append(slices.Clone(streamWeight), 'x'))), want: want{tagged: true}},
+		"TooShort":       {reason: "Fewer are asked for again.", fault: testhub.Times(1, ofWeights, body(streamWeight[:1000])), want: want{tagged: true}},
+		"LinkExpired":    {reason: "A CDN's link may expire; the next try gets another.", fault: testhub.Times(1, ofWeights, testhub.Status(403, nil)), want: want{tagged: true}},
 		"Forbidden":      {reason: "The Hub's own word counts.", fault: testhub.Times(1000, testhub.On("/resolve/"), testhub.Status(403, nil)), want: want{reason: outcome.Unauthorized}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			w := newStreamWorld(t, streamFiles(), nil)
-			// One after the other, so that a fault always meets the same file.
-			w.stream.large, w.stream.small = 1, 1
 			w.hub.SetFault(tc.fault)
 			_, err := w.stream.Run(t.Context(), w.run)
 			var got want
