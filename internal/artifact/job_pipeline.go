@@ -231,9 +231,9 @@ func registryCredentials(a *modelv1alpha1.Artifact) *corev1.SecretKeySelector {
 // from a registry gets none.
 func hubToken(a *modelv1alpha1.Artifact) *corev1.SecretKeySelector {
 	if hf := huggingFace(a); hf != nil && hf.TokenSecretRef != nil {
-		return SecretKey(hf.TokenSecretRef.Name, cmp.Or(hf.TokenSecretRef.Key, defaultTokenKey))
+		return SecretKey(hf.TokenSecretRef.Name, cmp.Or(hf.TokenSecretRef.Key, DefaultTokenKey))
 	}
-	if oci(a) != nil {
+	if OCISource(a) != nil {
 		return nil
 	}
 	return a.Effective.HubToken
@@ -242,7 +242,7 @@ func hubToken(a *modelv1alpha1.Artifact) *corev1.SecretKeySelector {
 // hubCA returns the authorities that are trusted for the Hub, if it is one that
 // the Artifact is read from.
 func hubCA(a *modelv1alpha1.Artifact) *corev1.SecretKeySelector {
-	if oci(a) != nil {
+	if OCISource(a) != nil {
 		return nil
 	}
 	return a.Effective.HubCA

@@ -16,12 +16,14 @@ import (
 const (
 	defaultRevision = "main"
 
-	// defaultTokenKey is where a Secret has a Hub's token unless the Artifact
+	// DefaultTokenKey is where a Secret has a Hub's token unless the Artifact
 	// says.
-	defaultTokenKey = "token"
+	DefaultTokenKey = "token"
 
-	// caKey is where a Secret has certificate authorities.
-	caKey = "ca.crt"
+	// KeyCA is the key of certificate authorities in a Secret, as
+	// kubernetes.io/tls and cert-manager use it; that of a certificate is
+	// corev1.TLSCertKey, and that of its key corev1.TLSPrivateKeyKey.
+	KeyCA = "ca.crt"
 )
 
 // huggingFace returns the Artifact's source on a Hub, nil where it has none.
@@ -32,8 +34,8 @@ func huggingFace(a *modelv1alpha1.Artifact) *modelv1alpha1.HuggingFaceSource {
 	return a.Spec.ForProvider.Source.HuggingFace
 }
 
-// oci returns the Artifact's source in a registry, nil where it has none.
-func oci(a *modelv1alpha1.Artifact) *modelv1alpha1.OCISource {
+// OCISource returns the Artifact's source in a registry, nil where it has none.
+func OCISource(a *modelv1alpha1.Artifact) *modelv1alpha1.OCISource {
 	if a.Spec.ForProvider.Source == nil {
 		return nil
 	}
@@ -73,7 +75,7 @@ func hashedSource(a *modelv1alpha1.Artifact) *runHashSource {
 			Files:    hashedFiles(hf.Files),
 		}
 	}
-	if s := oci(a); s != nil {
+	if s := OCISource(a); s != nil {
 		out.OCI = &runHashOCI{Reference: s.Reference}
 	}
 	if out == (runHashSource{}) {
@@ -98,7 +100,7 @@ func asSet(s []string) []string {
 
 // sourceArguments returns the flags of `worker run` that say what is read.
 func sourceArguments(a *modelv1alpha1.Artifact) []string {
-	if s := oci(a); s != nil {
+	if s := OCISource(a); s != nil {
 		args := []string{"--source-artifact=" + referenceFor(a)}
 		if accessFor(a).PlainHTTP {
 			args = append(args, "--source-plain-http")
@@ -160,7 +162,7 @@ func revisionFor(a *modelv1alpha1.Artifact) string {
 // digest that the Artifact's own was made from where the spec still asks for the
 // same, else what the spec names.
 func referenceFor(a *modelv1alpha1.Artifact) string {
-	reference := oci(a).Reference
+	reference := OCISource(a).Reference
 	d := digest.Digest(recordedRevision(a))
 	if strings.Contains(reference, "@") || d.Validate() != nil {
 		return reference
@@ -175,7 +177,7 @@ func referenceFor(a *modelv1alpha1.Artifact) string {
 // its ProviderConfig says, else as the Artifact does. Credentials and
 // authorities are the Artifact's own where it names such.
 func accessFor(a *modelv1alpha1.Artifact) modelv1alpha1.SourceAccess {
-	s := oci(a)
+	s := OCISource(a)
 	if s == nil {
 		return modelv1alpha1.SourceAccess{}
 	}
@@ -184,7 +186,7 @@ func accessFor(a *modelv1alpha1.Artifact) modelv1alpha1.SourceAccess {
 		out.Credentials = SecretKey(r.Name, corev1.DockerConfigJsonKey)
 	}
 	if r := s.CertSecretRef; r != nil {
-		out.CA = SecretKey(r.Name, caKey)
+		out.CA = SecretKey(r.Name, KeyCA)
 	}
 	return out
 }

@@ -181,7 +181,7 @@ func (s *source) accept(rsp *http.Response, t target, from, to int64) (*part, er
 		return nil, outcome.Errorf(outcome.Unavailable, "%s refused the Hub's link to %s; this may pass by itself", host(rsp), s.subject).Because(errLinkRefused)
 	}
 	err := s.client.refused(rsp, s.subject)
-	if d := askedBy(err); d > 0 && d <= s.client.resume.patience {
+	if d := outcome.RetryAfterOf(err); d > 0 && d <= s.client.resume.patience {
 		s.client.gate.hold(host(rsp), d)
 	}
 	return nil, err
@@ -294,13 +294,4 @@ func strongTag(h http.Header) string {
 		return ""
 	}
 	return tag
-}
-
-// askedBy returns how long a server asked to wait by this error.
-func askedBy(err error) time.Duration {
-	var e *outcome.Error
-	if errors.As(err, &e) {
-		return e.RetryAfter
-	}
-	return 0
 }

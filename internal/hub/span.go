@@ -156,7 +156,7 @@ func (s *span) failed(ctx context.Context, err error) {
 	case ctx.Err() != nil:
 		s.err = errors.Wrapf(ctx.Err(), "cannot read %s", s.src.subject)
 		return
-	case !passes, s.fails >= policy.tries, askedBy(err) > policy.patience:
+	case !passes, s.fails >= policy.tries, outcome.RetryAfterOf(err) > policy.patience:
 		s.err = err
 		return
 	case refused && s.fails == 1:
@@ -168,7 +168,7 @@ func (s *span) failed(ctx context.Context, err error) {
 	wait := policy.wait(s.fails)
 	if s.logf != nil {
 		s.logf("%s, from byte %d: try %d of %d failed: %v; the next one in %s",
-			s.src.subject.path, s.at, s.fails, policy.tries, err, (askedBy(err) + wait).Round(100*time.Millisecond))
+			s.src.subject.path, s.at, s.fails, policy.tries, err, (outcome.RetryAfterOf(err) + wait).Round(100*time.Millisecond))
 	}
 	if err := sleep(ctx, wait); err != nil {
 		s.err = errors.Wrapf(err, "cannot read %s", s.src.subject)

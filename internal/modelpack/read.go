@@ -101,7 +101,7 @@ func readLayer(d ocispec.Descriptor) (Layer, error) {
 	if l.Encoding != Raw {
 		return l, nil
 	}
-	for _, key := range []string{specv1.AnnotationFilepath, annotationCNAIFilepath, ocispec.AnnotationTitle} {
+	for _, key := range pathAnnotations {
 		if name := d.Annotations[key]; name != "" {
 			path, err := FilePath(name)
 			l.Path = path
@@ -110,6 +110,10 @@ func readLayer(d ocispec.Descriptor) (Layer, error) {
 	}
 	return Layer{}, outcome.Errorf(outcome.Unsupported, "it is one file, and has no annotation %s that says which", specv1.AnnotationFilepath)
 }
+
+// pathAnnotations are those that say which file a layer is, the one to believe
+// first.
+var pathAnnotations = []string{specv1.AnnotationFilepath, annotationCNAIFilepath, ocispec.AnnotationTitle}
 
 // noConflict returns an error if two layers are the same file with other
 // content, or one is a file where another wants a folder.
@@ -124,14 +128,23 @@ func noConflict(layers []Layer) error {
 		}
 		files[l.Path] = l
 	}
+	if name, ok := FileAndFolder(files); ok {
+		return outcome.Errorf(outcome.Unsupported, "the artifact holds %q both as a file and as a folder", short(name))
+	}
+	return nil
+}
+
+// FileAndFolder returns a path of files, by which they are kept, that is also
+// the folder of another one. It says whether there is one.
+func FileAndFolder[V any](files map[string]V) (string, bool) {
 	for name := range files {
 		for i, r := range name {
 			if _, ok := files[name[:i]]; ok && r == '/' {
-				return outcome.Errorf(outcome.Unsupported, "the artifact holds %q both as a file and as a folder", short(name[:i]))
+				return name[:i], true
 			}
 		}
 	}
-	return nil
+	return "", false
 }
 
 // The longest name, and the longest path, that Linux takes (limits.h).

@@ -2,6 +2,7 @@ package modelpack
 
 import (
 	"archive/tar"
+	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
@@ -118,6 +119,8 @@ type indexer struct {
 	tar   *tar.Reader
 	seen  map[string]bool
 	names int // How long the names are together.
+
+	buffer []byte // That files are read through; nil before the first.
 }
 
 // all reads all entries.
@@ -186,29 +189,24 @@ func (x *indexer) entry(r io.Reader, name string, size int64) (Entry, error) {
 		e.Offset = x.plain.read
 	}
 	sum := sha256.New()
-	kept := io.Writer(sum)
-	var content *appender
+	to := io.Writer(sum)
+	var content *bytes.Buffer
 	if x.keep(size) {
-		content = &appender{b: make([]byte, 0, size)}
-		kept = io.MultiWriter(sum, content)
+		content = bytes.NewBuffer(make([]byte, 0, size))
+		to = io.MultiWriter(sum, content)
 	}
-	n, err := io.CopyBuffer(kept, r, make([]byte, 128<<10))
+	if x.buffer == nil {
+		x.buffer = make([]byte, 128<<10)
+	}
+	n, err := io.CopyBuffer(to, r, x.buffer)
 	if err == nil && n != size {
 		err = io.ErrUnexpectedEOF
 	}
 	e.SHA256 = hex.EncodeToString(sum.Sum(nil))
 	if content != nil {
-		e.Content = content.b
+		e.Content = content.Bytes()
 	}
 	return e, err
-}
-
-// An appender keeps what is written to it.
-type appender struct{ b []byte }
-
-func (a *appender) Write(p []byte) (int, error) {
-	a.b = append(a.b, p...)
-	return len(p), nil
 }
 
 // A countingReader counts what was read.

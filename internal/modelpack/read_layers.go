@@ -5,7 +5,6 @@ import (
 	"path"
 	"strings"
 
-	specv1 "github.com/modelpack/model-spec/specs-go/v1"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
@@ -119,7 +118,7 @@ const whiteout = ".wh."
 // titleOf returns what a layer is called by its annotations; empty where they do
 // not say.
 func titleOf(d ocispec.Descriptor) string {
-	for _, key := range []string{specv1.AnnotationFilepath, annotationCNAIFilepath, ocispec.AnnotationTitle} {
+	for _, key := range pathAnnotations {
 		if name := cleaned(d.Annotations[key]); name != "" {
 			return name
 		}

@@ -58,6 +58,16 @@ func (e *Error) After(d time.Duration) *Error {
 	return &out
 }
 
+// RetryAfterOf returns how long a server asked to wait by an error; zero where
+// none did.
+func RetryAfterOf(err error) time.Duration {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.RetryAfter
+	}
+	return 0
+}
+
 // ReasonOf returns the reason of the first Error in the chain of err, or what
 // the kind of error tells: Unavailable for what the network did, NoSpace for
 // a full disk, otherwise Internal.

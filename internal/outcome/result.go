@@ -70,10 +70,7 @@ type Failure struct {
 // Failed returns the result of a run that ended with err.
 func Failed(err error) Result {
 	f := &Failure{Reason: ReasonOf(err), Message: truncate(singleLine(unsigned(err)), maxTextBytes)}
-	var e *Error
-	if errors.As(err, &e) {
-		f.RetryAfterSeconds = int64(math.Ceil(e.RetryAfter.Seconds()))
-	}
+	f.RetryAfterSeconds = int64(math.Ceil(RetryAfterOf(err).Seconds()))
 	return Result{Failure: f}
 }
 

@@ -172,13 +172,11 @@ func (o *ociOrigin) files() ([]hub.File, error) {
 	if len(o.places) == 0 {
 		return nil, o.unfit(outcome.Errorf(outcome.Unsupported, "it holds no files"))
 	}
+	if name, ok := modelpack.FileAndFolder(o.places); ok {
+		return nil, o.unfit(outcome.Errorf(outcome.Unsupported, "it holds %q both as a file and as a folder", name))
+	}
 	out := make([]hub.File, 0, len(o.places))
 	for name, p := range o.places {
-		for i, r := range name {
-			if _, ok := o.places[name[:i]]; ok && r == '/' {
-				return nil, o.unfit(outcome.Errorf(outcome.Unsupported, "it holds %q both as a file and as a folder", name[:i]))
-			}
-		}
 		out = append(out, hub.File{Path: name, Size: p.entry.Size, SHA256: p.entry.SHA256})
 	}
 	slices.SortFunc(out, func(a, b hub.File) int { return strings.Compare(a.Path, b.Path) })

@@ -49,7 +49,7 @@ func (p Policy) Do(ctx context.Context, what string, f func() error) error {
 		if errors.As(err, &done) {
 			return done.error
 		}
-		asked := askedBy(err)
+		asked := outcome.RetryAfterOf(err)
 		if err == nil || try >= p.Tries || ctx.Err() != nil || !outcome.ReasonOf(err).Passes() || asked > p.Patience {
 			return err
 		}
@@ -77,15 +77,6 @@ func (p Policy) sleep(ctx context.Context, d time.Duration) error {
 	case <-t.C:
 		return nil
 	}
-}
-
-// askedBy returns how long a server asked to wait by this error.
-func askedBy(err error) time.Duration {
-	var e *outcome.Error
-	if errors.As(err, &e) {
-		return e.RetryAfter
-	}
-	return 0
 }
 
 type settled struct{ error }

@@ -103,7 +103,7 @@ func fromProviderConfig(pc *v1alpha1.ProviderConfig) *providerConfig {
 	}
 	if hf := pc.Spec.HuggingFace; hf != nil {
 		out.hubEndpoint = string(hf.Endpoint)
-		out.hubCA = local(hf.CertSecretRef, keyCA)
+		out.hubCA = local(hf.CertSecretRef, artifact.KeyCA)
 		if t := hf.TokenSecretRef; t != nil {
 			out.hubToken = local(&t.LocalSecretReference, t.Key)
 		}
@@ -136,7 +136,7 @@ func fromClusterProviderConfig(pc *v1alpha1.ClusterProviderConfig) *providerConf
 	}
 	if hf := pc.Spec.HuggingFace; hf != nil {
 		out.hubEndpoint = string(hf.Endpoint)
-		out.hubCA = anywhere(hf.CertSecretRef, keyCA)
+		out.hubCA = anywhere(hf.CertSecretRef, artifact.KeyCA)
 		if t := hf.TokenSecretRef; t != nil {
 			out.hubToken = anywhere(&t.SecretReference, t.Key)
 		}
@@ -162,7 +162,7 @@ func (p *providerConfig) forArtifact(a *modelv1alpha1.Artifact) providerConfig {
 	if ownHubToken(a) != nil {
 		out.hubToken = nil
 	}
-	if ociSource(a) != nil {
+	if artifact.OCISource(a) != nil {
 		// Who reads from a registry asks no Hub.
 		out.hubToken, out.hubCA = nil, nil
 	}

@@ -22,11 +22,6 @@ import (
 )
 
 const (
-	// keyCA is the key of certificate authorities in a Secret, as
-	// kubernetes.io/tls and cert-manager use it; that of a certificate is
-	// corev1.TLSCertKey, and that of its key corev1.TLSPrivateKeyKey.
-	keyCA = "ca.crt"
-
 	// Keys in the Secret that an Artifact's runs get of credentials that they
 	// cannot be given as they are. The registry's is corev1.DockerConfigJsonKey.
 	copyRegistryCA          = "registry-ca.crt"
@@ -124,12 +119,12 @@ func (p *providerConfig) addSecrets(e *modelv1alpha1.Effective, a *modelv1alpha1
 	if k := c.hubToken; k != nil {
 		e.HubToken = mounted(a, k, k.key, copyHubToken)
 	}
-	e.HubCA = mounted(a, c.hubCA, keyCA, copyHubCA)
+	e.HubCA = mounted(a, c.hubCA, artifact.KeyCA, copyHubCA)
 	if p.options == nil {
 		return
 	}
 	if len(p.options.CA) > 0 {
-		e.RegistryCA = mounted(a, c.registryCerts, keyCA, copyRegistryCA)
+		e.RegistryCA = mounted(a, c.registryCerts, artifact.KeyCA, copyRegistryCA)
 	}
 	if len(p.options.Certificate) > 0 {
 		e.RegistryCertificate = mounted(a, c.registryCerts, corev1.TLSCertKey, copyRegistryCertificate)
@@ -247,7 +242,7 @@ func ownHubToken(a *modelv1alpha1.Artifact) *secretKey {
 		return nil
 	}
 	t := s.HuggingFace.TokenSecretRef
-	return &secretKey{NamespacedName: types.NamespacedName{Namespace: a.GetNamespace(), Name: t.Name}, key: cmp.Or(t.Key, "token")}
+	return &secretKey{NamespacedName: types.NamespacedName{Namespace: a.GetNamespace(), Name: t.Name}, key: cmp.Or(t.Key, artifact.DefaultTokenKey)}
 }
 
 // ownCredentials are the registry's that the Artifact names itself, if any.

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
@@ -64,7 +65,7 @@ func readCertificates(ctx context.Context, kube client.Reader, k *secretKey, o *
 		o.CA = s.Data[k.key]
 		return nil
 	}
-	o.CA, o.Certificate, o.Key = s.Data[keyCA], s.Data[corev1.TLSCertKey], s.Data[corev1.TLSPrivateKeyKey]
+	o.CA, o.Certificate, o.Key = s.Data[artifact.KeyCA], s.Data[corev1.TLSCertKey], s.Data[corev1.TLSPrivateKeyKey]
 	lacking := func(what string) error {
 		return outcome.Errorf(outcome.ConfigMissing, "Secret %q in namespace %q has no value for the key %s", k.Name, k.Namespace, what)
 	}

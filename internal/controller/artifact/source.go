@@ -8,22 +8,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
-// ociSource returns the Artifact's source in a registry, nil where it has none.
-func ociSource(a *modelv1alpha1.Artifact) *modelv1alpha1.OCISource {
-	if a.Spec.ForProvider.Source == nil {
-		return nil
-	}
-	return a.Spec.ForProvider.Source.OCI
-}
-
 // ownSourceCredentials are those of source.oci that the Artifact names itself,
 // if any.
 func ownSourceCredentials(a *modelv1alpha1.Artifact) *secretKey {
-	if s := ociSource(a); s != nil {
+	if s := artifact.OCISource(a); s != nil {
 		return ownKey(a, s.CredentialsSecretRef, corev1.DockerConfigJsonKey)
 	}
 	return nil
@@ -32,8 +25,8 @@ func ownSourceCredentials(a *modelv1alpha1.Artifact) *secretKey {
 // ownSourceCA are the certificate authorities for source.oci that the Artifact
 // names itself, if any.
 func ownSourceCA(a *modelv1alpha1.Artifact) *secretKey {
-	if s := ociSource(a); s != nil {
-		return ownKey(a, s.CertSecretRef, keyCA)
+	if s := artifact.OCISource(a); s != nil {
+		return ownKey(a, s.CertSecretRef, artifact.KeyCA)
 	}
 	return nil
 }
@@ -43,7 +36,7 @@ func ownSourceCA(a *modelv1alpha1.Artifact) *secretKey {
 // nil. The Artifact's own Secrets take the place of the config's. It is an error
 // with reason Unsupported where the source names no artifact.
 func (p *providerConfig) sourceFor(a *modelv1alpha1.Artifact) (*endpoint, error) {
-	s := ociSource(a)
+	s := artifact.OCISource(a)
 	if s == nil {
 		return nil, nil //nolint:nilnil // There is none.
 	}
@@ -94,7 +87,7 @@ func (p *providerConfig) addSource(ctx context.Context, kube client.Reader, e *m
 		e.Source.Credentials = mounted(a, k, k.key, copySourceCredentials)
 	}
 	if len(o.CA) > 0 {
-		e.Source.CA = mounted(a, from.certs, keyCA, copySourceCA)
+		e.Source.CA = mounted(a, from.certs, artifact.KeyCA, copySourceCA)
 	}
 	if len(o.Certificate) > 0 {
 		e.Source.Certificate = mounted(a, from.certs, corev1.TLSCertKey, copySourceCertificate)
