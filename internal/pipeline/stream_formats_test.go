@@ -3,7 +3,6 @@ package pipeline
 import (
 	"bytes"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -16,7 +15,6 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
-	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 	testhub "github.com/crossplane-contrib/provider-kitops/test/hub"
 	"github.com/crossplane-contrib/provider-kitops/test/models"
 	"github.com/crossplane-contrib/provider-kitops/test/pull"
@@ -111,19 +109,10 @@ func TestStreamGoesOn(t *testing.T) {
 			const count, size = 6, 3 << 20
 			files := largeFiles(count, size)
 			w := newStreamWorld(t, files, nil)
-			w.stream.large = 1
 			w.run.Format = format
-			w.run.Owner, w.run.RunHash, w.run.Number = provenance.Owner{Namespace: "team-a", Name: "model"}, "0123456789abcdef", 1
-			last := slices.Max(slices.Collect(maps.Keys(files)))
-			w.hub.SetFault(testhub.Times(1000, testhub.On("/resolve/"+w.commit(t)+"/"+last), testhub.Status(403, nil)))
-			if _, err := w.stream.Run(t.Context(), w.run); outcome.ReasonOf(err) != outcome.Unauthorized {
-				t.Fatalf("want the first run to fail at its last file, got %v\n%s", err, w.log)
-			}
+			w.interrupt(t, files)
 
-			w.hub.SetFault(nil)
 			sent := w.hub.Sent()
-			w.log.Reset()
-			w.run.Number++
 			if _, err := w.stream.Run(t.Context(), w.run); err != nil {
 				t.Fatalf("Run(...): %v\n%s", err, w.log)
 			}

@@ -53,7 +53,8 @@ func (r *streamRun) move(ctx context.Context, layout *modelpack.Layout) (modelpa
 	return layout.Artifact(r.inspection.Facts(r.contents.facts), digests)
 }
 
-// plan returns what is to be moved: of raw layers with the same content, one.
+// plan returns what is to be moved: of raw layers with the same content, one. A
+// file without a content identity is never taken for another.
 func (r *streamRun) plan(layout *modelpack.Layout) []*layerMove {
 	seen := map[hub.File]*layerMove{}
 	var moves []*layerMove
@@ -62,7 +63,7 @@ func (r *streamRun) plan(layout *modelpack.Layout) []*layerMove {
 		if p.Raw {
 			content := r.file(p.Files[0])
 			content.Path = ""
-			if first, ok := seen[content]; ok {
+			if first, ok := seen[content]; ok && hasIdentity(content) {
 				first.twins = append(first.twins, i)
 				first.alike = append(first.alike, p.Files[0])
 				continue
@@ -116,8 +117,10 @@ func each[T any](ctx context.Context, parallel int, all []T, move func(context.C
 // file returns what the source announced of a file.
 func (r *streamRun) file(f modelpack.File) hub.File { return r.byPath[f.Path] }
 
-// isThere says whether the repository has a layer of known digest, or got it
-// without its bytes being moved.
+// isThere reports whether the repository has a layer of known digest, or got it
+// without its bytes being moved. The digest of a raw layer is what its source
+// announced; one that a checkpoint names is believed only once the layer was
+// read back and verified.
 func (r *streamRun) isThere(ctx context.Context, m *layerMove) (bool, error) {
 	if m.digest == "" {
 		return false, nil
@@ -126,15 +129,30 @@ func (r *streamRun) isThere(ctx context.Context, m *layerMove) (bool, error) {
 	if err == nil && !has {
 		has = r.mountFrom(ctx, m.blob(), m.plan.Files[0].Path, "")
 	}
-	if err == nil && !has && !m.plan.Raw {
-		// What an earlier run has left is gone.
-		r.unfinished.remove(m.plan)
-		m.digest = ""
-	}
-	if err != nil || !has {
+	if err != nil {
 		return false, err
 	}
+	if !m.plan.Raw {
+		has = has && r.isReusable(ctx, m)
+		if !has {
+			r.unfinished.remove(m.plan)
+			m.digest = ""
+		}
+	}
+	if !has {
+		return false, ctx.Err()
+	}
 	return true, r.pass(ctx, m, m.plan.Size)
+}
+
+// isReusable reports whether a layer that a checkpoint names is what it should
+// be. One that cannot be read is not: it is moved again.
+func (r *streamRun) isReusable(ctx context.Context, m *layerMove) bool {
+	err := r.verifyStored(ctx, m)
+	if err != nil && ctx.Err() == nil {
+		r.log.Printf("%s: the layer that the checkpoint names is not reused: %s", m.plan.Files[0].Path, err)
+	}
+	return err == nil
 }
 
 // pass counts bytes of a layer that need not be moved, and reads what its files

@@ -71,14 +71,17 @@ func (u *unfinished) tag() string {
 	return provenance.UnfinishedTag(u.run.run.Owner, u.run.run.RunHash)
 }
 
-// find returns the digest of a layer that an earlier run has pushed; empty for
-// none.
+// find returns the digest of a layer that an earlier run says to have pushed;
+// empty for none. It proves nothing: whoever may push can write it.
 func (u *unfinished) find(p modelpack.LayerPlan) digest.Digest {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	key := u.key(p)
+	if key == "" {
+		return ""
+	}
 	for _, l := range u.layers {
-		if l.Annotations[annotationFiles] == key && l.Size == p.Size && l.Digest.Validate() == nil {
+		if l.Annotations[annotationFiles] == key && l.Size == p.Size && l.Digest.Validate() == nil && l.Digest.Algorithm() == digest.SHA256 {
 			return l.Digest
 		}
 	}
@@ -100,8 +103,12 @@ func (u *unfinished) add(ctx context.Context, m *layerMove) {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	key := u.key(m.plan)
+	if key == "" {
+		return
+	}
 	l := m.blob()
-	l.Annotations = map[string]string{annotationFiles: u.key(m.plan)}
+	l.Annotations = map[string]string{annotationFiles: key}
 	u.layers = append(u.layers, l)
 	u.unsaid += l.Size
 	if u.unsaid >= unfinishedBytes || time.Since(u.pushed) >= unfinishedAfter {
@@ -171,13 +178,16 @@ func (u *unfinished) forget(ctx context.Context) {
 	}
 }
 
-// key identifies what a layer is made of. It says all that the layer's bytes
-// follow from.
+// key identifies what a layer is made of: all that the layer's bytes follow
+// from. It is empty where the source announced no hash of one of the files.
 func (u *unfinished) key(p modelpack.LayerPlan) string {
 	b := &bytes.Buffer{}
 	fmt.Fprintf(b, "%s %d\n", u.run.run.Format, modelpack.LayoutVersion)
 	for _, f := range p.Files {
 		file := u.run.file(f)
+		if !hasIdentity(file) {
+			return ""
+		}
 		fmt.Fprintf(b, "%q %d %s %s\n", file.Path, file.Size, file.SHA256, file.GitSHA1)
 	}
 	sum := sha256.Sum256(b.Bytes())

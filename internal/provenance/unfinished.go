@@ -20,8 +20,8 @@ const UnfinishedType = "application/vnd.kitops.crossplane.unfinished.v1+json"
 // unfinishedPrefix is what tags begin with that are no Artifact's.
 const unfinishedPrefix = "kitops-unfinished-"
 
-// IsUnfinishedTag says whether a tag is one that UnfinishedTag may return. No
-// Artifact may have it as its own: what it stands for is trusted.
+// IsUnfinishedTag reports whether a tag is one that UnfinishedTag may return. No
+// Artifact may have it as its own: runs overwrite and delete it.
 func IsUnfinishedTag(tag string) bool { return strings.HasPrefix(tag, unfinishedPrefix) }
 
 // UnfinishedTag returns the tag of that manifest for an Artifact and a run hash.
