@@ -52,7 +52,7 @@ func TestImage(t *testing.T) {
 	if err != nil || d.Format != FormatImage || d.Facts(a.Config).License != "apache-2.0" {
 		t.Errorf("Describe(...): got %+v, %v", d, err)
 	}
-	if _, err := ReadManifest(a.Manifest); outcome.ReasonOf(err) != outcome.Unsupported {
+	if _, err := ReadManifest(a.Manifest, a.Config); outcome.ReasonOf(err) != outcome.Unsupported {
 		t.Errorf("ReadManifest(...): want an image to be none, got %v", err)
 	}
 }

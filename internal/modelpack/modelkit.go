@@ -22,11 +22,12 @@ import (
 const (
 	artifactTypeModelKit = "application/vnd.kitops.modelkit.manifest.v1+json"
 
-	mediaTypeKitModel   = "application/vnd.kitops.modelkit.model.v1.tar"
-	mediaTypeKitPart    = "application/vnd.kitops.modelkit.modelpart.v1.tar"
-	mediaTypeKitCode    = "application/vnd.kitops.modelkit.code.v1.tar"
-	mediaTypeKitDataset = "application/vnd.kitops.modelkit.dataset.v1.tar"
-	mediaTypeKitDocs    = "application/vnd.kitops.modelkit.docs.v1.tar"
+	mediaTypeKitPrefix  = "application/vnd.kitops.modelkit."
+	mediaTypeKitModel   = mediaTypeKitPrefix + "model.v1.tar"
+	mediaTypeKitPart    = mediaTypeKitPrefix + "modelpart.v1.tar"
+	mediaTypeKitCode    = mediaTypeKitPrefix + "code.v1.tar"
+	mediaTypeKitDataset = mediaTypeKitPrefix + "dataset.v1.tar"
+	mediaTypeKitDocs    = mediaTypeKitPrefix + "docs.v1.tar"
 )
 
 // kitStyle is how kit writes archives, so that a file that kit packs, too, is

@@ -65,7 +65,7 @@ func TestModelKit(t *testing.T) {
 		t.Errorf("Kitfile: -want, +got:\n%s", diff)
 	}
 	// What pulls ModelKits takes it, and finds the layers in kit's order.
-	read, err := ReadManifest(a.Manifest)
+	read, err := ReadManifest(a.Manifest, a.Config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,7 +40,18 @@ type Layer struct {
 	// the paths of theirs.
 	Path string
 
-	image bool // The layer is an image's, of which the files under /models count.
+	image   bool   // The layer is an image's, of which the files under /models count.
+	kitType string // Of a ModelKit's layer: which entry of the Kitfile it holds.
+	folder  string // The folder that an archive's paths are relative to; empty for the model's own.
+}
+
+// Key identifies a layer's files by their content and their paths. An old
+// ModelKit may hold the same archive for two folders.
+func (l Layer) Key() string {
+	if l.folder == "" {
+		return l.Digest.String()
+	}
+	return l.Digest.String() + " " + l.folder
 }
 
 // What KitOps calls its config
@@ -56,13 +67,24 @@ const (
 // (https://github.com/modelpack/model-spec/blob/main/docs/spec.md) and of
 // ModelKits, whose gzip-fastest is gzip to whoever reads it.
 var layerTypes = regexp.MustCompile(`^application/vnd\.(?:(?:cncf|cnai)\.model\.[a-z.]{1,40}\.v1\.(raw|tar|tar\+gzip|tar\+zstd)|` +
-	`kitops\.modelkit\.[a-z]{1,40}\.v1\.(tar|tar\+gzip|tar\+gzip-fastest|tar\+zstd))$`)
+	`kitops\.modelkit\.([a-z]{1,40})\.v1\.(tar|tar\+gzip|tar\+gzip-fastest|tar\+zstd))$`)
+
+// Groups of layerTypes.
+const (
+	layerTypePack        = 1 // The encoding of a ModelPack's layer.
+	layerTypeKit         = 2 // The type of a ModelKit's layer.
+	layerTypeKitEncoding = 3
+)
 
 // ReadManifest returns the layers of an artifact of either format, ModelPack or
-// ModelKit. A manifest of anything else, with a layer that holds no files, or
-// with files that cannot lie in one folder together is an error with reason
-// Unsupported.
-func ReadManifest(manifest []byte) ([]Layer, error) {
+// ModelKit. The config must be given for a ModelKit, whose files it places. A
+// manifest of anything else, with a layer that holds no files, with files that
+// cannot lie in one folder together, or that Whole refuses is an error with
+// reason Unsupported.
+func ReadManifest(manifest, config []byte) ([]Layer, error) {
+	if err := Whole(manifest, config); err != nil {
+		return nil, err
+	}
 	var m ocispec.Manifest
 	if err := json.Unmarshal(manifest, &m); err != nil {
 		return nil, outcome.Errorf(outcome.Unsupported, "what is there is not the manifest of an OCI artifact").Because(err)
@@ -83,6 +105,11 @@ func ReadManifest(manifest []byte) ([]Layer, error) {
 		}
 		layers = append(layers, l)
 	}
+	if m.Config.MediaType == mediaTypeModelKitConfig {
+		if err := placeKitLayers(layers, config); err != nil {
+			return nil, err
+		}
+	}
 	return layers, noConflict(layers)
 }
 
@@ -97,7 +124,7 @@ func readLayer(d ocispec.Descriptor) (Layer, error) {
 	case d.Size < 0:
 		return Layer{}, outcome.Errorf(outcome.Unsupported, "its size is negative")
 	}
-	l := Layer{Descriptor: d, Encoding: Encoding(strings.TrimSuffix(parts[1]+parts[2], "-fastest"))}
+	l := Layer{Descriptor: d, Encoding: Encoding(strings.TrimSuffix(parts[layerTypePack]+parts[layerTypeKitEncoding], "-fastest")), kitType: parts[layerTypeKit]}
 	if l.Encoding != Raw {
 		return l, nil
 	}

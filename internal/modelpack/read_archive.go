@@ -167,7 +167,7 @@ func (x *indexer) file(h *tar.Header) (name string, isFile bool, err error) {
 			return "", false, x.refused("it holds %q as a sparse file, which may be of any size", short(h.Name))
 		}
 	}
-	name, err = x.layer.entryPath(h.Name)
+	name, err = x.layer.EntryPath(h.Name)
 	if err != nil {
 		return "", false, x.refused("%s", err)
 	}

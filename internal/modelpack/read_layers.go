@@ -31,14 +31,17 @@ var imageEncodings = map[string]Encoding{
 // ReadLayers returns the layers of an artifact of any format: those that
 // ReadManifest returns, or those of an image, whose files under /models are the
 // model's. What it refuses has reason Unsupported, also where layers, or files
-// that belong to it, lie elsewhere.
-func ReadLayers(manifest []byte) ([]Layer, error) {
+// that belong to it, lie elsewhere. The config must be given for a ModelKit.
+func ReadLayers(manifest, config []byte) ([]Layer, error) {
 	var m ocispec.Manifest
 	if err := json.Unmarshal(manifest, &m); err != nil {
 		return nil, outcome.Errorf(outcome.Unsupported, "what is there is not the manifest of an OCI artifact").Because(err)
 	}
 	if m.Config.MediaType != ocispec.MediaTypeImageConfig && m.Config.MediaType != mediaTypeDockerConfig {
-		return ReadManifest(manifest)
+		return ReadManifest(manifest, config)
+	}
+	if err := Whole(manifest, config); err != nil {
+		return nil, err
 	}
 	if len(m.Layers) == 0 {
 		return nil, outcome.Errorf(outcome.Unsupported, "the image holds no layers")
@@ -76,10 +79,15 @@ func Whole(manifest, config []byte) error {
 	if m.Config.MediaType != mediaTypeModelKitConfig || model {
 		return nil
 	}
-	var k Kitfile
+	var k struct {
+		Model struct {
+			Path string `json:"path"`
+		} `json:"model"`
+	}
 	// What cannot be read names no other ModelKit.
-	if json.Unmarshal(config, &k) == nil && k.Model != nil && k.Model.Path != "" {
-		return outcome.Errorf(outcome.Unsupported, "the ModelKit takes its model from another one, %q: name that one", short(k.Model.Path))
+	if json.Unmarshal(config, &k) == nil && k.Model.Path != "" {
+		return outcome.Errorf(outcome.Unsupported,
+			"the ModelKit takes its model from another one, %q, and does not hold it: name that one, or pack a ModelKit that holds the model itself", short(k.Model.Path))
 	}
 	return nil
 }
@@ -92,10 +100,15 @@ const mediaTypeKitModelPrefix = "application/vnd.kitops.modelkit.model.v1."
 // path in a layer before it, as in an image.
 func (l Layer) Overlays() bool { return l.image }
 
-// entryPath returns the path in the model of an archive's entry.
-func (l Layer) entryPath(name string) (string, error) {
+// EntryPath returns the path in the model of an archive's entry. One that lies
+// outside of the model is an error with reason Unsupported.
+func (l Layer) EntryPath(name string) (string, error) {
 	if !l.image {
-		return FilePath(name)
+		clean, err := FilePath(name)
+		if err != nil || l.folder == "" {
+			return clean, err
+		}
+		return FilePath(l.folder + "/" + clean)
 	}
 	clean, err := FilePath(strings.TrimPrefix(name, "/"))
 	if err != nil {

@@ -22,6 +22,7 @@ func TestReadLayers(t *testing.T) {
 	cases := map[string]struct {
 		reason   string
 		manifest string
+		config   string
 		want     want
 	}{
 		"Image": {
@@ -37,6 +38,7 @@ func TestReadLayers(t *testing.T) {
 		"ModelKit": {
 			reason:   "What ReadManifest reads is read, too.",
 			manifest: `{"config":{"mediaType":"application/vnd.kitops.modelkit.config.v1+json"},"layers":[{"mediaType":"application/vnd.kitops.modelkit.code.v1.tar+gzip-fastest",` + d + `}]}`,
+			config:   `{"code":[{"path":"a"}]}`,
 			want:     want{encodings: []Encoding{TarGzip}},
 		},
 		"Foreign": {
@@ -49,12 +51,28 @@ func TestReadLayers(t *testing.T) {
 			manifest: `{"config":{"mediaType":"application/vnd.oci.image.config.v1+json"},"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"sha256:x","size":1}]}`,
 			want:     want{says: "layer 1 of the image"},
 		},
+		"Subject": {
+			reason:   "A statement about an artifact is none.",
+			manifest: `{"config":{"mediaType":"application/vnd.oci.image.config.v1+json"},"subject":{` + d + `},"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar",` + d + `}]}`,
+			want:     want{says: "a statement about another"},
+		},
+		"Elsewhere": {
+			reason:   "A layer that lies at another address is not in the repository.",
+			manifest: `{"config":{"mediaType":"application/vnd.cncf.model.config.v1+json"},"layers":[{"mediaType":"application/vnd.cncf.model.doc.v1.tar","urls":["https://example.com"],` + d + `}]}`,
+			want:     want{says: "another address"},
+		},
+		"OtherKit": {
+			reason:   "A ModelKit that takes its model from another one does not hold it.",
+			manifest: `{"config":{"mediaType":"application/vnd.kitops.modelkit.config.v1+json"},"layers":[{"mediaType":"application/vnd.kitops.modelkit.docs.v1.tar",` + d + `}]}`,
+			config:   `{"model":{"path":"registry.example.com/base:v1"},"docs":[{"path":"a"}]}`,
+			want:     want{says: `from another one, "registry.example.com/base:v1"`},
+		},
 		"NoLayers": {reason: "An image has layers.", manifest: `{"config":{"mediaType":"application/vnd.oci.image.config.v1+json"}}`, want: want{says: "no layers"}},
 		"NoJSON":   {reason: "A manifest is JSON.", manifest: `<html>`, want: want{says: "not the manifest"}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			layers, err := ReadLayers([]byte(tc.manifest))
+			layers, err := ReadLayers([]byte(tc.manifest), []byte(tc.config))
 			if (err != nil) != (tc.want.says != "") || err != nil && (outcome.ReasonOf(err) != outcome.Unsupported || !strings.Contains(err.Error(), tc.want.says)) {
 				t.Fatalf("\n%s\nReadLayers(...): want %q, got %v", tc.reason, tc.want.says, err)
 			}
@@ -120,7 +138,7 @@ func FuzzSource(f *testing.F) {
 	f.Add([]byte(`{"config":{"mediaType":"application/vnd.docker.container.image.v1+json"},"subject":{"digest":"x"},"layers":[{"urls":["x"]}]}`), []byte(nil))
 	f.Fuzz(func(t *testing.T, manifest, config []byte) {
 		_ = Whole(manifest, config)
-		layers, err := ReadLayers(manifest)
+		layers, err := ReadLayers(manifest, config)
 		if err != nil && outcome.ReasonOf(err) != outcome.Unsupported {
 			t.Errorf("want it to be refused, got %v", err)
 		}

@@ -37,6 +37,8 @@ func TestReadManifest(t *testing.T) {
 		config string
 		layers []ocispec.Descriptor
 		want   want
+
+		kitfile string // The config of a ModelKit.
 	}{
 		"ModelPack": {
 			reason: "All encodings of the specification.", config: specv1.MediaTypeModelConfig,
@@ -44,7 +46,7 @@ func TestReadManifest(t *testing.T) {
 			want:   want{Layers: []string{"raw a/b", "tar ", "tar+gzip ", "tar+zstd "}},
 		},
 		"ModelKit": {
-			reason: "All that kit can write.", config: mediaTypeModelKitConfig,
+			reason: "All that kit can write.", config: mediaTypeModelKitConfig, kitfile: `{"model":{"path":"a","parts":[{"path":"b"}]},"docs":[{"path":"c"}],"code":[{"path":"d"}]}`,
 			layers: []ocispec.Descriptor{layer(kit + "model.v1.tar"), layer(kit + "modelpart.v1.tar+gzip"), layer(kit + "docs.v1.tar+gzip-fastest"), layer(kit + "code.v1.tar+zstd")},
 			want:   want{Layers: []string{"tar ", "tar+gzip ", "tar+gzip ", "tar+zstd "}},
 		},
@@ -68,7 +70,7 @@ func TestReadManifest(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			layers, err := ReadManifest(b)
+			layers, err := ReadManifest(b, []byte(tc.kitfile))
 			var got []string
 			for _, l := range layers {
 				got = append(got, string(l.Encoding)+" "+l.Path)
@@ -89,11 +91,12 @@ func TestReadManifest(t *testing.T) {
 // FuzzReadManifest checks that no manifest yields a file that lies outside of a
 // folder, or a layer whose digest is a path.
 func FuzzReadManifest(f *testing.F) {
-	f.Add([]byte(`{"config":{"mediaType":"application/vnd.cncf.model.config.v1+json"},"layers":[{"mediaType":"application/vnd.cncf.model.doc.v1.raw",` +
-		`"digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2,"annotations":{"org.cncf.model.filepath":"a/./b"}}]}`))
-	f.Add([]byte(`{"layers":null}`))
-	f.Fuzz(func(t *testing.T, manifest []byte) {
-		layers, err := ReadManifest(manifest)
+	f.Add([]byte(`{"config":{"mediaType":"application/vnd.cncf.model.config.v1+json"},"layers":[{"mediaType":"application/vnd.cncf.model.doc.v1.raw",`+
+		`"digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2,"annotations":{"org.cncf.model.filepath":"a/./b"}}]}`), []byte(nil))
+	f.Add([]byte(`{"layers":null}`), []byte(nil))
+	f.Add([]byte(modelKitManifest), []byte(`{"model":{"path":"./x/../y/a.gguf","parts":[{"path":"."}]},"docs":[{"path":"../b","digest":"sha256:x"}]}`))
+	f.Fuzz(func(t *testing.T, manifest, config []byte) {
+		layers, err := ReadManifest(manifest, config)
 		if err != nil {
 			return
 		}
@@ -102,6 +105,9 @@ func FuzzReadManifest(f *testing.F) {
 				t.Errorf("ReadManifest(%q): %+v", manifest, l)
 			}
 			checkInside(t, l.Path)
+			if name, err := l.EntryPath("a/b"); err == nil {
+				checkInside(t, name)
+			}
 		}
 	})
 }

@@ -36,7 +36,7 @@ const (
 // nothing of the files in it, and a file's own hash is nowhere else. No byte of
 // it is kept but those of small files.
 func (o *ociOrigin) list(ctx context.Context, meter *Meter) ([]hub.File, error) {
-	layers, err := modelpack.ReadLayers(o.manifest)
+	layers, err := modelpack.ReadLayers(o.manifest, o.config)
 	if err != nil {
 		return nil, o.unfit(err)
 	}
@@ -47,14 +47,14 @@ func (o *ociOrigin) list(ctx context.Context, meter *Meter) ([]hub.File, error) 
 			archives = append(archives, l)
 		}
 	}
-	var found map[digest.Digest][]modelpack.Entry
+	var found map[string][]modelpack.Entry
 	if len(archives) > 0 {
 		if found, err = o.indexAll(ctx, archives, meter); err != nil {
 			return nil, err
 		}
 	}
 	for _, l := range layers {
-		entries, ok := found[l.Digest]
+		entries, ok := found[l.Key()]
 		if !ok {
 			entries = []modelpack.Entry{{Path: l.Path, Size: l.Size, SHA256: l.Digest.Encoded()}}
 		}
@@ -86,10 +86,11 @@ func known(l modelpack.Layer) bool {
 	return l.Encoding == modelpack.Raw && l.Digest.Algorithm() == digest.SHA256
 }
 
-// indexAll reads layers, a few side by side, and returns the files in each.
-func (o *ociOrigin) indexAll(ctx context.Context, layers []modelpack.Layer, meter *Meter) (map[digest.Digest][]modelpack.Entry, error) {
-	slices.SortFunc(layers, func(a, b modelpack.Layer) int { return cmp.Compare(a.Digest, b.Digest) })
-	layers = slices.CompactFunc(layers, func(a, b modelpack.Layer) bool { return a.Digest == b.Digest })
+// indexAll reads layers, a few side by side, and returns the files in each, by the
+// layer's key.
+func (o *ociOrigin) indexAll(ctx context.Context, layers []modelpack.Layer, meter *Meter) (map[string][]modelpack.Entry, error) {
+	slices.SortFunc(layers, func(a, b modelpack.Layer) int { return cmp.Compare(a.Key(), b.Key()) })
+	layers = slices.CompactFunc(layers, func(a, b modelpack.Layer) bool { return a.Key() == b.Key() })
 	var total int64
 	for _, l := range layers {
 		total += l.Size
@@ -110,9 +111,9 @@ func (o *ociOrigin) indexAll(ctx context.Context, layers []modelpack.Layer, mete
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	out := make(map[digest.Digest][]modelpack.Entry, len(layers))
+	out := make(map[string][]modelpack.Entry, len(layers))
 	for i, l := range layers {
-		out[l.Digest] = found[i]
+		out[l.Key()] = found[i]
 	}
 	return out, nil
 }

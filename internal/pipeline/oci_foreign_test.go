@@ -21,6 +21,7 @@ import (
 
 const (
 	kitConfigType  = "application/vnd.kitops.modelkit.config.v1+json"
+	kitConfig      = `{"model":{"path":"."}}`
 	kitTar         = "application/vnd.kitops.modelkit.model.v1.tar"
 	packConfigType = "application/vnd.cncf.model.config.v1+json"
 	packTar        = "application/vnd.cncf.model.weight.v1.tar"
@@ -155,7 +156,7 @@ func TestOCIForeign(t *testing.T) {
 		says       string // In the log.
 	}{
 		"KitGzip": {
-			reason: "Kit compresses where it is told to.", configType: kitConfigType, config: `{"package":{"name":"m"},"model":{"path":"m.gguf"}}`,
+			reason: "Kit compresses where it is told to.", configType: kitConfigType, config: `{"package":{"name":"m"},"model":{"path":"m.gguf"},"docs":[{"path":"docs"}]}`,
 			layers: []foreignLayer{
 				{mediaType: kitTar + "+gzip", content: gzipped(t, archived(t, "m.gguf", large))},
 				{mediaType: strings.Replace(kitTar, "model.v1", "docs.v1", 1) + "+gzip-fastest", content: gzipped(t, archived(t, "docs/", "", "docs/a b.md", "a", "docs/c.md", large))},
@@ -179,10 +180,20 @@ func TestOCIForeign(t *testing.T) {
 			want: map[string]string{"a.bin": "after", "b.bin": large, "sub/c": "c"},
 		},
 		"Behind": {
-			reason: "What lies behind others in a compressed layer is found there.", configType: kitConfigType, config: "{}",
+			reason: "What lies behind others in a compressed layer is found there.", configType: kitConfigType, config: kitConfig,
 			layers: []foreignLayer{{mediaType: kitTar + "+gzip", content: gzipped(t, archived(t, "a.bin", large, "b.bin", large+"b", "c.bin", large+"c"))}},
 			want:   map[string]string{"a.bin": large, "b.bin": large + "b", "c.bin": large + "c"},
 			says:   "2 files lie behind others in compressed layers",
+		},
+		"KitBeforeDigests": {
+			reason: "Kits before digests left out the folders that the Kitfile names (kitops#489, kitops#635).", configType: kitConfigType,
+			config: `{"manifestVersion":"1.0.0","package":{"name":"m"},"model":{"name":"m","path":"./models/model.gguf"},"docs":[{"path":"./docs/a.md"},{"path":"./more/a.md"}]}`,
+			layers: []foreignLayer{
+				{mediaType: kitTar, content: archived(t, "model.gguf", "weights")},
+				{mediaType: strings.Replace(kitTar, "model.v1", "docs.v1", 1), content: archived(t, "a.md", "# Model")},
+				{mediaType: strings.Replace(kitTar, "model.v1", "docs.v1", 1), content: archived(t, "a.md", "# Model")},
+			},
+			want: map[string]string{"models/model.gguf": "weights", "docs/a.md": "# Model", "more/a.md": "# Model"},
 		},
 		"Twice": {
 			reason: "What is the same twice is there once.", configType: ocispec.MediaTypeImageConfig, config: `{}`,
@@ -229,7 +240,7 @@ func TestOCIRefused(t *testing.T) {
 		layers             []foreignLayer
 	}
 	kit := func(content []byte) made {
-		return made{configType: kitConfigType, config: "{}", layers: []foreignLayer{{mediaType: kitTar, content: content}}}
+		return made{configType: kitConfigType, config: kitConfig, layers: []foreignLayer{{mediaType: kitTar, content: content}}}
 	}
 	image := func(content []byte) made {
 		return made{configType: ocispec.MediaTypeImageConfig, config: "{}", layers: []foreignLayer{{mediaType: ocispec.MediaTypeImageLayer, content: content}}}
@@ -248,11 +259,11 @@ func TestOCIRefused(t *testing.T) {
 		"NoFiles":      {made: kit(archived(t, "a/", "")), says: "holds no files"},
 		"NoModelImage": {made: image(archived(t, "bin/sh", "#!")), says: "outside of /models: it is no model image"},
 		"Whiteout":     {made: image(archived(t, "models/.wh.a", "")), says: "takes away what another layer holds"},
-		"Bomb": {made: made{configType: kitConfigType, config: "{}", layers: []foreignLayer{{mediaType: kitTar + "+gzip", content: bomb}}},
+		"Bomb": {made: made{configType: kitConfigType, config: kitConfig, layers: []foreignLayer{{mediaType: kitTar + "+gzip", content: bomb}}},
 			says: "unpacks to far more bytes than its size lets expect"},
 		"OtherKit": {made: made{configType: kitConfigType, config: `{"model":{"path":"registry.example.com/base:v1"}}`,
 			layers: []foreignLayer{{mediaType: strings.Replace(kitTar, "model.v1", "docs.v1", 1), content: archived(t, "a", "a")}}},
-			says: `takes its model from another one, "registry.example.com/base:v1": name that one`},
+			says: `takes its model from another one, "registry.example.com/base:v1", and does not hold it: name that one`},
 		"Elsewhere": {made: made{configType: packConfigType, config: "{}", layers: []foreignLayer{{mediaType: packRaw, content: []byte("a"), title: "a", urls: []string{"https://example.com"}}}},
 			says: "lies at another address"},
 		"Statement": {made: made{configType: packConfigType, config: "{}", layers: []foreignLayer{{mediaType: packRaw, content: []byte("a"), title: "a"}},

@@ -195,7 +195,7 @@ func TestStreamOfManyFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	layers, err := modelpack.ReadManifest(b)
+	layers, err := modelpack.ReadManifest(b, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,7 +44,7 @@ type entry struct {
 // pullArchive brings the files of a tar layer into the folder.
 func (j *job) pullArchive(ctx context.Context, l modelpack.Layer) error {
 	start := time.Now()
-	here, err := j.archiveIsHere(l.Digest)
+	here, err := j.archiveIsHere(l.Key())
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func (j *job) pullArchive(ctx context.Context, l modelpack.Layer) error {
 		j.log.Printf("%s: %d bytes, here already", l.Digest, l.Size)
 		return nil
 	}
-	dir := unpacked(l.Digest)
+	dir := unpacked(l.Key())
 	if err := errors.Join(j.folder.RemoveAll(dir), j.folder.MkdirAll(dir, dirMode)); err != nil {
 		return j.folder.failed(dir, err)
 	}
@@ -61,17 +61,17 @@ func (j *job) pullArchive(ctx context.Context, l modelpack.Layer) error {
 	if err != nil {
 		return err
 	}
-	if err := j.nameAll(l.Digest, entries); err != nil {
+	if err := j.nameAll(l.Key(), entries); err != nil {
 		return err
 	}
 	j.log.Printf("%s: %d bytes, %d files, in %s", l.Digest, l.Size, len(entries), time.Since(start).Round(time.Millisecond))
 	return nil
 }
 
-// archiveIsHere says whether all files of an archive are there.
-func (j *job) archiveIsHere(d digest.Digest) (bool, error) {
+// archiveIsHere reports whether all files of the archive with this key are there.
+func (j *job) archiveIsHere(key string) (bool, error) {
 	j.mu.Lock()
-	names, ok := j.state.Archives[d]
+	names, ok := j.state.Archives[key]
 	j.mu.Unlock()
 	if !ok {
 		return false, nil
@@ -124,7 +124,7 @@ func (j *job) unpackFrom(layer io.Reader, l modelpack.Layer) ([]entry, error) {
 	if l.Encoding != modelpack.Tar {
 		limit = slackBytes + min(l.Size, 1<<56)*maxRatio
 	}
-	u := &unpacker{folder: j.folder, layer: l.Digest, tar: tar.NewReader(&bounded{Reader: plain, left: limit, digest: l.Digest}), limit: limit}
+	u := &unpacker{folder: j.folder, layer: l, tar: tar.NewReader(&bounded{Reader: plain, left: limit, digest: l.Digest}), limit: limit}
 	return u.all()
 }
 
@@ -152,7 +152,7 @@ func decompress(r io.Reader, e modelpack.Encoding) (io.Reader, func(), error) {
 // the archive names anything yet.
 type unpacker struct {
 	folder *folder
-	layer  digest.Digest
+	layer  modelpack.Layer
 	tar    *tar.Reader
 	limit  int64 // Bytes that the files may have together.
 
@@ -172,7 +172,7 @@ func (u *unpacker) all() ([]entry, error) {
 			return nil, err
 		}
 		if n == maxEntries {
-			return nil, outcome.Errorf(outcome.Unsupported, "layer %s has more than %d files", u.layer, maxEntries)
+			return nil, outcome.Errorf(outcome.Unsupported, "layer %s has more than %d files", u.layer.Digest, maxEntries)
 		}
 		if err := u.next(h); err != nil {
 			return nil, err
@@ -188,22 +188,22 @@ func (u *unpacker) next(h *tar.Header) error {
 		return nil
 	case tar.TypeReg:
 	default:
-		return outcome.Errorf(outcome.Unsupported, "layer %s holds %q, which is a link or a device: files alone are pulled", u.layer, shortName(h.Name))
+		return outcome.Errorf(outcome.Unsupported, "layer %s holds %q, which is a link or a device: files alone are pulled", u.layer.Digest, shortName(h.Name))
 	}
 	for key := range h.PAXRecords {
 		if strings.HasPrefix(key, "GNU.sparse.") {
-			return outcome.Errorf(outcome.Unsupported, "layer %s holds %q as a sparse file, which may be of any size", u.layer, shortName(h.Name))
+			return outcome.Errorf(outcome.Unsupported, "layer %s holds %q as a sparse file, which may be of any size", u.layer.Digest, shortName(h.Name))
 		}
 	}
-	name, err := filePath(h.Name)
+	name, err := entryPath(u.layer, h.Name)
 	if err != nil {
-		return outcome.Errorf(outcome.Unsupported, "layer %s cannot be unpacked: %s", u.layer, err).Because(err)
+		return outcome.Errorf(outcome.Unsupported, "layer %s cannot be unpacked: %s", u.layer.Digest, err).Because(err)
 	}
 	if u.seen[name] {
-		return outcome.Errorf(outcome.Unsupported, "layer %s holds %q twice", u.layer, shortName(name))
+		return outcome.Errorf(outcome.Unsupported, "layer %s holds %q twice", u.layer.Digest, shortName(name))
 	}
 	if h.Size > u.limit {
-		return tooLarge(u.layer)
+		return tooLarge(u.layer.Digest)
 	}
 	u.limit -= h.Size
 	u.seen[name] = true
@@ -212,7 +212,7 @@ func (u *unpacker) next(h *tar.Header) error {
 
 // write writes a file, and notes what it is.
 func (u *unpacker) write(name string, h *tar.Header) error {
-	e := entry{name: name, from: path.Join(unpacked(u.layer), strconv.Itoa(len(u.entries))), file: file{Size: h.Size}}
+	e := entry{name: name, from: path.Join(unpacked(u.layer.Key()), strconv.Itoa(len(u.entries))), file: file{Size: h.Size}}
 	mode := os.FileMode(fileMode)
 	if h.Mode&0o100 != 0 {
 		mode = execMode

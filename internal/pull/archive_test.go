@@ -71,7 +71,7 @@ func TestHostileArchives(t *testing.T) {
 				mediaType += "+gzip"
 			}
 			good := rawLayers(map[string]string{"good": "good"})
-			d := f.push(t, modelKit, append(good, layerOf(mediaType, tc.archive))...)
+			d := f.push(t, modelPack, append(good, layerOf(mediaType, tc.archive))...)
 			dir := t.TempDir()
 			p, _ := f.pulling(dir, d)
 			p.options.Parallel = 1

@@ -141,11 +141,7 @@ func TestFaults(t *testing.T) {
 			t.Run(name+format, func(t *testing.T) {
 				t.Parallel()
 				f := newFront(t, open, false)
-				config := modelPack
-				if format == "Tar" {
-					config = modelKit
-				}
-				d := f.push(t, config, layers...)
+				d := f.push(t, modelPack, layers...)
 				f.breaks(tc.wrap())
 				dir := t.TempDir()
 				p, log := f.pulling(dir, d)

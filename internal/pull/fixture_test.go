@@ -128,8 +128,25 @@ func layerOf(mediaType string, b []byte) content {
 }
 
 // push pushes an artifact of these layers, with a config of this media type,
-// under the tag v1, and returns its digest.
+// under the tag v1, and returns its digest. A ModelKit's config names the layers
+// by their digests.
 func (f *front) push(t testing.TB, configType string, layers ...content) digest.Digest {
+	t.Helper()
+	config := modelpack.Kitfile{}
+	for _, l := range layers {
+		if configType == modelKit {
+			config.Code = append(config.Code, modelpack.KitEntry{Path: ".", Digest: l.Digest})
+		}
+	}
+	b, err := json.Marshal(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f.pushWith(t, configType, string(b), layers...)
+}
+
+// pushWith pushes as push does, with this config.
+func (f *front) pushWith(t testing.TB, configType, configText string, layers ...content) digest.Digest {
 	t.Helper()
 	f.breaks(nil)
 	c, err := registry.New(registry.Options{Host: f.host(), PlainHTTP: true, DockerConfig: dockerConfigOf(f.host())})
@@ -137,7 +154,7 @@ func (f *front) push(t testing.TB, configType string, layers ...content) digest.
 		t.Fatal(err)
 	}
 	defer c.Close()
-	config := layerOf(configType, []byte("{}"))
+	config := layerOf(configType, []byte(configText))
 	m := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Config: config.Descriptor}
 	for _, l := range append(layers, config) {
 		has, err := c.HasBlob(t.Context(), testRepository, l.Descriptor)

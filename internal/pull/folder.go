@@ -127,8 +127,11 @@ func partial(d digest.Digest) string {
 	return path.Join(partialDir, d.Algorithm().String()+"-"+d.Encoded())
 }
 
-// unpacked is where an archive's files are until it is verified.
-func unpacked(d digest.Digest) string { return partial(d) + "-files" }
+// unpacked is where the files of the archive with this key are until it is
+// verified.
+func unpacked(key string) string {
+	return path.Join(partialDir, digest.FromString(key).Encoded()+"-files")
+}
 
 // put gives a verified file its name, in place of what had it.
 func (f *folder) put(from, name string) error {

@@ -53,7 +53,7 @@ func TestChanged(t *testing.T) {
 		for name, tc := range cases {
 			t.Run(name+format, func(t *testing.T) {
 				f := newFront(t, open, false)
-				d := f.push(t, modelKit, layers...)
+				d := f.push(t, modelPack, layers...)
 				dir := t.TempDir()
 				p, log := f.pulling(dir, d)
 				if _, err := p.Run(t.Context()); err != nil {
@@ -98,8 +98,8 @@ func TestReplace(t *testing.T) {
 		for to, after := range forms {
 			t.Run(from+"To"+to, func(t *testing.T) {
 				f := newFront(t, open, false)
-				one := f.push(t, modelKit, append(before(first), rawLayers(nil)...)...)
-				two := f.push(t, modelKit, after(second)...)
+				one := f.push(t, modelPack, append(before(first), rawLayers(nil)...)...)
+				two := f.push(t, modelPack, after(second)...)
 				dir := t.TempDir()
 				for name, c := range foreign {
 					write(t, dir, name, c)
@@ -161,7 +161,7 @@ func TestForeign(t *testing.T) {
 		for name, tc := range cases {
 			t.Run(name+format, func(t *testing.T) {
 				f := newFront(t, open, false)
-				d := f.push(t, modelKit, layers...)
+				d := f.push(t, modelPack, layers...)
 				dir := t.TempDir()
 				tc.change(t, dir)
 				p, _ := f.pulling(dir, d)

@@ -38,7 +38,7 @@ func FuzzUnpack(f *testing.F) {
 			Encoding:   encodings[int(encoding)%len(encodings)],
 		}
 		j := &job{Pull: &Pull{log: log.New(io.Discard, "", 0)}, folder: to, state: to.loadState(t.Logf)}
-		if err := to.MkdirAll(unpacked(l.Digest), dirMode); err != nil {
+		if err := to.MkdirAll(unpacked(l.Key()), dirMode); err != nil {
 			t.Fatal(err)
 		}
 		entries, err := j.unpackFrom(bytes.NewReader(archive), l)
@@ -46,7 +46,7 @@ func FuzzUnpack(f *testing.F) {
 			t.Errorf("a file is to be seen too early: %v", visible(t, dir))
 		}
 		if err == nil {
-			err = j.nameAll(l.Digest, entries)
+			err = j.nameAll(l.Key(), entries)
 		}
 		if got := visible(t, dir); err == nil && len(got) != len(entries) {
 			t.Errorf("want %d files, got %d", len(entries), len(got))

@@ -54,13 +54,13 @@ func newJob(p *Pull, src *source, f *folder, s *state, d digest.Digest, layers [
 // plan says which layers are fetched, and returns the files that raw ones are.
 func (j *job) plan(layers []modelpack.Layer) (map[string]*file, error) {
 	type content struct {
-		digest digest.Digest
-		raw    bool
+		key string
+		raw bool
 	}
 	seen := map[content]bool{}
 	wanted := map[string]*file{}
 	for _, l := range layers {
-		c := content{l.Digest, l.Encoding == modelpack.Raw}
+		c := content{l.Key(), l.Encoding == modelpack.Raw}
 		if !seen[c] {
 			seen[c] = true
 			j.layers = append(j.layers, l)
@@ -89,15 +89,15 @@ func (j *job) removeFormer(wanted map[string]*file) error {
 	keep := map[string]bool{}
 	for _, l := range j.layers {
 		keep[partial(l.Digest)] = l.Encoding == modelpack.Raw || keep[partial(l.Digest)]
-		keep[unpacked(l.Digest)] = l.Encoding != modelpack.Raw || keep[unpacked(l.Digest)]
+		keep[unpacked(l.Key())] = l.Encoding != modelpack.Raw || keep[unpacked(l.Key())]
 	}
 	if err := j.folder.clean(keep); err != nil {
 		return err
 	}
 	archived := map[string]bool{}
-	for d, names := range j.state.Archives {
-		if !keep[unpacked(d)] || j.contradicted(names, wanted) {
-			delete(j.state.Archives, d)
+	for key, names := range j.state.Archives {
+		if !keep[unpacked(key)] || j.contradicted(names, wanted) {
+			delete(j.state.Archives, key)
 			continue
 		}
 		for _, name := range names {

@@ -1,14 +1,12 @@
 package pull
 
 import (
-	"github.com/opencontainers/go-digest"
-
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// nameAll gives the files of a verified archive their names. The state has them
-// before the first one does.
-func (j *job) nameAll(d digest.Digest, entries []entry) error {
+// nameAll gives the files of the verified archive with this key their names. The
+// state has them before the first one does.
+func (j *job) nameAll(key string, entries []entry) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	names := make([]string, 0, len(entries))
@@ -26,7 +24,7 @@ func (j *job) nameAll(d digest.Digest, entries []entry) error {
 	for _, e := range fresh {
 		j.state.Files[e.name] = &e.file
 	}
-	j.state.Archives[d] = names
+	j.state.Archives[key] = names
 	if err := j.folder.saveState(j.state); err != nil {
 		return err
 	}
@@ -35,7 +33,7 @@ func (j *job) nameAll(d digest.Digest, entries []entry) error {
 			return err
 		}
 	}
-	return j.folder.failed(unpacked(d), j.folder.RemoveAll(unpacked(d)))
+	return j.folder.failed(unpacked(key), j.folder.RemoveAll(unpacked(key)))
 }
 
 // nameable says whether a file is there already, as another layer holds it too,

@@ -184,9 +184,35 @@ func (s *source) layers(ctx context.Context) (digest.Digest, []modelpack.Layer, 
 	if s.ref.Digest != "" && s.ref.Digest.Algorithm().FromBytes(manifest) != s.ref.Digest {
 		return "", nil, outcome.Errorf(outcome.Mismatch, "registry %s sent another manifest than that of %s", s.ref.Registry, s.ref.Digest)
 	}
-	layers, err := modelpack.ReadManifest(manifest)
+	config, err := s.config(ctx, manifest)
+	if err != nil {
+		return "", nil, err
+	}
+	layers, err := modelpack.ReadManifest(manifest, config)
 	if err != nil {
 		return "", nil, outcome.Errorf(outcome.ReasonOf(err), "cannot pull %s: %s", s.ref, err).Because(err)
 	}
 	return d.Digest, layers, nil
+}
+
+// config returns the config of a ModelKit, which says where its files belong. It
+// is empty for all else.
+func (s *source) config(ctx context.Context, manifest []byte) ([]byte, error) {
+	d, err := modelpack.Describe(manifest)
+	if err != nil || d.Format != modelpack.FormatModelKit {
+		return nil, nil //nolint:nilerr // Whoever reads the layers says what is wrong.
+	}
+	if !d.HasConfig() || d.Config.Digest.Validate() != nil {
+		return nil, outcome.Errorf(outcome.Unsupported, "cannot pull %s: its config of %d bytes cannot be read", s.ref, d.Config.Size)
+	}
+	in := s.ReadBlob(ctx, s.ref.Repository, d.Config, 0, d.Config.Size, s.again)
+	defer func() { _ = in.Close() }()
+	b, err := io.ReadAll(in)
+	if err != nil {
+		return nil, err
+	}
+	if d.Config.Digest.Algorithm().FromBytes(b) != d.Config.Digest {
+		return nil, outcome.Errorf(outcome.Mismatch, "registry %s sent other bytes than those of %s@%s", s.ref.Registry, s.ref.Repository, d.Config.Digest)
+	}
+	return b, nil
 }

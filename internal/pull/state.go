@@ -30,9 +30,9 @@ type state struct {
 	// Files that were written, or may have been, by their path.
 	Files map[string]*file `json:"files,omitempty"`
 
-	// Archives are the tar layers that were verified, and the paths of the
-	// files in them.
-	Archives map[digest.Digest][]string `json:"archives,omitempty"`
+	// Archives are the tar layers that were verified, by their keys, and the
+	// paths of the files in them.
+	Archives map[string][]string `json:"archives,omitempty"`
 }
 
 // A file is what a file is to be.
@@ -57,7 +57,7 @@ func (s *state) result() Result {
 // loadState reads the folder's state. One that cannot be read is none: the
 // files are then others', until they turn out to be the artifact's.
 func (f *folder) loadState(logf func(string, ...any)) *state {
-	none := &state{Version: stateVersion, Files: map[string]*file{}, Archives: map[digest.Digest][]string{}}
+	none := &state{Version: stateVersion, Files: map[string]*file{}, Archives: map[string][]string{}}
 	b, err := f.ReadFile(stateFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return none
@@ -80,16 +80,16 @@ func parseState(b []byte) (*state, bool) {
 		s.Files = map[string]*file{}
 	}
 	if s.Archives == nil {
-		s.Archives = map[digest.Digest][]string{}
+		s.Archives = map[string][]string{}
 	}
 	for name, f := range s.Files {
 		if clean, err := filePath(name); err != nil || clean != name || f == nil || f.Digest.Validate() != nil {
 			return nil, false
 		}
 	}
-	for d, names := range s.Archives {
+	for _, names := range s.Archives {
 		for _, name := range names {
-			if s.Files[name] == nil || d.Validate() != nil {
+			if s.Files[name] == nil {
 				return nil, false
 			}
 		}
@@ -156,6 +156,20 @@ func filePath(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return notState(clean)
+}
+
+// entryPath returns the path in the folder of an archive's entry.
+func entryPath(l modelpack.Layer, name string) (string, error) {
+	clean, err := l.EntryPath(name)
+	if err != nil {
+		return "", err
+	}
+	return notState(clean)
+}
+
+// notState returns a clean path, or an error if it is kept for the state.
+func notState(clean string) (string, error) {
 	if first, _, _ := strings.Cut(clean, "/"); strings.EqualFold(first, stateDir) {
 		return "", outcome.Errorf(outcome.Unsupported, "the artifact holds a file in %s, which is kept for the state of a pull", stateDir)
 	}

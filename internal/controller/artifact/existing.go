@@ -99,6 +99,9 @@ func (e *external) describe(ctx context.Context, a *modelv1alpha1.Artifact, ref 
 			return err
 		}
 	}
+	if err := modelpack.Whole(manifest, config); err != nil {
+		return err
+	}
 	s, facts := &a.Status.AtProvider, d.Facts(config)
 	if s.Digest != there.Digest.String() {
 		s.RunHash, s.Files = "", 0

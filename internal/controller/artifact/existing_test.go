@@ -98,6 +98,51 @@ func TestObservedImage(t *testing.T) {
 	}
 }
 
+// TestObservedPart looks at what does not hold all of a model.
+func TestObservedPart(t *testing.T) {
+	w := startControllers(t)
+	w.push("models/part", "empty", "") // For the blob.
+	empty := fmt.Sprintf(`"digest":%q,"size":2`, digest.FromString("{}"))
+	cases := map[string]struct {
+		reason   string
+		manifest string
+		says     string
+	}{
+		"Statement": {
+			reason:   "A signature or a bill of materials is no artifact.",
+			manifest: `"config":{"mediaType":"application/vnd.example",` + empty + `},"subject":{"mediaType":"application/vnd.oci.image.manifest.v1+json",` + empty + `}`,
+			says:     "a statement about another one",
+		},
+		"Elsewhere": {
+			reason: "What lies at another address is not in the registry.",
+			manifest: `"config":{"mediaType":"application/vnd.cncf.model.config.v1+json",` + empty +
+				`},"layers":[{"mediaType":"application/vnd.cncf.model.doc.v1.raw",` + empty + `,"urls":["https://example.com/a"]}]`,
+			says: "another address",
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := *w
+			w.t = t
+			tag := strings.ToLower(name)
+			manifest := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,%s}`, ocispec.MediaTypeImageManifest, tc.manifest)
+			d := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(manifest), Size: int64(len(manifest))}
+			if err := w.registry.PushManifest(t.Context(), "models/part", d, manifest, tag); err != nil {
+				t.Fatal(err)
+			}
+			a := w.artifact("part-" + tag)
+			a.Spec.ForProvider = modelv1alpha1.ArtifactParameters{}
+			a.Spec.ManagementPolicies = xpv2.ManagementPolicies{xpv2.ManagementActionObserve}
+			a.SetAnnotations(map[string]string{"crossplane.io/external-name": registryHost + "/models/part:" + tag})
+			w.create(a)
+			w.waitReady(a, corev1.ConditionFalse, string(outcome.Unsupported))
+			if got := a.GetCondition(xpv2.TypeReady).Message; !strings.Contains(got, tc.says) {
+				t.Errorf("%s: message %q does not name %q", tc.reason, got, tc.says)
+			}
+		})
+	}
+}
+
 // checkDetails compares an Artifact's connection details with its status.
 func (w *world) checkDetails(a *modelv1alpha1.Artifact) {
 	w.t.Helper()
