@@ -1,21 +1,36 @@
 package hub
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
+	"io"
 	"io/fs"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
 	"unicode"
 
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
 // Bounds of a listing. The Hub itself wants fewer than 100,000 files in a
-// model (https://huggingface.co/docs/hub/storage-limits).
+// model (https://huggingface.co/docs/hub/storage-limits), and a page of a
+// thousand files has some 300 KiB.
 const (
-	maxPages = 1_000
-	maxFiles = 200_000
+	maxPages        = 1_000
+	maxFiles        = 200_000
+	maxEntries      = 2 * maxFiles // Files and folders.
+	maxPageBytes    = 32 << 20
+	maxListingBytes = 64 << 20
+
+	// A path that no Linux filesystem could hold is refused: NAME_MAX, and well
+	// below PATH_MAX.
+	maxPathBytes = 1024
+	maxNameBytes = 255
 )
 
 // A File is a file of a model at one commit.
@@ -38,88 +53,158 @@ type File struct {
 // A treeEntry is one entry of the Hub's tree
 // (https://huggingface.co/docs/hub/api).
 type treeEntry struct {
-	Type string `json:"type"`
-	OID  string `json:"oid"`
-	Size int64  `json:"size"`
-	Path string `json:"path"`
-	LFS  *struct {
+	Type    string `json:"type"`
+	OID     string `json:"oid"`
+	Size    *int64 `json:"size"`
+	Path    string `json:"path"`
+	XetHash string `json:"xetHash"`
+	LFS     *struct {
 		OID  string `json:"oid"`
-		Size int64  `json:"size"`
+		Size *int64 `json:"size"`
 	} `json:"lfs"`
 }
 
 // List returns all files of a model at a commit, in all folders, sorted by
-// path. A listing with a path that leaves the model's folder, or that is there
-// twice, is refused whole.
+// path, each with its size and a hash. A listing with a path that leaves the
+// model's folder, or that is there twice, is refused whole. Hashes that the Hub
+// does not list are asked for file by file; where it hides them from a caller
+// without access, the error has reason Gated.
 func (c *Client) List(ctx context.Context, model, commit string) ([]File, error) {
 	if err := c.kind.check(model); err != nil {
 		return nil, err
 	}
-	s := c.subject(model, commit)
-	base := c.api(model, "tree", commit)
-	query := "recursive=true&expand=false"
-	var files []File
+	l, err := c.tree(ctx, model, commit)
+	if err != nil {
+		return nil, err
+	}
+	return c.reveal(ctx, model, commit, l)
+}
+
+// tree returns the listing of a model's tree.
+func (c *Client) tree(ctx context.Context, model, commit string) (*listing, error) {
+	l := &listing{subject: c.subject(model, commit)}
+	base, query := c.api(model, "tree", commit), "recursive=true"
 	for range maxPages {
-		var page []treeEntry
-		header, err := c.json(ctx, base+"?"+query, s, &page)
+		header, err := c.page(ctx, base+"?"+query, l)
 		if err != nil {
-			return nil, err
-		}
-		if files, err = appendFiles(files, page, s); err != nil {
 			return nil, err
 		}
 		next, more := nextPage(header)
 		if !more {
-			return sorted(files, s)
+			return l, l.finish()
 		}
 		query = next
 	}
-	return nil, outcome.Errorf(outcome.Unsupported, "%s has more than %d pages of files, more than this program reads", s, maxPages)
+	return nil, outcome.Errorf(outcome.Unsupported, "%s has more than %d pages of files, more than this program reads", l.subject, maxPages)
 }
 
-func appendFiles(files []File, page []treeEntry, s subject) ([]File, error) {
-	for _, e := range page {
-		if e.Type == "directory" {
-			continue
+// page adds a page of the tree to a listing.
+func (c *Client) page(ctx context.Context, u string, l *listing) (http.Header, error) {
+	return c.decode(ctx, u, l.subject, min(maxPageBytes, maxListingBytes-l.bytes), func(r *boundedReader) error {
+		page := &listing{subject: l.subject, entries: l.entries}
+		if err := page.read(r); err != nil {
+			return err
 		}
-		f, err := e.file(s)
-		if err != nil {
-			return nil, err
+		l.files, l.entries, l.bytes = append(l.files, page.files...), page.entries, l.bytes+r.n
+		return nil
+	})
+}
+
+// A listing is what is read of a tree so far. Each of its files has a path; its
+// size and hash may be missing.
+type listing struct {
+	subject subject
+	files   []listed
+	entries int   // Files and folders.
+	bytes   int64 // Of the answers.
+}
+
+// A listed file is an entry of a listing.
+type listed struct {
+	File
+
+	masked bool // The Hub hides a hash of it.
+	hidden bool // Its size or hash has to be asked for.
+}
+
+// read reads an array of entries, one at a time: what is not kept of them costs
+// no memory.
+func (l *listing) read(r io.Reader) error {
+	d := json.NewDecoder(r)
+	if t, err := d.Token(); err != nil || t != json.Delim('[') {
+		return noTree(err)
+	}
+	for d.More() {
+		var e treeEntry
+		if err := d.Decode(&e); err != nil {
+			return noTree(err)
 		}
-		files = append(files, f)
+		if err := l.add(e); err != nil {
+			return err
+		}
 	}
-	if len(files) > maxFiles {
-		return nil, outcome.Errorf(outcome.Unsupported, "%s has more than %d files, more than this program reads", s, maxFiles)
+	_, err := d.Token()
+	return err
+}
+
+// noTree returns the error of what is no array of entries.
+func noTree(err error) error {
+	if err == nil {
+		err = errors.New("no array")
 	}
-	return files, nil
+	return err
+}
+
+// add adds an entry. What is neither file nor folder is refused: left out, it
+// would be missing from what is made of the model, and nobody would notice.
+func (l *listing) add(e treeEntry) error {
+	if l.entries++; l.entries > maxEntries {
+		return outcome.Errorf(outcome.Unsupported, "%s has more than %d files and folders, more than this program reads", l.subject, maxEntries)
+	}
+	switch {
+	case e.Type == "directory":
+		return nil
+	case !safePath(e.Path):
+		return outcome.Errorf(outcome.Unsupported, "%s has a file whose path is not safe to write: %q", l.subject, clip(e.Path))
+	case e.Type != "file":
+		return outcome.Errorf(outcome.Unsupported, "%s has an entry %q that is neither a file nor a folder", l.subject, clip(e.Path))
+	case len(l.files) >= maxFiles:
+		return outcome.Errorf(outcome.Unsupported, "%s has more than %d files, more than this program reads", l.subject, maxFiles)
+	}
+	f, err := e.file(l.subject)
+	if err != nil {
+		return err
+	}
+	l.files = append(l.files, f)
+	return nil
 }
 
 var sha256Pattern = regexp.MustCompile(`^[a-f0-9]{64}$`)
 
-// file returns the file that an entry stands for. What is neither file nor
-// folder is refused: left out, it would be missing from what is made of the
-// model, and nobody would notice.
-func (e treeEntry) file(s subject) (File, error) {
-	f := File{Path: e.Path, Size: e.Size, GitSHA1: e.OID}
+// file returns the file that an entry announces.
+func (e treeEntry) file(s subject) (listed, error) {
+	a, masked := announcementIn(e.OID, e.Size), isMask(e.OID) || isMask(e.XetHash)
 	if e.LFS != nil {
-		f = File{Path: e.Path, Size: e.LFS.Size, SHA256: e.LFS.OID}
+		// The entry's own hash is that of LFS's pointer.
+		a, masked = announcementIn(e.LFS.OID, cmp.Or(e.LFS.Size, e.Size)), masked || isMask(e.LFS.OID)
+		a.gitSHA1 = ""
 	}
-	switch {
-	case !safePath(e.Path):
-		return File{}, outcome.Errorf(outcome.Unsupported, "%s has a file whose path is not safe to write: %q", s, clip(e.Path))
-	case e.Type != "file":
-		return File{}, outcome.Errorf(outcome.Unsupported, "%s has an entry %q that is neither a file nor a folder", s, clip(e.Path))
-	case f.Size < 0, f.SHA256 == "" && !commitPattern.MatchString(f.GitSHA1), f.SHA256 != "" && !sha256Pattern.MatchString(f.SHA256),
-		e.LFS != nil && f.SHA256 == "":
-		return File{}, outcome.Errorf(outcome.Unsupported, "the Hub tells no usable size or hash of file %q of %s", clip(e.Path), s)
+	if a.size < 0 && a.size != unknownSize || e.Size != nil && *e.Size < 0 {
+		return listed{}, outcome.Errorf(outcome.Unsupported, "the Hub tells no usable size of file %q of %s", clip(e.Path), s)
 	}
-	return f, nil
+	return listed{
+		File:   File{Path: e.Path, Size: a.size, SHA256: a.sha256, GitSHA1: a.gitSHA1},
+		masked: masked, hidden: !a.usable(),
+	}, nil
 }
 
-// safePath says whether a path names something inside of a folder, on any
-// system, and is one line.
+// safePath reports whether a path names something inside of a folder, on any
+// system, and is one line that a filesystem can hold.
 func safePath(p string) bool {
-	return fs.ValidPath(p) && p != "." && !strings.Contains(p, `\`) && strings.IndexFunc(p, unicode.IsControl) < 0
+	if len(p) > maxPathBytes || !fs.ValidPath(p) || p == "." || strings.Contains(p, `\`) || strings.IndexFunc(p, unicode.IsControl) >= 0 {
+		return false
+	}
+	return !slices.ContainsFunc(strings.Split(p, "/"), func(name string) bool { return len(name) > maxNameBytes })
 }
 
 // clip shortens what a server sent before it goes into a message.
@@ -131,12 +216,13 @@ func clip(s string) string {
 	return s
 }
 
-func sorted(files []File, s subject) ([]File, error) {
-	slices.SortFunc(files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
-	for i := 1; i < len(files); i++ {
-		if files[i].Path == files[i-1].Path {
-			return nil, outcome.Errorf(outcome.Unavailable, "the Hub lists file %q of %s twice; this may pass by itself", clip(files[i].Path), s)
+// finish sorts a listing by path.
+func (l *listing) finish() error {
+	slices.SortFunc(l.files, func(a, b listed) int { return strings.Compare(a.Path, b.Path) })
+	for i := 1; i < len(l.files); i++ {
+		if l.files[i].Path == l.files[i-1].Path {
+			return outcome.Errorf(outcome.Unavailable, "the Hub lists file %q of %s twice; this may pass by itself", clip(l.files[i].Path), l.subject)
 		}
 	}
-	return files, nil
+	return nil
 }

@@ -1,7 +1,7 @@
 package hub
 
 import (
-	"encoding/json"
+	"bytes"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -40,7 +40,7 @@ func TestList(t *testing.T) {
 }
 
 func TestListRefuses(t *testing.T) {
-	const hash = `"oid": "b6fc4c620b67d95f953a5c1c1230aaab5db5a1b0"`
+	const hash = `"size": 1, "oid": "b6fc4c620b67d95f953a5c1c1230aaab5db5a1b0"`
 	cases := map[string]struct {
 		reason string
 		tree   string
@@ -56,7 +56,7 @@ func TestListRefuses(t *testing.T) {
 		"Twice":     {reason: "A path is there once.", tree: `[{"type": "file", "path": "a", ` + hash + `}, {"type": "file", "path": "a", ` + hash + `}]`, want: outcome.Unavailable},
 		"NoHash":    {reason: "A file that cannot be checked is not taken.", tree: `[{"type": "file", "path": "a"}]`, want: outcome.Unsupported},
 		"BadSHA256": {reason: "Nor with a hash that is none.", tree: `[{"type": "file", "path": "a", "lfs": {"oid": "x", "size": 1}}]`, want: outcome.Unsupported},
-		"Negative":  {reason: "Nor with no size.", tree: `[{"type": "file", "path": "a", "size": -1, ` + hash + `}]`, want: outcome.Unsupported},
+		"Negative":  {reason: "Nor with no size.", tree: `[{"type": "file", "path": "a", ` + hash + `, "size": -1}]`, want: outcome.Unsupported},
 		"Link":      {reason: "Nothing is dropped in silence.", tree: `[{"type": "submodule", "path": "a", ` + hash + `}]`, want: outcome.Unsupported},
 		"NoList":    {reason: "This is no tree.", tree: `{"type": "file"}`, want: outcome.Unavailable},
 	}
@@ -164,17 +164,16 @@ func FuzzTree(f *testing.F) {
 	f.Add([]byte(`[{"type":"file","size":1,"path":"../b","lfs":{"oid":"x","size":-1}}]`))
 	f.Add([]byte(`[{"type":"directory","path":"a"},null,{}]`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var page []treeEntry
-		if json.Unmarshal(b, &page) != nil {
+		l := &listing{subject: subject{model: "m"}}
+		if l.read(bytes.NewReader(b)) != nil {
 			return
 		}
-		files, err := appendFiles(nil, page, subject{model: "m"})
-		if err != nil {
-			return
-		}
-		for _, file := range files {
-			if file.Path == "" || strings.HasPrefix(file.Path, "/") || strings.Contains("/"+file.Path+"/", "/../") || file.Size < 0 {
+		for _, file := range l.files {
+			if file.Path == "" || strings.HasPrefix(file.Path, "/") || strings.Contains("/"+file.Path+"/", "/../") {
 				t.Errorf("want no file like %+v", file)
+			}
+			if strings.Contains(file.SHA256+file.GitSHA1, "*") || !file.hidden && file.Size < 0 {
+				t.Errorf("want no announcement like %+v", file)
 			}
 		}
 	})

@@ -56,7 +56,7 @@ func (c *Client) Resolve(ctx context.Context, model, revision string) (Revision,
 		CardData json.RawMessage `json:"cardData"`
 		Tags     []string        `json:"tags"`
 	}
-	if _, err := c.json(ctx, c.api(model, "revision", revision), s, &info); err != nil {
+	if err := c.json(ctx, c.api(model, "revision", revision), s, &info); err != nil {
 		return Revision{}, err
 	}
 	if !commitPattern.MatchString(info.SHA) {
@@ -77,7 +77,7 @@ func (c *Client) commitDate(ctx context.Context, model, commit string) (time.Tim
 		ID   string    `json:"id"`
 		Date time.Time `json:"date"`
 	}
-	_, err := c.json(ctx, c.api(model, "commits", commit)+"?limit=1", c.subject(model, commit), &commits)
+	err := c.json(ctx, c.api(model, "commits", commit)+"?limit=1", c.subject(model, commit), &commits)
 	switch {
 	case err == nil && len(commits) > 0 && commits[0].ID == commit:
 		return commits[0].Date.UTC(), nil
@@ -116,9 +116,17 @@ func (c *Client) noHub(s subject) error {
 		"what answers at %s for %s is not a Hugging Face Hub: check huggingFace.endpoint and the proxy", c.base, s).Because(errNoHub)
 }
 
-// json decodes the answer to a request, which is tried again while it fails
-// for a reason that may pass.
-func (c *Client) json(ctx context.Context, u string, s subject, into any) (http.Header, error) {
+// json decodes the answer to a request, which is retried while it fails for a
+// transient reason.
+func (c *Client) json(ctx context.Context, u string, s subject, into any) error {
+	_, err := c.decode(ctx, u, s, maxAnswer, func(r *boundedReader) error { return json.NewDecoder(r).Decode(into) })
+	return err
+}
+
+// decode has read decode the answer to a request, of which it gets a bounded
+// number of bytes, and returns the answer's header. An error of read that is no
+// outcome.Error means that the answer is not a Hub's.
+func (c *Client) decode(ctx context.Context, u string, s subject, limit int64, read func(*boundedReader) error) (http.Header, error) {
 	var header http.Header
 	err := c.retry.Do(ctx, s.String(), func() error {
 		rsp, err := c.get(ctx, u, s)
@@ -126,17 +134,31 @@ func (c *Client) json(ctx context.Context, u string, s subject, into any) (http.
 			return err
 		}
 		defer rsp.Body.Close()
-		b, err := io.ReadAll(io.LimitReader(rsp.Body, maxAnswer+1))
-		if err != nil {
-			return err
-		}
-		if len(b) > maxAnswer || json.Unmarshal(b, into) != nil {
+		err = read(&boundedReader{r: rsp.Body, limit: limit, subject: s})
+		var known *outcome.Error
+		if err != nil && !errors.As(err, &known) && ctx.Err() == nil {
 			return retry.Settled(c.noHub(s))
 		}
 		header = rsp.Header
-		return nil
+		return err
 	})
 	return header, err
+}
+
+// A boundedReader returns an error once an answer has more bytes than its limit.
+type boundedReader struct {
+	r        io.Reader
+	n, limit int64
+	subject  subject
+}
+
+// Read implements io.Reader.
+func (b *boundedReader) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if b.n += int64(n); b.n > b.limit {
+		return 0, outcome.Errorf(outcome.Unsupported, "what the Hub tells of %s is larger than the %d bytes that this program reads", b.subject, b.limit)
+	}
+	return n, err
 }
 
 // nextPage returns the query of the next page, or none on the last page. It is

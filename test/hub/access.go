@@ -103,9 +103,12 @@ func (h *Handler) find(kind, model string) (repository, error) {
 	return repo, json.Unmarshal(b, &repo.settings)
 }
 
+// open reports whether the caller may read the repository's files.
+func (r repository) open(req *http.Request) bool { return !r.gated() || r.letsIn(req) }
+
 // admit answers a caller whom the owner of a gated model has not let in.
 func (r repository) admit(w http.ResponseWriter, req *http.Request) bool {
-	if !r.gated() || r.letsIn(req) {
+	if r.open(req) {
 		return true
 	}
 	status := http.StatusForbidden

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"crypto/sha1" //nolint:gosec // What git names its objects by.
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"net/http"
@@ -57,6 +58,7 @@ type treeEntry struct {
 	Size       int64       `json:"size"`
 	Path       string      `json:"path"`
 	LFS        *lfsInfo    `json:"lfs,omitempty"`
+	XetHash    string      `json:"xetHash,omitempty"`
 	LastCommit *commitInfo `json:"lastCommit,omitempty"`
 }
 
@@ -68,6 +70,23 @@ func (r revision) commitInfo() commitInfo {
 // (https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md).
 func (f file) pointer() string {
 	return fmt.Sprintf("version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize %d\n", f.sha256, f.size)
+}
+
+// hashMask is what the Hub shows in place of a hash of an LFS file to a caller
+// who may list a gated repository, but not read it.
+var hashMask = strings.Repeat("*", 64)
+
+// shownHashes are an LFS file's hashes as one caller sees them.
+type shownHashes struct{ sha256, xet string }
+
+// shown returns a file's hashes, or masks in their place. Nobody looks at what
+// Xet's is of.
+func (f file) shown(masked bool) shownHashes {
+	if masked {
+		return shownHashes{sha256: hashMask, xet: hashMask}
+	}
+	xet := sha256.Sum256([]byte("xet " + f.sha256))
+	return shownHashes{sha256: f.sha256, xet: hex.EncodeToString(xet[:])}
 }
 
 // blobID is git's name of what it holds for the file.
@@ -105,7 +124,7 @@ func (h *Handler) serveInfo(w http.ResponseWriter, r *http.Request, repo reposit
 		if r.URL.Query().Get("blobs") == "true" {
 			s.Size, s.BlobID = &f.size, f.blobID()
 			if f.lfs() {
-				s.LFS = &lfsInfo{SHA256: f.sha256, Size: f.size, PointerSize: len(f.pointer())}
+				s.LFS = &lfsInfo{SHA256: f.shown(!repo.open(r)).sha256, Size: f.size, PointerSize: len(f.pointer())}
 			}
 		}
 		info.Siblings = append(info.Siblings, s)
@@ -139,9 +158,9 @@ func (h *Handler) readme(rev revision) (string, error) {
 	return strings.ReplaceAll(string(b), "\r\n", "\n"), err
 }
 
-func (h *Handler) serveTree(w http.ResponseWriter, r *http.Request, rev revision, folder string) {
+func (h *Handler) serveTree(w http.ResponseWriter, r *http.Request, repo repository, rev revision, folder string) {
 	q := r.URL.Query()
-	entries := rev.tree(folder, q.Get("recursive") == "true" || q.Get("recursive") == "1")
+	entries := rev.tree(folder, q.Get("recursive") == "true" || q.Get("recursive") == "1", !repo.open(r))
 	if len(entries) == 0 && folder != "" {
 		writeError(w, http.StatusNotFound, codeEntry, "Entry not found")
 		return
@@ -170,7 +189,7 @@ func (h *Handler) serveTree(w http.ResponseWriter, r *http.Request, rev revision
 }
 
 // tree returns a folder's entries, with those of its folders if recursive.
-func (r revision) tree(folder string, recursive bool) []treeEntry {
+func (r revision) tree(folder string, recursive, masked bool) []treeEntry {
 	prefix := ""
 	if folder != "" {
 		prefix = folder + "/"
@@ -196,7 +215,9 @@ func (r revision) tree(folder string, recursive bool) []treeEntry {
 		}
 		e := treeEntry{Type: "file", OID: f.blobID(), Size: f.size, Path: f.path}
 		if f.lfs() {
-			e.LFS = &lfsInfo{OID: f.sha256, Size: f.size, PointerSize: len(f.pointer())}
+			hashes := f.shown(masked)
+			e.LFS = &lfsInfo{OID: hashes.sha256, Size: f.size, PointerSize: len(f.pointer())}
+			e.XetHash = hashes.xet
 		}
 		entries = append(entries, e)
 	}

@@ -1,8 +1,9 @@
 // Package hub is a Hugging Face Hub over a folder, for tests and for a local
 // cluster. It serves what clients need to download a model, in the way of
 // https://huggingface.co: model and revision information, the tree with its
-// pages, files with their hashes, LFS files by a redirect to a CDN, gated and
-// private models, and the errors that go with them.
+// pages, files with their hashes, LFS files by a redirect to a CDN, gated
+// models, whose hashes are masked for a caller without access, private models,
+// and the errors that go with them.
 //
 // The folder holds models/<organisation>/<name>/<revision>/<files>, and the same
 // under datasets. Each revision folder is a branch or a tag; a name with a slash is written with
@@ -182,7 +183,7 @@ func (h *Handler) serveAPI(w http.ResponseWriter, r *http.Request, kind, model s
 	case "commits":
 		writeJSON(w, []commitInfo{rev.commitInfo()})
 	case "tree":
-		h.serveTree(w, r, rev, strings.Join(rest, "/"))
+		h.serveTree(w, r, repo, rev, strings.Join(rest, "/"))
 	default:
 		writeError(w, http.StatusNotFound, codeEntry, "Not found")
 	}

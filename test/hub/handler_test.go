@@ -30,6 +30,7 @@ func newHub(t *testing.T, o ...Option) (*Handler, *httptest.Server) {
 	write(t, dir, "models/org/open/refs%2Fpr%2F1/config.json", `{"pr": 1}`)
 	write(t, dir, "models/org/gated/hub.json", `{"gated": "manual", "tokens": ["hf_in"], "license": "llama3.1"}`)
 	write(t, dir, "models/org/gated/main/config.json", "{}")
+	write(t, dir, "models/org/gated/main/model.safetensors", string(weight))
 	write(t, dir, "models/org/private/hub.json", `{"private": true, "tokens": ["hf_in"]}`)
 	write(t, dir, "models/org/private/main/config.json", "{}")
 	h := NewHandler(dir, o...)
@@ -151,6 +152,23 @@ func TestInfo(t *testing.T) {
 	}
 	if a := get(t, s.URL+"/api/models/org/open/revision/"+info.SHA); a.status != http.StatusNotFound {
 		t.Errorf("want 404 for a commit whose files are gone, got %d", a.status)
+	}
+}
+
+// TestMask checks that whoever may list a gated model, but not read it, sees no
+// hash of its LFS files.
+func TestMask(t *testing.T) {
+	_, s := newHub(t)
+	sum := sha256.Sum256(weight)
+	hash := hex.EncodeToString(sum[:])
+	for _, path := range []string{"/tree/main?recursive=true", "/revision/main?blobs=true"} {
+		if body := get(t, s.URL+"/api/models/org/gated"+path).body; strings.Contains(body, hash) || !strings.Contains(body, hashMask) {
+			t.Errorf("%s: want masks in place of hashes, got %s", path, body)
+		}
+		body := get(t, s.URL+"/api/models/org/gated"+path, "Authorization", "Bearer hf_in").body
+		if !strings.Contains(body, hash) || strings.Contains(body, hashMask) {
+			t.Errorf("%s: want hashes for who has access, got %s", path, body)
+		}
 	}
 }
 
