@@ -126,7 +126,7 @@ func runArguments(a *modelv1alpha1.Artifact) []string {
 	return literal(append(args, claimArguments(a)...))
 }
 
-// literal returns arguments that reach the worker as they are here: the kubelet
+// literal returns arguments, or an environment variable's values, that reach the worker as they are here: the kubelet
 // puts a variable's value, also a token's, in the place of $(NAME), and a dollar
 // in that of two
 // (https://kubernetes.io/docs/tasks/inject-data-application/define-command-argument-container/).

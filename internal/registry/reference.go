@@ -61,3 +61,20 @@ func (r Reference) String() string {
 	}
 	return r.Registry + "/" + r.Repository + ":" + r.Tag
 }
+
+// CanonicalHost returns one name for all names of a registry's host: in lower
+// case, without a port that is a default one, and docker.io for Docker Hub. Two
+// hosts with the same one are the same registry. (A registry that listens on 80
+// and on 443 is one, too.)
+func CanonicalHost(host string) string {
+	host = strings.ToLower(host)
+	for _, port := range []string{":443", ":80"} {
+		host = strings.TrimSuffix(host, port)
+	}
+	switch host = strings.TrimSuffix(host, "."); host {
+	case "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com":
+		return "docker.io"
+	default:
+		return host
+	}
+}

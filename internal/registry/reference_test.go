@@ -10,6 +10,30 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
+func TestCanonicalHost(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		arg    string
+		want   string
+	}{
+		"Plain":       {reason: "Most hosts are what they are.", arg: "registry.example.com", want: "registry.example.com"},
+		"Case":        {reason: "DNS knows no case.", arg: "Registry.Example.COM", want: "registry.example.com"},
+		"DefaultPort": {reason: "HTTPS has a default port.", arg: "registry.example.com:443", want: "registry.example.com"},
+		"OtherPort":   {reason: "Another port is another registry.", arg: "registry.example.com:5000", want: "registry.example.com:5000"},
+		"PortsEnd":    {reason: "A port that ends like a default one is another.", arg: "registry.example.com:8443", want: "registry.example.com:8443"},
+		"DockerHub":   {reason: "Docker Hub has several names.", arg: "index.docker.io", want: "docker.io"},
+		"DockerAPI":   {reason: "Docker Hub has several names.", arg: "registry-1.docker.io:443", want: "docker.io"},
+		"Docker":      {reason: "Docker Hub's own name stays.", arg: "docker.io", want: "docker.io"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := CanonicalHost(tc.arg); got != tc.want {
+				t.Errorf("\n%s\nCanonicalHost(%q): want %q, got %q", tc.reason, tc.arg, tc.want, got)
+			}
+		})
+	}
+}
+
 func TestParseReference(t *testing.T) {
 	const d = digest.Digest("sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a")
 	cases := map[string]struct {

@@ -1,38 +1,46 @@
 package artifact
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
-// indexReference finds Artifacts by ProviderConfig and target.
+// indexReference finds Artifacts by ProviderConfig, repository and tag.
 const indexReference = "reference"
 
-// referenceOf returns what an Artifact that has begun a run is pushed to.
+// referenceOf returns what an Artifact is found by in indexReference, nil where it
+// names no target. It is of the spec alone, since who may annotate an Artifact
+// could claim anything. The registry is left out: whether a host that a target
+// names is the ProviderConfig's own, only who has read that can tell.
 func referenceOf(o client.Object) []string {
 	a, ok := o.(*modelv1alpha1.Artifact)
-	if !ok || artifact.RunOf(a) == (artifact.Run{}) || !mayCreate(a) {
+	if !ok {
 		return nil
 	}
-	return claimOf(a)
-}
-
-// claimOf returns what an Artifact is to be pushed to: its target, and its
-// ProviderConfig, which stands for the registry. It is of the spec alone, since
-// who may annotate an Artifact could claim anything.
-func claimOf(a *modelv1alpha1.Artifact) []string {
 	t, config := a.Spec.ForProvider.Target, configOf(a)
 	if t == nil || len(config) == 0 {
 		return nil
 	}
-	return []string{config[0] + " " + string(t.Registry) + "/" + t.Repository + ":" + artifact.Tag(a)}
+	return []string{config[0] + " " + t.Repository + ":" + artifact.Tag(a)}
+}
+
+// claims reports whether an Artifact keeps others from its reference: it has
+// begun a run and may push.
+func claims(a *modelv1alpha1.Artifact) bool {
+	return artifact.RunOf(a) != (artifact.Run{}) && mayCreate(a)
 }
 
 // claimedByAnother returns a condition if an older Artifact of the same
@@ -40,16 +48,16 @@ func claimOf(a *modelv1alpha1.Artifact) []string {
 // would overwrite the other. Of others nothing is believed: what they push is
 // found at the registry.
 func (e *external) claimedByAnother(ctx context.Context, a *modelv1alpha1.Artifact) (*xpv2.Condition, error) {
-	claim := claimOf(a)
-	if len(claim) == 0 {
+	reference := referenceOf(a)
+	if len(reference) == 0 {
 		return nil, nil //nolint:nilnil // There being none is no error.
 	}
 	list := &modelv1alpha1.ArtifactList{}
-	if err := e.cached.List(ctx, list, client.MatchingFields{indexReference: claim[0]}); err != nil {
+	if err := e.cached.List(ctx, list, client.MatchingFields{indexReference: reference[0]}); err != nil {
 		return nil, errors.Wrap(err, "cannot look for other Artifacts of the same reference")
 	}
 	for i := range list.Items {
-		if other := &list.Items[i]; isOlder(other, a) && e.admits(ctx, other) {
+		if other := &list.Items[i]; claims(other) && isOlder(other, a) && e.sameRegistry(a, other) && e.admits(ctx, other) {
 			c := unavailable(outcome.TagConflict, "Another, older Artifact is pushed to "+artifact.OCIReference(e.withEffective(a))+": write another repository or tag, or delete that one")
 			return &c, nil
 		}
@@ -57,11 +65,61 @@ func (e *external) claimedByAnother(ctx context.Context, a *modelv1alpha1.Artifa
 	return nil, nil //nolint:nilnil // There being none is no error.
 }
 
-// isOlder says whether a was made before b; of two that were made in the same
+// sameRegistry reports whether two Artifacts of the ProviderConfig are pushed to
+// the same registry, however each writes its host.
+func (e *external) sameRegistry(a, b *modelv1alpha1.Artifact) bool {
+	host := func(a *modelv1alpha1.Artifact) string {
+		own := ""
+		if t := a.Spec.ForProvider.Target; t != nil {
+			own = string(t.Registry)
+		}
+		return registry.CanonicalHost(cmp.Or(own, e.configHost))
+	}
+	return host(a) == host(b)
+}
+
+// isOlder reports whether a was made before b; of two that were made in the same
 // second, one is.
 func isOlder(a, b *modelv1alpha1.Artifact) bool {
 	if at, bt := a.GetCreationTimestamp(), b.GetCreationTimestamp(); !at.Equal(&bt) {
 		return at.Before(&bt)
 	}
 	return a.GetUID() < b.GetUID()
+}
+
+// released returns a handler that requeues the Artifacts which wait for a
+// reference once another one that had it is gone, or claims it no longer.
+func (w *waker) released() handler.EventHandler {
+	requeue := func(ctx context.Context, gone client.Object, q queue) {
+		for _, r := range w.forReference(ctx, gone) {
+			later(q).Add(r)
+		}
+	}
+	return handler.Funcs{
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) { requeue(ctx, e.Object, q) },
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) {
+			before, ok := e.ObjectOld.(*modelv1alpha1.Artifact)
+			after, also := e.ObjectNew.(*modelv1alpha1.Artifact)
+			if ok && also && claims(before) && (!claims(after) || before.GetGeneration() != after.GetGeneration()) {
+				requeue(ctx, before, q)
+			}
+		},
+	}
+}
+
+// forReference returns the Artifacts that are not well and have an Artifact's
+// reference, but for itself.
+func (w *waker) forReference(ctx context.Context, gone client.Object) []reconcile.Request {
+	reference := referenceOf(gone)
+	if len(reference) == 0 {
+		return nil
+	}
+	own := types.NamespacedName{Namespace: gone.GetNamespace(), Name: gone.GetName()}
+	var requests []reconcile.Request
+	for _, r := range w.waiting(ctx, client.MatchingFields{indexReference: reference[0]}) {
+		if r.NamespacedName != own {
+			requests = append(requests, r)
+		}
+	}
+	return requests
 }

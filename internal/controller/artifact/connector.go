@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
@@ -90,6 +91,13 @@ type connector struct {
 	memory      *registry.Memory
 }
 
+// forget drops what is known in memory of an Artifact that is gone.
+func (c *connector) forget(uid types.UID) {
+	c.asker.forget(uid)
+	c.blobs.forget(uid)
+	c.follower.forget(uid)
+}
+
 // Connect reads the Artifact's ProviderConfig and returns a client for its runs
 // and its registry. An Artifact that is being deleted gets one in any case:
 // what it needs may be gone before it.
@@ -133,7 +141,8 @@ func (c *connector) configure(ctx context.Context, a *modelv1alpha1.Artifact, e 
 		return err
 	}
 	e.kitImage = cmp.Or(config.kitImage, c.images.Kit)
-	e.effective = config.effective(a)
+	e.effective, e.configHost = config.effective(a), config.host
+	e.repositoryPrefix = config.prefixFor(a)
 	e.effective.WorkerImage = cmp.Or(config.workerImage, c.images.Worker)
 	e.secretData = func(ctx context.Context) (map[string][]byte, error) { return config.copies(ctx, c.direct, a) }
 

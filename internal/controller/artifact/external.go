@@ -34,6 +34,13 @@ type external struct {
 	kitImage  string
 	effective modelv1alpha1.Effective
 
+	// configHost is the ProviderConfig's registry, whatever the Artifact's is.
+	configHost string
+
+	// repositoryPrefix is what all repositories begin with that the ProviderConfig
+	// lets the Artifact's namespace use; "" for any.
+	repositoryPrefix string
+
 	// secretData is what the Artifact's own Secret is to hold.
 	secretData func(context.Context) (map[string][]byte, error)
 

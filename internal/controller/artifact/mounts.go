@@ -12,6 +12,7 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
 // maxMounts is how many artifacts a run is told of that may have its blobs.
@@ -31,12 +32,10 @@ func (e *external) mountFrom(ctx context.Context, a *modelv1alpha1.Artifact) []s
 	if err := e.cached.List(ctx, list, client.InNamespace(a.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
 		return nil
 	}
-	host, own := artifact.Registry(a)+"/", artifact.Repository(a)
 	var found []*modelv1alpha1.Artifact
 	for i := range list.Items {
 		other := &list.Items[i]
-		pinned, here := strings.CutPrefix(other.Status.AtProvider.PinnedReference, host)
-		if here && !strings.HasPrefix(pinned, own+"@") && !meta.WasDeleted(other) && artifact.SameModel(a, other) &&
+		if _, ok := e.mountable(a, other); ok && !meta.WasDeleted(other) && artifact.SameModel(a, other) &&
 			equality.Semantic.DeepEqual(a.GetProviderConfigReference(), other.GetProviderConfigReference()) {
 			found = append(found, other)
 		}
@@ -53,7 +52,21 @@ func (e *external) mountFrom(ctx context.Context, a *modelv1alpha1.Artifact) []s
 	})
 	var out []string
 	for _, o := range found[:min(len(found), maxMounts)] {
-		out = append(out, strings.TrimPrefix(o.Status.AtProvider.PinnedReference, host))
+		pinned, _ := e.mountable(a, o)
+		out = append(out, pinned)
 	}
 	return out
+}
+
+// mountable returns where another Artifact of the registry has what it pushed, as
+// repository@digest, and reports whether an Artifact's run may be told of it: it
+// is in another repository, and one that the ProviderConfig lets the namespace
+// use. A status is not believed: who may write it could name anything.
+func (e *external) mountable(a, other *modelv1alpha1.Artifact) (string, bool) {
+	ref, err := registry.ParseReference(other.Status.AtProvider.PinnedReference)
+	if err != nil || ref.Digest == "" || ref.Registry != artifact.Registry(a) || ref.Repository == artifact.Repository(a) ||
+		!strings.HasPrefix(ref.Repository, e.repositoryPrefix) {
+		return "", false
+	}
+	return ref.Repository + "@" + ref.Digest.String(), true
 }

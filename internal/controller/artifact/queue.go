@@ -3,6 +3,8 @@ package artifact
 import (
 	"context"
 
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -12,7 +14,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
-	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 )
 
 // afterNew is the priority of what can wait until Artifacts that are new or have
@@ -89,8 +90,8 @@ func (l againLater) Reconcile(ctx context.Context, r reconcile.Request) (reconci
 	return result, err
 }
 
-// A newUnlimited reconciler limits the rate for all but Artifacts that have no
-// run yet: after a start the limit is taken up by those that are there.
+// A newUnlimited reconciler limits the rate for all but Artifacts that were never
+// reconciled: after a start the limit is taken up by those that are there.
 type newUnlimited struct {
 	cached       client.Reader
 	all, limited reconcile.Reconciler
@@ -99,7 +100,7 @@ type newUnlimited struct {
 // Reconcile reconciles, now or when the limit lets it.
 func (n newUnlimited) Reconcile(ctx context.Context, r reconcile.Request) (reconcile.Result, error) {
 	a := &modelv1alpha1.Artifact{}
-	if err := n.cached.Get(ctx, r.NamespacedName, a); err == nil && artifact.RunOf(a) == (artifact.Run{}) && !isWell(a) {
+	if err := n.cached.Get(ctx, r.NamespacedName, a); err == nil && a.GetCondition(xpv2.TypeSynced).Status == corev1.ConditionUnknown {
 		return n.all.Reconcile(ctx, r)
 	}
 	return n.limited.Reconcile(ctx, r)

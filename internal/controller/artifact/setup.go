@@ -126,6 +126,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		Watches(&modelv1alpha1.Artifact{}, newFirst(), builder.WithPredicates(predicate.Or(resource.DesiredStateChanged(), followUp()))).
 		Watches(&v1alpha1.ProviderConfig{}, handler.EnqueueRequestsFromMapFunc(wake.forConfig), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.ClusterProviderConfig{}, handler.EnqueueRequestsFromMapFunc(wake.forConfig), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&modelv1alpha1.Artifact{}, wake.released()).
 		WatchesRawSource(source.Channel(door.woken, canWait(&handler.EnqueueRequestForObject{}))).
 		WatchesRawSource(source.Channel(c.asker.woken, canWait(&handler.EnqueueRequestForObject{}))).
 		Build(newUnlimited{
@@ -235,7 +236,7 @@ func newReconciler(mgr ctrl.Manager, cache client.Reader, c *connector, opts ...
 	return managed.NewReconciler(statusManager{Manager: mgr, refusals: c.refusals}, resource.ManagedKind(modelv1alpha1.ArtifactGroupVersionKind), append([]managed.ReconcilerOption{
 		managed.WithTypedExternalConnector[*modelv1alpha1.Artifact](c),
 		managed.WithInitializers(&cleaner{cache: cache, direct: c.direct}),
-		managed.WithFinalizer(newFinalizer(mgr.GetClient(), c.asker.forget)),
+		managed.WithFinalizer(newFinalizer(mgr.GetClient(), c.forget)),
 		// Names do not depend on what Create returns, and a Job that was made
 		// is seen at once.
 		managed.WithDeterministicExternalName(true),

@@ -1,0 +1,39 @@
+package artifact
+
+import (
+	"testing"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+)
+
+func TestMountable(t *testing.T) {
+	const d = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+	cases := map[string]struct {
+		reason string
+		pinned string
+		want   string
+	}{
+		"Allowed":      {reason: "What may be used is told to the run.", pinned: "registry.example.com/models/team-a/other@" + d, want: "models/team-a/other@" + d},
+		"Own":          {reason: "The run looks at its own repository anyway.", pinned: "registry.example.com/models/team-a/own@" + d},
+		"Outside":      {reason: "A repository outside of the prefix is not the namespace's to use.", pinned: "registry.example.com/models/team-b/theirs@" + d},
+		"OtherHost":    {reason: "Another registry has nothing to mount.", pinned: "other.example.com/models/team-a/other@" + d},
+		"Tag":          {reason: "A tag names no blobs for good.", pinned: "registry.example.com/models/team-a/other:v1"},
+		"NoDigest":     {reason: "What is no digest is not believed.", pinned: "registry.example.com/models/team-a/other@sha256:00"},
+		"Variable":     {reason: "What is no repository is not believed.", pinned: "registry.example.com/models/team-a/$(HF_TOKEN)@" + d},
+		"SecondLine":   {reason: "One value must stay one line.", pinned: "registry.example.com/models/team-a/other\nmodels/team-b/theirs@" + d},
+		"NothingThere": {reason: "An Artifact may have pushed nothing.", pinned: ""},
+	}
+	e := &external{repositoryPrefix: "models/team-a/"}
+	a := &modelv1alpha1.Artifact{}
+	a.Spec.ForProvider.Target = &modelv1alpha1.Target{Registry: "registry.example.com", Repository: "models/team-a/own"}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			other := &modelv1alpha1.Artifact{}
+			other.Status.AtProvider.PinnedReference = tc.pinned
+			got, ok := e.mountable(a, other)
+			if got != tc.want || ok != (tc.want != "") {
+				t.Errorf("\n%s\nmountable(%q): want %q, got %q, %t", tc.reason, tc.pinned, tc.want, got, ok)
+			}
+		})
+	}
+}
