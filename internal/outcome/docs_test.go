@@ -50,6 +50,19 @@ func TestPassingReasonsAreDeclared(t *testing.T) {
 	}
 }
 
+// TestVocabularyIsDeclared checks that all constants are known, and nothing else.
+func TestVocabularyIsDeclared(t *testing.T) {
+	declared := declaredReasons(t)
+	for _, r := range declared {
+		if !Reason(r).Known() {
+			t.Errorf("%s is a constant and not known", r)
+		}
+	}
+	if len(vocabulary) != len(declared) {
+		t.Errorf("want %d reasons to be known, got %d", len(declared), len(vocabulary))
+	}
+}
+
 // declaredReasons returns the values of the constants of type Reason.
 func declaredReasons(t *testing.T) []string {
 	t.Helper()

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -123,9 +124,19 @@ func isTLS(err error) bool {
 	return errors.As(err, &certificate) || errors.As(err, &record)
 }
 
+// userinfo is what an address in a text may name an account and a password by
+// (RFC 3986, section 3.2.1), also where the password holds an @.
+var userinfo = regexp.MustCompile(`(?i)\b([a-z][a-z0-9+.-]*://)[^/?#\s"'<>]*@`)
+
+// WithoutUserinfo returns a text in which no address, such as a proxy's, holds an
+// account or a password.
+func WithoutUserinfo(s string) string { return userinfo.ReplaceAllString(s, "${1}***@") }
+
 // singleLine folds white space and control characters, so that a message is
-// one line wherever it is shown. What is no UTF-8 is replaced.
+// one line wherever it is shown. What is no UTF-8 is replaced, and no address in
+// it holds a password.
 func singleLine(s string) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
-	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
+	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
+	return WithoutUserinfo(s)
 }

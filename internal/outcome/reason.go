@@ -113,6 +113,19 @@ const (
 	RegistryChanged Reason = "RegistryChanged"
 )
 
+// vocabulary holds all reasons.
+var vocabulary = map[Reason]bool{
+	Unauthorized: true, Gated: true, NotFound: true, RateLimited: true, Unavailable: true, Untrusted: true, NoSpace: true,
+	Mismatch: true, TooOld: true, Unsupported: true, Internal: true, Evicted: true, OutOfMemory: true, DeadlineExceeded: true,
+	ImagePull: true, PodLost: true, ImageUnusable: true, ConfigMissing: true, WorkspaceUnbound: true, QuotaExceeded: true,
+	Refused: true, PermissionMissing: true, NotAllowed: true, Unschedulable: true, JobFailed: true, JobNotCreated: true,
+	WorkspaceConflict: true, TagConflict: true, RegistryChanged: true,
+}
+
+// Known reports whether r is one of the vocabulary. A termination message can
+// hold any word.
+func (r Reason) Known() bool { return vocabulary[r] }
+
 // passing are the reasons that go away by themselves.
 var passing = map[Reason]bool{
 	RateLimited: true,

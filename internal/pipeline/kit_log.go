@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
 const (
@@ -39,7 +41,7 @@ func newKitLog(w io.Writer, secrets []string) *kitLog {
 
 // clean takes secrets out of a text.
 func (l *kitLog) clean(s string) string {
-	return signedQuery.ReplaceAllString(l.mask.replace(s), "$1?"+masked)
+	return outcome.WithoutUserinfo(signedQuery.ReplaceAllString(l.mask.replace(s), "$1?"+masked))
 }
 
 func (l *kitLog) printf(format string, args ...any) {

@@ -67,7 +67,7 @@ type maskedWriter struct {
 
 // Write implements io.Writer.
 func (m maskedWriter) Write(b []byte) (int, error) {
-	_, err := io.WriteString(m.w, m.mask.replace(string(b)))
+	_, err := io.WriteString(m.w, outcome.WithoutUserinfo(m.mask.replace(string(b))))
 	return len(b), err
 }
 
@@ -115,7 +115,7 @@ func (m mask) trim(s string) string {
 
 // secretsOf returns what must not be shown of a run's credentials.
 func secretsOf(run Run) ([]string, error) {
-	secrets := []string{run.Source.Token}
+	secrets := append(proxySecrets(), run.Source.Token)
 	registries := []struct{ dockerConfig, key string }{{run.Target.DockerConfig, run.Target.KeyFile}}
 	if from := run.Source.Artifact; from != nil {
 		registries = append(registries, struct{ dockerConfig, key string }{from.DockerConfig, from.KeyFile})
@@ -134,6 +134,36 @@ func secretsOf(run Run) ([]string, error) {
 	secrets = slices.DeleteFunc(secrets, func(s string) bool { return len(s) < minSecret })
 	slices.SortStableFunc(secrets, func(a, b string) int { return len(b) - len(a) })
 	return secrets, nil
+}
+
+// proxyVariables name proxies to Go's programs, kit among them
+// (golang.org/x/net/http/httpproxy, FromEnvironment), and to others.
+var proxyVariables = []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}
+
+// proxySecrets returns the passwords of the proxies in the environment, each as it
+// stands there, without escapes, and as HTTP sends it.
+func proxySecrets() []string {
+	var secrets []string
+	for _, name := range proxyVariables {
+		for _, value := range []string{os.Getenv(name), os.Getenv(strings.ToLower(name))} {
+			// By hand, since what is no URL is shown, too. A password may hold an @.
+			_, address, found := strings.Cut(value, "://")
+			if !found {
+				address = value
+			}
+			at := strings.LastIndexByte(address, '@')
+			if at < 0 {
+				continue
+			}
+			account, password, _ := strings.Cut(address[:at], ":")
+			secrets = append(secrets, password)
+			if plain, err := url.PathUnescape(password); err == nil {
+				name, _ := url.PathUnescape(account)
+				secrets = append(secrets, plain, name+":"+plain)
+			}
+		}
+	}
+	return secrets
 }
 
 // entrySecrets returns what is secret in a docker config.json.

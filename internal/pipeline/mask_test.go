@@ -130,6 +130,39 @@ func TestMask(t *testing.T) {
 
 // TestCutLine checks that a secret which a line is too long for is not shown in
 // part.
+// TestMaskProxy has a log and errors repeat the address of a proxy.
+func TestMaskProxy(t *testing.T) {
+	for _, name := range []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("https_proxy", "http://account:s3cret%2Fword@proxy.example.com:3128")
+	t.Setenv("ALL_PROXY", "account:0ther/w@rd@proxy.example.com")
+	secrets, err := secretsOf(Run{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := &strings.Builder{}
+	l := newKitLog(log, secrets)
+	sent := base64.StdEncoding.EncodeToString([]byte("account:s3cret/word"))
+	for _, line := range []string{
+		`invalid proxy address "http://account:s3cret%2Fword@proxy.example.com:3128"`,
+		"Proxy-Authorization: Basic " + sent,
+		"dial account:0ther/w@rd@proxy.example.com",
+		"password s3cret/word",
+		"GET https://any:t0pSecret@hub.example.com/a@b",
+	} {
+		l.printf("%s", line)
+	}
+	for _, secret := range []string{"s3cret", "0ther", "w@rd", "t0pSecret", strings.TrimRight(sent, "=")} {
+		if strings.Contains(log.String(), secret) {
+			t.Errorf("the log holds %q:\n%s", secret, log)
+		}
+	}
+	if !strings.Contains(log.String(), "***@proxy.example.com:3128") || !strings.Contains(log.String(), "@hub.example.com/a@b") {
+		t.Errorf("want the log to name the hosts:\n%s", log)
+	}
+}
+
 func TestCutLine(t *testing.T) {
 	const secret = "hf_RepeatedToken0123456789"
 	lines := &kitLines{log: newKitLog(nil, []string{secret})}

@@ -20,6 +20,10 @@ const (
 	resultFailed    = "Failed"
 )
 
+// reasonOther is the label of a reason that is none of the vocabulary: labels
+// must be few, and a run's result can hold any word.
+const reasonOther = "Other"
+
 // Metrics count runs and the controller's requests to registries. They have no
 // labels of Artifacts or hosts, so that there are never many.
 type Metrics struct {
@@ -38,7 +42,7 @@ func NewMetrics() *Metrics {
 	return &Metrics{
 		runs: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "runs_total",
-			Help: "Runs that ended, by pipeline, result (Succeeded or Failed) and, of those that failed, the reason.",
+			Help: "Runs that ended, by pipeline, result (Succeeded or Failed) and, of those that failed, the reason (Other for one that a worker made up).",
 		}, []string{"pipeline", "result", "reason"}),
 		bytes: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "run_bytes",
@@ -82,6 +86,9 @@ func (m *Metrics) ended(a *modelv1alpha1.Artifact, o artifact.ObservationResult)
 	result, reason := resultSucceeded, ""
 	if o.Phase == modelv1alpha1.PhaseFailed {
 		result, reason = resultFailed, o.Reason
+		if !outcome.Reason(reason).Known() {
+			reason = reasonOther
+		}
 	} else if s.Size > 0 {
 		m.bytes.WithLabelValues(pipeline).Observe(float64(s.Size))
 	}

@@ -23,6 +23,9 @@ func TestMetrics(t *testing.T) {
 	m := NewMetrics()
 	m.ended(a, artifact.ObservationResult{Phase: modelv1alpha1.PhaseSucceeded, Reason: "Available"})
 	m.ended(a, artifact.ObservationResult{Phase: modelv1alpha1.PhaseFailed, Reason: string(outcome.Gated)})
+	for _, word := range []string{"Anything", "AtAll"} {
+		m.ended(a, artifact.ObservationResult{Phase: modelv1alpha1.PhaseFailed, Reason: word})
+	}
 	m.requested("Resolve", nil)
 	m.requested("Resolve", outcome.Errorf(outcome.NotFound, "gone"))
 
@@ -31,10 +34,11 @@ func TestMetrics(t *testing.T) {
 # TYPE provider_kitops_registry_requests_total counter
 provider_kitops_registry_requests_total{operation="Resolve",result="NotFound"} 1
 provider_kitops_registry_requests_total{operation="Resolve",result="Succeeded"} 1
-# HELP provider_kitops_runs_total Runs that ended, by pipeline, result (Succeeded or Failed) and, of those that failed, the reason.
+# HELP provider_kitops_runs_total Runs that ended, by pipeline, result (Succeeded or Failed) and, of those that failed, the reason (Other for one that a worker made up).
 # TYPE provider_kitops_runs_total counter
 provider_kitops_runs_total{pipeline="Kit",reason="",result="Succeeded"} 1
 provider_kitops_runs_total{pipeline="Kit",reason="Gated",result="Failed"} 1
+provider_kitops_runs_total{pipeline="Kit",reason="Other",result="Failed"} 2
 `
 	if err := testutil.CollectAndCompare(m, strings.NewReader(want), "provider_kitops_registry_requests_total", "provider_kitops_runs_total"); err != nil {
 		t.Error(err)
