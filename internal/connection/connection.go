@@ -5,7 +5,6 @@ package connection
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"net"
 	"net/http"
 	"os"
 	"time"
@@ -22,18 +21,18 @@ const (
 	maxIdlePerHost = 16
 )
 
-// NewTransport returns a transport that trusts the authorities of a pool and
-// takes a proxy from the environment. Establishing a connection has a time
-// limit; waiting for an answer has none.
+// NewTransport returns a transport that trusts the authorities of a pool, takes
+// a proxy from the environment, and connects to what a Guard allows. Establishing
+// a connection has a time limit; waiting for an answer has none.
 //
 // It speaks HTTP/1.1 only, where bodies that come or go side by side have a
 // connection, and so a window, of their own.
-func NewTransport(pool *x509.CertPool) *http.Transport {
+func NewTransport(pool *x509.CertPool, g *Guard) *http.Transport {
 	// HTTP/2 is off unless ForceAttemptHTTP2 says otherwise, since there is a
 	// DialContext.
 	return &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         (&net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive}).DialContext,
+		Proxy:               g.Proxy,
+		DialContext:         g.DialContext,
 		TLSClientConfig:     &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout: tlsTimeout,
 		IdleConnTimeout:     idleTimeout,

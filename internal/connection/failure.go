@@ -35,6 +35,9 @@ const (
 	// NoCertificate: the server refuses this side, for it showed no client
 	// certificate or one that the server does not take.
 	NoCertificate
+
+	// Blocked: a Guard refused the connection. The BlockedError tells more.
+	Blocked
 )
 
 // String says what is wrong, about a server that was named before.
@@ -50,6 +53,8 @@ func (c Cause) String() string {
 		return "it speaks HTTP and not HTTPS"
 	case NoCertificate:
 		return "it wants a client certificate that it trusts"
+	case Blocked:
+		return "it leads into a network that it is not in"
 	default:
 		return "the connection failed"
 	}
@@ -63,8 +68,11 @@ func Lasting(err error) Cause {
 		name      x509.HostnameError
 		verify    *tls.CertificateVerificationError
 		remote    *net.OpError
+		blocked   *BlockedError
 	)
 	switch {
+	case errors.As(err, &blocked):
+		return Blocked
 	case errors.As(err, &authority):
 		return UnknownAuthority
 	case errors.As(err, &name):
@@ -79,6 +87,16 @@ func Lasting(err error) Cause {
 		return NoCertificate
 	}
 	return None
+}
+
+// Explain says why a connection is refused, about a server that was named
+// before. It is for an error of which Lasting returns a Cause.
+func Explain(err error) string {
+	var blocked *BlockedError
+	if errors.As(err, &blocked) {
+		return blocked.Error()
+	}
+	return Lasting(err).String()
 }
 
 // Symptom names what the network did, about a server that was named before. It

@@ -41,12 +41,12 @@ func ask(t *testing.T, u string, ca []byte) error {
 
 func askWith(t *testing.T, u string, pool *x509.CertPool) error {
 	t.Helper()
-	transport := NewTransport(pool)
-	defer transport.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, u, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	transport := NewTransport(pool, NewGuard(req.URL.Host))
+	defer transport.CloseIdleConnections()
 	rsp, err := (&http.Client{Transport: transport}).Do(req)
 	if err == nil {
 		_ = rsp.Body.Close()

@@ -81,7 +81,7 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, errors.Wrap(err, "cannot read the Hub's certificate authorities")
 	}
-	transport := connection.NewTransport(pool)
+	transport := connection.NewTransport(pool, connection.NewGuard(base.Host))
 	transport.ResponseHeaderTimeout = headerTimeout
 	transport.ReadBufferSize = 64 << 10
 	// A file's bytes must be those that its hash was taken of.

@@ -136,6 +136,7 @@ var cures = map[connection.Cause]string{
 	connection.InvalidCertificate: "renew it, or check this machine's clock",
 	connection.NoTLS:              "begin huggingFace.endpoint with http:// if that is meant",
 	connection.NoCertificate:      "name one in huggingFace.endpoint that wants none",
+	connection.Blocked:            "name one in huggingFace.endpoint that redirects to public hosts, or to hosts in a network of its own kind",
 }
 
 // unreachable returns the error of a request that got no answer. It does not
@@ -153,6 +154,8 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 	}
 	why := connection.Lasting(err)
 	switch {
+	case why == connection.Blocked:
+		return outcome.Errorf(outcome.Untrusted, "cannot reach the Hub at %s: %s: %s", c.base.Host, connection.Explain(err), cures[why]).Because(err)
 	case why != connection.None:
 		return outcome.Errorf(outcome.Untrusted, "cannot reach the Hub at %s: %s: %s", where, why, cures[why]).Because(err)
 	case errors.Is(err, errDowngrade):

@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"io"
 	"net/http"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -90,7 +91,7 @@ type Client struct {
 	plainHTTP bool
 	account   account
 	cures     Cures
-	transport *http.Transport
+	transport *ownTransport
 	auth      *auth.Client
 	stall     time.Duration
 	commit    time.Duration
@@ -117,9 +118,7 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	transport := connection.NewTransport(pool)
-	transport.TLSClientConfig.Certificates = pairs
-	transport.WriteBufferSize = 64 << 10
+	transport := newOwnTransport(oras.Reference{Registry: o.Host}.Host(), pool, pairs)
 	c := &Client{
 		host:      o.Host,
 		plainHTTP: o.PlainHTTP,
@@ -132,6 +131,8 @@ func New(o Options) (*Client, error) {
 			Client:     &http.Client{Transport: trying(transport, o.SingleTry)},
 			Credential: auth.StaticCredential(o.Host, credential),
 			Cache:      newCache(o.Memory, o.Host, credential),
+			// The transport's Guard checks all hosts when they are dialed.
+			BlockedRealmPrefixes: []netip.Prefix{},
 		},
 	}
 	if o.UserAgent != "" {

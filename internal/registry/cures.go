@@ -53,6 +53,8 @@ func (c Cures) of(why connection.Cause) string {
 		return c.Host
 	case connection.NoTLS:
 		return c.PlainHTTP
+	case connection.Blocked:
+		return "have its token realm, redirects and upload locations name public hosts, or hosts in a network of its own kind"
 	default:
 		return "renew it, or check this machine's clock"
 	}

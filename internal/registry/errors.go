@@ -62,7 +62,7 @@ func (c *Client) failed(ctx context.Context, err error, d deed) error {
 		return c.unauthorized(http.StatusUnauthorized, d).Because(err)
 	}
 	if why := connection.Lasting(err); why != connection.None {
-		return outcome.Errorf(outcome.Untrusted, "cannot reach registry %s: %s: %s", c.host, why, c.cures.of(why)).Because(err)
+		return outcome.Errorf(outcome.Untrusted, "cannot reach registry %s: %s: %s", c.host, connection.Explain(err), c.cures.of(why)).Because(err)
 	}
 	if outcome.IsNetwork(err) || strings.HasSuffix(err.Error(), "EOF") {
 		return outcome.Errorf(outcome.Unavailable, "cannot %s at registry %s: %s; this may pass by itself", d, c.host, connection.Symptom(err)).Because(err)

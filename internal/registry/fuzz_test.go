@@ -43,7 +43,7 @@ func asking(a sameAnswer) *Client {
 	return &Client{
 		host:      fuzzHost,
 		account:   known,
-		transport: &http.Transport{},
+		transport: &ownTransport{},
 		stall:     time.Minute,
 		commit:    time.Minute,
 		auth: &auth.Client{

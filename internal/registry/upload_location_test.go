@@ -35,8 +35,8 @@ func TestUploadLocation(t *testing.T) {
 		"Relative":  {reason: "From where the upload began.", place: at("1?a=b"), query: "a=b&"},
 		"Query":     {reason: "A query is kept as it is: it may be signed.", place: at("/u?_state=a%2Fb%3D~&b&A=%20+"), query: "_state=a%2Fb%3D~&b&A=%20+&"},
 		"Elsewhere": {reason: "Another host, as of a storage, gets no credentials.", place: at(elsewhere.URL + "/u?sig=x"), taker: storage, query: "sig=x&"},
-		"Inside":    {reason: "But none inside a network.", place: at("http://10.0.0.1/u"), want: outcome.Internal},
-		"Metadata":  {reason: "And none that is the machine's.", place: at("http://169.254.169.254/u"), want: outcome.Internal},
+		"Inside":    {reason: "But none inside a network.", place: at("http://10.0.0.1/u"), want: outcome.Untrusted},
+		"Metadata":  {reason: "And none that is the machine's.", place: at("http://169.254.169.254/u"), want: outcome.Untrusted},
 		"Opaque":    {reason: "And nothing that is no place.", place: at("mailto:x"), want: outcome.Internal},
 		"User":      {reason: "And no account that is made up.", place: at("http://ada:x@example.com/"), want: outcome.Internal},
 	}

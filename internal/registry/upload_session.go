@@ -3,7 +3,6 @@ package registry
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -141,8 +140,8 @@ func (s sessions) follow(ctx context.Context, of *session, rsp *http.Response) e
 
 // locate returns where an answer says that a session goes on. That may be at
 // another host, such as a storage's, which gets no credentials (as with
-// containerd and go-containerregistry), but not at one inside a network that
-// the registry is not in, nor without TLS if the registry has it.
+// containerd and go-containerregistry), but not without TLS if the registry has
+// it. In which network it may be is for the client's Guard to say.
 func (s sessions) locate(rsp *http.Response) (*url.URL, error) {
 	to, err := rsp.Location()
 	if err != nil {
@@ -156,11 +155,6 @@ func (s sessions) locate(rsp *http.Response) (*url.URL, error) {
 		// In the words that tokens are kept under, with the same port.
 		to.Host = s.ref.Host()
 		return to, nil
-	}
-	ip := net.ParseIP(to.Hostname())
-	inside := ip != nil && (!ip.IsGlobalUnicast() || ip.IsPrivate())
-	if inside && to.Hostname() != s.own().Hostname() {
-		return nil, errors.New("Location is at another host, inside a network")
 	}
 	return to, nil
 }
