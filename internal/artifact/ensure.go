@@ -29,6 +29,9 @@ func EnsureJob(ctx context.Context, c client.Client, scheme *runtime.Scheme, ma 
 	job := BuildJob(ma, kitImage, metadataLabels)
 	job.GenerateName = ""
 	job.Name = JobName(ma)
+	if err := useSecret(job, ma.Effective.CopiedSecretName); err != nil {
+		return nil, false, err
+	}
 	if err := controllerutil.SetControllerReference(ma, job, scheme); err != nil {
 		return nil, false, errors.Wrap(err, "cannot own the Job")
 	}

@@ -189,10 +189,20 @@ func newPVC(modify ...objectModifier) *corev1.PersistentVolumeClaim {
 	return p
 }
 
+// newSecret returns a Secret as EnsureSecret makes it.
 func newSecret(data map[string][]byte, modify ...objectModifier) *corev1.Secret {
-	s := &corev1.Secret{Data: data}
-	modified(s, SecretName(testName), modify)
+	s := &corev1.Secret{Type: SecretTypeCredentials, Data: data}
+	modified(s, testName+"-credentials-x", append([]objectModifier{labelled(SelectorLabelsForArtifact(testName))}, modify...))
 	return s
+}
+
+// ofType gives a Secret another type.
+func ofType(t corev1.SecretType) objectModifier {
+	return func(o client.Object) {
+		if s, ok := o.(*corev1.Secret); ok {
+			s.Type = t
+		}
+	}
 }
 
 // encoded returns an object as the API server gets it.

@@ -66,7 +66,7 @@ func FuzzObjectNames(f *testing.F) {
 			return
 		}
 		a := newArtifact(withName(name))
-		for _, object := range []string{PVCName(name), SecretName(name), JobName(a), generateName(name) + "x2b4c"} {
+		for _, object := range []string{PVCName(name), secretName(name), JobName(a), generateName(name) + "x2b4c"} {
 			if errs := validation.IsDNS1123Subdomain(object); len(errs) > 0 {
 				t.Errorf("%q: %v", object, errs)
 			}

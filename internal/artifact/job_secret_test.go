@@ -193,7 +193,7 @@ func TestSecretsReachJobsByReference(t *testing.T) {
 				}
 			}
 			labels := LabelsForArtifact(testName, "v1")
-			if err := EnsureSecret(t.Context(), c, newScheme(t), tc.args, labels, data); err != nil {
+			if _, err := EnsureSecret(t.Context(), c, newScheme(t), tc.args, labels, data); err != nil {
 				t.Fatal(err)
 			}
 			if err := EnsurePVC(t.Context(), c, newScheme(t), tc.args, labels); err != nil {

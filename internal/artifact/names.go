@@ -32,9 +32,6 @@ const (
 	// PVCSuffix follows an Artifact's name in its workspace's.
 	PVCSuffix = "-workspace"
 
-	// SecretSuffix follows an Artifact's name in its Secret's.
-	SecretSuffix = "-credentials"
-
 	// DefaultJobTTLSeconds is how long a Job is kept after its end, in
 	// seconds, so that its logs can be read.
 	DefaultJobTTLSeconds = int32(3600)
@@ -68,6 +65,10 @@ const (
 	// AnnotationStorageClass holds the StorageClass that a workspace was to
 	// have; absent where none was asked for.
 	AnnotationStorageClass = modelv1alpha1.Group + "/storage-class"
+
+	// AnnotationCredentials holds the name of the Secret with copied credentials
+	// that a Job uses; absent where it uses none.
+	AnnotationCredentials = modelv1alpha1.Group + "/credentials"
 
 	// AnnotationReference holds the reference that a Job pushes to.
 	AnnotationReference = modelv1alpha1.Group + "/reference"
@@ -115,9 +116,6 @@ func LabelsForArtifact(artifactName, version string) map[string]string {
 
 // PVCName returns the name of an Artifact's workspace.
 func PVCName(artifactName string) string { return withSuffix(artifactName, PVCSuffix) }
-
-// SecretName returns the name of the Secret that an Artifact's runs use.
-func SecretName(artifactName string) string { return withSuffix(artifactName, SecretSuffix) }
 
 // JobName returns the name of an Artifact's Jobs: one name for all of its runs,
 // so that the API server itself keeps a second Job out, whoever asks for it and

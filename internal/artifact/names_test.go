@@ -81,7 +81,7 @@ func TestNamesAreValidAndDistinct(t *testing.T) {
 		},
 		"Secret": {
 			reason: "A Secret's name is a DNS subdomain, one to one.",
-			args:   SecretName,
+			args:   secretName,
 			want:   want{problems: validation.IsDNS1123Subdomain, distinct: true},
 		},
 		"Instance": {
@@ -124,7 +124,7 @@ func withLookalikes(names []string, makeName func(string) string) []string {
 	out := append([]string{}, names...)
 	for _, n := range names {
 		made := makeName(n)
-		for _, suffix := range []string{PVCSuffix, SecretSuffix, ""} {
+		for _, suffix := range []string{PVCSuffix, ""} {
 			lookalike, ok := strings.CutSuffix(made, suffix)
 			if ok && len(validation.IsDNS1123Subdomain(lookalike)) == 0 {
 				out = append(out, lookalike)

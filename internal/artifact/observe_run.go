@@ -21,6 +21,11 @@ const (
 	// why it does not.
 	StartPatience = 10 * time.Second
 
+	// CopyPatience is how long a run that has a copy of credentials in its
+	// namespace may take to start before it is stopped, so that the copy does
+	// not stay there.
+	CopyPatience = 15 * time.Minute
+
 	// maxEvents bounds how many events of one object are read.
 	maxEvents = 50
 )
@@ -41,6 +46,17 @@ type RunState struct {
 
 	// Asked says that workspace and events were read.
 	Asked bool
+
+	// Overdue says that the run is to be stopped since it does not start.
+	Overdue bool
+}
+
+// IsOverdue reports whether a Job has a copy of credentials and has not started
+// although it is older than this. Where its Pods are nil, the Job's count of
+// those that are ready tells.
+func IsOverdue(job *batchv1.Job, pods []corev1.Pod, now time.Time, patience time.Duration) bool {
+	return job.GetAnnotations()[AnnotationCredentials] != "" && job.CreationTimestamp.Add(patience).Before(now) &&
+		ObserveJobStatus(job, pods, "", "").Phase == modelv1alpha1.PhasePending
 }
 
 // Outdated says whether the run does not start, and would be given another Job
@@ -70,7 +86,11 @@ func ObserveRun(s RunState, fallbackPhase modelv1alpha1.ArtifactPhase, fallbackD
 	switch {
 	case s.Job == nil:
 	case o.Phase == modelv1alpha1.PhasePending:
-		if f := ObserveWaiting(s.Job, s.Pods, s.Workspace, s.Events); f != nil {
+		f := ObserveWaiting(s.Job, s.Pods, s.Workspace, s.Events)
+		if s.Overdue {
+			return failed(*failure(notStarted(f)))
+		}
+		if f != nil {
 			return waiting(*f)
 		}
 	case hasUnseenEnd(s.Job, podsOf(s.Job, s.Pods)):
@@ -86,6 +106,15 @@ func ObserveRun(s RunState, fallbackPhase modelv1alpha1.ArtifactPhase, fallbackD
 		return failed(*failure(lost()))
 	}
 	return o
+}
+
+// notStarted says that a run is stopped, and what it waited for.
+func notStarted(why *outcome.Failure) error {
+	cause := "The run's Pod did not start"
+	if why != nil {
+		cause = why.Message
+	}
+	return outcome.Errorf(outcome.NotStarted, "%s; the run was stopped, so that the copy of its credentials does not stay in the namespace", cause)
 }
 
 // hasUnseenEnd says whether a Job has ended of which a Pod seems to be at work.

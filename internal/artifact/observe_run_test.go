@@ -42,6 +42,8 @@ func TestObserveRun(t *testing.T) {
 		"LateGone":  {reason: "A deadline stays one when its Pod is gone.", args: RunState{Job: late}, want: outcome.DeadlineExceeded, phase: modelv1alpha1.PhaseFailed},
 		"Silent":    {reason: "A Pod that failed and says nothing was not lost.", args: RunState{Job: limit, Pods: []corev1.Pod{podWith("a", corev1.PodFailed)}}, want: outcome.JobFailed, phase: modelv1alpha1.PhaseFailed},
 		"Done":      {reason: "A run that went well did.", args: RunState{Job: jobDone(), Pods: []corev1.Pod{podWith("a", corev1.PodSucceeded, ended(1, pushedResult))}}, want: "Available", phase: modelv1alpha1.PhaseSucceeded},
+		"Overdue":   {reason: "A run that keeps credentials and does not start is over.", args: RunState{Job: active(), Pods: noNode("0/1 nodes are available: 1 Insufficient cpu."), Overdue: true}, want: outcome.NotStarted, phase: modelv1alpha1.PhaseFailed},
+		"Overtaken": {reason: "One that has started meanwhile is not.", args: RunState{Job: active(), Pods: running, Overdue: true}, want: "Creating", phase: modelv1alpha1.PhaseRunning},
 		"Told":      {reason: "What a worker says stands.", args: RunState{Job: limit, Pods: []corev1.Pod{podWith("a", corev1.PodFailed, ended(1, gatedResult))}}, want: outcome.Gated, phase: modelv1alpha1.PhaseFailed},
 	}
 	for name, tc := range cases {
@@ -49,6 +51,40 @@ func TestObserveRun(t *testing.T) {
 			got := ObserveRun(tc.args, "", "")
 			if got.Reason != string(tc.want) || got.Phase != tc.phase {
 				t.Errorf("\n%s\nObserveRun(...): want %s %s, got %+v", tc.reason, tc.phase, tc.want, got)
+			}
+		})
+	}
+}
+
+func TestIsOverdue(t *testing.T) {
+	made := time.Unix(1000, 0)
+	job := func(credentials string) *batchv1.Job {
+		j := active()
+		j.SetCreationTimestamp(metav1.NewTime(made))
+		j.SetAnnotations(map[string]string{AnnotationCredentials: credentials})
+		j.Status.Ready = ptr.To[int32](0)
+		return j
+	}
+	ready := job("x")
+	ready.Status.Ready = ptr.To[int32](1)
+	cases := map[string]struct {
+		reason string
+		job    *batchv1.Job
+		pods   []corev1.Pod
+		after  time.Duration
+		want   bool
+	}{
+		"New":     {reason: "A run has its time to start.", job: job("x"), after: time.Minute},
+		"Old":     {reason: "No run keeps credentials for longer without starting.", job: job("x"), after: time.Hour, want: true},
+		"Waiting": {reason: "A Pod that waits has not started.", job: job("x"), pods: creating("ImagePullBackOff", ""), after: time.Hour, want: true},
+		"NoCopy":  {reason: "A run without a copy may wait for ever.", job: job(""), after: time.Hour},
+		"Started": {reason: "A run that has started may take its time.", job: job("x"), pods: []corev1.Pod{podWith("a", corev1.PodRunning)}, after: time.Hour},
+		"Ready":   {reason: "The Job's count tells where Pods are not known.", job: ready, after: time.Hour},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := IsOverdue(tc.job, tc.pods, made.Add(tc.after), CopyPatience); got != tc.want {
+				t.Errorf("\n%s\nIsOverdue(...): got %t", tc.reason, got)
 			}
 		})
 	}

@@ -21,7 +21,8 @@ const (
 
 // RetryWait returns how long to wait after the end of a run until it is tried
 // again, and whether it is at all: where the failure may pass by itself and
-// the Artifact's limit is not reached. The wait doubles with each failure and
+// the Artifact's limit is not reached. A run that did not start has tried
+// nothing, and no limit holds for it. The wait doubles with each failure and
 // is never shorter than what a server asked for. Up to half of it is added,
 // which differs between Artifacts and runs but is the same at any time.
 func RetryWait(a *modelv1alpha1.Artifact, failures, run int64, f outcome.Failure) (time.Duration, bool) {
@@ -34,7 +35,7 @@ func RetryWait(a *modelv1alpha1.Artifact, failures, run int64, f outcome.Failure
 			wait = p.Interval.Duration
 		}
 	}
-	if !f.Reason.Passes() || failures > int64(limit) {
+	if !f.Reason.Passes() || (failures > int64(limit) && f.Reason != outcome.NotStarted) {
 		return 0, false
 	}
 	for n := int64(1); n < failures && wait < longestRetryWait; n++ {

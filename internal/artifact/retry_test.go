@@ -71,6 +71,11 @@ func TestRetryWait(t *testing.T) {
 			args:   args{failures: 1, failure: outcome.Failure{Reason: outcome.RateLimited, RetryAfterSeconds: 1 << 40}},
 			want:   want{wait: time.Hour, again: true},
 		},
+		"NotStarted": {
+			reason: "A run that did not start has tried nothing, and waits no longer than an hour for as long as it takes.",
+			args:   args{policy: policy(0, time.Minute), failures: 90, failure: outcome.Failure{Reason: outcome.NotStarted}},
+			want:   want{wait: time.Hour, again: true},
+		},
 		"DoesNotPass": {
 			reason: "What does not pass by itself waits for a change.",
 			args:   args{failures: 1, failure: outcome.Failure{Reason: outcome.Unauthorized}},

@@ -2,60 +2,158 @@ package artifact
 
 import (
 	"context"
-	"fmt"
+	"crypto/rand"
+	"slices"
+	"strings"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	kerrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+)
+
+const (
+	// SecretTypeCredentials is the type of each Secret that the provider makes
+	// for runs. The API server lets nobody change a Secret's type.
+	SecretTypeCredentials corev1.SecretType = v1alpha1.Group + "/run-credentials"
+
+	// CopiedSecret stands for the Secret with copied credentials in what names
+	// Secrets for a Job, until EnsureJob puts the Secret's own name in its
+	// place. It is no valid name of a Secret.
+	CopiedSecret = "(copied)"
+
+	// secretInfix is between the Artifact's name and the random part of the
+	// name of its Secret.
+	secretInfix = "-credentials-"
 )
 
 // EnsureSecret makes the Secret that holds what the Artifact's runs need of
-// credentials from another namespace, and keeps its data as supplied. A Secret
-// of that name that is not the Artifact's is not touched: that is an error
-// with reason WorkspaceConflict.
-func EnsureSecret(ctx context.Context, c client.Client, scheme *runtime.Scheme, a *modelv1alpha1.Artifact, labels map[string]string, data map[string][]byte) error {
+// credentials from another namespace, keeps its data as supplied, and returns
+// its name. The name is random, so that nobody can name the Secret in advance;
+// one that is there already, as after a crash, is found by its type, labels and
+// owner.
+func EnsureSecret(ctx context.Context, c client.Client, scheme *runtime.Scheme, a *modelv1alpha1.Artifact, metadataLabels map[string]string, data map[string][]byte) (string, error) {
+	there, err := OwnedSecrets(ctx, c, a)
+	if err != nil {
+		return "", err
+	}
+	if i := slices.IndexFunc(there, func(s corev1.Secret) bool { return s.GetDeletionTimestamp() == nil }); i >= 0 {
+		s := &there[i]
+		if equality.Semantic.DeepEqual(s.Data, data) {
+			return s.GetName(), nil
+		}
+		s.Data = data
+		return s.GetName(), errors.Wrapf(c.Update(ctx, s), "cannot update Secret %q", s.GetName())
+	}
+
 	s := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
-			Name:      SecretName(a.GetName()),
+			Name:      secretName(a.GetName()),
 			Namespace: a.GetNamespace(),
-			Labels:    labels,
+			Labels:    metadataLabels,
 		},
+		Type: SecretTypeCredentials,
 		Data: data,
 	}
 	if err := controllerutil.SetControllerReference(a, s, scheme); err != nil {
-		return errors.Wrap(err, "cannot own the run's Secret")
+		return "", errors.Wrap(err, "cannot own the run's Secret")
 	}
-	err := c.Create(ctx, s)
-	if !kerrors.IsAlreadyExists(err) {
-		return Refusal(err, fmt.Sprintf("Secret %q", s.GetName()))
-	}
-
-	there := &corev1.Secret{}
-	if err := c.Get(ctx, client.ObjectKeyFromObject(s), there); err != nil {
-		return errors.Wrapf(err, "cannot get Secret %q", s.GetName())
-	}
-	if !metav1.IsControlledBy(there, a) {
-		return conflict("Secret", s.GetName())
-	}
-	if there.GetDeletionTimestamp() != nil {
-		return errors.Errorf("cannot use Secret %q: it is being deleted", s.GetName())
-	}
-	if equality.Semantic.DeepEqual(there.Data, data) {
-		return nil
-	}
-	there.Data = data
-	return errors.Wrapf(c.Update(ctx, there), "cannot update Secret %q", s.GetName())
+	return s.GetName(), Refusal(c.Create(ctx, s), "the Secret of the run's credentials")
 }
 
-// DeleteSecret deletes the Secret of the Artifact's runs. One that is not
-// there, or is not the Artifact's, is left alone.
-func DeleteSecret(ctx context.Context, c client.Client, a *modelv1alpha1.Artifact) error {
-	return deleteOwned(ctx, c, a, "Secret", SecretName(a.GetName()), &corev1.Secret{})
+// secretName returns a name with 128 random bits for a Secret of an Artifact's
+// runs.
+func secretName(artifactName string) string {
+	suffix := secretInfix + strings.ToLower(rand.Text())
+	return shorten(artifactName, validation.DNS1123SubdomainMaxLength-len(suffix)) + suffix
+}
+
+// OwnedSecrets returns the Secrets that the provider made for the Artifact's
+// runs: those of its type and labels that the Artifact controls.
+func OwnedSecrets(ctx context.Context, c client.Reader, a *modelv1alpha1.Artifact) ([]corev1.Secret, error) {
+	list := &corev1.SecretList{}
+	if err := c.List(ctx, list, client.InNamespace(a.GetNamespace()), client.MatchingLabels(SelectorLabelsForArtifact(a.GetName()))); err != nil {
+		return nil, errors.Wrap(err, "cannot list the Secrets of runs")
+	}
+	return slices.DeleteFunc(list.Items, func(s corev1.Secret) bool {
+		return s.Type != SecretTypeCredentials || !metav1.IsControlledBy(&s, a)
+	}), nil
+}
+
+// DeleteSecrets deletes the Secrets of the Artifact's runs. Those that are being
+// deleted, or are not the provider's, are left alone.
+func DeleteSecrets(ctx context.Context, c client.Client, a *modelv1alpha1.Artifact) error {
+	secrets, err := OwnedSecrets(ctx, c, a)
+	if err != nil {
+		return err
+	}
+	for i := range secrets {
+		s := &secrets[i]
+		if s.GetDeletionTimestamp() != nil {
+			continue
+		}
+		if err := client.IgnoreNotFound(c.Delete(ctx, s, thisVery(s))); err != nil {
+			return errors.Wrapf(err, "cannot delete Secret %q", s.GetName())
+		}
+	}
+	return nil
+}
+
+// IsCredentials reports whether the provider made a Secret for a run, so that
+// nobody may name it as a source of credentials: by its type, or by its labels
+// and owner.
+func IsCredentials(s *corev1.Secret) bool {
+	return s.Type == SecretTypeCredentials || LooksLikeCredentials(s)
+}
+
+// LooksLikeCredentials reports the same of a Secret of which only the metadata
+// is known.
+func LooksLikeCredentials(s metav1.Object) bool {
+	c := metav1.GetControllerOf(s)
+	return c != nil && c.Kind == modelv1alpha1.ArtifactGroupVersionKind.Kind && strings.HasPrefix(c.APIVersion, modelv1alpha1.Group+"/") &&
+		labels.SelectorFromSet(CommonLabels()).Matches(labels.Set(s.GetLabels()))
+}
+
+// useSecret has a Job use the Secret of this name where it names CopiedSecret,
+// and annotates it so. It returns an error if there is none to use.
+func useSecret(job *batchv1.Job, name string) error {
+	var refs []*string
+	pod := &job.Spec.Template.Spec
+	for i := range pod.Volumes {
+		if pod.Volumes[i].Projected == nil {
+			continue
+		}
+		for _, s := range pod.Volumes[i].Projected.Sources {
+			if s.Secret != nil && s.Secret.Name == CopiedSecret {
+				refs = append(refs, &s.Secret.Name)
+			}
+		}
+	}
+	for i := range pod.Containers {
+		for _, e := range pod.Containers[i].Env {
+			if e.ValueFrom != nil && e.ValueFrom.SecretKeyRef != nil && e.ValueFrom.SecretKeyRef.Name == CopiedSecret {
+				refs = append(refs, &e.ValueFrom.SecretKeyRef.Name)
+			}
+		}
+	}
+	if len(refs) == 0 {
+		return nil
+	}
+	if name == "" {
+		return errors.New("cannot make the run's Job: its copied credentials are missing")
+	}
+	for _, r := range refs {
+		*r = name
+	}
+	job.Annotations = merged(job.Annotations, map[string]string{AnnotationCredentials: name})
+	return nil
 }

@@ -1,61 +1,162 @@
 package artifact
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
-	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 )
 
 func TestEnsureSecret(t *testing.T) {
 	data := map[string][]byte{corev1.DockerConfigJsonKey: []byte(`{"auths":{}}`)}
 	stale := map[string][]byte{corev1.DockerConfigJsonKey: []byte("old"), "hub-token": []byte("gone")}
-	cases := map[string]ensureCase{
-		"Made":          {reason: "Where none is, one is made."},
-		"There":         {reason: "The Artifact's Secret is used.", args: ensureArgs{there: newSecret(data, ownedBy(testUID))}},
-		"Stale":         {reason: "What it holds is what was supplied, and nothing else.", args: ensureArgs{there: newSecret(stale, ownedBy(testUID))}},
-		"Foreign":       {reason: "Somebody else's Secret is a conflict, and stays.", args: ensureArgs{foreign: newSecret(stale)}, want: ensureWant{failed: true, reason: outcome.WorkspaceConflict}},
-		"OtherUID":      {reason: "The Secret of an Artifact that was deleted and made again is not this one's.", args: ensureArgs{foreign: newSecret(stale, ownedBy(otherUID))}, want: ensureWant{failed: true, reason: outcome.WorkspaceConflict}},
-		"OnlyMentioned": {reason: "Being an owner is not being the controller.", args: ensureArgs{foreign: newSecret(stale, mentions(testUID))}, want: ensureWant{failed: true, reason: outcome.WorkspaceConflict}},
-		"Terminating":   {reason: "A Secret that is being deleted is not used.", args: ensureArgs{there: newSecret(data, ownedBy(testUID), terminating())}, want: ensureWant{failed: true}},
-		"CreateFails":   {reason: "An error is passed on.", args: ensureArgs{calls: failing("create", errBoom)}, want: ensureWant{failed: true, err: errBoom}},
-		"GetFails":      {reason: "An error is passed on.", args: ensureArgs{calls: failing("get", errBoom), there: newSecret(data, ownedBy(testUID))}, want: ensureWant{failed: true, err: errBoom}},
-		"UpdateFails":   {reason: "An error is passed on.", args: ensureArgs{calls: failing("update", errBoom), there: newSecret(stale, ownedBy(testUID))}, want: ensureWant{failed: true, err: errBoom}},
+	cases := map[string]struct {
+		ensureCase
+
+		found bool // The one that is there is used.
+	}{
+		"Made":          {ensureCase: ensureCase{reason: "A Secret should be made where there is none."}},
+		"There":         {ensureCase: ensureCase{reason: "The Artifact's Secret should be used, as after a crash.", args: ensureArgs{there: newSecret(data, ownedBy(testUID))}}, found: true},
+		"Stale":         {ensureCase: ensureCase{reason: "What it holds should be what was supplied, and nothing else.", args: ensureArgs{there: newSecret(stale, ownedBy(testUID))}}, found: true},
+		"Foreign":       {ensureCase: ensureCase{reason: "A Secret without an owner should stay.", args: ensureArgs{foreign: newSecret(stale)}}},
+		"OtherUID":      {ensureCase: ensureCase{reason: "The Secret of an Artifact that was deleted and made again is not this one's.", args: ensureArgs{foreign: newSecret(stale, ownedBy(otherUID))}}},
+		"OnlyMentioned": {ensureCase: ensureCase{reason: "Being an owner is not being the controller.", args: ensureArgs{foreign: newSecret(stale, mentions(testUID))}}},
+		"OtherType":     {ensureCase: ensureCase{reason: "A connection Secret is the Artifact's and must get no credentials.", args: ensureArgs{foreign: newSecret(stale, ownedBy(testUID), ofType("connection.crossplane.io/v1alpha1"))}}},
+		"Unlabelled":    {ensureCase: ensureCase{reason: "Type and owner alone are not enough.", args: ensureArgs{foreign: newSecret(stale, ownedBy(testUID), labelled(nil))}}},
+		"Terminating":   {ensureCase: ensureCase{reason: "A Secret that is being deleted should not be used.", args: ensureArgs{there: newSecret(stale, ownedBy(testUID), terminating())}}},
+		"CreateFails":   {ensureCase: ensureCase{reason: "An error while making it should be returned.", args: ensureArgs{calls: failing("create", errBoom)}, want: ensureWant{failed: true, err: errBoom}}},
+		"ListFails":     {ensureCase: ensureCase{reason: "An error while looking for it should be returned.", args: ensureArgs{calls: failing("list", errBoom)}, want: ensureWant{failed: true, err: errBoom}}},
+		"UpdateFails":   {ensureCase: ensureCase{reason: "An error while updating it should be returned.", args: ensureArgs{calls: failing("update", errBoom), there: newSecret(stale, ownedBy(testUID))}, want: ensureWant{failed: true, err: errBoom}}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			c := newClient(t, tc.args.calls, present(tc.args.there, tc.args.foreign)...)
-			labels := LabelsForArtifact(testName, "v1")
-			err := EnsureSecret(t.Context(), c, newScheme(t), newArtifact(), labels, data)
-			checkEnsured(t, c, tc, err)
+			got, err := EnsureSecret(t.Context(), c, newScheme(t), newArtifact(), LabelsForArtifact(testName, "v1"), data)
+			checkEnsured(t, c, tc.ensureCase, err)
 			if err != nil {
 				return
 			}
+			if found := got == newSecret(nil).GetName(); found != tc.found {
+				t.Errorf("\n%s\nEnsureSecret(...): got %q", tc.reason, got)
+			}
 			s := &corev1.Secret{}
-			if err := c.Get(t.Context(), client.ObjectKeyFromObject(newSecret(nil)), s); err != nil {
+			if err := c.Get(t.Context(), client.ObjectKey{Namespace: testNamespace, Name: got}, s); err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(data, s.Data); diff != "" {
 				t.Errorf("\n%s\ndata: -want, +got:\n%s", tc.reason, diff)
 			}
-			if !metav1.IsControlledBy(s, newArtifact()) {
-				t.Errorf("\n%s\nThe Artifact does not control the Secret", tc.reason)
+			if !metav1.IsControlledBy(s, newArtifact()) || !IsCredentials(s) {
+				t.Errorf("\n%s\nThe Secret is not known as the provider's: %+v", tc.reason, s.ObjectMeta)
 			}
 		})
 	}
 }
 
-// TestEnsureSecretTwice checks that what holds already is not written again.
+// TestEnsureSecretTwice checks that a Secret which is right is not written
+// again, and that a lost answer leaves one Secret.
 func TestEnsureSecretTwice(t *testing.T) {
 	data := map[string][]byte{"hub-token": []byte("t")}
 	c := newClient(t, failing("update", errBoom))
+	names := map[string]bool{}
 	for range 2 {
-		if err := EnsureSecret(t.Context(), c, newScheme(t), newArtifact(), LabelsForArtifact(testName, "v1"), data); err != nil {
+		name, err := EnsureSecret(t.Context(), c, newScheme(t), newArtifact(), LabelsForArtifact(testName, "v1"), data)
+		if err != nil {
 			t.Fatal(err)
 		}
+		names[name] = true
+	}
+	if len(names) != 1 {
+		t.Errorf("EnsureSecret(...): got Secrets %v, want one", names)
+	}
+}
+
+func TestSecretName(t *testing.T) {
+	for _, artifactName := range []string{"a", testName, strings.Repeat("n", validation.DNS1123SubdomainMaxLength)} {
+		one, other := secretName(artifactName), secretName(artifactName)
+		if one == other {
+			t.Errorf("secretName(%q): got %q twice", artifactName, one)
+		}
+		if why := validation.IsDNS1123Subdomain(one); len(why) > 0 {
+			t.Errorf("secretName(%q): got %q, which is no name: %v", artifactName, one, why)
+		}
+	}
+	if len(validation.IsDNS1123Subdomain(CopiedSecret)) == 0 {
+		t.Errorf("%q must be the name of no Secret", CopiedSecret)
+	}
+}
+
+func TestIsCredentials(t *testing.T) {
+	ours := SelectorLabelsForArtifact(testName)
+	cases := map[string]struct {
+		reason string
+		args   *corev1.Secret
+		want   bool
+	}{
+		"Made":       {reason: "The provider's own should be known.", args: newSecret(nil, ownedBy(testUID)), want: true},
+		"Type":       {reason: "The type alone should tell, since it cannot be changed.", args: newSecret(nil, labelled(nil)), want: true},
+		"OtherType":  {reason: "Labels and owner should tell where the type does not.", args: newSecret(nil, ofType(corev1.SecretTypeOpaque), ownedBy(otherUID)), want: true},
+		"Labelled":   {reason: "A label that anybody may set should not hide a Secret from its owner.", args: newSecret(nil, ofType(corev1.SecretTypeOpaque))},
+		"Connection": {reason: "A connection Secret, which the Artifact owns, is none.", args: newSecret(nil, ofType("connection.crossplane.io/v1alpha1"), labelled(nil), ownedBy(testUID))},
+		"OtherKind": {reason: "What another kind owns is none.", args: newSecret(nil, ofType(corev1.SecretTypeOpaque), labelled(ours), func(o client.Object) {
+			o.SetOwnerReferences([]metav1.OwnerReference{*metav1.NewControllerRef(newPVC(), corev1.SchemeGroupVersion.WithKind("PersistentVolumeClaim"))})
+		})},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := IsCredentials(tc.args); got != tc.want {
+				t.Errorf("\n%s\nIsCredentials(...): got %t", tc.reason, got)
+			}
+		})
+	}
+}
+
+// TestJobUsesCopiedSecret checks that a Job names the Secret that was made, and
+// says so.
+func TestJobUsesCopiedSecret(t *testing.T) {
+	copied := modelv1alpha1.Effective{
+		RegistryCredentials: SecretKey(CopiedSecret, corev1.DockerConfigJsonKey),
+		RegistryCA:          SecretKey("theirs", KeyCA),
+		HubToken:            SecretKey(CopiedSecret, "hub-token"),
+	}
+	named := copied
+	named.CopiedSecretName = "made"
+	cases := map[string]struct {
+		reason string
+		args   modelv1alpha1.Effective
+		want   []string // Of credentials, authority and token.
+		fails  bool
+	}{
+		"Copied":  {reason: "The Secret's name should be everywhere.", args: named, want: []string{"made", "theirs", "made"}},
+		"None":    {reason: "A run without a copy should name none.", args: modelv1alpha1.Effective{RegistryCA: SecretKey("theirs", KeyCA)}, want: []string{"", "theirs", ""}},
+		"Missing": {reason: "A Job without its Secret should not be made.", args: copied, fails: true},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			c := newClient(t, interceptor.Funcs{})
+			job, _, err := EnsureJob(t.Context(), c, newScheme(t), newArtifact(withEffective(tc.args)), testKitImage, SelectorLabelsForArtifact(testName), LabelsForArtifact(testName, "v1"))
+			if (err != nil) != tc.fails {
+				t.Fatalf("\n%s\nEnsureJob(...): %v", tc.reason, err)
+			}
+			if err != nil {
+				return
+			}
+			got := mountedIn(t, job.Spec.Template.Spec)
+			of := func(key string) string { name, _, _ := strings.Cut(key, "/"); return name }
+			names := []string{of(got.Files["/credentials/docker/config.json"]), of(got.Files["/credentials/registry-ca.crt"]), of(got.Token)}
+			if diff := cmp.Diff(tc.want, names); diff != "" {
+				t.Errorf("\n%s\nSecrets: -want, +got:\n%s", tc.reason, diff)
+			}
+			if got := job.GetAnnotations()[AnnotationCredentials]; got != tc.args.CopiedSecretName {
+				t.Errorf("\n%s\nannotation: got %q", tc.reason, got)
+			}
+		})
 	}
 }

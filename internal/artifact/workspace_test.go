@@ -203,7 +203,7 @@ func TestDelete(t *testing.T) {
 		},
 		"Secret": {
 			make:   func(m ...objectModifier) client.Object { return newSecret(nil, m...) },
-			delete: func(c client.Client, a *modelv1alpha1.Artifact) error { return DeleteSecret(t.Context(), c, a) },
+			delete: func(c client.Client, a *modelv1alpha1.Artifact) error { return DeleteSecrets(t.Context(), c, a) },
 		},
 	}
 	record := func(err error) func(*[]deletion) interceptor.Funcs {
@@ -222,7 +222,11 @@ func TestDelete(t *testing.T) {
 		"Terminating":   {reason: "What is being deleted is not deleted again.", args: args{modify: []objectModifier{ownedBy(testUID), terminating()}, calls: record(nil)}},
 		"GoneMeanwhile": {reason: "What somebody else deleted is no error.", args: args{modify: []objectModifier{ownedBy(testUID)}, calls: record(notFound())}, want: want{deletions: 1}},
 		"DeleteFails":   {reason: "An error is passed on.", args: args{modify: []objectModifier{ownedBy(testUID)}, calls: record(errBoom)}, want: want{err: errBoom, deletions: 1}},
-		"GetFails":      {reason: "An error is passed on.", args: args{modify: []objectModifier{ownedBy(testUID)}, calls: func(*[]deletion) interceptor.Funcs { return failing("get", errBoom) }}, want: want{err: errBoom}},
+		"ReadFails": {reason: "An error is passed on.", args: args{modify: []objectModifier{ownedBy(testUID)}, calls: func(*[]deletion) interceptor.Funcs {
+			f := failing("get", errBoom)
+			f.List = failing("list", errBoom).List
+			return f
+		}}, want: want{err: errBoom}},
 	}
 	for kind, k := range kinds {
 		for name, tc := range cases {

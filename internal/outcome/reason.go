@@ -94,6 +94,10 @@ const (
 	// Unschedulable: no node takes the Pod.
 	Unschedulable Reason = "Unschedulable"
 
+	// NotStarted: the Pod of a run with a copy of credentials did not start in
+	// time, and the run was stopped.
+	NotStarted Reason = "NotStarted"
+
 	// JobFailed: the Job failed and nothing says why.
 	JobFailed Reason = "JobFailed"
 
@@ -133,6 +137,7 @@ var passing = map[Reason]bool{
 	Evicted:     true,
 	OutOfMemory: true,
 	PodLost:     true,
+	NotStarted:  true,
 }
 
 // Passes says whether a failure for this reason may pass by itself, so that

@@ -26,6 +26,10 @@ type Effective struct {
 	// host. It takes their place.
 	CopiedCredentials *corev1.SecretKeySelector
 
+	// CopiedSecretName is the name of the Secret in the Artifact's namespace that
+	// holds what a run gets by a copy; empty until it is made.
+	CopiedSecretName string
+
 	// RegistryCA is the key that holds the certificate authorities that are
 	// trusted for the registry.
 	RegistryCA *corev1.SecretKeySelector

@@ -17,8 +17,9 @@ import (
 )
 
 // A cleaner takes away what a run needs no longer once its end is recorded: the
-// workspace after success, the Secret after any end. It is an Initializer, since
-// cleaning up is no update of the artifact and no management policy stops it.
+// workspace after success, the Secret after any end, and the Job of a run that
+// was stopped since it did not start. It is an Initializer, since cleaning up is
+// no update of the artifact and no management policy stops it.
 type cleaner struct {
 	// cache has the claims and the metadata of Secrets.
 	cache  client.Reader
@@ -27,6 +28,10 @@ type cleaner struct {
 	// age of Secrets that are taken away without a recorded end; 0 for
 	// unrecordedAge.
 	age time.Duration
+
+	// patience with Jobs that do not start and of which no status says so; 0 for
+	// unrecordedPatience.
+	patience time.Duration
 }
 
 // Initialize cleans up after the Artifact's latest run. It asks the API server
@@ -53,7 +58,19 @@ func (c *cleaner) Initialize(ctx context.Context, mg resource.Managed) error {
 			return err
 		}
 	}
-	return artifact.DeleteSecret(ctx, c.direct, a)
+	if neverStarted(a) {
+		return c.stop(ctx, a)
+	}
+	return artifact.DeleteSecrets(ctx, c.direct, a)
+}
+
+// stop deletes the Artifact's Jobs and their Secrets. The Secrets go last: they
+// are what is looked for.
+func (c *cleaner) stop(ctx context.Context, a *modelv1alpha1.Artifact) error {
+	if err := artifact.CleanupStaleJobs(ctx, c.direct, a, artifact.SelectorLabelsForArtifact(a.GetName())); err != nil {
+		return err
+	}
+	return artifact.DeleteSecrets(ctx, c.direct, a)
 }
 
 // unrecordedAge is how old a Secret is at least that is taken away although no
@@ -61,42 +78,67 @@ func (c *cleaner) Initialize(ctx context.Context, mg resource.Managed) error {
 // younger.
 const unrecordedAge = time.Minute
 
+// unrecordedPatience is how old a Job is at least that is taken away since it
+// did not start although nobody looks at its Artifact. Where somebody does, that
+// is recorded before.
+const unrecordedPatience = 2 * artifact.CopyPatience
+
 // cleanUnrecorded takes the Secret away after a run whose end is not recorded,
 // as of an Artifact that its ProviderConfig admits no longer.
 func (c *cleaner) cleanUnrecorded(ctx context.Context, a *modelv1alpha1.Artifact) error {
-	secret := &metav1.PartialObjectMetadata{}
-	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
-	err := c.cache.Get(ctx, types.NamespacedName{Namespace: a.GetNamespace(), Name: artifact.SecretName(a.GetName())}, secret)
+	secrets, err := c.secrets(ctx, a)
 	if err != nil {
-		return errors.Wrap(client.IgnoreNotFound(err), "cannot look for the run's Secret")
+		return err
 	}
-	created := secret.GetCreationTimestamp()
-	if !metav1.IsControlledBy(secret, a) || secret.GetDeletionTimestamp() != nil || time.Since(created.Time) < cmp.Or(c.age, unrecordedAge) {
+	old := false
+	for i := range secrets {
+		created := secrets[i].GetCreationTimestamp()
+		old = old || time.Since(created.Time) >= cmp.Or(c.age, unrecordedAge)
+	}
+	if !old {
 		return nil
 	}
 	job, err := artifact.FindOwnedJob(ctx, c.direct, a.GetNamespace(), artifact.SelectorLabelsForArtifact(a.GetName()), a)
-	if err != nil || (job != nil && artifact.CompletionTime(job) == nil) {
+	switch {
+	case err != nil:
 		return err
+	case job == nil || artifact.CompletionTime(job) != nil:
+		return artifact.DeleteSecrets(ctx, c.direct, a)
+	case artifact.IsOverdue(job, nil, time.Now(), cmp.Or(c.patience, unrecordedPatience)):
+		return c.stop(ctx, a)
 	}
-	return artifact.DeleteSecret(ctx, c.direct, a)
+	return nil
 }
 
-// left says whether the cache has anything that is to be taken away.
+// secrets returns what the cache has of the Secrets of the Artifact's runs that
+// are not being deleted. A Secret that only looks like one may be among them.
+func (c *cleaner) secrets(ctx context.Context, a *modelv1alpha1.Artifact) ([]metav1.PartialObjectMetadata, error) {
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
+	if err := c.cache.List(ctx, list, client.InNamespace(a.GetNamespace()), client.MatchingLabels(artifact.SelectorLabelsForArtifact(a.GetName()))); err != nil {
+		return nil, errors.Wrap(err, "cannot look for the Secrets of runs")
+	}
+	out := make([]metav1.PartialObjectMetadata, 0, len(list.Items))
+	for i := range list.Items {
+		if s := &list.Items[i]; metav1.IsControlledBy(s, a) && s.GetDeletionTimestamp() == nil {
+			out = append(out, *s)
+		}
+	}
+	return out, nil
+}
+
+// left reports whether the cache has anything that is to be taken away.
 func (c *cleaner) left(ctx context.Context, a *modelv1alpha1.Artifact) (bool, error) {
-	secret := &metav1.PartialObjectMetadata{}
-	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
-	names := map[string]client.Object{artifact.SecretName(a.GetName()): secret}
-	if a.Status.AtProvider.Phase == modelv1alpha1.PhaseSucceeded {
-		names[artifact.PVCName(a.GetName())] = &corev1.PersistentVolumeClaim{}
+	secrets, err := c.secrets(ctx, a)
+	if err != nil || len(secrets) > 0 {
+		return err == nil, err
 	}
-	for name, o := range names {
-		err := c.cache.Get(ctx, types.NamespacedName{Namespace: a.GetNamespace(), Name: name}, o)
-		if client.IgnoreNotFound(err) != nil {
-			return false, errors.Wrapf(err, "cannot look for %q", name)
-		}
-		if err == nil && metav1.IsControlledBy(o, a) && o.GetDeletionTimestamp() == nil {
-			return true, nil
-		}
+	if a.Status.AtProvider.Phase != modelv1alpha1.PhaseSucceeded {
+		return false, nil
 	}
-	return false, nil
+	pvc := &corev1.PersistentVolumeClaim{}
+	if err := c.cache.Get(ctx, types.NamespacedName{Namespace: a.GetNamespace(), Name: artifact.PVCName(a.GetName())}, pvc); err != nil {
+		return false, errors.Wrap(client.IgnoreNotFound(err), "cannot look for the workspace")
+	}
+	return metav1.IsControlledBy(pvc, a) && pvc.GetDeletionTimestamp() == nil, nil
 }

@@ -82,13 +82,20 @@ type connector struct {
 	newRegistry func(registry.Options) (registryClient, error)
 	recorder    event.Recorder
 	now         func() time.Time
-	refusals    *refusals
-	soon        *soon
-	metrics     *Metrics
-	blobs       *blobChecks
-	asker       *progressAsker
-	follower    *follower
-	memory      *registry.Memory
+
+	// copyPatience is how long a run with copied credentials may take to start;
+	// 0 for artifact.CopyPatience.
+	copyPatience time.Duration
+
+	// metadata has that of Secrets.
+	metadata client.Reader
+	refusals *refusals
+	soon     *soon
+	metrics  *Metrics
+	blobs    *blobChecks
+	asker    *progressAsker
+	follower *follower
+	memory   *registry.Memory
 }
 
 // forget drops what is known in memory of an Artifact that is gone.
@@ -103,20 +110,21 @@ func (c *connector) forget(uid types.UID) {
 // what it needs may be gone before it.
 func (c *connector) Connect(ctx context.Context, a *modelv1alpha1.Artifact) (managed.TypedExternalClient[*modelv1alpha1.Artifact], error) {
 	e := &external{
-		cached:   c.cached,
-		direct:   c.direct,
-		scheme:   c.scheme,
-		recorder: c.recorder,
-		now:      c.now,
-		refusals: c.refusals,
-		soon:     c.soon,
-		metrics:  c.metrics,
-		blobs:    c.blobs,
-		asker:    c.asker,
-		follower: c.follower,
-		labels:   artifact.LabelsForArtifact(a.GetName(), version.Version),
-		selector: artifact.SelectorLabelsForArtifact(a.GetName()),
-		kitImage: c.images.Kit,
+		cached:       c.cached,
+		direct:       c.direct,
+		scheme:       c.scheme,
+		recorder:     c.recorder,
+		now:          c.now,
+		copyPatience: cmp.Or(c.copyPatience, artifact.CopyPatience),
+		refusals:     c.refusals,
+		soon:         c.soon,
+		metrics:      c.metrics,
+		blobs:        c.blobs,
+		asker:        c.asker,
+		follower:     c.follower,
+		labels:       artifact.LabelsForArtifact(a.GetName(), version.Version),
+		selector:     artifact.SelectorLabelsForArtifact(a.GetName()),
+		kitImage:     c.images.Kit,
 	}
 	err := c.configure(ctx, a, e)
 	if err != nil && !meta.WasDeleted(a) {
@@ -138,6 +146,9 @@ func (c *connector) configure(ctx context.Context, a *modelv1alpha1.Artifact, e 
 		return err
 	}
 	if err := config.admit(ctx, c.direct, a); err != nil {
+		return err
+	}
+	if err := c.admitConnectionSecret(ctx, a); err != nil {
 		return err
 	}
 	e.kitImage = cmp.Or(config.kitImage, c.images.Kit)

@@ -384,13 +384,11 @@ func TestClusterProviderConfig(t *testing.T) {
 		}
 	}
 
-	copied := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "cluster-credentials", Namespace: w.namespace}}
-	if err := w.get(copied); err != nil {
-		t.Fatal(err)
+	copies := w.copies(a)
+	if len(copies) != 1 {
+		t.Fatalf("there are %d copies", len(copies))
 	}
-	if !metav1.IsControlledBy(copied, a) {
-		t.Errorf("the copy is not the Artifact's")
-	}
+	copied := &copies[0]
 	if got := string(copied.Data[corev1.DockerConfigJsonKey]); !strings.Contains(got, registryHost) || strings.Contains(got, "other.example.com") {
 		t.Errorf("the copy holds more or less than the one entry: %s", got)
 	}
@@ -400,7 +398,7 @@ func TestClusterProviderConfig(t *testing.T) {
 
 	w.succeed(a, 1, "one")
 	w.waitReady(a, corev1.ConditionTrue, "Available")
-	w.waitGone(copied)
+	w.waitNoCopies(a)
 
 	// It is in use as long as the Artifact is there.
 	if err := w.client.Delete(t.Context(), cpc); err != nil {

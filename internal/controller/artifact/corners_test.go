@@ -85,11 +85,7 @@ func TestCleanerKnowsThatACacheLagsBehind(t *testing.T) {
 	a := w.artifact("stale")
 	a.Spec.ManagementPolicies = xpv2.ManagementPolicies{} // Nobody else touches it.
 	w.create(a)
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
-		Name:            artifact.SecretName(a.GetName()),
-		Namespace:       w.namespace,
-		OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(a, modelv1alpha1.ArtifactGroupVersionKind)},
-	}}
+	secret := w.copyFor(a)
 	w.create(secret)
 	stale := a.DeepCopy()
 	stale.SetAnnotations(artifact.Run{Hash: artifact.RunHash(a), Number: 1}.Annotations())

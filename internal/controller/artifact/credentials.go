@@ -114,35 +114,35 @@ func (p *providerConfig) hubOptions(ctx context.Context, kube client.Reader, a *
 func (p *providerConfig) addSecrets(e *modelv1alpha1.Effective, a *modelv1alpha1.Artifact) {
 	c := p.forArtifact(a)
 	if k := c.registryCredentials; k != nil {
-		e.RegistryCredentials = mounted(a, k, k.key, corev1.DockerConfigJsonKey)
+		e.RegistryCredentials = mounted(k, k.key, corev1.DockerConfigJsonKey)
 	}
 	if k := c.hubToken; k != nil {
-		e.HubToken = mounted(a, k, k.key, copyHubToken)
+		e.HubToken = mounted(k, k.key, copyHubToken)
 	}
-	e.HubCA = mounted(a, c.hubCA, artifact.KeyCA, copyHubCA)
+	e.HubCA = mounted(c.hubCA, artifact.KeyCA, copyHubCA)
 	if p.options == nil {
 		return
 	}
 	if len(p.options.CA) > 0 {
-		e.RegistryCA = mounted(a, c.registryCerts, artifact.KeyCA, copyRegistryCA)
+		e.RegistryCA = mounted(c.registryCerts, artifact.KeyCA, copyRegistryCA)
 	}
 	if len(p.options.Certificate) > 0 {
-		e.RegistryCertificate = mounted(a, c.registryCerts, corev1.TLSCertKey, copyRegistryCertificate)
-		e.RegistryKey = mounted(a, c.registryCerts, corev1.TLSPrivateKeyKey, copyRegistryKey)
+		e.RegistryCertificate = mounted(c.registryCerts, corev1.TLSCertKey, copyRegistryCertificate)
+		e.RegistryKey = mounted(c.registryCerts, corev1.TLSPrivateKeyKey, copyRegistryKey)
 	}
 	if c.copiesEntry() {
-		e.CopiedCredentials = artifact.SecretKey(artifact.SecretName(a.GetName()), corev1.DockerConfigJsonKey)
+		e.CopiedCredentials = artifact.SecretKey(artifact.CopiedSecret, corev1.DockerConfigJsonKey)
 	}
 }
 
 // mounted returns where a run finds the key of a Secret, or its copy; nil for no
 // Secret.
-func mounted(a *modelv1alpha1.Artifact, k *secretKey, key, copyKey string) *corev1.SecretKeySelector {
+func mounted(k *secretKey, key, copyKey string) *corev1.SecretKeySelector {
 	switch {
 	case k == nil:
 		return nil
 	case k.copied:
-		return artifact.SecretKey(artifact.SecretName(a.GetName()), copyKey)
+		return artifact.SecretKey(artifact.CopiedSecret, copyKey)
 	}
 	return artifact.SecretKey(k.Name, key)
 }

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -95,7 +94,7 @@ type given struct {
 }
 
 func TestRunsCredentials(t *testing.T) {
-	const copied = "qwen3-credentials"
+	const copied = artifact.CopiedSecret
 	type args struct {
 		config  *providerConfig
 		own     bool
@@ -339,17 +338,17 @@ func TestCopiedEntry(t *testing.T) {
 			mounted = v.Projected.Sources[0].Secret.Name
 		}
 	}
-	own := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: artifact.SecretName(a.GetName())}}
-	if err := w.get(own); err != nil || mounted != own.GetName() {
-		t.Fatalf("want the run to mount Secret %q, got %q, %v", own.GetName(), mounted, err)
+	copies := w.copies(a)
+	if len(copies) != 1 || mounted != copies[0].GetName() || job.GetAnnotations()[artifact.AnnotationCredentials] != mounted {
+		t.Fatalf("want the run to mount its one Secret, got %q of %d", mounted, len(copies))
 	}
 	want := map[string]string{corev1.DockerConfigJsonKey: registryHost + " " + pattern}
-	if diff := cmp.Diff(want, told(t, own.Data)); diff != "" {
+	if diff := cmp.Diff(want, told(t, copies[0].Data)); diff != "" {
 		t.Errorf("The run's Secret: -want, +got:\n%s", diff)
 	}
 	w.succeed(a, 1, "one")
 	w.waitReady(a, corev1.ConditionTrue, "Available")
-	w.waitGone(own)
+	w.waitNoCopies(a)
 
 	// Where the entry is the host's own, nothing is copied.
 	secret.Data[corev1.DockerConfigJsonKey] = []byte(entries(registryHost))
@@ -359,8 +358,7 @@ func TestCopiedEntry(t *testing.T) {
 	b := w.artifact("plain")
 	w.create(b)
 	w.job(b, 1)
-	err := w.client.Get(t.Context(), client.ObjectKey{Namespace: w.namespace, Name: artifact.SecretName(b.GetName())}, own)
-	if client.IgnoreNotFound(err) != nil || err == nil {
-		t.Errorf("want no Secret for a run that needs none, got %v", errors.Wrap(err, "there is one, or"))
+	if n := len(w.copies(b)); n > 0 {
+		t.Errorf("want no Secret for a run that needs none, got %d", n)
 	}
 }

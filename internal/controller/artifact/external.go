@@ -56,6 +56,9 @@ type external struct {
 	// now is the time.
 	now func() time.Time
 
+	// copyPatience is how long a run with copied credentials may take to start.
+	copyPatience time.Duration
+
 	// metrics count what ends and what is asked.
 	metrics *Metrics
 
@@ -167,6 +170,7 @@ func (e *external) observe(ctx context.Context, a *modelv1alpha1.Artifact) (mana
 	if err != nil {
 		return managed.ExternalObservation{}, err
 	}
+	state.Overdue = job != nil && artifact.IsOverdue(job, pods, e.now(), e.copyPatience)
 	return e.observeState(ctx, a, state)
 }
 

@@ -56,13 +56,12 @@ func (l *life) collectAbandoned(jobs []batchv1.Job) []batchv1.Job {
 	for i := range jobs {
 		l.remove(&jobs[i])
 	}
-	if pvc, secret := l.belongings(); pvc != nil || secret != nil {
-		if pvc != nil && pvc.GetDeletionTimestamp() == nil {
-			l.remove(pvc)
-		}
-		if secret != nil {
-			l.remove(secret)
-		}
+	pvc, secrets := l.belongings()
+	if pvc != nil && pvc.GetDeletionTimestamp() == nil {
+		l.remove(pvc)
+	}
+	for i := range secrets {
+		l.remove(&secrets[i])
 	}
 	return nil
 }

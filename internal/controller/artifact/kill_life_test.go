@@ -58,7 +58,11 @@ type life struct {
 	// goes says how a Job goes.
 	goes func(*batchv1.Job) string
 
+	// copyPatience is how long a run may take to start.
+	copyPatience time.Duration
+
 	provider *managed.Reconciler
+	rounds   int
 	onRound  func() // Before each round, where set.
 
 	// leavesNothing says that nothing is left to the garbage collector.
@@ -93,8 +97,9 @@ func newLife(t *testing.T, base client.WithWatch, f *fuse) *life {
 	w := &world{t: t, client: base, namespace: apiserver.Namespace(t, base), registry: r}
 	l := &life{
 		world: w, host: host, a: w.artifact("mortal"), base: base, fuse: f,
-		goes:   func(*batchv1.Job) string { return succeeds },
-		pushed: map[string]string{}, orphans: map[string]bool{}, foreign: map[client.Object]string{},
+		goes:         func(*batchv1.Job) string { return succeeds },
+		copyPatience: 1000 * time.Hour,
+		pushed:       map[string]string{}, orphans: map[string]bool{}, foreign: map[client.Object]string{},
 	}
 	l.a.Spec.ForProvider.Pipeline = modelv1alpha1.PipelineKit
 	l.a.Spec.ProviderConfigReference = &xpv2.ProviderConfigReference{Kind: "ClusterProviderConfig", Name: w.namespace}
@@ -131,7 +136,7 @@ func (l *life) addForeign() {
 	job.Spec.Suspend = ptr.To(true)
 	pvc := artifact.BuildPVC(l.a, artifact.SelectorLabelsForArtifact(l.a.GetName()))
 	pvc.Name = "foreign"
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "foreign", Namespace: l.namespace, Labels: pvc.GetLabels()}}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "foreign", Namespace: l.namespace, Labels: pvc.GetLabels()}, Type: artifact.SecretTypeCredentials}
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: "foreign", Namespace: l.namespace, Labels: pvc.GetLabels()},
 		Spec:       job.Spec.Template.Spec,
@@ -159,7 +164,8 @@ func (l *life) newProviderOn(cached, direct client.Client) *managed.Reconciler {
 		recorder: event.NewNopRecorder(),
 		metrics:  NewMetrics(),
 		// Waits are over at once.
-		now: func() time.Time { return time.Now().Add(2 * time.Hour) },
+		now:          func() time.Time { return time.Now().Add(2*time.Hour + time.Duration(l.rounds)*time.Minute) },
+		copyPatience: l.copyPatience,
 		newRegistry: func(o registry.Options) (registryClient, error) {
 			r, err := newRegistry(o)
 			return &fusedRegistry{registryClient: r, fuse: l.fuse}, err
@@ -246,9 +252,9 @@ func without[T any](all []T, name func(T) string) []T {
 func (l *life) leftOver() string {
 	l.t.Helper()
 	jobs, pods := l.runs()
-	pvc, secret := l.belongings()
-	if len(jobs)+len(pods) > 0 || pvc != nil || secret != nil {
-		return fmt.Sprintf("there are %d Jobs, %d Pods, workspace %v, Secret %v", len(jobs), len(pods), pvc != nil, secret != nil)
+	pvc, secrets := l.belongings()
+	if len(jobs)+len(pods)+len(secrets) > 0 || pvc != nil {
+		return fmt.Sprintf("there are %d Jobs, %d Pods, %d Secrets, workspace %v", len(jobs), len(pods), len(secrets), pvc != nil)
 	}
 	return ""
 }
@@ -280,6 +286,7 @@ func (l *life) reach(what string, missing func() string) {
 }
 
 func (l *life) reconcile() {
+	l.rounds++
 	if l.onRound != nil {
 		l.onRound()
 	}

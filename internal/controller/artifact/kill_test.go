@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	batchv1 "k8s.io/api/batch/v1"
@@ -64,6 +65,18 @@ var lives = map[string]story{
 		},
 		life: func(l *life) { l.create(l.a); l.reachReady() },
 		runs: 2,
+	},
+	"NeverStarted": {
+		reason: "A run that does not start is stopped, and keeps no credentials; the next one is another.",
+		goes: func(j *batchv1.Job) string {
+			if artifact.RunOf(j).Number == 1 {
+				return waits
+			}
+			return succeeds
+		},
+		before: func(l *life) { l.copyPatience = time.Nanosecond; l.provider = l.newProvider() },
+		life:   func(l *life) { l.create(l.a); l.reachReady() },
+		runs:   2,
 	},
 	"ChangedTag": {
 		reason: "Another tag has no run.",
@@ -272,8 +285,8 @@ func (l *life) reachReady() {
 		if err != nil || d.Digest.String() != s.Digest {
 			return fmt.Sprintf("the registry has %s, %v", d.Digest, err)
 		}
-		pvc, secret := l.belongings()
-		if (pvc != nil && pvc.GetDeletionTimestamp() == nil) || secret != nil {
+		pvc, secrets := l.belongings()
+		if (pvc != nil && pvc.GetDeletionTimestamp() == nil) || len(secrets) > 0 {
 			return "the workspace or the Secret is still there"
 		}
 		return ""
@@ -302,23 +315,21 @@ func (l *life) reachGone() {
 	})
 }
 
-// belongings returns the Artifact's workspace and Secret, nil where there are
-// none.
-func (l *life) belongings() (*corev1.PersistentVolumeClaim, *corev1.Secret) {
+// belongings returns the Artifact's workspace, nil where there is none, and the
+// Secrets of Artifacts of its name.
+func (l *life) belongings() (*corev1.PersistentVolumeClaim, []corev1.Secret) {
 	l.t.Helper()
 	pvc := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: artifact.PVCName(l.a.GetName()), Namespace: l.namespace}}
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: artifact.SecretName(l.a.GetName()), Namespace: l.namespace}}
 	if err := l.get(pvc); kerrors.IsNotFound(err) {
 		pvc = nil
 	} else if err != nil {
 		l.t.Fatal(err)
 	}
-	if err := l.get(secret); kerrors.IsNotFound(err) {
-		secret = nil
-	} else if err != nil {
+	secrets := &corev1.SecretList{}
+	if err := l.base.List(l.t.Context(), secrets, client.InNamespace(l.namespace), client.MatchingLabels(artifact.SelectorLabelsForArtifact(l.a.GetName()))); err != nil {
 		l.t.Fatal(err)
 	}
-	return pvc, secret
+	return pvc, without(secrets.Items, func(s corev1.Secret) string { return s.GetName() })
 }
 
 func (l *life) checkUntagged() {

@@ -206,6 +206,37 @@ func (w *world) job(a *modelv1alpha1.Artifact, number int64) *batchv1.Job {
 	return out
 }
 
+// copies returns the Secrets with copied credentials of an Artifact's runs.
+func (w *world) copies(a *modelv1alpha1.Artifact) []corev1.Secret {
+	w.t.Helper()
+	secrets, err := artifact.OwnedSecrets(w.t.Context(), w.client, a)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return secrets
+}
+
+// waitNoCopies waits until there are none.
+func (w *world) waitNoCopies(a *modelv1alpha1.Artifact) {
+	w.t.Helper()
+	w.eventually("no copied credentials", func() string { return strings.Repeat("a Secret is there; ", len(w.copies(a))) })
+}
+
+// copyFor returns a Secret as the provider makes it for an Artifact's runs. It is
+// not created yet.
+func (w *world) copyFor(a *modelv1alpha1.Artifact) *corev1.Secret {
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: a.GetName() + "-copy", Namespace: w.namespace, Labels: artifact.SelectorLabelsForArtifact(a.GetName()),
+			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(a, modelv1alpha1.ArtifactGroupVersionKind)},
+		},
+		Type: artifact.SecretTypeCredentials,
+		Data: map[string][]byte{
+			corev1.DockerConfigJsonKey: []byte(entries(registryHost)), "hub-token": []byte("t"), "ca.crt": []byte("c"),
+		},
+	}
+}
+
 // podFor makes a Pod as the Job controller would.
 func (w *world) podFor(job *batchv1.Job) *corev1.Pod {
 	w.t.Helper()

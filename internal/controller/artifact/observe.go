@@ -25,6 +25,10 @@ func (e *external) currentJob(ctx context.Context, a *modelv1alpha1.Artifact) (*
 	if err != nil || job == nil || artifact.RunOf(job) != run {
 		return nil, nil, err
 	}
+	if neverStarted(a) && artifact.CompletionTime(job) == nil {
+		// It is being stopped, and what is recorded of it holds.
+		return nil, nil, nil
+	}
 	kube := e.cached
 	if job.Status.Active == 0 && !ended(a) {
 		// What the end of a run says is read once, and a cache may have the

@@ -17,6 +17,7 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
 // nextRun returns the run that the Artifact is to have now. Its number rises
@@ -40,6 +41,13 @@ func hasEnded(p modelv1alpha1.ArtifactPhase) bool {
 func ended(a *modelv1alpha1.Artifact) bool {
 	run, s := artifact.RunOf(a), a.Status.AtProvider
 	return run.Hash == artifact.RunHash(a) && run.Number == s.Run && hasEnded(s.Phase)
+}
+
+// neverStarted reports whether the run that the Artifact's spec asks for was
+// recorded as stopped since it did not start.
+func neverStarted(a *modelv1alpha1.Artifact) bool {
+	f := a.Status.AtProvider.Failure
+	return ended(a) && f != nil && f.Reason == string(outcome.NotStarted)
 }
 
 // holds says whether the artifact that was pushed last is the one that the
@@ -185,7 +193,7 @@ func (e *external) ensureRun(ctx context.Context, a *modelv1alpha1.Artifact) err
 		return err
 	}
 	if len(data) > 0 {
-		if err := artifact.EnsureSecret(ctx, e.direct, e.scheme, a, e.labels, data); err != nil {
+		if a.Effective.CopiedSecretName, err = artifact.EnsureSecret(ctx, e.direct, e.scheme, a, e.labels, data); err != nil {
 			return err
 		}
 	}
@@ -213,7 +221,7 @@ func (e *external) stopRuns(ctx context.Context, a *modelv1alpha1.Artifact) erro
 	if err := artifact.DeletePVC(ctx, e.direct, a); err != nil {
 		return err
 	}
-	return artifact.DeleteSecret(ctx, e.direct, a)
+	return artifact.DeleteSecrets(ctx, e.direct, a)
 }
 
 // runsLeft says whether anything of the Artifact's runs is still in the
@@ -236,12 +244,8 @@ func (e *external) runsLeft(ctx context.Context, a *modelv1alpha1.Artifact) (boo
 	if err != nil || pvc != nil {
 		return true, err
 	}
-	secret := &corev1.Secret{}
-	err = e.direct.Get(ctx, types.NamespacedName{Namespace: a.GetNamespace(), Name: artifact.SecretName(a.GetName())}, secret)
-	if err != nil {
-		return false, errors.Wrap(client.IgnoreNotFound(err), "cannot get the run's Secret")
-	}
-	return metav1.IsControlledBy(secret, a), nil
+	secrets, err := artifact.OwnedSecrets(ctx, e.direct, a)
+	return len(secrets) > 0, err
 }
 
 // pods returns the Pods of the Artifact's runs, of whichever Job.

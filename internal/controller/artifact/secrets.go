@@ -93,7 +93,8 @@ func readSecretKey(ctx context.Context, kube client.Reader, k *secretKey) ([]byt
 }
 
 // readSecret returns the Secret that a key is in. The key, if one is named, has
-// a value there.
+// a value there. A Secret that the provider made for a run is refused, whoever
+// names it.
 func readSecret(ctx context.Context, kube client.Reader, k *secretKey) (*corev1.Secret, error) {
 	s := &corev1.Secret{}
 	err := kube.Get(ctx, k.NamespacedName, s)
@@ -104,6 +105,9 @@ func readSecret(ctx context.Context, kube client.Reader, k *secretKey) (*corev1.
 		return nil, outcome.Errorf(outcome.ConfigMissing, "Secret %q in namespace %q does not exist: create it with the key %q", k.Name, k.Namespace, k.key)
 	case err != nil:
 		return nil, errors.Wrapf(err, "cannot get Secret %q in namespace %q", k.Name, k.Namespace)
+	case artifact.IsCredentials(s):
+		// Whoever may name it would use credentials that are not theirs.
+		return nil, outcome.Errorf(outcome.NotAllowed, "Secret %q in namespace %q is the provider's own copy of credentials, for one run: name a Secret that you made", k.Name, k.Namespace)
 	case k.key != "" && len(s.Data[k.key]) == 0:
 		return nil, outcome.Errorf(outcome.ConfigMissing, "Secret %q in namespace %q has no value for the key %q: add it", k.Name, k.Namespace, k.key)
 	}

@@ -230,6 +230,7 @@ func (c sharingClient) List(ctx context.Context, list client.ObjectList, opts ..
 // metadata of Secrets.
 func newReconciler(mgr ctrl.Manager, cache client.Reader, c *connector, opts ...managed.ReconcilerOption) *managed.Reconciler {
 	c.refusals, c.soon = &refusals{}, &soon{}
+	c.metadata = cache
 	c.blobs = cmp.Or(c.blobs, newBlobChecks(0))
 	c.asker = cmp.Or(c.asker, newProgressAsker(c.now))
 	c.follower = cmp.Or(c.follower, newFollower(c.now))

@@ -84,14 +84,14 @@ func (p *providerConfig) addSource(ctx context.Context, kube client.Reader, e *m
 	}
 	e.Source = &modelv1alpha1.SourceAccess{PlainHTTP: from.plainHTTP}
 	if k := from.credentials; k != nil {
-		e.Source.Credentials = mounted(a, k, k.key, copySourceCredentials)
+		e.Source.Credentials = mounted(k, k.key, copySourceCredentials)
 	}
 	if len(o.CA) > 0 {
-		e.Source.CA = mounted(a, from.certs, artifact.KeyCA, copySourceCA)
+		e.Source.CA = mounted(from.certs, artifact.KeyCA, copySourceCA)
 	}
 	if len(o.Certificate) > 0 {
-		e.Source.Certificate = mounted(a, from.certs, corev1.TLSCertKey, copySourceCertificate)
-		e.Source.Key = mounted(a, from.certs, corev1.TLSPrivateKeyKey, copySourceKey)
+		e.Source.Certificate = mounted(from.certs, corev1.TLSCertKey, copySourceCertificate)
+		e.Source.Key = mounted(from.certs, corev1.TLSPrivateKeyKey, copySourceKey)
 	}
 	return nil
 }

@@ -50,7 +50,7 @@ func withPlainHTTP(p *providerConfig) *providerConfig {
 }
 
 func TestSourceCredentials(t *testing.T) {
-	const copied = "qwen3-credentials"
+	const copied = artifact.CopiedSecret
 	const host, within, outside = credentialsHost, credentialsHost + "/models/team-a/base:v1", credentialsHost + "/models/team-b/base:v1"
 	credentials := func(s *modelv1alpha1.OCISource) { s.CredentialsSecretRef = &xpv2.LocalSecretReference{Name: "own"} }
 	authority := func(s *modelv1alpha1.OCISource) { s.CertSecretRef = &xpv2.LocalSecretReference{Name: "own-ca"} }

@@ -198,10 +198,7 @@ func TestForeignArtifactIsNeverDeleted(t *testing.T) {
 	a.Spec.ForProvider.Target.Repository = "models/theirs"
 	w.create(a)
 	w.waitReady(a, corev1.ConditionTrue, "Available")
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
-		Name: artifact.SecretName(a.GetName()), Namespace: w.namespace,
-		OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(a, modelv1alpha1.ArtifactGroupVersionKind)},
-	}}
+	secret := w.copyFor(a)
 	w.create(secret)
 	w.remove(a)
 	w.waitGone(a)
@@ -247,10 +244,7 @@ func TestCredentialsGoWithTheRunOfWhoIsNotAdmitted(t *testing.T) {
 	a := w.artifact("revoked")
 	w.create(a)
 	job := w.job(a, 1)
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
-		Name: artifact.SecretName(a.GetName()), Namespace: w.namespace,
-		OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(a, modelv1alpha1.ArtifactGroupVersionKind)},
-	}}
+	secret := w.copyFor(a)
 	w.create(secret)
 	if err := w.get(a); err != nil {
 		t.Fatal(err)
@@ -259,11 +253,41 @@ func TestCredentialsGoWithTheRunOfWhoIsNotAdmitted(t *testing.T) {
 	if err := c.Initialize(t.Context(), a); err != nil || w.get(secret) != nil {
 		t.Fatalf("The Secret of a run at work must stay: %v", err)
 	}
+	metav1.SetMetaDataAnnotation(&job.ObjectMeta, artifact.AnnotationCredentials, secret.GetName())
+	if err := w.client.Update(t.Context(), job); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Initialize(t.Context(), a); err != nil || w.get(job) != nil || job.GetDeletionTimestamp() != nil {
+		t.Fatalf("The Job of a run that may still start must stay: %v", err)
+	}
 	unrecorded := a.DeepCopy()
 	w.finish(job, outcome.Result{}, `{}`)
 	if err := c.Initialize(t.Context(), unrecorded); err != nil || w.get(secret) == nil {
 		t.Errorf("The Secret of a run that has ended must go: %v", err)
 	}
+}
+
+func TestRunOfWhoIsNotAdmittedIsStopped(t *testing.T) {
+	w := newWorld(t)
+	a := w.artifact("waiting")
+	w.create(a)
+	job := artifact.BuildJob(a, "kit:test", artifact.SelectorLabelsForArtifact(a.GetName()))
+	job.SetOwnerReferences([]metav1.OwnerReference{*metav1.NewControllerRef(a, modelv1alpha1.ArtifactGroupVersionKind)})
+	metav1.SetMetaDataAnnotation(&job.ObjectMeta, artifact.AnnotationCredentials, "x")
+	w.create(job)
+	secret := w.copyFor(a)
+	w.create(secret)
+	c := &cleaner{cache: w.client, direct: w.client, age: 1, patience: 1}
+	w.eventually("stopped", func() string { // Times of creation are whole seconds.
+		if err := c.Initialize(t.Context(), a); err != nil {
+			return err.Error()
+		}
+		if w.get(secret) == nil {
+			return "The credentials of a run that nobody looks at and that does not start must go"
+		}
+		return ""
+	})
+	w.waitGone(job)
 }
 
 // TestForgedStatus has a tenant, who may write status and annotations, claim
