@@ -7,7 +7,10 @@ import (
 
 // JobSettings say how a run's Pod is placed and what it may use. Where an
 // Artifact and its ProviderConfig both set a field, the Artifact's holds;
-// labels and annotations are merged key by key.
+// labels and annotations are merged key by key. A ClusterProviderConfig may set
+// them all, and says in spec.policy.tenants which of them its Artifacts may
+// set. With a ProviderConfig, it and its Artifacts may set resources,
+// nodeSelector and activeDeadlineSeconds, and harmless labels and annotations.
 type JobSettings struct {
 	// Resources of the container that does the work. Default: requests of
 	// 100m CPU and 256Mi memory, no limits.
@@ -19,26 +22,37 @@ type JobSettings struct {
 	// +optional
 	NodeSelector map[string]string `json:"nodeSelector,omitempty"`
 
-	// Tolerations of the Pod. Default: none.
+	// Tolerations of the Pod. A ClusterProviderConfig must allow an Artifact to
+	// set them. Default: none.
 	// +optional
 	// +listType=atomic
 	Tolerations []corev1.Toleration `json:"tolerations,omitempty"`
 
-	// Affinity of the Pod. Default: none.
+	// Affinity of the Pod. A ClusterProviderConfig must allow an Artifact to set
+	// it. Default: none.
 	// +optional
 	Affinity *corev1.Affinity `json:"affinity,omitempty"`
 
-	// PriorityClassName of the Pod. Default: the cluster's.
+	// PriorityClassName of the Pod. A ClusterProviderConfig must allow an
+	// Artifact to set it. Default: the cluster's.
 	// +optional
 	PriorityClassName string `json:"priorityClassName,omitempty"`
 
 	// Labels that the Job and its Pod get beside the provider's own, which
-	// cannot be replaced. Example: {team: research}.
+	// cannot be replaced. An Artifact, and a ProviderConfig, may set
+	// app.kubernetes.io/part-of, cost-center, department,
+	// kueue.x-k8s.io/queue-name, owner, sidecar.istio.io/inject and team, and an
+	// Artifact what its ClusterProviderConfig allows in
+	// spec.policy.tenants.labels. Example: {team: research}.
 	// +optional
 	Labels map[string]string `json:"labels,omitempty"`
 
 	// Annotations that the Job and its Pod get beside the provider's own,
-	// which cannot be replaced.
+	// which cannot be replaced. An Artifact, and a ProviderConfig, may set
+	// cluster-autoscaler.kubernetes.io/safe-to-evict,
+	// karpenter.sh/do-not-disrupt, linkerd.io/inject and
+	// sidecar.istio.io/inject, and an Artifact what its ClusterProviderConfig
+	// allows in spec.policy.tenants.annotations.
 	// Example: {sidecar.istio.io/inject: "false"}.
 	// +optional
 	Annotations map[string]string `json:"annotations,omitempty"`

@@ -125,6 +125,10 @@ type ClusterProviderConfigSpec struct {
 	// cluster's administrator may choose.
 	// +optional
 	Job *ClusterJobConfig `json:"job,omitempty"`
+
+	// Policy bounds what the config may be used for.
+	// +optional
+	Policy *ClusterPolicy `json:"policy,omitempty"`
 }
 
 // A ClusterRegistryConfig says how a registry is reached.

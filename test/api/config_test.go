@@ -118,6 +118,26 @@ func TestConfigTenants(t *testing.T) {
 	})
 }
 
+func TestConfigPolicy(t *testing.T) {
+	const allow, most, labels, annotations = "policy.tenants.allow", "policy.tenants.maxResources", "policy.tenants.labels", "policy.tenants.annotations"
+	key := []string{labels, "write example.com/cost-center, example.com/* or *"}
+	checkCreate(t, v1alpha1.ClusterProviderConfigGroupVersionKind, minimalConfig, map[string]rule{
+		"Fields":    {reason: "Each field may be allowed.", args: fields{allow: []any{"resources", "nodeSelector", "tolerations", "affinity", "priorityClassName", "overwrite"}}},
+		"None":      {reason: "No field need be.", args: fields{allow: []any{}}},
+		"Unknown":   {reason: "The answer lists the fields.", args: fields{allow: []any{"serviceAccountName"}}, want: []string{allow, `"resources", "nodeSelector"`}},
+		"Twice":     {reason: "A field is allowed once.", args: fields{allow: []any{"affinity", "affinity"}}, want: []string{allow, "Duplicate"}},
+		"Resources": {reason: "Resources are bounded by quantities.", args: fields{most: map[string]any{"cpu": "4", "memory": "16Gi", "nvidia.com/gpu": int64(1)}}},
+		"Keys":      {reason: "Keys are written as they are.", args: fields{labels: []any{"app", "example.com/a"}, annotations: []any{"note", "example.com/b.c"}}},
+		"Prefix":    {reason: "A prefix stands for all its keys.", args: fields{labels: []any{"example.com/*", "*"}}},
+		"Part":      {reason: "A part of a name is no prefix.", args: fields{labels: []any{"example.com/a*"}}, want: key},
+		"Host":      {reason: "A part of a prefix is none.", args: fields{labels: []any{"*.example.com/a"}}, want: key},
+		"Empty":     {reason: "A key has a name.", args: fields{labels: []any{""}}, want: key},
+	})
+	checkCreate(t, v1alpha1.ProviderConfigGroupVersionKind, minimalConfig, map[string]rule{
+		"Tenant": {reason: "A tenant allows itself nothing.", args: fields{allow: []any{"tolerations"}}, want: []string{"unknown field"}},
+	})
+}
+
 func TestConfigHub(t *testing.T) {
 	const endpoint, token = "huggingFace.endpoint", "huggingFace.tokenSecretRef"
 	for name, kind := range configKinds() {

@@ -155,11 +155,22 @@ func clusterFailures() map[string]failureCase {
 		},
 		"unknown-priority-class": {
 			reason: "A Pod that the cluster refuses says why.",
-			change: func(_ *tenant, a *modelv1alpha1.Artifact) {
+			change: func(n *tenant, a *modelv1alpha1.Artifact) {
+				n.withConfig(a, func(s *v1alpha1.ClusterProviderConfigSpec) {
+					s.Policy = &v1alpha1.ClusterPolicy{Tenants: &v1alpha1.TenantPolicy{Allow: []v1alpha1.TenantField{v1alpha1.TenantFieldPriorityClassName}}}
+				})
 				withJob(a, v1alpha1.JobSettings{PriorityClassName: "nowhere"})
 			},
 			want: outcome.Refused,
 			says: []string{"no PriorityClass with name nowhere was found", "spec.forProvider.job"},
+		},
+		"priority-class": {
+			reason: "A tenant chooses no priority class unless the administrator allows it.",
+			change: func(_ *tenant, a *modelv1alpha1.Artifact) {
+				withJob(a, v1alpha1.JobSettings{PriorityClassName: "system-cluster-critical"})
+			},
+			want: outcome.NotAllowed,
+			says: []string{"spec.forProvider.job.priorityClassName", "spec.policy.tenants.allow"},
 		},
 		"foreign-workspace": {
 			reason: "A claim of the workspace's name that is somebody else's is left alone, and named.",

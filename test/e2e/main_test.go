@@ -100,7 +100,11 @@ func newTenant(t *testing.T) *tenant {
 	}}
 	n.create(ns)
 	n.namespace = ns.GetName()
-	n.create(&v1alpha1.ClusterProviderConfig{ObjectMeta: metav1.ObjectMeta{Name: n.namespace}, Spec: local.Config})
+	config := local.Config.DeepCopy()
+	config.Policy = &v1alpha1.ClusterPolicy{Tenants: &v1alpha1.TenantPolicy{
+		Allow: append(v1alpha1.DefaultTenantFields(), v1alpha1.TenantFieldOverwrite),
+	}}
+	n.create(&v1alpha1.ClusterProviderConfig{ObjectMeta: metav1.ObjectMeta{Name: n.namespace}, Spec: *config})
 	return n
 }
 

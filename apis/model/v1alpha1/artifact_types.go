@@ -78,7 +78,8 @@ type Target struct {
 
 	// Overwrite takes the tag also where it points to something that this
 	// Artifact did not push. Otherwise nothing is overwritten, and the Artifact
-	// is not ready for the reason TagConflict. Default: false.
+	// is not ready for the reason TagConflict. A ClusterProviderConfig must
+	// allow it in spec.policy.tenants.allow. Default: false.
 	// +optional
 	Overwrite bool `json:"overwrite,omitempty"`
 
@@ -138,7 +139,7 @@ type ArtifactParameters struct {
 // A RetryPolicy bounds how often and how soon a run is tried again.
 type RetryPolicy struct {
 	// Limit is how many times a failed run is tried again. Default: 5; 0 for
-	// never.
+	// never. It does not hold for a run whose Pod did not start.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=100

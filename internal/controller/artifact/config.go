@@ -36,6 +36,9 @@ type providerConfig struct {
 	namespaceSelector *metav1.LabelSelector
 	repositoryPrefix  string
 
+	// tenants says what Artifacts may ask for; nil for the defaults.
+	tenants *v1alpha1.TenantPolicy
+
 	host                string
 	plainHTTP           bool
 	registryCredentials *secretKey
@@ -140,6 +143,9 @@ func fromClusterProviderConfig(pc *v1alpha1.ClusterProviderConfig) *providerConf
 		if t := hf.TokenSecretRef; t != nil {
 			out.hubToken = anywhere(&t.SecretReference, t.Key)
 		}
+	}
+	if pc.Spec.Policy != nil {
+		out.tenants = pc.Spec.Policy.Tenants
 	}
 	if pc.Spec.Job != nil {
 		out.job = *pc.Spec.Job

@@ -3,9 +3,6 @@ package artifact
 import (
 	"cmp"
 	"context"
-	"maps"
-	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
@@ -16,7 +13,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
-	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -27,16 +23,15 @@ const namespacePlaceholder = "{namespace}"
 // admit returns an error with reason NotAllowed if the Artifact asks for what
 // its ProviderConfig, or the provider, lets no tenant have.
 func (p *providerConfig) admit(ctx context.Context, kube client.Reader, a *modelv1alpha1.Artifact) error {
-	if err := checkAnnotations(a.Spec.ForProvider.Job, "spec.forProvider.job.annotations"); err != nil {
-		return err
+	if p.cluster {
+		if err := p.admitNamespace(ctx, kube, a.GetNamespace()); err != nil {
+			return err
+		}
+		if err := p.admitRepository(a); err != nil {
+			return err
+		}
 	}
-	if !p.cluster {
-		return checkAnnotations(&p.job.JobSettings, "the ProviderConfig's spec.job.annotations")
-	}
-	if err := p.admitNamespace(ctx, kube, a.GetNamespace()); err != nil {
-		return err
-	}
-	return p.admitRepository(a)
+	return p.admitSettings(a)
 }
 
 // admitNamespace checks a ClusterProviderConfig's namespaceSelector.
@@ -90,28 +85,6 @@ func (p *providerConfig) admitName(a *modelv1alpha1.Artifact, host, repository s
 	if host != p.host || !strings.HasPrefix(repository, prefix) {
 		return outcome.Errorf(outcome.NotAllowed, "ClusterProviderConfig %q lets namespace %q use repositories of %s that start with %s, and this is %s/%s: make an Artifact with such a repository, or write another config in spec.providerConfigRef",
 			p.name, a.GetNamespace(), p.host, prefix, host, repository)
-	}
-	return nil
-}
-
-// injection matches annotations by which sidecar injectors take images,
-// templates or commands from whoever writes a Pod: those of Istio, Linkerd,
-// Vault, Consul, Dapr and OpenTelemetry, and any that names an image.
-var injection = regexp.MustCompile(`(?i)(^|\.)(istio\.io|linkerd\.io|vault\.hashicorp\.com|consul\.hashicorp\.com|dapr\.io|opentelemetry\.io)/|image|template`)
-
-// injectionSwitch matches those that only turn an injector on or off.
-var injectionSwitch = regexp.MustCompile(`^(sidecar\.istio\.io|linkerd\.io)/inject$`)
-
-// checkAnnotations refuses a tenant's annotations that choose what code runs
-// beside the worker.
-func checkAnnotations(j *v1alpha1.JobSettings, where string) error {
-	if j == nil {
-		return nil
-	}
-	for _, key := range slices.Sorted(maps.Keys(j.Annotations)) {
-		if injection.MatchString(key) && !injectionSwitch.MatchString(key) {
-			return outcome.Errorf(outcome.NotAllowed, "%s has %q, which may choose code that runs in the Pod: take it away, or have it written in the ClusterProviderConfig's spec.job.annotations", where, key)
-		}
 	}
 	return nil
 }

@@ -1,0 +1,193 @@
+package artifact
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// Keys that any tenant may set on a run's Job and Pod: they choose no code, no
+// identity, no network and no profile, and nobody selects Pods by them. What the
+// API documents is the same list.
+var (
+	harmlessLabels = []v1alpha1.MetadataKey{
+		"app.kubernetes.io/part-of",
+		"cost-center",
+		"department",
+		"kueue.x-k8s.io/queue-name",
+		"owner",
+		"sidecar.istio.io/inject",
+		"team",
+	}
+	harmlessAnnotations = []v1alpha1.MetadataKey{
+		"cluster-autoscaler.kubernetes.io/safe-to-evict",
+		"karpenter.sh/do-not-disrupt",
+		"linkerd.io/inject",
+		"sidecar.istio.io/inject",
+	}
+)
+
+// A tenantPolicy says what a tenant may ask of a run, and who may allow more.
+type tenantPolicy struct {
+	allow               []v1alpha1.TenantField
+	maxResources        corev1.ResourceList
+	labels, annotations []v1alpha1.MetadataKey
+
+	// of whom the policy is, and how a message goes on that says who may allow
+	// more in one of its fields.
+	of   string
+	cure func(value, field string) string
+}
+
+// tenantPolicy returns what holds for the Artifacts of a config. A ProviderConfig
+// is a tenant's own and cannot widen the defaults; its registry's account is the
+// tenant's, too, and so is what may be overwritten by it.
+func (p *providerConfig) tenantPolicy() tenantPolicy {
+	out := tenantPolicy{
+		allow:       append(v1alpha1.DefaultTenantFields(), v1alpha1.TenantFieldOverwrite),
+		labels:      harmlessLabels,
+		annotations: harmlessAnnotations,
+		of:          fmt.Sprintf("ProviderConfig %q", p.name),
+		cure: func(value, field string) string {
+			return fmt.Sprintf("use a ClusterProviderConfig whose administrator has added %s to its spec.policy.tenants.%s", value, field)
+		},
+	}
+	if !p.cluster {
+		return out
+	}
+	out.allow = v1alpha1.DefaultTenantFields()
+	out.of = fmt.Sprintf("ClusterProviderConfig %q", p.name)
+	out.cure = func(value, field string) string {
+		return fmt.Sprintf("ask its administrator to add %s to its spec.policy.tenants.%s", value, field)
+	}
+	if t := p.tenants; t != nil {
+		if t.Allow != nil {
+			out.allow = t.Allow
+		}
+		out.maxResources = t.MaxResources
+		out.labels = slices.Concat(out.labels, t.Labels)
+		out.annotations = slices.Concat(out.annotations, t.Annotations)
+	}
+	return out
+}
+
+// admitSettings returns an error with reason NotAllowed if the Artifact, or a
+// ProviderConfig, which is a tenant's as well, asks of runs what no policy allows.
+// It holds up no deletion.
+func (p *providerConfig) admitSettings(a *modelv1alpha1.Artifact) error {
+	if meta.WasDeleted(a) {
+		return nil
+	}
+	policy := p.tenantPolicy()
+	if t := a.Spec.ForProvider.Target; t != nil && t.Overwrite && !policy.allows(v1alpha1.TenantFieldOverwrite) {
+		return policy.refuseField("spec.forProvider.target", v1alpha1.TenantFieldOverwrite)
+	}
+	if err := policy.check(a.Spec.ForProvider.Job, "spec.forProvider.job"); err != nil || p.cluster {
+		return err
+	}
+	return policy.check(&p.job.JobSettings, "spec.job of the ProviderConfig")
+}
+
+// check returns an error with reason NotAllowed if job settings ask for more
+// than the policy allows.
+func (t tenantPolicy) check(s *v1alpha1.JobSettings, where string) error {
+	if s == nil {
+		return nil
+	}
+	for _, f := range []struct {
+		field v1alpha1.TenantField
+		set   bool
+	}{
+		{v1alpha1.TenantFieldResources, s.Resources != nil},
+		{v1alpha1.TenantFieldNodeSelector, len(s.NodeSelector) > 0},
+		{v1alpha1.TenantFieldTolerations, len(s.Tolerations) > 0},
+		{v1alpha1.TenantFieldAffinity, s.Affinity != nil},
+		{v1alpha1.TenantFieldPriorityClassName, s.PriorityClassName != ""},
+	} {
+		if f.set && !t.allows(f.field) {
+			return t.refuseField(where, f.field)
+		}
+	}
+	if err := t.checkResources(s.Resources, where+".resources"); err != nil {
+		return err
+	}
+	if err := t.checkKeys(s.Labels, t.labels, where, "labels"); err != nil {
+		return err
+	}
+	return t.checkKeys(s.Annotations, t.annotations, where, "annotations")
+}
+
+// allows reports whether the policy allows a field to be set.
+func (t tenantPolicy) allows(f v1alpha1.TenantField) bool { return slices.Contains(t.allow, f) }
+
+// refuseField says that a field may not be set.
+func (t tenantPolicy) refuseField(where string, f v1alpha1.TenantField) error {
+	return outcome.Errorf(outcome.NotAllowed, "%s does not allow %s.%s: take it away, or %s", t.of, where, f, t.cure(string(f), "allow"))
+}
+
+// checkResources returns an error if a container's resources are not within the
+// policy's bounds.
+func (t tenantPolicy) checkResources(r *corev1.ResourceRequirements, where string) error {
+	if r == nil || len(t.maxResources) == 0 {
+		return nil
+	}
+	const cure = "or ask its administrator to change its spec.policy.tenants.maxResources"
+	for _, l := range []struct {
+		kind string
+		list corev1.ResourceList
+	}{{"requests", r.Requests}, {"limits", r.Limits}} {
+		for _, name := range sortedNames(l.list) {
+			bound, ok := t.maxResources[name]
+			if got := l.list[name]; !ok || got.Cmp(bound) > 0 {
+				return outcome.Errorf(outcome.NotAllowed, "%s does not allow %s.%s of %s in %s, but %s at most: ask for less, %s", t.of, l.kind, name, got.String(), where, quantity(bound, ok), cure)
+			}
+		}
+	}
+	for _, name := range sortedNames(t.maxResources) {
+		if _, ok := r.Limits[name]; !ok {
+			bound := t.maxResources[name]
+			return outcome.Errorf(outcome.NotAllowed, "%s does not allow %s without limits.%s: write %s or less, %s", t.of, where, name, bound.String(), cure)
+		}
+	}
+	return nil
+}
+
+// quantity returns a bound for a message, which is 0 where there is none.
+func quantity(q resource.Quantity, ok bool) string {
+	if !ok {
+		return "0"
+	}
+	return q.String()
+}
+
+// sortedNames returns the names of resources in order.
+func sortedNames(l corev1.ResourceList) []corev1.ResourceName { return slices.Sorted(maps.Keys(l)) }
+
+// checkKeys returns an error if labels or annotations have a key that is not
+// allowed.
+func (t tenantPolicy) checkKeys(got map[string]string, allowed []v1alpha1.MetadataKey, where, field string) error {
+	for _, key := range slices.Sorted(maps.Keys(got)) {
+		if !slices.ContainsFunc(allowed, func(k v1alpha1.MetadataKey) bool { return matchesKey(k, key) }) {
+			return outcome.Errorf(outcome.NotAllowed, "%s does not allow %q in %s.%s: take it away, or %s", t.of, key, where, field, t.cure(fmt.Sprintf("%q", key), field))
+		}
+	}
+	return nil
+}
+
+// matchesKey reports whether a key is an allowed one, or begins with its prefix
+// where that ends with an asterisk.
+func matchesKey(allowed v1alpha1.MetadataKey, key string) bool {
+	if prefix, ok := strings.CutSuffix(string(allowed), "*"); ok {
+		return strings.HasPrefix(key, prefix)
+	}
+	return key == string(allowed)
+}

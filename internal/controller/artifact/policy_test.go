@@ -1,0 +1,218 @@
+package artifact
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// resources returns lists of quantities.
+func resources(quantities map[corev1.ResourceName]string) corev1.ResourceList {
+	out := corev1.ResourceList{}
+	for name, q := range quantities {
+		out[name] = resource.MustParse(q)
+	}
+	return out
+}
+
+func TestTenantsSettings(t *testing.T) {
+	annotated := func(key string) *v1alpha1.JobSettings {
+		return &v1alpha1.JobSettings{Annotations: map[string]string{key: "registry.example.com/evil:1", "sidecar.istio.io/inject": "false"}}
+	}
+	labelled := func(key string) *v1alpha1.JobSettings {
+		return &v1alpha1.JobSettings{Labels: map[string]string{key: "true", "team": "a"}}
+	}
+	asks := func(requests, limits map[corev1.ResourceName]string) *v1alpha1.JobSettings {
+		return &v1alpha1.JobSettings{Resources: &corev1.ResourceRequirements{Requests: resources(requests), Limits: resources(limits)}}
+	}
+	tolerations := &v1alpha1.JobSettings{Tolerations: []corev1.Toleration{{Key: "gpu", Operator: corev1.TolerationOpExists}}}
+	affinity := &v1alpha1.JobSettings{Affinity: &corev1.Affinity{}}
+	priority := &v1alpha1.JobSettings{PriorityClassName: "high"}
+	selector := &v1alpha1.JobSettings{NodeSelector: map[string]string{"disk": "fast"}}
+	memory := map[corev1.ResourceName]string{"memory": "4Gi"}
+	bounded := &v1alpha1.TenantPolicy{Allow: v1alpha1.DefaultTenantFields(), MaxResources: resources(map[corev1.ResourceName]string{"cpu": "2", "memory": "4Gi"})}
+	within := map[corev1.ResourceName]string{"cpu": "2000m", "memory": "4Gi"}
+	allow := func(f ...v1alpha1.TenantField) *v1alpha1.TenantPolicy {
+		return &v1alpha1.TenantPolicy{Allow: append([]v1alpha1.TenantField{}, f...)}
+	}
+	type args struct {
+		policy    *v1alpha1.TenantPolicy
+		job       *v1alpha1.JobSettings
+		overwrite bool
+	}
+	// What the message names; empty where it is allowed.
+	type want struct{ cluster, namespaced []string }
+	refused := func(names ...string) want { return want{cluster: names, namespaced: names} }
+	cases := map[string]struct {
+		reason string
+		args   args
+		want   want
+	}{
+		"Nothing":       {reason: "An Artifact that asks for nothing should be admitted."},
+		"Resources":     {reason: "Resources should be allowed by default.", args: args{job: asks(memory, nil)}},
+		"NodeSelector":  {reason: "A node selector should be allowed by default.", args: args{job: selector}},
+		"Deadline":      {reason: "What bounds the tenant's own run needs no policy.", args: args{job: &v1alpha1.JobSettings{ActiveDeadlineSeconds: new(int64)}}},
+		"Tolerations":   {reason: "Tolerations reach nodes that are kept for others.", args: args{job: tolerations}, want: refused(".tolerations", "spec.policy.tenants.allow", "administrator")},
+		"Affinity":      {reason: "Affinity places a Pod beside others.", args: args{job: affinity}, want: refused(".affinity", "spec.policy.tenants.allow", "administrator")},
+		"Priority":      {reason: "A priority class preempts others.", args: args{job: priority}, want: refused(".priorityClassName", "spec.policy.tenants.allow", "administrator")},
+		"Overwrite":     {reason: "What others pushed by the administrator's account should not be overwritten; a tenant's own account is the tenant's.", args: args{overwrite: true}, want: want{cluster: []string{"spec.forProvider.target.overwrite", "spec.policy.tenants.allow"}}},
+		"MayTolerate":   {reason: "A ClusterProviderConfig may allow tolerations.", args: args{policy: allow("tolerations"), job: tolerations}, want: want{namespaced: []string{".tolerations"}}},
+		"MayAffinity":   {reason: "A ClusterProviderConfig may allow affinity.", args: args{policy: allow("affinity"), job: affinity}, want: want{namespaced: []string{".affinity"}}},
+		"MayPrioritise": {reason: "A ClusterProviderConfig may allow a priority class.", args: args{policy: allow("priorityClassName"), job: priority}, want: want{namespaced: []string{".priorityClassName"}}},
+		"MayOverwrite":  {reason: "A ClusterProviderConfig may allow to overwrite.", args: args{policy: allow("overwrite"), overwrite: true}},
+		"NoSelector":    {reason: "A ClusterProviderConfig may allow less than the default.", args: args{policy: allow("resources"), job: selector}, want: want{cluster: []string{".nodeSelector"}}},
+		"NoResources":   {reason: "A ClusterProviderConfig may allow nothing.", args: args{policy: allow(), job: asks(memory, nil)}, want: want{cluster: []string{".resources"}}},
+		"Unset":         {reason: "A policy that says nothing of fields leaves the defaults.", args: args{policy: &v1alpha1.TenantPolicy{}, job: selector}},
+		"Within":        {reason: "Resources up to the bound should be allowed.", args: args{policy: bounded, job: asks(within, within)}},
+		"Request":       {reason: "A request over the bound should be refused.", args: args{policy: bounded, job: asks(map[corev1.ResourceName]string{"memory": "5Gi"}, within)}, want: want{cluster: []string{"requests.memory of 5Gi", "4Gi at most", "maxResources"}}},
+		"Limit":         {reason: "A limit over the bound should be refused.", args: args{policy: bounded, job: asks(nil, map[corev1.ResourceName]string{"cpu": "3", "memory": "1Gi"})}, want: want{cluster: []string{"limits.cpu of 3", "2 at most"}}},
+		"NoLimit":       {reason: "Without a limit there would be no bound.", args: args{policy: bounded, job: asks(memory, nil)}, want: want{cluster: []string{"without limits.cpu", "maxResources"}}},
+		"OtherResource": {reason: "What the bound does not name should not be asked for.", args: args{policy: bounded, job: asks(map[corev1.ResourceName]string{"nvidia.com/gpu": "1"}, within)}, want: want{cluster: []string{"requests.nvidia.com/gpu of 1", "0 at most"}}},
+
+		"Team":          {reason: "Labels by which costs are known should be allowed.", args: args{job: labelled("cost-center")}},
+		"Queue":         {reason: "A queue of the namespace is the tenant's choice.", args: args{job: labelled("kueue.x-k8s.io/queue-name")}},
+		"Identity":      {reason: "A label may give the Pod an identity in a cloud.", args: args{job: labelled("azure.workload.identity/use")}, want: refused(`"azure.workload.identity/use"`, ".labels", "spec.policy.tenants.labels")},
+		"App":           {reason: "A label may make the Pod the server of somebody's Service.", args: args{job: labelled("app")}, want: refused(`"app"`, ".labels")},
+		"MayLabel":      {reason: "A ClusterProviderConfig may allow a label.", args: args{policy: &v1alpha1.TenantPolicy{Labels: []v1alpha1.MetadataKey{"app"}}, job: labelled("app")}, want: want{namespaced: []string{`"app"`}}},
+		"Autoscaler":    {reason: "An autoscaler may be told to wait.", args: args{job: annotated("cluster-autoscaler.kubernetes.io/safe-to-evict")}},
+		"Switch":        {reason: "An injector may be turned off.", args: args{job: annotated("linkerd.io/inject")}},
+		"AppArmor":      {reason: "An annotation may take a profile away.", args: args{job: annotated("container.apparmor.security.beta.kubernetes.io/worker")}, want: refused("apparmor", ".annotations", "spec.policy.tenants.annotations")},
+		"Seccomp":       {reason: "An annotation may take a profile away.", args: args{job: annotated("seccomp.security.alpha.kubernetes.io/pod")}, want: refused("seccomp")},
+		"Multus":        {reason: "An annotation may connect the Pod to other networks.", args: args{job: annotated("k8s.v1.cni.cncf.io/networks")}, want: refused("k8s.v1.cni.cncf.io/networks")},
+		"Vault":         {reason: "An annotation may have a role's secrets written into the Pod.", args: args{job: annotated("vault.security.banzaicloud.io/vault-role")}, want: refused("vault-role")},
+		"VaultAgent":    {reason: "A command is code.", args: args{job: annotated("vault.hashicorp.com/agent-inject-command-x")}, want: refused("agent-inject-command-x")},
+		"Kuma":          {reason: "An annotation may change a sidecar.", args: args{job: annotated("kuma.io/sidecar-env-vars")}, want: refused("kuma.io/sidecar-env-vars")},
+		"IstioImage":    {reason: "A sidecar's image is code.", args: args{job: annotated("sidecar.istio.io/proxyImage")}, want: refused("proxyImage")},
+		"Templates":     {reason: "A template is code.", args: args{job: annotated("inject.istio.io/templates")}, want: refused("templates")},
+		"LinkerdImage":  {reason: "A sidecar's image is code.", args: args{job: annotated("config.linkerd.io/proxy-image")}, want: refused("proxy-image")},
+		"OpenTelemetry": {reason: "Instrumentation is an image.", args: args{job: annotated("instrumentation.opentelemetry.io/inject-java")}, want: refused("inject-java")},
+		"Dapr":          {reason: "A sidecar's image is code.", args: args{job: annotated("dapr.io/sidecar-image")}, want: refused("sidecar-image")},
+		"Bandwidth":     {reason: "An annotation may shape the Pod's traffic.", args: args{job: annotated("kubernetes.io/egress-bandwidth")}, want: refused("egress-bandwidth")},
+		"Unknown":       {reason: "What nobody has allowed should be refused.", args: args{job: annotated("example.com/team")}, want: refused("example.com/team")},
+		"Forged":        {reason: "The provider's own annotations are nobody else's.", args: args{job: annotated("model.kitops.m.crossplane.io/owner")}, want: refused("model.kitops.m.crossplane.io/owner")},
+		"LongerKey":     {reason: "A key that only begins like an allowed one is another.", args: args{job: annotated("linkerd.io/inject-x")}, want: refused("linkerd.io/inject-x")},
+		"MayAnnotate":   {reason: "A ClusterProviderConfig may allow all keys of a prefix.", args: args{policy: &v1alpha1.TenantPolicy{Annotations: []v1alpha1.MetadataKey{"example.com/*"}}, job: annotated("example.com/team")}, want: want{namespaced: []string{"example.com/team"}}},
+		"OtherPrefix":   {reason: "A prefix is a whole one.", args: args{policy: &v1alpha1.TenantPolicy{Annotations: []v1alpha1.MetadataKey{"example.com/*"}}, job: annotated("evil.example.com/team")}, want: refused("evil.example.com/team")},
+		"MayAll":        {reason: "A ClusterProviderConfig may allow all keys.", args: args{policy: &v1alpha1.TenantPolicy{Annotations: []v1alpha1.MetadataKey{"*"}}, job: annotated("kuma.io/sidecar-env-vars")}, want: want{namespaced: []string{"kuma.io"}}},
+	}
+	check := func(t *testing.T, reason, by string, err error, names []string) {
+		t.Helper()
+		if (err == nil) != (len(names) == 0) {
+			t.Errorf("\n%s\n%s: got %v", reason, by, err)
+		}
+		for _, n := range names {
+			if err != nil && (outcome.ReasonOf(err) != outcome.NotAllowed || !strings.Contains(err.Error(), n)) {
+				t.Errorf("\n%s\n%s: want NotAllowed with %q, got %v", reason, by, n, err)
+			}
+		}
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			a := credentialsArtifact(false)
+			a.Spec.ForProvider.Job = tc.args.job
+			a.Spec.ForProvider.Target.Overwrite = tc.args.overwrite
+			cluster := &providerConfig{name: "c", cluster: true, tenants: tc.args.policy}
+			check(t, tc.reason, "ClusterProviderConfig", cluster.admitSettings(a), tc.want.cluster)
+			check(t, tc.reason, "ProviderConfig", (&providerConfig{name: "p"}).admitSettings(a), tc.want.namespaced)
+			if tc.args.job == nil {
+				return
+			}
+
+			// A ProviderConfig is a tenant's, a ClusterProviderConfig the administrator's.
+			plain := credentialsArtifact(false)
+			namespaced := &providerConfig{name: "p"}
+			namespaced.job.JobSettings, cluster.job.JobSettings = *tc.args.job, *tc.args.job
+			check(t, tc.reason, "ProviderConfig's own", namespaced.admitSettings(plain), tc.want.namespaced)
+			check(t, tc.reason, "ClusterProviderConfig's own", cluster.admitSettings(plain), nil)
+
+			// What is not allowed any more holds up no deletion.
+			now := metav1.Now()
+			a.SetDeletionTimestamp(&now)
+			check(t, tc.reason, "deletion", (&providerConfig{name: "p"}).admitSettings(a), nil)
+		})
+	}
+}
+
+// TestHarmlessKeysAreDocumented checks that who writes YAML can read the list.
+func TestHarmlessKeysAreDocumented(t *testing.T) {
+	for _, file := range []string{
+		"../../../docs/crossplane.md",
+		"../../../package/crds/kitops.m.crossplane.io_clusterproviderconfigs.yaml",
+		"../../../package/crds/model.kitops.m.crossplane.io_artifacts.yaml",
+	} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range slices.Concat(harmlessLabels, harmlessAnnotations) {
+			if !strings.Contains(string(text), string(key)) {
+				t.Errorf("%s does not name %q", file, key)
+			}
+		}
+	}
+}
+
+// TestTenantsPolicy has the API server and the controllers hold a policy.
+func TestTenantsPolicy(t *testing.T) {
+	w := startControllers(t)
+	forArtifact := w.artifact("sidecar")
+	forArtifact.Spec.ForProvider.Job = &v1alpha1.JobSettings{Annotations: map[string]string{"sidecar.istio.io/proxyImage": "evil"}}
+	w.create(forArtifact)
+	w.waitRefused(forArtifact, outcome.NotAllowed, "sidecar.istio.io/proxyImage")
+
+	pc := &v1alpha1.ProviderConfig{ObjectMeta: metav1.ObjectMeta{Name: "mine", Namespace: w.namespace}}
+	pc.Spec.Registry = v1alpha1.RegistryConfig{
+		Host: v1alpha1.RegistryHost(registryHost), PlainHTTP: true,
+		Credentials: v1alpha1.RegistryCredentials{Source: xpv2.CredentialsSourceNone},
+	}
+	pc.Spec.Job = &v1alpha1.JobConfig{JobSettings: v1alpha1.JobSettings{PriorityClassName: "high"}}
+	w.create(pc)
+	byConfig := w.artifact("config")
+	byConfig.Spec.ProviderConfigReference.Name = "mine"
+	w.create(byConfig)
+	w.waitRefused(byConfig, outcome.NotAllowed, "spec.job of the ProviderConfig.priorityClassName")
+
+	// The administrator's are the administrator's business, and what is allowed
+	// reaches the Pod. An empty list stays one although the runtime writes the
+	// config.
+	a := w.shared("admin", func(s *v1alpha1.ClusterProviderConfigSpec) {
+		s.Job = &v1alpha1.ClusterJobConfig{JobConfig: v1alpha1.JobConfig{JobSettings: v1alpha1.JobSettings{
+			Annotations: map[string]string{"sidecar.istio.io/proxyImage": "proxy:1"},
+		}}}
+		s.Policy = &v1alpha1.ClusterPolicy{Tenants: &v1alpha1.TenantPolicy{Allow: []v1alpha1.TenantField{}, Labels: []v1alpha1.MetadataKey{"example.com/*"}}}
+	})
+	a.Spec.ForProvider.Job = &v1alpha1.JobSettings{Labels: map[string]string{"example.com/a": "b"}}
+	w.create(a)
+	template := w.job(a, 1).Spec.Template
+	if got := template.Annotations["sidecar.istio.io/proxyImage"] + template.Labels["example.com/a"]; got != "proxy:1b" {
+		t.Errorf("metadata: got %q", got)
+	}
+	selecting := w.artifact("selecting")
+	selecting.Spec.ProviderConfigReference = a.Spec.ProviderConfigReference
+	selecting.Spec.ForProvider.Job = &v1alpha1.JobSettings{NodeSelector: map[string]string{"disk": "fast"}}
+	w.create(selecting)
+	w.waitRefused(selecting, outcome.NotAllowed, "spec.forProvider.job.nodeSelector", "spec.policy.tenants.allow")
+	w.remove(selecting)
+	w.waitGone(selecting)
+
+	// One that is Ready stays so, and goes as it would otherwise.
+	w.succeed(a, 1, "one")
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+	w.update(a, func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.Target.Overwrite = true })
+	w.waitSynced(a, "spec.forProvider.target.overwrite")
+	if c := a.GetCondition(xpv2.TypeReady); c.Status != corev1.ConditionTrue {
+		t.Errorf("Ready: got %+v", c)
+	}
+	w.remove(a)
+	w.waitGoneWithPods(a)
+}
