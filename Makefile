@@ -47,6 +47,10 @@ lint: ## Run the linters.
 	$(LINT) run ./...
 	cd test/function && $(GO) tool -modfile=$(CURDIR)/hack/tools/go.mod golangci-lint run ./...
 
+.PHONY: vulncheck
+vulncheck: ## Look for known vulnerabilities that the programs reach; fails on those that an available version fixes.
+	cd hack/vulncheck && GOTOOLCHAIN=auto $(GO) run . -dir=$(CURDIR) ./cmd/...
+
 .PHONY: generate
 generate: ## Write the deepcopy functions and the CRDs anew.
 	$(GO) generate ./apis

@@ -120,7 +120,9 @@ func compile(ctx context.Context, o Options, output, pkg string) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
 		"-ldflags", strings.TrimSpace("-s -w -buildid= "+o.LDFlags), "-o", output, pkg)
 	cmd.Dir = o.Dir
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch(o), "GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=")
+	// What is shipped is built by the toolchain that go.mod names, for it has
+	// fixes of Go's own library that the machine's may lack.
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOTOOLCHAIN=auto", "GOOS=linux", "GOARCH="+arch(o), "GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=")
 	out, err := cmd.CombinedOutput()
 	return errors.Wrapf(err, "cannot build %s: %s", pkg, strings.TrimSpace(string(out)))
 }

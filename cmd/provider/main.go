@@ -47,6 +47,7 @@ type flags struct {
 	stateInterval    time.Duration
 	maxReconcileRate int
 	metricsAddress   string
+	metricsSecure    bool
 	healthAddress    string
 	images           artifactcontroller.Images
 }
@@ -64,6 +65,7 @@ func main() {
 	app.Flag("poll-state-metric", "How often Artifacts are counted by their state, for metrics; 0 for never.").Default("5s").DurationVar(&f.stateInterval)
 	app.Flag("max-reconcile-rate", "Reconciles a second.").Default("100").IntVar(&f.maxReconcileRate)
 	app.Flag("metrics-bind-address", "Where metrics are served; 0 for nowhere.").Default(":8080").StringVar(&f.metricsAddress)
+	app.Flag("metrics-secure", "Serve metrics by HTTPS, and only to accounts that may get the URL /metrics.").BoolVar(&f.metricsSecure)
 	app.Flag("health-probe-bind-address", "Where /healthz and /readyz are served.").Default(":8081").StringVar(&f.healthAddress)
 	app.Flag("kit-image", "Image that holds kit, for the Kit pipeline.").Default(artifact.DefaultKitImage).StringVar(&f.images.Kit)
 	app.Flag("worker-image", "Image that holds the worker; by default the one that the provider itself runs as.").StringVar(&f.images.Worker)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
@@ -10,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	kerrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -18,6 +20,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/crossplane-contrib/provider-kitops/apis"
@@ -38,9 +41,9 @@ func managerOptions(f flags, scheme *runtime.Scheme, gate *access.Gate) ctrl.Opt
 	o := ctrl.Options{
 		Scheme:                        scheme,
 		HealthProbeBindAddress:        f.healthAddress,
-		Metrics:                       metricsserver.Options{BindAddress: f.metricsAddress},
+		Metrics:                       metricsOptions(f),
 		LeaderElection:                f.leaderElection,
-		LeaderElectionID:              "crossplane-leader-election-provider-kitops",
+		LeaderElectionID:              access.LeaderElectionID,
 		LeaderElectionReleaseOnCancel: true,
 		LeaseDuration:                 ptr.To(60 * time.Second),
 		RenewDeadline:                 ptr.To(50 * time.Second),
@@ -52,6 +55,8 @@ func managerOptions(f flags, scheme *runtime.Scheme, gate *access.Gate) ctrl.Opt
 			&batchv1.Job{}:                  ours,
 			&corev1.Pod{}:                   ours,
 			&corev1.PersistentVolumeClaim{}: ours,
+			// Only their metadata is watched.
+			&corev1.Secret{}: {Transform: stripSecretMetadata},
 			// Of these only the names and whether they are served.
 			&apiextensionsv1.CustomResourceDefinition{}: {Transform: customresourcesgate.TransformStripCRDSchema},
 		},
@@ -65,4 +70,30 @@ func managerOptions(f flags, scheme *runtime.Scheme, gate *access.Gate) ctrl.Opt
 	// Secrets are read one by one, so that no copy of all is in memory.
 	o.Client = client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}}
 	return o
+}
+
+// metricsOptions returns how metrics are served: with --metrics-secure by HTTPS,
+// and only to accounts that may get the URL /metrics.
+func metricsOptions(f flags) metricsserver.Options {
+	o := metricsserver.Options{BindAddress: f.metricsAddress}
+	if f.metricsSecure {
+		o.SecureServing = true
+		o.FilterProvider = filters.WithAuthenticationAndAuthorization
+		// HTTP/1.1 suffices, and leaves out what HTTP/2 lets strangers do before
+		// they are authenticated (CVE-2023-44487).
+		o.TLSOpts = []func(*tls.Config){func(c *tls.Config) { c.NextProtos = []string{"http/1.1"} }}
+	}
+	return o
+}
+
+// stripSecretMetadata removes from the metadata of a Secret, before it is cached,
+// what may hold the Secret's data: kubectl apply writes all of it into the
+// annotation kubectl.kubernetes.io/last-applied-configuration, and other tools
+// have annotations of their own. Nothing here reads a Secret's annotations.
+func stripSecretMetadata(o any) (any, error) {
+	if m, err := meta.Accessor(o); err == nil {
+		m.SetAnnotations(nil)
+		m.SetManagedFields(nil)
+	}
+	return o, nil
 }

@@ -13,6 +13,9 @@ type Need struct {
 	// artifacts/status.
 	Group, Resource string
 
+	// Name of the one object that they are needed for; empty for any.
+	Name string
+
 	// Verbs that are needed.
 	Verbs []string
 
@@ -23,6 +26,9 @@ type Need struct {
 	// Optional says that the provider works without.
 	Optional bool
 }
+
+// LeaderElectionID names the Lease by which one of several replicas is elected.
+const LeaderElectionID = "crossplane-leader-election-provider-kitops"
 
 // API groups of the provider's kinds.
 const (
@@ -63,8 +69,14 @@ func Needs() []Need {
 		// Why a run does not start is read from events.
 		{Resource: "events", Verbs: []string{"list", "create", "patch"}},
 
-		// Which of several replicas works.
-		{Group: "coordination.k8s.io", Resource: "leases", Verbs: []string{"get", "create", "update"}, Own: true},
+		// Which of several replicas works. RBAC cannot tie create to a name
+		// (https://kubernetes.io/docs/reference/access-authn-authz/rbac/#referring-to-resources).
+		{Group: "coordination.k8s.io", Resource: "leases", Verbs: []string{"create"}, Own: true},
+		{Group: "coordination.k8s.io", Resource: "leases", Name: LeaderElectionID, Verbs: []string{"get", "update"}, Own: true},
+
+		// Who asks for metrics, and whether they may, with --metrics-secure.
+		{Group: "authentication.k8s.io", Resource: "tokenreviews", Verbs: []string{"create"}, Optional: true},
+		{Group: "authorization.k8s.io", Resource: "subjectaccessreviews", Verbs: []string{"create"}, Optional: true},
 		Kinds(),
 	}
 }

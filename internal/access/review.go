@@ -49,7 +49,7 @@ func lacking(ctx context.Context, kube client.Client, needs []Need, namespace st
 func review(ctx context.Context, kube client.Client, n Need, verb, namespace string) (bool, error) {
 	resource, subresource, _ := strings.Cut(n.Resource, "/")
 	r := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
-		ResourceAttributes: &authorizationv1.ResourceAttributes{Group: n.Group, Resource: resource, Subresource: subresource, Verb: verb},
+		ResourceAttributes: &authorizationv1.ResourceAttributes{Group: n.Group, Resource: resource, Subresource: subresource, Name: n.Name, Verb: verb},
 	}}
 	if n.Own {
 		r.Spec.ResourceAttributes.Namespace = namespace

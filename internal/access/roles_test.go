@@ -16,14 +16,15 @@ import (
 // with once Crossplane has taken its grant away.
 func TestRolesUnderCrossplane(t *testing.T) {
 	crossplane := accesstest.Crossplane(t)
+	lease := Need{Group: "coordination.k8s.io", Resource: "leases", Name: LeaderElectionID, Own: true}
 	want := []string{
-		permission("get", "coordination.k8s.io", "leases", true),
-		permission("update", "coordination.k8s.io", "leases", true),
+		permission("get", lease),
+		permission("update", lease),
 	}
 	for _, n := range Needs() {
 		for _, verb := range n.Verbs {
 			if !slices.ContainsFunc(crossplane, func(r rbacv1.PolicyRule) bool { return covers(r, verb, n) }) {
-				want = append(want, permission(verb, n.Group, n.Resource, n.Own))
+				want = append(want, permission(verb, n))
 			}
 		}
 	}
@@ -38,7 +39,7 @@ func TestRolesWithoutCrossplane(t *testing.T) {
 	var want []string
 	for _, n := range Needs() {
 		for _, verb := range n.Verbs {
-			want = append(want, permission(verb, n.Group, n.Resource, n.Own))
+			want = append(want, permission(verb, n))
 		}
 	}
 	slices.Sort(want)
@@ -51,7 +52,7 @@ func TestRolesWithoutCrossplane(t *testing.T) {
 func TestNeedsNameEachThingOnce(t *testing.T) {
 	seen := map[string]bool{}
 	for _, n := range Needs() {
-		if key := n.Group + "/" + n.Resource; seen[key] {
+		if key := n.Group + "/" + n.Resource + "/" + n.Name; seen[key] {
 			t.Errorf("%s is there twice", key)
 		} else {
 			seen[key] = true
@@ -62,42 +63,58 @@ func TestNeedsNameEachThingOnce(t *testing.T) {
 	}
 }
 
-// permission is one verb on one resource.
-func permission(verb, group, resource string, own bool) string {
-	p := group + "/" + resource + " " + verb
-	if own {
+// permission is one verb of a need.
+func permission(verb string, n Need) string {
+	p := n.Group + "/" + n.Resource + " " + verb
+	if n.Name != "" {
+		p += " named " + n.Name
+	}
+	if n.Own {
 		p += " in its own namespace"
 	}
 	return p
 }
 
 // granted returns what the roles of a file of examples/install grant, sorted.
-// Wildcards and names are not what anything here needs.
 func granted(t *testing.T, file string) []string {
 	t.Helper()
 	var out []string
-	add := func(rules []rbacv1.PolicyRule, own bool) {
-		for _, r := range rules {
-			if len(r.ResourceNames) > 0 || len(r.NonResourceURLs) > 0 {
-				t.Errorf("%s: a rule with names: %v", file, r)
-			}
-			for _, group := range r.APIGroups {
-				for _, resource := range r.Resources {
-					for _, verb := range r.Verbs {
-						out = append(out, permission(verb, group, resource, own))
-					}
-				}
-			}
-		}
-	}
 	everywhere, own := accesstest.Installed(t, file)
-	add(everywhere, false)
-	add(own, true)
+	for _, r := range everywhere {
+		out = append(out, permissions(t, r, false)...)
+	}
+	for _, r := range own {
+		out = append(out, permissions(t, r, true)...)
+	}
 	slices.Sort(out)
 	return out
 }
 
-// covers says whether a rule of a ClusterRole grants a verb of a need.
+// permissions returns all that a rule grants. URLs are not what anything here
+// needs.
+func permissions(t *testing.T, r rbacv1.PolicyRule, own bool) []string {
+	t.Helper()
+	if len(r.NonResourceURLs) > 0 {
+		t.Errorf("a rule with URLs: %v", r)
+	}
+	names := r.ResourceNames
+	if len(names) == 0 {
+		names = []string{""}
+	}
+	var out []string
+	for _, group := range r.APIGroups {
+		for _, resource := range r.Resources {
+			for _, name := range names {
+				for _, verb := range r.Verbs {
+					out = append(out, permission(verb, Need{Group: group, Resource: resource, Name: name, Own: own}))
+				}
+			}
+		}
+	}
+	return out
+}
+
+// covers reports whether a rule of a ClusterRole grants a verb of a need.
 func covers(r rbacv1.PolicyRule, verb string, n Need) bool {
 	in := func(list []string, s string) bool { return slices.Contains(list, s) || slices.Contains(list, "*") }
 	_, sub, found := strings.Cut(n.Resource, "/")

@@ -3,8 +3,12 @@ package e2e
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
+	"io"
+	"net"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -13,7 +17,9 @@ import (
 
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	appsv1 "k8s.io/api/apps/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -24,6 +30,7 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/access/accesstest"
 	"github.com/crossplane-contrib/provider-kitops/test/models"
 	"github.com/crossplane-contrib/provider-kitops/test/platform"
 )
@@ -260,14 +267,44 @@ func collect(t *testing.T) map[string]string {
 			hay["logs of "+p.GetNamespace()+"/"+p.GetName()+" "+c.Name] = string(logs)
 		}
 		if p.GetNamespace() == platform.ProviderNamespace {
-			metrics, err := clientset.CoreV1().Pods(p.GetNamespace()).ProxyGet("http", p.GetName(), "8080", "metrics", nil).DoRaw(t.Context())
-			if err != nil {
-				t.Fatalf("metrics of %s: %v", p.GetName(), err)
-			}
-			hay["metrics of "+p.GetName()] = string(metrics)
+			hay["metrics of "+p.GetName()] = metrics(t, p.Status.PodIP)
 		}
 	}
 	return hay
+}
+
+// metrics returns what the provider's Pod at an address tells an account that
+// may get its metrics.
+func metrics(t *testing.T, address string) string {
+	t.Helper()
+	scraper := accesstest.NewAccount(local.Client, platform.ProviderNamespace)
+	scraper.Name = "scraper"
+	scraper.Grant(t, "scraper", []rbacv1.PolicyRule{{NonResourceURLs: []string{"/metrics"}, Verbs: []string{"get"}}})
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: scraper.Namespace, Name: scraper.Name}}
+	token := &authenticationv1.TokenRequest{}
+	if err := local.Client.Create(t.Context(), account); err != nil {
+		t.Fatal(err)
+	}
+	if err := local.Client.SubResource("token").Create(t.Context(), account, token); err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+net.JoinHostPort(address, "8080")+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+token.Status.Token)
+	// The certificate is the provider's own.
+	transport := &http.Transport{DialContext: local.Cluster.DialContext, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}
+	rsp, err := transport.RoundTrip(r)
+	if err != nil {
+		t.Fatalf("metrics of %s: %v", address, err)
+	}
+	defer func() { _ = rsp.Body.Close() }()
+	body, err := io.ReadAll(rsp.Body)
+	if err != nil || rsp.StatusCode != http.StatusOK {
+		t.Fatalf("metrics of %s: %s: %v", address, rsp.Status, err)
+	}
+	return string(body)
 }
 
 // listable returns all kinds of objects but Secrets.
