@@ -92,7 +92,7 @@ func New(o Options) (*Client, error) {
 		kind: Model,
 		base: base,
 		http: &http.Client{
-			Transport:     &tokenTransport{origin: base, token: o.Token, next: transport},
+			Transport:     &tokenTransport{origin: base, token: o.Token, next: connection.Draining(transport)},
 			CheckRedirect: checkRedirect,
 		},
 		hasToken:  o.Token != "",

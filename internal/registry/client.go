@@ -185,10 +185,11 @@ func orFile(content []byte, file string) ([]byte, error) {
 
 // trying returns a transport that tries a request again, or once only.
 func trying(next http.RoundTripper, once bool) http.RoundTripper {
+	next = waitNoter{connection.Draining(next)}
 	if once {
-		return waitNoter{next}
+		return next
 	}
-	return &retry.Transport{Base: waitNoter{next}, Policy: func() retry.Policy { return policy }}
+	return &retry.Transport{Base: next, Policy: func() retry.Policy { return policy }}
 }
 
 // policy of trying a request again. A request whose body cannot be rewound,

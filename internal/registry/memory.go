@@ -62,6 +62,13 @@ func (c notingCache) Set(ctx context.Context, registry string, scheme auth.Schem
 	return c.Cache.Set(ctx, registry, scheme, key, fetch)
 }
 
+// forget has every token be got anew.
+func (c notingCache) forget() {
+	if tokens, ok := c.Cache.(*freshTokens); ok {
+		tokens.forget()
+	}
+}
+
 // newCache returns a cache of what a registry wants, which has the password
 // already where the registry is known to want it.
 func newCache(m *Memory, host string, credential auth.Credential) auth.Cache {

@@ -82,3 +82,25 @@ func TestFreshTokens(t *testing.T) {
 		})
 	}
 }
+
+// TestForget checks that a client's cache, as New makes it, gets tokens anew once
+// the registry has refused one.
+func TestForget(t *testing.T) {
+	c, ok := newCache(nil, "r", auth.EmptyCredential).(interface {
+		auth.Cache
+		forget()
+	})
+	if !ok {
+		t.Fatal("want a cache that forgets")
+	}
+	if _, err := c.Set(t.Context(), "r", auth.SchemeBearer, "k", func(context.Context) (string, error) { return "revoked", nil }); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.GetToken(t.Context(), "r", auth.SchemeBearer, "k"); got != "revoked" || err != nil {
+		t.Errorf("GetToken(...): want the token, got %q, %v", got, err)
+	}
+	c.forget()
+	if got, err := c.GetToken(t.Context(), "r", auth.SchemeBearer, "k"); err == nil {
+		t.Errorf("GetToken(...): want none after forget, got %q", got)
+	}
+}

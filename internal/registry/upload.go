@@ -250,7 +250,7 @@ func (t *transfer) judgeRefusal(ctx context.Context, err error, rsp *errcode.Err
 	outOfRange := rsp.StatusCode == http.StatusRequestedRangeNotSatisfiable
 	switch {
 	case rsp.StatusCode == http.StatusUnauthorized:
-		if tokens, ok := t.auth.Cache.(*freshTokens); ok {
+		if tokens, ok := t.auth.Cache.(interface{ forget() }); ok {
 			tokens.forget()
 		}
 		return t.renew(err)
