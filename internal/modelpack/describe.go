@@ -1,7 +1,6 @@
 package modelpack
 
 import (
-	"encoding/json"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -10,6 +9,7 @@ import (
 	specv1 "github.com/modelpack/model-spec/specs-go/v1"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/decode"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -46,7 +46,7 @@ type Description struct {
 // an index of several, is an error with reason Unsupported.
 func Describe(manifest []byte) (Description, error) {
 	var m ocispec.Manifest
-	if err := json.Unmarshal(manifest, &m); err != nil || m.Config.MediaType == "" {
+	if err := decode.JSON(manifest, &m); err != nil || m.Config.MediaType == "" {
 		return Description{}, outcome.Errorf(outcome.Unsupported, "what is there is not the manifest of one OCI artifact: name one with its digest").Because(err)
 	}
 	d := Description{Config: m.Config, Size: max(m.Config.Size, 0), annotations: m.Annotations}
@@ -70,7 +70,7 @@ func Describe(manifest []byte) (Description, error) {
 // the manifest of anything, if its digests are such.
 func Blobs(manifest []byte) ([]ocispec.Descriptor, error) {
 	var m ocispec.Manifest
-	if err := json.Unmarshal(manifest, &m); err != nil {
+	if err := decode.JSON(manifest, &m); err != nil {
 		return nil, errors.Wrap(err, "cannot read the artifact's manifest")
 	}
 	blobs := append([]ocispec.Descriptor{m.Config}, m.Layers...)
@@ -112,7 +112,7 @@ func configFacts(format Format, config []byte) Facts {
 	switch format {
 	case FormatModelPack:
 		var m specv1.Model
-		if json.Unmarshal(config, &m) != nil {
+		if decode.JSON(config, &m) != nil {
 			return Facts{}
 		}
 		f := Facts{Name: m.Descriptor.Name, SourceURL: m.Descriptor.SourceURL, Revision: m.Descriptor.Revision}
@@ -130,7 +130,7 @@ func configFacts(format Format, config []byte) Facts {
 				License string `json:"license"`
 			} `json:"model"`
 		}
-		if json.Unmarshal(config, &k) != nil {
+		if decode.JSON(config, &k) != nil {
 			return Facts{}
 		}
 		f := Facts{Name: k.Package.Name, License: k.Package.License}

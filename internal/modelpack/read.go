@@ -1,13 +1,13 @@
 package modelpack
 
 import (
-	"encoding/json"
 	"regexp"
 	"strings"
 
 	specv1 "github.com/modelpack/model-spec/specs-go/v1"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/decode"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -86,7 +86,7 @@ func ReadManifest(manifest, config []byte) ([]Layer, error) {
 		return nil, err
 	}
 	var m ocispec.Manifest
-	if err := json.Unmarshal(manifest, &m); err != nil {
+	if err := decode.JSON(manifest, &m); err != nil {
 		return nil, outcome.Errorf(outcome.Unsupported, "what is there is not the manifest of an OCI artifact").Because(err)
 	}
 	switch m.Config.MediaType {

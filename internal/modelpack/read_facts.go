@@ -1,13 +1,14 @@
 package modelpack
 
 import (
-	"encoding/json"
 	"path"
 	"strings"
 	"time"
 
 	specv1 "github.com/modelpack/model-spec/specs-go/v1"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/decode"
 )
 
 // Model returns all that manifest and config say of the model, as far as another
@@ -25,7 +26,7 @@ func (d Description) Model(config []byte) Facts {
 	switch d.Format {
 	case FormatModelPack:
 		var m specv1.Model
-		if json.Unmarshal(config, &m) != nil {
+		if decode.JSON(config, &m) != nil {
 			break
 		}
 		f.Author = strings.Join(m.Descriptor.Authors, ", ")
@@ -35,12 +36,12 @@ func (d Description) Model(config []byte) Facts {
 		}
 	case FormatModelKit:
 		var k Kitfile
-		if json.Unmarshal(config, &k) == nil {
+		if decode.JSON(config, &k) == nil {
 			f.Author = strings.Join(k.Package.Authors, ", ")
 		}
 	case FormatImage:
 		var i ocispec.Image
-		if json.Unmarshal(config, &i) == nil {
+		if decode.JSON(config, &i) == nil {
 			f.Author = i.Author
 		}
 	}

@@ -1,12 +1,12 @@
 package modelpack
 
 import (
-	"encoding/json"
 	"path"
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/decode"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -34,7 +34,7 @@ var imageEncodings = map[string]Encoding{
 // that belong to it, lie elsewhere. The config must be given for a ModelKit.
 func ReadLayers(manifest, config []byte) ([]Layer, error) {
 	var m ocispec.Manifest
-	if err := json.Unmarshal(manifest, &m); err != nil {
+	if err := decode.JSON(manifest, &m); err != nil {
 		return nil, outcome.Errorf(outcome.Unsupported, "what is there is not the manifest of an OCI artifact").Because(err)
 	}
 	if m.Config.MediaType != ocispec.MediaTypeImageConfig && m.Config.MediaType != mediaTypeDockerConfig {
@@ -63,7 +63,7 @@ func ReadLayers(manifest, config []byte) ([]Layer, error) {
 // another one. The config may be empty where it is not known.
 func Whole(manifest, config []byte) error {
 	var m ocispec.Manifest
-	if err := json.Unmarshal(manifest, &m); err != nil {
+	if err := decode.JSON(manifest, &m); err != nil {
 		return outcome.Errorf(outcome.Unsupported, "what is there is not the manifest of an OCI artifact").Because(err)
 	}
 	if m.Subject != nil {
@@ -85,7 +85,7 @@ func Whole(manifest, config []byte) error {
 		} `json:"model"`
 	}
 	// What cannot be read names no other ModelKit.
-	if json.Unmarshal(config, &k) == nil && k.Model.Path != "" {
+	if decode.JSON(config, &k) == nil && k.Model.Path != "" {
 		return outcome.Errorf(outcome.Unsupported,
 			"the ModelKit takes its model from another one, %q, and does not hold it: name that one, or pack a ModelKit that holds the model itself", short(k.Model.Path))
 	}

@@ -1,11 +1,11 @@
 package modelpack
 
 import (
-	"encoding/json"
 	"path"
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/decode"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -18,7 +18,7 @@ import (
 // could not unpack it either.
 func placeKitLayers(layers []Layer, config []byte) error {
 	var k Kitfile
-	if err := json.Unmarshal(config, &k); err != nil {
+	if err := decode.JSON(config, &k); err != nil {
 		return outcome.Errorf(outcome.Unsupported, "the ModelKit's config, which says where its files belong, cannot be read").Because(err)
 	}
 	// The types of layers that there were before digests, without compression.

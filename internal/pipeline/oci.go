@@ -3,7 +3,6 @@ package pipeline
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"io"
 	"path"
 	"sync"
@@ -12,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/decode"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
@@ -139,7 +139,7 @@ func (o *ociOrigin) readManifest(ctx context.Context) error {
 	}
 	// The manifest's own word counts, where it has one, and not a server's.
 	var m ocispec.Manifest
-	if json.Unmarshal(o.manifest, &m) == nil && m.MediaType != "" {
+	if decode.JSON(o.manifest, &m) == nil && m.MediaType != "" {
 		o.descriptor.MediaType = m.MediaType
 	}
 	o.descriptor.Digest, o.descriptor.Size = digest.FromBytes(o.manifest), int64(len(o.manifest))

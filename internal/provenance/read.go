@@ -3,7 +3,6 @@ package provenance
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"regexp"
 	"slices"
 	"strconv"
@@ -14,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/decode"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -138,7 +138,7 @@ func fetch(ctx context.Context, r Reader, repository string, subject, record dig
 // artifact.
 func parse(manifest []byte, subject digest.Digest) (Record, bool) {
 	var m ocispec.Manifest
-	if json.Unmarshal(manifest, &m) != nil || m.ArtifactType != ArtifactType || m.Subject == nil || m.Subject.Digest != subject {
+	if decode.JSON(manifest, &m) != nil || m.ArtifactType != ArtifactType || m.Subject == nil || m.Subject.Digest != subject {
 		return Record{}, false
 	}
 	return read(m.Annotations), true

@@ -4,12 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/decode"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -66,7 +66,7 @@ func Unfinished(ctx context.Context, r ManifestReader, repository, tag string) (
 // parseUnfinished reads such a manifest. It says whether it is one.
 func parseUnfinished(manifest []byte) ([]ocispec.Descriptor, bool) {
 	var m ocispec.Manifest
-	err := json.Unmarshal(manifest, &m)
+	err := decode.JSON(manifest, &m)
 	return m.Layers, err == nil && m.ArtifactType == UnfinishedType
 }
 
