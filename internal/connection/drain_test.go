@@ -40,7 +40,7 @@ func TestDraining(t *testing.T) {
 			}
 			server.Start()
 			t.Cleanup(server.Close)
-			client := http.Client{Transport: Draining(NewTransport(nil))}
+			client := http.Client{Transport: Draining(NewTransport(nil, NewGuard(strings.TrimPrefix(server.URL, "http://"))))}
 			for range 10 {
 				closeEarly(t, &client, server.URL)
 			}
@@ -61,7 +61,7 @@ func TestDrainingStalled(t *testing.T) {
 	defer server.Close()
 	defer close(release)
 	began := time.Now()
-	closeEarly(t, &http.Client{Transport: Draining(NewTransport(nil))}, server.URL)
+	closeEarly(t, &http.Client{Transport: Draining(NewTransport(nil, NewGuard(strings.TrimPrefix(server.URL, "http://"))))}, server.URL)
 	if took := time.Since(began); took > 10*drainTime {
 		t.Errorf("Close: want it to wait %s at most for a body that does not end, took %s", drainTime, took)
 	}
