@@ -138,10 +138,16 @@ func literal(args []string) []string {
 	return out
 }
 
+// OwnerOf returns what an Artifact is known by in its registry: its UID, which
+// nobody can choose. The annotation AnnotationOwner can say anything.
+func OwnerOf(a *modelv1alpha1.Artifact) provenance.Owner {
+	return provenance.Owner{ID: string(a.GetUID()), Namespace: a.GetNamespace(), Name: a.GetName()}.Known()
+}
+
 // claimArguments returns the flags of `worker run` that say for whom the run is,
 // and what its tag may be taken from.
 func claimArguments(a *modelv1alpha1.Artifact) []string {
-	owner := provenance.Owner{ID: a.GetAnnotations()[AnnotationOwner], Namespace: a.GetNamespace(), Name: a.GetName()}.Known()
+	owner := OwnerOf(a)
 	args := []string{"--owner-namespace=" + owner.Namespace, "--owner-name=" + owner.Name}
 	if owner.ID != "" {
 		args = append(args, "--owner-id="+owner.ID)
@@ -151,7 +157,7 @@ func claimArguments(a *modelv1alpha1.Artifact) []string {
 	if t := a.Spec.ForProvider.Target; t != nil && t.Overwrite {
 		args = append(args, "--overwrite")
 	}
-	if d := a.Status.AtProvider.Digest; d != "" {
+	if d := a.Status.AtProvider.Digest; d != "" && a.Status.AtProvider.RunHash != "" {
 		args = append(args, "--replaces="+d)
 	}
 	return args

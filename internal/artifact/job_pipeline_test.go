@@ -108,33 +108,34 @@ func TestBuildJobArguments(t *testing.T) {
 				"--pipeline=Stream", "--format=ModelPack", "--hub-endpoint=https://huggingface.co",
 				"--model=Qwen/Qwen3-0.6B", "--revision=main",
 				"--registry=registry.example.com", "--repository=models/qwen3", "--tag=v1",
-				"--owner-namespace=team-a", "--owner-name=qwen3", "--run-hash=" + goldenStream, "--run=1",
+				"--owner-namespace=team-a", "--owner-name=qwen3", "--owner-id=" + string(testUID), "--run-hash=" + goldenStream, "--run=1",
 			},
 		},
 		"Claim": {
 			reason: "The worker is told for whom it works, and what the tag may be taken from.",
 			args: newArtifact(withStream(), withParameters(func(p *modelv1alpha1.ArtifactParameters) { p.Target.Overwrite = true }), func(a *modelv1alpha1.Artifact) {
 				a.SetAnnotations(map[string]string{AnnotationRun: "7", AnnotationRunHash: "old", AnnotationOwner: string(otherUID)})
+				a.Status.AtProvider.Digest, a.Status.AtProvider.RunHash = "sha256:abc", "old"
+			}),
+			want: []string{
+				"--pipeline=Stream", "--format=ModelPack", "--hub-endpoint=https://huggingface.co",
+				"--model=Qwen/Qwen3-0.6B", "--revision=main",
+				"--registry=registry.example.com", "--repository=models/qwen3", "--tag=v1",
+				"--owner-namespace=team-a", "--owner-name=qwen3", "--owner-id=" + string(testUID), "--run-hash=" + goldenStream, "--run=7",
+				"--overwrite", "--replaces=sha256:abc",
+			},
+		},
+		"ObservedOnly": {
+			reason: "What was only observed is foreign, and so is another's identity in an annotation.",
+			args: newArtifact(withStream(), func(a *modelv1alpha1.Artifact) {
+				a.SetAnnotations(map[string]string{AnnotationOwner: string(otherUID)})
 				a.Status.AtProvider.Digest = "sha256:abc"
 			}),
 			want: []string{
 				"--pipeline=Stream", "--format=ModelPack", "--hub-endpoint=https://huggingface.co",
 				"--model=Qwen/Qwen3-0.6B", "--revision=main",
 				"--registry=registry.example.com", "--repository=models/qwen3", "--tag=v1",
-				"--owner-namespace=team-a", "--owner-name=qwen3", "--owner-id=" + string(otherUID), "--run-hash=" + goldenStream, "--run=7",
-				"--overwrite", "--replaces=sha256:abc",
-			},
-		},
-		"NoOwner": {
-			reason: "The kubelet would put the token in the place of a variable's name.",
-			args: newArtifact(withStream(), func(a *modelv1alpha1.Artifact) {
-				a.SetAnnotations(map[string]string{AnnotationOwner: "$(" + EnvHubToken + ")"})
-			}),
-			want: []string{
-				"--pipeline=Stream", "--format=ModelPack", "--hub-endpoint=https://huggingface.co",
-				"--model=Qwen/Qwen3-0.6B", "--revision=main",
-				"--registry=registry.example.com", "--repository=models/qwen3", "--tag=v1",
-				"--owner-namespace=team-a", "--owner-name=qwen3", "--run-hash=" + goldenStream, "--run=1",
+				"--owner-namespace=team-a", "--owner-name=qwen3", "--owner-id=" + string(testUID), "--run-hash=" + goldenStream, "--run=1",
 			},
 		},
 		"Defaults": {
@@ -147,7 +148,7 @@ func TestBuildJobArguments(t *testing.T) {
 				"--pipeline=Kit", "--format=ModelPack", "--hub-endpoint=http://hub.local",
 				"--model=gpt2", "--revision=main",
 				"--registry=localhost:5000", "--repository=gpt2", "--tag=latest", "--plain-http",
-				"--owner-namespace=team-a", "--owner-name=qwen3", "--run-hash=" + goldenGPT2, "--run=1",
+				"--owner-namespace=team-a", "--owner-name=qwen3", "--owner-id=" + string(testUID), "--run-hash=" + goldenGPT2, "--run=1",
 				"--workspace=/workspace",
 			},
 		},

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 )
 
 const (
@@ -43,10 +44,16 @@ const (
 	// a label.
 	AnnotationArtifact = modelv1alpha1.Group + "/artifact"
 
-	// AnnotationOwner holds what an Artifact is known by in its registry: the
-	// UID that it had when its first run was begun. It goes along where the
-	// Artifact is restored elsewhere.
+	// AnnotationOwner holds what an Artifact is known by in its registry: its UID.
+	// It goes along where the Artifact is restored elsewhere. Another UID is
+	// believed only where the ProviderConfig has AnnotationAdopt.
 	AnnotationOwner = modelv1alpha1.Group + "/owner"
+
+	// AnnotationAdopt, with the value "true", is for ProviderConfigs and
+	// ClusterProviderConfigs: Artifacts that use it and know nothing of having
+	// pushed adopt what a record in the registry names as theirs, by the UID in
+	// their AnnotationOwner or, without one, by namespace and name.
+	AnnotationAdopt = v1alpha1.Group + "/adopt"
 
 	// AnnotationRunHash holds the run hash that an object was made for.
 	AnnotationRunHash = modelv1alpha1.Group + "/run-hash"

@@ -71,6 +71,15 @@ func lost() error {
 	return outcome.Errorf(outcome.PodLost, "The run's Pod was deleted, or its node was lost, before the run ended")
 }
 
+// ResultLost returns what is observed of a run that succeeded and whose result
+// nobody can read: it is repeated like one that was lost.
+func ResultLost() ObservationResult {
+	return failed(outcome.Failure{
+		Reason:  outcome.PodLost,
+		Message: "The run succeeded, and its Pod was deleted before its result was read: what it pushed is not known",
+	})
+}
+
 // containerFailure returns why a container ended that could not say so itself.
 func containerFailure(s corev1.ContainerStatus) *outcome.Failure {
 	t := s.State.Terminated

@@ -122,7 +122,7 @@ var vocabulary = map[Reason]bool{
 	Unauthorized: true, Gated: true, NotFound: true, RateLimited: true, Unavailable: true, Untrusted: true, NoSpace: true,
 	Mismatch: true, TooOld: true, Unsupported: true, Internal: true, Evicted: true, OutOfMemory: true, DeadlineExceeded: true,
 	ImagePull: true, PodLost: true, ImageUnusable: true, ConfigMissing: true, WorkspaceUnbound: true, QuotaExceeded: true,
-	Refused: true, PermissionMissing: true, NotAllowed: true, Unschedulable: true, JobFailed: true, JobNotCreated: true,
+	Refused: true, PermissionMissing: true, NotAllowed: true, Unschedulable: true, JobFailed: true, JobNotCreated: true, NotStarted: true,
 	WorkspaceConflict: true, TagConflict: true, RegistryChanged: true,
 }
 

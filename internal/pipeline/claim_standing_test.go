@@ -1,15 +1,18 @@
 package pipeline
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 )
 
 // layers returns what the tests' artifact is made of.
@@ -24,6 +27,46 @@ func (w *claimWorld) layers(t *testing.T, d string) []ocispec.Descriptor {
 		t.Fatal(err)
 	}
 	return m.Layers
+}
+
+// forge pushes what the first run pushed with one layer's content replaced, with a
+// copy of the first run's record, and puts the run's tag on it.
+func (w *claimWorld) forge(t *testing.T, first, file string) {
+	t.Helper()
+	repository := w.run.Target.Repository
+	subject, b, err := w.registry.Manifest(t.Context(), repository, first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m ocispec.Manifest
+	if err := json.Unmarshal(b, &m); err != nil {
+		t.Fatal(err)
+	}
+	for i, l := range m.Layers {
+		if l.Annotations[ocispec.AnnotationTitle] != file {
+			continue
+		}
+		content := []byte(strings.Repeat("!", int(l.Size)))
+		m.Layers[i].Digest = digest.FromBytes(content)
+		if err := w.registry.PushBlob(t.Context(), repository, m.Layers[i], bytes.NewReader(content)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if b, err = json.Marshal(m); err != nil {
+		t.Fatal(err)
+	}
+	forged := ocispec.Descriptor{MediaType: subject.MediaType, Digest: digest.FromBytes(b), Size: int64(len(b))}
+	if err := w.registry.PushManifest(t.Context(), repository, forged, b, w.run.Target.Tag); err != nil {
+		t.Fatal(err)
+	}
+	found, err := provenance.Of(t.Context(), w.registry, repository, subject.Digest, claimOwner)
+	if err != nil || len(found) == 0 {
+		t.Fatalf("no record of the first run: %v", err)
+	}
+	if err := provenance.Push(t.Context(), w.registry, repository, forged, found[0].Record); err != nil {
+		t.Fatal(err)
+	}
+	w.watched.take()
 }
 
 // TestStreamNothingToDo runs twice, and has something happen in between.
@@ -99,6 +142,29 @@ func TestStreamNothingToDo(t *testing.T) {
 				w.remove(t, "manifests", d)
 			},
 			want: want{Pushed: whole[1:], Same: true, Log: "is not in the registry any more"},
+		},
+		"Forged": {
+			reason: "A copied record makes a large file no less foreign.",
+			between: func(t *testing.T, w *claimWorld, d string) {
+				w.forge(t, d, "model.safetensors")
+				w.run.Replaces = ""
+			},
+			want: want{Pushed: whole[1:], Same: true, Log: "and is not: it is made again"},
+		},
+		"ForgedSmall": {
+			reason: "Nor does it a small one, whose SHA-256 the Hub does not announce.",
+			between: func(t *testing.T, w *claimWorld, d string) {
+				w.forge(t, d, "config.json")
+				w.run.Replaces = ""
+			},
+			want: want{Pushed: whole[1:], Same: true, Log: "and is not: it is made again"},
+		},
+		"ForgedOverKnown": {
+			reason: "What status knows takes its tag back.",
+			between: func(t *testing.T, w *claimWorld, d string) {
+				w.forge(t, d, "model.safetensors")
+			},
+			want: want{Pushed: []string{aTag}, Same: true, Log: already},
 		},
 		"OtherRunHash": {
 			reason:  "What answers to another spec is not this.",

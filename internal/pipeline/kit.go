@@ -78,8 +78,11 @@ func (k *Kit) Run(ctx context.Context, run Run) (outcome.Result, error) {
 	if err := inTurn(ctx, r.resolve, r.claim.look); err != nil {
 		return outcome.Result{}, err
 	}
-	if result, done, err := r.claim.conclude(ctx, r.provenance()); done || err != nil {
-		return result, err
+	if run.Format == FormatModelPack {
+		// Of an archive nobody knows what it holds without making it again.
+		if result, done, err := r.claim.conclude(ctx, r.provenance(), r.claim.hasFiles(r.files)); done || err != nil {
+			return result, err
+		}
 	}
 	if err := inTurn(ctx, r.fits, r.detect, r.tryRead, r.askRegistry); err != nil {
 		return outcome.Result{}, err

@@ -58,17 +58,17 @@ func (s *Stream) Run(ctx context.Context, run Run) (outcome.Result, error) {
 	if err := r.claim.look(ctx); err != nil {
 		return outcome.Result{}, err
 	}
-	// Which files there are is not known yet: nothing is listed in vain.
-	if result, done, err := r.claim.conclude(ctx, r.provenance()); done || err != nil {
+	o, ok := r.origin.(*ociOrigin)
+	if !ok || string(o.description.Format) != run.Format {
+		return r.pack(ctx)
+	}
+	if result, done, err := r.claim.conclude(ctx, r.provenance(), isSource(digest.Digest(r.contents.revision))); done || err != nil {
 		if done {
 			r.newUnfinished(ctx).forget(ctx)
 		}
 		return result, err
 	}
-	if o, ok := r.origin.(*ociOrigin); ok && string(o.description.Format) == run.Format {
-		return r.copyArtifact(ctx, o)
-	}
-	return r.pack(ctx)
+	return r.copyArtifact(ctx, o)
 }
 
 // pack makes an artifact of the origin's files.
@@ -80,6 +80,9 @@ func (r *streamRun) pack(ctx context.Context) (outcome.Result, error) {
 	layout, err := r.layOut(files)
 	if err != nil {
 		return outcome.Result{}, err
+	}
+	if result, done, err := r.isPacked(ctx, layout); done || err != nil {
+		return result, err
 	}
 	if err := fits(r.run.Target, files, slackOf(layout)); err != nil {
 		return outcome.Result{}, err
@@ -95,6 +98,22 @@ func (r *streamRun) pack(ctx context.Context) (outcome.Result, error) {
 		r.unfinished.forget(ctx)
 	}
 	return result, err
+}
+
+// isPacked ends a run whose artifact is in the registry already, and reports
+// whether it is. Only of raw layers the Hub's list tells what they must be: an
+// archive is made again.
+func (r *streamRun) isPacked(ctx context.Context, layout *modelpack.Layout) (outcome.Result, bool, error) {
+	if _, fromHub := r.origin.(*hubOrigin); !fromHub || layout.Format != modelpack.FormatModelPack {
+		return outcome.Result{}, false, nil
+	}
+	var files []hub.File
+	for _, l := range layout.Layers {
+		for _, f := range l.Files {
+			files = append(files, r.file(f))
+		}
+	}
+	return r.claim.conclude(ctx, r.provenance(), r.claim.hasFiles(files))
 }
 
 // A streamRun is one run of a Stream.

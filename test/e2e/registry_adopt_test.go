@@ -9,9 +9,13 @@ import (
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"oras.land/oras-go/v2/registry/remote/auth"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/test/pull"
 )
 
@@ -20,6 +24,8 @@ import (
 func TestAdopted(t *testing.T) {
 	forPipelines(t, func(n *tenant, p modelv1alpha1.PipelineType) {
 		a := n.ownArtifact("adopted", p)
+		n.withConfig(a, func(*v1alpha1.ClusterProviderConfigSpec) {})
+		n.believeRecords(a)
 		a.Spec.ManagementPolicies = xpv2.ManagementPolicies{
 			xpv2.ManagementActionObserve, xpv2.ManagementActionCreate, xpv2.ManagementActionUpdate, xpv2.ManagementActionLateInitialize,
 		}
@@ -58,6 +64,17 @@ func TestAdopted(t *testing.T) {
 			n.t.Errorf("left in the registry: %v", left)
 		}
 	})
+}
+
+// believeRecords annotates an Artifact's ClusterProviderConfig so that records in
+// the registry are believed.
+func (n *tenant) believeRecords(a *modelv1alpha1.Artifact) {
+	n.t.Helper()
+	pc := &v1alpha1.ClusterProviderConfig{ObjectMeta: metav1.ObjectMeta{Name: a.Spec.ProviderConfigReference.Name}}
+	patch := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"annotations":{"`+artifact.AnnotationAdopt+`":"true"}}}`))
+	if err := local.Client.Patch(n.t.Context(), pc, patch); err != nil {
+		n.t.Fatal(err)
+	}
 }
 
 // checkAdopted checks that the Artifact knows what it knew before, without a run.

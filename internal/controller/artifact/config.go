@@ -39,6 +39,10 @@ type providerConfig struct {
 	// tenants says what Artifacts may ask for; nil for the defaults.
 	tenants *v1alpha1.TenantPolicy
 
+	// adopts says that records in the registry are believed; see
+	// artifact.AnnotationAdopt.
+	adopts bool
+
 	host                string
 	plainHTTP           bool
 	registryCredentials *secretKey
@@ -99,6 +103,7 @@ func fromProviderConfig(pc *v1alpha1.ProviderConfig) *providerConfig {
 	out := &providerConfig{
 		name:                pc.GetName(),
 		version:             versionOf(pc),
+		adopts:              pc.GetAnnotations()[artifact.AnnotationAdopt] == "true",
 		host:                string(r.Host),
 		plainHTTP:           r.PlainHTTP,
 		registryCredentials: local(r.Credentials.SecretRef, corev1.DockerConfigJsonKey),
@@ -129,6 +134,7 @@ func fromClusterProviderConfig(pc *v1alpha1.ClusterProviderConfig) *providerConf
 	out := &providerConfig{
 		name:                pc.GetName(),
 		version:             versionOf(pc),
+		adopts:              pc.GetAnnotations()[artifact.AnnotationAdopt] == "true",
 		cluster:             true,
 		namespaceSelector:   pc.Spec.NamespaceSelector,
 		repositoryPrefix:    r.RepositoryPrefix,

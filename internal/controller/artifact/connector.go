@@ -153,6 +153,7 @@ func (c *connector) configure(ctx context.Context, a *modelv1alpha1.Artifact, e 
 	}
 	e.kitImage = cmp.Or(config.kitImage, c.images.Kit)
 	e.effective, e.configHost = config.effective(a), config.host
+	e.adopts = config.adopts
 	e.repositoryPrefix = config.prefixFor(a)
 	e.effective.WorkerImage = cmp.Or(config.workerImage, c.images.Worker)
 	e.secretData = func(ctx context.Context) (map[string][]byte, error) { return config.copies(ctx, c.direct, a) }

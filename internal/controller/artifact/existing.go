@@ -103,7 +103,11 @@ func (e *external) describe(ctx context.Context, a *modelv1alpha1.Artifact, ref 
 		return err
 	}
 	s, facts := &a.Status.AtProvider, d.Facts(config)
+	var before *modelv1alpha1.PushedArtifact
 	if s.Digest != there.Digest.String() {
+		if s.RunHash != "" {
+			before = pushedBefore(s)
+		}
 		s.RunHash, s.Files = "", 0
 	}
 	s.Reference = ref.String()
@@ -111,7 +115,27 @@ func (e *external) describe(ctx context.Context, a *modelv1alpha1.Artifact, ref 
 	s.PinnedReference = ref.Registry + "/" + ref.Repository + "@" + s.Digest
 	s.Size, s.Format = d.Size, cmp.Or(string(d.Format), formatOther)
 	s.Source = &modelv1alpha1.SourceObservation{URL: facts.SourceURL, Revision: facts.Revision, License: facts.License}
+	remember(s, before)
 	return nil
+}
+
+// forgetObserved drops from the status of an Artifact that is to be made what was
+// only observed, which has no run hash: it is foreign, and may be neither
+// overwritten nor deleted because the status knows it.
+func forgetObserved(a *modelv1alpha1.Artifact) {
+	s := &a.Status.AtProvider
+	if s.Digest == "" || s.RunHash != "" {
+		return
+	}
+	s.Digest, s.Reference, s.PinnedReference, s.Format = "", "", "", ""
+	s.Size, s.Files, s.Source = 0, 0, nil
+}
+
+// knowsNothing reports whether the status of an Artifact whose run succeeded does
+// not know what it pushed, since another artifact was observed after that.
+func knowsNothing(a *modelv1alpha1.Artifact) bool {
+	s := a.Status.AtProvider
+	return s.Digest == "" && s.Phase == modelv1alpha1.PhaseSucceeded
 }
 
 // readBlob reads a small blob.

@@ -168,6 +168,68 @@ func (w *world) checkDetails(a *modelv1alpha1.Artifact) {
 	})
 }
 
+// TestObservedThenManaged has an Artifact, that looked at a foreign tag, be made.
+func TestObservedThenManaged(t *testing.T) {
+	cases := map[string]struct {
+		reason    string
+		overwrite bool
+		made      bool // Whether the Artifact pushed something before it observed.
+	}{
+		"Foreign":     {reason: "What was only observed is foreign."},
+		"Overwritten": {reason: "Unless that is asked for.", overwrite: true},
+		"MadeBefore":  {reason: "So it is for who pushed something else before.", made: true},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := startControllers(t)
+			observe := withPolicies(xpv2.ManagementPolicies{xpv2.ManagementActionObserve})
+			a := w.artifact("handed-" + strings.ToLower(name))
+			if tc.made {
+				w.create(a)
+				w.succeed(a, 1, "ours")
+				w.waitReady(a, corev1.ConditionTrue, "Available")
+				w.remove(w.job(a, 1))
+				w.deletePods()
+			}
+			foreign := w.push(a.Spec.ForProvider.Target.Repository, "v1", "foreign")
+			if tc.made {
+				w.update(a, observe)
+			} else {
+				observe(a)
+				w.create(a)
+			}
+			w.eventually("observed", func() string {
+				if err := w.get(a); err != nil {
+					return err.Error()
+				}
+				if d := a.Status.AtProvider.Digest; d != foreign {
+					return "the digest is " + d
+				}
+				return ""
+			})
+			w.update(a, func(a *modelv1alpha1.Artifact) {
+				withPolicies(xpv2.ManagementPolicies{xpv2.ManagementActionAll})(a)
+				a.Spec.ForProvider.Target.Overwrite = tc.overwrite
+			})
+			if tc.overwrite {
+				d := w.succeed(a, 1, "ours")
+				w.waitReady(a, corev1.ConditionTrue, "Available")
+				w.waitTag(a.Spec.ForProvider.Target.Repository, "v1", d)
+				return
+			}
+			w.waitReady(a, corev1.ConditionFalse, string(outcome.TagConflict))
+			w.stays(a, tc.reason)
+			w.waitTag(a.Spec.ForProvider.Target.Repository, "v1", foreign)
+			if d := a.Status.AtProvider.Digest; d != "" {
+				t.Errorf("%s Status still knows %s", tc.reason, d)
+			}
+			w.remove(a)
+			w.waitGoneWithPods(a)
+			w.waitTag(a.Spec.ForProvider.Target.Repository, "v1", foreign)
+		})
+	}
+}
+
 func TestObservedArtifactIsRenamed(t *testing.T) {
 	w := startControllers(t)
 	w.push("models/existing", "v7", "existing")

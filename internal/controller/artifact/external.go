@@ -53,6 +53,9 @@ type external struct {
 	// admits says whether the ProviderConfig admits an Artifact.
 	admits func(context.Context, *modelv1alpha1.Artifact) bool
 
+	// adopts says that the ProviderConfig has records in the registry believed.
+	adopts bool
+
 	// now is the time.
 	now func() time.Time
 
@@ -151,6 +154,7 @@ func (e *external) observe(ctx context.Context, a *modelv1alpha1.Artifact) (mana
 	if observesOnly(a) {
 		return e.observeExisting(ctx, a)
 	}
+	forgetObserved(a)
 	obstacle, err := e.obstacle(ctx, a)
 	if err != nil {
 		return managed.ExternalObservation{}, err
@@ -163,7 +167,7 @@ func (e *external) observe(ctx context.Context, a *modelv1alpha1.Artifact) (mana
 	if err != nil {
 		return managed.ExternalObservation{}, err
 	}
-	if job == nil && !ended(a) {
+	if job == nil && (!ended(a) || knowsNothing(a)) {
 		return e.observeIdle(ctx, a)
 	}
 	state, err := artifact.ReadRunState(ctx, e.direct, a, job, pods, e.now())

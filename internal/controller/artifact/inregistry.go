@@ -24,16 +24,10 @@ func (e *external) observeRegistry(ctx context.Context, a *modelv1alpha1.Artifac
 		return managed.ExternalObservation{}, err
 	}
 	s := &a.Status.AtProvider
-	if s.Digest == "" && t.exists() {
-		// What the run left cannot be read.
-		recordDigest(a, t.there.Digest.String())
-	}
 	switch {
 	case t.exists() && t.there.Digest.String() == s.Digest:
 		s.Reference = artifact.OCIReference(e.withEffective(a))
 		return e.observeOwn(ctx, a, t)
-	case isToBeAdopted(a, t):
-		return e.adopt(ctx, a, t)
 	case t.mayBeTaken(a):
 		e.overwritten = t.there.Digest.String()
 		return e.observeUntagged(ctx, a)

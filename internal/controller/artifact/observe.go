@@ -60,7 +60,12 @@ func (e *external) observeRun(ctx context.Context, a *modelv1alpha1.Artifact, st
 		return o
 	}
 
-	recorded := s.Phase == o.Phase && s.Run == artifact.RunOf(job).Number
+	known := s.Run == artifact.RunOf(job).Number && s.Phase == modelv1alpha1.PhaseSucceeded && s.Digest != ""
+	if o.Phase == modelv1alpha1.PhaseSucceeded && !known && !hasDigest(pods) {
+		// What the tag points to is no answer: anybody may have put it there.
+		o = artifact.ResultLost()
+	}
+	recorded := s.Phase == o.Phase && s.Run == artifact.RunOf(job).Number && !knowsNothing(a)
 	s.Phase = o.Phase
 	s.Run = artifact.RunOf(job).Number
 	if hasEnded(o.Phase) {
@@ -90,9 +95,14 @@ func (e *external) observeRun(ctx context.Context, a *modelv1alpha1.Artifact, st
 	return o
 }
 
+// hasDigest reports whether a run's Pods say what it pushed.
+func hasDigest(pods []corev1.Pod) bool {
+	r, _, ok := outcome.FromPods(pods)
+	return ok && r.Digest != ""
+}
+
 // recordArtifact records what a run pushed, once: later the artifact may have
-// got another tag, and the Pod may be gone. Where the result cannot be read the
-// registry knows the digest.
+// got another tag, and the Pod may be gone.
 func recordArtifact(a *modelv1alpha1.Artifact, job *batchv1.Job, pods []corev1.Pod, recorded bool) {
 	if recorded {
 		return

@@ -21,7 +21,11 @@ import (
 )
 
 // ownerOf returns what an Artifact is known by in its registry.
-func ownerOf(a *modelv1alpha1.Artifact) provenance.Owner {
+func ownerOf(a *modelv1alpha1.Artifact) provenance.Owner { return artifact.OwnerOf(a) }
+
+// earlierOwnerOf returns what an Artifact says that it was known by before it was
+// restored or applied in another cluster. Anybody can say so of an Artifact.
+func earlierOwnerOf(a *modelv1alpha1.Artifact) provenance.Owner {
 	return provenance.Owner{ID: a.GetAnnotations()[artifact.AnnotationOwner], Namespace: a.GetNamespace(), Name: a.GetName()}.Known()
 }
 
@@ -29,14 +33,12 @@ func ownerOf(a *modelv1alpha1.Artifact) provenance.Owner {
 // with what it is known by there.
 func (e *external) setIdentity(a *modelv1alpha1.Artifact) {
 	meta.SetExternalName(a, artifact.ExternalName(e.withEffective(a)))
-	if ownerOf(a).ID == "" {
-		meta.AddAnnotations(a, map[string]string{artifact.AnnotationOwner: string(a.GetUID())})
-	}
+	meta.AddAnnotations(a, map[string]string{artifact.AnnotationOwner: ownerOf(a).ID})
 }
 
-// hasIdentity says whether an Artifact is annotated so.
+// hasIdentity reports whether an Artifact is annotated so.
 func (e *external) hasIdentity(a *modelv1alpha1.Artifact) bool {
-	return ownerOf(a).ID != "" && meta.GetExternalName(a) == artifact.ExternalName(e.withEffective(a))
+	return a.GetAnnotations()[artifact.AnnotationOwner] == ownerOf(a).ID && meta.GetExternalName(a) == artifact.ExternalName(e.withEffective(a))
 }
 
 // A tagState says what an Artifact's tag stands for.
@@ -68,16 +70,29 @@ func (e *external) lookAtTag(ctx context.Context, a *modelv1alpha1.Artifact) (ta
 	if err != nil || there.Digest.String() == a.Status.AtProvider.Digest {
 		return tagState{there: there}, err
 	}
-	records, err := provenance.Of(ctx, e.registry, artifact.Repository(wanted), there.Digest, ownerOf(a))
-	return tagState{there: there, records: records}, err
+	t := tagState{there: there}
+	owners := []provenance.Owner{ownerOf(a)}
+	if e.adopts && a.Status.AtProvider.Digest == "" {
+		owners = append(owners, earlierOwnerOf(a))
+	}
+	for _, owner := range owners {
+		if t.records, err = provenance.Of(ctx, e.registry, artifact.Repository(wanted), there.Digest, owner); err != nil || len(t.records) > 0 {
+			break
+		}
+	}
+	return t, err
 }
 
 // setConflict has an Artifact say that its tag points to something that it did
 // not push.
 func (e *external) setConflict(a *modelv1alpha1.Artifact, t tagState) {
-	c := unavailable(outcome.TagConflict, fmt.Sprintf(
+	message := fmt.Sprintf(
 		"Tag %q points to %s, which this Artifact did not push: remove that tag, write another in spec.forProvider.target.tag, or set spec.forProvider.target.overwrite: true",
-		artifact.Tag(e.withEffective(a)), t.there.Digest)).WithObservedGeneration(a.GetGeneration())
+		artifact.Tag(e.withEffective(a)), t.there.Digest)
+	if id := earlierOwnerOf(a).ID; a.Status.AtProvider.Digest == "" && id != "" && id != ownerOf(a).ID {
+		message += "; if the Artifact was restored and pushed it before, have the ProviderConfig annotated with " + artifact.AnnotationAdopt + ": \"true\""
+	}
+	c := unavailable(outcome.TagConflict, message).WithObservedGeneration(a.GetGeneration())
 	// What is said before the finalizer is there is said again.
 	if a.GetCondition(xpv2.TypeReady).Reason != c.Reason && meta.FinalizerExists(a, managed.FinalizerName) {
 		e.recorder.Event(a, event.Warning(event.Reason(outcome.TagConflict), errors.New(c.Message)))
@@ -86,9 +101,10 @@ func (e *external) setConflict(a *modelv1alpha1.Artifact, t tagState) {
 }
 
 // firstLook looks whether the registry has what the Artifact asks for although
-// its status does not know, as after it was restored from a backup. It says
+// its status does not know, as after it was restored from a backup. It reports
 // whether that is so or whether something foreign is in the way; otherwise there
-// is a run to begin.
+// is a run to begin. A record is believed only where the ProviderConfig says so,
+// since whoever may push can copy one: otherwise the run finds out what is there.
 func (e *external) firstLook(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalObservation, bool, error) {
 	t, err := e.lookAtTag(ctx, a)
 	if registry.IsUnauthorized(err) {
@@ -100,7 +116,7 @@ func (e *external) firstLook(ctx context.Context, a *modelv1alpha1.Artifact) (ma
 	case err != nil:
 		sayWhy(a, err)
 		return managed.ExternalObservation{}, true, err
-	case len(t.records) > 0:
+	case e.adopts && len(t.records) > 0 && t.records[0].RunHash != "":
 		o, err := e.adopt(ctx, a, t)
 		return o, true, err
 	case t.mayBeTaken(a):
@@ -108,17 +124,6 @@ func (e *external) firstLook(ctx context.Context, a *modelv1alpha1.Artifact) (ma
 	}
 	e.setConflict(a, t)
 	return settled(), true, nil
-}
-
-// isToBeAdopted says whether what the tag points to, which the status does not
-// know, takes the place of what it knows: it is of the run hash that the spec has
-// now, or of a later run.
-func isToBeAdopted(a *modelv1alpha1.Artifact, t tagState) bool {
-	if len(t.records) == 0 {
-		return false
-	}
-	latest := t.records[0]
-	return latest.RunHash == artifact.RunHash(a) || latest.Run > a.Status.AtProvider.Run
 }
 
 // adopt records what the tag points to as what the Artifact pushed.
@@ -133,17 +138,17 @@ func (e *external) adopt(ctx context.Context, a *modelv1alpha1.Artifact, t tagSt
 		return unusable(a, err)
 	}
 	s := &a.Status.AtProvider
-	before := pushedBefore(s)
 	s.Phase, s.Run, s.RunHash = modelv1alpha1.PhaseSucceeded, max(s.Run, record.Run), record.RunHash
 	s.Failure, s.Failures = nil, 0
 	s.Reference = artifact.OCIReference(wanted)
 	s.Size, s.Files, s.Format = d.Size, record.Files, cmp.Or(string(d.Format), formatOther)
 	s.Source = &modelv1alpha1.SourceObservation{Revision: record.Revision, License: record.License}
 	recordDigest(a, t.there.Digest.String())
-	remember(s, before)
 	if meta.FinalizerExists(a, managed.FinalizerName) {
 		// Else what is recorded here is lost with the finalizer's being added.
-		e.recorder.Event(a, event.Normal(reasonAdopted, fmt.Sprintf("Found %s with digest %s, which run %d pushed", s.Reference, s.Digest, record.Run)))
+		e.recorder.Event(a, event.Normal(reasonAdopted, fmt.Sprintf("Adopted %s with digest %s: its record names Artifact %s/%s with owner %s, run %d, source %s at %s",
+			s.Reference, s.Digest, record.Owner.Namespace, record.Owner.Name, cmp.Or(record.Owner.ID, "unknown"), record.Run,
+			cmp.Or(record.Source, "unknown"), cmp.Or(record.Revision, "an unknown revision"))))
 	}
 	e.adopted = &adoption{subject: t.there, record: record.Record}
 	o, err := e.observeTagged(ctx, a)

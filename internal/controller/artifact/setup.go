@@ -124,8 +124,8 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		WithOptions(o.ForControllerRuntime()).
 		// Not an event filter: that would hide the status of Jobs too.
 		Watches(&modelv1alpha1.Artifact{}, newFirst(), builder.WithPredicates(predicate.Or(resource.DesiredStateChanged(), followUp()))).
-		Watches(&v1alpha1.ProviderConfig{}, handler.EnqueueRequestsFromMapFunc(wake.forConfig), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&v1alpha1.ClusterProviderConfig{}, handler.EnqueueRequestsFromMapFunc(wake.forConfig), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.ProviderConfig{}, handler.EnqueueRequestsFromMapFunc(wake.forConfig), builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+		Watches(&v1alpha1.ClusterProviderConfig{}, handler.EnqueueRequestsFromMapFunc(wake.forConfig), builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Watches(&modelv1alpha1.Artifact{}, wake.released()).
 		WatchesRawSource(source.Channel(door.woken, canWait(&handler.EnqueueRequestForObject{}))).
 		WatchesRawSource(source.Channel(c.asker.woken, canWait(&handler.EnqueueRequestForObject{}))).

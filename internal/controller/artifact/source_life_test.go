@@ -37,6 +37,7 @@ func TestArtifactOfARegistry(t *testing.T) {
 		}
 	}
 
+	w.adopts("true")
 	a := mirrored()
 	w.create(a)
 	w.waitReady(a, corev1.ConditionFalse, string(outcome.ConfigMissing))
