@@ -7,6 +7,7 @@ package registry
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"io"
@@ -77,6 +78,11 @@ type Options struct {
 	// comes back by itself. Without it, what may pass is tried a few times.
 	SingleTry bool
 
+	// Hosts know how the registry, and what it leads to, has answered clients that
+	// share them. They bound how long it may take to answer, and leave it alone
+	// where it does not; nil for none, for a client that has time.
+	Hosts *connection.Hosts
+
 	// Memory that the client shares with others; nil for none.
 	Memory *Memory
 
@@ -128,7 +134,7 @@ func New(o Options) (*Client, error) {
 		stall:     stallTimeout,
 		commit:    commitTimeout,
 		auth: &auth.Client{
-			Client:     &http.Client{Transport: trying(transport, o.SingleTry)},
+			Client:     &http.Client{Transport: trying(watched(o, credential, transport), o.SingleTry)},
 			Credential: auth.StaticCredential(o.Host, credential),
 			Cache:      newCache(o.Memory, o.Host, credential),
 			// The transport's Guard checks all hosts when they are dialed.
@@ -173,6 +179,24 @@ func clientCertificates(o Options) ([]tls.Certificate, error) {
 			"the registry's tls.crt and tls.key are not a certificate and its key in PEM form: %s", o.Cures.NoAuthority).Because(err)
 	}
 	return []tls.Certificate{pair}, nil
+}
+
+// Origin returns what Options.Hosts know a registry by: its scheme and host.
+func Origin(host string, plainHTTP bool) string {
+	scheme := "https"
+	if plainHTTP {
+		scheme = "http"
+	}
+	return scheme + "://" + strings.ToLower(oras.Reference{Registry: host}.Host())
+}
+
+// watched returns a transport that the Hosts watch over, if there are any.
+func watched(o Options, c auth.Credential, next http.RoundTripper) http.RoundTripper {
+	if o.Hosts == nil {
+		return next
+	}
+	account := sha256.Sum256([]byte(strings.Join([]string{c.Username, c.Password, c.RefreshToken, c.AccessToken}, "\x00")))
+	return o.Hosts.Transport(Origin(o.Host, o.PlainHTTP), string(account[:]), next)
 }
 
 // orFile returns the content, or a file's where there is none.

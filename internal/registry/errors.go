@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"oras.land/oras-go/v2/errdef"
@@ -46,6 +47,7 @@ func (c *Client) failed(ctx context.Context, err error, d deed) error {
 	var (
 		known    *outcome.Error
 		response *errcode.ErrorResponse
+		resting  *connection.RestingError
 	)
 	switch {
 	case errors.As(err, &known):
@@ -54,6 +56,10 @@ func (c *Client) failed(ctx context.Context, err error, d deed) error {
 		return outcome.Errorf(outcome.Unavailable, "registry %s did not go on when asked to %s; this may pass by itself", c.host, d).Because(err)
 	case ctx.Err() != nil:
 		return errors.Wrapf(ctx.Err(), "cannot %s at registry %s", d, c.host)
+	case errors.As(err, &resting) && resting.Asked:
+		return outcome.Errorf(outcome.RateLimited, "%s", resting).After(time.Until(resting.Until)).Because(err)
+	case errors.As(err, &resting):
+		return outcome.Errorf(outcome.Unavailable, "%s", resting).After(time.Until(resting.Until)).Because(err)
 	case errors.As(err, &response):
 		return c.refused(ctx, response, d)
 	case errors.Is(err, errdef.ErrNotFound):

@@ -19,6 +19,7 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
@@ -96,6 +97,7 @@ type connector struct {
 	asker    *progressAsker
 	follower *follower
 	memory   *registry.Memory
+	hosts    *connection.Hosts
 }
 
 // forget drops what is known in memory of an Artifact that is gone.
@@ -174,7 +176,7 @@ func (c *connector) configure(ctx context.Context, a *modelv1alpha1.Artifact, e 
 	if err := config.addSource(ctx, c.direct, &e.effective, a); err != nil {
 		return err
 	}
-	options.Memory = c.memory
+	options.Memory, options.Hosts = c.memory, c.hosts
 	r, err := c.newRegistry(options)
 	if err != nil {
 		return errors.Wrap(err, "cannot use the registry")

@@ -193,7 +193,7 @@ func (f *follower) enter(key types.UID, q question, have string) (w *following, 
 	if now.Before(w.due()) {
 		return w, "", w.moved(), false
 	}
-	w.answer.asking = true
+	w.answer.asking, w.answer.door.budget.asking = true, true
 	f.asking++
 	return w, w.answer.etag, "", true
 }
@@ -286,7 +286,7 @@ func (f *follower) wait(w *following, now time.Time) time.Duration {
 	switch {
 	case now.Before(w.due()):
 		return 0
-	case a.asking || f.asking >= followAskers:
+	case a.asking || a.door.budget.asking || f.asking >= followAskers:
 		return f.between(followBusy, 2*followBusy)
 	case now.Before(until):
 		// Not all who wait shall come back at once.

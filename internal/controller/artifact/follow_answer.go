@@ -64,7 +64,7 @@ func (f *follower) record(ctx context.Context, w *following, head hub.Head, err 
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now, a := f.now(), w.answer
-	a.asking, a.slot = false, slot{}
+	a.asking, a.door.budget.asking, a.slot = false, false, slot{}
 	f.asking--
 	a.door.rest(now.Add(head.Rest))
 	switch {

@@ -140,7 +140,11 @@ func (f *follower) sweepDoors(now time.Time) {
 
 // A budget is how many questions a Hub is asked, whatever the tokens. A second
 // one of the same size is for people, who are not to wait behind all Artifacts.
-type budget struct{ queue, people *rate.Limiter }
+type budget struct {
+	queue, people *rate.Limiter
+
+	asking bool // One question at a time: a Hub that does not answer holds up one reconcile.
+}
 
 func newBudget() *budget {
 	every := rate.Every(budgetWindow / budgetQuestions)

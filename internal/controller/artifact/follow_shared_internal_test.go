@@ -92,24 +92,35 @@ func TestFollowForgets(t *testing.T) {
 func TestFollowAskers(t *testing.T) {
 	w := newFollowWorld(t)
 	arrived, release := make(chan struct{}, followAskers+1), make(chan struct{})
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	silent := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		arrived <- struct{}{}
 		<-release
 		w.WriteHeader(http.StatusServiceUnavailable)
-	}))
-	defer s.Close()
+	})
+	var hubs []string
+	for range followAskers + 1 {
+		s := httptest.NewServer(silent)
+		defer s.Close()
+		hubs = append(hubs, s.URL)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	var wg sync.WaitGroup
-	ask := func(i int) {
-		q := question{options: hub.Options{Endpoint: s.URL}, model: "org/m" + strconv.Itoa(i), interval: time.Hour, now: true}
+	ask := func(i int, at string) {
+		q := question{options: hub.Options{Endpoint: at}, model: "org/m" + strconv.Itoa(i), interval: time.Hour, now: true}
 		_, _ = w.moved(ctx, types.UID(strconv.Itoa(i)), q, "")
 	}
-	for i := range followAskers {
-		wg.Go(func() { ask(i) })
+	wg.Go(func() { ask(0, hubs[0]) })
+	<-arrived
+	ask(100, hubs[0])
+	if ctx.Err() != nil {
+		t.Fatal("want one question at a time of a Hub")
+	}
+	for i := 1; i < followAskers; i++ {
+		wg.Go(func() { ask(i, hubs[i]) })
 		<-arrived
 	}
-	ask(followAskers)
+	ask(followAskers, hubs[followAskers])
 	if err := ctx.Err(); err != nil {
 		t.Error("want one more not to be held up")
 	}

@@ -35,6 +35,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/access"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
@@ -105,6 +106,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		asker:       cmp.Or(o.asker, newProgressAsker(time.Now)),
 		follower:    newFollower(time.Now),
 		memory:      registry.NewMemory(),
+		hosts:       connection.NewHosts(),
 	}
 	door := newDoorman(o.Access, mgr.GetClient())
 	r := newReconciler(mgr, mgr.GetCache(), c, append(o.forReconciler(name, recorder, c),
@@ -129,10 +131,16 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		Watches(&modelv1alpha1.Artifact{}, wake.released()).
 		WatchesRawSource(source.Channel(door.woken, canWait(&handler.EnqueueRequestForObject{}))).
 		WatchesRawSource(source.Channel(c.asker.woken, canWait(&handler.EnqueueRequestForObject{}))).
-		Build(newUnlimited{
+		Build(&throttle{
+			Reconciler: newUnlimited{
+				cached:  mgr.GetClient(),
+				all:     againLater{Reconciler: r, soon: c.soon},
+				limited: ratelimiter.NewReconciler(name, againLater{Reconciler: r, soon: c.soon}, o.GlobalRateLimiter),
+			},
 			cached:  mgr.GetClient(),
-			all:     againLater{Reconciler: r, soon: c.soon},
-			limited: ratelimiter.NewReconciler(name, againLater{Reconciler: r, soon: c.soon}, o.GlobalRateLimiter),
+			origin:  c.origin,
+			hosts:   c.hosts,
+			workers: o.MaxConcurrentReconciles,
 		})
 	if err != nil {
 		return err

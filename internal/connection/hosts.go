@@ -1,0 +1,290 @@
+package connection
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+)
+
+const (
+	// connectTimeout is for a connection, with the look-up of its name and TLS.
+	connectTimeout = 5 * time.Second
+
+	// answerTimeout is for the header of an answer to a request that reads.
+	answerTimeout = 15 * time.Second
+
+	// bodyTimeout is for what comes after it. What is read here is small.
+	bodyTimeout = 30 * time.Second
+
+	// quickAnswer is how long an answer of a quick host takes at most, with its
+	// connection.
+	quickAnswer = 2 * time.Second
+
+	// openAfter is how many times in a row a host must not answer for its circuit
+	// breaker to open.
+	openAfter = 5
+
+	// A breaker stays open from the one to the other, twice as long each time.
+	firstOpen   = 30 * time.Second
+	longestOpen = 5 * time.Minute
+
+	// maxHosts is how many hosts are remembered.
+	maxHosts = 1000
+)
+
+// A noAnswer is a timeout to all that ask what kind of error it is.
+type noAnswer struct{}
+
+func (noAnswer) Error() string   { return "no answer in time" }
+func (noAnswer) Timeout() bool   { return true }
+func (noAnswer) Temporary() bool { return true }
+func (noAnswer) Unwrap() error   { return os.ErrDeadlineExceeded }
+
+var errNoAnswer noAnswer
+
+// A RestingError is about a request that was not made, since the host is left
+// alone for a while.
+type RestingError struct {
+	// Host that was not asked.
+	Host string
+
+	// Until when it is not.
+	Until time.Time
+
+	// Asked says that the host asked for it, and otherwise it has not answered.
+	Asked bool
+}
+
+// Error says why a host is left alone. It stays the same until the host is asked
+// again.
+func (e *RestingError) Error() string {
+	until := e.Until.UTC().Format(time.RFC3339)
+	if e.Asked {
+		return fmt.Sprintf("%s limits the rate of requests: asked again after %s", e.Host, until)
+	}
+	return fmt.Sprintf("%s has not answered %d times in a row: asked again after %s", e.Host, openAfter, until)
+}
+
+// Hosts know how hosts have answered the clients of this process that share
+// them: each host has a circuit breaker, and the time that it asked to be left
+// alone for. They are bounded, kept in memory, and safe for concurrent use.
+type Hosts struct {
+	now func() time.Time
+
+	mu    sync.Mutex
+	hosts map[string]*health
+}
+
+// health is how one host answers.
+type health struct {
+	used     time.Time
+	quick    bool      // By its last answer.
+	failures int       // In a row.
+	opened   int       // How often the breaker opened since the last answer.
+	until    time.Time // When the breaker lets a request through, or the host wants one.
+	probing  bool      // That request is under way.
+}
+
+// NewHosts returns Hosts that know nothing.
+func NewHosts() *Hosts { return &Hosts{now: time.Now, hosts: map[string]*health{}} }
+
+// Quick reports whether an origin, as Transport was given it, answers quickly,
+// by its last answer. One that was not asked yet is not known to.
+func (h *Hosts) Quick(origin string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s, ok := h.hosts[origin]
+	return ok && s.quick
+}
+
+// Transport returns a transport for a client of an origin, which is a scheme and
+// a host. It makes no request where a breaker is open or a host asked to be left
+// alone: the error is a RestingError then. Otherwise it gives up where the host
+// does not answer in time; only what writes may take as long as the context lets
+// it, once there is a connection.
+//
+// An account, whatever identifies it, has its own times that the origin asked to
+// be left alone for: a server limits each. And what the origin leads to has its
+// own breakers for this origin's clients, so that nobody else's are opened by it.
+func (h *Hosts) Transport(origin, account string, next http.RoundTripper) http.RoundTripper {
+	return &hostTransport{hosts: h, origin: origin, account: account, next: next}
+}
+
+type hostTransport struct {
+	hosts           *Hosts
+	origin, account string
+	next            http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *hostTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	place := t.origin
+	if at := strings.ToLower(req.URL.Scheme + "://" + req.URL.Host); at != t.origin {
+		place += " " + at
+	}
+	account := place + " of " + t.account
+	if err := t.hosts.enter(place, account, req.URL.Host); err != nil {
+		return nil, err
+	}
+	began := t.hosts.now()
+	ctx, cancel := context.WithCancelCause(req.Context())
+	timer := time.AfterFunc(connectTimeout, func() { cancel(errNoAnswer) })
+	reads := req.Method == http.MethodGet || req.Method == http.MethodHead || req.Method == http.MethodPost
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {
+		if timer.Stop() && reads {
+			timer.Reset(answerTimeout)
+		}
+	}})
+	rsp, err := t.next.RoundTrip(req.WithContext(ctx))
+	timer.Stop()
+	if errors.Is(context.Cause(ctx), errNoAnswer) {
+		if err == nil {
+			_ = rsp.Body.Close()
+		}
+		err = errNoAnswer
+	}
+	if err != nil {
+		cancel(nil)
+		if req.Context().Err() != nil && !errors.Is(req.Context().Err(), context.DeadlineExceeded) {
+			// The host is not to blame.
+			t.hosts.abandon(place)
+			return nil, err
+		}
+		t.hosts.failed(place, err)
+		return nil, err
+	}
+	t.hosts.answered(place, account, rsp, t.hosts.now().Sub(began))
+	if rsp.Body == http.NoBody {
+		cancel(nil)
+		return rsp, nil
+	}
+	timer = time.AfterFunc(bodyTimeout, func() {
+		t.hosts.failed(place, errNoAnswer)
+		cancel(errNoAnswer)
+	})
+	rsp.Body = &timedBody{ReadCloser: rsp.Body, ctx: ctx, cancel: cancel, timer: timer}
+	return rsp, nil
+}
+
+// A timedBody is the body of an answer that has to come in time.
+type timedBody struct {
+	io.ReadCloser
+
+	ctx    context.Context //nolint:containedctx // Belongs to this one request.
+	cancel context.CancelCauseFunc
+	timer  *time.Timer
+}
+
+// Read implements io.Reader.
+func (b *timedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		b.timer.Stop()
+		if errors.Is(context.Cause(b.ctx), errNoAnswer) {
+			err = errNoAnswer
+		}
+	}
+	return n, err
+}
+
+// Close ends the request.
+func (b *timedBody) Close() error {
+	b.timer.Stop()
+	err := b.ReadCloser.Close()
+	b.cancel(nil)
+	return err
+}
+
+// enter returns a RestingError if a host is to be left alone. Of a host whose
+// breaker is open one request is let through when its time has come.
+func (h *Hosts) enter(place, account, host string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := h.now()
+	if a, ok := h.hosts[account]; ok && now.Before(a.until) {
+		return &RestingError{Host: host, Until: a.until, Asked: true}
+	}
+	s := h.of(place, now)
+	if s.failures < openAfter {
+		return nil
+	}
+	if s.probing || now.Before(s.until) {
+		return &RestingError{Host: host, Until: s.until}
+	}
+	s.probing = true
+	return nil
+}
+
+// of returns what is known of a place. Where there are too many, the one that
+// was asked longest ago is forgotten.
+func (h *Hosts) of(place string, now time.Time) *health {
+	s, ok := h.hosts[place]
+	if !ok {
+		if len(h.hosts) >= maxHosts {
+			oldest := ""
+			for p, o := range h.hosts {
+				if oldest == "" || o.used.Before(h.hosts[oldest].used) {
+					oldest = p
+				}
+			}
+			delete(h.hosts, oldest)
+		}
+		s = &health{}
+		h.hosts[place] = s
+	}
+	s.used = now
+	return s
+}
+
+// abandon notes that nothing was learnt of a place.
+func (h *Hosts) abandon(place string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.of(place, h.now()).probing = false
+}
+
+// failed notes that a host did not answer. That it cannot be trusted, for
+// example, is an answer.
+func (h *Hosts) failed(place string, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := h.now()
+	s := h.of(place, now)
+	s.probing, s.quick = false, false
+	if Lasting(err) != None {
+		s.failures, s.opened = 0, 0
+		return
+	}
+	if s.failures++; s.failures < openAfter || now.Before(s.until) {
+		return
+	}
+	open := firstOpen
+	for range s.opened {
+		open = min(2*open, longestOpen)
+	}
+	s.opened++
+	s.until = now.Add(open).Truncate(time.Second)
+}
+
+// answered notes how a host answered.
+func (h *Hosts) answered(place, account string, rsp *http.Response, took time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := h.now()
+	s := h.of(place, now)
+	*s = health{used: now, quick: took <= quickAnswer}
+	if rsp.StatusCode != http.StatusTooManyRequests && rsp.StatusCode != http.StatusServiceUnavailable {
+		return
+	}
+	if wait, ok := RetryAfter(rsp.Header.Get("Retry-After"), now); ok && wait > 0 {
+		h.of(account, now).until = now.Add(wait).Truncate(time.Second)
+	}
+}
