@@ -4,6 +4,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 )
@@ -63,7 +64,7 @@ func (f *sourceFlags) value(token string) pipeline.Source {
 		return pipeline.Source{Artifact: &f.artifact}
 	}
 	s := f.source
-	s.Token = token
+	s.Token = connection.Trimmed(token)
 	s.Model, s.Kind = f.model, hub.Model
 	if f.dataset != "" {
 		s.Model, s.Kind = f.dataset, hub.Dataset

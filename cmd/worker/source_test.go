@@ -17,6 +17,8 @@ func TestSourceFlags(t *testing.T) {
 		source pipeline.Source
 		err    string // What it says.
 	}
+	// As a Secret that echo made has it.
+	const given = " " + token + "\n"
 	sayOne := "exactly one source is needed: write --model, --dataset or --source-artifact"
 	cases := map[string]struct {
 		reason string
@@ -73,7 +75,7 @@ func TestSourceFlags(t *testing.T) {
 			if err != nil {
 				return
 			}
-			if diff := cmp.Diff(tc.want.source, f.value(token)); diff != "" {
+			if diff := cmp.Diff(tc.want.source, f.value(given)); diff != "" {
 				t.Errorf("\n%s\nsource: -want, +got:\n%s", tc.reason, diff)
 			}
 		})

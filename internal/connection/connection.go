@@ -54,13 +54,13 @@ func Roots(pem []byte, file string) (*x509.CertPool, error) {
 	if len(pem) == 0 && file == "" {
 		return pool, nil
 	}
-	added := pool.AppendCertsFromPEM(pem)
+	added := pool.AppendCertsFromPEM(PEM(pem))
 	if file != "" {
 		b, err := os.ReadFile(file)
 		if err != nil {
 			return nil, err
 		}
-		added = pool.AppendCertsFromPEM(b) || added
+		added = pool.AppendCertsFromPEM(PEM(b)) || added
 	}
 	if !added {
 		return nil, ErrNoCertificate

@@ -56,7 +56,7 @@ func NewGuard(host string) *Guard {
 	return &Guard{
 		host:        u.Hostname(),
 		dialer:      net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive},
-		environment: http.ProxyFromEnvironment,
+		environment: proxyFromEnvironment(),
 		proxies:     map[string]bool{},
 		judged:      map[string]error{},
 	}

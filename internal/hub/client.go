@@ -6,6 +6,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
@@ -36,8 +37,8 @@ type Options struct {
 	// mirrors do.
 	Endpoint string
 
-	// Token for the Hub; empty for none. It goes to the endpoint's own scheme,
-	// host and port, and nowhere else.
+	// Token for the Hub; empty for none. White space around it is left out. It
+	// goes to the endpoint's own scheme, host and port, and nowhere else.
 	Token string
 
 	// CA holds certificate authorities to trust beside the system's, in PEM
@@ -73,9 +74,14 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	token := connection.Trimmed(o.Token)
+	if !connection.InHeader(token) {
+		return nil, outcome.Errorf(outcome.ConfigInvalid,
+			"the Hub's token has a line break or another character that no token has: write the token alone into the Secret that tokenSecretRef names")
+	}
 	pool, err := connection.Roots(o.CA, o.CAFile)
 	if errors.Is(err, connection.ErrNoCertificate) {
-		return nil, outcome.Errorf(outcome.Unsupported,
+		return nil, outcome.Errorf(outcome.ConfigInvalid,
 			"the Hub's ca.crt holds no certificate in PEM form: correct the Secret that huggingFace.certSecretRef names")
 	}
 	if err != nil {
@@ -92,10 +98,10 @@ func New(o Options) (*Client, error) {
 		kind: Model,
 		base: base,
 		http: &http.Client{
-			Transport:     &tokenTransport{origin: base, token: o.Token, next: connection.Draining(transport)},
+			Transport:     &tokenTransport{origin: base, token: token, next: connection.Draining(transport)},
 			CheckRedirect: checkRedirect,
 		},
-		hasToken:  o.Token != "",
+		hasToken:  token != "",
 		userAgent: o.UserAgent,
 		stall:     stallTimeout,
 		patience:  commitTimeout,
@@ -116,10 +122,7 @@ func defaultRetry() retry.Policy {
 // parseEndpoint refuses what no request could be made of, or what would hide a
 // password in a URL.
 func parseEndpoint(endpoint string) (*url.URL, error) {
-	if endpoint == "" {
-		endpoint = DefaultEndpoint
-	}
-	u, err := url.Parse(strings.TrimRight(endpoint, "/"))
+	u, err := url.Parse(strings.TrimRight(cmp.Or(connection.Trimmed(endpoint), DefaultEndpoint), "/"))
 	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, outcome.Errorf(outcome.Unsupported,
 			"the Hub's endpoint is no URL of the form https://host[:port][/path]: correct huggingFace.endpoint")

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"bytes"
+	"context"
 	"encoding/pem"
 	"io"
 	"log"
@@ -40,6 +41,55 @@ func TestNew(t *testing.T) {
 				t.Errorf("\n%s\nNew(...): -want, +got:\n%s", tc.reason, diff)
 			}
 		})
+	}
+}
+
+// TestValuesOfPeople checks that what tools leave around a value does no harm,
+// and that what cannot be used is reported as such, and not as the network's
+// fault.
+func TestValuesOfPeople(t *testing.T) {
+	_, c := serve(t, "")
+	endpoint := c.base.String()
+	cases := map[string]struct {
+		reason  string
+		options Options
+		want    outcome.Reason
+		says    string
+	}{
+		"Plain":    {reason: "A token alone opens the model.", options: Options{Endpoint: endpoint, Token: "hf_in"}},
+		"Newline":  {reason: "So does one that echo wrote.", options: Options{Endpoint: endpoint + "\n", Token: "hf_in\n"}},
+		"CRLF":     {reason: "So does one from Windows.", options: Options{Endpoint: endpoint, Token: "\uFEFFhf_in\r\n"}},
+		"Space":    {reason: "So does one that was pasted.", options: Options{Endpoint: endpoint, Token: " hf_in "}},
+		"Nothing":  {reason: "White space alone is no token.", options: Options{Endpoint: endpoint, Token: "\n"}, want: outcome.NotFound, says: "name a Secret with a token"},
+		"TwoLines": {reason: "Two lines are no token.", options: Options{Endpoint: endpoint, Token: "hf_in\nhf_in"}, want: outcome.ConfigInvalid, says: "tokenSecretRef"},
+		"Control":  {reason: "Nor is what no header may have.", options: Options{Endpoint: endpoint, Token: "hf_\x00in"}, want: outcome.ConfigInvalid, says: "tokenSecretRef"},
+		"NoPEM":    {reason: "An authority is a certificate.", options: Options{Endpoint: endpoint, Token: "hf_in", CA: []byte("hf_in\n")}, want: outcome.ConfigInvalid, says: "certSecretRef"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			c, err := New(tc.options)
+			if err == nil {
+				_, err = c.Resolve(t.Context(), "org/private", "main")
+			}
+			if diff := cmp.Diff(tc.want, reasonOf(err)); diff != "" {
+				t.Errorf("\n%s\n-want, +got:\n%s\n%v", tc.reason, diff, err)
+			}
+			if err != nil && (!strings.Contains(err.Error(), tc.says) || strings.Contains(err.Error(), "hf_")) {
+				t.Errorf("\n%s\nwant %q and no value, got %v", tc.reason, tc.says, err)
+			}
+		})
+	}
+}
+
+// TestBadRequest checks that a request which cannot be sent is not reported as
+// the network's fault.
+func TestBadRequest(t *testing.T) {
+	_, c := serve(t, "")
+	c.userAgent = "a\nb"
+	tried := 0
+	c.retry.Sleep = func(context.Context, time.Duration) error { tried++; return nil }
+	if _, err := c.Resolve(t.Context(), "org/open", "main"); reasonOf(err) != outcome.Internal || tried != 0 {
+		t.Errorf("want Internal at once, got %v after %d more tries", err, tried)
 	}
 }
 

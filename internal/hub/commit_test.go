@@ -197,7 +197,7 @@ func TestCA(t *testing.T) {
 			}
 		})
 	}
-	if _, err := New(Options{CA: []byte("none")}); reasonOf(err) != outcome.Unsupported {
+	if _, err := New(Options{CA: []byte("none")}); reasonOf(err) != outcome.ConfigInvalid {
 		t.Errorf("want what is no certificate to be refused, got %v", err)
 	}
 }

@@ -145,6 +145,11 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return errors.Wrapf(ctx.Err(), "cannot ask the Hub at %s", c.base.Host)
 	}
+	var known *outcome.Error
+	if errors.As(err, &known) {
+		// Of this program's own settings, such as a proxy's.
+		return known
+	}
 	where := c.base.Host
 	var ue *url.Error
 	if errors.As(err, &ue) {
@@ -158,6 +163,8 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 		return outcome.Errorf(outcome.Untrusted, "cannot reach the Hub at %s: %s: %s", c.base.Host, connection.Explain(err), cures[why]).Because(err)
 	case why != connection.None:
 		return outcome.Errorf(outcome.Untrusted, "cannot reach the Hub at %s: %s: %s", where, why, cures[why]).Because(err)
+	case outcome.IsBadRequest(err):
+		return outcome.Errorf(outcome.Internal, "cannot ask the Hub at %s: the request cannot be sent as it is", where).Because(err)
 	case errors.Is(err, errDowngrade):
 		return outcome.Errorf(outcome.Untrusted, "cannot reach the Hub at %s: it redirects to a URL without TLS", where).Because(err)
 	case errors.Is(err, errTooManyRedirects):

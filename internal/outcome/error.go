@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -103,7 +104,7 @@ func IsNetwork(err error) bool {
 	switch {
 	case errors.As(err, &op), errors.As(err, &dns):
 		return true
-	case errors.As(err, &request) && !isTLS(err):
+	case errors.As(err, &request) && !isTLS(err) && !IsBadRequest(err):
 		return true
 	}
 	for _, e := range []error{io.ErrUnexpectedEOF, context.DeadlineExceeded, os.ErrDeadlineExceeded, syscall.ECONNRESET, syscall.ECONNREFUSED, syscall.EPIPE} {
@@ -112,6 +113,20 @@ func IsNetwork(err error) bool {
 		}
 	}
 	return false
+}
+
+// IsBadRequest reports whether err says that a request could not be sent as it
+// was made, which no other try changes. What net/http checks before it connects
+// has no type.
+func IsBadRequest(err error) bool {
+	var request *url.Error
+	if !errors.As(err, &request) || request.Err == nil {
+		return false
+	}
+	text := request.Err.Error()
+	return slices.ContainsFunc([]string{
+		"net/http: invalid ", "http: no Host in request URL", "unsupported protocol scheme ", "http: nil Request.",
+	}, func(prefix string) bool { return strings.HasPrefix(text, prefix) })
 }
 
 // isTLS says whether two parties could not agree on how to be private, which no

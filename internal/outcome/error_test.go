@@ -96,6 +96,8 @@ func networkCases() map[string]networkCase {
 		"NoPermission":     {reason: "A file that is not readable is not the network's.", args: &fs.PathError{Op: "open", Path: "x", Err: syscall.EACCES}},
 		"DiskFull":         {reason: "A full disk is not the network's.", args: &fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}},
 		"ConnectionLost":   {reason: "A connection that is lost may last the next time.", args: request(errors.New("http2: client connection lost")), want: true},
+		"BadHeader":        {reason: "A header that cannot be sent is this program's fault.", args: request(errors.New(`net/http: invalid header field value for "Authorization"`))},
+		"BadScheme":        {reason: "So is a URL that is none of HTTP.", args: request(errors.New(`unsupported protocol scheme ""`))},
 		"UnknownAuthority": {reason: "A certificate that is not trusted will not be by itself.", args: request(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}})},
 		"PlainText":        {reason: "A server without TLS will not have it by itself.", args: request(tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"})},
 	}

@@ -73,6 +73,10 @@ const (
 	// Artifact needs does not exist.
 	ConfigMissing Reason = "ConfigMissing"
 
+	// ConfigInvalid: a value of a Secret, a file or a variable cannot be used as
+	// it is. A run's worker gives this reason, too.
+	ConfigInvalid Reason = "ConfigInvalid"
+
 	// WorkspaceUnbound: the workspace has no volume, or none that the Pod's
 	// node can mount.
 	WorkspaceUnbound Reason = "WorkspaceUnbound"
@@ -121,7 +125,7 @@ const (
 var vocabulary = map[Reason]bool{
 	Unauthorized: true, Gated: true, NotFound: true, RateLimited: true, Unavailable: true, Untrusted: true, NoSpace: true,
 	Mismatch: true, TooOld: true, Unsupported: true, Internal: true, Evicted: true, OutOfMemory: true, DeadlineExceeded: true,
-	ImagePull: true, PodLost: true, ImageUnusable: true, ConfigMissing: true, WorkspaceUnbound: true, QuotaExceeded: true,
+	ImagePull: true, PodLost: true, ImageUnusable: true, ConfigMissing: true, ConfigInvalid: true, WorkspaceUnbound: true, QuotaExceeded: true,
 	Refused: true, PermissionMissing: true, NotAllowed: true, Unschedulable: true, JobFailed: true, JobNotCreated: true, NotStarted: true,
 	WorkspaceConflict: true, TagConflict: true, RegistryChanged: true,
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -52,8 +53,15 @@ func kitEnvironment(run Run, w kitWorkspace) ([]string, error) {
 		_, ours := set[name]
 		// Kit takes the token as an argument, and from no variable. Its variables
 		// begin as the worker's own does.
-		return ours || name == "SOURCE_DATE_EPOCH" || name == outcome.EnvProgressAddress || run.Source.Token != "" && value == run.Source.Token
+		return ours || name == "SOURCE_DATE_EPOCH" || name == outcome.EnvProgressAddress ||
+			run.Source.Token != "" && connection.Trimmed(value) == run.Source.Token
 	})
+	for i, kv := range env {
+		name, value, _ := strings.Cut(kv, "=")
+		if strings.HasSuffix(strings.ToLower(name), "_proxy") {
+			env[i] = name + "=" + connection.Trimmed(value)
+		}
+	}
 	for name, value := range set {
 		env = append(env, name+"="+value)
 	}
@@ -74,7 +82,7 @@ func trust(dir string, files ...string) (bool, error) {
 			return found, errors.Wrap(err, "cannot read certificate authorities")
 		}
 		to := filepath.Join(dir, strconv.Itoa(i)+".crt")
-		if err := os.WriteFile(to, pem, 0o600); err != nil {
+		if err := os.WriteFile(to, connection.PEM(pem), 0o600); err != nil {
 			return found, errors.Wrap(err, "cannot write certificate authorities for kit")
 		}
 		found = true

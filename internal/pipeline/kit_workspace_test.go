@@ -160,8 +160,8 @@ func TestNeedRoom(t *testing.T) {
 
 func TestKitEnvironment(t *testing.T) {
 	t.Setenv("DOCKER_CONFIG", "/home/me/.docker")
-	t.Setenv("HTTPS_PROXY", "http://proxy.example.com")
-	t.Setenv("HF_TOKEN", "hf_token")
+	t.Setenv("HTTPS_PROXY", "http://proxy.example.com\n")
+	t.Setenv("HF_TOKEN", "hf_token\n")
 	t.Setenv("SSL_CERT_DIR", "")
 	t.Setenv("SOURCE_DATE_EPOCH", "7")
 	t.Setenv("KITOPS_PROGRESS_ADDRESS", ":9797")
@@ -182,7 +182,7 @@ func TestKitEnvironment(t *testing.T) {
 			reason: "All that kit writes goes to the workspace, and nothing of the caller's own is used.",
 			want: map[string]string{
 				"KITOPS_HOME": w.kitHome, "HOME": w.home, "TMPDIR": w.temp, "DOCKER_CONFIG": filepath.Join(w.home, ".docker"),
-				"HTTPS_PROXY": "http://proxy.example.com", "HF_TOKEN": "hf_token", "SSL_CERT_DIR": "", "SOURCE_DATE_EPOCH": "",
+				"HTTPS_PROXY": "http://proxy.example.com", "HF_TOKEN": "hf_token\n", "SSL_CERT_DIR": "", "SOURCE_DATE_EPOCH": "",
 				"KITOPS_CLIENT_CERT": "", "KITOPS_CLIENT_KEY": "", "KITOPS_PROGRESS_ADDRESS": "",
 			},
 		},

@@ -48,7 +48,7 @@ type Source struct {
 	// once, at its start.
 	Revision string
 
-	// Token for the Hub; empty for none.
+	// Token for the Hub, without white space around it; empty for none.
 	Token string
 
 	// CAFile is a PEM file of certificate authorities that are trusted for the

@@ -298,6 +298,8 @@ func TestReadCertificates(t *testing.T) {
 		"CA":       {reason: "An authority alone may be.", args: map[string]string{"ca.crt": "a"}},
 		"EmptyTLS": {reason: "A Secret of type kubernetes.io/tls has empty keys instead of none.", args: map[string]string{"ca.crt": "a", "tls.crt": "", "tls.key": ""}},
 		"Pair":     {reason: "A client certificate alone may be.", args: map[string]string{"tls.crt": "c", "tls.key": "k"}},
+		"BlankTLS": {reason: "White space is no certificate.", args: map[string]string{"ca.crt": "a", "tls.crt": "\n", "tls.key": " "}},
+		"BlankKey": {reason: "Nor is it a key.", args: map[string]string{"tls.crt": "c", "tls.key": "\n"}, want: `has no value for the key "tls.key"`},
 		"NoKey":    {reason: "A certificate needs its key.", args: map[string]string{"ca.crt": "a", "tls.crt": "c"}, want: `has no value for the key "tls.key"`},
 		"NoCert":   {reason: "A key needs its certificate.", args: map[string]string{"ca.crt": "a", "tls.key": "hunter2"}, want: `has no value for the key "tls.crt"`},
 		"Nothing":  {reason: "One of both must be there.", args: map[string]string{"other": "x"}, want: `"ca.crt", nor for "tls.crt" and "tls.key"`},

@@ -73,7 +73,7 @@ const formatOther = "Other"
 // stays so, and with an error where another look may help.
 func unusable(a *modelv1alpha1.Artifact, err error) (managed.ExternalObservation, error) {
 	switch reason := outcome.ReasonOf(err); reason {
-	case outcome.Unsupported, outcome.ConfigMissing:
+	case outcome.Unsupported, outcome.ConfigMissing, outcome.ConfigInvalid:
 		a.SetConditions(unavailable(reason, err.Error()).WithObservedGeneration(a.GetGeneration()))
 		return settled(), nil
 	default:

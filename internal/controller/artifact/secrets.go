@@ -1,6 +1,7 @@
 package artifact
 
 import (
+	"bytes"
 	"context"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
@@ -62,10 +63,10 @@ func readCertificates(ctx context.Context, kube client.Reader, k *secretKey, o *
 		return err
 	}
 	if k.key != "" {
-		o.CA = s.Data[k.key]
+		o.CA = valueOf(s, k.key)
 		return nil
 	}
-	o.CA, o.Certificate, o.Key = s.Data[artifact.KeyCA], s.Data[corev1.TLSCertKey], s.Data[corev1.TLSPrivateKeyKey]
+	o.CA, o.Certificate, o.Key = valueOf(s, artifact.KeyCA), valueOf(s, corev1.TLSCertKey), valueOf(s, corev1.TLSPrivateKeyKey)
 	lacking := func(what string) error {
 		return outcome.Errorf(outcome.ConfigMissing, "Secret %q in namespace %q has no value for the key %s", k.Name, k.Namespace, what)
 	}
@@ -89,7 +90,16 @@ func readSecretKey(ctx context.Context, kube client.Reader, k *secretKey) ([]byt
 	if err != nil {
 		return nil, err
 	}
-	return s.Data[k.key], nil
+	return valueOf(s, k.key), nil
+}
+
+// valueOf returns the value of a Secret's key as it stands there; nil for white
+// space alone, which is no value.
+func valueOf(s *corev1.Secret, key string) []byte {
+	if b := s.Data[key]; len(bytes.TrimSpace(b)) > 0 {
+		return b
+	}
+	return nil
 }
 
 // readSecret returns the Secret that a key is in. The key, if one is named, has
@@ -108,7 +118,7 @@ func readSecret(ctx context.Context, kube client.Reader, k *secretKey) (*corev1.
 	case artifact.IsCredentials(s):
 		// Whoever may name it would use credentials that are not theirs.
 		return nil, outcome.Errorf(outcome.NotAllowed, "Secret %q in namespace %q is the provider's own copy of credentials, for one run: name a Secret that you made", k.Name, k.Namespace)
-	case k.key != "" && len(s.Data[k.key]) == 0:
+	case k.key != "" && valueOf(s, k.key) == nil:
 		return nil, outcome.Errorf(outcome.ConfigMissing, "Secret %q in namespace %q has no value for the key %q: add it", k.Name, k.Namespace, k.key)
 	}
 	return s, nil
