@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 )
 
 const (
@@ -34,9 +36,10 @@ type Head struct {
 	Rest time.Duration
 }
 
-// Commit asks what a revision of a model stands for now, in one request that is
-// not tried again and takes at most 20 seconds. An empty revision is main. The
-// etag is that of an earlier answer for the same model and revision, or empty.
+// Commit asks what a revision of a model stands for now, in one request, or two
+// to a mirror that does not know a parameter. They are not retried and take at
+// most 20 seconds. An empty revision is main. The etag is that of an earlier
+// answer for the same model and revision, or empty.
 //
 // The Head's Rest is set also where there is an error.
 func (c *Client) Commit(ctx context.Context, model, revision, etag string) (Head, error) {
@@ -48,9 +51,22 @@ func (c *Client) Commit(ctx context.Context, model, revision, etag string) (Head
 	}
 	asking, cancel := context.WithTimeout(ctx, c.patience)
 	defer cancel()
-	s := c.subject(model, revision)
-	// All else that the Hub knows of a revision is of no use here.
-	req, err := c.request(asking, c.api(model, "revision", revision)+"?expand=sha", s)
+	u := c.api(model, "revision", revision)
+	// All else that the Hub knows of a revision is of no use here. Artifactory
+	// answers 404 to the parameter.
+	head, err := c.headOf(asking, u+"?expand=sha", c.subject(model, revision), etag)
+	if errors.Is(err, errNoRoute) && head.Rest == 0 {
+		head, err = c.headOf(asking, u, c.subject(model, revision), etag)
+	}
+	if err != nil && ctx.Err() == nil && asking.Err() != nil {
+		err = c.unreachable(ctx, context.DeadlineExceeded)
+	}
+	return head, err
+}
+
+// headOf returns what one URL's answer says of a revision.
+func (c *Client) headOf(ctx context.Context, u string, s subject, etag string) (Head, error) {
+	req, err := c.request(ctx, u, s)
 	if err != nil {
 		return Head{}, err
 	}

@@ -44,44 +44,69 @@ const (
 	codeGated    = "GatedRepo"
 )
 
-// Values of the header X-Error-Message that tell what no code does.
+// Values of the header X-Error-Message that say what no code does. They are
+// compared whole, as huggingface_hub does (src/huggingface_hub/utils/_http.py).
 const (
 	messageDisabled = "Access to this resource is disabled."
 	messageInvalid  = "Invalid credentials in Authorization header"
 )
 
-// refused returns the error of an answer that is no success.
+// errNoRoute is the cause where a server refuses a request without saying, as
+// the Hub does, what is missing: it may have no such route, or not know a
+// parameter.
+var errNoRoute = errors.New("the server does not know the request")
+
+// refused returns the error of an answer that is no success. The Hub's code
+// decides, then the status.
 func (c *Client) refused(rsp *http.Response, s subject) error {
-	code, message := rsp.Header.Get("X-Error-Code"), rsp.Header.Get("X-Error-Message")
-	switch status := rsp.StatusCode; {
-	case code == codeGated:
+	switch rsp.Header.Get("X-Error-Code") {
+	case codeGated:
 		return c.gated(s)
-	case code == codeRevision:
+	case codeRevision:
 		return outcome.Errorf(outcome.NotFound,
 			"%s has no revision %q: name a branch, tag or commit that %s/%s has", s.repository(), s.revision, c.base, s.page())
-	case code == codeEntry:
+	case codeEntry:
 		return outcome.Errorf(outcome.NotFound, "there is no %s at revision %q", s, s.revision)
-	case message == messageDisabled:
-		return outcome.Errorf(outcome.NotFound, "the Hub has disabled %s: choose another %s", s.repository(), s.kind)
-	case code == codeRepo, status == http.StatusUnauthorized && message != messageInvalid && !c.hasToken:
+	case codeRepo:
 		return c.noModel(s)
+	}
+	switch status := rsp.StatusCode; {
+	case rsp.Header.Get("X-Error-Message") == messageDisabled:
+		return outcome.Errorf(outcome.NotFound, "the Hub has disabled %s: choose another %s", s.repository(), s.kind)
 	case status == http.StatusUnauthorized:
-		return outcome.Errorf(outcome.Unauthorized,
-			"the Hub at %s refused the token for %s: put a valid one into the Secret that tokenSecretRef names", c.base.Host, s.repository())
+		return c.unauthorized(rsp, s)
 	case status == http.StatusForbidden:
 		return c.forbidden(rsp, s)
-	case status == http.StatusNotFound:
-		return outcome.Errorf(outcome.NotFound, "%s has no %s: check its name, and that huggingFace.endpoint is a Hub", c.base, s)
 	case status == http.StatusTooManyRequests:
 		return outcome.Errorf(outcome.RateLimited,
 			"%s limits the rate of requests; this passes by itself%s", host(rsp), c.ifAnonymous(", and sooner with a token (tokenSecretRef)")).
 			After(waitAsked(rsp.Header, time.Now()))
+	case status == http.StatusNotImplemented:
+		return c.notServed(rsp, s)
 	case status >= http.StatusInternalServerError, status == http.StatusRequestTimeout:
 		return outcome.Errorf(outcome.Unavailable, "%s failed to answer for %s (status %d); this may pass by itself", host(rsp), s, status).
 			After(waitAsked(rsp.Header, time.Now()))
-	default:
-		return outcome.Errorf(outcome.Internal, "%s refused the request for %s with status %d", host(rsp), s, status)
+	case status == http.StatusNotFound:
+		return outcome.Errorf(outcome.NotFound, "%s has no %s: check its name, and that huggingFace.endpoint is a Hub", c.base, s).Because(errNoRoute)
+	case status >= http.StatusBadRequest:
+		return c.notServed(rsp, s)
 	}
+	return outcome.Errorf(outcome.Internal, "%s answered the request for %s with status %d, which was not asked for", host(rsp), s, rsp.StatusCode)
+}
+
+// notServed returns the error of a request that a server does not take from
+// anybody.
+func (c *Client) notServed(rsp *http.Response, s subject) error {
+	return outcome.Errorf(outcome.Unsupported,
+		"%s does not answer for %s as a Hub does (status %d): check huggingFace.endpoint, or use another mirror", host(rsp), s, rsp.StatusCode).Because(errNoRoute)
+}
+
+func (c *Client) unauthorized(rsp *http.Response, s subject) error {
+	if !c.hasToken && rsp.Header.Get("X-Error-Message") != messageInvalid {
+		return c.noModel(s)
+	}
+	return outcome.Errorf(outcome.Unauthorized,
+		"the Hub at %s refused the token for %s: put a valid one into the Secret that tokenSecretRef names", c.base.Host, s.repository())
 }
 
 func (c *Client) gated(s subject) error {

@@ -53,15 +53,18 @@ type File struct {
 // A treeEntry is one entry of the Hub's tree
 // (https://huggingface.co/docs/hub/api).
 type treeEntry struct {
-	Type    string `json:"type"`
-	OID     string `json:"oid"`
-	Size    *int64 `json:"size"`
-	Path    string `json:"path"`
-	XetHash string `json:"xetHash"`
-	LFS     *struct {
-		OID  string `json:"oid"`
-		Size *int64 `json:"size"`
-	} `json:"lfs"`
+	Type    string    `json:"type"`
+	OID     string    `json:"oid"`
+	Size    *int64    `json:"size"`
+	Path    string    `json:"path"`
+	XetHash string    `json:"xetHash"`
+	LFS     *lfsEntry `json:"lfs"`
+}
+
+// An lfsEntry says what LFS knows of a file.
+type lfsEntry struct {
+	OID  string `json:"oid"`
+	Size *int64 `json:"size"`
 }
 
 // List returns all files of a model at a commit, in all folders, sorted by
@@ -74,6 +77,10 @@ func (c *Client) List(ctx context.Context, model, commit string) ([]File, error)
 		return nil, err
 	}
 	l, err := c.tree(ctx, model, commit)
+	if errors.Is(err, errNoRoute) || err == nil && l.lacksFiles() {
+		// A mirror may have no such route, or list the top folder alone.
+		l, err = c.siblings(ctx, model, commit)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +112,8 @@ func (c *Client) page(ctx context.Context, u string, l *listing) (http.Header, e
 		if err := page.read(r); err != nil {
 			return err
 		}
-		l.files, l.entries, l.bytes = append(l.files, page.files...), page.entries, l.bytes+r.n
+		l.files, l.folders = append(l.files, page.files...), append(l.folders, page.folders...)
+		l.entries, l.bytes = page.entries, l.bytes+r.n
 		return nil
 	})
 }
@@ -115,6 +123,7 @@ func (c *Client) page(ctx context.Context, u string, l *listing) (http.Header, e
 type listing struct {
 	subject subject
 	files   []listed
+	folders []string
 	entries int   // Files and folders.
 	bytes   int64 // Of the answers.
 }
@@ -129,23 +138,7 @@ type listed struct {
 
 // read reads an array of entries, one at a time: what is not kept of them costs
 // no memory.
-func (l *listing) read(r io.Reader) error {
-	d := json.NewDecoder(r)
-	if t, err := d.Token(); err != nil || t != json.Delim('[') {
-		return noTree(err)
-	}
-	for d.More() {
-		var e treeEntry
-		if err := d.Decode(&e); err != nil {
-			return noTree(err)
-		}
-		if err := l.add(e); err != nil {
-			return err
-		}
-	}
-	_, err := d.Token()
-	return err
-}
+func (l *listing) read(r io.Reader) error { return readArray(json.NewDecoder(r), l.add) }
 
 // noTree returns the error of what is no array of entries.
 func noTree(err error) error {
@@ -163,6 +156,7 @@ func (l *listing) add(e treeEntry) error {
 	}
 	switch {
 	case e.Type == "directory":
+		l.folders = append(l.folders, e.Path)
 		return nil
 	case !safePath(e.Path):
 		return outcome.Errorf(outcome.Unsupported, "%s has a file whose path is not safe to write: %q", l.subject, clip(e.Path))
@@ -196,6 +190,15 @@ func (e treeEntry) file(s subject) (listed, error) {
 		File:   File{Path: e.Path, Size: a.size, SHA256: a.sha256, GitSHA1: a.gitSHA1},
 		masked: masked, hidden: !a.usable(),
 	}, nil
+}
+
+// lacksFiles reports whether a folder is listed without any file in it, which
+// git has not: the server did not look into it. The listing is sorted.
+func (l *listing) lacksFiles() bool {
+	return slices.ContainsFunc(l.folders, func(folder string) bool {
+		i, _ := slices.BinarySearchFunc(l.files, folder+"/", func(f listed, prefix string) int { return strings.Compare(f.Path, prefix) })
+		return i == len(l.files) || !strings.HasPrefix(l.files[i].Path, folder+"/")
+	})
 }
 
 // safePath reports whether a path names something inside of a folder, on any

@@ -28,7 +28,7 @@ func TestRetry(t *testing.T) {
 		"Asked":       {reason: "The Hub says how long to wait.", fault: testhub.Times(1, testhub.On("/api/"), testhub.Status(429, http.Header{"Ratelimit": {`"api";r=0;t=55`}})), want: want{waits: 1}},
 		"AskedLong":   {reason: "A long wait is the caller's.", fault: testhub.Status(429, http.Header{"Retry-After": {"290"}}), want: want{reason: outcome.RateLimited, after: 290 * time.Second}},
 		"Unavailable": {reason: "Tries have a limit.", fault: testhub.Status(500, nil), want: want{reason: outcome.Unavailable, waits: 4}},
-		"Lasting":     {reason: "What does not pass is not tried again.", fault: testhub.Status(400, nil), want: want{reason: outcome.Internal}},
+		"Lasting":     {reason: "What does not pass is not tried again.", fault: testhub.Status(400, nil), want: want{reason: outcome.Unsupported}},
 		"Portal":      {reason: "What is no Hub does not become one.", fault: testhub.Status(200, nil), want: want{reason: outcome.Unavailable}},
 		"Loop":        {reason: "A redirect without an end is followed once.", fault: always(http.RedirectHandler("/api/loop", http.StatusFound)), want: want{reason: outcome.Unavailable}},
 		"Broken":      {reason: "A broken answer is asked for again.", fault: testhub.Times(1, testhub.On("/tree/"), testhub.Truncate(10)), want: want{waits: 1}},
