@@ -62,7 +62,12 @@ func ObserveWaiting(job *batchv1.Job, pods []corev1.Pod, pvc *corev1.PersistentV
 		func() *outcome.Failure { return waitingForMount(pods, events) },
 		func() *outcome.Failure { return waitingForNode(pods, pvc, events) },
 	} {
-		if f := waiting(); f != nil {
+		f := waiting()
+		if name := job.GetAnnotations()[AnnotationCredentials]; f != nil && name != "" && strings.Contains(f.Message, name) {
+			// Nobody but the provider can make it.
+			return failure(outcome.Errorf(outcome.ConfigMissing, "The Secret with the copy of the run's credentials was deleted: it is made again with the run, at the latest when the run has waited for %s", CopyPatience))
+		}
+		if f != nil {
 			return f
 		}
 	}

@@ -88,6 +88,17 @@ type waitingCase struct {
 	says   []string
 }
 
+// TestWaitingForCopy has a copy of credentials be deleted, which nobody can make
+// but the provider.
+func TestWaitingForCopy(t *testing.T) {
+	job := active()
+	job.SetAnnotations(map[string]string{AnnotationCredentials: "qwen3-credentials-x"})
+	got := ObserveWaiting(job, creating("CreateContainerConfigError", `secret "qwen3-credentials-x" not found`), nil, nil)
+	if got == nil || got.Reason != outcome.ConfigMissing || strings.Contains(got.Message, "create it") || strings.Contains(got.Message, "qwen3-credentials-x") {
+		t.Errorf("ObserveWaiting(...): want no advice that nobody can follow, got %+v", got)
+	}
+}
+
 func checkWaiting(t *testing.T, cases map[string]waitingCase) {
 	t.Helper()
 	for name, tc := range cases {
