@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -203,6 +205,11 @@ func ofType(t corev1.SecretType) objectModifier {
 			s.Type = t
 		}
 	}
+}
+
+// ignoreBuildHashes compares annotations without what was asked for.
+func ignoreBuildHashes() cmp.Option {
+	return cmpopts.IgnoreMapEntries(func(key, _ string) bool { return key == AnnotationBuildHash || key == AnnotationImagesHash })
 }
 
 // encoded returns an object as the API server gets it.

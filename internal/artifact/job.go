@@ -47,6 +47,7 @@ func BuildJob(artifact *modelv1alpha1.Artifact, kitImage string, labels map[stri
 		jobWithAdministration(artifact.Effective),
 		// These come last: nothing may replace what objects are found by.
 		jobWithMetadata(labels, metadataFor(artifact)),
+		jobWithBuildHash(settings),
 	} {
 		override(job)
 	}

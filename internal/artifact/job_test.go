@@ -206,7 +206,7 @@ func TestBuildJobMetadata(t *testing.T) {
 				if diff := cmp.Diff(labels, m.Labels); diff != "" {
 					t.Errorf("\n%s\n%s's labels: -want, +got:\n%s", tc.reason, object, diff)
 				}
-				if diff := cmp.Diff(tc.want, m.Annotations); diff != "" {
+				if diff := cmp.Diff(tc.want, m.Annotations, ignoreBuildHashes()); diff != "" {
 					t.Errorf("\n%s\n%s's annotations: -want, +got:\n%s", tc.reason, object, diff)
 				}
 			}

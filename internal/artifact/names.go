@@ -69,9 +69,13 @@ const (
 	// and of the Secrets that a Job uses.
 	AnnotationConfigHash = modelv1alpha1.Group + "/config-hash"
 
-	// AnnotationStorageClass holds the StorageClass that a workspace was to
-	// have; absent where none was asked for.
-	AnnotationStorageClass = modelv1alpha1.Group + "/storage-class"
+	// AnnotationBuildHash holds a hash of what a Job, but for its images, or a
+	// workspace was asked to be, whatever admission made of it.
+	AnnotationBuildHash = modelv1alpha1.Group + "/build-hash"
+
+	// AnnotationImagesHash holds a hash of the images that a Job was asked to
+	// run.
+	AnnotationImagesHash = modelv1alpha1.Group + "/images-hash"
 
 	// AnnotationCredentials holds the name of the Secret with copied credentials
 	// that a Job uses; absent where it uses none.

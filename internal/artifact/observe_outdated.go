@@ -1,43 +1,77 @@
 package artifact
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// startsAlike says whether the Pods of two Jobs start in the same way, of the
-// same images where these matter.
-func startsAlike(a, b *batchv1.Job, images bool) bool {
-	return equality.Semantic.DeepEqual(startOf(a, images), startOf(b, images))
+// sameBuild reports whether an object was built as the wanted one, as far as
+// the hash in this annotation covers. It compares what was asked for, never
+// what the API server has: admission may change any of that. An object without
+// the annotation was built by an older version and counts as the same.
+func sameBuild(there, wanted metav1.Object, annotation string) bool {
+	hash, ok := there.GetAnnotations()[annotation]
+	return !ok || hash == wanted.GetAnnotations()[annotation]
 }
 
-// start is what decides where and how a Job's Pod starts, as far as the API
-// server fills in nothing of it. What is compared has exported fields only.
+// jobWithBuildHash annotates a Job with what it was asked to be. The Job holds
+// all else already.
+func jobWithBuildHash(s v1alpha1.JobSettings) jobOverride {
+	return func(j *batchv1.Job) {
+		j.Annotations = merged(j.Annotations, map[string]string{
+			AnnotationBuildHash:  hashOf(startOf(j, s)),
+			AnnotationImagesHash: hashOf(imagesOf(j)),
+		})
+	}
+}
+
+// hashOf returns a hash of a value's JSON.
+func hashOf(v any) string {
+	// Parts of Kubernetes objects: there is nothing that cannot be encoded.
+	out, _ := json.Marshal(v) //nolint:errchkjson // See above.
+	sum := sha256.Sum256(out)
+	return hex.EncodeToString(sum[:8])
+}
+
+// start is what decides whether, where and how a Job's Pod starts, but for its
+// images.
 type start struct {
-	Deadline       *int64
-	NodeSelector   map[string]string
-	Tolerations    []corev1.Toleration
-	Affinity       *corev1.Affinity
-	PriorityClass  string
-	ServiceAccount string
-	PullSecrets    []corev1.LocalObjectReference
-	HostAliases    []corev1.HostAlias
-	Containers     []containerStart
+	Labels         map[string]string             `json:"labels,omitempty"`
+	Annotations    map[string]string             `json:"annotations,omitempty"`
+	Deadline       *int64                        `json:"deadline,omitempty"`
+	NodeSelector   map[string]string             `json:"nodeSelector,omitempty"`
+	Tolerations    []corev1.Toleration           `json:"tolerations,omitempty"`
+	Affinity       *corev1.Affinity              `json:"affinity,omitempty"`
+	PriorityClass  string                        `json:"priorityClass,omitempty"`
+	ServiceAccount string                        `json:"serviceAccount,omitempty"`
+	PullSecrets    []corev1.LocalObjectReference `json:"pullSecrets,omitempty"`
+	HostAliases    []corev1.HostAlias            `json:"hostAliases,omitempty"`
+	Containers     []containerStart              `json:"containers"`
+	Secrets        []corev1.SecretProjection     `json:"secrets,omitempty"`
 }
 
 type containerStart struct {
-	Image     string
-	Args      []string
-	Resources corev1.ResourceRequirements
-	Env       []string
+	Args      []string                    `json:"args,omitempty"`
+	Resources corev1.ResourceRequirements `json:"resources"`
+	Env       []corev1.EnvVar             `json:"env,omitempty"`
 }
 
-func startOf(job *batchv1.Job, images bool) start {
+// startOf returns how a Job that was built from these settings is to start. The
+// Secret that holds copied credentials has no name yet: that is the provider's
+// choice and no part of what was asked for.
+func startOf(job *batchv1.Job, s v1alpha1.JobSettings) start {
 	pod := job.Spec.Template.Spec
 	out := start{
+		Labels:         s.Labels,
+		Annotations:    s.Annotations,
 		Deadline:       job.Spec.ActiveDeadlineSeconds,
 		NodeSelector:   pod.NodeSelector,
 		Tolerations:    pod.Tolerations,
@@ -47,30 +81,50 @@ func startOf(job *batchv1.Job, images bool) start {
 		PullSecrets:    pod.ImagePullSecrets,
 		HostAliases:    pod.HostAliases,
 	}
-	for _, containers := range [][]corev1.Container{pod.InitContainers, pod.Containers} {
-		for i := range containers {
-			c := containerStartOf(&containers[i])
-			if !images {
-				c.Image = ""
+	for _, c := range containersOf(&pod) {
+		out.Containers = append(out.Containers, containerStartOf(c))
+	}
+	for i := range pod.Volumes {
+		if pod.Volumes[i].Projected == nil {
+			continue
+		}
+		for _, p := range pod.Volumes[i].Projected.Sources {
+			if p.Secret != nil {
+				out.Secrets = append(out.Secrets, *p.Secret)
 			}
-			out.Containers = append(out.Containers, c)
 		}
 	}
 	return out
 }
 
 func containerStartOf(c *corev1.Container) containerStart {
-	out := containerStart{Image: c.Image, Args: c.Args, Resources: c.Resources}
+	out := containerStart{Args: c.Args, Resources: c.Resources}
 	for _, e := range c.Env {
 		if e.Name == outcome.EnvProgressAddress || e.Name == EnvMountFrom {
 			// What a run is told beside its task keeps no Pod from starting.
 			continue
 		}
-		value := e.Value
-		if e.ValueFrom != nil && e.ValueFrom.SecretKeyRef != nil {
-			value = e.ValueFrom.SecretKeyRef.Name + "/" + e.ValueFrom.SecretKeyRef.Key
+		out.Env = append(out.Env, e)
+	}
+	return out
+}
+
+// imagesOf returns the images of a Job's containers.
+func imagesOf(job *batchv1.Job) []string {
+	var out []string
+	for _, c := range containersOf(&job.Spec.Template.Spec) {
+		out = append(out, c.Image)
+	}
+	return out
+}
+
+// containersOf returns all containers of a Pod in the order in which they start.
+func containersOf(pod *corev1.PodSpec) []*corev1.Container {
+	out := make([]*corev1.Container, 0, len(pod.InitContainers)+len(pod.Containers))
+	for _, containers := range [][]corev1.Container{pod.InitContainers, pod.Containers} {
+		for i := range containers {
+			out = append(out, &containers[i])
 		}
-		out.Env = append(out.Env, e.Name+"="+value)
 	}
 	return out
 }

@@ -76,7 +76,8 @@ func (s RunState) Outdated(a *modelv1alpha1.Artifact, kitImage string) bool {
 	// An upgrade of the provider changes the images of all, and cures only what
 	// waits for an image.
 	images := why.Reason == outcome.ImagePull || why.Reason == outcome.ImageUnusable
-	return !startsAlike(BuildJob(a, kitImage, nil), s.Job, images)
+	wanted := BuildJob(a, kitImage, nil)
+	return !sameBuild(s.Job, wanted, AnnotationBuildHash) || (images && !sameBuild(s.Job, wanted, AnnotationImagesHash))
 }
 
 // ObserveRun says how far a run is, as ObserveJobStatus does, and where it does

@@ -1,12 +1,12 @@
 package artifact
 
 import (
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	"github.com/google/go-cmp/cmp"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -227,10 +227,28 @@ func TestReadRunState(t *testing.T) {
 	}
 }
 
+// admit changes a Job as admission policies and queues do.
+func admit(j *batchv1.Job) {
+	pod := &j.Spec.Template.Spec
+	pod.NodeSelector = map[string]string{"flavor": "spot"}
+	pod.Tolerations = append(pod.Tolerations, corev1.Toleration{Key: "spot", Operator: corev1.TolerationOpExists})
+	pod.ImagePullSecrets = append(pod.ImagePullSecrets, corev1.LocalObjectReference{Name: "mirror"})
+	pod.PriorityClassName = "batch"
+	pod.InitContainers = append(pod.InitContainers, corev1.Container{Name: "sidecar", Image: "mesh:1"})
+	for i := range pod.Containers {
+		pod.Containers[i].Image = "mirror/" + pod.Containers[i].Image
+		pod.Containers[i].Resources = corev1.ResourceRequirements{}
+		pod.Containers[i].Env = append(pod.Containers[i].Env, corev1.EnvVar{Name: "INJECTED", Value: "yes"})
+	}
+}
+
 func TestOutdated(t *testing.T) {
 	job := func(a *modelv1alpha1.Artifact) *batchv1.Job {
 		j := BuildJob(a, "kit:1", nil)
 		j.SetUID("job")
+		if err := useSecret(j, a.Effective.CopiedSecretName); err != nil {
+			t.Fatal(err)
+		}
 		return j
 	}
 	settings := func(s v1alpha1.JobSettings) artifactModifier {
@@ -255,11 +273,24 @@ func TestOutdated(t *testing.T) {
 		"Upgrade": {reason: "What waits for a node waits with any image.", was: newArtifact(nowhere), is: newArtifact(nowhere), image: "kit:2"},
 		"Env":     {reason: "So may what a ClusterProviderConfig sets.", was: newArtifact(), is: newArtifact(withEffective(modelv1alpha1.Effective{Env: []corev1.EnvVar{{Name: "A", Value: "b"}}})), want: true},
 		"Mounts":  {reason: "Where blobs may be is no task.", was: newArtifact(withStream(), withEffective(modelv1alpha1.Effective{MountFrom: []string{"models/other@sha256:00"}})), is: newArtifact(withStream())},
-		"Older": {reason: "A Job of a version that knew no progress waits as well as one that does.", was: newArtifact(), is: newArtifact(), change: func(s *RunState) {
-			c := &s.Job.Spec.Template.Spec.Containers[0]
-			c.Ports, c.Env = nil, slices.DeleteFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == outcome.EnvProgressAddress })
+		"Older": {reason: "A Job of a version that wrote no hash is not rebuilt for that.", was: newArtifact(), is: newArtifact(), change: func(s *RunState) {
+			delete(s.Job.Annotations, AnnotationBuildHash)
+			delete(s.Job.Annotations, AnnotationImagesHash)
 		}},
-		"Labels": {reason: "A label starts no Pod.", was: newArtifact(), is: newArtifact(settings(v1alpha1.JobSettings{Labels: map[string]string{"a": "b"}}))},
+		"Labels": {reason: "A policy may ask for a label.", was: newArtifact(), is: newArtifact(settings(v1alpha1.JobSettings{Labels: map[string]string{"a": "b"}})), want: true},
+		"Secret": {reason: "So may another Secret.", was: newArtifact(), is: newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) {
+			p.Target.CredentialsSecretRef = &xpv2.LocalSecretReference{Name: "other"}
+		})), want: true},
+		"Admission": {reason: "What admission makes of a Job is no change of what was asked for.", was: newArtifact(nowhere), is: newArtifact(nowhere), change: func(s *RunState) { admit(s.Job) }},
+		"AdmittedImage": {reason: "Nor is an image that admission replaced.", was: newArtifact(), is: newArtifact(), change: func(s *RunState) {
+			s.Pods = creating("ErrImagePull", "")
+			admit(s.Job)
+		}},
+		"Copied": {
+			reason: "The name that the Secret with copied credentials was given is no part of what was asked for.",
+			was:    newArtifact(withEffective(modelv1alpha1.Effective{HubToken: SecretKey(CopiedSecret, "hub-token"), CopiedSecretName: "random"})),
+			is:     newArtifact(withEffective(modelv1alpha1.Effective{HubToken: SecretKey(CopiedSecret, "hub-token")})),
+		},
 		"Storage": {reason: "So may another class.", was: newArtifact(), is: newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) {
 			p.Storage = &v1alpha1.StorageSettings{StorageClassName: ptr.To("other")}
 		})), want: true},

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -114,7 +115,7 @@ func TestFitsWorkspace(t *testing.T) {
 		reason string
 		made   *modelv1alpha1.Artifact
 		now    *modelv1alpha1.Artifact
-		class  string
+		change func(*corev1.PersistentVolumeClaim)
 		want   bool
 	}{
 		"Same": {reason: "Nothing has changed.", made: with(same), now: with(same), want: true},
@@ -122,7 +123,30 @@ func TestFitsWorkspace(t *testing.T) {
 			reason: "The API server fills in the default class.",
 			made:   &modelv1alpha1.Artifact{},
 			now:    &modelv1alpha1.Artifact{},
-			class:  "standard",
+			change: func(p *corev1.PersistentVolumeClaim) { p.Spec.StorageClassName = ptr.To("standard") },
+			want:   true,
+		},
+		"Admission": {
+			reason: "A class that an admission policy sets is the cluster's choice.",
+			made:   with(same),
+			now:    with(same),
+			change: func(p *corev1.PersistentVolumeClaim) { p.Spec.StorageClassName = ptr.To("encrypted") },
+			want:   true,
+		},
+		"Expanded": {
+			reason: "A claim that was expanded by hand is kept.",
+			made:   with(same),
+			now:    with(same),
+			change: func(p *corev1.PersistentVolumeClaim) {
+				p.Spec.Resources.Requests[corev1.ResourceStorage] = resource.MustParse("40Gi")
+			},
+			want: true,
+		},
+		"Older": {
+			reason: "A claim of a version that wrote no hash is kept.",
+			made:   with(same),
+			now:    with(same),
+			change: func(p *corev1.PersistentVolumeClaim) { delete(p.Annotations, AnnotationBuildHash) },
 			want:   true,
 		},
 		"Size": {
@@ -148,8 +172,8 @@ func TestFitsWorkspace(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			pvc := BuildPVC(tc.made, nil)
-			if tc.class != "" {
-				pvc.Spec.StorageClassName = &tc.class
+			if tc.change != nil {
+				tc.change(pvc)
 			}
 			if diff := cmp.Diff(tc.want, FitsWorkspace(tc.now, pvc)); diff != "" {
 				t.Errorf("\n%s\nFitsWorkspace(...): -want, +got:\n%s", tc.reason, diff)

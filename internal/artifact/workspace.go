@@ -13,7 +13,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
@@ -37,10 +36,13 @@ func BuildPVC(artifact *modelv1alpha1.Artifact, labels map[string]string) *corev
 	storage := storageFor(artifact.DeepCopy())
 	return &corev1.PersistentVolumeClaim{
 		ObjectMeta: metav1.ObjectMeta{
-			Name:        PVCName(artifact.GetName()),
-			Namespace:   artifact.GetNamespace(),
-			Labels:      maps.Clone(labels),
-			Annotations: map[string]string{AnnotationRunHash: RunHash(artifact)},
+			Name:      PVCName(artifact.GetName()),
+			Namespace: artifact.GetNamespace(),
+			Labels:    maps.Clone(labels),
+			Annotations: map[string]string{
+				AnnotationRunHash:   RunHash(artifact),
+				AnnotationBuildHash: hashOf(storage),
+			},
 		},
 		Spec: corev1.PersistentVolumeClaimSpec{
 			AccessModes:      []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
@@ -52,16 +54,11 @@ func BuildPVC(artifact *modelv1alpha1.Artifact, labels map[string]string) *corev
 	}
 }
 
-// FitsWorkspace says whether a workspace is the one that the Artifact's runs
-// would be given now: made for the same run hash, size and class.
+// FitsWorkspace reports whether a workspace was made for what the Artifact's
+// runs need now: the same run hash, size and class. What became of the claim
+// since, by admission or since it was expanded, does not matter.
 func FitsWorkspace(a *modelv1alpha1.Artifact, pvc *corev1.PersistentVolumeClaim) bool {
-	want := BuildPVC(a, nil)
-	size := pvc.Spec.Resources.Requests[corev1.ResourceStorage]
-	// Where no class is asked for, the API server fills in the default one.
-	_, asked := pvc.GetAnnotations()[AnnotationStorageClass]
-	sameClass := ptr.Equal(want.Spec.StorageClassName, pvc.Spec.StorageClassName) || (want.Spec.StorageClassName == nil && !asked)
-	return sameClass && size.Cmp(want.Spec.Resources.Requests[corev1.ResourceStorage]) == 0 &&
-		pvc.GetAnnotations()[AnnotationRunHash] == RunHash(a)
+	return pvc.GetAnnotations()[AnnotationRunHash] == RunHash(a) && sameBuild(pvc, BuildPVC(a, nil), AnnotationBuildHash)
 }
 
 // storageFor returns the Artifact's storage, filled up with its
@@ -86,9 +83,6 @@ func storageFor(a *modelv1alpha1.Artifact) v1alpha1.StorageSettings {
 // WorkspaceConflict.
 func EnsurePVC(ctx context.Context, c client.Client, scheme *runtime.Scheme, ma *modelv1alpha1.Artifact, labels map[string]string) error {
 	pvc := BuildPVC(ma, labels)
-	if class := pvc.Spec.StorageClassName; class != nil {
-		pvc.Annotations[AnnotationStorageClass] = *class
-	}
 	if err := controllerutil.SetControllerReference(ma, pvc, scheme); err != nil {
 		return errors.Wrap(err, "cannot own the workspace")
 	}

@@ -55,7 +55,7 @@ func TestBuildPVC(t *testing.T) {
 				Labels:      labels,
 				Annotations: map[string]string{AnnotationRunHash: goldenDefault},
 			}
-			if diff := cmp.Diff(meta, pvc.ObjectMeta); diff != "" {
+			if diff := cmp.Diff(meta, pvc.ObjectMeta, ignoreBuildHashes()); diff != "" {
 				t.Errorf("\n%s\nmetadata: -want, +got:\n%s", tc.reason, diff)
 			}
 			if diff := cmp.Diff([]corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}, pvc.Spec.AccessModes); diff != "" {
