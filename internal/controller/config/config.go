@@ -3,15 +3,23 @@
 package config
 
 import (
+	"context"
+	"time"
+
 	"github.com/crossplane/crossplane-runtime/v2/pkg/controller"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
-	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
-	"github.com/crossplane/crossplane-runtime/v2/pkg/ratelimiter"
+	xpevent "github.com/crossplane/crossplane-runtime/v2/pkg/event"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/providerconfig"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/resource"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 )
@@ -30,13 +38,14 @@ func Setup(mgr ctrl.Manager, o controller.Options) error {
 	return nil
 }
 
-// recounts is how often a second the users of a kind's configs are counted, but
-// for the first few times: each count lists all of them, and each Artifact that
-// is made or deleted asks for one. What Artifacts may take of the global limit is
-// not waited for.
-const recounts = 1
+// recountInterval is how long the users of a config are not counted again for a
+// usage that comes or goes: each count lists all usages of the config, and each
+// Artifact that is made or deleted asks for one.
+const recountInterval = time.Second
 
-// setup adds the controller of one kind of ProviderConfig.
+// setup adds the controller of one kind of ProviderConfig. What happens to a
+// config itself is seen to at once; what happens to its usages is collected per
+// config, so that many configs, or one with many usages, slow no other one.
 func setup(mgr ctrl.Manager, o controller.Options, kind schema.GroupVersionKind, object client.Object) error {
 	name := providerconfig.ControllerName(kind.GroupKind().String())
 	r := providerconfig.NewReconciler(mgr,
@@ -47,12 +56,40 @@ func setup(mgr ctrl.Manager, o controller.Options, kind schema.GroupVersionKind,
 		},
 		providerconfig.WithLogger(o.Logger.WithValues("controller", name)),
 		// Providers are allowed to write core/v1 events only.
-		providerconfig.WithRecorder(event.NewAPIRecorder(mgr.GetEventRecorderFor(name)))) //nolint:staticcheck // See above.
+		providerconfig.WithRecorder(xpevent.NewAPIRecorder(mgr.GetEventRecorderFor(name)))) //nolint:staticcheck // See above.
 
 	return ctrl.NewControllerManagedBy(mgr).
 		Named(name).
 		WithOptions(o.ForControllerRuntime()).
-		For(object).
-		Watches(&v1alpha1.ProviderConfigUsage{}, &resource.EnqueueRequestForProviderConfig{Kind: kind.Kind}).
-		Complete(ratelimiter.NewReconciler(name, r, ratelimiter.NewGlobal(recounts)))
+		For(object, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, finalizerRemoved()))).
+		Watches(&v1alpha1.ProviderConfigUsage{}, collected(&resource.EnqueueRequestForProviderConfig{Kind: kind.Kind})).
+		Complete(r)
+}
+
+// finalizerRemoved lets updates through that took a finalizer away. The count of
+// users, which is written to the status, asks for no other one.
+func finalizerRemoved() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		return len(e.ObjectNew.GetFinalizers()) < len(e.ObjectOld.GetFinalizers())
+	}}
+}
+
+type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+
+// A collectingQueue adds each request after recountInterval. A queue holds a
+// request once: further ones until then add nothing, and do not put it off.
+type collectingQueue struct {
+	queue
+}
+
+// Add adds a request after recountInterval.
+func (q collectingQueue) Add(r reconcile.Request) { q.AddAfter(r, recountInterval) }
+
+// collected returns a handler that adds what h adds to a collectingQueue.
+func collected(h handler.EventHandler) handler.EventHandler {
+	return handler.Funcs{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) { h.Create(ctx, e, collectingQueue{q}) },
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) { h.Update(ctx, e, collectingQueue{q}) },
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) { h.Delete(ctx, e, collectingQueue{q}) },
+	}
 }
