@@ -79,8 +79,9 @@ func scrape(ctx context.Context, c *http.Client, address string) (map[string]*dt
 	return families, errors.Wrap(err, "cannot read metrics")
 }
 
-// writesOf returns the writes that the API server has counted, whoever asked. Its
-// own leases are left out: the provider runs without leader election.
+// writesOf returns the writes that the API server has counted, whoever asked, but
+// for dry runs. Its own leases are left out: the provider runs without leader
+// election.
 func writesOf(families map[string]*dto.MetricFamily) requests {
 	out := requests{}
 	for _, m := range families["apiserver_request_total"].GetMetric() {
@@ -88,7 +89,7 @@ func writesOf(families map[string]*dto.MetricFamily) requests {
 		for _, l := range m.GetLabel() {
 			labels[l.GetName()] = l.GetValue()
 		}
-		if !isWrite(labels["verb"]) || labels["resource"] == "leases" {
+		if !isWrite(labels["verb"]) || labels["dry_run"] != "" || labels["resource"] == "leases" {
 			continue
 		}
 		k := request{verb: labels["verb"], resource: labels["resource"], refused: labels["code"] >= "400"}

@@ -1,6 +1,7 @@
 package artifact
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -67,7 +68,7 @@ func (w *world) changeOnAdmission(group, resource, expression string) {
 		o.SetKind(kind)
 		o.SetName(name)
 		w.create(o)
-		w.t.Cleanup(func() { _ = w.client.Delete(w.t.Context(), o) }) // It is bound to this namespace only.
+		w.t.Cleanup(func() { _ = w.client.Delete(context.Background(), o) }) // They hold for this namespace only.
 	}
 }
 

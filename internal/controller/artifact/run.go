@@ -192,6 +192,9 @@ func (e *external) ensureRun(ctx context.Context, a *modelv1alpha1.Artifact) err
 	if err != nil {
 		return err
 	}
+	if err := e.checkRun(ctx, a, data); err != nil {
+		return err
+	}
 	if len(data) > 0 {
 		if a.Effective.CopiedSecretName, err = artifact.EnsureSecret(ctx, e.direct, e.scheme, a, e.labels, data); err != nil {
 			return err
@@ -210,6 +213,28 @@ func (e *external) ensureRun(ctx context.Context, a *modelv1alpha1.Artifact) err
 		}
 		e.recorder.Event(a, event.Normal(reasonRunStarted, message))
 	}
+	return err
+}
+
+// checkRun returns an error if the API server refuses what is made last for a
+// run, as a quota or a policy has it: a run that cannot start gets no workspace
+// and no Secret. Nothing is written.
+func (e *external) checkRun(ctx context.Context, a *modelv1alpha1.Artifact, data map[string][]byte) error {
+	workspace, secret := artifact.NeedsWorkspace(a), len(data) > 0
+	if !workspace && !secret {
+		// The Job is all that is made.
+		return nil
+	}
+	dry := client.NewDryRunClient(e.direct)
+	if workspace && secret {
+		if err := artifact.EnsurePVC(ctx, dry, e.scheme, a, e.labels); err != nil {
+			return err
+		}
+	}
+	// Its Secret has no name before it is made.
+	a = a.DeepCopy()
+	a.Effective.CopiedSecretName = "dry-run"
+	_, _, err := artifact.EnsureJob(ctx, lookingUp{Client: dry, cached: e.cached}, e.scheme, a, e.kitImage, e.selector, e.labels)
 	return err
 }
 
