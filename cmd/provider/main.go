@@ -46,6 +46,7 @@ type flags struct {
 	blobInterval     time.Duration
 	stateInterval    time.Duration
 	maxReconcileRate int
+	progressWrites   int
 	metricsAddress   string
 	metricsSecure    bool
 	healthAddress    string
@@ -64,6 +65,7 @@ func main() {
 	app.Flag("blob-check-interval", "How often all blobs of each Artifact are looked for in its registry; 0 for never.").Default("24h").DurationVar(&f.blobInterval)
 	app.Flag("poll-state-metric", "How often Artifacts are counted by their state, for metrics; 0 for never.").Default("5s").DurationVar(&f.stateInterval)
 	app.Flag("max-reconcile-rate", "Reconciles a second.").Default("100").IntVar(&f.maxReconcileRate)
+	app.Flag("progress-writes-per-minute", "How often the progress of runs is written to Artifacts at most, of all runs together; 0 for never.").Default("30").IntVar(&f.progressWrites)
 	app.Flag("metrics-bind-address", "Where metrics are served; 0 for nowhere.").Default(":8080").StringVar(&f.metricsAddress)
 	app.Flag("metrics-secure", "Serve metrics by HTTPS, and only to accounts that may get the URL /metrics.").BoolVar(&f.metricsSecure)
 	app.Flag("health-probe-bind-address", "Where /healthz and /readyz are served.").Default(":8081").StringVar(&f.healthAddress)
@@ -145,6 +147,8 @@ func controllerOptions(f flags, log logging.Logger) artifactcontroller.Options {
 		PollJitterPercentage: f.pollJitter,
 		BlobCheckInterval:    f.blobInterval,
 		Metrics:              ours,
+
+		ProgressWritesPerMinute: f.progressWrites,
 	}
 }
 

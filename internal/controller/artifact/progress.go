@@ -2,11 +2,13 @@ package artifact
 
 import (
 	"context"
+	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
+	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,11 +24,6 @@ const (
 	// progressInterval is how often a run is asked how far it is, and so how
 	// often an Artifact's status is written because of that, at most.
 	progressInterval = 15 * time.Second
-
-	// progressShare is how much longer the interval is for each run that goes
-	// on at the same time, once that makes it longer: of all runs together, ten
-	// are asked in a second.
-	progressShare = 100 * time.Millisecond
 
 	// progressLongest bounds how long a run is left alone that did not answer,
 	// as where a NetworkPolicy keeps the provider from its Pod.
@@ -51,6 +48,11 @@ type progressAsker struct {
 	now      func() time.Time
 	interval time.Duration
 
+	// budget of writes to statuses, of all runs together; nil where no run is
+	// asked at all. share is the time between two of them.
+	budget *rate.Limiter
+	share  time.Duration
+
 	// ask asks a Pod at an address of its own.
 	ask func(context.Context, netip.Addr) (outcome.Progress, error)
 
@@ -65,9 +67,11 @@ type progressAsker struct {
 	runs   map[types.UID]*askedRun
 }
 
-// newProgressAsker returns an asker that asks nobody yet.
-func newProgressAsker(now func() time.Time) *progressAsker {
-	return &progressAsker{
+// newProgressAsker returns an asker that asks nobody yet, and has as many
+// statuses written a minute as perMinute says, at most; 0 for one that never asks
+// anybody.
+func newProgressAsker(now func() time.Time, perMinute int) *progressAsker {
+	p := &progressAsker{
 		now:      now,
 		interval: progressInterval,
 		ask:      newProgressClient().ask,
@@ -75,6 +79,13 @@ func newProgressAsker(now func() time.Time) *progressAsker {
 		changed:  make(chan struct{}, 1),
 		runs:     map[types.UID]*askedRun{},
 	}
+	if perMinute > 0 {
+		p.share = time.Minute / time.Duration(perMinute)
+		// As many at once as are written in an interval.
+		burst := max(1, int(p.interval/p.share))
+		p.budget = rate.NewLimiter(rate.Every(p.share), burst)
+	}
+	return p
 }
 
 // An askedRun is an Artifact's run that is asked how far it is.
@@ -94,7 +105,7 @@ type askedRun struct {
 // that is not known. From now on it is asked.
 func (p *progressAsker) progress(a *modelv1alpha1.Artifact, pods []corev1.Pod) *modelv1alpha1.ProgressObservation {
 	pod, address, ok := askable(pods)
-	if !ok {
+	if !ok || p.budget == nil {
 		p.forget(a.GetUID())
 		return nil
 	}
@@ -198,24 +209,46 @@ func (p *progressAsker) askRun(ctx context.Context, uid types.UID, run *askedRun
 	p.tell()
 }
 
-// record notes what a run answered, and says whether that is something new of a
-// run that is still asked.
+// record notes what a run answered, and reports whether that is to be written to
+// the status of a run that is still asked. What there is no budget for is not
+// noted: the next answer says more.
 func (p *progressAsker) record(uid types.UID, run *askedRun, got outcome.Progress, err error) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	before := run.answer
-	wait := max(p.interval, time.Duration(len(p.runs))*progressShare)
+	// Of many runs each one is asked less often, so that all have their share.
+	wait := max(p.interval, time.Duration(len(p.runs))*p.share)
+	many := wait > p.interval
+	answer := run.answer
 	if err != nil {
 		run.failures++
 		wait = max(wait, min(wait<<min(run.failures-1, 8), progressLongest))
 		if run.failures >= progressTries {
-			run.answer = nil
+			answer = nil
 		}
 	} else {
-		run.failures, run.answer = 0, observed(got)
+		run.failures, answer = 0, observed(got)
 	}
-	run.due = p.now().Add(wait)
-	return p.runs[uid] == run && !equality.Semantic.DeepEqual(before, run.answer)
+	now := p.now()
+	run.due = now.Add(wait)
+	if p.runs[uid] != run || !isNews(run.answer, answer, many) {
+		return false
+	}
+	if !p.budget.AllowN(now, 1) {
+		// Runs that began together take their turns from now on.
+		run.due = now.Add(p.share + rand.N(wait)) //nolint:gosec // No secret.
+		return false
+	}
+	run.answer = answer
+	return true
+}
+
+// isNews reports whether an answer is worth a write. Of many runs only another
+// step or another percent is.
+func isNews(before, after *modelv1alpha1.ProgressObservation, many bool) bool {
+	if many && before != nil && after != nil {
+		return before.Step != after.Step || before.Percent != after.Percent
+	}
+	return !equality.Semantic.DeepEqual(before, after)
 }
 
 // observed returns a progress as the status has it.

@@ -19,6 +19,9 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
+// plenty of writes a minute are never used up.
+const plenty = 6000
+
 // A progressWorld is an asker with a clock and Pods of its own.
 type progressWorld struct {
 	*progressAsker
@@ -30,14 +33,14 @@ type progressWorld struct {
 	asked map[string]int
 }
 
-func newProgressWorld(t *testing.T) *progressWorld {
+func newProgressWorld(t *testing.T, perMinute int) *progressWorld {
 	t.Helper()
 	w := &progressWorld{t: t, clock: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), says: map[string]string{}, asked: map[string]int{}}
 	w.progressAsker = newProgressAsker(func() time.Time {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		return w.clock
-	})
+	}, perMinute)
 	w.woken = make(chan event.GenericEvent, 1000)
 	w.ask = func(_ context.Context, address netip.Addr) (outcome.Progress, error) {
 		w.mu.Lock()
@@ -107,7 +110,7 @@ func artifactOf(uid types.UID) *modelv1alpha1.Artifact {
 }
 
 func TestProgressAsker(t *testing.T) {
-	w := newProgressWorld(t)
+	w := newProgressWorld(t, plenty)
 	a, ip := artifactOf("a"), "10.1.2.3"
 	pods := []corev1.Pod{runningPod()}
 	if got := w.progress(a, pods); got != nil {
@@ -152,7 +155,7 @@ func TestProgressAsker(t *testing.T) {
 }
 
 func TestProgressOfWhoDoesNotAnswer(t *testing.T) {
-	w := newProgressWorld(t)
+	w := newProgressWorld(t, plenty)
 	a, pods := artifactOf("a"), []corev1.Pod{runningPod()}
 	a.Status.AtProvider.Progress = &modelv1alpha1.ProgressObservation{Percent: 30}
 	if diff := cmp.Diff(a.Status.AtProvider.Progress, w.progress(a, pods)); diff != "" {
@@ -178,25 +181,96 @@ func TestProgressOfWhoDoesNotAnswer(t *testing.T) {
 	w.expect("10.1.2.3", 0, 0, "Whose Artifact nobody looks at any more is not asked.")
 }
 
-func TestProgressOfMany(t *testing.T) {
-	w := newProgressWorld(t)
-	const runs = 600
-	for i := range runs {
-		ip := fmt.Sprintf("10.1.%d.%d", i/250, i%250+1)
-		w.say(ip, `{"percent":1}`)
-		w.progress(artifactOf(types.UID(ip)), []corev1.Pod{runningPod(func(p *corev1.Pod) { p.Status.PodIP = ip })})
+// TestProgressBudget checks that all runs together never have more written than
+// Crossplane's circuit breaker for one composite resource takes (one a second), so
+// that it does not matter whose they are.
+func TestProgressBudget(t *testing.T) {
+	const budget = 30
+	cases := map[string]struct {
+		reason string
+		runs   int
+		each   int // Questions of one run in ten minutes, at least.
+		total  int // Writes in ten minutes, at least.
+	}{
+		"Few":  {reason: "Few runs are asked every 15 seconds.", runs: 5, each: 39, total: 190},
+		"More": {reason: "More runs share the budget.", runs: 40, each: 7, total: 220},
+		"Many": {reason: "Each of many runs has its turn.", runs: 200, each: 1, total: 150},
 	}
-	w.pass(5 * time.Second)
-	w.expect("10.1.1.7", 1, runs, "All are asked.")
-	w.pass(59 * time.Second)
-	w.expect("10.1.1.7", 0, 0, "All together are asked ten times a second at most.")
-	w.pass(time.Second)
-	w.expect("10.1.1.7", 1, 0, "All are asked again.")
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := newProgressWorld(t, budget)
+			for i := range tc.runs {
+				ip := fmt.Sprintf("10.1.1.%d", i+1)
+				w.progress(artifactOf(types.UID(ip)), []corev1.Pod{runningPod(func(p *corev1.Pod) { p.Status.PodIP = ip })})
+			}
+			total := 0
+			for minute := range 10 {
+				for second := range 60 {
+					for i := range tc.runs {
+						w.say(fmt.Sprintf("10.1.1.%d", i+1), fmt.Sprintf(`{"percent":%d,"bytesDone":%d}`, minute*6+second/10, minute*60+second))
+					}
+					w.pass(time.Second)
+				}
+				total += len(w.woken)
+				// What is saved up in an interval may come on top.
+				if n := len(w.woken); n > budget+budget/4 {
+					t.Errorf("%s\nwrites in minute %d: want at most %d, got %d", tc.reason, minute, budget+budget/4, n)
+				}
+				for len(w.woken) > 0 {
+					<-w.woken
+				}
+			}
+			if total < tc.total {
+				t.Errorf("%s\nwrites in ten minutes: want at least %d, got %d", tc.reason, tc.total, total)
+			}
+			for i := range tc.runs {
+				if n := w.asked[fmt.Sprintf("10.1.1.%d", i+1)]; n < tc.each {
+					t.Errorf("%s\nquestions of run %d: want at least %d, got %d", tc.reason, i, tc.each, n)
+				}
+			}
+		})
+	}
+}
+
+func TestProgressOff(t *testing.T) {
+	w := newProgressWorld(t, 0)
+	w.say("10.1.2.3", `{"percent":1}`)
+	a := artifactOf("a")
+	a.Status.AtProvider.Progress = &modelv1alpha1.ProgressObservation{Percent: 30}
+	if got := w.progress(a, []corev1.Pod{runningPod()}); got != nil {
+		t.Errorf("Without progress none is in the status: got %+v", got)
+	}
+	w.pass(time.Minute)
+	w.expect("10.1.2.3", 0, 0, "Nobody is asked.")
+}
+
+func TestIsNews(t *testing.T) {
+	before := &modelv1alpha1.ProgressObservation{Step: "copy", Percent: 30, BytesDone: 300}
+	cases := map[string]struct {
+		reason string
+		after  *modelv1alpha1.ProgressObservation
+		many   bool
+		want   bool
+	}{
+		"Same":      {reason: "What is the same is not written.", after: before},
+		"Bytes":     {reason: "Of few runs each change is written.", after: &modelv1alpha1.ProgressObservation{Step: "copy", Percent: 30, BytesDone: 301}, want: true},
+		"ManyBytes": {reason: "Of many runs bytes alone are not.", after: &modelv1alpha1.ProgressObservation{Step: "copy", Percent: 30, BytesDone: 301}, many: true},
+		"Percent":   {reason: "Percent are.", after: &modelv1alpha1.ProgressObservation{Step: "copy", Percent: 31, BytesDone: 301}, many: true, want: true},
+		"Step":      {reason: "A step is.", after: &modelv1alpha1.ProgressObservation{Step: "push", Percent: 30}, many: true, want: true},
+		"Gone":      {reason: "That nothing is known any more is.", many: true, want: true},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := isNews(before, tc.after, tc.many); got != tc.want {
+				t.Errorf("%s\nisNews(...): want %t, got %t", tc.reason, tc.want, got)
+			}
+		})
+	}
 }
 
 // A Pod that keeps the provider waiting keeps nobody else waiting.
 func TestProgressAskersAreBounded(t *testing.T) {
-	w := newProgressWorld(t)
+	w := newProgressWorld(t, plenty)
 	var now, most int
 	release := make(chan struct{})
 	w.ask = func(context.Context, netip.Addr) (outcome.Progress, error) {

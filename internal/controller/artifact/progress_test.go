@@ -62,7 +62,7 @@ func TestProgressOfARunIsShownWhileItRuns(t *testing.T) {
 	w := newWorld(t)
 	var percent, asked atomic.Int64
 	percent.Store(10)
-	asker := newProgressAsker(time.Now)
+	asker := newProgressAsker(time.Now, 6000)
 	asker.interval = 300 * time.Millisecond
 	asker.ask = func(_ context.Context, address netip.Addr) (outcome.Progress, error) {
 		if address != netip.MustParseAddr("10.1.2.3") {
@@ -110,7 +110,7 @@ func TestProgressOfARunIsShownWhileItRuns(t *testing.T) {
 
 func TestProgressGoesWithTheRun(t *testing.T) {
 	w := newWorld(t)
-	asker := newProgressAsker(time.Now)
+	asker := newProgressAsker(time.Now, 6000)
 	asker.interval = 100 * time.Millisecond
 	asker.ask = func(context.Context, netip.Addr) (outcome.Progress, error) { return outcome.Progress{Percent: 7}, nil }
 	startManagerAs(t, apiserver.Config(t), w.namespace, Options{Images: Images{Kit: "kit:test", Worker: "worker:test"}, asker: asker}, config.Setup)

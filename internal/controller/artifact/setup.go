@@ -73,6 +73,10 @@ type Options struct {
 	// of its interval, so that polls spread.
 	PollJitterPercentage int
 
+	// ProgressWritesPerMinute is how often the progress of runs is written to the
+	// statuses of Artifacts at most, of all runs together; 0 for never.
+	ProgressWritesPerMinute int
+
 	// asker asks runs how far they are; nil for the one that asks their Pods.
 	asker *progressAsker
 }
@@ -103,7 +107,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		now:         time.Now,
 		metrics:     cmp.Or(o.Metrics, NewMetrics()),
 		blobs:       newBlobChecks(o.BlobCheckInterval),
-		asker:       cmp.Or(o.asker, newProgressAsker(time.Now)),
+		asker:       cmp.Or(o.asker, newProgressAsker(time.Now, o.ProgressWritesPerMinute)),
 		follower:    newFollower(time.Now),
 		memory:      registry.NewMemory(),
 		hosts:       connection.NewHosts(),
@@ -240,7 +244,7 @@ func newReconciler(mgr ctrl.Manager, cache client.Reader, c *connector, opts ...
 	c.refusals, c.soon = &refusals{}, &soon{}
 	c.metadata = cache
 	c.blobs = cmp.Or(c.blobs, newBlobChecks(0))
-	c.asker = cmp.Or(c.asker, newProgressAsker(c.now))
+	c.asker = cmp.Or(c.asker, newProgressAsker(c.now, 0))
 	c.follower = cmp.Or(c.follower, newFollower(c.now))
 	return managed.NewReconciler(statusManager{Manager: mgr, refusals: c.refusals}, resource.ManagedKind(modelv1alpha1.ArtifactGroupVersionKind), append([]managed.ReconcilerOption{
 		managed.WithTypedExternalConnector[*modelv1alpha1.Artifact](c),
