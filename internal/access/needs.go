@@ -64,8 +64,9 @@ func Needs() []Need {
 		// watched. A run of a ClusterProviderConfig gets a Secret of its own,
 		// and connection details are written by a patch.
 		{Resource: "secrets", Verbs: and("create", "update", "patch", "delete")},
-		// Whether a namespace is being deleted.
-		{Resource: "namespaces", Verbs: []string{"get"}},
+		// Whether a namespace is being deleted, and the labels by which a
+		// ClusterProviderConfig admits it. Only the metadata is watched.
+		{Resource: "namespaces", Verbs: read},
 		// Why a run does not start is read from events.
 		{Resource: "events", Verbs: []string{"list", "create", "patch"}},
 

@@ -42,6 +42,30 @@ func IsPlain(config []byte, host, repository string) bool {
 	return err != nil || e == nil || e.name == plainName(host)
 }
 
+// EntriesForHost returns a docker config.json with those entries of the supplied
+// one that are for a host, whatever the repository, and nothing else. For all
+// repositories at the host it is as good as the whole. A config that cannot be
+// read is returned as it is: who uses it says what is wrong.
+func EntriesForHost(config []byte, host string) []byte {
+	var c dockerConfig
+	if len(config) == 0 || json.Unmarshal(config, &c) != nil {
+		return config
+	}
+	kept := map[string]json.RawMessage{}
+	for name, raw := range c.Auths {
+		e := &entry{}
+		e.host, e.path = splitName(name)
+		if e.matches(host, e.path) {
+			kept[name] = raw
+		}
+	}
+	out, err := json.Marshal(dockerConfig{Auths: kept})
+	if err != nil {
+		return config
+	}
+	return out
+}
+
 // plainName is the name of a host's entry.
 func plainName(host string) string {
 	if len(aliases(host)) > 1 {

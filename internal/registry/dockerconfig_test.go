@@ -248,3 +248,41 @@ func TestIsPlain(t *testing.T) {
 		})
 	}
 }
+
+func TestEntriesForHost(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		host   string
+		config string
+		want   string
+	}{
+		"Others": {
+			reason: "Entries of other hosts, and all else, are left out.",
+			host:   "r.example.com",
+			config: `{"auths":{"r.example.com":{"auth":"YTpi"},"x.example.com":{"auth":"YTpj"},"r.example.com:5000":{"auth":"YTpk"}},"credsStore":"evil"}`,
+			want:   `{"auths":{"r.example.com":{"auth":"YTpi"}}}`,
+		},
+		"Repositories": {
+			reason: "Those for repositories of the host, and for many hosts, stay under their own names.",
+			host:   "r.example.com",
+			config: `{"auths":{"*.example.com":{"auth":"YTpi"},"https://r.example.com/v2/team":{"auth":"YTpj"},"r.example.com/models":{"auth":"YTpk"}}}`,
+			want:   `{"auths":{"*.example.com":{"auth":"YTpi"},"https://r.example.com/v2/team":{"auth":"YTpj"},"r.example.com/models":{"auth":"YTpk"}}}`,
+		},
+		"DockerHub": {
+			reason: "Docker Hub has several names.",
+			host:   "docker.io",
+			config: `{"auths":{"https://index.docker.io/v1/":{"auth":"YTpi"}}}`,
+			want:   `{"auths":{"https://index.docker.io/v1/":{"auth":"YTpi"}}}`,
+		},
+		"None":       {reason: "There may be none.", host: "r.example.com", config: `{"auths":{"x.example.com":{"auth":"YTpi"}}}`, want: `{"auths":{}}`},
+		"Empty":      {reason: "No config stays none.", host: "r.example.com"},
+		"Unreadable": {reason: "What cannot be read stays as it is.", host: "r.example.com", config: `{`, want: `{`},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, string(EntriesForHost([]byte(tc.config), tc.host))); diff != "" {
+				t.Errorf("\n%s\nEntriesForHost(...): -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}

@@ -30,6 +30,10 @@ const (
 	// configName is the ProviderConfig's.
 	configName = "default"
 
+	// credentialsName is the Secret's with the registry's credentials: polls are
+	// not to pay for them.
+	credentialsName = "registry"
+
 	// finalizer is the runtime's on what it manages.
 	finalizer = "finalizer.managedresource.crossplane.io"
 

@@ -23,6 +23,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/apis"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
+	testregistry "github.com/crossplane-contrib/provider-kitops/test/registry"
 )
 
 // A bench is an API server with the provider, and what plays the rest.
@@ -120,10 +121,18 @@ func (b *bench) connect(ctx context.Context, config *rest.Config) error {
 		&v1alpha1.ProviderConfig{
 			ObjectMeta: metav1.ObjectMeta{Name: configName, Namespace: namespace},
 			Spec: v1alpha1.ProviderConfigSpec{Registry: v1alpha1.RegistryConfig{
-				Host:        v1alpha1.RegistryHost(b.registry.host()),
-				PlainHTTP:   true,
-				Credentials: v1alpha1.RegistryCredentials{Source: xpv2.CredentialsSourceNone},
+				Host:      v1alpha1.RegistryHost(b.registry.host()),
+				PlainHTTP: true,
+				Credentials: v1alpha1.RegistryCredentials{
+					Source:    xpv2.CredentialsSourceSecret,
+					SecretRef: &xpv2.LocalSecretReference{Name: credentialsName},
+				},
 			}},
+		},
+		&corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Name: credentialsName, Namespace: namespace},
+			Type:       corev1.SecretTypeDockerConfigJson,
+			Data:       map[string][]byte{corev1.DockerConfigJsonKey: testregistry.DockerConfig(map[string]testregistry.Entry{b.registry.host(): {Username: "bench", Password: "bench"}})},
 		},
 	} {
 		if err := b.client.Create(ctx, o); err != nil {

@@ -53,6 +53,9 @@ type providerConfig struct {
 	options *registry.Options
 	read    map[types.NamespacedName]*corev1.Secret
 
+	// memory of what is in Secrets; nil to read them.
+	memory *credentialMemory
+
 	hubEndpoint string
 	hubToken    *secretKey
 	hubCA       *secretKey

@@ -98,6 +98,9 @@ type connector struct {
 	follower *follower
 	memory   *registry.Memory
 	hosts    *connection.Hosts
+
+	// credentials that polls use; nil to read the Secrets at each one.
+	credentials *credentialMemory
 }
 
 // forget drops what is known in memory of an Artifact that is gone.
@@ -147,7 +150,8 @@ func (c *connector) configure(ctx context.Context, a *modelv1alpha1.Artifact, e 
 	if err != nil {
 		return err
 	}
-	if err := config.admit(ctx, c.direct, a); err != nil {
+	config.memory = c.credentials
+	if err := config.admit(ctx, c.cached, a); err != nil {
 		return err
 	}
 	if err := c.admitConnectionSecret(ctx, a); err != nil {
@@ -161,13 +165,18 @@ func (c *connector) configure(ctx context.Context, a *modelv1alpha1.Artifact, e 
 	e.secretData = func(ctx context.Context) (map[string][]byte, error) { return config.copies(ctx, c.direct, a) }
 
 	e.admits = func(ctx context.Context, other *modelv1alpha1.Artifact) bool {
-		return config.admit(ctx, c.direct, other) == nil
+		return config.admit(ctx, c.cached, other) == nil
 	}
 	e.question = func(ctx context.Context) (question, error) {
 		o, err := config.hubOptions(ctx, c.direct, a)
 		return question{options: o}, err
 	}
-	e.configHash = func(ctx context.Context) (string, error) { return config.hash(ctx, c.direct, a) }
+	e.configHash = func(ctx context.Context) (string, error) {
+		// It is asked for first where a run is about to begin. That gets what the
+		// API server itself has.
+		config.memory, config.read = nil, nil
+		return config.hash(ctx, c.direct, a)
+	}
 	options, err := config.registryOptions(ctx, c.direct, a)
 	if err != nil {
 		return err

@@ -81,7 +81,7 @@ func (p *providerConfig) registryOptions(ctx context.Context, kube client.Reader
 	if own := ownCredentials(a); own != nil {
 		e.credentials = own
 	}
-	o, err := e.options(ctx, p.reader(kube))
+	o, err := p.memory.options(ctx, e, p.reader(kube))
 	if err != nil {
 		return registry.Options{}, err
 	}

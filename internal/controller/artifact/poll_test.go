@@ -24,7 +24,17 @@ func TestPollInterval(t *testing.T) {
 	}{
 		"Exact":   {reason: "Without jitter polls are regular.", from: poll, to: poll},
 		"Jitter":  {reason: "Jitter is in percent of the Artifact's own interval.", jitter: 10, from: 90 * time.Second, to: 110 * time.Second},
-		"Pending": {reason: "A run that does not start is looked at often.", at: modelv1alpha1.ArtifactObservation{Phase: modelv1alpha1.PhasePending}, from: startPoll, to: startPoll},
+		"Pending": {reason: "A run that does not start is looked at often.", at: modelv1alpha1.ArtifactObservation{Phase: modelv1alpha1.PhasePending, StartTime: ptr.To(metav1.Now())}, from: startPoll, to: startPoll},
+		"PendingLong": {
+			reason: "Who has waited for long is looked at less often.",
+			at:     modelv1alpha1.ArtifactObservation{Phase: modelv1alpha1.PhasePending, StartTime: ptr.To(metav1.NewTime(time.Now().Add(-2 * time.Minute)))},
+			from:   29 * time.Second, to: 32 * time.Second,
+		},
+		"PendingForever": {
+			reason: "An Artifact's own poll is soon enough for who waits for ever.",
+			at:     modelv1alpha1.ArtifactObservation{Phase: modelv1alpha1.PhasePending, StartTime: ptr.To(metav1.NewTime(time.Now().Add(-time.Hour)))},
+			from:   poll, to: poll,
+		},
 		"Retry": {
 			reason: "A failed run is tried again at its time.",
 			at:     modelv1alpha1.ArtifactObservation{Phase: modelv1alpha1.PhaseFailed, Failure: &modelv1alpha1.FailureObservation{NextTryTime: ptr.To(metav1.NewTime(next))}},

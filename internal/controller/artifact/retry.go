@@ -9,6 +9,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/resource"
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -84,8 +85,27 @@ func failureMessage(f *modelv1alpha1.FailureObservation) string {
 	return fmt.Sprintf("%s (it is tried again at %s)", f.Message, f.NextTryTime.UTC().Format(time.RFC3339))
 }
 
-// startPoll is how often a run that has not started is looked at.
-const startPoll = 15 * time.Second
+// A run that has not started is looked at every startPoll, and less often the
+// longer it waits: after a quarter of that time, up to startPollLongest. What has
+// it start wakes its Artifact; only why it does not is seen by looking.
+const (
+	startPoll        = 15 * time.Second
+	startPollLongest = 5 * time.Minute
+	startPollShare   = 4
+)
+
+// pendingPoll returns when a run is looked at again that has waited so long.
+func pendingPoll(waited time.Duration) time.Duration {
+	return min(max(waited/startPollShare, startPoll), startPollLongest)
+}
+
+// pendingSince returns since when an Artifact's run waits, as far as it is known.
+func pendingSince(a *modelv1alpha1.Artifact) time.Time {
+	if start := a.Status.AtProvider.StartTime; start != nil {
+		return start.Time
+	}
+	return a.GetCondition(xpv2.TypeReady).LastTransitionTime.Time
+}
 
 // minPollInterval is the shortest poll interval that an Artifact's annotation
 // crossplane.io/poll-interval can ask for: each poll is a request to a registry.
@@ -112,7 +132,7 @@ func pollInterval(jitter int, f *follower, b *blobChecks) managed.PollIntervalHo
 		}
 		if a.Status.AtProvider.Phase == modelv1alpha1.PhasePending {
 			// Why a run does not start wakes nobody: it is in events.
-			return min(poll, startPoll)
+			return min(poll, pendingPoll(time.Since(pendingSince(a))))
 		}
 		if a.Status.AtProvider.Phase != modelv1alpha1.PhaseFailed || a.Status.AtProvider.Failure == nil {
 			return poll

@@ -111,6 +111,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		follower:    newFollower(time.Now),
 		memory:      registry.NewMemory(),
 		hosts:       connection.NewHosts(),
+		credentials: newCredentialMemory(mgr.GetCache()),
 	}
 	door := newDoorman(o.Access, mgr.GetClient())
 	r := newReconciler(mgr, mgr.GetCache(), c, append(o.forReconciler(name, recorder, c),
@@ -185,6 +186,13 @@ func watchRuns(ctx context.Context, mgr ctrl.Manager, c ctrlcontroller.Controlle
 	// Of Secrets only the metadata: no copy of them is in memory.
 	secret := &metav1.PartialObjectMetadata{}
 	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	// Nobody is woken by a namespace, but its labels are looked at in each
+	// reconcile.
+	namespace := &metav1.PartialObjectMetadata{}
+	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	if _, err := mgr.GetCache().GetInformer(ctx, namespace); err != nil {
+		return errors.Wrap(err, "cannot wait for the cache of namespaces")
+	}
 	owner := handler.EnqueueRequestForOwner(mgr.GetScheme(), mgr.GetRESTMapper(), &modelv1alpha1.Artifact{}, handler.OnlyControllerOwner())
 	sources := []struct {
 		object     client.Object

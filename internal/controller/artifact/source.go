@@ -102,7 +102,7 @@ func (p *providerConfig) readSource(ctx context.Context, kube client.Reader, a *
 	if from == nil || err != nil {
 		return nil, registry.Options{}, err
 	}
-	o, err := from.options(ctx, p.reader(kube))
+	o, err := p.memory.options(ctx, *from, p.reader(kube))
 	return from, o, err
 }
 

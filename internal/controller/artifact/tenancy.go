@@ -43,7 +43,9 @@ func (p *providerConfig) admitNamespace(ctx context.Context, kube client.Reader,
 	if err != nil {
 		return outcome.Errorf(outcome.NotAllowed, "ClusterProviderConfig %q has a namespaceSelector that cannot be read: correct it", p.name).Because(err)
 	}
-	ns := &corev1.Namespace{}
+	// Its metadata is what the cache has.
+	ns := &metav1.PartialObjectMetadata{}
+	ns.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
 	if err := kube.Get(ctx, types.NamespacedName{Name: namespace}, ns); err != nil {
 		return errors.Wrap(err, "cannot get the Artifact's namespace")
 	}

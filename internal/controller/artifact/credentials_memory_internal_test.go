@@ -1,0 +1,112 @@
+package artifact
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+)
+
+// A memoryWorld is a memory, an API server, and a cache of its metadata.
+type memoryWorld struct {
+	*credentialMemory
+
+	t      *testing.T
+	server client.Client
+	reads  int // Of Secrets, with what is in them.
+}
+
+func newMemoryWorld(t *testing.T, secrets ...client.Object) *memoryWorld {
+	t.Helper()
+	w := &memoryWorld{t: t}
+	w.server = fake.NewClientBuilder().WithObjects(secrets...).WithInterceptorFuncs(interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+			if _, ok := o.(*corev1.Secret); ok {
+				w.reads++
+			}
+			return c.Get(ctx, key, o, opts...)
+		},
+	}).Build()
+	w.credentialMemory = newCredentialMemory(w.server)
+	return w
+}
+
+// expect checks which credentials and authorities an endpoint has, and how many
+// Secrets are read for it.
+func (w *memoryWorld) expect(e endpoint, config, ca string, reads int, reason string) {
+	w.t.Helper()
+	w.reads = 0
+	o, err := w.options(w.t.Context(), e, w.server)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	type want struct {
+		Host, Repository, Config, CA string
+		Reads                        int
+	}
+	got := want{Host: o.Host, Repository: o.Repository, Config: string(o.DockerConfig), CA: string(o.CA), Reads: w.reads}
+	if diff := cmp.Diff(want{Host: e.host, Repository: e.repository, Config: config, CA: ca, Reads: reads}, got); diff != "" {
+		w.t.Errorf("\n%s\noptions(...): -want, +got:\n%s", reason, diff)
+	}
+}
+
+func (w *memoryWorld) change(s *corev1.Secret, key, value string) {
+	w.t.Helper()
+	s.Data[key] = []byte(value)
+	if err := w.server.Update(w.t.Context(), s); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func TestCredentialMemory(t *testing.T) {
+	const mine, theirs = `{"auths":{"r.example.com":{"auth":"YTpi"}}}`, `{"auths":{"r.example.com":{"auth":"YTpi"},"x.example.com":{"auth":"YTpj"}}}`
+	account := credentialsSecret("team-a", "account", map[string]string{corev1.DockerConfigJsonKey: theirs})
+	certs := credentialsSecret("team-a", "certs", map[string]string{artifact.KeyCA: "one"})
+	w := newMemoryWorld(t, account, certs)
+	for _, s := range []*corev1.Secret{account, certs} {
+		if err := w.server.Get(t.Context(), client.ObjectKeyFromObject(s), s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	named := func(name, key string) *secretKey {
+		return &secretKey{NamespacedName: types.NamespacedName{Namespace: "team-a", Name: name}, key: key}
+	}
+	e := endpoint{host: "r.example.com", repository: "models/a", credentials: named("account", corev1.DockerConfigJsonKey), certs: named("certs", "")}
+
+	w.expect(e, theirs, "one", 2, "At first Secrets are read.")
+	w.expect(e, mine, "one", 0, "Then what is for the registry is remembered, and nothing else of them.")
+	e.repository = "models/b"
+	w.expect(e, mine, "one", 0, "It is for all repositories of the registry.")
+
+	other := e
+	other.host = "x.example.com"
+	w.expect(other, theirs, "one", 2, "Another registry's are not these.")
+	w.expect(endpoint{host: "r.example.com"}, "", "", 0, "Who has no credentials gets none.")
+
+	w.change(certs, artifact.KeyCA, "two")
+	w.expect(e, theirs, "two", 2, "What has changed is read again.")
+	w.expect(e, mine, "two", 0, "And remembered.")
+	w.change(certs, artifact.KeyCA, strings.Repeat("x", maxRememberedBytes))
+	w.expect(e, theirs, strings.Repeat("x", maxRememberedBytes), 2, "What is large is read.")
+	w.expect(e, theirs, strings.Repeat("x", maxRememberedBytes), 2, "It is not remembered.")
+
+	w.change(certs, artifact.KeyCA, "three")
+	w.expect(e, theirs, "three", 2, "Until it is small.")
+	if err := w.server.Delete(t.Context(), account); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.options(t.Context(), e, w.server); err == nil {
+		t.Error("A Secret that is gone is missed at once.")
+	}
+	if w.known.Len() != 1 {
+		t.Errorf("What was in it is forgotten: %d are known", w.known.Len())
+	}
+}
