@@ -14,7 +14,7 @@ const (
 	drainBytes = 64 << 10
 
 	// drainTime bounds how long that may take.
-	drainTime = time.Second
+	drainTime = 100 * time.Millisecond
 )
 
 // Draining returns a transport whose bodies, when they are closed before their

@@ -115,7 +115,7 @@ func TestStreamClaims(t *testing.T) {
 			setup: func(_ *testing.T, w *claimWorld) {
 				w.watched.refuse(1000, http.StatusBadRequest, http.MethodPut, aManifest)
 			},
-			want: claimWant{Reason: outcome.Internal, Pushed: []string{aBlob, aManifest}},
+			want: claimWant{Reason: outcome.Unsupported, Pushed: []string{aBlob, aManifest}},
 		},
 	}
 	for kind, api := range map[string]bool{"API": true, "Fallback": false} {

@@ -25,7 +25,7 @@ func newHub(s Source) (*hub.Client, error) {
 // newRegistry returns a client of the registry that a target is in.
 func newRegistry(t Target) (*registry.Client, error) {
 	return newRegistryClient(t.DockerConfig, registry.Options{
-		Host: t.Registry, PlainHTTP: t.PlainHTTP, Repository: t.Repository,
+		Host: t.Registry, PlainHTTP: t.PlainHTTP, Repository: t.Repository, Pushes: true,
 		CAFile: t.CAFile, CertificateFile: t.CertificateFile, KeyFile: t.KeyFile,
 	})
 }

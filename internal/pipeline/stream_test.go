@@ -263,7 +263,7 @@ func TestStreamRegistryFaults(t *testing.T) {
 		"TooLarge":        {reason: "A proxy's limit is no room.", registry: harmed(1000, http.MethodPut, "/blobs/", testhub.Status(413, nil)), want: outcome.NoSpace},
 		"PutFails":        {reason: "An upload that fails is begun anew.", registry: harmed(2, http.MethodPut, "/blobs/", testhub.Status(502, nil))},
 		"PutBreaks":       {reason: "So is one that breaks.", registry: harmed(2, http.MethodPut, "/blobs/", breaking)},
-		"ManifestRefused": {reason: "A registry may take no such artifact.", registry: harmed(1, http.MethodPut, "/manifests/", testhub.Status(400, nil)), want: outcome.Internal},
+		"ManifestRefused": {reason: "A registry may take no such artifact.", registry: harmed(1, http.MethodPut, "/manifests/", testhub.Status(400, nil)), want: outcome.Unsupported},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

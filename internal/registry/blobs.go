@@ -3,15 +3,16 @@ package registry
 import (
 	"context"
 	"io"
-	"time"
+	"net/http"
 
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/content"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// HasBlob says whether a repository has a blob.
+// HasBlob reports whether a repository has a blob.
 func (c *Client) HasBlob(ctx context.Context, repository string, d ocispec.Descriptor) (bool, error) {
 	repo, err := c.repository(repository)
 	if err != nil {
@@ -19,11 +20,24 @@ func (c *Client) HasBlob(ctx context.Context, repository string, d ocispec.Descr
 	}
 	ctx, cancel := ask(noteWaits(ctx))
 	defer cancel()
-	has, err := repo.Blobs().Exists(ctx, d)
-	if err != nil {
-		return false, c.failed(ctx, err, deed{"look for blobs in", repository})
+	look := deed{"look for blobs in", repository}
+	rsp, err := c.askBlob(ctx, http.MethodHead, repository, d, "")
+	if err == nil && (refusesMethod(rsp.StatusCode) || rsp.StatusCode == http.StatusForbidden && rsp.Request.URL.Host != repo.Reference.Host()) {
+		// It takes no HEAD, or its storage takes the address for a GET only.
+		_ = rsp.Body.Close()
+		rsp, err = c.askBlob(ctx, http.MethodGet, repository, d, "bytes=0-0")
 	}
-	return has, nil
+	if err != nil {
+		return false, c.failed(ctx, err, look)
+	}
+	defer rsp.Body.Close()
+	switch rsp.StatusCode {
+	case http.StatusOK, http.StatusPartialContent, http.StatusRequestedRangeNotSatisfiable:
+		return true, nil
+	case http.StatusNotFound:
+		return false, nil
+	}
+	return false, c.failed(ctx, responseError(rsp), look)
 }
 
 // PushBlob pushes a blob in one request (distribution-spec 1.1, "POST then
@@ -53,32 +67,36 @@ func (c *Client) PushBlob(ctx context.Context, repository string, d ocispec.Desc
 // OpenBlob returns a blob's bytes. The reader ends with io.EOF only if they
 // have the blob's digest and size.
 func (c *Client) OpenBlob(ctx context.Context, repository string, d ocispec.Descriptor) (io.ReadCloser, error) {
-	repo, err := c.repository(repository)
+	rc, err := c.OpenBlobAt(ctx, repository, d, 0)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancelCause(noteWaits(ctx))
-	timer := time.AfterFunc(c.stall, func() { cancel(errStalled) })
-	read := deed{"read", at(repository, d.Digest.String())}
-	rc, err := repo.Blobs().Fetch(ctx, d)
-	timer.Stop()
-	if err != nil {
-		err = c.failed(ctx, err, read)
-		cancel(nil)
-		return nil, err
+	return &verifiedBlob{Closer: rc, content: content.NewVerifyReader(rc, d), wrong: func(err error) error {
+		return outcome.Errorf(outcome.Mismatch, "registry %s sent other bytes than those of %s", c.host, at(repository, d.Digest.String())).Because(err)
+	}}, nil
+}
+
+// A verifiedBlob is a blob's body that ends only if it has the blob's digest.
+type verifiedBlob struct {
+	io.Closer
+
+	content *content.VerifyReader
+	wrong   func(error) error
+}
+
+// Read implements io.Reader.
+func (b *verifiedBlob) Read(p []byte) (int, error) {
+	n, err := b.content.Read(p)
+	if !errors.Is(err, io.EOF) {
+		return n, err
 	}
-	vr := content.NewVerifyReader(rc, d)
-	return &download{
-		ReadCloser: readCloser{vr, rc},
-		ctx:        ctx, cancel: cancel, timer: timer, stall: c.stall,
-		failed: func(err error) error { return c.failed(ctx, err, read) },
-		verify: func() error {
-			if err := vr.Verify(); err != nil {
-				return outcome.Errorf(outcome.Mismatch, "registry %s sent other bytes than those of %s", c.host, read.object).Because(err)
-			}
-			return nil
-		},
-	}, nil
+	var known *outcome.Error
+	if verr := b.content.Verify(); errors.As(verr, &known) {
+		return n, verr
+	} else if verr != nil {
+		return n, b.wrong(verr)
+	}
+	return n, io.EOF
 }
 
 type readCloser struct {

@@ -56,6 +56,11 @@ type Options struct {
 	// Empty takes those for Host only.
 	Repository string
 
+	// Pushes asks for tokens for Repository that allow to push from the first
+	// read on: some registries show nothing of a repository that is not there yet
+	// to who may only pull.
+	Pushes bool
+
 	// CAFile is a PEM file of certificate authorities to trust beside the
 	// system's; empty for none.
 	CAFile string
@@ -96,11 +101,14 @@ type Client struct {
 	host      string
 	plainHTTP bool
 	account   account
+	pushes    string // The repository that tokens for pushing are asked for; empty for none.
 	cures     Cures
 	transport *ownTransport
 	auth      *auth.Client
 	stall     time.Duration
 	commit    time.Duration
+
+	uploadTime time.Duration // How long the registry lets an upload take; 0 where that is not known.
 }
 
 // New returns a client. It takes a proxy from the environment. Nothing is
@@ -140,6 +148,10 @@ func New(o Options) (*Client, error) {
 			// The transport's Guard checks all hosts when they are dialed.
 			BlockedRealmPrefixes: []netip.Prefix{},
 		},
+	}
+	c.uploadTime = UploadTime(o.Host)
+	if o.Pushes {
+		c.pushes = o.Repository
 	}
 	if o.UserAgent != "" {
 		c.auth.SetUserAgent(o.UserAgent)
@@ -244,10 +256,20 @@ func (c *Client) repository(name string) (*remote.Repository, error) {
 		return nil, outcome.Errorf(outcome.Unsupported, "%q is not a repository's name: write it in lower case, as in models/qwen3", name)
 	}
 	return &remote.Repository{
-		Reference: ref, Client: challenged{c.auth}, PlainHTTP: c.plainHTTP, MaxMetadataBytes: MaxManifestBytes,
+		Reference: ref, Client: c.client(name), PlainHTTP: c.plainHTTP, MaxMetadataBytes: MaxManifestBytes,
+		TagListMaxPages: maxPages, ReferrerListMaxPages: maxPages,
 		// Who pushes need not be allowed to delete.
 		SkipReferrersGC: true,
 	}, nil
+}
+
+// client returns what makes requests for one repository.
+func (c *Client) client(name string) remote.Client {
+	scoped := challenged{Client: c.auth}
+	if c.pushes == name {
+		scoped.pushes = name
+	}
+	return lenient{next: scoped, host: c.host, name: name}
 }
 
 // resolvable returns a repository's client for a reference: a tag or a digest.

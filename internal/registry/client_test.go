@@ -207,13 +207,18 @@ func TestErrors(t *testing.T) {
 		"NoStorage":   {reason: "A storage is full.", wrap: answer(507, ""), want: want{reason: outcome.NoSpace}, message: "no room"},
 		"Quota":       {reason: "Harbor denies what exceeds a quota.", wrap: answer(403, `{"errors": [{"code": "DENIED", "message": "adding 1 GiB will exceed the configured upper limit; secret word"}]}`), want: want{reason: outcome.NoSpace}, message: "quota"},
 		"DiskFull":    {reason: "Distribution tells of its disk in a detail.", wrap: answer(500, `{"errors": [{"code": "UNKNOWN", "detail": {"Err": "write: no space left on device"}}]}`), want: want{reason: outcome.NoSpace}, message: "no room"},
+		"QuayQuota":   {reason: "Quay too.", wrap: answer(403, `{"errors": [{"code": "DENIED", "message": "Quota has been exceeded on namespace"}]}`), want: want{reason: outcome.NoSpace}, message: "quota"},
+		"Deadline":    {reason: "A deadline that is exceeded is no quota.", wrap: answer(500, `{"errors":[{"code":"UNKNOWN","message":"unknown: context deadline exceeded (Client.Timeout or context cancellation while reading body)"}]}`), want: want{reason: outcome.Unavailable}, message: "500"},
+		"Driver":      {reason: "Nor what a storage says of one.", wrap: answer(503, `{"errors":[{"code":"UNKNOWN","message":"unknown error","detail":{"DriverName":"s3aws","Enclosed":"net/http: request canceled (Client.Timeout exceeded while awaiting headers)"}}]}`), want: want{reason: outcome.Unavailable}, message: "503"},
+		"Rate":        {reason: "Nor a rate.", wrap: answer(500, `{"errors":[{"code":"UNKNOWN","message":"Rate exceeded"}]}`), want: want{reason: outcome.Unavailable}, message: "500"},
+		"RateQuota":   {reason: "A code tells more than words.", wrap: answer(403, `{"errors":[{"code":"TOOMANYREQUESTS","message":"storage quota of requests"}]}`), want: want{reason: outcome.Unauthorized}, message: repository},
 		"RateLimited": {reason: "The registry says how long to wait.", wrap: answer(429, "", "Retry-After", "33"), want: want{reason: outcome.RateLimited, after: 33 * time.Second}, message: "rate"},
 		"Failing":     {reason: "The status is named.", wrap: answer(503, "secret word"), want: want{reason: outcome.Unavailable}, message: "503"},
 		"LostBlob":    {reason: "A garbage collector did not wait.", wrap: answer(404, `{"errors": [{"code": "MANIFEST_BLOB_UNKNOWN"}]}`), want: want{reason: outcome.Unavailable}, message: "garbage collector"},
 		"LostUpload":  {reason: "An upload that is forgotten is begun anew.", wrap: answer(404, `{"errors": [{"code": "BLOB_UPLOAD_UNKNOWN"}]}`), want: want{reason: outcome.Unavailable}, message: "forgot an upload"},
-		"Odd":         {reason: "The code is named.", wrap: answer(400, `{"errors": [{"code": "NAME_INVALID", "message": "secret word"}]}`), want: want{reason: outcome.Internal}, message: "NAME_INVALID"},
+		"Odd":         {reason: "The code is named.", wrap: answer(400, `{"errors": [{"code": "NAME_INVALID", "message": "secret word"}]}`), want: want{reason: outcome.Unsupported}, message: "NAME_INVALID"},
 		"OddDigest":   {reason: "The registry got other bytes.", wrap: answer(400, `{"errors": [{"code": "DIGEST_INVALID"}]}`), want: want{reason: outcome.Mismatch}, message: "other bytes"},
-		"NotV2":       {reason: "What is no registry says nothing known.", wrap: answer(200, "secret word"), want: want{reason: outcome.Internal}, message: "status 200"},
+		"NotV2":       {reason: "What is no registry says nothing known.", wrap: answer(200, "secret word"), want: want{reason: outcome.Unsupported}, message: "status 200"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -35,6 +35,7 @@ type entry struct {
 	rank, alias int    // How it is for what was asked for.
 
 	credential auth.Credential
+	trimmed    bool // Another reader, which does not trim values, reads other ones.
 }
 
 func (e *entry) empty() bool { return e.credential == auth.EmptyCredential }
@@ -58,11 +59,41 @@ func (e *entry) decode(host string) error {
 		}
 		in.Username, in.Password = user, password
 	}
-	e.credential = auth.Credential{
+	said := auth.Credential{
 		Username: in.Username, Password: in.Password,
 		RefreshToken: in.IdentityToken, AccessToken: in.RegistryToken,
 	}
+	// Values that were read from files end in newlines, which none of them holds.
+	e.credential = auth.Credential{
+		Username: strings.TrimSpace(in.Username), Password: strings.TrimRight(in.Password, "\r\n"),
+		RefreshToken: strings.TrimSpace(in.IdentityToken), AccessToken: strings.TrimSpace(in.RegistryToken),
+	}
+	e.trimmed = e.credential != said
 	return nil
+}
+
+// encode returns the entry so that any reader takes it for what this one does.
+func (e *entry) encode() (json.RawMessage, error) {
+	if !e.trimmed {
+		return e.raw, nil
+	}
+	out := map[string]string{}
+	add := func(key, value string) {
+		if value != "" {
+			out[key] = value
+		}
+	}
+	add("identitytoken", e.credential.RefreshToken)
+	add("registrytoken", e.credential.AccessToken)
+	switch name, password := e.credential.Username, e.credential.Password; {
+	case strings.Contains(name, ":"), strings.HasSuffix(password, "\x00"):
+		// Which auth could not hold.
+		add("username", name)
+		add("password", password)
+	case name+password != "":
+		add("auth", base64.StdEncoding.EncodeToString([]byte(name+":"+password)))
+	}
+	return json.Marshal(out)
 }
 
 // credentialFor returns the credential that a docker config has for a

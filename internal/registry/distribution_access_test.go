@@ -113,7 +113,7 @@ func TestDistributionTLS(t *testing.T) {
 		"Tokens":    {reason: "The authority is for tokens, too.", from: bearer, change: func(*Options) {}},
 		"Untrusted": {reason: "The cure is its authority.", from: private, change: func(o *Options) { o.CA = nil }, want: outcome.Untrusted, words: "registry.certSecretRef"},
 		"OtherCA":   {reason: "Another's does not help.", from: private, change: func(o *Options) { o.CA = other.CA() }, want: outcome.Untrusted, words: "ca.crt"},
-		"PlainHTTP": {reason: "It does not answer without TLS.", from: private, change: func(o *Options) { o.PlainHTTP = true }, want: outcome.Internal, words: "400"},
+		"PlainHTTP": {reason: "It does not answer without TLS.", from: private, change: func(o *Options) { o.PlainHTTP = true }, want: outcome.Unsupported, words: "400"},
 		"Mutual":    {reason: "With a client certificate all is well.", from: mutual, change: func(o *Options) { o.Certificate, o.Key = certificate, key }},
 		"Missing":   {reason: "The cure is a client certificate.", from: mutual, change: func(*Options) {}, want: outcome.Untrusted, words: "tls.crt and tls.key"},
 		"Strange":   {reason: "Of an authority that the registry trusts.", from: mutual, change: func(o *Options) { o.Certificate, o.Key = strange, strangeKey }, want: outcome.Untrusted, words: "tls.crt and tls.key"},

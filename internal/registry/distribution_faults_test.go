@@ -49,7 +49,6 @@ func TestDistributionFaults(t *testing.T) {
 		busy        = verdict{Reason: outcome.RateLimited, Passes: true, After: 7 * time.Second}
 		down        = verdict{Reason: outcome.Unavailable, Passes: true}
 		mismatch    = verdict{Reason: outcome.Mismatch}
-		senseless   = verdict{Reason: outcome.Internal}
 	)
 	status := func(code int, header ...string) testregistry.Fault {
 		return testregistry.Status(code, "UNKNOWN", secretWord+" "+testPassword, header...)
@@ -76,7 +75,7 @@ func TestDistributionFaults(t *testing.T) {
 		"Cut":      {reason: "An answer's body is cut.", fault: testregistry.Cut(5), want: fine, but: map[string]verdict{"Manifest": down, "OpenBlob": down, "Tags": down, "DeleteManifest": down}},
 		"Truncated": {
 			reason: "A body that is whole, by what its header says, and is not what was asked for.", fault: testregistry.Truncate(5), want: fine,
-			but: map[string]verdict{"Manifest": mismatch, "OpenBlob": senseless, "Tags": down, "DeleteManifest": senseless},
+			but: map[string]verdict{"Manifest": mismatch, "OpenBlob": down, "Tags": down, "DeleteManifest": mismatch},
 		},
 	}
 	r := testregistry.Start(t, testregistry.Options{Users: []testregistry.User{ada}})

@@ -30,16 +30,20 @@ func DockerConfigFor(config []byte, host, repository string) ([]byte, error) {
 		return nil, outcome.Errorf(outcome.Unauthorized,
 			"the registry's credentials have no entry for %s: make the Secret with kubectl create secret docker-registry --docker-server=%s", host, host)
 	}
-	out, err := json.Marshal(dockerConfig{Auths: map[string]json.RawMessage{plainName(host): e.raw}})
+	raw, err := e.encode()
+	if err != nil {
+		return nil, errors.Wrap(err, "cannot encode the registry's entry")
+	}
+	out, err := json.Marshal(dockerConfig{Auths: map[string]json.RawMessage{plainName(host): raw}})
 	return out, errors.Wrap(err, "cannot encode the registry's entry")
 }
 
-// IsPlain says whether a tool that knows entries for whole hosts only, such as
+// IsPlain reports whether a tool that knows entries for whole hosts only, such as
 // kit, finds in a docker config.json what DockerConfigFor does. It is true also
 // where that finds nothing.
 func IsPlain(config []byte, host, repository string) bool {
 	e, err := choose(host, repository, config)
-	return err != nil || e == nil || e.name == plainName(host)
+	return err != nil || e == nil || e.name == plainName(host) && !e.trimmed
 }
 
 // EntriesForHost returns a docker config.json with those entries of the supplied

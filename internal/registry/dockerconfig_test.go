@@ -35,6 +35,11 @@ func TestDockerConfigFor(t *testing.T) {
 			args:   args{host: "r.example.com", config: `{"auths":{"r.example.com":` + mine + `,"x.example.com":` + theirs + `},"credsStore":"evil"}`},
 			want:   want{Config: `{"auths":{"r.example.com":` + mine + `}}`},
 		},
+		"Newline": {
+			reason: "Who does not trim values gets trimmed ones.",
+			args:   args{host: "r.example.com", config: `{"auths":{"r.example.com":{"username":"ada","password":"` + secret + `\n"}}}`},
+			want:   want{Config: `{"auths":{"r.example.com":{"auth":"` + b64("ada:"+secret) + `"}}}`},
+		},
 		"Port": {
 			reason: "A port is part of the host.",
 			args:   args{host: "r.example.com:5000", config: `{"auths":{"r.example.com":` + theirs + `,"r.example.com:5000":` + mine + `}}`},

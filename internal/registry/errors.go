@@ -1,9 +1,11 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -73,7 +75,12 @@ func (c *Client) failed(ctx context.Context, err error, d deed) error {
 	if outcome.IsNetwork(err) || strings.HasSuffix(err.Error(), "EOF") {
 		return outcome.Errorf(outcome.Unavailable, "cannot %s at registry %s: %s; this may pass by itself", d, c.host, connection.Symptom(err)).Because(err)
 	}
-	return outcome.Errorf(outcome.Internal, "cannot %s at registry %s: its answer%s makes no sense", d, c.host, oddPart(err)).Because(err)
+	if strings.Contains(err.Error(), "digest mismatch") {
+		return outcome.Errorf(outcome.Mismatch, "registry %s answered with another digest than what it was asked to %s has", c.host, d).Because(err)
+	}
+	return outcome.Errorf(outcome.Unsupported,
+		"cannot %s at registry %s: its answer%s is none of the OCI distribution specification: %s, or ask who runs it, or a proxy before it",
+		d, c.host, oddPart(err), cmp.Or(c.cures.Host, "correct its host")).Because(err)
 }
 
 // wantsCredentials recognizes errors of oras-go that have no type: a credential
@@ -111,10 +118,17 @@ func (c *Client) refused(ctx context.Context, rsp *errcode.ErrorResponse, d deed
 	case status >= http.StatusInternalServerError, status == http.StatusRequestTimeout:
 		return outcome.Errorf(outcome.Unavailable, "registry %s failed to %s (status %d); this may pass by itself", c.host, d, status).
 			After(notedWait(ctx)).Because(rsp)
-	case has(rsp, errcode.ErrorCodeDigestInvalid), has(rsp, errcode.ErrorCodeSizeInvalid):
+	case rsp.Method != http.MethodDelete && (has(rsp, errcode.ErrorCodeDigestInvalid) || has(rsp, errcode.ErrorCodeSizeInvalid)):
 		return outcome.Errorf(outcome.Mismatch, "registry %s got other bytes than were announced when asked to %s", c.host, d).Because(rsp)
 	}
-	return outcome.Errorf(outcome.Internal, "registry %s refused to %s (status %d%s)", c.host, d, status, codes(rsp)).Because(rsp)
+	if rsp.Method == http.MethodPut && strings.Contains(rsp.URL.Path, "/manifests/") {
+		// GitLab and others, of media types that they do not know.
+		return outcome.Errorf(outcome.Unsupported,
+			"registry %s does not take the artifact's manifest (status %d%s): have it allow the media types of models, or choose a spec.forProvider.format that it takes, such as Image",
+			c.host, status, codes(rsp)).Because(rsp)
+	}
+	return outcome.Errorf(outcome.Unsupported,
+		"registry %s refused to %s (status %d%s): it cannot, or a proxy before it does not let it; ask who runs it", c.host, d, status, codes(rsp)).Because(rsp)
 }
 
 func (c *Client) unauthorized(status int, d deed) *outcome.Error {
@@ -133,25 +147,48 @@ func (c *Client) unauthorized(status int, d deed) *outcome.Error {
 		"registry %s refused the credentials, or they have no permission to %s: %s", c.host, d, c.cures.Credentials)
 }
 
-// fullWords are what registries without a code for it say about a quota or a
-// full disk: distribution ("no space left on device"), Harbor ("will exceed
-// the configured upper limit"), and others.
-var fullWords = []string{"no space left", "quota", "exceed", "storage limit", "toobig", "too big", "too large"}
+// diskPhrases are what registries say of a disk without space, whatever the
+// status: distribution has a code for no such thing.
+var diskPhrases = []string{"no space left on device", "disk quota exceeded"}
 
+// quotaPhrases are what registries say of a quota or a limit, in answers that
+// blame the request: Harbor ("will exceed the configured upper limit"), Quay
+// ("quota has been exceeded on namespace"), Nexus and Artifactory, and others. A
+// word alone, such as exceeded, is in what is said of timeouts and rates as well.
+var quotaPhrases = []string{
+	"will exceed the configured upper limit", "quota has been exceeded", "storage quota", "quota exceeded for storage", "storage limit",
+	"insufficient storage", "blob too large", "blob is too large", "layer is too large", "layer too large", "exceeds the maximum layer size",
+	"exceeds the maximum size", "toobig", "too big",
+}
+
+// full reports whether an answer says that there is no room: by its status,
+// else by its codes, which rule it out, and only then by phrases that stand for
+// nothing else.
 func full(rsp *errcode.ErrorResponse) bool {
-	switch rsp.StatusCode {
-	case http.StatusRequestEntityTooLarge, http.StatusInsufficientStorage:
+	switch status := rsp.StatusCode; {
+	case status == http.StatusRequestEntityTooLarge, status == http.StatusInsufficientStorage:
 		return true
-	case http.StatusTooManyRequests:
-		// A rate is exceeded too.
+	case status == http.StatusTooManyRequests, status == http.StatusRequestTimeout, has(rsp, "TOOMANYREQUESTS"), has(rsp, "UNAVAILABLE"):
 		return false
+	case status >= http.StatusInternalServerError:
+		return contains(rsp, diskPhrases)
 	}
-	text := ""
+	return contains(rsp, diskPhrases) || contains(rsp, quotaPhrases)
+}
+
+// SaysFull reports whether a text holds what registries say of a quota or of a
+// disk without space.
+func SaysFull(text string) bool {
+	text = strings.ToLower(text)
+	holds := func(phrase string) bool { return strings.Contains(text, phrase) }
+	return slices.ContainsFunc(diskPhrases, holds) || slices.ContainsFunc(quotaPhrases, holds)
+}
+
+// contains reports whether one of an answer's errors has one of the phrases.
+func contains(rsp *errcode.ErrorResponse, phrases []string) bool {
 	for _, e := range rsp.Errors {
-		text += strings.ToLower(fmt.Sprint(e.Code, " ", e.Message, " ", e.Detail, " "))
-	}
-	for _, w := range fullWords {
-		if strings.Contains(text, w) {
+		text := strings.ToLower(fmt.Sprint(e.Code, " ", e.Message, " ", e.Detail))
+		if slices.ContainsFunc(phrases, func(phrase string) bool { return strings.Contains(text, phrase) }) {
 			return true
 		}
 	}
@@ -189,8 +226,9 @@ func codes(rsp *errcode.ErrorResponse) string {
 	return out
 }
 
-// answerParts are the parts of an answer that oras-go's errors name.
-var answerParts = []string{"Docker-Content-Digest", "Content-Type", "Content-Length", "Content-Range", "Location", "realm", "token"}
+// answerParts are the parts of an answer, or what is wrong with it, that oras-go's
+// errors name.
+var answerParts = []string{"Docker-Content-Digest", "Content-Type", "Content-Length", "Content-Range", "Location", "Link", "realm", "token", "too many pages", "decode response"}
 
 // oddPart names the part of an answer that an error is about, of which nothing
 // else is known. Its text repeats what the server sent.

@@ -81,8 +81,8 @@ func TestLeadsInside(t *testing.T) {
 		"Redirect": {reason: "A redirect.", answer: redirect, calls: []string{"Resolve", "Manifest", "Tags", "Referrers", "OpenBlob", "OpenBlobAt", "PushBlob", "Upload"}, want: outcome.Untrusted},
 		"Location": {reason: "Where an upload goes on.", answer: location, calls: []string{"Upload"}, want: outcome.Untrusted},
 		// oras-go follows these to no other host at all.
-		"Small": {reason: "Where the upload of a small blob goes on.", answer: location, calls: []string{"PushBlob"}, want: outcome.Internal},
-		"Link":  {reason: "The next page of a list.", answer: link, calls: []string{"Tags", "Referrers"}, want: outcome.Internal},
+		"Small": {reason: "Where the upload of a small blob goes on.", answer: location, calls: []string{"PushBlob"}, want: outcome.Unsupported},
+		"Link":  {reason: "The next page of a list.", answer: link, calls: []string{"Tags", "Referrers"}, want: outcome.Unsupported},
 	}
 	places := []string{"169.254.169.254", "10.0.0.1", "[fd00::1]", "[64:ff9b::a9fe:a9fe]", "[::ffff:10.0.0.1]"}
 	for name, tc := range cases {

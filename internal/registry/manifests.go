@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -53,10 +54,6 @@ func (c *Client) Manifest(ctx context.Context, repository, reference string) (oc
 		return ocispec.Descriptor{}, nil, c.failed(ctx, err, read)
 	}
 	defer rc.Close()
-	if d.Size > MaxManifestBytes {
-		return ocispec.Descriptor{}, nil, outcome.Errorf(outcome.Unsupported,
-			"the manifest %s at registry %s has %d bytes, more than %d", read.object, c.host, d.Size, MaxManifestBytes)
-	}
 	b, err := content.ReadAll(rc, d)
 	if errors.Is(err, content.ErrMismatchedDigest) {
 		return ocispec.Descriptor{}, nil, outcome.Errorf(outcome.Mismatch, "registry %s sent another manifest than %s", c.host, read.object).Because(err)
@@ -74,12 +71,28 @@ func (c *Client) PushManifest(ctx context.Context, repository string, d ocispec.
 	if err != nil {
 		return err
 	}
-	ctx, cancel := ask(noteWaits(ctx))
+	ctx, cancel := context.WithTimeoutCause(noteWaits(ctx), manifestTimeout(manifest), errStalled)
 	defer cancel()
 	if err := repo.Manifests().PushReference(ctx, d, bytes.NewReader(manifest), tag); err != nil {
 		return c.failed(ctx, err, deed{"push to", at(repository, tag)})
 	}
 	return nil
+}
+
+const (
+	// layerTimeout is how much longer a registry may take to accept a manifest
+	// for each blob that it refers to: registries look for each of them, one
+	// after the other, in storages where that takes a tenth of a second.
+	layerTimeout = 250 * time.Millisecond
+
+	// longestManifest bounds that.
+	longestManifest = 30 * time.Minute
+)
+
+// manifestTimeout returns how long the push of a manifest may take.
+func manifestTimeout(manifest []byte) time.Duration {
+	blobs := time.Duration(bytes.Count(manifest, []byte(`"digest"`)))
+	return min(askTimeout+blobs*layerTimeout, longestManifest)
 }
 
 // Untag removes a tag, and leaves what it stood for. A tag that is not there is
@@ -102,7 +115,7 @@ func (c *Client) Untag(ctx context.Context, repository, tag string) error {
 	if err != nil {
 		return c.failed(ctx, err, untag)
 	}
-	rsp, err := c.auth.Do(req)
+	rsp, err := c.client(repository).Do(req)
 	if err != nil {
 		return c.failed(ctx, err, untag)
 	}

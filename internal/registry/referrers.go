@@ -2,13 +2,11 @@ package registry
 
 import (
 	"context"
-	"net/http"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/errdef"
-	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
@@ -16,6 +14,9 @@ import (
 // maxReferrers is how many referrers of one type are read. They are small, and
 // nobody pushes that many by accident.
 const maxReferrers = 1000
+
+// maxPages bounds the pages of a list, of tags or of referrers.
+const maxPages = 200
 
 // errEnough ends a list of which enough was read.
 var errEnough = errors.New("enough was read")
@@ -31,43 +32,21 @@ func (c *Client) Referrers(ctx context.Context, repository string, subject diges
 	}
 	ctx, cancel := ask(noteWaits(ctx))
 	defer cancel()
-	list := func() ([]ocispec.Descriptor, error) {
-		var out []ocispec.Descriptor
-		err := repo.Referrers(ctx, ocispec.Descriptor{Digest: subject}, artifactType, func(page []ocispec.Descriptor) error {
-			out = append(out, page...)
-			if len(out) >= maxReferrers {
-				return errEnough
-			}
-			return nil
-		})
-		return out[:min(len(out), maxReferrers)], err
-	}
-	out, err := list()
-	if refusesReferrers(err) {
-		_ = repo.SetReferrersCapability(false) // It may know better by now, and then the list says so.
-		out, err = list()
-	}
+	var out []ocispec.Descriptor
+	err = repo.Referrers(ctx, ocispec.Descriptor{Digest: subject}, artifactType, func(page []ocispec.Descriptor) error {
+		out = append(out, page...)
+		if len(out) >= maxReferrers {
+			return errEnough
+		}
+		return nil
+	})
 	if err == nil || errors.Is(err, errEnough) {
-		return out, nil
+		return out[:min(len(out), maxReferrers)], nil
 	}
 	if err := c.failed(ctx, err, deed{"list referrers of", at(repository, subject.String())}); !IsNotFound(err) {
 		return nil, err
 	}
 	return nil, nil
-}
-
-// refusesReferrers says whether a registry that has no referrers API says so in
-// another way than by 404, which oras-go understands.
-func refusesReferrers(err error) bool {
-	var response *errcode.ErrorResponse
-	if !errors.As(err, &response) {
-		return false
-	}
-	switch response.StatusCode {
-	case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusNotImplemented:
-		return true
-	}
-	return false
 }
 
 // DeleteManifest deletes a manifest by its digest, and with it all its tags. A

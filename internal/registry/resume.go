@@ -69,16 +69,19 @@ func (c *Client) failedCount(left int64, read deed) error {
 // getBlob asks for a blob from an offset on. It returns the answer, and how
 // many bytes come before the offset.
 func (c *Client) getBlob(ctx context.Context, repository string, d ocispec.Descriptor, offset int64) (*http.Response, int64, error) {
-	rsp, err := c.getRange(ctx, repository, d, offset)
+	ranged := ""
+	if offset < d.Size {
+		// Also for the whole, since what this reads may be a part of the blob. Some
+		// registries want to be told the end as well.
+		ranged = fmt.Sprintf("bytes=%d-%d", offset, d.Size-1)
+	}
+	rsp, err := c.askBlob(ctx, http.MethodGet, repository, d, ranged)
+	if err == nil && ranged != "" && refusesRange(rsp, offset) {
+		_ = rsp.Body.Close()
+		rsp, err = c.askBlob(ctx, http.MethodGet, repository, d, "")
+	}
 	if err != nil {
 		return nil, 0, err
-	}
-	if rsp.StatusCode == http.StatusRequestedRangeNotSatisfiable {
-		// It does know ranges, but not this one, or not of this blob.
-		_ = rsp.Body.Close()
-		if rsp, err = c.getRange(ctx, repository, d, 0); err != nil {
-			return nil, 0, err
-		}
 	}
 	switch {
 	case rsp.StatusCode == http.StatusOK:
@@ -93,19 +96,32 @@ func (c *Client) getBlob(ctx context.Context, repository string, d ocispec.Descr
 	return nil, 0, responseError(rsp)
 }
 
-func (c *Client) getRange(ctx context.Context, repository string, d ocispec.Descriptor, offset int64) (*http.Response, error) {
+// refusesRange reports whether a registry knows no ranges, or not the one that
+// begins at an offset, and may have the blob without one.
+func refusesRange(rsp *http.Response, offset int64) bool {
+	switch status := rsp.StatusCode; status {
+	case http.StatusPartialContent:
+		return startsAt(rsp.Header.Get("Content-Range")) != offset
+	case http.StatusRequestedRangeNotSatisfiable:
+		return true
+	default:
+		return refusesMethod(status)
+	}
+}
+
+// askBlob asks about a blob, or for a range of it.
+func (c *Client) askBlob(ctx context.Context, method, repository string, d ocispec.Descriptor, ranged string) (*http.Response, error) {
 	ref := oras.Reference{Registry: c.host, Repository: repository, Reference: d.Digest.String()}
 	ctx = auth.AppendRepositoryScope(ctx, ref, auth.ActionPull)
 	u := fmt.Sprintf("%s://%s/v2/%s/blobs/%s", c.scheme(), ref.Host(), repository, d.Digest)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
+	req, err := http.NewRequestWithContext(ctx, method, u, nil)
 	if err != nil {
 		return nil, err
 	}
-	if offset > 0 && offset < d.Size {
-		// Some registries want to be told the end as well.
-		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", offset, d.Size-1))
+	if ranged != "" {
+		req.Header.Set("Range", ranged)
 	}
-	return c.auth.Do(req)
+	return c.client(repository).Do(req)
 }
 
 // startsAt returns the first position that a Content-Range names, or -1.

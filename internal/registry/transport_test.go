@@ -72,7 +72,7 @@ func TestUnreachable(t *testing.T) {
 		"OtherHost": {
 			reason:  "No other host gets the blob, nor does the message get what is in the URL.",
 			client:  serve(t, answer(http.StatusAccepted, "", "Location", "http://evil.example.com/upload?state=secret")),
-			want:    outcome.Internal,
+			want:    outcome.Unsupported,
 			message: "Location",
 		},
 	}

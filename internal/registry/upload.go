@@ -24,6 +24,12 @@ import (
 // any offset, once what it returned before is closed.
 type Source func(ctx context.Context, offset int64) (io.ReadCloser, error)
 
+// chunks are the sizes that a blob goes in where it is too large for one request:
+// those that well-known proxies take (Cloudflare 100 MB; nginx 1 MiB unless
+// configured otherwise, https://nginx.org/en/docs/http/ngx_http_core_module.html),
+// and some between.
+var chunks = []int64{64 * mib, 16 * mib, 4 * mib, 1 * mib, mib / 2}
+
 // progressStep is how many more bytes than ever before a registry, or a source,
 // must have moved for its tries to be counted anew. It bounds them all.
 const progressStep = 1 << 20
@@ -96,6 +102,7 @@ type transfer struct {
 	open   Source
 	again  retry.Policy
 
+	chunk   int64    // How many bytes go in one request; 0 for as many as there are.
 	whole   bool     // All bytes go in one request, and none is confirmed before all are.
 	session *session // Nil if there is none that can go on.
 	offset  int64    // How many bytes the session has, as the registry says.
@@ -146,7 +153,7 @@ func (t *transfer) try(ctx context.Context) (moved bool, err error) {
 			return moved, err
 		}
 	}
-	if t.offset < t.size {
+	for t.offset < t.size {
 		if err := t.send(ctx); err != nil || t.whole {
 			return moved, t.judge(ctx, err)
 		}
@@ -214,14 +221,22 @@ func (t *transfer) send(ctx context.Context) error {
 	f := &feed{open: t.open, again: t.again, name: t.name, size: t.size, offset: t.offset, mark: t.offset}
 	defer func() { t.sent = max(t.sent, f.offset) }()
 	if !t.whole {
-		return t.patch(ctx, t.session, f)
+		if t.chunk > 0 {
+			f.end = min(t.size, t.offset+max(t.chunk, t.session.least))
+		}
+		err := t.patch(ctx, t.session, f)
+		if err == nil {
+			t.offset = f.last()
+		}
+		return err
 	}
 	d, err := t.digest(ctx)
 	if err != nil {
 		return sourceError{err}
 	}
 	t.asked = true
-	return t.put(ctx, t.session, d, f)
+	began := time.Now()
+	return t.inTime(t.put(ctx, t.session, d, f), time.Since(began))
 }
 
 // judge decides what the error of a request of the session means for the next
@@ -257,6 +272,8 @@ func (t *transfer) judgeRefusal(ctx context.Context, err error, rsp *errcode.Err
 	case rsp.StatusCode == http.StatusNotFound && (!t.whole || has(rsp, errcode.ErrorCodeBlobUploadUnknown)):
 		t.lose(true)
 		return outcome.Errorf(outcome.Unavailable, "registry %s forgot an upload that was under way; this may pass by itself", t.host).Because(rsp)
+	case rsp.StatusCode == http.StatusRequestEntityTooLarge && t.shrink():
+		t.leave(ctx)
 	case t.whole, reason.Passes(), reason == outcome.Unauthorized:
 		return err
 	case reason == outcome.Mismatch && !t.resumed, reason == outcome.NoSpace && !outOfRange:
@@ -269,6 +286,33 @@ func (t *transfer) judgeRefusal(ctx context.Context, err error, rsp *errcode.Err
 		t.whole = true
 	}
 	return outcome.Errorf(outcome.Unavailable, "registry %s did not go on with an upload (status %d%s)", t.host, rsp.StatusCode, codes(rsp)).Because(rsp)
+}
+
+// shrink has the rest of a blob go in smaller requests than the one that was too
+// large for the registry or a proxy before it. It reports whether there are any.
+func (t *transfer) shrink() bool {
+	refused := t.size - t.offset
+	if t.chunk > 0 {
+		refused = min(refused, t.chunk)
+	}
+	for _, chunk := range chunks {
+		if chunk < refused && !takesWhole(t.host) {
+			t.chunk, t.whole = chunk, false
+			return true
+		}
+	}
+	return false
+}
+
+// inTime returns the error of a request with all of a blob's bytes; a permanent
+// one if it took as long as the registry lets an upload take.
+func (t *transfer) inTime(err error, took time.Duration) error {
+	if err == nil || t.uploadTime == 0 || took < t.uploadTime*9/10 || !outcome.ReasonOf(err).Passes() || errors.As(err, new(sourceError)) {
+		return err
+	}
+	return outcome.Errorf(outcome.Unsupported,
+		"registry %s ends an upload after %s, and the %d bytes of %s did not arrive in that time: give the run a faster connection to it, choose a model with smaller files, or push to another registry",
+		t.host, t.uploadTime, t.size, t.name)
 }
 
 // renew lets a refused token, or a missing one, be tried again once, with

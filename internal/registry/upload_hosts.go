@@ -2,7 +2,7 @@ package registry
 
 import (
 	"regexp"
-	"strings"
+	"time"
 )
 
 // wholeUpTo is the size up to which a blob goes in one request to any registry:
@@ -15,10 +15,13 @@ const wholeUpTo = 4 * mib
 var wholeHosts = []struct {
 	hosts  *regexp.Regexp
 	source string
+	within time.Duration // How long an upload may take; 0 where nothing is known.
 }{
 	{
-		// A PATCH of more than 4 MiB is refused with 416.
+		// A PATCH of more than 4 MiB is refused with 416. The time is from
+		// https://docs.github.com/en/packages/working-with-a-github-packages-registry/working-with-the-container-registry.
 		hosts:  regexp.MustCompile(`^ghcr\.io$`),
+		within: 10 * time.Minute,
 		source: "https://github.com/oras-project/rust-oci-client/issues/35",
 	},
 	{
@@ -33,14 +36,27 @@ var wholeHosts = []struct {
 	},
 }
 
-// takesWhole says whether the registry at a host is known to take blobs in one
+// takesWhole reports whether the registry at a host is known to take blobs in one
 // request only.
 func takesWhole(host string) bool {
-	host = strings.TrimSuffix(strings.ToLower(host), ":443")
+	host = bareHost(host, "https")
 	for _, w := range wholeHosts {
 		if w.hosts.MatchString(host) {
 			return true
 		}
 	}
 	return false
+}
+
+// UploadTime returns how long the registry at a host lets the upload of a blob
+// take; 0 where that is not known. Uploads side by side share what the connection
+// carries, so that each of them takes longer.
+func UploadTime(host string) time.Duration {
+	host = bareHost(host, "https")
+	for _, w := range wholeHosts {
+		if w.hosts.MatchString(host) {
+			return w.within
+		}
+	}
+	return 0
 }

@@ -37,8 +37,8 @@ func TestUploadLocation(t *testing.T) {
 		"Elsewhere": {reason: "Another host, as of a storage, gets no credentials.", place: at(elsewhere.URL + "/u?sig=x"), taker: storage, query: "sig=x&"},
 		"Inside":    {reason: "But none inside a network.", place: at("http://10.0.0.1/u"), want: outcome.Untrusted},
 		"Metadata":  {reason: "And none that is the machine's.", place: at("http://169.254.169.254/u"), want: outcome.Untrusted},
-		"Opaque":    {reason: "And nothing that is no place.", place: at("mailto:x"), want: outcome.Internal},
-		"User":      {reason: "And no account that is made up.", place: at("http://ada:x@example.com/"), want: outcome.Internal},
+		"Opaque":    {reason: "And nothing that is no place.", place: at("mailto:x"), want: outcome.Unsupported},
+		"User":      {reason: "And no account that is made up.", place: at("http://ada:x@example.com/"), want: outcome.Unsupported},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

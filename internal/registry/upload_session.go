@@ -32,6 +32,7 @@ var (
 type session struct {
 	location      *url.URL
 	authorization string // Empty for a host that is not the registry's.
+	least         int64  // The smallest chunk that it takes, but for the last one.
 }
 
 // sessions speaks of sessions to one repository, as distribution-spec 1.1,
@@ -71,6 +72,11 @@ func (s sessions) ask(ctx context.Context, limit time.Duration, method, u string
 
 func only(want int) func(int) bool { return func(status int) bool { return status == want } }
 
+// committed reports whether a status says that a blob is there.
+func committed(status int) bool {
+	return status == http.StatusCreated || status == http.StatusOK || status == http.StatusNoContent
+}
+
 func succeeded(status int) bool { return status/100 == 2 }
 
 // start begins a session.
@@ -79,7 +85,10 @@ func (s sessions) start(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &session{}
+	// A registry without such a limit leaves it out (distribution-spec 1.1,
+	// "Pushing a blob in chunks"). None that makes sense is larger than a request.
+	least, _ := strconv.ParseUint(rsp.Header.Get("OCI-Chunk-Min-Length"), 10, 40)
+	out := &session{least: int64(least)}
 	if err := s.follow(ctx, out, rsp); err != nil {
 		return nil, err
 	}
@@ -107,7 +116,7 @@ func (s sessions) status(ctx context.Context, of *session) (int64, error) {
 
 // complete ends a session, all of whose bytes are there.
 func (s sessions) complete(ctx context.Context, of *session, d digest.Digest) error {
-	_, err := s.ask(ctx, s.commit, http.MethodPut, withDigest(of.location, d), only(http.StatusCreated)) //nolint:bodyclose // It is closed already.
+	_, err := s.ask(ctx, s.commit, http.MethodPut, withDigest(of.location, d), committed) //nolint:bodyclose // It is closed already.
 	return err
 }
 

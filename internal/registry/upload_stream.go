@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -23,8 +24,8 @@ func (s sessions) patch(ctx context.Context, to *session, f *feed) error {
 	if err != nil {
 		return s.failed(ctx, err, s.deed())
 	}
-	if f.offset > 0 {
-		req.Header.Set("Content-Range", fmt.Sprintf("%d-%d", f.offset, f.size-1))
+	if f.offset > 0 || f.last() < f.size {
+		req.Header.Set("Content-Range", fmt.Sprintf("%d-%d", f.offset, f.last()-1))
 	}
 	rsp, err := s.stream(req, to, f, succeeded) //nolint:bodyclose // It is closed already.
 	if err != nil {
@@ -34,8 +35,8 @@ func (s sessions) patch(ctx context.Context, to *session, f *feed) error {
 	if n, ok := uploaded(rsp.Header.Get("Range")); ok && n > 1 {
 		has = min(has, n)
 	}
-	if has < f.size {
-		return outcome.Errorf(outcome.Unavailable, "registry %s ended an upload before its last %d bytes; this may pass by itself", s.host, f.size-has)
+	if has < f.last() {
+		return outcome.Errorf(outcome.Unavailable, "registry %s ended an upload before its last %d bytes; this may pass by itself", s.host, f.last()-has)
 	}
 	return s.follow(ctx, to, rsp)
 }
@@ -46,7 +47,7 @@ func (s sessions) put(ctx context.Context, to *session, d digest.Digest, f *feed
 	if err != nil {
 		return s.failed(ctx, err, s.deed())
 	}
-	_, err = s.stream(req, to, f, only(http.StatusCreated)) //nolint:bodyclose // It is closed already.
+	_, err = s.stream(req, to, f, committed) //nolint:bodyclose // It is closed already.
 	return err
 }
 
@@ -56,9 +57,9 @@ func (s sessions) stream(req *http.Request, to *session, f *feed, accept func(st
 	ctx, cancel := context.WithCancelCause(req.Context())
 	defer cancel(nil)
 	f.ctx = ctx
-	body := newUpload(f, f.size-f.offset, s.stall, s.commit, cancel)
+	body := newUpload(f, f.last()-f.offset, s.stall, s.commit, cancel)
 	req = req.WithContext(ctx)
-	req.Body, req.ContentLength = io.NopCloser(body), f.size-f.offset
+	req.Body, req.ContentLength = io.NopCloser(body), f.last()-f.offset
 	req.Header.Set("Content-Type", octets)
 	if to.authorization != "" {
 		req.Header.Set("Authorization", to.authorization)
@@ -99,6 +100,7 @@ type feed struct {
 	again retry.Policy
 	name  string
 	size  int64
+	end   int64 // Where the request ends, of a chunk; 0 for the blob's end.
 
 	offset  int64 // Of the next byte.
 	source  io.ReadCloser
@@ -114,8 +116,8 @@ func (f *feed) Read(p []byte) (int, error) {
 	if f.failure != nil {
 		return 0, f.failure
 	}
-	if int64(len(p)) > f.size-f.offset {
-		p = p[:f.size-f.offset]
+	if int64(len(p)) > f.last()-f.offset {
+		p = p[:f.last()-f.offset]
 	}
 	if len(p) == 0 {
 		return 0, io.EOF
@@ -133,6 +135,9 @@ func (f *feed) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// last returns where the request ends.
+func (f *feed) last() int64 { return cmp.Or(f.end, f.size) }
 
 // read reads from the source, and returns an error only without bytes.
 func (f *feed) read(p []byte) (int, error) {

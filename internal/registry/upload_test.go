@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/google/go-cmp/cmp"
@@ -319,5 +320,43 @@ func TestUploadNames(t *testing.T) {
 	}
 	if _, err := c.Mount(t.Context(), repository, "models/x", d); !IsUnsupported(err) {
 		t.Errorf("Mount(...): want a digest to be refused, got %v", err)
+	}
+}
+
+// TestUploadTime has a registry end an upload after the time that it is known to
+// give each: what did not arrive in it is not sent again.
+func TestUploadTime(t *testing.T) {
+	const limit = 100 * time.Millisecond
+	cases := map[string]struct {
+		reason  string
+		takes   time.Duration
+		want    outcome.Reason
+		message string
+	}{
+		"Ended": {reason: "Another try would end the same.", takes: limit, want: outcome.Unsupported, message: "faster connection"},
+		"Early": {reason: "What breaks before that has another cause.", want: outcome.Unavailable},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			d, content := contentOf(name, 10)
+			puts := 0
+			p := &depot{refuse: func(r *http.Request) int {
+				if r.Method != http.MethodPut {
+					return 0
+				}
+				puts++
+				time.Sleep(tc.takes) // The registry's time, which is what this is about.
+				return http.StatusGatewayTimeout
+			}}
+			c := p.client(t)
+			c.uploadTime = limit
+			err := c.Upload(t.Context(), repository, d, (&shelf{content: content}).open, soon)
+			if reasonOf(err) != tc.want || !strings.Contains(err.Error(), tc.message) || tc.want == outcome.Unsupported && puts != 1 {
+				t.Errorf("\n%s\nUpload(...): want %s, got %v after %d tries", tc.reason, tc.want, err, puts)
+			}
+		})
+	}
+	if got := UploadTime("ghcr.io"); got != 10*time.Minute || UploadTime("registry.example.com") != 0 {
+		t.Errorf("UploadTime(...): got %s", got)
 	}
 }
