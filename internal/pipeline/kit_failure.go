@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
 // maxQuoted is how much of kit's own words gets into a message, in bytes.
@@ -19,37 +20,29 @@ const maxQuoted = 200
 // response code from remote registry: 502 Bad Gateway".
 var kitStatus = regexp.MustCompile(`(?:status code|error code|got status|response|registry:) (\d{3})\b`)
 
-// kitPhrases are words by which kit, or a library in it, tells a failure that
+// kitDisk is what kit says when the workspace is full. The last is of a layer that
+// it could not write: kit loses that error, and stumbles over the file that it
+// removed.
+var kitDisk = regexp.MustCompile(`no space left on device|disk quota exceeded|failed to stat temporary file`)
+
+// kitNames are what kit quotes: names and addresses, whose words mean nothing.
+var kitNames = regexp.MustCompile(`"[^"]*"|https?://\S+`)
+
+// kitPhrases are whole words by which kit, or a library in it, tells a failure that
 // has no HTTP status. The first that fits decides.
 var kitPhrases = []struct {
-	phrase string
+	phrase *regexp.Regexp
 	reason outcome.Reason
 }{
-	{"no space left on device", outcome.NoSpace},
-	{"disk quota exceeded", outcome.NoSpace},
-	// Kit loses the error of a layer that it could not write, and stumbles
-	// over the file that it removed.
-	{"failed to stat temporary file", outcome.NoSpace},
-	{"unauthorized", outcome.Unauthorized},
-	{"basic credential not found", outcome.Unauthorized},
-	{"name unknown", outcome.NotFound},
-	{"reference '", outcome.NotFound},
-	{"too many requests", outcome.RateLimited},
-	{"certificate", outcome.Untrusted},
-	{"server gave http response to https client", outcome.Untrusted},
-	{"timeout", outcome.Unavailable},
-	{"timed out", outcome.Unavailable},
-	{"deadline exceeded", outcome.Unavailable},
-	{"connection re", outcome.Unavailable}, // refused, reset
-	{"no such host", outcome.Unavailable},
-	{"no route to host", outcome.Unavailable},
-	{"network is unreachable", outcome.Unavailable},
-	{"server misbehaving", outcome.Unavailable},
-	{"broken pipe", outcome.Unavailable},
-	{"eof", outcome.Unavailable},
-	{"mismatched file size", outcome.Unavailable},
-	{"service unavailable", outcome.Unavailable},
-	{"bad gateway", outcome.Unavailable},
+	{regexp.MustCompile(`\bunauthorized\b|\bbasic credential not found\b`), outcome.Unauthorized},
+	{regexp.MustCompile(`\bname unknown\b|\breference '`), outcome.NotFound},
+	{regexp.MustCompile(`\bmanifest invalid\b`), outcome.Unsupported},
+	{regexp.MustCompile(`\btoo many requests\b`), outcome.RateLimited},
+	{regexp.MustCompile(`\bcertificate\b|\bserver gave http response to https client\b`), outcome.Untrusted},
+	{regexp.MustCompile(`\btimeout\b|\btimed out\b|\bdeadline exceeded\b`), outcome.Unavailable},
+	{regexp.MustCompile(`\bconnection (?:refused|reset)\b|\bbroken pipe\b|\beof\b|\bmismatched file size\b`), outcome.Unavailable},
+	{regexp.MustCompile(`\bno such host\b|\bno route to host\b|\bnetwork is unreachable\b|\bserver misbehaving\b`), outcome.Unavailable},
+	{regexp.MustCompile(`\bservice unavailable\b|\bbad gateway\b`), outcome.Unavailable},
 }
 
 // kitReason classifies what a failed step left on its standard error, since
@@ -57,18 +50,22 @@ var kitPhrases = []struct {
 func kitReason(stderr []string) outcome.Reason {
 	text := strings.ToLower(strings.Join(stderr, "\n"))
 	// What the disk did comes first: its consequences can look like others.
-	for _, p := range kitPhrases {
-		if p.reason == outcome.NoSpace && strings.Contains(text, p.phrase) {
-			return p.reason
-		}
+	if kitDisk.MatchString(text) {
+		return outcome.NoSpace
 	}
+	text = kitNames.ReplaceAllString(text, "")
 	if m := kitStatus.FindStringSubmatch(text); m != nil {
-		if reason := statusReason(m[1]); reason != outcome.Internal {
+		reason := statusReason(m[1])
+		if m[1][0] == '4' && !reason.Passes() && registry.SaysFull(text) {
+			// Registries refuse what a quota does not allow.
+			return outcome.NoSpace
+		}
+		if reason != outcome.Internal {
 			return reason
 		}
 	}
 	for _, p := range kitPhrases {
-		if strings.Contains(text, p.phrase) {
+		if p.phrase.MatchString(text) {
 			return p.reason
 		}
 	}
@@ -125,6 +122,8 @@ func (r *kitRun) failed(step string, stderr []string) *outcome.Error {
 	case reason == outcome.Untrusted:
 		return outcome.Errorf(reason, "kit %s does not trust %s: check certSecretRef, and for a registry without TLS plainHTTP, in the ProviderConfig (kit said: %s)",
 			step, peer, said)
+	case reason == outcome.Unsupported:
+		return outcome.Errorf(reason, "%s does not take the artifact: have it allow the media types of models, or choose a spec.forProvider.format that it takes, such as Image (kit said: %s)", peer, said)
 	case reason == outcome.Unavailable:
 		return outcome.Errorf(reason, "kit %s did not get through to %s; this may pass by itself (kit said: %s)", step, peer, said)
 	}

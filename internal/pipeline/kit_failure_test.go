@@ -83,6 +83,31 @@ func TestKitReason(t *testing.T) {
 			stderr: "[ERROR] Failed to push: Head \"https://r.example.com/v2/\": http: server gave HTTP response to HTTPS client",
 			want:   outcome.Untrusted,
 		},
+		"Quota": {
+			reason: "Harbor denies what exceeds a quota.",
+			stderr: "[ERROR] Failed to push: PUT \"https://r.example.com/v2/\": response status code 403: denied: adding 1 GiB of storage resource will exceed the configured upper limit",
+			want:   outcome.NoSpace,
+		},
+		"ExceededTime": {
+			reason: "A time that is exceeded is no quota.",
+			stderr: "[ERROR] Failed to push: response status code 500: unknown: context deadline exceeded (Client.Timeout exceeded while awaiting headers)",
+			want:   outcome.Unavailable,
+		},
+		"MediaType": {
+			reason: "GitLab takes no types that it does not know.",
+			stderr: "[ERROR] Failed to push: response status code 400: manifest invalid: unknown media type",
+			want:   outcome.Unsupported,
+		},
+		"WordInWord": {
+			reason: "Part of a word is none.",
+			stderr: "[ERROR] Failed to read Kitfile: unknown field typeof",
+			want:   outcome.Internal,
+		},
+		"WordInName": {
+			reason: "A word in a name says nothing.",
+			stderr: "[ERROR] Failed to pack ModelKit: cannot use \"unauthorized/timeout/model.bin\"",
+			want:   outcome.Internal,
+		},
 		"Else": {
 			reason: "What is not known stays Internal.",
 			stderr: "[ERROR] Failed to read Kitfile",
