@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -85,6 +86,7 @@ func (p *providerConfig) registryOptions(ctx context.Context, kube client.Reader
 	if err != nil {
 		return registry.Options{}, err
 	}
+	o.Pushes = !observesOnly(a) && !meta.WasDeleted(a)
 	p.options = &o
 	return o, nil
 }

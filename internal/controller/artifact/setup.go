@@ -162,12 +162,17 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	return errors.Wrap(mgr.Add(door), "cannot wait for permissions")
 }
 
+// reconcileTimeout bounds a reconcile. Setting a tag on a manifest of thousands of
+// layers takes a registry longer than the runtime's minute.
+const reconcileTimeout = 5 * time.Minute
+
 // forReconciler returns the options that the runtime's reconciler is made with.
 func (o Options) forReconciler(name string, recorder xpevent.Recorder, c *connector) []managed.ReconcilerOption {
 	opts := []managed.ReconcilerOption{
 		managed.WithPollInterval(o.PollInterval),
 		managed.WithPollIntervalHook(pollInterval(o.PollJitterPercentage, c.follower, c.blobs)),
 		managed.WithMinPollInterval(minPollInterval),
+		managed.WithTimeout(reconcileTimeout),
 		managed.WithLogger(o.Logger.WithValues("controller", name)),
 		managed.WithRecorder(recorder),
 	}

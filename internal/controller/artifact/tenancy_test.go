@@ -365,8 +365,8 @@ func TestCredentialsGoToTheirHostOnly(t *testing.T) {
 		change func(*modelv1alpha1.Artifact)
 		want   registry.Options
 	}{
-		"Own":       {reason: "Its own registry gets them.", change: func(*modelv1alpha1.Artifact) {}, want: registry.Options{Host: registryHost, PlainHTTP: true, DockerConfig: dockerConfig}},
-		"Target":    {reason: "Another target does not.", change: func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.Target.Registry = other }, want: registry.Options{Host: other}},
+		"Own":       {reason: "Its own registry gets them.", change: func(*modelv1alpha1.Artifact) {}, want: registry.Options{Pushes: true, Host: registryHost, PlainHTTP: true, DockerConfig: dockerConfig}},
+		"Target":    {reason: "Another target does not.", change: func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.Target.Registry = other }, want: registry.Options{Pushes: true, Host: other}},
 		"Observed":  {reason: "Nor does what is only observed.", change: observed(other + "/models/x:v1"), want: registry.Options{Host: other}},
 		"OtherPort": {reason: "Another port is another registry.", change: observed(registryHost + "0/models/x:v1"), want: registry.Options{Host: registryHost + "0"}},
 		"UserInfo":  {reason: "What only looks like the registry names none: the config's is asked for nothing.", change: observed(registryHost + "@evil.example.com/models/x:v1"), want: registry.Options{Host: registryHost, PlainHTTP: true, DockerConfig: dockerConfig}},
