@@ -84,7 +84,7 @@ func (r *streamRun) copyBlobs(ctx context.Context, o *ociOrigin, layers []ocispe
 	large, small := bySize(layers, func(d ocispec.Descriptor) int64 { return d.Size }, r.inMemory)
 	copyOne := func(ctx context.Context, d ocispec.Descriptor) error { return r.copyBlob(ctx, o, d) }
 	group, gctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return each(gctx, r.large, large, copyOne) })
+	group.Go(func() error { return each(gctx, r.largeAtOnce(), large, copyOne) })
 	group.Go(func() error { return each(gctx, r.small, small, copyOne) })
 	if err := group.Wait(); err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
 // A layerMove is a layer on its way into the repository.
@@ -36,7 +37,7 @@ func (r *streamRun) move(ctx context.Context, layout *modelpack.Layout) (modelpa
 	large, small := bySize(moves, func(m *layerMove) int64 { return m.plan.Size }, r.inMemory)
 
 	group, gctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return each(gctx, r.large, large, r.moveLarge) })
+	group.Go(func() error { return each(gctx, r.largeAtOnce(), large, r.moveLarge) })
 	group.Go(func() error { return each(gctx, r.small, small, r.moveSmall) })
 	if err := group.Wait(); err != nil {
 		return modelpack.Artifact{}, err
@@ -51,6 +52,15 @@ func (r *streamRun) move(ctx context.Context, layout *modelpack.Layout) (modelpa
 		}
 	}
 	return layout.Artifact(r.inspection.Facts(r.contents.facts), digests)
+}
+
+// largeAtOnce returns how many large layers are moved side by side: one where the
+// registry bounds the time of each upload, which has all of the connection then.
+func (r *streamRun) largeAtOnce() int {
+	if registry.UploadTime(r.run.Target.Registry) > 0 {
+		return 1
+	}
+	return r.large
 }
 
 // plan returns what is to be moved: of raw layers with the same content, one. A
