@@ -63,7 +63,7 @@ type Client struct {
 	patience  time.Duration
 	retry     retry.Policy
 	resume    resumption
-	gate      *gate
+	throttle  *connection.Throttle
 }
 
 // New returns a client. It takes a proxy from the environment. Establishing a
@@ -105,19 +105,15 @@ func New(o Options) (*Client, error) {
 		userAgent: o.UserAgent,
 		stall:     stallTimeout,
 		patience:  commitTimeout,
-		retry:     defaultRetry(),
+		retry:     retry.Run(),
 		resume:    defaultResumption(),
-		gate:      &gate{},
+		throttle:  &connection.Throttle{},
 	}, nil
 }
 
 // Close closes connections that are kept for later requests. The client may
 // still be used.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
-
-func defaultRetry() retry.Policy {
-	return retry.Policy{Tries: 5, First: time.Second, Longest: 20 * time.Second, Patience: 2 * time.Minute}
-}
 
 // parseEndpoint refuses what no request could be made of, or what would hide a
 // password in a URL.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
@@ -51,7 +52,7 @@ func asking(a answer) *Client {
 		stall:    time.Minute,
 		retry:    retry.Policy{Tries: 1},
 		resume:   resumption{tries: 1, stall: time.Minute},
-		gate:     &gate{},
+		throttle: &connection.Throttle{},
 	}
 }
 

@@ -131,7 +131,7 @@ func (c *Client) announced(ctx context.Context, model, commit, path string) (ann
 	s.path = path
 	var a announcement
 	err := c.retry.Do(ctx, s.String(), func() error {
-		if err := c.gate.wait(ctx, c.base.Host); err != nil {
+		if err := c.throttle.Wait(ctx, c.base.Host); err != nil {
 			return errors.Wrapf(err, "cannot ask for %s", s)
 		}
 		rsp, err := c.head(ctx, c.fileURL(model, commit, path), s)

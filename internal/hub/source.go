@@ -103,7 +103,7 @@ func (s *source) known() (target, bool) {
 }
 
 func (s *source) askAt(ctx context.Context, t target, from, to int64) (*part, error) {
-	if err := s.client.gate.wait(ctx, t.host); err != nil {
+	if err := s.client.throttle.Wait(ctx, t.host); err != nil {
 		return nil, errors.Wrapf(err, "cannot read %s", s.subject)
 	}
 	rsp, err := s.send(ctx, t, from, to)
@@ -182,7 +182,7 @@ func (s *source) accept(rsp *http.Response, t target, from, to int64) (*part, er
 	}
 	err := s.client.refused(rsp, s.subject)
 	if d := outcome.RetryAfterOf(err); d > 0 && d <= s.client.resume.patience {
-		s.client.gate.hold(host(rsp), d)
+		s.client.throttle.Hold(host(rsp), d)
 	}
 	return nil, err
 }

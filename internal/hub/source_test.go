@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 	testhub "github.com/crossplane-contrib/provider-kitops/test/hub"
 )
 
@@ -219,15 +220,16 @@ func TestWaitsGrow(t *testing.T) {
 		if err := downloadBy(t, c, 10<<20); reasonOf(err) != outcome.Unavailable {
 			t.Errorf("want the server to be given up, got %v", err)
 		}
-		longest := 500 * time.Millisecond
+		policy := retry.Run()
+		longest := policy.First
 		for i := 1; i < len(c.asked); i++ {
 			if d := c.asked[i] - c.asked[i-1]; d < longest/2 || d > longest {
 				t.Errorf("want wait %d to be %s to %s, got %s", i, longest/2, longest, d)
 			}
-			longest = min(2*longest, 20*time.Second)
+			longest = min(2*longest, policy.Longest)
 		}
-		if len(c.asked) != 8 {
-			t.Errorf("want eight tries, got %d", len(c.asked))
+		if len(c.asked) != policy.Tries {
+			t.Errorf("want %d tries, got %d", policy.Tries, len(c.asked))
 		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
 
 // A resumption says how a stream that breaks is taken up.
@@ -21,12 +22,12 @@ type resumption struct {
 }
 
 func defaultResumption() resumption {
+	p := retry.Run()
 	return resumption{
-		tries:   8,
-		first:   500 * time.Millisecond,
-		longest: 20 * time.Second,
-		// A window of the Hub's limits has five minutes.
-		patience: 6 * time.Minute,
+		tries:    p.Tries,
+		first:    p.First,
+		longest:  p.Longest,
+		patience: p.Patience,
 		stall:    30 * time.Second,
 	}
 }
@@ -190,5 +191,17 @@ func (s *span) close() {
 	if s.body != nil {
 		_ = s.body.Close()
 		s.body = nil
+	}
+}
+
+// sleep waits, or returns the context's error if that ends earlier.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
 	}
 }

@@ -8,8 +8,10 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
 
@@ -22,17 +24,20 @@ func newHub(s Source) (*hub.Client, error) {
 	return c.Of(cmp.Or(s.Kind, hub.Model)), nil
 }
 
-// newRegistry returns a client of the registry that a target is in.
-func newRegistry(t Target) (*registry.Client, error) {
+// newRegistry returns a client of the registry that a target is in, which waits
+// while any of the run's that share the throttle is asked to.
+func newRegistry(t Target, again retry.Policy, throttle *connection.Throttle) (*registry.Client, error) {
 	return newRegistryClient(t.DockerConfig, registry.Options{
+		Retry: again, Throttle: throttle,
 		Host: t.Registry, PlainHTTP: t.PlainHTTP, Repository: t.Repository, Pushes: true,
 		CAFile: t.CAFile, CertificateFile: t.CertificateFile, KeyFile: t.KeyFile,
 	})
 }
 
 // newSourceRegistry returns a client of the registry that a run's source is in.
-func newSourceRegistry(a ArtifactSource, ref registry.Reference) (*registry.Client, error) {
+func newSourceRegistry(a ArtifactSource, ref registry.Reference, again retry.Policy, throttle *connection.Throttle) (*registry.Client, error) {
 	return newRegistryClient(a.DockerConfig, registry.Options{
+		Retry: again, Throttle: throttle,
 		Host: ref.Registry, PlainHTTP: a.PlainHTTP, Repository: ref.Repository, Cures: sourceCures,
 		CAFile: a.CAFile, CertificateFile: a.CertificateFile, KeyFile: a.KeyFile,
 	})

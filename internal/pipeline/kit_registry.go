@@ -10,12 +10,15 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
 
 // connect makes a client of the registry, with the credentials that there are
 // now.
 func (r *kitRun) connect() error {
-	c, err := newRegistry(r.run.Target)
+	again := retry.Run()
+	again.Logf = r.log.printf
+	c, err := newRegistry(r.run.Target, again, nil)
 	if err != nil {
 		return err
 	}
@@ -102,14 +105,10 @@ func (r *kitRun) mend(ctx context.Context, a *kitArtifact) error {
 
 // pushStored pushes a blob that kit stored.
 func (r *kitRun) pushStored(ctx context.Context, a *kitArtifact, b ocispec.Descriptor) error {
-	again := streamRetry()
-	again.Logf = r.log.printf
-	return again.Do(ctx, "blob", func() error {
-		f, err := os.Open(a.blob(b.Digest))
-		if err != nil {
-			return errors.Wrap(err, "cannot open a blob that kit stored")
-		}
-		defer f.Close()
-		return r.registry.PushBlob(ctx, r.run.Target.Repository, b, f)
-	})
+	f, err := os.Open(a.blob(b.Digest))
+	if err != nil {
+		return errors.Wrap(err, "cannot open a blob that kit stored")
+	}
+	defer f.Close()
+	return r.registry.PushBlob(ctx, r.run.Target.Repository, b, f)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/decode"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
@@ -77,16 +78,16 @@ func (b *budget) take(n int64) bool {
 }
 
 // newOCIOrigin returns where the files of a run's source artifact come from.
-func newOCIOrigin(a ArtifactSource, again retry.Policy, logf func(format string, args ...any)) (*ociOrigin, error) {
+func newOCIOrigin(a ArtifactSource, again retry.Policy, throttle *connection.Throttle, logf func(format string, args ...any)) (*ociOrigin, error) {
 	ref, err := registry.ParseReference(a.Reference)
 	if err != nil {
 		return nil, outcome.Errorf(outcome.ReasonOf(err), "spec.forProvider.source.oci.reference: %s", err).Because(err)
 	}
-	c, err := newSourceRegistry(a, ref)
+	again.Logf = logf
+	c, err := newSourceRegistry(a, ref, again, throttle)
 	if err != nil {
 		return nil, err
 	}
-	again.Logf = logf
 	return &ociOrigin{
 		ref: ref, client: c, again: again, logf: logf,
 		kept: budget{left: keptBytes}, turns: make(chan struct{}, compressedAtOnce),

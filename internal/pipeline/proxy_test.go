@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 	testregistry "github.com/crossplane-contrib/provider-kitops/test/registry"
 )
 
@@ -188,7 +189,7 @@ func TestAskInChild(t *testing.T) {
 		}
 		_, err = c.Resolve(ctx, "org/model", "main")
 	} else {
-		c, cerr := newRegistry(Target{Registry: host, Repository: "models/model", CAFile: cas})
+		c, cerr := newRegistry(Target{Registry: host, Repository: "models/model", CAFile: cas}, retry.Policy{Tries: 1}, nil)
 		if cerr != nil {
 			t.Fatal(cerr)
 		}

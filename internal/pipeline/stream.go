@@ -6,11 +6,11 @@ import (
 	"io"
 	"log"
 	"slices"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
@@ -37,11 +37,7 @@ var _ Pipeline = &Stream{}
 
 // NewStream returns a Stream.
 func NewStream() *Stream {
-	return &Stream{large: 4, small: 8, inMemory: 1 << 20, ahead: 16 << 20, ranges: 2 << 20, retry: streamRetry(), uploads: registry.UploadRetry()}
-}
-
-func streamRetry() retry.Policy {
-	return retry.Policy{Tries: 4, First: 2 * time.Second, Longest: 30 * time.Second, Patience: 2 * time.Minute}
+	return &Stream{large: 4, small: 8, inMemory: 1 << 20, ahead: 16 << 20, ranges: 2 << 20, retry: retry.Run(), uploads: retry.Run()}
 }
 
 // Run implements Pipeline. The manifest is pushed last, and only if every file
@@ -143,10 +139,11 @@ func (s *Stream) start(run Run) (*streamRun, error) {
 	r.uploading = s.uploads
 	r.uploading.Logf = r.log.Printf
 	var err error
-	if r.origin, err = s.newOrigin(run, r.log.Printf); err != nil {
+	throttle := &connection.Throttle{Sleep: s.uploads.Sleep}
+	if r.origin, err = s.newOrigin(run, throttle, r.log.Printf); err != nil {
 		return nil, err
 	}
-	if r.registry, err = newRegistry(run.Target); err != nil {
+	if r.registry, err = newRegistry(run.Target, r.uploading, throttle); err != nil {
 		r.origin.close()
 		return nil, err
 	}
@@ -155,9 +152,9 @@ func (s *Stream) start(run Run) (*streamRun, error) {
 }
 
 // newOrigin returns where a run's files come from.
-func (s *Stream) newOrigin(run Run, logf func(format string, args ...any)) (origin, error) {
+func (s *Stream) newOrigin(run Run, throttle *connection.Throttle, logf func(format string, args ...any)) (origin, error) {
 	if run.Source.Artifact != nil {
-		return newOCIOrigin(*run.Source.Artifact, s.retry, logf)
+		return newOCIOrigin(*run.Source.Artifact, s.retry, throttle, logf)
 	}
 	h, err := newHub(run.Source)
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 	testhub "github.com/crossplane-contrib/provider-kitops/test/hub"
 )
 
@@ -62,7 +63,7 @@ func TestStreamRefuses(t *testing.T) {
 func TestStreamHonoursContext(t *testing.T) {
 	w := newStreamWorld(t, streamFiles(), nil)
 	w.hub.SetFault(testhub.Times(1000, testhub.On("/cdn/"), testhub.Truncate(1)))
-	w.stream.retry = streamRetry()
+	w.stream.retry = retry.Run()
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	start := time.Now()

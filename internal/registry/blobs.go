@@ -18,7 +18,7 @@ func (c *Client) HasBlob(ctx context.Context, repository string, d ocispec.Descr
 	if err != nil {
 		return false, err
 	}
-	ctx, cancel := ask(noteWaits(ctx))
+	ctx, cancel := c.ask(noteWaits(ctx))
 	defer cancel()
 	look := deed{"look for blobs in", repository}
 	rsp, err := c.askBlob(ctx, http.MethodHead, repository, d, "")
@@ -42,13 +42,30 @@ func (c *Client) HasBlob(ctx context.Context, repository string, d ocispec.Descr
 
 // PushBlob pushes a blob in one request (distribution-spec 1.1, "POST then
 // PUT"), reading r as fast as the registry takes it and keeping none of it.
-// The registry holds it against the digest. It is not tried again here, as r
-// can be read once only. An error of r is returned as it is, and r is not read
-// any more afterwards.
+// The registry holds it against the digest. Where r is an io.Seeker it is retried
+// as the client's other requests are, from r's start. An error of r is returned
+// as it is, and r is not read any more afterwards.
 func (c *Client) PushBlob(ctx context.Context, repository string, d ocispec.Descriptor, r io.Reader) error {
+	s, ok := r.(io.Seeker)
+	if !ok {
+		return c.pushBlob(ctx, repository, d, r)
+	}
+	return c.retried(ctx, func(ctx context.Context) error {
+		if _, err := s.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		return c.pushBlob(ctx, repository, d, r)
+	})
+}
+
+// pushBlob pushes a blob, once.
+func (c *Client) pushBlob(ctx context.Context, repository string, d ocispec.Descriptor, r io.Reader) error {
 	repo, err := c.repository(repository)
 	if err != nil {
 		return err
+	}
+	if err := c.throttle.Wait(ctx, c.host); err != nil {
+		return c.failed(ctx, err, deed{"push to", repository})
 	}
 	ctx, cancel := context.WithCancelCause(noteWaits(ctx))
 	defer cancel(nil)
@@ -67,7 +84,12 @@ func (c *Client) PushBlob(ctx context.Context, repository string, d ocispec.Desc
 // OpenBlob returns a blob's bytes. The reader ends with io.EOF only if they
 // have the blob's digest and size.
 func (c *Client) OpenBlob(ctx context.Context, repository string, d ocispec.Descriptor) (io.ReadCloser, error) {
-	rc, err := c.OpenBlobAt(ctx, repository, d, 0)
+	var rc io.ReadCloser
+	err := c.retried(ctx, func(ctx context.Context) error {
+		var err error
+		rc, err = c.OpenBlobAt(ctx, repository, d, 0)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

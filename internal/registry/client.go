@@ -6,11 +6,10 @@
 package registry
 
 import (
-	"context"
+	"cmp"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"io"
 	"net/http"
 	"net/netip"
 	"os"
@@ -21,14 +20,14 @@ import (
 	oras "oras.land/oras-go/v2/registry"
 	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/auth"
-	"oras.land/oras-go/v2/registry/remote/retry"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
 
 const (
-	// askTimeout is for what moves no blob, with all its tries.
+	// askTimeout is for a try of what moves no blob.
 	askTimeout = 90 * time.Second
 
 	// stallTimeout is how long a blob may stand still.
@@ -79,14 +78,21 @@ type Options struct {
 	// UserAgent that the client names itself by.
 	UserAgent string
 
-	// SingleTry tries no request again, for a caller that must not wait and
-	// comes back by itself. Without it, what may pass is tried a few times.
+	// SingleTry retries no request, for a caller that must not wait and comes
+	// back by itself.
 	SingleTry bool
 
 	// Hosts know how the registry, and what it leads to, has answered clients that
 	// share them. They bound how long it may take to answer, and leave it alone
 	// where it does not; nil for none, for a client that has time.
 	Hosts *connection.Hosts
+
+	// Retry is how requests that move no blob are retried; retry.Run if zero.
+	Retry retry.Policy
+
+	// Throttle that the client shares with others of the same run, so that all
+	// wait while a registry asks one of them to; nil for one of its own.
+	Throttle *connection.Throttle
 
 	// Memory that the client shares with others; nil for none.
 	Memory *Memory
@@ -105,6 +111,9 @@ type Client struct {
 	cures     Cures
 	transport *ownTransport
 	auth      *auth.Client
+	patient   bool // Requests are retried, by again.
+	again     retry.Policy
+	throttle  *connection.Throttle // Nil if the client is not patient.
 	stall     time.Duration
 	commit    time.Duration
 
@@ -133,16 +142,26 @@ func New(o Options) (*Client, error) {
 		return nil, err
 	}
 	transport := newOwnTransport(oras.Reference{Registry: o.Host}.Host(), pool, pairs)
+	var throttle *connection.Throttle
+	if !o.SingleTry {
+		if o.Retry.Tries == 0 {
+			o.Retry = retry.Run()
+		}
+		throttle = cmp.Or(o.Throttle, &connection.Throttle{Sleep: o.Retry.Sleep})
+	}
 	c := &Client{
 		host:      o.Host,
 		plainHTTP: o.PlainHTTP,
 		account:   acc,
 		cures:     o.Cures,
 		transport: transport,
+		patient:   !o.SingleTry,
+		again:     o.Retry,
+		throttle:  throttle,
 		stall:     stallTimeout,
 		commit:    commitTimeout,
 		auth: &auth.Client{
-			Client:     &http.Client{Transport: trying(watched(o, credential, transport), o.SingleTry)},
+			Client:     &http.Client{Transport: trying(watched(o, credential, transport), o, throttle)},
 			Credential: auth.StaticCredential(o.Host, credential),
 			Cache:      newCache(o.Memory, o.Host, credential),
 			// The transport's Guard checks all hosts when they are dialed.
@@ -219,34 +238,14 @@ func orFile(content []byte, file string) ([]byte, error) {
 	return os.ReadFile(file)
 }
 
-// trying returns a transport that tries a request again, or once only.
-func trying(next http.RoundTripper, once bool) http.RoundTripper {
-	next = waitNoter{connection.Draining(next)}
-	if once {
+// trying returns a transport that notes how long the registry asks to wait, and
+// retries what moves no blob where that is wanted.
+func trying(next http.RoundTripper, o Options, throttle *connection.Throttle) http.RoundTripper {
+	next = waitNoter{next: connection.Draining(next), host: o.Host, throttle: throttle}
+	if o.SingleTry {
 		return next
 	}
-	return &retry.Transport{Base: next, Policy: func() retry.Policy { return policy }}
-}
-
-// policy of trying a request again. A request whose body cannot be rewound,
-// which is a blob's stream, is not tried again here.
-var policy retry.Policy = &retry.GenericPolicy{
-	Retryable: func(rsp *http.Response, err error) (bool, error) {
-		if err != nil {
-			return (outcome.IsNetwork(err) || errors.Is(err, io.EOF)) && connection.Lasting(err) == connection.None, nil
-		}
-		switch rsp.StatusCode {
-		case http.StatusNotImplemented, http.StatusInsufficientStorage:
-			return false, nil
-		case http.StatusRequestTimeout, http.StatusTooManyRequests:
-			return true, nil
-		}
-		return rsp.StatusCode >= http.StatusInternalServerError, nil
-	},
-	Backoff:  retry.ExponentialBackoff(500*time.Millisecond, 2, 0.5),
-	MinWait:  100 * time.Millisecond,
-	MaxWait:  20 * time.Second,
-	MaxRetry: 4,
+	return &patient{next: next, host: o.Host, again: o.Retry, throttle: throttle}
 }
 
 // repository returns a client for one repository.
@@ -283,9 +282,4 @@ func (c *Client) resolvable(name, reference string) (*remote.Repository, error) 
 		return nil, outcome.Errorf(outcome.Unsupported, "%q is neither a tag nor a digest", reference)
 	}
 	return repo, nil
-}
-
-// ask bounds the time of a request that moves no blob.
-func ask(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, askTimeout, errStalled)
 }

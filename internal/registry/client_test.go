@@ -2,6 +2,7 @@ package registry
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"encoding/pem"
 	"io"
@@ -17,19 +18,15 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"oras.land/oras-go/v2/registry/remote/retry"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
 
 const repository = "models/qwen3"
 
-func TestMain(m *testing.M) {
-	p := *policy.(*retry.GenericPolicy) //nolint:forcetypeassert // It is one.
-	p.MinWait, p.MaxWait = 0, time.Millisecond
-	policy = &p
-	m.Run()
-}
+// quick is a policy that waits for nothing but the context.
+var quick = retry.Policy{Tries: 5, First: time.Millisecond, Longest: time.Millisecond, Patience: time.Minute, Sleep: func(ctx context.Context, _ time.Duration) error { return ctx.Err() }}
 
 func newRegistry() http.Handler {
 	return gcr.New(gcr.Logger(log.New(io.Discard, "", 0)))
@@ -49,6 +46,9 @@ func serve(t *testing.T, wrap func(http.Handler) http.Handler) *Client {
 
 func newClient(t *testing.T, o Options) *Client {
 	t.Helper()
+	if o.Retry.Tries == 0 {
+		o.Retry = quick
+	}
 	c, err := New(o)
 	if err != nil {
 		t.Fatal(err)

@@ -54,7 +54,7 @@ func (c *Client) failed(ctx context.Context, err error, d deed) error {
 	switch {
 	case errors.As(err, &known):
 		return err
-	case errors.Is(context.Cause(ctx), errStalled):
+	case errors.Is(context.Cause(ctx), errStalled), errors.Is(err, errStalled):
 		return outcome.Errorf(outcome.Unavailable, "registry %s did not go on when asked to %s; this may pass by itself", c.host, d).Because(err)
 	case ctx.Err() != nil:
 		return errors.Wrapf(ctx.Err(), "cannot %s at registry %s", d, c.host)

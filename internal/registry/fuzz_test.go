@@ -47,7 +47,7 @@ func asking(a sameAnswer) *Client {
 		stall:     time.Minute,
 		commit:    time.Minute,
 		auth: &auth.Client{
-			Client:     &http.Client{Transport: waitNoter{a}},
+			Client:     &http.Client{Transport: waitNoter{next: a}},
 			Credential: auth.StaticCredential(fuzzHost, auth.Credential{Username: "ada", Password: fuzzPassword}),
 			Cache:      auth.NewCache(),
 			// Else each realm's name would be looked up.

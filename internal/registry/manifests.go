@@ -29,7 +29,7 @@ func (c *Client) Resolve(ctx context.Context, repository, reference string) (oci
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	ctx, cancel := ask(noteWaits(ctx))
+	ctx, cancel := c.ask(noteWaits(ctx))
 	defer cancel()
 	d, err := repo.Manifests().Resolve(ctx, reference)
 	if err != nil {
@@ -46,7 +46,7 @@ func (c *Client) Manifest(ctx context.Context, repository, reference string) (oc
 	if err != nil {
 		return ocispec.Descriptor{}, nil, err
 	}
-	ctx, cancel := ask(noteWaits(ctx))
+	ctx, cancel := c.ask(noteWaits(ctx))
 	defer cancel()
 	read := deed{"read", at(repository, reference)}
 	d, rc, err := repo.Manifests().FetchReference(ctx, reference)
@@ -71,7 +71,7 @@ func (c *Client) PushManifest(ctx context.Context, repository string, d ocispec.
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(noteWaits(ctx), manifestTimeout(manifest), errStalled)
+	ctx, cancel := c.askWithin(noteWaits(ctx), manifestTimeout(manifest))
 	defer cancel()
 	if err := repo.Manifests().PushReference(ctx, d, bytes.NewReader(manifest), tag); err != nil {
 		return c.failed(ctx, err, deed{"push to", at(repository, tag)})
@@ -107,7 +107,7 @@ func (c *Client) Untag(ctx context.Context, repository, tag string) error {
 	if err := ref.ValidateReferenceAsTag(); err != nil {
 		return outcome.Errorf(outcome.Unsupported, "%q is not a tag", tag)
 	}
-	ctx, cancel := ask(noteWaits(ctx))
+	ctx, cancel := c.ask(noteWaits(ctx))
 	defer cancel()
 	untag := deed{"delete tag", at(repository, tag)}
 	u := fmt.Sprintf("%s://%s/v2/%s/manifests/%s", c.scheme(), ref.Host(), repository, tag)
@@ -145,14 +145,16 @@ func at(repository, reference string) string {
 	return repository + ":" + reference
 }
 
+// maxRefusal is how much of a refusal is read.
+const maxRefusal = 8 << 10
+
 // responseError reads an error answer as oras-go does.
 func responseError(rsp *http.Response) *errcode.ErrorResponse {
-	const most = 8 << 10
 	out := &errcode.ErrorResponse{Method: rsp.Request.Method, URL: rsp.Request.URL, StatusCode: rsp.StatusCode}
 	var body struct {
 		Errors errcode.Errors `json:"errors"`
 	}
-	if json.NewDecoder(io.LimitReader(rsp.Body, most)).Decode(&body) == nil {
+	if json.NewDecoder(io.LimitReader(rsp.Body, maxRefusal)).Decode(&body) == nil {
 		out.Errors = body.Errors
 	}
 	return out

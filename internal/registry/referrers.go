@@ -30,7 +30,7 @@ func (c *Client) Referrers(ctx context.Context, repository string, subject diges
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := ask(noteWaits(ctx))
+	ctx, cancel := c.ask(noteWaits(ctx))
 	defer cancel()
 	var out []ocispec.Descriptor
 	err = repo.Referrers(ctx, ocispec.Descriptor{Digest: subject}, artifactType, func(page []ocispec.Descriptor) error {
@@ -59,7 +59,7 @@ func (c *Client) DeleteManifest(ctx context.Context, repository string, d ocispe
 	if err != nil {
 		return err
 	}
-	ctx, cancel := ask(noteWaits(ctx))
+	ctx, cancel := c.ask(noteWaits(ctx))
 	defer cancel()
 	// Else an empty list would stay.
 	repo.SkipReferrersGC = false
@@ -85,7 +85,7 @@ func (c *Client) Tags(ctx context.Context, repository string) ([]string, error) 
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := ask(noteWaits(ctx))
+	ctx, cancel := c.ask(noteWaits(ctx))
 	defer cancel()
 	var out []string
 	err = repo.Tags(ctx, "", func(page []string) error {

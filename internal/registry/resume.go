@@ -30,7 +30,10 @@ func (c *Client) OpenBlobAt(ctx context.Context, repository string, d ocispec.De
 	if err := d.Digest.Validate(); err != nil {
 		return nil, outcome.Errorf(outcome.Unsupported, "%q is not a digest", d.Digest)
 	}
-	ctx, cancel := context.WithCancelCause(noteWaits(ctx))
+	if err := c.throttle.Wait(ctx, c.host); err != nil {
+		return nil, errors.Wrapf(err, "cannot read %s at registry %s", at(repository, d.Digest.String()), c.host)
+	}
+	ctx, cancel := context.WithCancelCause(once(noteWaits(ctx)))
 	timer := time.AfterFunc(c.stall, func() { cancel(errStalled) })
 	read := deed{"read", at(repository, d.Digest.String())}
 	rsp, skip, err := c.getBlob(ctx, repository, d, offset) //nolint:bodyclose // The reader that is returned does.

@@ -29,18 +29,27 @@ func notedWait(ctx context.Context) time.Duration {
 	return 0
 }
 
-// A waitNoter notes what Retry-After says.
+// A waitNoter notes what Retry-After says, and has all requests of the run wait
+// that use the registry.
 type waitNoter struct {
-	next http.RoundTripper
+	next     http.RoundTripper
+	host     string
+	throttle *connection.Throttle
 }
 
 func (w waitNoter) RoundTrip(req *http.Request) (*http.Response, error) {
 	rsp, err := w.next.RoundTrip(req)
-	if n, ok := req.Context().Value(waitKey{}).(*atomic.Int64); ok && err == nil {
-		asked, _ := connection.RetryAfter(rsp.Header.Get("Retry-After"), time.Now())
+	if err != nil {
+		return rsp, err
+	}
+	asked, _ := connection.RetryAfter(rsp.Header.Get("Retry-After"), time.Now())
+	if rsp.StatusCode == http.StatusTooManyRequests || rsp.StatusCode >= http.StatusInternalServerError {
+		w.throttle.Hold(w.host, asked)
+	}
+	if n, ok := req.Context().Value(waitKey{}).(*atomic.Int64); ok {
 		n.Store(int64(asked))
 	}
-	return rsp, err
+	return rsp, nil
 }
 
 // An upload is the body of a blob's push. It cancels the push when the

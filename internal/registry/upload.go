@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"net/http"
-	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/opencontainers/go-digest"
@@ -33,11 +32,6 @@ var chunks = []int64{64 * mib, 16 * mib, 4 * mib, 1 * mib, mib / 2}
 // progressStep is how many more bytes than ever before a registry, or a source,
 // must have moved for its tries to be counted anew. It bounds them all.
 const progressStep = 1 << 20
-
-// UploadRetry is a policy for Upload, which gets over a registry's restart.
-func UploadRetry() retry.Policy {
-	return retry.Policy{Tries: 6, First: time.Second, Longest: 30 * time.Second, Patience: 2 * time.Minute}
-}
 
 // Upload pushes a blob of known digest and size, in one pass and with little
 // memory, whatever its size. The registry holds it against the digest.
@@ -83,7 +77,7 @@ func (c *Client) upload(ctx context.Context, repository string, t *transfer) err
 		return outcome.Errorf(outcome.Unsupported, "%d bytes is not the size of a blob", t.size)
 	}
 	ref := oras.Reference{Registry: c.host, Repository: repository}
-	ctx = auth.AppendRepositoryScope(noteWaits(ctx), ref, auth.ActionPull, auth.ActionPush)
+	ctx = auth.AppendRepositoryScope(once(noteWaits(ctx)), ref, auth.ActionPull, auth.ActionPush)
 	t.sessions = sessions{c, ref}
 	err := t.run(ctx)
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 	testregistry "github.com/crossplane-contrib/provider-kitops/test/registry"
 )
 
@@ -35,7 +36,7 @@ func BenchmarkUpload(b *testing.B) {
 		return f, err
 	}
 	ways := map[string]func(c *Client) error{
-		"Upload": func(c *Client) error { return c.Upload(b.Context(), repository, d, open, UploadRetry()) },
+		"Upload": func(c *Client) error { return c.Upload(b.Context(), repository, d, open, retry.Run()) },
 		"PushBlob": func(c *Client) error {
 			f, err := os.Open(file)
 			if err != nil {

@@ -50,10 +50,14 @@ func (s sessions) endpoint() string {
 	return fmt.Sprintf("%s://%s/v2/%s/blobs/uploads/", s.scheme(), s.ref.Host(), s.ref.Repository)
 }
 
-// ask makes a request without a body. What it returns is no more than the
-// header, and is an error where accept does not take the status.
+// ask makes a request without a body, for which it, or each of its tries, has
+// some time. What it returns is no more than the header, and is an error where
+// accept does not take the status.
 func (s sessions) ask(ctx context.Context, limit time.Duration, method, u string, accept func(status int) bool) (*http.Response, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, errStalled)
+	if err := s.throttle.Wait(ctx, s.host); err != nil {
+		return nil, s.failed(ctx, err, s.deed())
+	}
+	ctx, cancel := s.askWithin(ctx, limit)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, u, nil)
 	if err != nil {
@@ -126,7 +130,9 @@ func (s sessions) cancel(ctx context.Context, of *session) {
 	if !s.isOwn(of.location) {
 		return
 	}
-	_, _ = s.ask(context.WithoutCancel(ctx), cancelTimeout, http.MethodDelete, of.location.String(), succeeded) //nolint:bodyclose // It is closed already.
+	ctx, cancel := context.WithTimeout(once(context.WithoutCancel(ctx)), cancelTimeout)
+	defer cancel()
+	_, _ = s.ask(ctx, cancelTimeout, http.MethodDelete, of.location.String(), succeeded) //nolint:bodyclose // It is closed already.
 }
 
 // follow takes up what an answer says of where a session goes on, and what its

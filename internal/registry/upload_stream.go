@@ -54,6 +54,9 @@ func (s sessions) put(ctx context.Context, to *session, d digest.Digest, f *feed
 // stream makes a request with what f reads as its body. It gives up when the
 // registry stands still.
 func (s sessions) stream(req *http.Request, to *session, f *feed, accept func(status int) bool) (*http.Response, error) {
+	if err := s.throttle.Wait(req.Context(), s.host); err != nil {
+		return nil, s.failed(req.Context(), err, s.deed())
+	}
 	ctx, cancel := context.WithCancelCause(req.Context())
 	defer cancel(nil)
 	f.ctx = ctx

@@ -281,7 +281,7 @@ func TestUploadContext(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithCancel(t.Context())
 			p := &depot{}
-			err := p.client(t).Upload(ctx, repository, d, tc.source(cancel), UploadRetry())
+			err := p.client(t).Upload(ctx, repository, d, tc.source(cancel), retry.Run())
 			if !errors.Is(err, context.Canceled) {
 				t.Errorf("\n%s\nUpload(...): want the context's error, got %v", tc.reason, err)
 			}

@@ -1,4 +1,5 @@
-// Package retry tries again what failed for a reason that passes by itself.
+// Package retry retries with backoff what failed with a transient error. All
+// requests of a run go by one policy, Run's.
 package retry
 
 import (
@@ -17,6 +18,10 @@ import (
 type Policy struct {
 	// Tries at most, the first one included.
 	Tries int
+
+	// Within is how long after the first try another may begin, not counting
+	// the waits that servers asked for; zero for no limit.
+	Within time.Duration
 
 	// First span, after the first try.
 	First time.Duration
@@ -38,11 +43,20 @@ type Policy struct {
 	Sleep func(ctx context.Context, d time.Duration) error
 }
 
+// Run returns the policy of a run's requests, which outlasts the restart of a
+// registry or of a Hub: some 5 minutes, and a wait of up to 6 minutes that a
+// server asks for (a window of the Hub's limits has 5:
+// https://huggingface.co/docs/hub/rate-limits).
+func Run() Policy {
+	return Policy{Tries: 20, Within: 5 * time.Minute, First: time.Second, Longest: 30 * time.Second, Patience: 6 * time.Minute}
+}
+
 // Do calls f until it succeeds, fails for a reason that does not pass or with
 // what is Settled, or was tried often enough, and returns f's last error. It
 // names f as what in its own messages.
 func (p Policy) Do(ctx context.Context, what string, f func() error) error {
-	span := p.First
+	span, waited := p.First, time.Duration(0)
+	began := time.Now()
 	for try := 1; ; try++ {
 		err := f()
 		var done settled
@@ -55,6 +69,10 @@ func (p Policy) Do(ctx context.Context, what string, f func() error) error {
 		}
 		// Those who failed together shall not come back together.
 		wait := asked + span/2 + rand.N(span/2+1) //nolint:gosec // No secret.
+		if p.Within > 0 && time.Since(began)-waited+wait-asked > p.Within {
+			return err
+		}
+		waited += asked
 		if p.Logf != nil {
 			p.Logf("%s: try %d of %d failed: %v; the next one in %s", what, try, p.Tries, err, wait.Round(100*time.Millisecond))
 		}
