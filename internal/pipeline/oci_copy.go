@@ -40,10 +40,8 @@ func (r *streamRun) copyArtifact(ctx context.Context, o *ociOrigin) (outcome.Res
 		return outcome.Result{}, err
 	}
 	r.log.Printf("it is of the format that is asked for, and copied as it is: %d layers, %s", len(a.Layers), formatBytes(totalBytes(layers)))
-	if err := r.copyBlobs(ctx, o, layers); err != nil {
-		return outcome.Result{}, err
-	}
-	return r.publish(ctx, a)
+	return r.checkpointed(ctx, func(ctx context.Context) error { return r.copyBlobs(ctx, o, layers) },
+		func() (outcome.Result, error) { return r.publish(ctx, a) })
 }
 
 // distinct returns layers, each once.
@@ -116,12 +114,23 @@ func (r *streamRun) copyBlob(ctx context.Context, o *ociOrigin, d ocispec.Descri
 		r.run.Meter.Skip(d.Size)
 		return nil
 	}
-	s := &blobStream{origin: o, blob: d, sum: d.Digest.Algorithm().Hash(), meter: r.run.Meter}
-	if err := r.registry.Upload(ctx, target.Repository, d, s.open, r.uploading); err != nil {
+	from := r.unfinished.resume(d.Digest.String())
+	err = r.uploadBlob(ctx, o, d, from)
+	if from.Location != "" && isMismatch(err) {
+		logf("%s: the upload that the checkpoint names is another one, and begun anew", name)
+		err = r.uploadBlob(ctx, o, d, uploadRecord{})
+	}
+	if err != nil {
 		return err
 	}
 	logf("%s: %s in %s%s", name, formatBytes(d.Size), inSeconds(start), atRate(d.Size, start))
 	return nil
+}
+
+// uploadBlob moves a blob's bytes.
+func (r *streamRun) uploadBlob(ctx context.Context, o *ociOrigin, d ocispec.Descriptor, from uploadRecord) error {
+	s := &blobStream{origin: o, blob: d, sum: d.Digest.Algorithm().Hash(), meter: r.run.Meter}
+	return r.registry.Upload(ctx, r.run.Target.Repository, d, s.open, r.uploading, r.unfinished.resumable(d.Digest.String(), from, nil)...)
 }
 
 // sameRegistry returns the source's repository if it is in the target's
@@ -142,13 +151,18 @@ type blobStream struct {
 	sum    hash.Hash
 	meter  *Meter
 
-	read int64 // How many bytes were read, and hashed, so far.
+	read    int64 // How many bytes were read so far, and hashed unless resumed.
+	resumed bool  // An earlier run has sent the first ones, so that the registry alone can hash all.
 }
 
 // open returns the blob's bytes from an offset on, the last of which come with
 // an error if they are not those of its digest. It is a registry.Source.
 func (s *blobStream) open(ctx context.Context, offset int64) (io.ReadCloser, error) {
 	o := s.origin
+	if offset > s.read {
+		s.meter.Skip(offset - s.read)
+		s.read, s.resumed = offset, true
+	}
 	return &blobReader{ReadCloser: o.client.ReadBlob(ctx, o.ref.Repository, s.blob, offset, s.blob.Size, o.again), stream: s, at: offset}, nil
 }
 
@@ -172,7 +186,7 @@ func (r *blobReader) Read(p []byte) (int, error) {
 	case err != nil && !errors.Is(err, io.EOF):
 		// The source was tried again already.
 		return n, retry.Settled(s.origin.lost(err, s.blob))
-	case n > 0 && r.at == s.blob.Size && digest.NewDigest(s.blob.Digest.Algorithm(), s.sum) != s.blob.Digest:
+	case n > 0 && r.at == s.blob.Size && !s.resumed && digest.NewDigest(s.blob.Digest.Algorithm(), s.sum) != s.blob.Digest:
 		return n, retry.Settled(s.origin.mismatch(s.blob))
 	}
 	return n, err

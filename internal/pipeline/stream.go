@@ -6,6 +6,8 @@ import (
 	"io"
 	"log"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -31,13 +33,14 @@ type Stream struct {
 	ranges       int64 // How many bytes of a file one request asks for.
 	retry        retry.Policy
 	uploads      retry.Policy
+	checkpoint   time.Duration // How often a run's checkpoint is looked at.
 }
 
 var _ Pipeline = &Stream{}
 
 // NewStream returns a Stream.
 func NewStream() *Stream {
-	return &Stream{large: 4, small: 8, inMemory: 1 << 20, ahead: 16 << 20, ranges: 2 << 20, retry: retry.Run(), uploads: retry.Run()}
+	return &Stream{large: 4, small: 8, inMemory: 1 << 20, ahead: 16 << 20, ranges: 2 << 20, retry: retry.Run(), uploads: retry.Run(), checkpoint: unfinishedAfter}
 }
 
 // Run implements Pipeline. The manifest is pushed last, and only if every file
@@ -83,13 +86,28 @@ func (r *streamRun) pack(ctx context.Context) (outcome.Result, error) {
 	if err := fits(r.run.Target, files, slackOf(layout)); err != nil {
 		return outcome.Result{}, err
 	}
+	var a modelpack.Artifact
+	return r.checkpointed(ctx, func(ctx context.Context) error {
+		a, err = r.move(ctx, layout)
+		return err
+	}, func() (outcome.Result, error) { return r.publish(ctx, a) })
+}
+
+// checkpointed moves what a run moves, with a checkpoint for the next run in case
+// that this one ends early, and publishes it.
+func (r *streamRun) checkpointed(ctx context.Context, move func(ctx context.Context) error, publish func() (outcome.Result, error)) (outcome.Result, error) {
 	r.unfinished = r.newUnfinished(ctx)
-	a, err := r.move(ctx, layout)
+	watched, stop := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() { r.unfinished.watch(watched) })
+	err := move(ctx)
+	stop()
+	watching.Wait()
 	if err != nil {
 		r.unfinished.keep(ctx)
 		return outcome.Result{}, err
 	}
-	result, err := r.publish(ctx, a)
+	result, err := publish()
 	if err == nil {
 		r.unfinished.forget(ctx)
 	}

@@ -3,8 +3,10 @@ package pipeline
 import (
 	"context"
 	"crypto/sha256"
+	"encoding"
 	"hash"
 	"io"
+	"sync"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/opencontainers/go-digest"
@@ -18,13 +20,21 @@ import (
 // what was announced, has it inspected, and finds out the layer's digest. A
 // registry may ask for bytes again: what was hashed is not hashed twice, and
 // whether the same bytes come again is for the registry to see, which holds all
-// of them against the digest. It is for one reader at a time.
+// of them against the digest. It is for one reader at a time, beside one that asks
+// for its state.
+//
+// Where an earlier run has sent the first bytes, files are not verified here: the
+// caller must verify what the registry has.
 type layerStream struct {
 	run   *streamRun
 	plan  modelpack.LayerPlan
 	meter *Meter
 	files map[string]*fileStream
 
+	resumed  bool // An earlier run has sent the first bytes.
+	restored bool // What it has read is in sum.
+
+	mu   sync.Mutex
 	read int64     // How many of the layer's bytes were read so far.
 	sum  hash.Hash // Of these; nil for a raw layer, whose file's it is.
 }
@@ -33,7 +43,7 @@ func (r *streamRun) newLayerStream(m *layerMove) *layerStream {
 	s := &layerStream{run: r, plan: m.plan, meter: r.run.Meter, files: make(map[string]*fileStream, len(m.plan.Files))}
 	for _, f := range m.plan.Files {
 		file := r.file(f)
-		s.files[f.Path] = &fileStream{file: file, verifier: file.NewVerifier(), inspectors: r.inspectors(append([]modelpack.File{f}, m.alike...))}
+		s.files[f.Path] = &fileStream{layer: s, file: file, verifier: file.NewVerifier(), inspectors: r.inspectors(append([]modelpack.File{f}, m.alike...))}
 	}
 	if !m.plan.Raw {
 		s.sum = sha256.New()
@@ -54,10 +64,72 @@ func (r *streamRun) inspectors(files []modelpack.File) []io.WriteCloser {
 
 // open returns the layer's bytes from an offset on. It is a registry.Source.
 func (s *layerStream) open(ctx context.Context, offset int64) (io.ReadCloser, error) {
-	rc := s.plan.Open(offset, func(f modelpack.File, at int64) (io.ReadCloser, error) {
+	from, err := s.from(offset)
+	if err != nil {
+		return nil, err
+	}
+	rc := s.plan.Open(from, func(f modelpack.File, at int64) (io.ReadCloser, error) {
 		return s.files[f.Path].open(ctx, s.run.origin, at)
 	})
-	return &layerReader{ReadCloser: rc, stream: s, at: offset}, nil
+	r := &layerReader{ReadCloser: rc, stream: s, at: from}
+	if _, err := io.CopyN(io.Discard, r, offset-from); err != nil {
+		_ = r.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// from returns where to begin to read for bytes from an offset on: earlier, where
+// an earlier run has sent bytes that are not in the sum.
+func (s *layerStream) from(offset int64) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case offset == 0 && s.restored:
+		// The session is gone, and with it what the sum is of.
+		s.meter.Skip(-s.read)
+		s.read, s.resumed, s.restored = 0, false, false
+		s.sum.Reset()
+	case offset > s.read && s.sum != nil:
+		s.resumed = true
+		return s.read, nil
+	case offset > s.read:
+		s.resumed = true
+		s.meter.Skip(offset - s.read)
+		s.read = offset
+	}
+	return offset, nil
+}
+
+// restore takes up the sum of what an earlier run has read. Whoever wrote the
+// record down may have made it up: then the layer's digest is another one.
+func (s *layerStream) restore(from uploadRecord) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sum, ok := sha256.New().(interface {
+		hash.Hash
+		encoding.BinaryUnmarshaler
+	})
+	if !ok || from.Read <= 0 || from.Read > s.plan.Size || sum.UnmarshalBinary(from.State) != nil {
+		return
+	}
+	s.sum, s.read, s.resumed, s.restored = sum, from.Read, true, true
+	s.meter.Skip(from.Read)
+}
+
+// state is an uploadState.
+func (s *layerStream) state() (int64, []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m, ok := s.sum.(encoding.BinaryMarshaler)
+	if !ok {
+		return 0, nil
+	}
+	b, err := m.MarshalBinary()
+	if err != nil {
+		return 0, nil
+	}
+	return s.read, b
 }
 
 // digest returns the layer's digest. What was not read yet is read for it.
@@ -114,6 +186,8 @@ type layerReader struct {
 func (r *layerReader) Read(p []byte) (int, error) {
 	n, err := r.ReadCloser.Read(p)
 	s := r.stream
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	added := fresh(p[:n], r.at, s.read)
 	if s.sum != nil {
 		_, _ = s.sum.Write(added)
@@ -136,6 +210,7 @@ func fresh(p []byte, at, read int64) []byte {
 
 // A fileStream is a file that is read, in order, and maybe parts of it again.
 type fileStream struct {
+	layer      *layerStream
 	file       hub.File
 	verifier   *hub.Verifier
 	inspectors []io.WriteCloser // Of this file, and of others with the same content.
@@ -185,7 +260,7 @@ func (r *fileReader) Read(p []byte) (int, error) {
 	case err != nil && !errors.Is(err, io.EOF):
 		// The origin has tried again already.
 		return n, retry.Settled(err)
-	case n > 0 && r.at == f.file.Size:
+	case n > 0 && r.at == f.file.Size && !f.layer.resumed:
 		if verr := f.verify(); verr != nil {
 			return n, retry.Settled(verr)
 		}

@@ -195,14 +195,29 @@ func (r *streamRun) moveLarge(ctx context.Context, m *layerMove) error {
 	return nil
 }
 
-// upload moves a layer's bytes.
+// upload moves a layer's bytes, from where an earlier run's upload ended if the
+// registry still has that, and it is of the same bytes.
 func (r *streamRun) upload(ctx context.Context, m *layerMove) error {
+	from := r.unfinished.resume(r.unfinished.key(m.plan))
+	known := m.digest
+	err := r.uploadFrom(ctx, m, from)
+	if from.Location != "" && isMismatch(err) {
+		r.log.Printf("%s: the upload that the checkpoint names is another one, and begun anew", m.plan.Files[0].Path)
+		m.digest = known
+		err = r.uploadFrom(ctx, m, uploadRecord{})
+	}
+	return err
+}
+
+// uploadFrom moves a layer's bytes.
+func (r *streamRun) uploadFrom(ctx context.Context, m *layerMove, from uploadRecord) error {
 	s := r.newLayerStream(m)
 	defer s.close()
 	if m.digest != "" {
-		err := r.registry.Upload(ctx, r.run.Target.Repository, m.blob(), s.open, r.uploading)
-		if err == nil && s.read < m.plan.Size {
-			// Another run has brought it meanwhile.
+		err := r.registry.Upload(ctx, r.run.Target.Repository, m.blob(), s.open, r.uploading, r.unfinished.resumable(r.unfinished.key(m.plan), from, nil)...)
+		if err == nil && (s.resumed || s.read < m.plan.Size) {
+			// An earlier run has sent the first bytes, or another one has brought
+			// the blob meanwhile: the registry has held it against its digest.
 			return r.pass(ctx, m, m.plan.Size-s.read)
 		}
 		if err != nil {
@@ -210,21 +225,39 @@ func (r *streamRun) upload(ctx context.Context, m *layerMove) error {
 		}
 		return s.verify()
 	}
+	var options []registry.UploadOption
+	if !m.plan.Raw {
+		s.restore(from)
+		options = r.unfinished.resumable(r.unfinished.key(m.plan), from, s.state)
+	}
 	name := m.plan.Files[0].Path
-	if err := r.registry.UploadUnnamed(ctx, r.run.Target.Repository, name, m.plan.Size, s.digest, s.open, r.uploading); err != nil {
+	if err := r.registry.UploadUnnamed(ctx, r.run.Target.Repository, name, m.plan.Size, s.digest, s.open, r.uploading, options...); err != nil {
 		return err
 	}
 	var err error
 	if m.digest, err = s.digest(ctx); err != nil {
 		return err
 	}
-	if err := s.verify(); err != nil {
+	if err := r.verifySent(ctx, m, s); err != nil {
 		return err
 	}
 	if !m.plan.Raw {
 		r.unfinished.add(ctx, m)
 	}
 	return nil
+}
+
+// verifySent returns an error unless a layer that was uploaded is what its source
+// announced. Of one whose first bytes an earlier run has sent, that is known only
+// once it was read back.
+func (r *streamRun) verifySent(ctx context.Context, m *layerMove, s *layerStream) error {
+	if !s.resumed {
+		return s.verify()
+	}
+	if err := r.verifyStored(ctx, m); err != nil {
+		return err
+	}
+	return r.pass(ctx, m, 0)
 }
 
 // moveSmall takes a layer into memory, and pushes it from there.

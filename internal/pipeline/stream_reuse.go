@@ -16,6 +16,9 @@ import (
 // whether what somebody has stored is the file.
 func hasIdentity(f hub.File) bool { return f.SHA256 != "" || f.GitSHA1 != "" }
 
+// isMismatch reports whether bytes were not what they should be.
+func isMismatch(err error) bool { return err != nil && outcome.ReasonOf(err) == outcome.Mismatch }
+
 // verifyStored reads a layer back from the repository and returns an error
 // unless it is the one that is planned, of files that are what their source
 // announced. Whoever may push to the repository can write a checkpoint, so a

@@ -23,18 +23,23 @@ import (
 // annotationFiles says of a layer which files it is of.
 const annotationFiles = "io.crossplane.m.kitops.files"
 
-// An unfinished artifact is what a run has pushed so far of one whose layers
-// nobody knows the digests of before their bytes were read: archives. It is a
-// manifest in the registry, under a tag of the Artifact's and the run hash's own,
-// that says which layer is of which files. So a run whose Pod dies leaves to the next one what
-// it has moved, and the registry does not collect it. Whatever goes wrong with
-// it fails no run.
+// An unfinished artifact is a run's checkpoint: what it has pushed so far of one
+// whose layers nobody knows the digests of before their bytes were read, which are
+// archives, and which uploads are in progress. It is a manifest in the registry,
+// under a tag of the Artifact's and the run hash's own. So a run whose Pod dies
+// leaves to the next one what it has moved, and the registry does not collect it.
+// Whatever goes wrong with it fails no run.
 type unfinished struct {
 	run *streamRun
 
 	mu     sync.Mutex
 	layers []ocispec.Descriptor
 	there  ocispec.Descriptor // The manifest that is in the registry; zero for none.
+
+	every   time.Duration // How often the checkpoint is looked at while layers are moved.
+	earlier map[string]uploadRecord
+	uploads map[string]*trackedUpload
+	changed bool // There are other uploads in progress since that was pushed.
 
 	unsaid int64     // How many bytes of layers were added since that was pushed.
 	pushed time.Time // When it was.
@@ -51,12 +56,16 @@ const (
 
 // newUnfinished returns what earlier runs for the same run hash have left.
 func (r *streamRun) newUnfinished(ctx context.Context) *unfinished {
-	u := &unfinished{run: r, pushed: time.Now()}
+	u := &unfinished{run: r, pushed: time.Now(), every: r.checkpoint, uploads: map[string]*trackedUpload{}}
 	if u.tag() == "" {
 		return u
 	}
-	var err error
-	u.there, u.layers, err = provenance.Unfinished(ctx, r.registry, r.run.Target.Repository, u.tag())
+	var (
+		m   ocispec.Manifest
+		err error
+	)
+	u.there, m, err = provenance.Unfinished(ctx, r.registry, r.run.Target.Repository, u.tag())
+	u.layers, u.earlier = m.Layers, readUploads(m.Annotations[annotationUploads])
 	if err != nil && !registry.IsUnauthorized(err) {
 		r.log.Printf("cannot look for what an earlier run has left: %s", err)
 	}
@@ -65,7 +74,7 @@ func (r *streamRun) newUnfinished(ctx context.Context) *unfinished {
 
 // tag of the manifest; empty for a run that needs none.
 func (u *unfinished) tag() string {
-	if u.run.run.Format == FormatModelPack || u.run.claim.isNobodys() {
+	if u.run.claim.isNobodys() {
 		return ""
 	}
 	return provenance.UnfinishedTag(u.run.run.Owner, u.run.run.RunHash)
@@ -121,7 +130,7 @@ func (u *unfinished) add(ctx context.Context, m *layerMove) {
 func (u *unfinished) keep(ctx context.Context) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.unsaid == 0 {
+	if !u.helps() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unfinishedPatience)
@@ -129,13 +138,20 @@ func (u *unfinished) keep(ctx context.Context) {
 	u.say(ctx)
 }
 
+// helps reports whether a later run would gain by the checkpoint's being pushed.
+func (u *unfinished) helps() bool {
+	return u.unsaid > 0 || len(u.uploads) > 0 || u.changed && u.there.Digest != ""
+}
+
 // say pushes the manifest, if it can be.
 func (u *unfinished) say(ctx context.Context) {
-	if err := u.push(ctx); err != nil && ctx.Err() == nil {
-		u.run.log.Printf("if this run ends early, the next one moves %s again: %s", formatBytes(u.unsaid), err)
+	if err := u.push(ctx); err != nil {
+		if ctx.Err() == nil {
+			u.run.log.Printf("if this run ends early, the next one moves %s again: %s", formatBytes(u.unsaid), err)
+		}
 		return
 	}
-	u.unsaid, u.pushed = 0, time.Now()
+	u.unsaid, u.changed, u.pushed = 0, false, time.Now()
 }
 
 // push pushes the manifest.
@@ -147,14 +163,28 @@ func (u *unfinished) push(ctx context.Context) error {
 		}
 	}
 	empty.Data = nil
+	layers := u.layers
+	if len(layers) == 0 {
+		// A manifest must have some (image-spec, manifest.md, "Guidelines for
+		// Artifact Usage").
+		layers = []ocispec.Descriptor{empty}
+	}
+	// That of no other tag is the same.
+	annotations := map[string]string{ocispec.AnnotationRefName: u.tag()}
+	if uploads := u.records(); len(uploads) > 0 {
+		b, err := json.Marshal(uploads)
+		if err != nil {
+			return err
+		}
+		annotations[annotationUploads] = string(b)
+	}
 	b, err := json.Marshal(ocispec.Manifest{
 		Versioned:    specs.Versioned{SchemaVersion: 2},
 		MediaType:    ocispec.MediaTypeImageManifest,
 		ArtifactType: provenance.UnfinishedType,
 		Config:       empty,
-		Layers:       u.layers,
-		// That of no other tag is the same.
-		Annotations: map[string]string{ocispec.AnnotationRefName: u.tag()},
+		Layers:       layers,
+		Annotations:  annotations,
 	})
 	if err != nil {
 		return err

@@ -45,29 +45,29 @@ type ManifestReader interface {
 	Manifest(ctx context.Context, repository, reference string) (ocispec.Descriptor, []byte, error)
 }
 
-// Unfinished returns the layers that a run has pushed so far, and the descriptor
-// of the manifest that holds them; zero where the tag is not there, or not on
-// such a manifest.
-func Unfinished(ctx context.Context, r ManifestReader, repository, tag string) (ocispec.Descriptor, []ocispec.Descriptor, error) {
+// Unfinished returns the manifest that says what a run has pushed so far, and its
+// descriptor; zero where the tag is not there, or not on such a manifest. Whoever
+// may push can have written it.
+func Unfinished(ctx context.Context, r ManifestReader, repository, tag string) (ocispec.Descriptor, ocispec.Manifest, error) {
 	d, b, err := r.Manifest(ctx, repository, tag)
 	switch {
 	case isGone(err):
-		return ocispec.Descriptor{}, nil, nil
+		return ocispec.Descriptor{}, ocispec.Manifest{}, nil
 	case err != nil:
-		return ocispec.Descriptor{}, nil, err
+		return ocispec.Descriptor{}, ocispec.Manifest{}, err
 	}
-	layers, is := parseUnfinished(b)
+	m, is := parseUnfinished(b)
 	if !is {
-		return ocispec.Descriptor{}, nil, nil
+		return ocispec.Descriptor{}, ocispec.Manifest{}, nil
 	}
-	return d, layers, nil
+	return d, m, nil
 }
 
-// parseUnfinished reads such a manifest. It says whether it is one.
-func parseUnfinished(manifest []byte) ([]ocispec.Descriptor, bool) {
+// parseUnfinished reads such a manifest. It reports whether it is one.
+func parseUnfinished(manifest []byte) (ocispec.Manifest, bool) {
 	var m ocispec.Manifest
 	err := decode.JSON(manifest, &m)
-	return m.Layers, err == nil && m.ArtifactType == UnfinishedType
+	return m, err == nil && m.ArtifactType == UnfinishedType
 }
 
 // A Deleter deletes from a registry.

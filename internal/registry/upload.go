@@ -45,8 +45,9 @@ const progressStep = 1 << 20
 // progress. A source's last error is returned as it is; one that is
 // retry.Settled is the last.
 //
-// An upload that fails is cancelled, so that it takes no room at the registry.
-func (c *Client) Upload(ctx context.Context, repository string, d ocispec.Descriptor, open Source, again retry.Policy) error {
+// An upload that fails is cancelled, so that it takes no room at the registry,
+// unless it is Resumable.
+func (c *Client) Upload(ctx context.Context, repository string, d ocispec.Descriptor, open Source, again retry.Policy, o ...UploadOption) error {
 	if err := d.Digest.Validate(); err != nil {
 		return outcome.Errorf(outcome.Unsupported, "%q is not a blob's digest", d.Digest)
 	}
@@ -54,7 +55,7 @@ func (c *Client) Upload(ctx context.Context, repository string, d ocispec.Descri
 	return c.upload(ctx, repository, &transfer{
 		name: d.Digest.String(), size: d.Size, digest: known, open: open, again: again,
 		whole: d.Size <= wholeUpTo || takesWhole(c.host),
-	})
+	}, o)
 }
 
 // UploadUnnamed does what Upload does with a blob whose digest nobody knows
@@ -62,14 +63,14 @@ func (c *Client) Upload(ctx context.Context, repository string, d ocispec.Descri
 // or before, where the registry wants to know it first: then the source is read
 // twice, once by digest. What digest returns as an error is final. The name is
 // for messages.
-func (c *Client) UploadUnnamed(ctx context.Context, repository, name string, size int64, digest func(ctx context.Context) (digest.Digest, error), open Source, again retry.Policy) error {
+func (c *Client) UploadUnnamed(ctx context.Context, repository, name string, size int64, digest func(ctx context.Context) (digest.Digest, error), open Source, again retry.Policy, o ...UploadOption) error {
 	return c.upload(ctx, repository, &transfer{
 		name: name, size: size, digest: digest, open: open, again: again,
 		whole: takesWhole(c.host),
-	})
+	}, o)
 }
 
-func (c *Client) upload(ctx context.Context, repository string, t *transfer) error {
+func (c *Client) upload(ctx context.Context, repository string, t *transfer, options []UploadOption) error {
 	if _, err := c.repository(repository); err != nil {
 		return err
 	}
@@ -79,8 +80,15 @@ func (c *Client) upload(ctx context.Context, repository string, t *transfer) err
 	ref := oras.Reference{Registry: c.host, Repository: repository}
 	ctx = auth.AppendRepositoryScope(once(noteWaits(ctx)), ref, auth.ActionPull, auth.ActionPush)
 	t.sessions = sessions{c, ref}
+	for _, o := range options {
+		o(t)
+	}
 	err := t.run(ctx)
-	if err != nil {
+	switch {
+	case err == nil:
+		t.session = nil
+		t.note()
+	case !t.keeps(ctx, err):
 		t.leave(ctx)
 	}
 	return err
@@ -102,6 +110,10 @@ type transfer struct {
 	offset  int64    // How many bytes the session has, as the registry says.
 	sent    int64    // How many it may have: those that were read for it.
 	resumed bool     // The session has them of more than one request.
+	adopted bool     // Another process has begun it.
+
+	noted func(location string) // Nil if no other process may resume the upload.
+	kept  bool                  // The session's location was noted.
 
 	best    int64 // How many bytes any session had when tries were last counted anew.
 	asked   bool  // The registry was asked to commit, and may have done so.
@@ -157,7 +169,11 @@ func (t *transfer) try(ctx context.Context) (moved bool, err error) {
 		return moved, retry.Settled(err)
 	}
 	t.asked = true
-	return moved, t.judge(ctx, t.complete(ctx, t.session, d))
+	err = t.judge(ctx, t.complete(ctx, t.session, d))
+	if err == nil && t.adopted {
+		err = t.checked(ctx)
+	}
+	return moved, err
 }
 
 // resume finds out where the session goes on, or that it does not.
@@ -179,6 +195,7 @@ func (t *transfer) resume(ctx context.Context) (moved bool, err error) {
 		t.leave(ctx)
 		return false, nil
 	}
+	t.note()
 	t.offset, t.resumed = at, true
 	if at-t.best < progressStep && at < t.size || at == t.best {
 		return false, nil
@@ -197,7 +214,9 @@ func (t *transfer) begin(ctx context.Context) (done bool, err error) {
 		t.asked = false
 	}
 	t.offset, t.sent, t.resumed = 0, 0, false
-	t.session, err = t.start(ctx)
+	if t.session, err = t.start(ctx); err == nil {
+		t.note()
+	}
 	return false, err
 }
 
@@ -270,14 +289,15 @@ func (t *transfer) judgeRefusal(ctx context.Context, err error, rsp *errcode.Err
 		t.leave(ctx)
 	case t.whole, reason.Passes(), reason == outcome.Unauthorized:
 		return err
-	case reason == outcome.Mismatch && !t.resumed, reason == outcome.NoSpace && !outOfRange:
+	case reason == outcome.Mismatch && (!t.resumed || t.adopted), reason == outcome.NoSpace && !outOfRange:
 		return err
 	case outOfRange && t.resumed && t.doubts == 0:
 		// What it had taken before may have arrived since it was asked.
 		t.doubts++
 	default:
+		adopted := t.adopted
 		t.leave(ctx)
-		t.whole = true
+		t.whole = !adopted
 	}
 	return outcome.Errorf(outcome.Unavailable, "registry %s did not go on with an upload (status %d%s)", t.host, rsp.StatusCode, codes(rsp)).Because(rsp)
 }
@@ -322,15 +342,20 @@ func (t *transfer) renew(err error) error {
 // lose gives up a session that the registry does not know any more, or tells
 // nothing of. Where that is no accident, nothing is gained by another.
 func (t *transfer) lose(forgotten bool) {
-	t.lost++
-	t.session = nil
-	t.whole = t.whole || !forgotten || t.lost > 1
+	adopted := t.adopted
+	t.session, t.adopted = nil, false
+	if !adopted {
+		t.lost++
+		t.whole = t.whole || !forgotten || t.lost > 1
+	}
+	t.note()
 }
 
 // leave gives up a session that the registry may still have.
 func (t *transfer) leave(ctx context.Context) {
 	if t.session != nil {
 		t.cancel(ctx, t.session)
-		t.session = nil
+		t.session, t.adopted = nil, false
+		t.note()
 	}
 }
