@@ -162,7 +162,7 @@ func (g *Guard) Proxy(req *http.Request) (*url.URL, error) {
 func (g *Guard) isProxy(address string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.proxies[address]
+	return g.proxies[strings.ToLower(address)]
 }
 
 // judge checks a host that is not dialed from here. A name that only the proxy
@@ -217,7 +217,8 @@ func (g *Guard) lookUp(ctx context.Context, host string) []netip.Addr {
 	return all
 }
 
-// dialAddress returns the address that http.Transport dials for a URL.
+// dialAddress returns the address that http.Transport dials for a URL, in lower
+// case.
 func dialAddress(u *url.URL) string {
 	port := u.Port()
 	if port == "" {

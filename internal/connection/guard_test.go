@@ -272,12 +272,15 @@ func TestGuardProxy(t *testing.T) {
 		names  map[string][]string
 		asked  []string
 		direct bool // The last one is asked without the proxy.
+		proxy  string
+		own    network
 		want   []string
 	}{
 		"Names":     {reason: "A name that only the proxy knows is its business.", asked: []string{"registry.test", "auth.test"}},
 		"Literal":   {reason: "An address is checked all the same.", asked: []string{"registry.test", "10.0.0.1", "169.254.169.254", "8.8.8.8"}, want: []string{"10.0.0.1", "169.254.169.254"}},
 		"KnownName": {reason: "So is a name that is known here.", names: map[string][]string{"auth.test.": {"10.0.0.1"}}, asked: []string{"registry.test", "auth.test"}, want: []string{"auth.test"}},
 		"Private":   {reason: "A private registry goes on working.", names: map[string][]string{"registry.test.": {"10.0.0.2"}, "auth.test.": {"10.0.0.1"}}, asked: []string{"registry.test", "auth.test", "10.0.0.3"}},
+		"Case":      {reason: "The proxy may be written in capitals.", asked: []string{"registry.test", "auth.test"}, proxy: "LocalHost", own: public},
 		"ProxyHost": {reason: "The proxy's own address is for proxying alone.", asked: []string{"registry.test", "PROXY"}, direct: true, want: []string{"127.0.0.1"}},
 	}
 	for name, tc := range cases {
@@ -288,11 +291,15 @@ func TestGuardProxy(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if tc.proxy != "" {
+				proxy.Host = net.JoinHostPort(tc.proxy, proxy.Port())
+			}
 			g := NewGuard("registry.test")
+			g.own = tc.own
 			g.dialer.Resolver = names(t, tc.names)
 			g.environment = func(req *http.Request) (*url.URL, error) {
 				if tc.direct && req.URL.Host == proxy.Host {
-					return nil, nil
+					return nil, nil //nolint:nilnil // As http.Transport has it.
 				}
 				return proxy, nil
 			}

@@ -40,15 +40,15 @@ const (
 	maxHosts = 1000
 )
 
-// A noAnswer is a timeout to all that ask what kind of error it is.
-type noAnswer struct{}
+// A noAnswerError is a timeout to all that ask what kind of error it is.
+type noAnswerError struct{}
 
-func (noAnswer) Error() string   { return "no answer in time" }
-func (noAnswer) Timeout() bool   { return true }
-func (noAnswer) Temporary() bool { return true }
-func (noAnswer) Unwrap() error   { return os.ErrDeadlineExceeded }
+func (noAnswerError) Error() string   { return "no answer in time" }
+func (noAnswerError) Timeout() bool   { return true }
+func (noAnswerError) Temporary() bool { return true }
+func (noAnswerError) Unwrap() error   { return os.ErrDeadlineExceeded }
 
-var errNoAnswer noAnswer
+var errNoAnswer noAnswerError
 
 // A RestingError is about a request that was not made, since the host is left
 // alone for a while.
@@ -166,11 +166,10 @@ func (t *hostTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		cancel(nil)
 		return rsp, nil
 	}
-	timer = time.AfterFunc(bodyTimeout, func() {
+	rsp.Body = &timedBody{ReadCloser: rsp.Body, ctx: ctx, cancel: cancel, timer: time.AfterFunc(bodyTimeout, func() {
 		t.hosts.failed(place, errNoAnswer)
 		cancel(errNoAnswer)
-	})
-	rsp.Body = &timedBody{ReadCloser: rsp.Body, ctx: ctx, cancel: cancel, timer: timer}
+	})}
 	return rsp, nil
 }
 
