@@ -51,22 +51,30 @@ type Facts struct {
 
 // An Artifact is what is pushed beside the layers.
 type Artifact struct {
-	// ConfigDescriptor and Config are the config, which is a blob.
+	// ConfigDescriptor and Config are the config, which is a blob. An index has
+	// none.
 	ConfigDescriptor ocispec.Descriptor
 	Config           []byte
 
-	// Descriptor and Manifest are the manifest, whose digest is the
-	// artifact's.
+	// Descriptor and Manifest are the manifest, or the index of Images, whose
+	// digest is the artifact's.
 	Descriptor ocispec.Descriptor
 	Manifest   []byte
 
 	// Layers are the manifest's, in its order.
 	Layers []ocispec.Descriptor
+
+	// Images are what an index names, one for each platform: configs and
+	// manifests of the same layers. There are none where Manifest is no index.
+	Images []Artifact
 }
 
-// Size returns how many bytes the artifact's config and layers have.
+// Size returns how many bytes the artifact's configs and layers have.
 func (a Artifact) Size() int64 {
 	size := a.ConfigDescriptor.Size
+	for _, i := range a.Images {
+		size += i.ConfigDescriptor.Size
+	}
 	for _, l := range a.Layers {
 		size += l.Size
 	}

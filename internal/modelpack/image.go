@@ -21,9 +21,12 @@ import (
 // Everybody may read them, and they are root's.
 var imageStyle = tarStyle{folder: "models/", dirSuffix: "/"}
 
-// imageArchitecture is what the image says it is for. It holds no programs, and
-// an image that is no index is mounted on nodes of any architecture.
-const imageArchitecture = "amd64"
+// imageArchitectures are what the images say they are for, in the order of the
+// index. They hold no programs, and differ in nothing else; but a node does not
+// unpack an image for another architecture before a container is made of it.
+var imageArchitectures = []string{"amd64", "arm64"}
+
+const imageOS = "linux"
 
 // An image is mounted as an overlay of its layers, and of those there is a
 // limit: 500 in Linux, somewhat above 400 by the length of containerd's mount
@@ -92,13 +95,38 @@ func imageGroups(files []File) [][]File {
 	return groups
 }
 
-// newImage returns the image of these layers
+// newImage returns the image of these layers: an index of one for each
+// architecture
+// (https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md).
+func newImage(f Facts, layers []ocispec.Descriptor) (Artifact, error) {
+	a := Artifact{Layers: layers}
+	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Annotations: f.annotations()}
+	for _, architecture := range imageArchitectures {
+		p := ocispec.Platform{Architecture: architecture, OS: imageOS}
+		i, err := newPlatformImage(f, p, layers)
+		if err != nil {
+			return Artifact{}, err
+		}
+		a.Images = append(a.Images, i)
+		d := i.Descriptor
+		d.Platform = &p
+		index.Manifests = append(index.Manifests, d)
+	}
+	var err error
+	if a.Manifest, err = json.Marshal(index); err != nil {
+		return Artifact{}, errors.Wrap(err, "cannot encode the image's index")
+	}
+	a.Descriptor = describe(index.MediaType, a.Manifest)
+	return a, nil
+}
+
+// newPlatformImage returns the image of these layers for one platform
 // (https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md). It can
 // be mounted and fetched, and not run: it holds nothing but the model.
-func newImage(f Facts, layers []ocispec.Descriptor) (Artifact, error) {
+func newPlatformImage(f Facts, platform ocispec.Platform, layers []ocispec.Descriptor) (Artifact, error) {
 	i := ocispec.Image{
 		Author:   f.Author,
-		Platform: ocispec.Platform{Architecture: imageArchitecture, OS: "linux"},
+		Platform: platform,
 		Config:   ocispec.ImageConfig{Labels: f.annotations()},
 		RootFS:   ocispec.RootFS{Type: "layers", DiffIDs: make([]digest.Digest, 0, len(layers))},
 	}

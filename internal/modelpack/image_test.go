@@ -29,6 +29,33 @@ func TestImage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var index ocispec.Index
+	if err := json.Unmarshal(a.Manifest, &index); err != nil {
+		t.Fatal(err)
+	}
+	var platforms []string
+	for n, d := range index.Manifests {
+		platforms = append(platforms, d.Platform.OS+"/"+d.Platform.Architecture)
+		checkImage(t, a.Images[n], l, blobs, *d.Platform)
+	}
+	if diff := cmp.Diff([]string{"linux/amd64", "linux/arm64"}, platforms); diff != "" || index.SchemaVersion != 2 || a.Descriptor.MediaType != ocispec.MediaTypeImageIndex {
+		t.Errorf("want an index of images for both, got %s\n%s", a.Manifest, diff)
+	}
+	if a.Images[0].Descriptor.Digest == a.Images[1].Descriptor.Digest || len(a.Config) > 0 || index.Annotations[ocispec.AnnotationRevision] != full.Revision {
+		t.Errorf("want images that differ, and an index that says what it was made of, got %s", a.Manifest)
+	}
+	want := a.Images[0].Size() + a.Images[1].ConfigDescriptor.Size
+	if a.Size() != want {
+		t.Errorf("Size(): want the layers once, and both configs, %d, got %d", want, a.Size())
+	}
+	if _, err := ReadManifest(a.Images[0].Manifest, a.Images[0].Config); outcome.ReasonOf(err) != outcome.Unsupported {
+		t.Errorf("ReadManifest(...): want an image to be none, got %v", err)
+	}
+}
+
+// checkImage checks the image for one platform.
+func checkImage(t *testing.T, a Artifact, l *Layout, blobs [][]byte, p ocispec.Platform) {
+	t.Helper()
 	var m ocispec.Manifest
 	var i ocispec.Image
 	if err := errors.Join(json.Unmarshal(a.Manifest, &m), json.Unmarshal(a.Config, &i)); err != nil {
@@ -37,7 +64,7 @@ func TestImage(t *testing.T) {
 	if m.Config.MediaType != ocispec.MediaTypeImageConfig || m.ArtifactType != "" || m.Config.Digest != digest.FromBytes(a.Config) || m.SchemaVersion != 2 {
 		t.Errorf("want the manifest of an image, got %s", a.Manifest)
 	}
-	if diff := cmp.Diff(digests(blobs), i.RootFS.DiffIDs); diff != "" || i.RootFS.Type != "layers" || i.OS != "linux" || i.Architecture == "" || len(i.History) != len(m.Layers) {
+	if diff := cmp.Diff(digests(blobs), i.RootFS.DiffIDs); diff != "" || i.RootFS.Type != "layers" || i.OS != p.OS || i.Architecture != p.Architecture || len(i.History) != len(m.Layers) {
 		t.Errorf("want the config of an image, got %s\n%s", a.Config, diff)
 	}
 	if !i.Created.Equal(full.CommittedAt) || i.Config.Labels[ocispec.AnnotationRevision] != full.Revision {
@@ -52,9 +79,6 @@ func TestImage(t *testing.T) {
 	if err != nil || d.Format != FormatImage || d.Facts(a.Config).License != "apache-2.0" {
 		t.Errorf("Describe(...): got %+v, %v", d, err)
 	}
-	if _, err := ReadManifest(a.Manifest, a.Config); outcome.ReasonOf(err) != outcome.Unsupported {
-		t.Errorf("ReadManifest(...): want an image to be none, got %v", err)
-	}
 }
 
 // TestImageIsOne checks with other people's code that what is called an image
@@ -65,6 +89,13 @@ func TestImageIsOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, i := range a.Images {
+		checkIsImage(t, i, blobs)
+	}
+}
+
+func checkIsImage(t *testing.T, a Artifact, blobs [][]byte) {
+	t.Helper()
 	img := imageOf(t, a, blobs)
 	// It takes every layer to be compressed where it reads them.
 	if err := validate.Image(img, validate.Fast); err != nil {

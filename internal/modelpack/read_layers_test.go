@@ -105,6 +105,9 @@ func TestModel(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if len(a.Images) > 0 {
+				a = a.Images[0]
+			}
 			d, err := Describe(a.Manifest)
 			if err != nil {
 				t.Fatal(err)

@@ -126,7 +126,15 @@ func (c *claim) standingAt(ctx context.Context, d digest.Digest, r provenance.Re
 	case err != nil:
 		return standing{}, err
 	}
-	blobs, err := modelpack.Blobs(s.manifest)
+	manifests, err := modelpack.ReadManifests(ctx, c.registry, c.run.Target.Repository, s.manifest)
+	if registry.IsNotFound(err) {
+		c.logf("a manifest that %s names is not in the registry any more", d)
+		return standing{}, nil
+	}
+	if err != nil {
+		return standing{}, err
+	}
+	blobs, err := manifests.Blobs()
 	if err != nil {
 		return standing{}, err
 	}

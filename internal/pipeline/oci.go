@@ -43,7 +43,7 @@ type ociOrigin struct {
 	logf   func(format string, args ...any)
 
 	descriptor  ocispec.Descriptor
-	manifest    []byte
+	manifests   modelpack.Manifests
 	config      []byte
 	description modelpack.Description
 
@@ -100,19 +100,18 @@ func (o *ociOrigin) resolve(ctx context.Context) (contents, error) {
 	if err := o.readManifest(ctx); err != nil {
 		return contents{}, err
 	}
-	d, err := modelpack.Describe(o.manifest)
+	d, err := o.manifests.Describe()
 	if err != nil {
-		return contents{}, outcome.Errorf(outcome.Unsupported,
-			"%s is an index of several artifacts, or none at all: name one manifest of it by its digest in spec.forProvider.source.oci.reference", o.ref).Because(err)
+		return contents{}, o.several(err)
 	}
 	o.description = d
-	if _, err := modelpack.Blobs(o.manifest); err != nil {
+	if _, err := o.manifests.Blobs(); err != nil {
 		return contents{}, o.unfit(err)
 	}
-	if err := o.readConfig(ctx); err != nil {
+	if o.config, err = o.readConfig(ctx, d.Config); err != nil {
 		return contents{}, err
 	}
-	if err := modelpack.Whole(o.manifest, o.config); err != nil {
+	if err := modelpack.Whole(o.manifests.Main(), o.config); err != nil {
 		return contents{}, o.unfit(err)
 	}
 	facts := o.facts()
@@ -125,41 +124,55 @@ func (o *ociOrigin) resolve(ctx context.Context) (contents, error) {
 	return contents{facts: facts, revision: o.descriptor.Digest.String(), license: facts.License}, nil
 }
 
-// readManifest reads the manifest, and holds it against its digest.
+// several is the error of an index that is not one artifact.
+func (o *ociOrigin) several(err error) error {
+	return outcome.Errorf(outcome.Unsupported,
+		"%s is an index of several artifacts, or none at all: name one manifest of it by its digest in spec.forProvider.source.oci.reference", o.ref).Because(err)
+}
+
+// readManifest reads the manifest, or the index and its manifests, and holds each
+// against its digest.
 func (o *ociOrigin) readManifest(ctx context.Context) error {
 	var err error
-	o.descriptor, o.manifest, err = o.client.Manifest(ctx, o.ref.Repository, o.ref.Name())
+	var top []byte
+	o.descriptor, top, err = o.client.Manifest(ctx, o.ref.Repository, o.ref.Name())
 	switch {
 	case registry.IsNotFound(err):
 		return outcome.Errorf(outcome.NotFound,
 			"registry %s has no %s, or does not show it to this account: check spec.forProvider.source.oci.reference and credentialsSecretRef", o.ref.Registry, o.ref).Because(err)
 	case err != nil:
 		return sourceFailed(err)
-	case o.ref.Digest != "" && o.ref.Digest.Algorithm().FromBytes(o.manifest) != o.ref.Digest:
+	case o.ref.Digest != "" && o.ref.Digest.Algorithm().FromBytes(top) != o.ref.Digest:
 		return outcome.Errorf(outcome.Mismatch, "registry %s sent another manifest than that of %s", o.ref.Registry, o.ref)
 	}
 	// The manifest's own word counts, where it has one, and not a server's.
 	var m ocispec.Manifest
-	if decode.JSON(o.manifest, &m) == nil && m.MediaType != "" {
+	if decode.JSON(top, &m) == nil && m.MediaType != "" {
 		o.descriptor.MediaType = m.MediaType
 	}
-	o.descriptor.Digest, o.descriptor.Size = digest.FromBytes(o.manifest), int64(len(o.manifest))
+	o.descriptor.Digest, o.descriptor.Size = digest.FromBytes(top), int64(len(top))
+	o.manifests, err = modelpack.ReadManifests(ctx, o.client, o.ref.Repository, top)
+	switch {
+	case registry.IsNotFound(err):
+		return outcome.Errorf(outcome.NotFound, "registry %s has the index of %s, and not all manifests that it names: "+
+			"push it there again, or name another artifact in spec.forProvider.source.oci.reference", o.ref.Registry, o.ref).Because(err)
+	case outcome.ReasonOf(err) == outcome.Unsupported:
+		return o.several(err)
+	case err != nil:
+		return sourceFailed(err)
+	}
 	return nil
 }
 
-// readConfig reads the config, if it is one that is known.
-func (o *ociOrigin) readConfig(ctx context.Context) error {
-	d := o.description.Config
+// readConfig reads a config.
+func (o *ociOrigin) readConfig(ctx context.Context, d ocispec.Descriptor) ([]byte, error) {
 	if d.Size < 0 || d.Size > maxSourceConfig {
-		return o.unfit(outcome.Errorf(outcome.Unsupported, "its config has %d bytes, and at most %d are read", d.Size, maxSourceConfig))
+		return nil, o.unfit(outcome.Errorf(outcome.Unsupported, "its config has %d bytes, and at most %d are read", d.Size, maxSourceConfig))
 	}
 	if int64(len(d.Data)) == d.Size && d.Digest.Algorithm().FromBytes(d.Data) == d.Digest {
-		o.config = d.Data
-		return nil
+		return d.Data, nil
 	}
-	var err error
-	o.config, err = o.readAll(ctx, d)
-	return err
+	return o.readAll(ctx, d)
 }
 
 // readAll reads a small blob into memory, and holds it against its digest.

@@ -21,14 +21,9 @@ import (
 // copyArtifact brings an artifact into the repository as it is: its blobs, and
 // when these are there, the very same manifest.
 func (r *streamRun) copyArtifact(ctx context.Context, o *ociOrigin) (outcome.Result, error) {
-	blobs, err := modelpack.Blobs(o.manifest)
+	a, err := o.artifact(ctx)
 	if err != nil {
-		return outcome.Result{}, o.unfit(err)
-	}
-	a := modelpack.Artifact{
-		ConfigDescriptor: blobs[0], Config: o.config,
-		Descriptor: o.descriptor, Manifest: o.manifest,
-		Layers: blobs[1:],
+		return outcome.Result{}, err
 	}
 	// Each is a file, or an archive of some.
 	r.packed = len(a.Layers)
@@ -42,6 +37,31 @@ func (r *streamRun) copyArtifact(ctx context.Context, o *ociOrigin) (outcome.Res
 	r.log.Printf("it is of the format that is asked for, and copied as it is: %d layers, %s", len(a.Layers), formatBytes(totalBytes(layers)))
 	return r.checkpointed(ctx, func(ctx context.Context) error { return r.copyBlobs(ctx, o, layers) },
 		func() (outcome.Result, error) { return r.publish(ctx, a) })
+}
+
+// artifact returns the artifact as it is at the source.
+func (o *ociOrigin) artifact(ctx context.Context) (modelpack.Artifact, error) {
+	blobs, err := modelpack.Blobs(o.manifests.Main())
+	if err != nil {
+		return modelpack.Artifact{}, o.unfit(err)
+	}
+	a := modelpack.Artifact{Descriptor: o.descriptor, Manifest: o.manifests.Top, Layers: blobs[1:]}
+	if len(o.manifests.Images) == 0 {
+		a.ConfigDescriptor, a.Config = blobs[0], o.config
+		return a, nil
+	}
+	for _, i := range o.manifests.Images {
+		blobs, err := modelpack.Blobs(i.Content)
+		if err != nil {
+			return modelpack.Artifact{}, o.unfit(err)
+		}
+		config, err := o.readConfig(ctx, blobs[0])
+		if err != nil {
+			return modelpack.Artifact{}, err
+		}
+		a.Images = append(a.Images, modelpack.Artifact{ConfigDescriptor: blobs[0], Config: config, Descriptor: i.Descriptor, Manifest: i.Content})
+	}
+	return a, nil
 }
 
 // distinct returns layers, each once.

@@ -36,7 +36,7 @@ const (
 // nothing of the files in it, and a file's own hash is nowhere else. No byte of
 // it is kept but those of small files.
 func (o *ociOrigin) list(ctx context.Context, meter *Meter) ([]hub.File, error) {
-	layers, err := modelpack.ReadLayers(o.manifest, o.config)
+	layers, err := modelpack.ReadLayers(o.manifests.Main(), o.config)
 	if err != nil {
 		return nil, o.unfit(err)
 	}

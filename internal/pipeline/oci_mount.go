@@ -94,7 +94,11 @@ func (r *streamRun) blobsAt(ctx context.Context, name string) (string, []ocispec
 	if err != nil {
 		return "", nil, err
 	}
-	blobs, err := modelpack.Blobs(manifest)
+	manifests, err := modelpack.ReadManifests(ctx, r.registry, ref.Repository, manifest)
+	if err != nil {
+		return "", nil, err
+	}
+	blobs, err := manifests.Blobs()
 	return ref.Repository, blobs, err
 }
 

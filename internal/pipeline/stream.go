@@ -232,7 +232,7 @@ func (r *streamRun) provenance() provenance.Record {
 // repository.
 func (r *streamRun) publish(ctx context.Context, a modelpack.Artifact) (outcome.Result, error) {
 	target := r.run.Target
-	if err := r.push(ctx, a.ConfigDescriptor, a.Config); err != nil {
+	if err := r.pushImages(ctx, a); err != nil {
 		return outcome.Result{}, err
 	}
 	if err := r.claimed(ctx, a); err != nil {
@@ -251,6 +251,23 @@ func (r *streamRun) publish(ctx context.Context, a modelpack.Artifact) (outcome.
 		Revision: r.contents.revision,
 		License:  r.contents.license,
 	}, nil
+}
+
+// pushImages pushes what the artifact's manifest, or its index, refers to beside
+// the layers: its config, or configs and manifests of its images.
+func (r *streamRun) pushImages(ctx context.Context, a modelpack.Artifact) error {
+	if len(a.Images) == 0 {
+		return r.push(ctx, a.ConfigDescriptor, a.Config)
+	}
+	for _, i := range a.Images {
+		if err := r.push(ctx, i.ConfigDescriptor, i.Config); err != nil {
+			return err
+		}
+		if err := r.registry.PushManifest(ctx, r.run.Target.Repository, i.Descriptor, i.Manifest, i.Descriptor.Digest.String()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // claimed pushes the manifest without its tag, and says in the registry whose it

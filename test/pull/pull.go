@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"io"
 	"path"
+	"reflect"
 	"strings"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
@@ -22,10 +23,14 @@ import (
 
 // An Artifact is what a registry has under a reference.
 type Artifact struct {
-	// Descriptor of the manifest.
+	// Descriptor of the manifest, or of the index.
 	Descriptor ocispec.Descriptor
 
-	// Manifest of the artifact.
+	// Platforms that the index names, as os/architecture; none for a manifest.
+	Platforms []string
+
+	// Manifest of the artifact; the first one of an index, whose layers all
+	// have.
 	Manifest ocispec.Manifest
 
 	// Files are the SHA-256, in hex, of the files in all layers by their path:
@@ -45,7 +50,11 @@ func Pull(ctx context.Context, repository *remote.Repository, reference string) 
 		return nil, errors.Wrapf(err, "cannot read manifest %s", reference)
 	}
 	a := &Artifact{Descriptor: d, Files: map[string]string{}}
-	if err := json.Unmarshal(manifest, &a.Manifest); err != nil {
+	if d.MediaType == ocispec.MediaTypeImageIndex {
+		if err := a.readIndex(ctx, repository, manifest); err != nil {
+			return nil, errors.Wrapf(err, "cannot read index %s", reference)
+		}
+	} else if err := json.Unmarshal(manifest, &a.Manifest); err != nil {
 		return nil, errors.Wrapf(err, "cannot decode manifest %s", reference)
 	}
 	for _, layer := range a.Manifest.Layers {
@@ -54,6 +63,41 @@ func Pull(ctx context.Context, repository *remote.Repository, reference string) 
 		}
 	}
 	return a, nil
+}
+
+// readIndex reads the manifests that an index names, which must have the same
+// layers.
+func (a *Artifact) readIndex(ctx context.Context, repository *remote.Repository, index []byte) error {
+	var i ocispec.Index
+	if err := json.Unmarshal(index, &i); err != nil {
+		return err
+	}
+	for n, d := range i.Manifests {
+		if d.Platform == nil {
+			return errors.Errorf("manifest %s is for no platform", d.Digest)
+		}
+		b, err := content.FetchAll(ctx, repository, d)
+		if err != nil {
+			return err
+		}
+		var m ocispec.Manifest
+		if err := json.Unmarshal(b, &m); err != nil {
+			return err
+		}
+		if b, err = content.FetchAll(ctx, repository, m.Config); err != nil {
+			return err
+		}
+		var config ocispec.Image
+		if err := json.Unmarshal(b, &config); err != nil || config.OS != d.Platform.OS || config.Architecture != d.Platform.Architecture {
+			return errors.Errorf("the config of %s is for %s/%s: %v", d.Digest, config.OS, config.Architecture, err)
+		}
+		if n > 0 && !reflect.DeepEqual(m.Layers, a.Manifest.Layers) {
+			return errors.Errorf("manifest %s has other layers", d.Digest)
+		}
+		a.Manifest = m
+		a.Platforms = append(a.Platforms, d.Platform.OS+"/"+d.Platform.Architecture)
+	}
+	return nil
 }
 
 // readLayer hashes the files of a layer, and the layer itself.

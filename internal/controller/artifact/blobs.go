@@ -11,7 +11,6 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
-	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
@@ -96,10 +95,15 @@ func (e *external) lostBlob(ctx context.Context, a *modelv1alpha1.Artifact) (str
 		return check.lost, nil
 	default:
 		all, err := e.blobsOf(ctx, a)
-		if err != nil {
+		switch {
+		case registry.IsNotFound(err):
+			// The tag was on it just now: what is gone is an image of its index.
+			check.lost, check.left = "a manifest that its index names", nil
+		case err != nil:
 			return "", err
+		default:
+			check.lost, check.left = "", all
 		}
-		check.lost, check.left = "", all
 	}
 	err := e.goOn(ctx, a, check)
 	return check.lost, err
@@ -123,11 +127,11 @@ func (e *external) goOn(ctx context.Context, a *modelv1alpha1.Artifact, check *b
 	return nil
 }
 
-// blobsOf returns the config and the layers of what was pushed last.
+// blobsOf returns the configs and the layers of what was pushed last.
 func (e *external) blobsOf(ctx context.Context, a *modelv1alpha1.Artifact) ([]ocispec.Descriptor, error) {
-	_, b, err := e.registry.Manifest(ctx, artifact.Repository(a), a.Status.AtProvider.Digest)
+	manifests, err := e.readManifests(ctx, artifact.Repository(a), a.Status.AtProvider.Digest)
 	if err != nil {
 		return nil, err
 	}
-	return modelpack.Blobs(b)
+	return manifests.Blobs()
 }

@@ -85,11 +85,11 @@ func unusable(a *modelv1alpha1.Artifact, err error) (managed.ExternalObservation
 // describe records what the registry has under a reference. What this Artifact
 // itself pushed stays known as such.
 func (e *external) describe(ctx context.Context, a *modelv1alpha1.Artifact, ref registry.Reference, there ocispec.Descriptor) error {
-	_, manifest, err := e.registry.Manifest(ctx, ref.Repository, there.Digest.String())
+	manifests, err := e.readManifests(ctx, ref.Repository, there.Digest.String())
 	if err != nil {
 		return err
 	}
-	d, err := modelpack.Describe(manifest)
+	d, err := manifests.Describe()
 	if err != nil {
 		return err
 	}
@@ -99,7 +99,7 @@ func (e *external) describe(ctx context.Context, a *modelv1alpha1.Artifact, ref 
 			return err
 		}
 	}
-	if err := modelpack.Whole(manifest, config); err != nil {
+	if err := modelpack.Whole(manifests.Main(), config); err != nil {
 		return err
 	}
 	s, facts := &a.Status.AtProvider, d.Facts(config)
@@ -136,6 +136,16 @@ func forgetObserved(a *modelv1alpha1.Artifact) {
 func knowsNothing(a *modelv1alpha1.Artifact) bool {
 	s := a.Status.AtProvider
 	return s.Digest == "" && s.Phase == modelv1alpha1.PhaseSucceeded
+}
+
+// readManifests reads the manifest of an artifact, or its index and the manifests
+// that this names.
+func (e *external) readManifests(ctx context.Context, repository, digest string) (modelpack.Manifests, error) {
+	_, top, err := e.registry.Manifest(ctx, repository, digest)
+	if err != nil {
+		return modelpack.Manifests{}, err
+	}
+	return modelpack.ReadManifests(ctx, e.registry, repository, top)
 }
 
 // readBlob reads a small blob.

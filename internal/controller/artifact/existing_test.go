@@ -75,7 +75,7 @@ func TestObservedArtifact(t *testing.T) {
 	}
 }
 
-// TestObservedImage looks at an image with a model's file.
+// TestObservedImage looks at an image with a model's file, and at an index of such.
 func TestObservedImage(t *testing.T) {
 	w := startControllers(t)
 	w.push("models/image", "empty", "") // For the blob.
@@ -87,14 +87,17 @@ func TestObservedImage(t *testing.T) {
 	if err := w.registry.PushManifest(t.Context(), "models/image", d, manifest, "v1"); err != nil {
 		t.Fatal(err)
 	}
-	a := w.artifact("image")
-	a.Spec.ForProvider = modelv1alpha1.ArtifactParameters{}
-	a.Spec.ManagementPolicies = xpv2.ManagementPolicies{xpv2.ManagementActionObserve}
-	a.SetAnnotations(map[string]string{"crossplane.io/external-name": registryHost + "/models/image:v1"})
-	w.create(a)
-	w.waitReady(a, corev1.ConditionTrue, "Available")
-	if s := a.Status.AtProvider; s.Format != "Image" || s.Size != 4 || s.Source.Revision != testCommit {
-		t.Errorf("want an image with its revision, got %+v", s)
+	w.pushIndex("models/image", "index", "amd64", "arm64")
+	for tag, revision := range map[string]string{"v1": testCommit, "index": ""} {
+		a := w.artifact("image-" + tag)
+		a.Spec.ForProvider = modelv1alpha1.ArtifactParameters{}
+		a.Spec.ManagementPolicies = xpv2.ManagementPolicies{xpv2.ManagementActionObserve}
+		a.SetAnnotations(map[string]string{"crossplane.io/external-name": registryHost + "/models/image:" + tag})
+		w.create(a)
+		w.waitReady(a, corev1.ConditionTrue, "Available")
+		if s := a.Status.AtProvider; s.Format != "Image" || s.Size != 4 || s.Source.Revision != revision {
+			t.Errorf("%s: want an image with its revision, got %+v", tag, s)
+		}
 	}
 }
 

@@ -14,7 +14,6 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
-	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
@@ -129,11 +128,11 @@ func (e *external) firstLook(ctx context.Context, a *modelv1alpha1.Artifact) (ma
 // adopt records what the tag points to as what the Artifact pushed.
 func (e *external) adopt(ctx context.Context, a *modelv1alpha1.Artifact, t tagState) (managed.ExternalObservation, error) {
 	wanted, record := e.withEffective(a), t.records[0]
-	_, manifest, err := e.registry.Manifest(ctx, artifact.Repository(wanted), t.there.Digest.String())
+	manifests, err := e.readManifests(ctx, artifact.Repository(wanted), t.there.Digest.String())
 	if err != nil {
-		return managed.ExternalObservation{}, err
+		return unusable(a, err)
 	}
-	d, err := modelpack.Describe(manifest)
+	d, err := manifests.Describe()
 	if err != nil {
 		return unusable(a, err)
 	}

@@ -112,11 +112,41 @@ func (w *world) push(repository, tag, content string) string {
 	}
 	manifest := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":%q,"digest":%q,"size":2},"layers":[],"annotations":{"content":%q}}`,
 		ocispec.MediaTypeImageManifest, d.MediaType, d.Digest, content)
-	m := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(manifest), Size: int64(len(manifest))}
+	if platforms, ok := strings.CutPrefix(content, "index "); ok {
+		return w.pushIndex(repository, tag, strings.Fields(platforms)...)
+	}
+	return w.pushManifest(repository, tag, ocispec.MediaTypeImageManifest, manifest).Digest.String()
+}
+
+func (w *world) pushManifest(repository, tag, mediaType string, manifest []byte) ocispec.Descriptor {
+	w.t.Helper()
+	m := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(manifest), Size: int64(len(manifest))}
+	if tag == "" {
+		tag = m.Digest.String()
+	}
 	if err := w.registry.PushManifest(w.t.Context(), repository, m, manifest, tag); err != nil {
 		w.t.Fatal(err)
 	}
-	return m.Digest.String()
+	return m
+}
+
+// imageFor returns the manifest of an image that differs by its platform alone.
+func imageFor(platform string) []byte {
+	return fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":%q,"digest":%q,"size":2},`+
+		`"layers":[{"mediaType":%q,"digest":%[3]q,"size":2,"annotations":{"org.cncf.model.filepath":"config.json"}}],"annotations":{"platform":%[5]q}}`,
+		ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageConfig, digest.FromString("{}"), ocispec.MediaTypeImageLayer, platform)
+}
+
+// pushIndex pushes an index of images for these platforms.
+func (w *world) pushIndex(repository, tag string, platforms ...string) string {
+	w.t.Helper()
+	var of []string
+	for _, p := range platforms {
+		d := w.pushManifest(repository, "", ocispec.MediaTypeImageManifest, imageFor(p))
+		of = append(of, fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":%d}`, d.MediaType, d.Digest, d.Size))
+	}
+	index := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"manifests":[%s]}`, ocispec.MediaTypeImageIndex, strings.Join(of, ","))
+	return w.pushManifest(repository, tag, ocispec.MediaTypeImageIndex, index).Digest.String()
 }
 
 // pushFor pushes an artifact with the record of a run, as its worker would, and

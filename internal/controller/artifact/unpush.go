@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -14,6 +15,8 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
@@ -131,7 +134,7 @@ func (e *external) deleteTagged(ctx context.Context, a *modelv1alpha1.Artifact) 
 // its tags go.
 func (e *external) deleteByDigest(ctx context.Context, a *modelv1alpha1.Artifact) error {
 	s := a.Status.AtProvider
-	others, err := e.otherTags(ctx, a)
+	tags, err := e.otherTags(ctx, a)
 	if registry.IsUnsupported(err) || registry.IsNotFound(err) {
 		e.leave(a, "the registry does not delete tags, nor tell which tags there are")
 		return nil
@@ -139,11 +142,15 @@ func (e *external) deleteByDigest(ctx context.Context, a *modelv1alpha1.Artifact
 	if err != nil {
 		return err
 	}
-	if len(others) > 0 {
+	if others := tagsOn(tags, s.Digest); len(others) > 0 {
 		e.leave(a, fmt.Sprintf("the registry does not delete tags, and other tags have the same digest: %s", strings.Join(others[:min(len(others), 3)], ", ")))
 		return nil
 	}
 	d, err := e.registry.Resolve(ctx, artifact.Repository(a), s.Digest)
+	var images []ocispec.Descriptor
+	if err == nil {
+		images, err = e.ownImages(ctx, a, tags)
+	}
 	if err == nil {
 		err = e.registry.DeleteManifest(ctx, artifact.Repository(a), d)
 	}
@@ -152,6 +159,7 @@ func (e *external) deleteByDigest(ctx context.Context, a *modelv1alpha1.Artifact
 		return nil
 	}
 	if err == nil {
+		e.deleteImages(ctx, a, images)
 		e.recorder.Event(a, event.Normal(reasonDeleted, "Deleted "+s.PinnedReference+", which had no other tag than "+tagOf(s.Reference)))
 	}
 	return err
@@ -160,14 +168,69 @@ func (e *external) deleteByDigest(ctx context.Context, a *modelv1alpha1.Artifact
 // tagsAtOnce is how many tags are looked at side by side.
 const tagsAtOnce = 8
 
-// otherTags returns the tags beside the Artifact's that are on what it pushed.
-func (e *external) otherTags(ctx context.Context, a *modelv1alpha1.Artifact) ([]string, error) {
+// ownImages returns the manifests that the index of what the Artifact pushed
+// names, without those that other tags are on, or indexes with other tags name.
+// There are none where it is no index.
+func (e *external) ownImages(ctx context.Context, a *modelv1alpha1.Artifact, tags map[string]ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+	images, err := e.imagesOf(ctx, a, a.Status.AtProvider.Digest)
+	if err != nil || len(images) == 0 {
+		return nil, err
+	}
+	shared := map[digest.Digest]bool{}
+	for _, d := range tags {
+		shared[d.Digest] = true
+		if d.MediaType != ocispec.MediaTypeImageIndex {
+			continue
+		}
+		others, err := e.imagesOf(ctx, a, d.Digest.String())
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range others {
+			shared[o.Digest] = true
+		}
+	}
+	return slices.DeleteFunc(images, func(d ocispec.Descriptor) bool { return shared[d.Digest] }), nil
+}
+
+// imagesOf returns the manifests that an index in the Artifact's repository
+// names; none for one that is gone, is no index, or is no image of ours.
+func (e *external) imagesOf(ctx context.Context, a *modelv1alpha1.Artifact, digest string) ([]ocispec.Descriptor, error) {
+	_, b, err := e.registry.Manifest(ctx, artifact.Repository(a), digest)
+	if registry.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	images, err := modelpack.IndexManifests(b)
+	if outcome.ReasonOf(err) == outcome.Unsupported {
+		return nil, nil
+	}
+	return images, err
+}
+
+// deleteImages deletes the manifests that a deleted index named, which registries
+// refuse while the index is there. They harm nobody: what the registry does not
+// delete it collects, or keeps.
+func (e *external) deleteImages(ctx context.Context, a *modelv1alpha1.Artifact, images []ocispec.Descriptor) {
+	for _, d := range images {
+		err := e.registry.DeleteManifest(ctx, artifact.Repository(a), ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size})
+		if err != nil {
+			e.recorder.Event(a, event.Warning(reasonLeft, errors.Wrapf(err, "cannot delete %s, which the deleted index of the image named", d.Digest)))
+			return
+		}
+	}
+}
+
+// otherTags returns what the tags beside the Artifact's are on.
+func (e *external) otherTags(ctx context.Context, a *modelv1alpha1.Artifact) (map[string]ocispec.Descriptor, error) {
 	s := a.Status.AtProvider
 	all, err := e.registry.Tags(ctx, artifact.Repository(a))
 	if err != nil {
 		return nil, err
 	}
-	shared := make([]bool, len(all))
+	on := make([]ocispec.Descriptor, len(all))
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(tagsAtOnce)
 	for i, tag := range all {
@@ -179,21 +242,32 @@ func (e *external) otherTags(ctx context.Context, a *modelv1alpha1.Artifact) ([]
 			if registry.IsNotFound(err) {
 				return nil
 			}
-			shared[i] = err == nil && d.Digest.String() == s.Digest
+			on[i] = d
 			return err
 		})
 	}
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	var out []string
+	out := make(map[string]ocispec.Descriptor, len(all))
 	for i, tag := range all {
-		if shared[i] {
+		if on[i].Digest != "" {
+			out[tag] = on[i]
+		}
+	}
+	return out, nil
+}
+
+// tagsOn returns those of some tags that are on a digest, sorted.
+func tagsOn(tags map[string]ocispec.Descriptor, digest string) []string {
+	var out []string
+	for tag, d := range tags {
+		if d.Digest.String() == digest {
 			out = append(out, tag)
 		}
 	}
 	slices.Sort(out)
-	return out, nil
+	return out
 }
 
 // deleteRecords takes away the records of the Artifact's runs. They harm nobody:

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -129,6 +131,52 @@ func TestDeletedFromRegistry(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestImageIsDeleted deletes an Artifact whose image is an index, by its digest:
+// the index's manifests go, too, without those that others name.
+func TestImageIsDeleted(t *testing.T) {
+	w := startControllers(t)
+	a := w.artifact("deleted-image")
+	w.create(a)
+	d := w.succeed(a, 1, "index amd64 arm64 riscv64")
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+	repository := a.Spec.ForProvider.Target.Repository
+	w.pushManifest(repository, "tagged", ocispec.MediaTypeImageManifest, imageFor("arm64"))
+	w.pushIndex(repository, "another", "riscv64")
+	w.requests.refuseWith(noTagsAlone())
+	w.remove(a)
+	w.waitGoneWithPods(a)
+	for what, stays := range map[string]bool{"amd64": false, "arm64": true, "riscv64": true, "index": false} {
+		digest := digest.FromBytes(imageFor(what)).String()
+		if what == "index" {
+			digest = d
+		}
+		if _, err := w.registry.Resolve(t.Context(), repository, digest); registry.IsNotFound(err) == stays {
+			t.Errorf("%s stays: want %t, got %v", what, stays, err)
+		}
+	}
+}
+
+// TestLostImageIsHealed takes a manifest from under the index of an image.
+func TestLostImageIsHealed(t *testing.T) {
+	w := startControllers(t)
+	a := w.artifact("lost-image")
+	w.create(a)
+	w.succeed(a, 1, "index amd64 arm64")
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+	gone := imageFor("arm64")
+	d := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(gone), Size: int64(len(gone))}
+	if err := w.registry.DeleteManifest(t.Context(), "models/lost-image", d); err != nil {
+		t.Fatal(err)
+	}
+	w.update(a, func(a *modelv1alpha1.Artifact) {
+		metav1.SetMetaDataAnnotation(&a.ObjectMeta, "crossplane.io/reconcile-requested-at", "now")
+	})
+	w.endJob(a)
+	w.job(a, 2)
+	w.succeed(a, 2, "index amd64 arm64")
+	w.waitReady(a, corev1.ConditionTrue, "Available")
 }
 
 // waitEvent waits for an event that says this of an Artifact.
