@@ -18,36 +18,11 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// formats of weights, by suffix. The empty format is one that does not tell.
-var formats = map[string]string{
-	".safetensors": "safetensors",
-	".gguf":        "gguf",
-	".ggml":        "ggml",
-	".onnx":        "onnx",
-	".onnx_data":   "onnx",
-	".bin":         "pytorch",
-	".pt":          "pytorch",
-	".pth":         "pytorch",
-	".ckpt":        "pytorch",
-	".h5":          "tensorflow",
-	".pb":          "tensorflow",
-	".keras":       "keras",
-	".msgpack":     "flax",
-	".tflite":      "tflite",
-	".mlmodel":     "coreml",
-	".npz":         "",
-	".weights":     "",
-	".engine":      "tensorrt",
-	".joblib":      "sklearn",
-	".pkl":         "",
-}
-
 var (
-	codeSuffixes    = []string{".py", ".ipynb", ".sh", ".js", ".ts", ".go", ".rs", ".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp", ".java", ".jinja"}
-	docSuffixes     = []string{".md", ".rst", ".pdf", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp"}
-	datasetSuffixes = []string{".parquet", ".arrow", ".csv", ".tsv", ".jsonl"}
-	configSuffixes  = []string{".json", ".yaml", ".yml", ".toml", ".model"}
-	docNames        = []string{"readme", "license", "licence", "notice", "copying"}
+	codeSuffixes   = []string{".py", ".ipynb", ".sh", ".js", ".ts", ".go", ".rs", ".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp", ".java", ".jinja"}
+	docSuffixes    = []string{".md", ".rst", ".pdf", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp"}
+	configSuffixes = []string{".json", ".yaml", ".yml", ".toml", ".model"}
+	docNames       = []string{"readme", "license", "licence", "notice", "copying"}
 )
 
 // LayerFor returns the descriptor of the layer that a file is: its bytes as
@@ -71,9 +46,8 @@ func LayerFor(name string, size int64, d digest.Digest) ocispec.Descriptor {
 func mediaType(name string) string {
 	base := strings.ToLower(path.Base(name))
 	suffix := path.Ext(base)
-	_, weight := formats[suffix]
 	switch {
-	case weight:
+	case isWeight(name):
 		return specv1.MediaTypeModelWeightRaw
 	case slices.Contains(docSuffixes, suffix):
 		return specv1.MediaTypeModelDocRaw
@@ -94,8 +68,7 @@ func formatOf(layers []ocispec.Descriptor) string {
 	sizes := map[string]int64{}
 	best := ""
 	for _, l := range layers {
-		suffix := path.Ext(strings.ToLower(l.Annotations[specv1.AnnotationFilepath]))
-		f := formats[suffix]
+		f, _ := weightFormat(l.Annotations[specv1.AnnotationFilepath])
 		if f == "" {
 			continue
 		}

@@ -50,13 +50,23 @@ type LayerPlan struct {
 // Files of which the format cannot be made are an error with reason
 // Unsupported. A ModelKit leaves out the files that are KitOps' own.
 func NewLayout(format Format, files []File) (*Layout, error) {
+	return newLayout(format, files, false)
+}
+
+// NewDatasetLayout returns the layout of an artifact of a dataset, whose files
+// are not a model's, whatever their names are. It promises what NewLayout does.
+func NewDatasetLayout(format Format, files []File) (*Layout, error) {
+	return newLayout(format, files, true)
+}
+
+func newLayout(format Format, files []File, dataset bool) (*Layout, error) {
 	files = slices.Clone(files)
 	slices.SortFunc(files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
 	switch format {
 	case FormatModelPack:
-		return layOutModelPack(files)
+		return layOutModelPack(files, dataset)
 	case FormatModelKit:
-		return layOutModelKit(files)
+		return layOutModelKit(files, dataset)
 	case FormatImage:
 		return layOutImage(files)
 	}
@@ -64,10 +74,13 @@ func NewLayout(format Format, files []File) (*Layout, error) {
 }
 
 // layOutModelPack makes each file a layer as it is.
-func layOutModelPack(files []File) (*Layout, error) {
+func layOutModelPack(files []File, dataset bool) (*Layout, error) {
 	l := &Layout{Format: FormatModelPack}
 	for _, f := range files {
 		d := LayerFor(f.Path, f.Size, "")
+		if dataset && (d.MediaType == specv1.MediaTypeModelWeightRaw || d.MediaType == specv1.MediaTypeModelWeightConfigRaw) {
+			d.MediaType = specv1.MediaTypeModelDatasetRaw
+		}
 		l.Layers = append(l.Layers, LayerPlan{
 			Files: []File{f}, Size: f.Size, Raw: true, mediaType: d.MediaType, annotations: d.Annotations,
 			pieces: []piece{{size: f.Size, file: &f}},

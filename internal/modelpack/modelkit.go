@@ -36,7 +36,7 @@ var kitStyle = tarStyle{uid: 1000}
 
 // layOutModelKit makes each file an entry of a Kitfile, and each entry a layer,
 // in kit's order.
-func layOutModelKit(files []File) (*Layout, error) {
+func layOutModelKit(files []File, dataset bool) (*Layout, error) {
 	packed := make([]File, 0, len(files))
 	for _, f := range files {
 		if KitLeavesOut(f.Path) {
@@ -48,7 +48,7 @@ func layOutModelKit(files []File) (*Layout, error) {
 		}
 		packed = append(packed, f)
 	}
-	k := NewKitfile(packed)
+	k := newKitfile(packed, dataset)
 	l := &Layout{Format: FormatModelKit, kitfile: k}
 	bySize := make(map[string]int64, len(packed))
 	for _, f := range packed {
@@ -137,24 +137,23 @@ type KitEntry struct {
 	DiffID digest.Digest `json:"diffId,omitempty"`
 }
 
-// Suffixes by which kit itself tells a model's files, and some that it does
-// not know.
+// Suffixes by which kit itself tells what belongs to a model, beside its weights
+// and data.
 var (
-	kitWeights = []string{
-		".safetensors", ".gguf", ".ggml", ".onnx", ".onnx_data", ".bin", ".pt", ".pth", ".pt2", ".ptl", ".ckpt", ".h5", ".keras",
-		".pb", ".tflite", ".msgpack", ".npy", ".npz", ".pkl", ".joblib", ".mar", ".llamafile", ".mlmodel", ".caffemodel", ".pmml",
-	}
 	kitParts = []string{
 		".json", ".yaml", ".yml", ".xml", ".txt", ".model", ".jinja", ".tiktoken", ".bpe", ".vocab", ".proto",
 	}
-	kitDocs     = []string{".md", ".adoc", ".html", ".pdf", ".png", ".jpg", ".jpeg", ".gif", ".svg"}
-	kitDatasets = []string{".parquet", ".csv", ".tar", ".zip", ".arrow", ".jsonl"}
+	kitDocs = []string{".md", ".adoc", ".html", ".pdf", ".png", ".jpg", ".jpeg", ".gif", ".svg"}
 )
 
 // NewKitfile returns a Kitfile that names every one of these files, each to
 // become one layer. A Kitfile of kit's own making names folders too, in which it
 // loses each file whose name begins with that of another layer's.
-func NewKitfile(files []File) *Kitfile {
+func NewKitfile(files []File) *Kitfile { return newKitfile(files, false) }
+
+// newKitfile returns such a Kitfile. A dataset has no model, whatever its files
+// are called.
+func newKitfile(files []File, dataset bool) *Kitfile {
 	k := &Kitfile{ManifestVersion: "1.0.0"}
 	var weights []File
 	var parts []KitEntry
@@ -163,17 +162,20 @@ func NewKitfile(files []File) *Kitfile {
 		switch base := strings.ToLower(path.Base(f.Path)); {
 		case strings.HasPrefix(base, "readme"), strings.HasPrefix(base, "license"), hasAnySuffix(base, kitDocs):
 			k.Docs = append(k.Docs, e)
-		case hasAnySuffix(base, kitWeights):
+		case isWeight(base):
 			weights = append(weights, f)
 		case hasAnySuffix(base, kitParts):
 			parts = append(parts, e)
-		case hasAnySuffix(base, kitDatasets):
+		case hasAnySuffix(base, datasetSuffixes):
 			k.DataSets = append(k.DataSets, e)
 		default:
 			k.Code = append(k.Code, e)
 		}
 	}
-	if k.Model = kitModel(weights, parts); k.Model == nil {
+	if !dataset {
+		k.Model = kitModel(weights, parts)
+	}
+	if k.Model == nil {
 		// Without a model there is nothing for them to be parts of.
 		for _, w := range weights {
 			k.DataSets = append(k.DataSets, KitEntry{Path: w.Path})

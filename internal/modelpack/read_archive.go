@@ -27,10 +27,11 @@ const (
 	maxEntries    = 1 << 16
 	maxNamesBytes = 8 << 20
 
-	// maxArchiveWindow bounds the memory that reading Zstandard takes. It is
-	// what zstd itself uses at its highest ordinary level, and more than tools
-	// for artifacts do.
-	maxArchiveWindow = 32 << 20
+	// maxArchiveWindow bounds the window of Zstandard, and so the memory that
+	// reading it takes, for every reader of layers. It is what zstd itself reads
+	// unless it is told to read more (zstd(1), --long: a windowLog of 27), and
+	// all that it writes at ordinary levels.
+	maxArchiveWindow = 128 << 20
 )
 
 // An Entry is a file in a layer.
@@ -73,14 +74,19 @@ func (l Layer) Entries(r io.Reader, keep func(size int64) bool) ([]Entry, error)
 	counted := &countingReader{Reader: plain}
 	x := &indexer{layer: l, keep: keep, plain: counted, tar: tar.NewReader(counted), seen: map[string]bool{}}
 	entries, err := x.all()
-	return entries, l.badArchive(err)
+	return entries, l.BadArchive(err)
 }
 
-// badArchive explains an error of an archive's reader.
-func (l Layer) badArchive(err error) error {
+// BadArchive explains an error of an archive's reader: one with reason
+// Unsupported where the archive asks for too much memory, else Mismatch.
+func (l Layer) BadArchive(err error) error {
 	var known *outcome.Error
 	if err == nil || errors.As(err, &known) {
 		return err
+	}
+	if errors.Is(err, zstd.ErrWindowSizeExceeded) {
+		return outcome.Errorf(outcome.Unsupported, "layer %s cannot be unpacked: its Zstandard window is larger than %d MiB: compress it again with a smaller one",
+			l.Digest, maxArchiveWindow>>20).Because(err)
 	}
 	return outcome.Errorf(outcome.Mismatch, "layer %s is no archive of the kind that it is said to be", l.Digest).Because(err)
 }
@@ -93,18 +99,24 @@ func (l Layer) Plain(r io.Reader) (io.ReadCloser, error) {
 	case TarGzip:
 		z, err := gzip.NewReader(r)
 		if err != nil {
-			return nil, l.badArchive(err)
+			return nil, l.BadArchive(err)
 		}
 		return &boundedReader{Reader: z, close: z.Close, left: limit, layer: l}, nil
 	case TarZstd:
-		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxArchiveWindow))
+		z, err := NewZstdReader(r)
 		if err != nil {
-			return nil, l.badArchive(err)
+			return nil, l.BadArchive(err)
 		}
 		return &boundedReader{Reader: z, close: func() error { z.Close(); return nil }, left: limit, layer: l}, nil
 	default:
 		return io.NopCloser(r), nil
 	}
+}
+
+// NewZstdReader returns a reader of Zstandard that takes memory for one window of
+// bounded size.
+func NewZstdReader(r io.Reader) (*zstd.Decoder, error) {
+	return zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxArchiveWindow))
 }
 
 // IsPlain says whether the layer's files lie in it as they are, at the offsets

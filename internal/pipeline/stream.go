@@ -198,7 +198,11 @@ func (r *streamRun) layOut(listed []hub.File) (*modelpack.Layout, error) {
 		files = append(files, modelpack.File{Path: f.Path, Size: f.Size})
 		r.byPath[f.Path] = f
 	}
-	layout, err := modelpack.NewLayout(modelpack.Format(r.run.Format), files)
+	newLayout := modelpack.NewLayout
+	if r.run.Source.Kind == hub.Dataset {
+		newLayout = modelpack.NewDatasetLayout
+	}
+	layout, err := newLayout(modelpack.Format(r.run.Format), files)
 	if err != nil {
 		return nil, err
 	}

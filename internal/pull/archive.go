@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
-	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
@@ -29,9 +28,6 @@ const (
 
 	// maxEntries is how many entries an archive may have.
 	maxEntries = 1 << 18
-
-	// maxWindow bounds the memory that reading Zstandard takes.
-	maxWindow = 128 << 20
 )
 
 // An entry is a file of an archive that was unpacked, and not named yet.
@@ -95,10 +91,7 @@ func (j *job) unpack(ctx context.Context, l modelpack.Layer) ([]entry, error) {
 		// What the archive's reader makes of it says less.
 		return nil, layer.err
 	}
-	var known *outcome.Error
-	if err != nil && !errors.As(err, &known) {
-		err = outcome.Errorf(outcome.Mismatch, "layer %s is no archive of the kind that it is said to be", l.Digest).Because(err)
-	}
+	err = l.BadArchive(err)
 	if err != nil && outcome.ReasonOf(err) != outcome.Mismatch {
 		return nil, err
 	}
@@ -138,7 +131,7 @@ func decompress(r io.Reader, e modelpack.Encoding) (io.Reader, func(), error) {
 		}
 		return z, func() { _ = z.Close() }, nil
 	case modelpack.TarZstd:
-		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
+		z, err := modelpack.NewZstdReader(r)
 		if err != nil {
 			return nil, nil, err
 		}
