@@ -181,6 +181,12 @@ func entrySecrets(config []byte) []string {
 			secrets = append(secrets, a.Username+":"+a.Password)
 		}
 	}
+	// Those who read them may leave out newlines.
+	for _, s := range slices.Clone(secrets) {
+		if trimmed := strings.TrimSpace(s); trimmed != s {
+			secrets = append(secrets, trimmed)
+		}
+	}
 	return secrets
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/registry/remote/auth"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
@@ -94,6 +95,8 @@ func FuzzAnswer(f *testing.F) {
 	f.Add(200, "", ours, "PASSWORD;", "", "{}")
 	f.Add(202, "", "", "", "https://PASSWORD/x", "")
 	f.Add(400, "", "", "", "", `{"errors":[{"code":"PASSWORD"}]}`)
+	f.Add(200, "", "", ocispec.MediaTypeImageIndex, `<http://PASSWORD/v2/models/qwen3/tags/list>; rel="next"`, `{"tags":["a"],"manifests":[]}`)
+	f.Add(200, "", "", "text/html", "<", "PASSWORD")
 	f.Fuzz(func(t *testing.T, status int, challenge, sum, mediaType, location, body string) {
 		if status < 200 || status > 599 {
 			return
@@ -101,7 +104,7 @@ func FuzzAnswer(f *testing.F) {
 		repeat := func(s string) string { return strings.ReplaceAll(s, passwordMark, fuzzPassword) }
 		c := asking(sameAnswer{status: status, body: repeat(body), header: http.Header{
 			"Www-Authenticate": {repeat(challenge)}, "Docker-Content-Digest": {repeat(sum)},
-			"Content-Type": {repeat(mediaType)}, "Location": {repeat(location)}, "Retry-After": {repeat(sum)},
+			"Content-Type": {repeat(mediaType)}, "Location": {repeat(location)}, "Link": {repeat(location)}, "Retry-After": {repeat(sum)},
 		}})
 		d, err := c.Resolve(t.Context(), repository, "v1")
 		checkSaid(t, "Resolve", err)
@@ -119,6 +122,10 @@ func FuzzAnswer(f *testing.F) {
 		checkSaid(t, "PushBlob", c.PushBlob(t.Context(), repository, blob, strings.NewReader("{}")))
 		checkSaid(t, "PushManifest", c.PushManifest(t.Context(), repository, blob, []byte("{}"), "v1"))
 		checkSaid(t, "Untag", c.Untag(t.Context(), repository, "v1"))
+		_, err = c.Tags(t.Context(), repository)
+		checkSaid(t, "Tags", err)
+		_, err = c.Referrers(t.Context(), repository, blob.Digest, "")
+		checkSaid(t, "Referrers", err)
 	})
 }
 
