@@ -103,11 +103,11 @@ func (r *kitRun) failed(step string, stderr []string) *outcome.Error {
 	peer := "the Hub"
 	if step == "push" {
 		peer = "registry " + r.run.Target.Registry
+		if err := r.failedPush(reason, peer, said); err != nil {
+			return err
+		}
 	}
 	switch {
-	case reason == outcome.Unauthorized && step == "push":
-		return outcome.Errorf(reason, "%s refused the push to %s: check the credentials, and that their account may push there (kit said: %s)",
-			peer, r.run.Target.Repository, said)
 	case reason == outcome.Unauthorized:
 		return outcome.Errorf(reason, "%s refused to hand out model %s: check the token in the Secret that tokenSecretRef names (kit said: %s)",
 			peer, r.run.Source.Model, said)
@@ -115,19 +115,31 @@ func (r *kitRun) failed(step string, stderr []string) *outcome.Error {
 		return outcome.Errorf(reason, "%s does not have what kit %s asked for: check the names (kit said: %s)", peer, step, said)
 	case reason == outcome.RateLimited:
 		return outcome.Errorf(reason, "%s limits the rate of requests; this passes by itself (kit said: %s)", peer, said)
-	case reason == outcome.NoSpace && step == "push":
-		return outcome.Errorf(reason, "%s takes no more, or no file of this size: give it room, or raise its limits (kit said: %s)", peer, said)
 	case reason == outcome.NoSpace:
 		return outcome.Errorf(reason, "the workspace is full in kit %s: raise spec.forProvider.storage.size (kit said: %s)", step, said)
 	case reason == outcome.Untrusted:
 		return outcome.Errorf(reason, "kit %s does not trust %s: check certSecretRef, and for a registry without TLS plainHTTP, in the ProviderConfig (kit said: %s)",
 			step, peer, said)
-	case reason == outcome.Unsupported:
-		return outcome.Errorf(reason, "%s does not take the artifact: have it allow the media types of models, or choose a spec.forProvider.format that it takes, such as Image (kit said: %s)", peer, said)
 	case reason == outcome.Unavailable:
 		return outcome.Errorf(reason, "kit %s did not get through to %s; this may pass by itself (kit said: %s)", step, peer, said)
 	}
 	return outcome.Errorf(outcome.Internal, "kit %s failed: %s", step, said)
+}
+
+// failedPush returns the error of a push for a reason that means something else
+// there than in other steps; nil for other reasons.
+func (r *kitRun) failedPush(reason outcome.Reason, peer, said string) *outcome.Error {
+	switch reason {
+	case outcome.Unauthorized:
+		return outcome.Errorf(reason, "%s refused the push to %s: check the credentials, and that their account may push there (kit said: %s)",
+			peer, r.run.Target.Repository, said)
+	case outcome.NoSpace:
+		return outcome.Errorf(reason, "%s takes no more, or no file of this size: give it room, or raise its limits (kit said: %s)", peer, said)
+	case outcome.Unsupported:
+		return outcome.Errorf(reason, "%s does not take the artifact: have it allow the media types of models, or choose a spec.forProvider.format that it takes, such as Image (kit said: %s)", peer, said)
+	default:
+		return nil
+	}
 }
 
 var kitMissesFile = regexp.MustCompile(`path (.+) does not exist`)

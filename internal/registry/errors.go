@@ -104,9 +104,6 @@ func (c *Client) refused(ctx context.Context, rsp *errcode.ErrorResponse, d deed
 	case has(rsp, errcode.ErrorCodeManifestBlobUnknown):
 		return outcome.Errorf(outcome.Unavailable,
 			"registry %s has lost a blob that was just pushed, as where its garbage collector does not wait for a push to end; this may pass by itself", c.host).Because(rsp)
-	case (status == http.StatusConflict || status == http.StatusPreconditionFailed) && rsp.Method == http.MethodPut && strings.Contains(rsp.URL.Path, "/manifests/"):
-		// Quay and Harbor, of tags that are immutable.
-		return outcome.Errorf(outcome.Unsupported, "registry %s does not let the tag be moved: make it mutable there, or write another in spec.forProvider.target.tag", c.host).Because(rsp)
 	case status == http.StatusNotFound:
 		return outcome.Errorf(outcome.NotFound,
 			"registry %s found nothing to %s: some registries want the repository to be created first", c.host, d).Because(rsp)
@@ -118,10 +115,20 @@ func (c *Client) refused(ctx context.Context, rsp *errcode.ErrorResponse, d deed
 	case status >= http.StatusInternalServerError, status == http.StatusRequestTimeout:
 		return outcome.Errorf(outcome.Unavailable, "registry %s failed to %s (status %d); this may pass by itself", c.host, d, status).
 			After(notedWait(ctx)).Because(rsp)
+	}
+	return c.refusedContent(rsp, d)
+}
+
+// refusedContent returns the error of a refusal that is about what was sent.
+func (c *Client) refusedContent(rsp *errcode.ErrorResponse, d deed) error {
+	status, manifest := rsp.StatusCode, rsp.Method == http.MethodPut && strings.Contains(rsp.URL.Path, "/manifests/")
+	switch {
 	case rsp.Method != http.MethodDelete && (has(rsp, errcode.ErrorCodeDigestInvalid) || has(rsp, errcode.ErrorCodeSizeInvalid)):
 		return outcome.Errorf(outcome.Mismatch, "registry %s got other bytes than were announced when asked to %s", c.host, d).Because(rsp)
-	}
-	if rsp.Method == http.MethodPut && strings.Contains(rsp.URL.Path, "/manifests/") {
+	case manifest && (status == http.StatusConflict || status == http.StatusPreconditionFailed):
+		// Quay and Harbor, of tags that are immutable.
+		return outcome.Errorf(outcome.Unsupported, "registry %s does not let the tag be moved: make it mutable there, or write another in spec.forProvider.target.tag", c.host).Because(rsp)
+	case manifest:
 		// GitLab and others, of media types that they do not know.
 		return outcome.Errorf(outcome.Unsupported,
 			"registry %s does not take the artifact's manifest (status %d%s): have it allow the media types of models, or choose a spec.forProvider.format that it takes, such as Image",
