@@ -202,9 +202,18 @@ func sourceURL(s Source) string {
 		}
 		return ref.Registry + "/" + ref.Repository
 	}
-	page := "/" + s.Model
+	return cmp.Or(strings.TrimRight(s.Endpoint, "/"), hub.DefaultEndpoint) + page(s)
+}
+
+// canonicalURL is where a model is on the public Hub. It is what an artifact
+// names as its source, so that the same model has the same digest whichever
+// mirror it came through.
+func canonicalURL(s Source) string { return hub.DefaultEndpoint + page(s) }
+
+// page returns the path of a model's page on a Hub.
+func page(s Source) string {
 	if s.Kind == hub.Dataset {
-		page = "/datasets" + page
+		return "/datasets/" + s.Model
 	}
-	return cmp.Or(strings.TrimRight(s.Endpoint, "/"), hub.DefaultEndpoint) + page
+	return "/" + s.Model
 }

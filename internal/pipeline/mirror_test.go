@@ -17,6 +17,31 @@ import (
 	testregistry "github.com/crossplane-contrib/provider-kitops/test/registry"
 )
 
+// TestMirrorDigest has a run read the same model through two endpoints.
+func TestMirrorDigest(t *testing.T) {
+	w := newStreamWorld(t, streamFiles(), nil)
+	mux := http.NewServeMux()
+	mux.Handle("/mirror/", http.StripPrefix("/mirror", w.hub))
+	mux.Handle("/cdn/", w.hub)
+	mirror := httptest.NewServer(mux)
+	t.Cleanup(mirror.Close)
+	for _, format := range []string{FormatModelPack, FormatModelKit, FormatImage} {
+		var digests []string
+		for _, endpoint := range []string{w.run.Source.Endpoint, mirror.URL + "/mirror/"} {
+			run := w.run
+			run.Format, run.Source.Endpoint = format, endpoint
+			result, err := w.stream.Run(t.Context(), run)
+			if err != nil {
+				t.Fatal(err)
+			}
+			digests = append(digests, result.Digest)
+		}
+		if digests[0] != digests[1] {
+			t.Errorf("%s: want one digest through both endpoints, got %s", format, digests)
+		}
+	}
+}
+
 // TestStreamMirror has a run read from a mirror of the Hub, below a path, with a
 // token and an authority of its own, and write to a registry with another
 // authority that wants a client certificate.

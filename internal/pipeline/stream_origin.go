@@ -101,7 +101,7 @@ func (o *hubOrigin) wanted(all []hub.File) ([]hub.File, error) {
 func hubFacts(s Source, r hub.Revision) modelpack.Facts {
 	f := modelpack.Facts{
 		Name:        path.Base(s.Model),
-		SourceURL:   sourceURL(s),
+		SourceURL:   canonicalURL(s),
 		Revision:    r.Commit,
 		License:     r.License,
 		CommittedAt: r.LastModified,
