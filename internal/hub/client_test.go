@@ -107,10 +107,11 @@ func TestResolve(t *testing.T) {
 		args   args
 		want   want
 	}{
-		"Branch":           {reason: "A branch is resolved.", args: args{"org/open", "main", ""}, want: want{license: "apache-2.0"}},
-		"Default":          {reason: "No revision is main.", args: args{"org/open", "", ""}, want: want{license: "apache-2.0"}},
+		"Branch":           {reason: "A branch is resolved.", args: args{"org/open", "main", ""}, want: want{license: "Apache-2.0"}},
+		"Default":          {reason: "No revision is main.", args: args{"org/open", "", ""}, want: want{license: "Apache-2.0"}},
 		"PullRequest":      {reason: "A revision's slashes are escaped.", args: args{"org/open", "refs/pr/1", ""}, want: want{}},
 		"NoLicense":        {reason: "A model may name no licence.", args: args{"org/nolicense", "main", ""}, want: want{}},
+		"Licenses":         {reason: "A model may name several licences.", args: args{"org/licenses", "main", ""}, want: want{license: "CC-BY-SA-3.0 AND LicenseRef-gfdl"}},
 		"OddLicense":       {reason: "What is no licence's name is none.", args: args{"org/oddlicense", "main", ""}, want: want{}},
 		"Gated":            {reason: "All may ask what a gated model is.", args: args{"org/gated", "main", ""}, want: want{}},
 		"Private":          {reason: "A token opens a private model.", args: args{"org/private", "main", "hf_in"}, want: want{}},
@@ -325,7 +326,7 @@ func TestRedirectKeepsToken(t *testing.T) {
 	defer s.Close()
 	c := newClient(t, Options{Endpoint: s.URL + "/mirror/", Token: "hf_x"})
 	rev, err := c.Resolve(t.Context(), "old", "main")
-	if err != nil || rev.License != "mit" || token != "Bearer hf_x" {
+	if err != nil || rev.License != "MIT" || token != "Bearer hf_x" {
 		t.Errorf("want the renamed model with the token, got %+v, %q, %v", rev, token, err)
 	}
 }

@@ -162,7 +162,7 @@ func FuzzResolve(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body string) {
 		r, err := asking(answer{status: http.StatusOK, body: body}).Resolve(t.Context(), "org/model", "main")
 		checkSaid(t, err)
-		if err == nil && (!commitPattern.MatchString(r.Commit) || r.License != "" && !licensePattern.MatchString(r.License)) {
+		if err == nil && (!commitPattern.MatchString(r.Commit) || r.License != "" && !expressionPattern.MatchString(r.License)) {
 			t.Errorf("Resolve(...) = %+v", r)
 		}
 	})

@@ -28,7 +28,7 @@ func TestDataset(t *testing.T) {
 	d := c.Of(Dataset)
 
 	rev, err := d.Resolve(t.Context(), "org/data", "")
-	if err != nil || rev.License != "cc-by-4.0" || rev.LastModified.IsZero() {
+	if err != nil || rev.License != "CC-BY-4.0" || rev.LastModified.IsZero() {
 		t.Fatalf("Resolve(...): want the dataset, got %+v, %v", rev, err)
 	}
 	head, err := d.Commit(t.Context(), "org/data", "main", "")

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -179,13 +180,16 @@ func FuzzTree(f *testing.F) {
 	})
 }
 
+// expressionPattern is how what the Hub names looks as an SPDX expression.
+var expressionPattern = regexp.MustCompile(`^[A-Za-z0-9.-]+( AND [A-Za-z0-9.-]+)*$`)
+
 func FuzzLicense(f *testing.F) {
 	f.Add([]byte(`{"license":"mit"}`), "license:mit")
 	f.Add([]byte(`{"license":["mit"]}`), "license:\n")
 	f.Add([]byte(`null`), "")
 	f.Fuzz(func(t *testing.T, card []byte, tag string) {
-		if l := license(card, []string{tag}); l != "" && !licensePattern.MatchString(l) {
-			t.Errorf("license(%q, %q) = %q", card, tag, l)
+		if l := licenseOf(card, licenseTags{tag}); l != "" && !expressionPattern.MatchString(l) {
+			t.Errorf("licenseOf(%q, %q) = %q", card, tag, l)
 		}
 	})
 }

@@ -1,6 +1,8 @@
 package hub
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/license"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
@@ -21,9 +24,8 @@ import (
 const maxAnswer = 32 << 20
 
 var (
-	commitPattern  = regexp.MustCompile(`^[a-f0-9]{40}$`)
-	modelPattern   = regexp.MustCompile(`^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$`)
-	licensePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9 .+_-]{0,63}$`)
+	commitPattern = regexp.MustCompile(`^[a-f0-9]{40}$`)
+	modelPattern  = regexp.MustCompile(`^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$`)
 )
 
 // A Revision is what a branch, tag or commit of a model stands for.
@@ -31,8 +33,8 @@ type Revision struct {
 	// Commit in 40 hex digits.
 	Commit string
 
-	// License as the Hub names it, for example apache-2.0; empty where it
-	// names none.
+	// License is the SPDX expression of the licences that the Hub names, for
+	// example Apache-2.0; empty where it names none.
 	License string
 
 	// LastModified is the commit's own date, which never changes; zero where
@@ -54,7 +56,7 @@ func (c *Client) Resolve(ctx context.Context, model, revision string) (Revision,
 	var info struct {
 		SHA      string          `json:"sha"`
 		CardData json.RawMessage `json:"cardData"`
-		Tags     []string        `json:"tags"`
+		Tags     licenseTags     `json:"tags"`
 	}
 	if err := c.json(ctx, c.api(model, "revision", revision), s, &info); err != nil {
 		return Revision{}, err
@@ -66,7 +68,7 @@ func (c *Client) Resolve(ctx context.Context, model, revision string) (Revision,
 	if err != nil {
 		return Revision{}, err
 	}
-	return Revision{Commit: info.SHA, License: license(info.CardData, info.Tags), LastModified: date}, nil
+	return Revision{Commit: info.SHA, License: licenseOf(info.CardData, info.Tags), LastModified: date}, nil
 }
 
 // commitDate returns when a commit was made, or zero where the Hub keeps that
@@ -89,23 +91,57 @@ func (c *Client) commitDate(ctx context.Context, model, commit string) (time.Tim
 	return time.Time{}, err
 }
 
-// license returns the licence that a model's card names, or that its tags do.
-// What does not look like a licence's name is none.
-func license(card json.RawMessage, tags []string) string {
+// maxLicenses bounds how many of a model's licences are read.
+const maxLicenses = 64
+
+// A words value is one word or a list of words, as a model card's license is
+// (https://huggingface.co/docs/hub/model-cards).
+type words []string
+
+// UnmarshalJSON implements json.Unmarshaler. What is no word is left out.
+func (w *words) UnmarshalJSON(b []byte) error {
+	var one string
+	if json.Unmarshal(b, &one) == nil {
+		*w = words{one}
+		return nil
+	}
+	*w = nil
+	_ = readArray(json.NewDecoder(bytes.NewReader(b)), func(element json.RawMessage) error {
+		if json.Unmarshal(element, &one) == nil && len(*w) < maxLicenses {
+			*w = append(*w, one)
+		}
+		return nil
+	})
+	return nil
+}
+
+// licenseTags are the words in those of a model's tags that name licences.
+type licenseTags []string
+
+// UnmarshalJSON implements json.Unmarshaler. Other tags are left out.
+func (l *licenseTags) UnmarshalJSON(b []byte) error {
+	*l = nil
+	_ = readArray(json.NewDecoder(bytes.NewReader(b)), func(element json.RawMessage) error {
+		var tag string
+		if json.Unmarshal(element, &tag) != nil {
+			return nil
+		}
+		if word, ok := strings.CutPrefix(tag, "license:"); ok && len(*l) < maxLicenses {
+			*l = append(*l, word)
+		}
+		return nil
+	})
+	return nil
+}
+
+// licenseOf returns the SPDX expression of the licences that a model's card
+// names, or that its tags do.
+func licenseOf(card json.RawMessage, tags licenseTags) string {
 	var data struct {
-		License any `json:"license"`
+		License words `json:"license"`
 	}
-	if err := json.Unmarshal(card, &data); err == nil {
-		if l, ok := data.License.(string); ok && licensePattern.MatchString(l) {
-			return l
-		}
-	}
-	for _, t := range tags {
-		if l, ok := strings.CutPrefix(t, "license:"); ok && licensePattern.MatchString(l) {
-			return l
-		}
-	}
-	return ""
+	_ = json.Unmarshal(card, &data) // What is no card names none.
+	return cmp.Or(license.FromHub(data.License...), license.FromHub(tags...))
 }
 
 // errNoHub says that what answered does not speak as a Hub does.

@@ -34,6 +34,7 @@ func serve(t *testing.T, token string, o ...testhub.Option) (*testhub.Handler, *
 		"org/private/hub.json":                 `{"private": true, "tokens": ["hf_in"]}`,
 		"org/private/main/model.safetensors":   string(weight),
 		"org/nolicense/main/config.json":       "{}",
+		"org/licenses/main/README.md":          "---\nlicense:\n- cc-by-sa-3.0\n- gfdl\n---\n",
 		"org/oddlicense/hub.json":              `{"license": "<script>"}`,
 		"org/oddlicense/main/tokenizer.json":   "{}",
 		"org/oddlicense/main/tokenizer_2.json": "{}",

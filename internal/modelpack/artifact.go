@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/license"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -42,7 +43,8 @@ type Facts struct {
 	// Revision is the commit, in 40 hex digits.
 	Revision string
 
-	// License as the source names it; empty where it names none.
+	// License is an SPDX expression of what the source names; empty where it
+	// names none.
 	License string
 
 	// CommittedAt is the commit's own date; zero where it is not known.
@@ -136,7 +138,7 @@ func (f Facts) config(layers []ocispec.Descriptor) specv1.Model {
 		m.Descriptor.Authors = []string{f.Author}
 	}
 	if f.License != "" {
-		m.Descriptor.Licenses = []string{f.License}
+		m.Descriptor.Licenses = license.Split(f.License)
 	}
 	if !f.CommittedAt.IsZero() {
 		t := f.CommittedAt.UTC()

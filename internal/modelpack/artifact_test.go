@@ -74,7 +74,7 @@ func layers(names ...string) []ocispec.Descriptor {
 
 var full = Facts{
 	Name: "Qwen3-0.6B", SourceURL: "https://huggingface.co/Qwen/Qwen3-0.6B",
-	Revision: "0123456789012345678901234567890123456789", License: "apache-2.0",
+	Revision: "0123456789012345678901234567890123456789", License: "Apache-2.0",
 	CommittedAt: time.Date(2025, 7, 26, 3, 46, 27, 0, time.FixedZone("", 7200)),
 }
 
@@ -100,12 +100,12 @@ func TestNew(t *testing.T) {
 			facts:  full,
 			layers: layers("config.json", "model.safetensors"),
 			want: want{
-				digest: "sha256:d55dc1e183ec9173c3651e1643241eff4a1f1dcfcbd98b9989fb09ae12817b05",
+				digest: "sha256:c2463cf67ae49aa915e59fa61905055fbad2666ffdc34d0affdfeec029639fe5",
 				format: "safetensors",
 				annotations: map[string]string{
 					"org.opencontainers.image.source":   "https://huggingface.co/Qwen/Qwen3-0.6B",
 					"org.opencontainers.image.revision": "0123456789012345678901234567890123456789",
-					"org.opencontainers.image.licenses": "apache-2.0",
+					"org.opencontainers.image.licenses": "Apache-2.0",
 					"org.opencontainers.image.created":  "2025-07-26T01:46:27Z",
 				},
 			},

@@ -1,6 +1,7 @@
 package modelpack
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -10,6 +11,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/decode"
+	"github.com/crossplane-contrib/provider-kitops/internal/license"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -93,7 +95,7 @@ func (d Description) Facts(config []byte) Facts {
 	f := Facts{
 		SourceURL: d.annotations[ocispec.AnnotationSource],
 		Revision:  d.annotations[ocispec.AnnotationRevision],
-		License:   d.annotations[ocispec.AnnotationLicenses],
+		License:   license.Join([]string{d.annotations[ocispec.AnnotationLicenses]}),
 	}
 	said := configFacts(d.Format, config)
 	for to, from := range map[*string]string{&f.Name: said.Name, &f.SourceURL: said.SourceURL, &f.Revision: said.Revision, &f.License: said.License} {
@@ -116,9 +118,7 @@ func configFacts(format Format, config []byte) Facts {
 			return Facts{}
 		}
 		f := Facts{Name: m.Descriptor.Name, SourceURL: m.Descriptor.SourceURL, Revision: m.Descriptor.Revision}
-		if len(m.Descriptor.Licenses) > 0 {
-			f.License = m.Descriptor.Licenses[0]
-		}
+		f.License = license.Join(m.Descriptor.Licenses)
 		return f
 	case FormatModelKit:
 		var k struct {
@@ -126,21 +126,37 @@ func configFacts(format Format, config []byte) Facts {
 				Name    string `json:"name"`
 				License string `json:"license"`
 			} `json:"package"`
-			Model struct {
-				License string `json:"license"`
-			} `json:"model"`
+			Model    licensed   `json:"model"`
+			Code     []licensed `json:"code"`
+			DataSets []licensed `json:"datasets"`
 		}
 		if decode.JSON(config, &k) != nil {
 			return Facts{}
 		}
-		f := Facts{Name: k.Package.Name, License: k.Package.License}
+		f := Facts{Name: k.Package.Name, License: license.Join([]string{k.Package.License})}
 		if f.License == "" {
-			f.License = k.Model.License
+			// Its parts may have some of their own.
+			f.License = licensesOf(append(append([]licensed{k.Model}, k.Code...), k.DataSets...))
 		}
 		return f
 	default:
 		return Facts{}
 	}
+}
+
+// A licensed entry of a Kitfile may name its own licence.
+type licensed struct {
+	License string `json:"license"`
+}
+
+func licensesOf(entries []licensed) string {
+	all := make([]string, 0, len(entries))
+	for _, e := range entries {
+		if !slices.Contains(all, e.License) {
+			all = append(all, e.License)
+		}
+	}
+	return license.Join(all)
 }
 
 // maxFactBytes bounds what is kept of each foreign word.

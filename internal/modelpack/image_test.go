@@ -76,7 +76,7 @@ func checkImage(t *testing.T, a Artifact, l *Layout, blobs [][]byte, p ocispec.P
 		}
 	}
 	d, err := Describe(a.Manifest)
-	if err != nil || d.Format != FormatImage || d.Facts(a.Config).License != "apache-2.0" {
+	if err != nil || d.Format != FormatImage || d.Facts(a.Config).License != "Apache-2.0" {
 		t.Errorf("Describe(...): got %+v, %v", d, err)
 	}
 }

@@ -7,13 +7,15 @@ import (
 	"strings"
 
 	specv1 "github.com/modelpack/model-spec/specs-go/v1"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/license"
 )
 
 // summarize puts together what all files say.
 func (i *Inspection) summarize() summary {
 	config := finding[*configFile](i, fileConfig)
 	card := finding[*cardFile](i, fileCard)
-	s := summary{family: plainWord(value(config).ModelType), license: value(card).license}
+	s := summary{family: plainWord(value(config).ModelType), license: license.FromHub(value(card).licenses...)}
 	s.config.Architecture = i.architecture(value(config))
 	s.config.Capabilities = i.capabilities(value(config), value(card).pipeline)
 	switch {
@@ -255,20 +257,19 @@ func isEmbedder(modules []moduleEntry) bool {
 	return slices.ContainsFunc(modules, func(m moduleEntry) bool { return m.Type == "sentence_transformers.models.Pooling" })
 }
 
-// modality returns what the class of the model says goes in and out.
+// modality returns what the classes of the model say goes in and out.
 func (i *Inspection) modality(c configFile) modality {
-	class := ""
-	if len(c.Architectures) > 0 {
-		class = c.Architectures[0]
+	is := func(suffix string) bool {
+		return slices.ContainsFunc(c.Architectures, func(a string) bool { return strings.HasSuffix(a, suffix) })
 	}
-	causal := strings.HasSuffix(class, "ForCausalLM")
+	causal := is("ForCausalLM")
 	sees, hears := isObject(c.VisionConfig), isObject(c.AudioConfig)
 	switch {
-	case c.ModelType == "whisper" && strings.HasSuffix(class, "ForConditionalGeneration"):
+	case c.ModelType == "whisper" && is("ForConditionalGeneration"):
 		return modalities["automatic-speech-recognition"]
 	case causal && !sees && !hears, value(finding[*adapterFile](i, fileAdapter)).TaskType == "CAUSAL_LM":
 		return modalities["text-generation"]
-	case (causal || strings.HasSuffix(class, "ForConditionalGeneration")) && sees && !hears:
+	case (causal || is("ForConditionalGeneration")) && sees && !hears:
 		return modalities["image-text-to-text"]
 	}
 	return modality{}

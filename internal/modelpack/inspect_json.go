@@ -207,11 +207,22 @@ func skipValue(dec *json.Decoder, s *supply) error {
 }
 
 // A cardFile is what the head of a model card says.
-type cardFile struct{ pipeline, license string }
+type cardFile struct {
+	pipeline string
+	licenses []string // As the Hub has words for them.
+}
+
+// addLicense adds a word of the card's license, which is one or a list.
+func (c *cardFile) addLicense(item string) {
+	if word := plainWord(strings.Trim(strings.TrimSpace(item), `"'`)); word != "" {
+		c.licenses = append(c.licenses, word)
+	}
+}
 
 // readCard reads the metadata at the head of a model card
 // (https://huggingface.co/docs/hub/model-cards#model-card-metadata), and returns
-// a *cardFile. Of its YAML it takes lines that are a key and a word.
+// a *cardFile. Of its YAML it takes lines that are a key and a word, and
+// the list of licences.
 func readCard(r io.Reader, f File) (any, bool) {
 	b, err := io.ReadAll(io.LimitReader(r, maxCardBytes))
 	if err != nil || int64(len(b)) < min(f.Size, maxCardBytes) {
@@ -221,19 +232,26 @@ func readCard(r io.Reader, f File) (any, bool) {
 	if !lines.Scan() || strings.TrimRight(lines.Text(), " \r") != "---" {
 		return nil, true
 	}
-	c := &cardFile{}
+	c, listed := &cardFile{}, false
 	for lines.Scan() {
 		line := strings.TrimRight(lines.Text(), " \r")
 		if line == "---" {
 			return c, true
 		}
+		if item, ok := strings.CutPrefix(strings.TrimLeft(line, " "), "- "); ok && listed {
+			c.addLicense(item)
+			continue
+		}
+		listed = line == "license:"
 		key, value, _ := strings.Cut(line, ":")
 		word := strings.Trim(strings.TrimSpace(value), `"'`)
 		switch key {
 		case "pipeline_tag":
 			c.pipeline = plainWord(word)
 		case "license":
-			c.license = plainWord(word)
+			for item := range strings.SplitSeq(strings.Trim(strings.TrimSpace(value), "[]"), ",") {
+				c.addLicense(item)
+			}
 		}
 	}
 	// It has no end, and is something else.

@@ -152,7 +152,7 @@ func TestInspect(t *testing.T) {
 	}{
 		"qwen3": {
 			reason: "One file, of 751,632,384 parameters with the head that is tied, and stored.",
-			want:   want{"qwen3", "apache-2.0", config{Architecture: tf, Format: st, ParamSize: "751.6m", Precision: "bfloat16", Capabilities: text}},
+			want:   want{"qwen3", "Apache-2.0", config{Architecture: tf, Format: st, ParamSize: "751.6m", Precision: "bfloat16", Capabilities: text}},
 		},
 		"llama": {
 			reason: "Two shards, and a tensor in both of them: 8,030,261,248 parameters.",
@@ -196,7 +196,7 @@ func TestInspect(t *testing.T) {
 		},
 		"flux": {
 			reason: "A pipeline is as large as what denoises, in folders of its own.",
-			want:   want{"", "apache-2.0", config{Architecture: tf, Format: st, ParamSize: "7.9b", Precision: "bfloat16", Capabilities: can("text", "image")}},
+			want:   want{"", "Apache-2.0", config{Architecture: tf, Format: st, ParamSize: "7.9b", Precision: "bfloat16", Capabilities: can("text", "image")}},
 		},
 		"sd": {
 			reason: "The U-Net is there in two precisions, and counted once.",

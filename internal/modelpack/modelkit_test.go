@@ -52,7 +52,7 @@ func TestModelKit(t *testing.T) {
 	}
 	want := Kitfile{
 		ManifestVersion: "1.0.0",
-		Package:         KitPackage{Name: "Qwen3-0.6B", License: "apache-2.0", Authors: []string{"Qwen"}},
+		Package:         KitPackage{Name: "Qwen3-0.6B", License: "Apache-2.0", Authors: []string{"Qwen"}},
 		Model: &KitModel{
 			Name: "Qwen3-0.6B", Format: "pytorch", KitEntry: entry("sub/w.bin"),
 			Parts: []KitEntry{entry("model.safetensors"), entry("config.json"), entry(longName), entry("empty.txt"), entry("sub/deep/ä ü.json")},
@@ -84,7 +84,7 @@ func TestModelKit(t *testing.T) {
 	if err != nil || d.Format != FormatModelKit || d.Size != a.Size() {
 		t.Errorf("Describe(...): got %+v, %v", d, err)
 	}
-	if diff := cmp.Diff(Facts{Name: "Qwen3-0.6B", SourceURL: full.SourceURL, Revision: full.Revision, License: "apache-2.0"}, d.Facts(a.Config)); diff != "" {
+	if diff := cmp.Diff(Facts{Name: "Qwen3-0.6B", SourceURL: full.SourceURL, Revision: full.Revision, License: "Apache-2.0"}, d.Facts(a.Config)); diff != "" {
 		t.Errorf("Facts(...): -want, +got:\n%s", diff)
 	}
 }

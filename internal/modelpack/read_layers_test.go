@@ -92,7 +92,7 @@ func TestReadLayers(t *testing.T) {
 // TestModel reads back what artifacts of each format are made with.
 func TestModel(t *testing.T) {
 	facts := Facts{
-		Name: "model", Author: "org", SourceURL: "https://huggingface.co/org/model", Revision: strings.Repeat("c", 40), License: "mit",
+		Name: "model", Author: "org", SourceURL: "https://huggingface.co/org/model", Revision: strings.Repeat("c", 40), License: "MIT",
 		CommittedAt: time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC),
 	}
 	for _, format := range []Format{FormatModelPack, FormatModelKit, FormatImage} {

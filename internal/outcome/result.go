@@ -21,8 +21,14 @@ const MaxMessageBytes = 2048
 // MaxMessageBytes, whatever escaping JSON adds.
 const maxTextBytes = 600
 
-// maxWordBytes bounds what the Hub calls a revision and a license.
-const maxWordBytes = 128
+const (
+	// maxWordBytes bounds what the Hub calls a revision.
+	maxWordBytes = 128
+
+	// maxLicenseBytes bounds the expression of a model's licences, which has
+	// 256 bytes at most.
+	maxLicenseBytes = 256
+)
 
 // reasonPattern is what a condition's reason may be: one word.
 var reasonPattern = regexp.MustCompile(`^[A-Z][A-Za-z]{0,63}$`)
@@ -48,7 +54,8 @@ type Result struct {
 	// Revision is the commit that the model was read at, 40 hex digits.
 	Revision string `json:"revision,omitempty"`
 
-	// License as the Hub names it, for example apache-2.0.
+	// License is the SPDX expression of the licences that the source names, for
+	// example Apache-2.0.
 	License string `json:"license,omitempty"`
 
 	// Failure says why the run failed; nil when it did not.
@@ -77,7 +84,7 @@ func Failed(err error) Result {
 // Write writes the result to the file at path, which the kubelet reads as the
 // container's termination message.
 func (r Result) Write(path string) error {
-	r.Revision, r.License = word(r.Revision), word(r.License)
+	r.Revision, r.License = word(r.Revision), truncate(singleLine(r.License), maxLicenseBytes)
 	out := &bytes.Buffer{}
 	encoder := json.NewEncoder(out)
 	// A bracket would take six bytes, and error pages are full of them.
@@ -110,7 +117,7 @@ func Parse(message string) (Result, bool) {
 	if err := json.Unmarshal([]byte(message), &r); err != nil {
 		return Result{}, false
 	}
-	r.Revision, r.License = word(r.Revision), word(r.License)
+	r.Revision, r.License = word(r.Revision), truncate(singleLine(r.License), maxLicenseBytes)
 	hasDigest := digestPattern.MatchString(r.Digest)
 	if !hasDigest {
 		r.Digest = ""

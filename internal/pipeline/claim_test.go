@@ -220,7 +220,7 @@ func TestStreamRecords(t *testing.T) {
 	}
 	want := []provenance.Record{{
 		Owner: claimOwner, RunHash: claimHash, Run: 7, Files: int64(result.Files),
-		Source: w.run.Source.Endpoint + "/" + streamModel, Revision: result.Revision, License: "apache-2.0",
+		Source: w.run.Source.Endpoint + "/" + streamModel, Revision: result.Revision, License: "Apache-2.0",
 	}}
 	if diff := cmp.Diff(want, w.records(t, result.Digest, claimOwner)); diff != "" {
 		t.Errorf("records: -want, +got:\n%s", diff)

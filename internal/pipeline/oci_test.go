@@ -100,7 +100,7 @@ func TestOCICopy(t *testing.T) {
 			if err != nil {
 				t.Fatalf("Run(...): %v\n%s", err, w.log)
 			}
-			if result.Digest != digest || result.Revision != digest || result.License != "apache-2.0" || result.Files != len(streamFiles()) {
+			if result.Digest != digest || result.Revision != digest || result.License != "Apache-2.0" || result.Files != len(streamFiles()) {
 				t.Errorf("want all to be as it was, got %+v", result)
 			}
 			if p := w.run.Meter.Progress(); p.Percent != 100 {
@@ -118,7 +118,7 @@ func TestOCICopy(t *testing.T) {
 			if err != nil || len(found) != 1 || found[0].Source != w.source.Host()+"/models/origin" || found[0].Revision != digest {
 				t.Errorf("want a record that names the source, got %+v, %v", found, err)
 			}
-			for _, words := range []string{"copied as it is", "licence apache-2.0", "pushed " + w.run.Target.Reference() + "@" + digest} {
+			for _, words := range []string{"copied as it is", "licence Apache-2.0", "pushed " + w.run.Target.Reference() + "@" + digest} {
 				if !strings.Contains(w.log.String(), words) {
 					t.Errorf("want %q in the log, got\n%s", words, w.log)
 				}

@@ -153,7 +153,7 @@ func TestStream(t *testing.T) {
 	for _, content := range files {
 		total += int64(len(content))
 	}
-	if result.Files != len(files) || result.License != "apache-2.0" || len(result.Revision) != 40 || result.Size <= total || result.Size > total+4096 {
+	if result.Files != len(files) || result.License != "Apache-2.0" || len(result.Revision) != 40 || result.Size <= total || result.Size > total+4096 {
 		t.Errorf("Run(...): unexpected result %+v", result)
 	}
 	if n := w.asked("/cdn/"); n != 2 {

@@ -109,7 +109,7 @@ func TestModels(t *testing.T) {
 			if diff := cmp.Diff(models.Packed(files), a.Files); diff != "" {
 				t.Errorf("\n%s\nfiles in the registry: -want, +got:\n%s", tc.reason, diff)
 			}
-			if got.Digest != a.Descriptor.Digest.String() || got.Files != len(models.Packed(files)) || got.License != "mit" || len(got.Revision) != 40 {
+			if got.Digest != a.Descriptor.Digest.String() || got.Files != len(models.Packed(files)) || got.License != "MIT" || len(got.Revision) != 40 {
 				t.Errorf("\n%s\nresult %+v does not describe what is at the registry, %s", tc.reason, got, a.Descriptor.Digest)
 			}
 			if a.Manifest.Config.MediaType != tc.configType {

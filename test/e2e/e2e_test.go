@@ -55,7 +55,7 @@ func TestArtifactIsMadeVerifiedAndDeleted(t *testing.T) {
 			if s.Phase != modelv1alpha1.PhaseSucceeded || s.Run != 1 || s.RunHash != artifact.RunHash(a) {
 				t.Errorf("%s\nstatus: got %+v", tc.reason, s)
 			}
-			if s.Source == nil || len(s.Source.Revision) != 40 || s.Source.License != "mit" || s.Files != 4 || s.Size < 2_000_000 {
+			if s.Source == nil || len(s.Source.Revision) != 40 || s.Source.License != "MIT" || s.Files != 4 || s.Size < 2_000_000 {
 				t.Errorf("%s\nstatus: got source %+v, %d files, %d bytes", tc.reason, s.Source, s.Files, s.Size)
 			}
 			n.checkFiles(a, auth.EmptyCredential, n.files)

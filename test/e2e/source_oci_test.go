@@ -31,7 +31,7 @@ func TestOfARegistry(t *testing.T) {
 	}
 	for _, a := range []*modelv1alpha1.Artifact{copied, packed} {
 		s := a.Status.AtProvider
-		if s.Source == nil || s.Source.Revision != was.Digest || s.Source.License != "mit" || s.Files != int64(len(models.Packed(files))) {
+		if s.Source == nil || s.Source.Revision != was.Digest || s.Source.License != "MIT" || s.Files != int64(len(models.Packed(files))) {
 			t.Errorf("%s: status: got source %+v, %d files", a.GetName(), s.Source, s.Files)
 		}
 		n.checkFiles(a, auth.EmptyCredential, files)

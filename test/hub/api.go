@@ -115,7 +115,7 @@ func (h *Handler) serveInfo(w http.ResponseWriter, r *http.Request, repo reposit
 	if repo.gated() {
 		info.Gated = repo.settings.Gated
 	}
-	if l, ok := info.CardData["license"].(string); ok {
+	for _, l := range licenses(info.CardData["license"]) {
 		info.Tags = append(info.Tags, "license:"+l)
 	}
 	for _, f := range rev.files {
@@ -130,6 +130,21 @@ func (h *Handler) serveInfo(w http.ResponseWriter, r *http.Request, repo reposit
 		info.Siblings = append(info.Siblings, s)
 	}
 	h.writeTagged(w, r, expanded(info, r.URL.Query()["expand"]))
+}
+
+// licenses are those of a card, which names one or a list.
+func licenses(v any) []string {
+	switch v := v.(type) {
+	case string:
+		return []string{v}
+	case []any:
+		var all []string
+		for _, one := range v {
+			all = append(all, licenses(one)...)
+		}
+		return all
+	}
+	return nil
 }
 
 // card returns the front matter of a revision's README.md, with the licence of

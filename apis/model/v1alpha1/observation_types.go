@@ -16,7 +16,10 @@ type SourceObservation struct {
 	// +optional
 	Revision string `json:"revision,omitempty"`
 
-	// License of the model as the Hub names it, for example apache-2.0.
+	// License of the model as an SPDX expression: Apache-2.0, or CC-BY-SA-3.0 AND
+	// LicenseRef-gfdl where the source names several. A licence that SPDX does not
+	// list is LicenseRef- and the Hub's word for it. Empty where the source names
+	// none.
 	// +optional
 	License string `json:"license,omitempty"`
 }
