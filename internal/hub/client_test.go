@@ -61,7 +61,7 @@ func TestValuesOfPeople(t *testing.T) {
 		"CRLF":     {reason: "So does one from Windows.", options: Options{Endpoint: endpoint, Token: "\uFEFFhf_in\r\n"}},
 		"Space":    {reason: "So does one that was pasted.", options: Options{Endpoint: endpoint, Token: " hf_in "}},
 		"Nothing":  {reason: "White space alone is no token.", options: Options{Endpoint: endpoint, Token: "\n"}, want: outcome.NotFound, says: "name a Secret with a token"},
-		"TwoLines": {reason: "Two lines are no token.", options: Options{Endpoint: endpoint, Token: "hf_in\nhf_in"}, want: outcome.ConfigInvalid, says: "tokenSecretRef"},
+		"TwoLines": {reason: "Two lines are no token.", options: Options{Endpoint: endpoint, Token: "hf_in\nhf_out"}, want: outcome.ConfigInvalid, says: "tokenSecretRef"},
 		"Control":  {reason: "Nor is what no header may have.", options: Options{Endpoint: endpoint, Token: "hf_\x00in"}, want: outcome.ConfigInvalid, says: "tokenSecretRef"},
 		"NoPEM":    {reason: "An authority is a certificate.", options: Options{Endpoint: endpoint, Token: "hf_in", CA: []byte("hf_in\n")}, want: outcome.ConfigInvalid, says: "certSecretRef"},
 	}

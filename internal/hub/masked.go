@@ -134,7 +134,7 @@ func (c *Client) announced(ctx context.Context, model, commit, path string) (ann
 		if err := c.throttle.Wait(ctx, c.base.Host); err != nil {
 			return errors.Wrapf(err, "cannot ask for %s", s)
 		}
-		rsp, err := c.head(ctx, c.fileURL(model, commit, path), s)
+		rsp, err := c.head(ctx, c.fileURL(model, commit, path), s) //nolint:bodyclose // It is closed there.
 		if err != nil {
 			return err
 		}

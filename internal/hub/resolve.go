@@ -123,9 +123,7 @@ func (l *licenseTags) UnmarshalJSON(b []byte) error {
 	*l = nil
 	_ = readArray(json.NewDecoder(bytes.NewReader(b)), func(element json.RawMessage) error {
 		var tag string
-		if json.Unmarshal(element, &tag) != nil {
-			return nil
-		}
+		_ = json.Unmarshal(element, &tag) // What is no text is no tag.
 		if word, ok := strings.CutPrefix(tag, "license:"); ok && len(*l) < maxLicenses {
 			*l = append(*l, word)
 		}
