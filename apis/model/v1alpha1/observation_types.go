@@ -179,4 +179,10 @@ type FailureObservation struct {
 	// NextTryTime is when the run is tried again; absent when it is not.
 	// +optional
 	NextTryTime *metav1.Time `json:"nextTryTime,omitempty"`
+
+	// WorkspaceExpiryTime is when the workspace of a run that is not tried again
+	// is deleted, 24 hours after its end; absent where there is none. Until then
+	// another try goes on with what is in it.
+	// +optional
+	WorkspaceExpiryTime *metav1.Time `json:"workspaceExpiryTime,omitempty"`
 }

@@ -3,10 +3,12 @@ package artifact
 import (
 	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/resource"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -17,7 +19,7 @@ import (
 )
 
 // A cleaner takes away what a run needs no longer once its end is recorded: the
-// workspace after success, the Secret after any end, and the Job of a run that
+// workspace after success, or some time after a failure for good, the Secret after any end, and the Job of a run that
 // was stopped since it did not start. It is an Initializer, since cleaning up is
 // no update of the artifact and no management policy stops it.
 type cleaner struct {
@@ -41,6 +43,9 @@ func (c *cleaner) Initialize(ctx context.Context, mg resource.Managed) error {
 	if !ok {
 		return nil
 	}
+	if observesOnly(a) && !ended(a) {
+		return c.stopObserved(ctx, a)
+	}
 	if !ended(a) {
 		return c.cleanUnrecorded(ctx, a)
 	}
@@ -53,7 +58,7 @@ func (c *cleaner) Initialize(ctx context.Context, mg resource.Managed) error {
 	if err := c.direct.Get(ctx, client.ObjectKeyFromObject(a), a); err != nil || !ended(a) {
 		return errors.Wrap(client.IgnoreNotFound(err), "cannot get the Artifact")
 	}
-	if a.Status.AtProvider.Phase == modelv1alpha1.PhaseSucceeded {
+	if needsNoWorkspace(a) {
 		if err := artifact.DeletePVC(ctx, c.direct, a); err != nil {
 			return err
 		}
@@ -133,9 +138,55 @@ func (c *cleaner) left(ctx context.Context, a *modelv1alpha1.Artifact) (bool, er
 	if err != nil || len(secrets) > 0 {
 		return err == nil, err
 	}
-	if a.Status.AtProvider.Phase != modelv1alpha1.PhaseSucceeded {
+	if !needsNoWorkspace(a) {
 		return false, nil
 	}
+	return c.hasWorkspace(ctx, a)
+}
+
+// needsNoWorkspace reports whether the workspace of the Artifact's run, which has
+// ended, is of no use: it succeeded, or failed for good some time ago.
+func needsNoWorkspace(a *modelv1alpha1.Artifact) bool {
+	s := a.Status.AtProvider
+	return s.Phase == modelv1alpha1.PhaseSucceeded ||
+		s.Failure != nil && s.Failure.WorkspaceExpiryTime != nil && time.Now().After(s.Failure.WorkspaceExpiryTime.Time)
+}
+
+// stopObserved ends the run of an Artifact that is only to be observed since: it
+// must not push any more, and nobody will look at it.
+func (c *cleaner) stopObserved(ctx context.Context, a *modelv1alpha1.Artifact) error {
+	jobs := &batchv1.JobList{}
+	if err := c.cache.List(ctx, jobs, client.InNamespace(a.GetNamespace()), client.MatchingLabels(artifact.SelectorLabelsForArtifact(a.GetName()))); err != nil {
+		return errors.Wrap(err, "cannot look for Jobs")
+	}
+	left := slices.ContainsFunc(jobs.Items, func(j batchv1.Job) bool { return metav1.IsControlledBy(&j, a) && j.GetDeletionTimestamp() == nil })
+	secrets, err := c.secrets(ctx, a)
+	if err != nil {
+		return err
+	}
+	if left = left || len(secrets) > 0; !left {
+		if left, err = c.hasWorkspace(ctx, a); err != nil || !left {
+			return err
+		}
+	}
+	// A cache that lags behind may not know yet that the Artifact is to be made.
+	now := &modelv1alpha1.Artifact{}
+	if err := c.direct.Get(ctx, client.ObjectKeyFromObject(a), now); err != nil || now.GetUID() != a.GetUID() || !observesOnly(now) {
+		return errors.Wrap(client.IgnoreNotFound(err), "cannot get the Artifact")
+	}
+	// The Secrets go last, as they do where a run is stopped otherwise.
+	if err := artifact.CleanupStaleJobs(ctx, c.direct, a, artifact.SelectorLabelsForArtifact(a.GetName())); err != nil {
+		return err
+	}
+	if err := artifact.DeletePVC(ctx, c.direct, a); err != nil {
+		return err
+	}
+	return artifact.DeleteSecrets(ctx, c.direct, a)
+}
+
+// hasWorkspace reports whether the cache has a workspace of the Artifact's that is
+// not being deleted.
+func (c *cleaner) hasWorkspace(ctx context.Context, a *modelv1alpha1.Artifact) (bool, error) {
 	pvc := &corev1.PersistentVolumeClaim{}
 	if err := c.cache.Get(ctx, types.NamespacedName{Namespace: a.GetNamespace(), Name: artifact.PVCName(a.GetName())}, pvc); err != nil {
 		return false, errors.Wrap(client.IgnoreNotFound(err), "cannot look for the workspace")

@@ -91,6 +91,7 @@ type connector struct {
 	// metadata has that of Secrets.
 	metadata client.Reader
 	refusals *refusals
+	cleared  *cleared
 	soon     *soon
 	metrics  *Metrics
 	blobs    *blobChecks
@@ -108,6 +109,7 @@ func (c *connector) forget(uid types.UID) {
 	c.asker.forget(uid)
 	c.blobs.forget(uid)
 	c.follower.forget(uid)
+	c.cleared.take(uid)
 }
 
 // Connect reads the Artifact's ProviderConfig and returns a client for its runs
@@ -122,6 +124,7 @@ func (c *connector) Connect(ctx context.Context, a *modelv1alpha1.Artifact) (man
 		now:          c.now,
 		copyPatience: cmp.Or(c.copyPatience, artifact.CopyPatience),
 		refusals:     c.refusals,
+		cleared:      c.cleared,
 		soon:         c.soon,
 		metrics:      c.metrics,
 		blobs:        c.blobs,

@@ -44,6 +44,7 @@ func existingReference(a *modelv1alpha1.Artifact, host string) (registry.Referen
 // observeExisting looks at an artifact that is not to be made, and records what
 // it is.
 func (e *external) observeExisting(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalObservation, error) {
+	forgetStopped(a)
 	ref, err := existingReference(a, e.effective.Registry)
 	if err != nil {
 		return unusable(a, err)
@@ -117,6 +118,16 @@ func (e *external) describe(ctx context.Context, a *modelv1alpha1.Artifact, ref 
 	s.Source = &modelv1alpha1.SourceObservation{URL: facts.SourceURL, Revision: facts.Revision, License: facts.License}
 	remember(s, before)
 	return nil
+}
+
+// forgetStopped drops from the status of an Artifact that is only observed the run
+// that had not ended when it was last looked at: the cleaner stops it.
+func forgetStopped(a *modelv1alpha1.Artifact) {
+	s := &a.Status.AtProvider
+	if hasEnded(s.Phase) {
+		return
+	}
+	s.Phase, s.JobRef, s.StartTime, s.CompletionTime, s.Progress = "", nil, nil, nil, nil
 }
 
 // forgetObserved drops from the status of an Artifact that is to be made what was

@@ -11,9 +11,11 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
@@ -231,6 +233,34 @@ func TestObservedThenManaged(t *testing.T) {
 			w.waitTag(a.Spec.ForProvider.Target.Repository, "v1", foreign)
 		})
 	}
+}
+
+// TestObservedInMidRun has an Artifact only be observed while its run is going.
+func TestObservedInMidRun(t *testing.T) {
+	w := startControllers(t)
+	a := w.artifact("observed-in-mid-run")
+	a.Spec.ForProvider.Pipeline = modelv1alpha1.PipelineKit
+	w.create(a)
+	job := w.job(a, 1)
+	pvc := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: artifact.PVCName(a.GetName()), Namespace: w.namespace}}
+	w.update(a, withPolicies(xpv2.ManagementPolicies{xpv2.ManagementActionObserve}))
+	w.waitReady(a, corev1.ConditionFalse, string(outcome.NotFound))
+	w.waitGone(job)
+	w.eventually("the workspace is deleted", func() string {
+		if err := w.get(pvc); err == nil && pvc.GetDeletionTimestamp() == nil {
+			return "it is not"
+		}
+		return ""
+	})
+	w.eventually("no run in the status", func() string {
+		if err := w.get(a); err != nil {
+			return err.Error()
+		}
+		if s := a.Status.AtProvider; s.Phase != "" || s.JobRef != nil {
+			return fmt.Sprintf("phase %q, Job %v", s.Phase, s.JobRef)
+		}
+		return ""
+	})
 }
 
 func TestObservedArtifactIsRenamed(t *testing.T) {

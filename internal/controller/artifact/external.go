@@ -68,6 +68,9 @@ type external struct {
 	// refusals keeps why Create was refused.
 	refusals *refusals
 
+	// cleared keeps that Create or Update only cleared away.
+	cleared *cleared
+
 	// soon has an Artifact looked at again.
 	soon *soon
 

@@ -61,7 +61,7 @@ func TestNewUnlimited(t *testing.T) {
 
 // TestForgotten has an Artifact be gone that was not deleted from its registry.
 func TestForgotten(t *testing.T) {
-	c := &connector{blobs: newBlobChecks(1), asker: newProgressAsker(nil, 0), follower: newFollower(nil)}
+	c := &connector{blobs: newBlobChecks(1), asker: newProgressAsker(nil, 0), follower: newFollower(nil), cleared: &cleared{}}
 	a := &modelv1alpha1.Artifact{}
 	a.SetUID("one")
 	c.blobs.of(a, a.GetCreationTimestamp().Time)

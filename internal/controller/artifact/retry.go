@@ -41,11 +41,19 @@ func (e *external) recordFailure(a *modelv1alpha1.Artifact, job *batchv1.Job, po
 	if r, _, ok := outcome.FromPods(pods); ok && r.Failure != nil {
 		why.RetryAfterSeconds = r.Failure.RetryAfterSeconds
 	}
+	end := ptr.Deref(s.CompletionTime, metav1.NewTime(e.now()))
+	after := func(d time.Duration) *metav1.Time { return ptr.To(metav1.NewTime(end.Add(d).Truncate(time.Second))) }
 	if wait, ok := artifact.RetryWait(a, s.Failures, s.Run, why); ok {
-		end := ptr.Deref(s.CompletionTime, metav1.NewTime(e.now()))
-		s.Failure.NextTryTime = ptr.To(metav1.NewTime(end.Add(wait).Truncate(time.Second)))
+		s.Failure.NextTryTime = after(wait)
+	} else if artifact.NeedsWorkspace(a) {
+		s.Failure.WorkspaceExpiryTime = after(failedWorkspaceTTL)
 	}
 }
+
+// failedWorkspaceTTL is how long the workspace of a run is kept that failed and is
+// not tried again: it holds room, and what a person may want to look at or go on
+// with.
+const failedWorkspaceTTL = 24 * time.Hour
 
 // isToBeTriedAgain says whether the run that failed is due for another try: its
 // time has come, the spec, the ProviderConfig or a Secret has changed since, or
@@ -111,6 +119,15 @@ func pendingSince(a *modelv1alpha1.Artifact) time.Time {
 // crossplane.io/poll-interval can ask for: each poll is a request to a registry.
 const minPollInterval = 10 * time.Second
 
+// untilExpiry returns the poll interval of an Artifact whose run is not tried
+// again: up to the time when its workspace is to be deleted.
+func untilExpiry(a *modelv1alpha1.Artifact, poll time.Duration) time.Duration {
+	if expiry := a.Status.AtProvider.Failure.WorkspaceExpiryTime; expiry != nil && time.Until(expiry.Time) > 0 {
+		return min(poll, time.Until(expiry.Time)+time.Second)
+	}
+	return poll
+}
+
 // pollInterval returns when an Artifact that needs nothing now is looked at
 // again: when its failed run is to be tried again, else at its poll, which is
 // early or late by up to jitter percent, or when its Hub is to be asked or its next blobs are to be
@@ -139,7 +156,7 @@ func pollInterval(jitter int, f *follower, b *blobChecks) managed.PollIntervalHo
 		}
 		next := a.Status.AtProvider.Failure.NextTryTime
 		if next == nil {
-			return poll
+			return untilExpiry(a, poll)
 		}
 		wait := time.Until(next.Time)
 		if wait <= 0 {

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 
@@ -84,6 +85,73 @@ func TestReconcileRequestIsOneTry(t *testing.T) {
 	w.update(a, func(a *modelv1alpha1.Artifact) { metav1.SetMetaDataLabel(&a.ObjectMeta, "poke", "1") })
 	time.Sleep(300 * time.Millisecond) // That nothing happens can only be waited for.
 	w.job(a, 2)
+}
+
+// TestWorkspaceExpires has a run fail for good, and nobody act.
+func TestWorkspaceExpires(t *testing.T) {
+	w := startControllers(t)
+	a := w.artifact("expires")
+	a.Spec.ForProvider.Pipeline = modelv1alpha1.PipelineKit
+	w.create(a)
+	w.fail(a, 1, outcome.Gated)
+	pvc := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: artifact.PVCName(a.GetName()), Namespace: w.namespace}}
+	expiry := a.Status.AtProvider.Failure.WorkspaceExpiryTime
+	if expiry == nil || expiry.Sub(time.Now()).Round(time.Hour) != failedWorkspaceTTL {
+		t.Fatalf("want the status to say when the workspace is deleted, got %v", expiry)
+	}
+	w.poke(a, "0")
+	if err := w.get(pvc); err != nil || pvc.GetDeletionTimestamp() != nil {
+		t.Fatalf("The workspace must stay until then: %v", err)
+	}
+	if got := untilExpiry(a, 48*time.Hour); got > failedWorkspaceTTL+time.Second {
+		t.Errorf("want it to be looked at then, not in %s", got)
+	}
+	w.eventually("time passes", func() string {
+		if err := w.get(a); err != nil {
+			return err.Error()
+		}
+		a.Status.AtProvider.Failure.WorkspaceExpiryTime = ptr.To(metav1.NewTime(time.Now().Add(-time.Second)))
+		if err := w.client.Status().Update(t.Context(), a); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	w.poke(a, "1")
+	w.eventually("the workspace is deleted", func() string {
+		w.deletePods()
+		if err := w.get(pvc); err == nil && pvc.GetDeletionTimestamp() == nil {
+			return "it is not"
+		}
+		return ""
+	})
+	w.job(a, 1)
+}
+
+// TestClearingIsNoCreation has a run take the place of another one's leftovers.
+func TestClearingIsNoCreation(t *testing.T) {
+	w := startControllers(t)
+	a := w.artifact("cleared")
+	w.create(a)
+	w.fail(a, 1, outcome.Gated)
+	w.update(a, func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.Source.HuggingFace.Revision = "v2" })
+	w.waitNoJob()
+	w.deletePods()
+	w.succeed(a, 2, "two")
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+	w.waitEvent(a, "Run 2 pushed")
+	list := &corev1.EventList{}
+	if err := w.client.List(t.Context(), list, client.InNamespace(w.namespace)); err != nil {
+		t.Fatal(err)
+	}
+	created := int32(0)
+	for _, e := range list.Items {
+		if e.InvolvedObject.Name == a.GetName() && e.Reason == string(reasonCreated) {
+			created += max(e.Count, 1)
+		}
+	}
+	if created > 2 {
+		t.Errorf("want an event of creation a run, got %d", created)
+	}
 }
 
 func TestWorkspaceIsKeptBetweenTries(t *testing.T) {

@@ -72,9 +72,13 @@ func (e *external) startRun(ctx context.Context, a *modelv1alpha1.Artifact) erro
 	if err := e.persistRun(ctx, a, next); err != nil {
 		return err
 	}
-	cleared, err := e.clearEarlierRuns(ctx, a, next)
-	if err != nil || !cleared {
+	ready, err := e.clearEarlierRuns(ctx, a, next)
+	if err != nil {
 		return err
+	}
+	if !ready {
+		e.cleared.put(a.GetUID(), struct{}{})
+		return nil
 	}
 	wanted := e.withEffective(a)
 	wanted.Effective.ConfigHash = hash

@@ -112,6 +112,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		memory:      registry.NewMemory(),
 		hosts:       connection.NewHosts(),
 		credentials: newCredentialMemory(mgr.GetCache()),
+		cleared:     &cleared{},
 	}
 	door := newDoorman(o.Access, mgr.GetClient())
 	r := newReconciler(mgr, mgr.GetCache(), c, append(o.forReconciler(name, recorder, c),
@@ -174,7 +175,7 @@ func (o Options) forReconciler(name string, recorder xpevent.Recorder, c *connec
 		managed.WithMinPollInterval(minPollInterval),
 		managed.WithTimeout(reconcileTimeout),
 		managed.WithLogger(o.Logger.WithValues("controller", name)),
-		managed.WithRecorder(recorder),
+		managed.WithRecorder(quietRecorder{Recorder: recorder, cleared: c.cleared}),
 	}
 	if o.Features.Enabled(feature.EnableBetaManagementPolicies) {
 		opts = append(opts, managed.WithManagementPolicies())
@@ -257,6 +258,7 @@ func newReconciler(mgr ctrl.Manager, cache client.Reader, c *connector, opts ...
 	c.refusals, c.soon = &refusals{}, &soon{}
 	c.metadata = cache
 	c.blobs = cmp.Or(c.blobs, newBlobChecks(0))
+	c.cleared = cmp.Or(c.cleared, &cleared{})
 	c.asker = cmp.Or(c.asker, newProgressAsker(c.now, 0))
 	c.follower = cmp.Or(c.follower, newFollower(c.now))
 	return managed.NewReconciler(statusManager{Manager: mgr, refusals: c.refusals}, resource.ManagedKind(modelv1alpha1.ArtifactGroupVersionKind), append([]managed.ReconcilerOption{
