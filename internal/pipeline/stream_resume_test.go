@@ -7,6 +7,7 @@ import (
 	"encoding"
 	"encoding/json"
 	"io"
+	"log"
 	"net/http"
 	"net/url"
 	"strings"
@@ -15,9 +16,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	gcr "github.com/google/go-containerregistry/pkg/registry"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 	"github.com/crossplane-contrib/provider-kitops/test/models"
 	testregistry "github.com/crossplane-contrib/provider-kitops/test/registry"
@@ -236,6 +239,41 @@ func TestStreamRecordsUploads(t *testing.T) {
 	}
 }
 
+// TestStreamOutlastsRegistry has the registry be away for a while once layers are
+// moved.
+func TestStreamOutlastsRegistry(t *testing.T) {
+	t.Parallel()
+	for _, format := range []string{FormatModelPack, FormatModelKit, FormatImage} {
+		t.Run(format, func(t *testing.T) {
+			t.Parallel()
+			var away, begun, cancelled atomic.Int64
+			inner := gcr.New(gcr.Logger(log.New(io.Discard, "", 0)))
+			w := newStreamWorld(t, largeFiles(3, 3<<20), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodPost && begun.Add(1) == 1 {
+					away.Store(15)
+				}
+				if r.Method == http.MethodDelete && strings.Contains(r.URL.Path, "/blobs/uploads/") {
+					cancelled.Add(1)
+				}
+				if away.Add(-1) >= 0 {
+					panic(http.ErrAbortHandler)
+				}
+				inner.ServeHTTP(w, r)
+			}))
+			w.run.Format = format
+			if _, err := w.stream.Run(t.Context(), w.run); err != nil {
+				t.Fatalf("want the run to outlast the registry's restart, got %v\n%s", err, w.log)
+			}
+			if away.Load() >= 0 {
+				t.Error("want the registry to have been away")
+			}
+			if n := cancelled.Load(); n > 0 {
+				t.Errorf("want no upload to be cancelled, got %d", n)
+			}
+		})
+	}
+}
+
 func TestReadUploads(t *testing.T) {
 	many, err := json.Marshal(make([]uploadRecord, 10*maxUploads))
 	if err != nil {
@@ -259,4 +297,32 @@ func TestReadUploads(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzReadUploads has somebody make up a checkpoint: a layer's sum may be another
+// one, and covers no more bytes than the layer has.
+func FuzzReadUploads(f *testing.F) {
+	state, err := sha256.New().(encoding.BinaryMarshaler).MarshalBinary() //nolint:forcetypeassert // It is one.
+	if err != nil {
+		f.Fatal(err)
+	}
+	b, err := json.Marshal([]uploadRecord{{Key: "a", Location: "/l", Read: 1, State: state}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(string(b))
+	f.Add(`[{"key":"a","read":-1,"state":"eA=="}]`)
+	f.Fuzz(func(t *testing.T, annotation string) {
+		all := readUploads(annotation)
+		if len(all) > maxUploads {
+			t.Errorf("want at most %d uploads, got %d", maxUploads, len(all))
+		}
+		for _, r := range all {
+			s := &layerStream{plan: modelpack.LayerPlan{Size: 1000}, sum: sha256.New()}
+			s.restore(r)
+			if s.read < 0 || s.read > 1000 {
+				t.Errorf("restore(%+v): want at most the layer's bytes, got %d", r, s.read)
+			}
+		}
+	})
 }

@@ -79,7 +79,7 @@ func (p *patient) RoundTrip(req *http.Request) (*http.Response, error) {
 		if err := p.throttle.Wait(ctx, p.host); err != nil {
 			return retry.Settled(err)
 		}
-		rsp, failed = p.try(req)
+		rsp, failed = p.try(req) //nolint:bodyclose // The next try, or the caller, closes it.
 		return p.judge(rsp, failed)
 	})
 	switch {

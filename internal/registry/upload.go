@@ -279,10 +279,7 @@ func (t *transfer) judgeRefusal(ctx context.Context, err error, rsp *errcode.Err
 	outOfRange := rsp.StatusCode == http.StatusRequestedRangeNotSatisfiable
 	switch {
 	case rsp.StatusCode == http.StatusUnauthorized:
-		if tokens, ok := t.auth.Cache.(interface{ forget() }); ok {
-			tokens.forget()
-		}
-		return t.renew(err)
+		return t.renewAll(err)
 	case rsp.StatusCode == http.StatusNotFound && (!t.whole || has(rsp, errcode.ErrorCodeBlobUploadUnknown)):
 		t.lose(true)
 		return outcome.Errorf(outcome.Unavailable, "registry %s forgot an upload that was under way; this may pass by itself", t.host).Because(rsp)
@@ -328,6 +325,14 @@ func (t *transfer) inTime(err error, took time.Duration) error {
 	return outcome.Errorf(outcome.Unsupported,
 		"registry %s ends an upload after %s, and the %d bytes of %s did not arrive in that time: give the run a faster connection to it, choose a model with smaller files, or push to another registry",
 		t.host, t.uploadTime, t.size, t.name)
+}
+
+// renewAll is renew for a token that was refused, which is not used again.
+func (t *transfer) renewAll(err error) error {
+	if tokens, ok := t.auth.Cache.(interface{ forget() }); ok {
+		tokens.forget()
+	}
+	return t.renew(err)
 }
 
 // renew lets a refused token, or a missing one, be tried again once, with

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -197,7 +196,7 @@ func FuzzResumable(f *testing.F) {
 		}
 		id, under := strings.CutPrefix(req.URL.EscapedPath(), here)
 		if req.URL.Host != "registry.example.com" || !under || strings.ContainsAny(id, "/%") || id == ".." || id == "." || req.URL.Query().Has("digest") {
-			t.Error(fmt.Sprintf("resumable(%q): leads to %q", location, req.URL))
+			t.Errorf("resumable(%q): leads to %q", location, req.URL)
 		}
 	})
 }
