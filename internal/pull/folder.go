@@ -39,7 +39,8 @@ const lockPoll = time.Second
 type folder struct {
 	*os.Root
 
-	locked *os.File
+	locked  *os.File
+	journal *os.File // nil before the first change of a state.
 }
 
 // openFolder opens a folder, which it makes if it is missing.
@@ -61,6 +62,7 @@ func openFolder(dir string) (*folder, error) {
 
 // close lets the folder go, and its lock.
 func (f *folder) close() {
+	_ = f.closeJournal()
 	if f.locked != nil {
 		_ = f.locked.Close()
 	}

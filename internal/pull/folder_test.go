@@ -47,7 +47,7 @@ func TestChanged(t *testing.T) {
 			}
 		}},
 		"NoState":     {reason: "Whose the files are is forgotten, but they are the right ones.", change: func(_ *testing.T, dir string) { _ = os.Remove(filepath.Join(dir, stateFile)) }, blobs: false},
-		"BrokenState": {reason: "The same.", change: func(t *testing.T, dir string) { write(t, dir, stateFile, `{"version":1,"files":{"../x":{}}}`) }, blobs: false},
+		"BrokenState": {reason: "The same.", change: func(t *testing.T, dir string) { write(t, dir, stateFile, `{"version":2,"files":{"../x":{}}}`) }, blobs: false},
 	}
 	for format, layers := range map[string][]content{"Raw": rawLayers(files), "Tar": {tarLayer(t, t0, files)}} {
 		for name, tc := range cases {
@@ -207,7 +207,7 @@ func TestTogether(t *testing.T) {
 		}
 	}
 	holdsFiles(t, dir, files)
-	if diff := cmp.Diff([]string{"GET"}, f.requests("/blobs/")); diff != "" {
+	if diff := cmp.Diff([]string{"GET bytes=0-599999"}, f.requests("/blobs/")); diff != "" {
 		t.Errorf("requests: -want, +got:\n%s", diff)
 	}
 }

@@ -30,7 +30,6 @@ type job struct {
 
 	mu    sync.Mutex // Guards what follows.
 	state *state
-	saved time.Time
 }
 
 // newJob prepares the folder for an artifact: what is left of another one is
@@ -206,19 +205,18 @@ func (j *job) tell() func() {
 	return func() { close(done); wg.Wait() }
 }
 
-// note enters into the state that files are as they are to be. It writes the
-// state if it did not do so lately: what it names is claimed already.
+// note enters into the state that files are as they are to be. What it names is
+// claimed already, so that nothing is lost with a change that is not on disk yet.
 func (j *job) note(modTimes map[string]int64) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	c := change{Files: make(map[string]*file, len(modTimes))}
 	for name, t := range modTimes {
-		j.state.Files[name].ModTime = t
+		f := j.state.Files[name]
+		f.ModTime = t
+		c.Files[name] = f
 	}
-	if time.Since(j.saved) < j.flush {
-		return nil
-	}
-	j.saved = time.Now()
-	return j.folder.saveState(j.state)
+	return j.folder.record(j.state, c, false)
 }
 
 // wants returns what a file is to be.

@@ -21,11 +21,13 @@ func (j *job) nameAll(key string, entries []entry) error {
 		}
 		names = append(names, e.name)
 	}
+	c := change{Files: make(map[string]*file, len(fresh)), Archives: map[string][]string{key: names}}
 	for _, e := range fresh {
 		j.state.Files[e.name] = &e.file
+		c.Files[e.name] = &e.file
 	}
 	j.state.Archives[key] = names
-	if err := j.folder.saveState(j.state); err != nil {
+	if err := j.folder.record(j.state, c, true); err != nil {
 		return err
 	}
 	for _, e := range fresh {

@@ -74,12 +74,11 @@ type Pull struct {
 	log     *log.Logger
 	again   retry.Policy
 	tick    time.Duration // How often the log tells of progress.
-	flush   time.Duration // How seldom the state is written while layers end.
 }
 
 // New returns a pull. Nothing happens before it is Run.
 func New(o Options) *Pull {
-	p := &Pull{options: o, log: log.New(o.Log, "", 0), tick: 15 * time.Second, flush: time.Second}
+	p := &Pull{options: o, log: log.New(o.Log, "", 0), tick: 15 * time.Second}
 	p.again = retry.Policy{Tries: 6, First: time.Second, Longest: 30 * time.Second, Patience: 2 * time.Minute, Logf: p.log.Printf}
 	return p
 }

@@ -14,12 +14,15 @@ import (
 )
 
 // stateVersion is of the state file's form. Another one is not read.
-const stateVersion = 1
+const stateVersion = 2
 
 // A state is what a folder's state file says of it. It is written before a file
 // gets a name that it did not have: what it does not name is not ours.
 type state struct {
 	Version int `json:"version"`
+
+	// Generation counts the states that were written. A journal is of one.
+	Generation int64 `json:"generation,omitempty"`
 
 	// Digest of the manifest that the files are of.
 	Digest digest.Digest `json:"digest,omitempty"`
@@ -63,6 +66,9 @@ func (f *folder) loadState(logf func(string, ...any)) *state {
 		return none
 	}
 	s, ok := parseState(b)
+	if err == nil && ok {
+		ok = f.replay(s)
+	}
 	if err != nil || !ok {
 		logf("the state in %s cannot be read, and is made anew", stateFile)
 		return none
@@ -82,25 +88,35 @@ func parseState(b []byte) (*state, bool) {
 	if s.Archives == nil {
 		s.Archives = map[string][]string{}
 	}
+	return s, s.valid()
+}
+
+// valid reports whether a state names what can be in the folder, and nothing else.
+func (s *state) valid() bool {
 	for name, f := range s.Files {
 		if clean, err := filePath(name); err != nil || clean != name || f == nil || f.Digest.Validate() != nil {
-			return nil, false
+			return false
 		}
 	}
 	for _, names := range s.Archives {
 		for _, name := range names {
 			if s.Files[name] == nil {
-				return nil, false
+				return false
 			}
 		}
 	}
-	return s, true
+	return true
 }
 
-// saveState writes the state. After a crash there is either this one or the one
-// before.
+// saveState writes the state, with a new, empty journal. After a crash there is
+// either this one or the one before.
 func (f *folder) saveState(s *state) error {
 	const temp = stateFile + ".new"
+	if err := f.closeJournal(); err != nil {
+		return err
+	}
+	old := s.Generation
+	s.Generation++
 	b, err := json.Marshal(s)
 	if err != nil {
 		return errors.Wrap(err, "cannot encode the state")
@@ -113,7 +129,14 @@ func (f *folder) saveState(s *state) error {
 	if err := errors.Join(err, out.Sync(), out.Close()); err != nil {
 		return f.failed(temp, err)
 	}
-	return f.failed(stateFile, f.Rename(temp, stateFile))
+	// One of this generation is of a state that was lost.
+	if err := f.removeJournal(s.Generation); err != nil {
+		return err
+	}
+	if err := f.Rename(temp, stateFile); err != nil {
+		return f.failed(stateFile, err)
+	}
+	return f.removeJournal(old)
 }
 
 // holds says whether the folder holds all of the artifact of this digest, as
