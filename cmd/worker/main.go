@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -75,19 +74,8 @@ func main() {
 		r.Source = source.value(os.Getenv(artifact.EnvHubToken))
 		os.Exit(runAndReport(pipeline.Masked(pipeline.Metered(pipelineFor(*kind))), r, *result))
 	case pulling.FullCommand():
+		limitMemory()
 		os.Exit(pullAndReport(p))
-	}
-}
-
-// memoryLimit is what the collector keeps a run's memory to, as far as it can. It
-// is what a Stream has at most in use, and what the program needs.
-const memoryLimit = 40 << 20
-
-// limitMemory has memory collected before it grows, unless GOMEMLIMIT says
-// otherwise.
-func limitMemory() {
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memoryLimit)
 	}
 }
 
