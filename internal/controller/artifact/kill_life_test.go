@@ -117,7 +117,8 @@ func (l *life) configure() {
 		StringData: map[string]string{corev1.DockerConfigJsonKey: `{"auths":{"` + l.host + `":{"username":"u","password":"p"}}}`},
 	})
 	l.create(&v1alpha1.ClusterProviderConfig{
-		ObjectMeta: metav1.ObjectMeta{Name: l.namespace},
+		// Lives that end and are applied again adopt what was pushed before.
+		ObjectMeta: metav1.ObjectMeta{Name: l.namespace, Annotations: map[string]string{artifact.AnnotationAdopt: "true"}},
 		Spec: v1alpha1.ClusterProviderConfigSpec{Registry: v1alpha1.ClusterRegistryConfig{
 			Host:      v1alpha1.RegistryHost(l.host),
 			PlainHTTP: true,
