@@ -79,7 +79,12 @@ func TestOCIFaults(t *testing.T) {
 // readsLargest matches what reads the largest blob of the source.
 func (w *ociWorld) readsLargest(t *testing.T, digest string) testregistry.Match {
 	t.Helper()
-	blobs, err := modelpack.Blobs(w.manifest(t, w.client(t, w.source), "models/origin", digest))
+	client := w.client(t, w.source)
+	manifests, err := modelpack.ReadManifests(t.Context(), client, "models/origin", w.manifest(t, client, "models/origin", digest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	blobs, err := manifests.Blobs()
 	if err != nil {
 		t.Fatal(err)
 	}
