@@ -199,7 +199,7 @@ func (s *source) layers(ctx context.Context) (digest.Digest, []modelpack.Layer, 
 func (s *source) config(ctx context.Context, manifest []byte) ([]byte, error) {
 	d, err := modelpack.Describe(manifest)
 	if err != nil || d.Format != modelpack.FormatModelKit {
-		return nil, nil //nolint:nilerr // Whoever reads the layers says what is wrong.
+		return nil, nil // Whoever reads the layers says what is wrong.
 	}
 	if !d.HasConfig() || d.Config.Digest.Validate() != nil {
 		return nil, outcome.Errorf(outcome.Unsupported, "cannot pull %s: its config of %d bytes cannot be read", s.ref, d.Config.Size)

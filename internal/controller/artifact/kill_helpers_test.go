@@ -105,6 +105,10 @@ func (f *fuse) client(c client.WithWatch, check func(context.Context, client.Obj
 			return f.read(fmt.Sprintf("list %T", l), func() error { return c.List(ctx, l, opts...) })
 		},
 		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+			if asked := (&client.CreateOptions{}).ApplyOptions(opts); len(asked.DryRun) > 0 {
+				// It makes nothing.
+				return f.read(fmt.Sprintf("dry run of %T", o), func() error { return c.Create(ctx, o, opts...) })
+			}
 			return f.writeObject("create", o, func(o client.Object) error {
 				if err := check(ctx, o); err != nil {
 					return err

@@ -75,23 +75,23 @@ func (e *external) observeRun(ctx context.Context, a *modelv1alpha1.Artifact, st
 	s.StartTime = job.Status.StartTime
 	s.CompletionTime = artifact.CompletionTime(job)
 	e.observeProgress(a, o.Phase, pods)
+	if recorded {
+		if o.Phase == modelv1alpha1.PhaseFailed {
+			o.Reason, o.Message = s.Failure.Reason, failureMessage(s.Failure)
+		}
+		return o
+	}
 	switch o.Phase {
 	case modelv1alpha1.PhaseSucceeded:
 		s.Failure, s.Failures = nil, 0
-		recordArtifact(a, job, pods, recorded)
-		if !recorded {
-			e.blobs.forget(a.GetUID())
-		}
+		recordArtifact(a, job, pods)
+		e.blobs.forget(a.GetUID())
 	case modelv1alpha1.PhaseFailed:
-		if !recorded {
-			e.recordFailure(a, job, pods, o)
-		}
+		e.recordFailure(a, job, pods, o)
 		o.Reason, o.Message = s.Failure.Reason, failureMessage(s.Failure)
 	case modelv1alpha1.PhasePending, modelv1alpha1.PhaseRunning:
 	}
-	if !recorded {
-		e.tell(ctx, a, o)
-	}
+	e.tell(ctx, a, o)
 	return o
 }
 
@@ -101,12 +101,9 @@ func hasDigest(pods []corev1.Pod) bool {
 	return ok && r.Digest != ""
 }
 
-// recordArtifact records what a run pushed, once: later the artifact may have
-// got another tag, and the Pod may be gone.
-func recordArtifact(a *modelv1alpha1.Artifact, job *batchv1.Job, pods []corev1.Pod, recorded bool) {
-	if recorded {
-		return
-	}
+// recordArtifact records what a run pushed. That is done once: later the artifact
+// may have got another tag, and the Pod may be gone.
+func recordArtifact(a *modelv1alpha1.Artifact, job *batchv1.Job, pods []corev1.Pod) {
 	s := &a.Status.AtProvider
 	before := pushedBefore(s)
 	s.Digest, s.PinnedReference, s.Size, s.Files, s.Source = "", "", 0, 0, nil
