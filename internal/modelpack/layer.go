@@ -1,6 +1,6 @@
 // Package modelpack makes manifests and configs of CNCF's ModelPack
 // (https://github.com/modelpack/model-spec/blob/main/docs/spec.md), with one
-// raw layer a file, which runtimes can mount as they are, and of a model as a
+// raw layer a file that is not empty, which runtimes can mount as they are, and of a model as a
 // KitOps ModelKit and as an OCI image. It finds out what goes into a config from
 // the model's own files, and reads artifacts, too.
 //

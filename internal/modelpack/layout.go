@@ -14,7 +14,7 @@ import (
 
 // LayoutVersion changes with what the bytes of layers are that are made of the
 // same files.
-const LayoutVersion = 1
+const LayoutVersion = 2
 
 // A Layout says of which layers an artifact of a format will be, before a byte
 // has moved: which files are in which layer, and each layer's exact size. It
@@ -73,7 +73,7 @@ func newLayout(format Format, files []File, dataset bool) (*Layout, error) {
 	return nil, outcome.Errorf(outcome.Unsupported, "format %q is none: write %s, %s or %s", short(string(format)), FormatModelPack, FormatModelKit, FormatImage)
 }
 
-// layOutModelPack makes each file a layer as it is.
+// layOutModelPack makes each file a layer as it is, but for empty ones.
 func layOutModelPack(files []File, dataset bool) (*Layout, error) {
 	l := &Layout{Format: FormatModelPack}
 	for _, f := range files {
@@ -81,12 +81,47 @@ func layOutModelPack(files []File, dataset bool) (*Layout, error) {
 		if dataset && (d.MediaType == specv1.MediaTypeModelWeightRaw || d.MediaType == specv1.MediaTypeModelWeightConfigRaw) {
 			d.MediaType = specv1.MediaTypeModelDatasetRaw
 		}
+		if f.Size == 0 {
+			p, err := planEmpty(f.Path, d)
+			if err != nil {
+				return nil, err
+			}
+			l.Layers = append(l.Layers, p)
+			continue
+		}
 		l.Layers = append(l.Layers, LayerPlan{
 			Files: []File{f}, Size: f.Size, Raw: true, mediaType: d.MediaType, annotations: d.Annotations,
 			pieces: []piece{{size: f.Size, file: &f}},
 		})
 	}
 	return l, nil
+}
+
+// emptyStyle is how an empty file of a ModelPack is archived.
+var emptyStyle = tarStyle{dirSuffix: "/"}
+
+// planEmpty returns the plan of the layer of an empty file, whose raw layer is d:
+// an archive of that file alone. A raw layer would be a blob of 0 bytes, which
+// some registries refuse. Its title, by which a runtime that does not unpack
+// layers names what it mounts, is not the file's, for the archive is not it.
+func planEmpty(name string, d ocispec.Descriptor) (LayerPlan, error) {
+	p, err := planTar(emptyStyle, strings.TrimSuffix(d.MediaType, string(Raw))+string(Tar), File{Path: name})
+	if err != nil {
+		return LayerPlan{}, err
+	}
+	p.annotations[ocispec.AnnotationTitle] = name + ".tar"
+	return p, nil
+}
+
+// HoldsEmptyFile reports whether a layer of a ModelPack is the empty file of this
+// path, as NewLayout lays it out.
+func HoldsEmptyFile(d ocispec.Descriptor, name string) bool {
+	p, err := planEmpty(name, LayerFor(name, 0, ""))
+	if err != nil || d.Size != p.Size || !strings.HasSuffix(d.MediaType, ".v1."+string(Tar)) {
+		return false
+	}
+	got, err := digest.Canonical.FromReader(p.Open(0, nil))
+	return err == nil && got == d.Digest
 }
 
 // planTar returns the plan of a layer that is an archive of these files.

@@ -142,18 +142,27 @@ func TestLayoutRoundTrip(t *testing.T) {
 
 func TestModelPackLayout(t *testing.T) {
 	l, blobs := pack(t, FormatModelPack, small)
+	var layers []ocispec.Descriptor
 	for i, p := range l.Layers {
-		if !p.Raw || string(blobs[i]) != small[p.Files[0].Path] {
-			t.Errorf("%s: want the file as it is", p.Files[0].Path)
+		name := p.Files[0].Path
+		d := LayerFor(name, p.Size, digest.FromBytes(blobs[i]))
+		if content := small[name]; content == "" {
+			d.MediaType = strings.TrimSuffix(d.MediaType, "raw") + "tar"
+			d.Annotations[ocispec.AnnotationTitle] = name + ".tar"
+			if files, _ := unpack(t, blobs[i:i+1]); p.Raw || len(files) != 1 || files[name] != content {
+				t.Errorf("%s: want an archive of it, got one of %v", name, files)
+			}
+			if !HoldsEmptyFile(d, name) || HoldsEmptyFile(d, name+"x") {
+				t.Errorf("HoldsEmptyFile(...): want %s to be the layer of %s alone", d.Digest, name)
+			}
+		} else if !p.Raw || string(blobs[i]) != content {
+			t.Errorf("%s: want the file as it is", name)
 		}
+		layers = append(layers, d)
 	}
 	a, err := l.Artifact(full, digests(blobs))
 	if err != nil {
 		t.Fatal(err)
-	}
-	var layers []ocispec.Descriptor
-	for path, content := range small {
-		layers = append(layers, LayerFor(path, int64(len(content)), digest.FromString(content)))
 	}
 	want, err := New(full, layers)
 	if diff := cmp.Diff(want, a); diff != "" || err != nil {

@@ -39,9 +39,10 @@ func isSource(d digest.Digest) proof {
 	return func(_ context.Context, s standing) (bool, error) { return s.descriptor.Digest == d, nil }
 }
 
-// hasFiles returns a proof for a run that packs these files of the Hub as raw
-// layers, whose digests are those that the Hub announces. Of a small file the Hub
-// knows git's hash alone: its layer is read.
+// hasFiles returns a proof for a run that packs these files of the Hub as a
+// ModelPack: as raw layers, whose digests are those that the Hub announces, and
+// empty ones as archives, whose digests follow from their names. Of a small file
+// the Hub knows git's hash alone: its layer is read.
 func (c *claim) hasFiles(files []hub.File) proof {
 	return func(ctx context.Context, s standing) (bool, error) {
 		blobs, err := modelpack.Blobs(s.manifest)
@@ -62,6 +63,9 @@ func (c *claim) hasFiles(files []hub.File) proof {
 func (c *claim) isFile(ctx context.Context, l ocispec.Descriptor, check *kitCheck) (bool, error) {
 	name := l.Annotations[modelspec.AnnotationFilepath]
 	want, ok := check.missing[name]
+	if ok && want.Size == 0 && modelpack.HoldsEmptyFile(l, name) {
+		return true, check.visit(name, 0, strings.NewReader(""))
+	}
 	if !ok || l.Size != want.Size || !strings.HasSuffix(l.MediaType, ".raw") {
 		return false, nil
 	}

@@ -99,6 +99,9 @@ func asFiles(layers []ocispec.Descriptor) []hub.File {
 // fails.
 func (r *streamRun) copyBlobs(ctx context.Context, o *ociOrigin, layers []ocispec.Descriptor) error {
 	r.run.Meter.Step("copy", totalBytes(layers))
+	if err := r.copyEmpty(ctx, o, layers); err != nil {
+		return err
+	}
 	large, small := bySize(layers, func(d ocispec.Descriptor) int64 { return d.Size }, r.inMemory)
 	copyOne := func(ctx context.Context, d ocispec.Descriptor) error { return r.copyBlob(ctx, o, d) }
 	group, gctx := errgroup.WithContext(ctx)
@@ -109,6 +112,26 @@ func (r *streamRun) copyBlobs(ctx context.Context, o *ociOrigin, layers []ocispe
 	}
 	if len(small) > 0 {
 		r.log.Printf("%d small layers: %s", len(small), formatBytes(totalBytes(small)))
+	}
+	return nil
+}
+
+// copyEmpty copies the layers of 0 bytes, which some registries refuse, before
+// any other byte is moved.
+func (r *streamRun) copyEmpty(ctx context.Context, o *ociOrigin, layers []ocispec.Descriptor) error {
+	for _, d := range layers {
+		if d.Size != 0 {
+			continue
+		}
+		err := r.copyBlob(ctx, o, d)
+		if reason := outcome.ReasonOf(err); err != nil && (reason == outcome.Unsupported || reason == outcome.Mismatch) {
+			return outcome.Errorf(outcome.Unsupported,
+				"registry %s refuses a blob of 0 bytes, which the empty file %q is in the artifact: set spec.forProvider.format to another, which is packed anew",
+				r.run.Target.Registry, modelpack.BlobName(d)).Because(err)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
