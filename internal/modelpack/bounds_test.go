@@ -1,9 +1,14 @@
 package modelpack
 
 import (
+	"bytes"
 	"runtime"
+	"runtime/debug"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/decode"
 )
@@ -47,5 +52,69 @@ func TestHostileManifest(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestHostileManifestsAtOnce has as many reconciles as there may be read the
+// largest manifests that are read at all, and others that are refused, within the
+// memory that examples/install gives the provider.
+func TestHostileManifestsAtOnce(t *testing.T) {
+	const (
+		readers = 20        // As many reconciles as cmd/provider has at the same time.
+		limit   = 512 << 20 // As examples/install has it.
+	)
+	head := `{"schemaVersion":2,"config":{"mediaType":"application/vnd.cncf.model.config.v1+json"},`
+	fill := func(list, element string, n int) []byte {
+		b := head + `"` + list + `":[` + strings.TrimSuffix(strings.Repeat(element+",", n), ",") + `]`
+		return []byte(b + `,"x":"` + strings.Repeat("x", decode.MaxBytes-len(b)-len(`,"x":""}`)) + `"}`)
+	}
+	documents := [][]byte{
+		fill("layers", "{}", 39_000),                       // Read: the most descriptors.
+		fill("layers", `{"annotations":{"a":""}}`, 19_000), // Read: the most maps.
+		fill("layers", `{"urls":["","","","",""]}`, 19_000),
+		fill("manifests", "{}", 39_000),
+		fill("layers", "{}", 1_000_000), // Refused.
+	}
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(limit))
+	runtime.GC()
+	var peak atomic.Uint64
+	done := make(chan struct{})
+	var sampler, read, all sync.WaitGroup
+	read.Add(readers)
+	sampler.Go(func() {
+		for {
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			peak.Store(max(peak.Load(), m.Sys-m.HeapReleased))
+			select {
+			case <-done:
+				return
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	})
+	for i := range readers {
+		all.Go(func() {
+			b := bytes.Clone(documents[i%len(documents)]) // Each answer is its own.
+			d, err := Describe(b)
+			if refuse := i%len(documents) == len(documents)-1; (err != nil) != refuse {
+				t.Errorf("Describe(document %d): want it refused: %t, got %v", i%len(documents), refuse, err)
+			}
+			_ = d.Model(b)
+			layers, _ := ReadManifest(b, b)
+			_, _ = Blobs(b)
+			// All of it is kept until the last one is read, as while a registry is asked.
+			read.Done()
+			read.Wait()
+			runtime.KeepAlive(b)
+			runtime.KeepAlive(layers)
+		})
+	}
+	all.Wait()
+	close(done)
+	sampler.Wait()
+	t.Logf("%d MiB at most", peak.Load()>>20)
+	if got := peak.Load(); got > limit {
+		t.Errorf("want %d bytes at most for %d readers, got %d", limit, readers, got)
 	}
 }
