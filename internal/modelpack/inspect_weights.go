@@ -59,8 +59,8 @@ var shardName = regexp.MustCompile(`^(.*?)[-_.](\d{5,6})-of-(\d{5,6})$`)
 
 // findWeights finds a model's weights by the files' names.
 func findWeights(files []File) weights {
-	w := weights{safetensors: mainSafetensors(weightSets(files, ".safetensors"))}
-	gguf := slices.DeleteFunc(weightSets(files, ".gguf"), func(s weightSet) bool {
+	w := weights{safetensors: mainSafetensors(weightSets(files, "safetensors"))}
+	gguf := slices.DeleteFunc(weightSets(files, "gguf"), func(s weightSet) bool {
 		// A projector of images, which goes with a model and is none.
 		return strings.Contains(strings.ToLower(path.Base(s.stem)), "mmproj")
 	})
@@ -94,16 +94,16 @@ func mainSafetensors(sets []weightSet) weightSet {
 	return weightSet{}
 }
 
-// weightSets returns the sets of files with this suffix, by their stems.
-func weightSets(files []File, suffix string) []weightSet {
+// weightSets returns the sets of files of weights in this format, by their stems.
+func weightSets(files []File, format string) []weightSet {
 	type key struct {
 		stem  string
 		total int
 	}
 	sets := map[key]*weightSet{}
 	for _, f := range files {
-		stem, ok := strings.CutSuffix(f.Path, suffix)
-		if !ok {
+		stem, of := weightStem(f.Path)
+		if of != format {
 			continue
 		}
 		k := key{stem: stem}
