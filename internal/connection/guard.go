@@ -16,7 +16,8 @@ import (
 )
 
 // A Guard decides where the requests of a client of one host may go. The host
-// itself may be anywhere, since whoever configures the client chose it. What the
+// itself may be anywhere, since whoever configures the client chose it, except at a
+// cloud's metadata service: a tenant may have chosen it. What the
 // host leads to, by a token realm, a redirect, a Link or an upload's Location,
 // must be in the host's own class of network, or public: a server must not have
 // this program send requests into a network that only this program can reach.
@@ -119,6 +120,7 @@ func (g *Guard) check(host string, at netip.Addr) error {
 	defer g.mu.Unlock()
 	to := networkOf(at)
 	switch {
+	case to == metadata:
 	case to == public, to == g.own, g.own == unknown && g.isOwn(host):
 		return nil
 	}
@@ -175,7 +177,7 @@ func (g *Guard) judge(ctx context.Context, host string) error {
 		return err
 	}
 	for _, at := range g.lookUp(ctx, host) {
-		if g.isOwn(host) {
+		if g.isOwn(host) && networkOf(at) != metadata {
 			g.mu.Lock()
 			if g.own == unknown {
 				g.own = networkOf(at)

@@ -112,7 +112,7 @@ func TestGuardCheck(t *testing.T) {
 		host    string
 		allowed string // Names of networks, in order.
 	}{
-		"FirstOwn":  {reason: "The host itself may be anywhere.", own: unknown, host: "Registry.test", allowed: "public private loopback linkLocal metadata reserved"},
+		"FirstOwn":  {reason: "The host itself may be anywhere, but for the metadata.", own: unknown, host: "Registry.test", allowed: "public private loopback linkLocal reserved"},
 		"First":     {reason: "Before it was connected to, it leads to public hosts only.", own: unknown, host: "other.test", allowed: "public"},
 		"Public":    {reason: "From a public one nothing leads inside.", own: public, host: "other.test", allowed: "public"},
 		"PublicOwn": {reason: "Not even under its own name.", own: public, host: "registry.test", allowed: "public"},
@@ -281,6 +281,7 @@ func TestGuardProxy(t *testing.T) {
 		"KnownName": {reason: "So is a name that is known here.", names: map[string][]string{"auth.test.": {"10.0.0.1"}}, asked: []string{"registry.test", "auth.test"}, want: []string{"auth.test"}},
 		"Private":   {reason: "A private registry goes on working.", names: map[string][]string{"registry.test.": {"10.0.0.2"}, "auth.test.": {"10.0.0.1"}}, asked: []string{"registry.test", "auth.test", "10.0.0.3"}},
 		"Case":      {reason: "The proxy may be written in capitals.", asked: []string{"registry.test", "auth.test"}, proxy: "LocalHost", own: public},
+		"Metadata":  {reason: "The metadata are nobody's registry.", names: map[string][]string{"registry.test.": {"169.254.169.254"}}, asked: []string{"registry.test"}, want: []string{"registry.test"}},
 		"ProxyHost": {reason: "The proxy's own address is for proxying alone.", asked: []string{"registry.test", "PROXY"}, direct: true, want: []string{"127.0.0.1"}},
 	}
 	for name, tc := range cases {
