@@ -19,11 +19,17 @@ const (
 	idleTimeout = 90 * time.Second
 
 	maxIdlePerHost = 16
+
+	// maxHeaderBytes bounds an answer's header. Signed URLs, the longest values that
+	// servers send, have a few KiB; net/http's own bound is 10 MiB for each of the
+	// answers that come side by side.
+	maxHeaderBytes = 128 << 10
 )
 
 // NewTransport returns a transport that trusts the authorities of a pool, takes
 // a proxy from the environment, and connects to what a Guard allows. Establishing
-// a connection has a time limit; waiting for an answer has none.
+// a connection has a time limit; waiting for an answer has none. An answer's
+// header is bounded.
 //
 // It speaks HTTP/1.1 only, where bodies that come or go side by side have a
 // connection, and so a window, of their own.
@@ -37,6 +43,8 @@ func NewTransport(pool *x509.CertPool, g *Guard) *http.Transport {
 		TLSHandshakeTimeout: tlsTimeout,
 		IdleConnTimeout:     idleTimeout,
 		MaxIdleConnsPerHost: maxIdlePerHost,
+
+		MaxResponseHeaderBytes: maxHeaderBytes,
 	}
 }
 

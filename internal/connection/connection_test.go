@@ -2,9 +2,12 @@ package connection
 
 import (
 	"encoding/pem"
+	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -63,5 +66,24 @@ func TestRoots(t *testing.T) {
 				t.Errorf("\n%s\nRoots(...): trusted: -want, +got:\n%s", tc.reason, diff)
 			}
 		})
+	}
+}
+
+// TestNewTransportHeader has servers answer with a large header.
+func TestNewTransportHeader(t *testing.T) {
+	for size, want := range map[int]bool{maxHeaderBytes / 2: true, 2 * maxHeaderBytes: false} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X", strings.Repeat("a", size)) }))
+		t.Cleanup(s.Close)
+		u, err := url.Parse(s.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rsp, err := (&http.Client{Transport: NewTransport(nil, NewGuard(u.Host))}).Get(s.URL)
+		if err == nil {
+			_ = rsp.Body.Close()
+		}
+		if (err == nil) != want {
+			t.Errorf("NewTransport(...): a header of %d bytes: want an answer: %t, got %v", size, want, err)
+		}
 	}
 }

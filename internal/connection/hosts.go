@@ -38,6 +38,10 @@ const (
 
 	// maxHosts is how many hosts are remembered.
 	maxHosts = 1000
+
+	// maxHostBytes bounds what is remembered of each: a name has 255 bytes (RFC
+	// 1035, section 2.3.4), and a port follows it.
+	maxHostBytes = 300
 )
 
 // A noAnswerError is a timeout to all that ask what kind of error it is.
@@ -126,6 +130,9 @@ type hostTransport struct {
 
 // RoundTrip implements http.RoundTripper.
 func (t *hostTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if len(req.URL.Host) > maxHostBytes {
+		return nil, &BlockedError{Host: req.URL.Host, network: reserved}
+	}
 	place := t.origin
 	if at := strings.ToLower(req.URL.Scheme + "://" + req.URL.Host); at != t.origin {
 		place += " " + at

@@ -197,6 +197,18 @@ func TestHostsBounded(t *testing.T) {
 	})
 }
 
+// TestHostsLongNames has a server lead to names that are too long to be such.
+func TestHostsLongNames(t *testing.T) {
+	h, s := NewHosts(), &script{letters: "."}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+strings.Repeat("a", 100<<10)+".test/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Transport(origin, "", s).RoundTrip(req); Lasting(err) != Blocked || s.asked > 0 || len(h.hosts) > 0 { //nolint:bodyclose // There is none.
+		t.Errorf("RoundTrip(...): want nothing to be asked or remembered, got %d requests, %d hosts, %v", s.asked, len(h.hosts), err)
+	}
+}
+
 // TestHostsTimeouts has servers of several kinds stand still.
 func TestHostsTimeouts(t *testing.T) {
 	// The connection is a pipe, since a network has no part in synctest's time.

@@ -268,7 +268,7 @@ func (c *Client) client(name string) remote.Client {
 	if c.pushes == name {
 		scoped.pushes = name
 	}
-	return lenient{next: scoped, host: c.host, name: name}
+	return lenient{next: scoped, host: c.host, name: name, listed: new(int)}
 }
 
 // resolvable returns a repository's client for a reference: a tag or a digest.

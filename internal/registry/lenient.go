@@ -24,6 +24,9 @@ const (
 	headerLink   = "Link"
 )
 
+// maxListBytes bounds the pages of a list together: entries may be few and large.
+const maxListBytes = 2 * MaxManifestBytes
+
 // A lenient client makes what oras-go insists on out of what the distribution
 // specification leaves to a registry: headers that it may leave out, methods and
 // endpoints that it need not have, and addresses of further pages. It bounds all
@@ -32,6 +35,8 @@ type lenient struct {
 	next remote.Client
 	host string // The registry's, for messages.
 	name string // The repository's.
+
+	listed *int // How many bytes of lists were read.
 }
 
 // Do implements remote.Client.
@@ -180,12 +185,22 @@ func (c lenient) read(rsp *http.Response, what string) ([]byte, error) {
 	return b, nil
 }
 
+// readPage reads a page of a list as read does. It returns errEnough once the
+// pages are more than maxListBytes together.
+func (c lenient) readPage(rsp *http.Response, what string) ([]byte, error) {
+	b, err := c.read(rsp, what)
+	if *c.listed += len(b); err == nil && *c.listed > maxListBytes {
+		return nil, errEnough
+	}
+	return b, err
+}
+
 // referrers returns the answer to a request for what refers to a manifest. Any
 // other than a list is that of a registry without the API, which oras-go
 // expects to be 404 (distribution-spec 1.1, "Unavailable Referrers API").
 func (c lenient) referrers(rsp *http.Response) (*http.Response, error) {
 	if rsp.StatusCode == http.StatusOK {
-		b, err := c.read(rsp, "referrers in "+c.name)
+		b, err := c.readPage(rsp, "referrers in "+c.name)
 		if err != nil {
 			return nil, err
 		}
@@ -209,7 +224,7 @@ func (c lenient) list(rsp *http.Response) (*http.Response, error) {
 	if rsp.StatusCode != http.StatusOK {
 		return rsp, nil
 	}
-	b, err := c.read(rsp, "tags of "+c.name)
+	b, err := c.readPage(rsp, "tags of "+c.name)
 	if err != nil {
 		return nil, err
 	}

@@ -283,6 +283,32 @@ func TestHostileMetadata(t *testing.T) {
 	}
 }
 
+// TestHostileLists has a registry answer with many pages, each with one large
+// entry.
+func TestHostileLists(t *testing.T) {
+	large := strings.Repeat("a", 1<<20)
+	pages := map[string]string{
+		"Referrers": `{"schemaVersion":2,"mediaType":"` + ocispec.MediaTypeImageIndex + `","manifests":[{"digest":"` + ocispec.DescriptorEmptyJSON.Digest.String() + `","annotations":{"a":"` + large + `"}}]}`,
+		"Tags":      `{"tags":["` + large + `"]}`,
+	}
+	for op, page := range pages {
+		asked := 0
+		c := serve(t, func(http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				asked++
+				w.Header().Set(headerLink, "<"+r.URL.Path+`?last=a>; rel="next"`)
+				w.Header().Set(headerType, ocispec.MediaTypeImageIndex)
+				_, _ = io.WriteString(w, page)
+			})
+		})
+		const most = maxListBytes>>20 + 1
+		err := operations[op](t.Context(), c, stored{repository: repository, manifest: describe(ocispec.MediaTypeImageManifest, []byte(page))})
+		if asked > most || err != nil && !IsUnsupported(err) {
+			t.Errorf("%s: want %d pages at most to be read, got %d, %v", op, most, asked, err)
+		}
+	}
+}
+
 // TestNoRanges has registries that do not know ranges, or not as asked for.
 func TestNoRanges(t *testing.T) {
 	content := []byte("0123456789")

@@ -24,7 +24,8 @@ var errEnough = errors.New("enough was read")
 // Referrers returns the manifests of a type that refer to a manifest, which
 // need not exist: by the registry's referrers API (distribution-spec 1.1,
 // "Listing Referrers"), or by its fallback tag where the registry has none
-// ("Unavailable Referrers API"). It reads maxReferrers at most.
+// ("Unavailable Referrers API"). It reads maxReferrers at most,
+// and no more pages than fit maxListBytes.
 func (c *Client) Referrers(ctx context.Context, repository string, subject digest.Digest, artifactType string) ([]ocispec.Descriptor, error) {
 	repo, err := c.resolvable(repository, subject.String())
 	if err != nil {
@@ -97,7 +98,7 @@ func (c *Client) Tags(ctx context.Context, repository string) ([]string, error) 
 	})
 	switch {
 	case errors.Is(err, errEnough):
-		return nil, outcome.Errorf(outcome.Unsupported, "repository %s at registry %s has more than %d tags", repository, c.host, maxTags)
+		return nil, outcome.Errorf(outcome.Unsupported, "repository %s at registry %s has more than %d tags, or names longer than tags are", repository, c.host, maxTags)
 	case err != nil:
 		return nil, c.failed(ctx, err, deed{"list tags of", repository})
 	}
