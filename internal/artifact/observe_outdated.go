@@ -64,7 +64,7 @@ type containerStart struct {
 	Env       []corev1.EnvVar             `json:"env,omitempty"`
 }
 
-// startOf returns how a Job that was built from these settings is to start. The
+// startOf returns how a Job that was built from these settings starts. The
 // Secret that holds copied credentials has no name yet: that is the provider's
 // choice and no part of what was asked for.
 func startOf(job *batchv1.Job, s v1alpha1.JobSettings) start {

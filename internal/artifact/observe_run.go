@@ -47,13 +47,13 @@ type RunState struct {
 	// Asked says that workspace and events were read.
 	Asked bool
 
-	// Overdue says that the run is to be stopped since it does not start.
+	// Overdue means that the run must be stopped, since it does not start.
 	Overdue bool
 }
 
 // IsOverdue reports whether a Job has a copy of credentials and has not started
-// although it is older than this. Where its Pods are nil, the Job's count of
-// those that are ready tells.
+// although it is older than this. If pods is nil, it
+// goes by the Job's count of ready Pods.
 func IsOverdue(job *batchv1.Job, pods []corev1.Pod, now time.Time, patience time.Duration) bool {
 	return job.GetAnnotations()[AnnotationCredentials] != "" && job.CreationTimestamp.Add(patience).Before(now) &&
 		ObserveJobStatus(job, pods, "", "").Phase == modelv1alpha1.PhasePending

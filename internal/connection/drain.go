@@ -49,7 +49,7 @@ func (d drainer) CloseIdleConnections() {
 type drainedBody struct {
 	io.ReadCloser
 
-	left   int64 // Bytes that are to come; less than zero where that is not known.
+	left   int64 // Bytes that are left; negative if that is not known.
 	ended  bool
 	cancel context.CancelFunc
 }

@@ -209,8 +209,8 @@ func (b *timedBody) Close() error {
 	return err
 }
 
-// enter returns a RestingError if a host is to be left alone. Of a host whose
-// breaker is open one request is let through when its time has come.
+// enter returns a RestingError if a host must not be asked now. A breaker that was
+// open for its time lets one request through.
 func (h *Hosts) enter(place, account, host string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()

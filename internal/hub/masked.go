@@ -29,7 +29,7 @@ const (
 	announcing = 8
 )
 
-// unknownSize is the size of a file of which the Hub tells none.
+// unknownSize is the size of a file whose size the Hub does not list.
 const unknownSize = -1
 
 // An announcement is what a Hub says of a file's content. What it does not say,
@@ -104,7 +104,7 @@ func (c *Client) reveal(ctx context.Context, model, commit string, l *listing) (
 }
 
 // mayRead asks for the first file with a masked hash, if there is one: one
-// answer tells whether the caller has access to the content.
+// answer shows whether the caller has access to the content.
 func (c *Client) mayRead(ctx context.Context, model, commit string, l *listing) error {
 	i := slices.IndexFunc(l.files, func(f listed) bool { return f.masked })
 	if i < 0 {

@@ -160,7 +160,7 @@ func (r *streamRun) copyBlob(ctx context.Context, o *ociOrigin, d ocispec.Descri
 	from := r.unfinished.resume(d.Digest.String())
 	err = r.uploadBlob(ctx, o, d, from)
 	if from.Location != "" && isMismatch(err) {
-		logf("%s: the upload that the checkpoint names is another one, and begun anew", name)
+		logf("%s: the checkpoint names an upload of other bytes: starting another", name)
 		err = r.uploadBlob(ctx, o, d, uploadRecord{})
 	}
 	if err != nil {

@@ -101,8 +101,8 @@ func (s *layerStream) from(offset int64) (int64, error) {
 	return offset, nil
 }
 
-// restore takes up the sum of what an earlier run has read. Whoever wrote the
-// record down may have made it up: then the layer's digest is another one.
+// restore resumes the sum of what an earlier run has read. The record may be
+// forged: then the layer's digest is another one.
 func (s *layerStream) restore(from uploadRecord) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

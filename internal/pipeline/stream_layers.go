@@ -63,7 +63,7 @@ func (r *streamRun) largeAtOnce() int {
 	return r.large
 }
 
-// plan returns what is to be moved: of raw layers with the same content, one. A
+// plan returns what must be moved: of raw layers with the same content, one. A
 // file without a content identity is never taken for another.
 func (r *streamRun) plan(layout *modelpack.Layout) []*layerMove {
 	seen := map[hub.File]*layerMove{}
@@ -202,7 +202,7 @@ func (r *streamRun) upload(ctx context.Context, m *layerMove) error {
 	known := m.digest
 	err := r.uploadFrom(ctx, m, from)
 	if from.Location != "" && isMismatch(err) {
-		r.log.Printf("%s: the upload that the checkpoint names is another one, and begun anew", m.plan.Files[0].Path)
+		r.log.Printf("%s: the checkpoint names an upload of other bytes: starting another", m.plan.Files[0].Path)
 		m.digest = known
 		err = r.uploadFrom(ctx, m, uploadRecord{})
 	}

@@ -205,7 +205,7 @@ func (j *job) tell() func() {
 	return func() { close(done); wg.Wait() }
 }
 
-// note enters into the state that files are as they are to be. What it names is
+// note records in the state that files are complete. What it names is
 // claimed already, so that nothing is lost with a change that is not on disk yet.
 func (j *job) note(modTimes map[string]int64) error {
 	j.mu.Lock()

@@ -91,8 +91,8 @@ func refusesMethod(status int) bool {
 	return false
 }
 
-// head returns the answer to a HEAD for a manifest. Where that is refused, or
-// leaves out what is to be known, the manifest is read.
+// head returns the answer to a HEAD for a manifest. If that is refused, or leaves
+// out what callers need, the manifest is read.
 func (c lenient) head(req *http.Request, rsp *http.Response, reference string) (*http.Response, error) {
 	dropBadDigest(rsp)
 	if rsp.StatusCode != http.StatusOK && !refusesMethod(rsp.StatusCode) || rsp.StatusCode == http.StatusOK && describes(rsp, reference) {

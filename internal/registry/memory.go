@@ -62,7 +62,7 @@ func (c notingCache) Set(ctx context.Context, registry string, scheme auth.Schem
 	return c.Cache.Set(ctx, registry, scheme, key, fetch)
 }
 
-// forget has every token be got anew.
+// forget drops all tokens, so that the next request fetches new ones.
 func (c notingCache) forget() {
 	if tokens, ok := c.Cache.(*freshTokens); ok {
 		tokens.forget()

@@ -51,8 +51,8 @@ func (s sessions) endpoint() string {
 }
 
 // ask makes a request without a body, for which it, or each of its tries, has
-// some time. What it returns is no more than the header, and is an error where
-// accept does not take the status.
+// some time. It returns no more than the header, and an error if accept does not
+// take the status.
 func (s sessions) ask(ctx context.Context, limit time.Duration, method, u string, accept func(status int) bool) (*http.Response, error) {
 	if err := s.throttle.Wait(ctx, s.host); err != nil {
 		return nil, s.failed(ctx, err, s.deed())

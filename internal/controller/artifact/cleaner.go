@@ -18,10 +18,11 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 )
 
-// A cleaner takes away what a run needs no longer once its end is recorded: the
-// workspace after success, or some time after a failure for good, the Secret after any end, and the Job of a run that
-// was stopped since it did not start. It is an Initializer, since cleaning up is
-// no update of the artifact and no management policy stops it.
+// A cleaner deletes what a run needs no longer once its end is recorded: the
+// workspace after success, or some time after a permanent failure, the Secret after
+// any end, and the Job of a run that was stopped since it did not start. It is an
+// Initializer, since cleaning up is no update of the artifact and no management
+// policy stops it.
 type cleaner struct {
 	// cache has the claims and the metadata of Secrets.
 	cache  client.Reader
@@ -132,7 +133,7 @@ func (c *cleaner) secrets(ctx context.Context, a *modelv1alpha1.Artifact) ([]met
 	return out, nil
 }
 
-// left reports whether the cache has anything that is to be taken away.
+// left reports whether the cache has anything that must be deleted.
 func (c *cleaner) left(ctx context.Context, a *modelv1alpha1.Artifact) (bool, error) {
 	secrets, err := c.secrets(ctx, a)
 	if err != nil || len(secrets) > 0 {
@@ -145,7 +146,7 @@ func (c *cleaner) left(ctx context.Context, a *modelv1alpha1.Artifact) (bool, er
 }
 
 // needsNoWorkspace reports whether the workspace of the Artifact's run, which has
-// ended, is of no use: it succeeded, or failed for good some time ago.
+// ended, is of no use: it succeeded, or failed permanently some time ago.
 func needsNoWorkspace(a *modelv1alpha1.Artifact) bool {
 	s := a.Status.AtProvider
 	return s.Phase == modelv1alpha1.PhaseSucceeded ||
@@ -169,7 +170,7 @@ func (c *cleaner) stopObserved(ctx context.Context, a *modelv1alpha1.Artifact) e
 			return err
 		}
 	}
-	// A cache that lags behind may not know yet that the Artifact is to be made.
+	// A cache that lags behind may still have the policy to observe only.
 	now := &modelv1alpha1.Artifact{}
 	if err := c.direct.Get(ctx, client.ObjectKeyFromObject(a), now); err != nil || now.GetUID() != a.GetUID() || !observesOnly(now) {
 		return errors.Wrap(client.IgnoreNotFound(err), "cannot get the Artifact")

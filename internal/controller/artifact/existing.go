@@ -130,7 +130,7 @@ func forgetStopped(a *modelv1alpha1.Artifact) {
 	s.Phase, s.JobRef, s.StartTime, s.CompletionTime, s.Progress = "", nil, nil, nil, nil
 }
 
-// forgetObserved drops from the status of an Artifact that is to be made what was
+// forgetObserved drops from the status of an Artifact that is managed now what was
 // only observed, which has no run hash: it is foreign, and may be neither
 // overwritten nor deleted because the status knows it.
 func forgetObserved(a *modelv1alpha1.Artifact) {

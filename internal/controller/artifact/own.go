@@ -101,8 +101,8 @@ func (e *external) setConflict(a *modelv1alpha1.Artifact, t tagState) {
 
 // firstLook looks whether the registry has what the Artifact asks for although
 // its status does not know, as after it was restored from a backup. It reports
-// whether that is so or whether something foreign is in the way; otherwise there
-// is a run to begin. A record is believed only where the ProviderConfig says so,
+// whether that is so or whether something foreign is in the way; otherwise a
+// run must start. A record is believed only if the ProviderConfig allows adoption,
 // since whoever may push can copy one: otherwise the run finds out what is there.
 func (e *external) firstLook(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalObservation, bool, error) {
 	t, err := e.lookAtTag(ctx, a)

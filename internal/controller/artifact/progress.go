@@ -67,9 +67,8 @@ type progressAsker struct {
 	runs   map[types.UID]*askedRun
 }
 
-// newProgressAsker returns an asker that asks nobody yet, and has as many
-// statuses written a minute as perMinute says, at most; 0 for one that never asks
-// anybody.
+// newProgressAsker returns an asker that asks no run yet, and has at most perMinute
+// statuses written a minute. With 0 it never asks.
 func newProgressAsker(now func() time.Time, perMinute int) *progressAsker {
 	p := &progressAsker{
 		now:      now,
@@ -209,8 +208,8 @@ func (p *progressAsker) askRun(ctx context.Context, uid types.UID, run *askedRun
 	p.tell()
 }
 
-// record notes what a run answered, and reports whether that is to be written to
-// the status of a run that is still asked. What there is no budget for is not
+// record notes what a run answered, and reports whether that must be written to the
+// status of a run that is still asked. What there is no budget for is not
 // noted: the next answer says more.
 func (p *progressAsker) record(uid types.UID, run *askedRun, got outcome.Progress, err error) bool {
 	p.mu.Lock()

@@ -50,9 +50,8 @@ func (e *external) recordFailure(a *modelv1alpha1.Artifact, job *batchv1.Job, po
 	}
 }
 
-// failedWorkspaceTTL is how long the workspace of a run is kept that failed and is
-// not tried again: it holds room, and what a person may want to look at or go on
-// with.
+// failedWorkspaceTTL is how long the workspace of a run that failed permanently is
+// kept: it takes up storage, and a person may want to look at it or resume with it.
 const failedWorkspaceTTL = 24 * time.Hour
 
 // isToBeTriedAgain says whether the run that failed is due for another try: its
@@ -94,8 +93,9 @@ func failureMessage(f *modelv1alpha1.FailureObservation) string {
 }
 
 // A run that has not started is looked at every startPoll, and less often the
-// longer it waits: after a quarter of that time, up to startPollLongest. What has
-// it start wakes its Artifact; only why it does not is seen by looking.
+// longer it waits: after a quarter of that time, up to startPollLongest. What
+// starts it requeues its Artifact; why it does not start is in events, which are
+// not watched.
 const (
 	startPoll        = 15 * time.Second
 	startPollLongest = 5 * time.Minute
@@ -120,7 +120,7 @@ func pendingSince(a *modelv1alpha1.Artifact) time.Time {
 const minPollInterval = 10 * time.Second
 
 // untilExpiry returns the poll interval of an Artifact whose run is not tried
-// again: up to the time when its workspace is to be deleted.
+// again: up to the time when its workspace is deleted.
 func untilExpiry(a *modelv1alpha1.Artifact, poll time.Duration) time.Duration {
 	if expiry := a.Status.AtProvider.Failure.WorkspaceExpiryTime; expiry != nil && time.Until(expiry.Time) > 0 {
 		return min(poll, time.Until(expiry.Time)+time.Second)

@@ -192,8 +192,7 @@ func watchRuns(ctx context.Context, mgr ctrl.Manager, c ctrlcontroller.Controlle
 	// Of Secrets only the metadata: no copy of them is in memory.
 	secret := &metav1.PartialObjectMetadata{}
 	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
-	// Nobody is woken by a namespace, but its labels are looked at in each
-	// reconcile.
+	// A namespace requeues no Artifact, but each reconcile reads its labels.
 	namespace := &metav1.PartialObjectMetadata{}
 	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
 	if _, err := mgr.GetCache().GetInformer(ctx, namespace); err != nil {

@@ -24,7 +24,7 @@ const (
 )
 
 // A throttle is a reconciler that bounds how many of another's reconciles, which
-// wait for registries, go on at a time: none of a registry's Artifacts, nor of a
+// wait for registries, run at a time: none of a registry's Artifacts, nor of a
 // namespace's, may take all workers, and those of a registry that does not
 // answer quickly, or was not asked yet, may take few. What is too much is
 // requeued, and neither read from the API server nor written to it.
@@ -124,8 +124,8 @@ func (s *slots) take(ctx context.Context, limits []limit) bool {
 	}
 }
 
-// try takes a slot of each limit, or says whether it is worthwhile to wait for a
-// change.
+// try takes a slot of each limit, and otherwise reports whether it is worthwhile to
+// wait for a change.
 func (s *slots) try(limits []limit) (ok, wait bool, changed <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
