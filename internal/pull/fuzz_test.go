@@ -9,7 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -68,17 +70,68 @@ func FuzzState(f *testing.F) {
 		if !ok {
 			return
 		}
-		for name, file := range s.Files {
-			if file == nil || !filepath.IsLocal(name) || strings.HasPrefix(name, stateDir+"/") {
-				t.Errorf("want no such file: %q", name)
+		isSound(t, s)
+	})
+}
+
+// isSound checks that a state that was read names nothing outside of its folder.
+func isSound(t *testing.T, s *state) {
+	t.Helper()
+	for name, file := range s.Files {
+		if file == nil || !filepath.IsLocal(name) || strings.HasPrefix(name, stateDir+"/") {
+			t.Errorf("want no such file: %q", name)
+		}
+	}
+	for _, names := range s.Archives {
+		for _, name := range names {
+			if s.Files[name] == nil {
+				t.Errorf("want no archive with a file that is not there: %q", name)
 			}
 		}
-		for _, names := range s.Archives {
-			for _, name := range names {
-				if s.Files[name] == nil {
-					t.Errorf("want no archive with a file that is not there: %q", name)
-				}
+	}
+}
+
+// FuzzJournal checks that what a journal says never reaches out of a folder, and
+// that a journal that was read can be added to: what is read again is the same,
+// and what was added.
+func FuzzJournal(f *testing.F) {
+	const d = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+	f.Add(`{"files":{"a":{"digest":"`+d+`","size":2}}}`+"\n", "b")
+	f.Add(`{"files":{"a":{"digest":"`+d+`"}},"archives":{"k":["a"]}}`+"\n"+`{"files":{"c`, "b")
+	f.Add(`{"files":{"../a":null}}`+"\n", "..")
+	f.Add(`{"archives":{"k":["z"]}}`+"\n\n", "a/b")
+	f.Add("null\n{}\n", "a")
+	f.Fuzz(func(t *testing.T, journal, added string) {
+		read := func(to *folder) *state {
+			s := &state{Version: stateVersion, Generation: 1, Files: map[string]*file{}, Archives: map[string][]string{}}
+			if !to.replay(s) {
+				return nil
 			}
+			isSound(t, s)
+			return s
+		}
+		to, err := openFolder(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer to.close()
+		if err := to.WriteFile(journalFile(1), []byte(journal), fileMode); err != nil {
+			t.Fatal(err)
+		}
+		s := read(to)
+		if s == nil {
+			return
+		}
+		name, err := filePath(added)
+		if err != nil || !utf8.ValidString(name) {
+			name = "added"
+		}
+		s.Files[name] = &file{Digest: d, Size: 3}
+		if err := to.record(s, change{Files: map[string]*file{name: s.Files[name]}}, false); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(s, read(to)); diff != "" {
+			t.Errorf("the journal read again: -want, +got:\n%s", diff)
 		}
 	})
 }
