@@ -43,7 +43,7 @@ type LayerPlan struct {
 
 	mediaType   string
 	annotations map[string]string
-	pieces      []piece
+	style       *tarStyle // Of the archive; nil for a raw layer.
 }
 
 // NewLayout returns the layout of an artifact of these files, in any order.
@@ -91,7 +91,6 @@ func layOutModelPack(files []File, dataset bool) (*Layout, error) {
 		}
 		l.Layers = append(l.Layers, LayerPlan{
 			Files: []File{f}, Size: f.Size, Raw: true, mediaType: d.MediaType, annotations: d.Annotations,
-			pieces: []piece{{size: f.Size, file: &f}},
 		})
 	}
 	return l, nil
@@ -126,11 +125,11 @@ func HoldsEmptyFile(d ocispec.Descriptor, name string) bool {
 
 // planTar returns the plan of a layer that is an archive of these files.
 func planTar(style tarStyle, mediaType string, files ...File) (LayerPlan, error) {
-	pieces, err := style.pieces(files)
-	if err != nil {
+	p := LayerPlan{Files: files, mediaType: mediaType, style: &style}
+	var err error
+	if p.Size, err = p.pieces().size(); err != nil {
 		return LayerPlan{}, err
 	}
-	p := LayerPlan{Files: files, Size: sizeOf(pieces), mediaType: mediaType, pieces: pieces}
 	p.annotations = map[string]string{specv1.AnnotationFilepath: files[0].Path}
 	if len(files) > 1 {
 		p.annotations[specv1.AnnotationFilepath] = sharedFolder(files)
@@ -143,7 +142,15 @@ func planTar(style tarStyle, mediaType string, files ...File) (LayerPlan, error)
 // closes what that returns. A file of fewer bytes than announced is io.ErrUnexpectedEOF. Of one
 // with more, what is too much is not read.
 func (p LayerPlan) Open(offset int64, open OpenFunc) io.ReadCloser {
-	return readPieces(p.pieces, max(offset, 0), open)
+	return &pieceReader{pieces: p.pieces(), offset: max(offset, 0), open: open}
+}
+
+// pieces returns what the layer consists of.
+func (p LayerPlan) pieces() *pieces {
+	if p.style == nil {
+		return &pieces{now: []piece{{size: p.Size, file: &p.Files[0]}}, ended: true}
+	}
+	return &pieces{style: *p.style, files: p.Files, seen: map[string]bool{}}
 }
 
 // Artifact returns the artifact whose layers have these digests, in the order of

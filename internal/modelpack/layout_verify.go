@@ -15,7 +15,14 @@ import (
 // with each file's bytes, in their order; verify must read them to their end and
 // return an error unless they are the file's.
 func (p LayerPlan) Verify(stored io.Reader, verify func(f File, content io.Reader) error) error {
-	for _, piece := range p.pieces {
+	for pieces := p.pieces(); ; {
+		piece, err := pieces.next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
 		if err := piece.verify(stored, verify); err != nil {
 			return err
 		}

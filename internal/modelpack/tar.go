@@ -65,33 +65,68 @@ type piece struct {
 	file  *File
 }
 
-// pieces returns what an archive of these files consists of. It depends on
-// nothing but the files' paths and sizes.
-func (s tarStyle) pieces(files []File) ([]piece, error) {
-	seen := map[string]bool{}
-	var out []piece
-	for _, f := range files {
-		if clean, err := FilePath(f.Path); err != nil || clean != f.Path || f.Size < 0 {
-			return nil, outcome.Errorf(outcome.Unsupported, "the file %q of %d bytes cannot be in an archive", short(f.Path), f.Size).Because(err)
-		}
-		h, err := s.header(f, seen)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, piece{size: int64(len(h)), bytes: h}, piece{size: f.Size, file: &f})
-		if over := f.Size % tarBlockBytes; over > 0 {
-			out = append(out, piece{size: tarBlockBytes - over})
-		}
-	}
-	return append(out, piece{size: tarEndBytes}), nil
+// pieces are what a layer consists of, one after the other. An archive's are made
+// when their turn comes, so that a layer of many files does not hold the headers
+// of all in memory. They depend on nothing but the files' paths and sizes.
+type pieces struct {
+	style tarStyle
+	files []File          // Whose turn comes.
+	seen  map[string]bool // Folders that have an entry.
+	now   []piece
+	ended bool // There are no more than in now.
 }
 
-func sizeOf(pieces []piece) int64 {
-	var n int64
-	for _, p := range pieces {
-		n += p.size
+// next returns the next piece, or io.EOF after the last one. A file that cannot
+// be in an archive is an error with reason Unsupported.
+func (p *pieces) next() (piece, error) {
+	if len(p.now) == 0 {
+		if p.ended {
+			return piece{}, io.EOF
+		}
+		if err := p.fill(); err != nil {
+			return piece{}, err
+		}
 	}
-	return n
+	first := p.now[0]
+	p.now = p.now[1:]
+	return first, nil
+}
+
+// fill makes the pieces of the next file, or the archive's end.
+func (p *pieces) fill() error {
+	if len(p.files) == 0 {
+		p.now, p.ended = []piece{{size: tarEndBytes}}, true
+		return nil
+	}
+	f := &p.files[0]
+	if clean, err := FilePath(f.Path); err != nil || clean != f.Path || f.Size < 0 {
+		return outcome.Errorf(outcome.Unsupported, "the file %q of %d bytes cannot be in an archive", short(f.Path), f.Size).Because(err)
+	}
+	h, err := p.style.header(*f, p.seen)
+	if err != nil {
+		return err
+	}
+	p.now = []piece{{size: int64(len(h)), bytes: h}, {size: f.Size, file: f}}
+	if over := f.Size % tarBlockBytes; over > 0 {
+		p.now = append(p.now, piece{size: tarBlockBytes - over})
+	}
+	p.files = p.files[1:]
+	return nil
+}
+
+// size returns how many bytes all pieces have together.
+func (p *pieces) size() (int64, error) {
+	var n int64
+	for {
+		one, err := p.next()
+		if errors.Is(err, io.EOF) {
+			return n, nil
+		}
+		if err != nil {
+			return 0, err
+		}
+		n += one.size
+	}
 }
 
 // open returns the bytes of a piece from an offset in it on.
@@ -139,19 +174,12 @@ func (e *exactly) Read(p []byte) (int, error) {
 // A pieceReader reads pieces one after the other, and opens each when its turn
 // comes.
 type pieceReader struct {
-	pieces []piece
-	offset int64 // In the first of pieces.
+	pieces *pieces
+	piece  piece // The one whose turn it is.
+	offset int64 // In piece, of what is to be opened next.
 	open   OpenFunc
 	now    io.ReadCloser
 	closed bool
-}
-
-func readPieces(pieces []piece, offset int64, open OpenFunc) *pieceReader {
-	for len(pieces) > 0 && offset >= pieces[0].size {
-		offset -= pieces[0].size
-		pieces = pieces[1:]
-	}
-	return &pieceReader{pieces: pieces, offset: offset, open: open}
 }
 
 // Read implements io.Reader.
@@ -176,21 +204,23 @@ func (r *pieceReader) Read(p []byte) (int, error) {
 // next opens the next piece that has bytes, if none is open.
 func (r *pieceReader) next() error {
 	for r.now == nil {
-		switch {
-		case r.closed:
+		if r.closed {
 			return fs.ErrClosed
-		case len(r.pieces) == 0:
-			return io.EOF
 		}
-		p, offset := r.pieces[0], r.offset
-		if p.size > 0 {
-			rc, err := p.open(offset, r.open)
+		if r.offset >= r.piece.size {
+			p, err := r.pieces.next()
 			if err != nil {
 				return err
 			}
-			r.now = rc
+			r.offset -= r.piece.size
+			r.piece = p
+			continue
 		}
-		r.pieces, r.offset = r.pieces[1:], 0
+		rc, err := r.piece.open(r.offset, r.open)
+		if err != nil {
+			return err
+		}
+		r.now, r.offset = rc, r.piece.size
 	}
 	return nil
 }

@@ -97,7 +97,7 @@ func TestCopyOfEmptyLayer(t *testing.T) {
 	empty := foreignLayer{mediaType: packRaw, title: "empty.txt"}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			var to http.Handler = gcr.New(gcr.Logger(log.New(io.Discard, "", 0)))
+			to := gcr.New(gcr.Logger(log.New(io.Discard, "", 0)))
 			if tc.refuses {
 				to = refusesEmpty(to)
 			}
