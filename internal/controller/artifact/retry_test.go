@@ -96,7 +96,7 @@ func TestWorkspaceExpires(t *testing.T) {
 	w.fail(a, 1, outcome.Gated)
 	pvc := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: artifact.PVCName(a.GetName()), Namespace: w.namespace}}
 	expiry := a.Status.AtProvider.Failure.WorkspaceExpiryTime
-	if expiry == nil || expiry.Sub(time.Now()).Round(time.Hour) != failedWorkspaceTTL {
+	if expiry == nil || time.Until(expiry.Time).Round(time.Hour) != failedWorkspaceTTL {
 		t.Fatalf("want the status to say when the workspace is deleted, got %v", expiry)
 	}
 	w.poke(a, "0")
