@@ -37,8 +37,10 @@ type blobCheck struct {
 	// due is when the blobs are looked for next.
 	due time.Time
 
-	// left are those that the present check has not looked for yet.
-	left []ocispec.Descriptor
+	// next is the place of the first blob that the present check has not looked for
+	// yet; 0 where none is under way. The blobs themselves are not kept: a manifest
+	// may name some ten thousand, and there is one for each Artifact.
+	next int
 
 	// lost is the blob that the last check did not find; "" for none.
 	lost string
@@ -68,7 +70,7 @@ func (b *blobChecks) goesOn(uid types.UID) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	check := b.checks[uid]
-	return check != nil && len(check.left) > 0
+	return check != nil && check.next > 0
 }
 
 // forget what is known of an Artifact that is gone, or whose artifact was pushed
@@ -88,40 +90,36 @@ func (e *external) lostBlob(ctx context.Context, a *modelv1alpha1.Artifact) (str
 	}
 	now := e.now()
 	check := e.blobs.of(a, now)
-	switch {
-	case len(check.left) > 0:
-		// The check goes on.
-	case now.Before(check.due) && !isAskedFor(a):
+	if check.next == 0 && now.Before(check.due) && !isAskedFor(a) {
 		return check.lost, nil
-	default:
-		all, err := e.blobsOf(ctx, a)
-		switch {
-		case registry.IsNotFound(err):
-			// The tag was on it just now: what is gone is an image of its index.
-			check.lost, check.left = "a manifest that its index names", nil
-		case err != nil:
-			return "", err
-		default:
-			check.lost, check.left = "", all
-		}
 	}
-	err := e.goOn(ctx, a, check)
+	all, err := e.blobsOf(ctx, a)
+	switch {
+	case registry.IsNotFound(err):
+		// The tag was on it just now: what is gone is an image of its index.
+		check.lost, check.next = "a manifest that its index names", 0
+	case err != nil:
+		return "", err
+	case check.next == 0:
+		check.lost = ""
+	}
+	err = e.goOn(ctx, a, check, all)
 	return check.lost, err
 }
 
-// goOn looks for the next blobs of a check.
-func (e *external) goOn(ctx context.Context, a *modelv1alpha1.Artifact, check *blobCheck) error {
-	next := check.left[:min(len(check.left), blobsPerLook)]
-	lost, err := registry.Missing(ctx, e.registry, artifact.Repository(a), next)
+// goOn looks for the next of all blobs of a check.
+func (e *external) goOn(ctx context.Context, a *modelv1alpha1.Artifact, check *blobCheck, all []ocispec.Descriptor) error {
+	left := all[min(check.next, len(all)):]
+	lost, err := registry.Missing(ctx, e.registry, artifact.Repository(a), left[:min(len(left), blobsPerLook)])
 	if err != nil {
 		return err
 	}
-	check.left = check.left[len(next):]
+	check.next += blobsPerLook
 	if len(lost) > 0 {
-		check.lost, check.left = lost[0].Digest.String(), nil
+		check.lost = lost[0].Digest.String()
 	}
-	if len(check.left) == 0 {
-		check.left = nil
+	if check.next >= len(all) || len(lost) > 0 {
+		check.next = 0
 		check.due = e.now().Add(e.blobs.interval/2 + rand.N(e.blobs.interval)) //nolint:gosec // No secret.
 	}
 	return nil
