@@ -223,6 +223,9 @@ func TestNothingToDo(t *testing.T) {
 				t.Skip("each run of this kit makes another manifest")
 			}
 			run := claimRun(t)
+			// Of a ModelKit, whose layers are archives, nothing proves what is in them:
+			// it is made again.
+			run.Format = pipeline.FormatModelPack
 			first, _, err := runKit(t.Context(), t, run)
 			if err != nil {
 				t.Fatal(err)

@@ -34,7 +34,7 @@ func TestPermissionsMissing(t *testing.T) {
 	w.waitReady(a, corev1.ConditionFalse, string(outcome.PermissionMissing))
 	const lacks = "The provider may not delete providerconfigusages.kitops.m.crossplane.io; " +
 		"get, list, watch, create, delete jobs.batch; get, list, watch, create, delete persistentvolumeclaims; " +
-		"get, list, watch pods; get namespaces: apply the ClusterRole in examples/install/rbac.yaml and bind it to ServiceAccount "
+		"get, list, watch pods; get, list, watch namespaces: apply the ClusterRole in examples/install/rbac.yaml and bind it to ServiceAccount "
 	says := lacks + w.namespace + "/provider-kitops"
 	if got := a.GetCondition(xpv2.TypeReady).Message; got != says {
 		t.Errorf("Ready says %q, want %q", got, says)

@@ -267,7 +267,8 @@ func TestMadeAgainWhileTheOldJobLives(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l := newLife(t, base, &fuse{})
 			l.create(&v1alpha1.ProviderConfig{
-				ObjectMeta: metav1.ObjectMeta{Name: "default", Namespace: l.namespace},
+				// What the old Artifact's run pushed is adopted.
+				ObjectMeta: metav1.ObjectMeta{Name: "default", Namespace: l.namespace, Annotations: map[string]string{artifact.AnnotationAdopt: "true"}},
 				Spec: v1alpha1.ProviderConfigSpec{Registry: v1alpha1.RegistryConfig{
 					Host: v1alpha1.RegistryHost(l.host), PlainHTTP: true,
 					Credentials: v1alpha1.RegistryCredentials{Source: xpv2.CredentialsSourceNone},
