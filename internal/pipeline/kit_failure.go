@@ -107,23 +107,24 @@ func (r *kitRun) failed(step string, stderr []string) *outcome.Error {
 			return err
 		}
 	}
-	switch {
-	case reason == outcome.Unauthorized:
+	switch reason {
+	case outcome.Unauthorized:
 		return outcome.Errorf(reason, "%s refused to hand out model %s: check the token in the Secret that tokenSecretRef names (kit said: %s)",
 			peer, r.run.Source.Model, said)
-	case reason == outcome.NotFound:
+	case outcome.NotFound:
 		return outcome.Errorf(reason, "%s does not have what kit %s asked for: check the names (kit said: %s)", peer, step, said)
-	case reason == outcome.RateLimited:
+	case outcome.RateLimited:
 		return outcome.Errorf(reason, "%s limits the rate of requests; this passes by itself (kit said: %s)", peer, said)
-	case reason == outcome.NoSpace:
+	case outcome.NoSpace:
 		return outcome.Errorf(reason, "the workspace is full in kit %s: raise spec.forProvider.storage.size (kit said: %s)", step, said)
-	case reason == outcome.Untrusted:
+	case outcome.Untrusted:
 		return outcome.Errorf(reason, "kit %s does not trust %s: check certSecretRef, and for a registry without TLS plainHTTP, in the ProviderConfig (kit said: %s)",
 			step, peer, said)
-	case reason == outcome.Unavailable:
+	case outcome.Unavailable:
 		return outcome.Errorf(reason, "kit %s did not get through to %s; this may pass by itself (kit said: %s)", step, peer, said)
+	default:
+		return outcome.Errorf(outcome.Internal, "kit %s failed: %s", step, said)
 	}
-	return outcome.Errorf(outcome.Internal, "kit %s failed: %s", step, said)
 }
 
 // failedPush returns the error of a push for a reason that means something else

@@ -44,11 +44,11 @@ type Policy struct {
 }
 
 // Run returns the policy of a run's requests, which outlasts the restart of a
-// registry or of a Hub: some 5 minutes, and a wait of up to 6 minutes that a
-// server asks for (a window of the Hub's limits has 5:
-// https://huggingface.co/docs/hub/rate-limits).
+// registry or of a Hub: some 2 minutes, so that a host that never answers is named
+// soon, and a wait of up to 6 minutes that a server asks for (a window of the Hub's
+// limits has 5: https://huggingface.co/docs/hub/rate-limits).
 func Run() Policy {
-	return Policy{Tries: 20, Within: 5 * time.Minute, First: time.Second, Longest: 30 * time.Second, Patience: 6 * time.Minute}
+	return Policy{Tries: 20, Within: 2 * time.Minute, First: time.Second, Longest: 30 * time.Second, Patience: 6 * time.Minute}
 }
 
 // Do calls f until it succeeds, fails for a reason that does not pass or with

@@ -75,24 +75,29 @@ func (e *external) observeRun(ctx context.Context, a *modelv1alpha1.Artifact, st
 	s.StartTime = job.Status.StartTime
 	s.CompletionTime = artifact.CompletionTime(job)
 	e.observeProgress(a, o.Phase, pods)
-	if recorded {
-		if o.Phase == modelv1alpha1.PhaseFailed {
-			o.Reason, o.Message = s.Failure.Reason, failureMessage(s.Failure)
-		}
-		return o
+	if !recorded {
+		e.record(a, job, pods, o)
 	}
+	if o.Phase == modelv1alpha1.PhaseFailed {
+		o.Reason, o.Message = s.Failure.Reason, failureMessage(s.Failure)
+	}
+	if !recorded {
+		e.tell(ctx, a, o)
+	}
+	return o
+}
+
+// record records how a run ended, if it has.
+func (e *external) record(a *modelv1alpha1.Artifact, job *batchv1.Job, pods []corev1.Pod, o artifact.ObservationResult) {
 	switch o.Phase {
 	case modelv1alpha1.PhaseSucceeded:
-		s.Failure, s.Failures = nil, 0
+		a.Status.AtProvider.Failure, a.Status.AtProvider.Failures = nil, 0
 		recordArtifact(a, job, pods)
 		e.blobs.forget(a.GetUID())
 	case modelv1alpha1.PhaseFailed:
 		e.recordFailure(a, job, pods, o)
-		o.Reason, o.Message = s.Failure.Reason, failureMessage(s.Failure)
 	case modelv1alpha1.PhasePending, modelv1alpha1.PhaseRunning:
 	}
-	e.tell(ctx, a, o)
-	return o
 }
 
 // hasDigest reports whether a run's Pods say what it pushed.
