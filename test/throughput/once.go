@@ -3,15 +3,15 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
+	client "github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
 // A run is one time that a contender did its job.
@@ -58,23 +58,22 @@ func (b *bench) once(ctx context.Context, c contender, m model, at place, empty 
 // check holds what is in the registry against the model: whoever leaves out
 // half of it is fast.
 func (b *bench) check(ctx context.Context, m model) error {
-	url := fmt.Sprintf("http://%s/v2/%s/manifests/%s", b.ends.place.Registry, repository, tag)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	c, err := client.New(client.Options{Host: b.ends.place.Registry, PlainHTTP: true})
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Accept", ocispec.MediaTypeImageManifest)
-	res, err := http.DefaultClient.Do(req)
+	defer c.Close()
+	_, top, err := c.Manifest(ctx, repository, tag)
 	if err != nil {
-		return errors.Wrap(err, "cannot get the manifest")
+		return err
 	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil || res.StatusCode != http.StatusOK {
-		return errors.Errorf("cannot get the manifest: %s", res.Status)
+	// An image is an index, whose manifests have the same layers.
+	manifests, err := modelpack.ReadManifests(ctx, c, repository, top)
+	if err != nil {
+		return err
 	}
 	var manifest ocispec.Manifest
-	if err := json.Unmarshal(body, &manifest); err != nil {
+	if err := json.Unmarshal(manifests.Main(), &manifest); err != nil {
 		return errors.Wrap(err, "cannot read the manifest")
 	}
 	var size int64
