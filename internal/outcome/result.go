@@ -12,6 +12,11 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 )
 
+// Contract is the version of what the controller and a run's worker agree on: the
+// worker's arguments, its result and the names that it uses in the registry. A
+// worker refuses a run of another version.
+const Contract = 2
+
 // MaxMessageBytes is the most that a worker writes as its termination message.
 // The kubelet keeps 4,096 bytes a container and 12,288 a Pod
 // (https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/).

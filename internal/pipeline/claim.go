@@ -41,7 +41,7 @@ func (c *claim) isNobodys() bool { return c.run.Owner == provenance.Owner{} }
 
 // look refuses a tag that is somebody else's, before anything is moved.
 func (c *claim) look(ctx context.Context) error {
-	if provenance.IsUnfinishedTag(c.run.Target.Tag) {
+	if provenance.IsCheckpointTag(c.run.Target.Tag) {
 		return outcome.Errorf(outcome.Unsupported, "tag %s is kept for what runs leave that are ended early: write another in spec.forProvider.target.tag", c.run.Target.Tag)
 	}
 	if c.isNobodys() {

@@ -157,7 +157,7 @@ func (r *streamRun) copyBlob(ctx context.Context, o *ociOrigin, d ocispec.Descri
 		r.run.Meter.Skip(d.Size)
 		return nil
 	}
-	from := r.unfinished.resume(d.Digest.String())
+	from := r.checkpoint.resume(d.Digest.String())
 	err = r.uploadBlob(ctx, o, d, from)
 	if from.Location != "" && isMismatch(err) {
 		logf("%s: the checkpoint names an upload of other bytes: starting another", name)
@@ -173,7 +173,7 @@ func (r *streamRun) copyBlob(ctx context.Context, o *ociOrigin, d ocispec.Descri
 // uploadBlob moves a blob's bytes.
 func (r *streamRun) uploadBlob(ctx context.Context, o *ociOrigin, d ocispec.Descriptor, from uploadRecord) error {
 	s := &blobStream{origin: o, blob: d, sum: d.Digest.Algorithm().Hash(), meter: r.run.Meter}
-	return r.registry.Upload(ctx, r.run.Target.Repository, d, s.open, r.uploading, r.unfinished.resumable(d.Digest.String(), from, nil)...)
+	return r.registry.Upload(ctx, r.run.Target.Repository, d, s.open, r.uploading, r.checkpoint.resumable(d.Digest.String(), from, nil)...)
 }
 
 // sameRegistry returns the source's repository if it is in the target's

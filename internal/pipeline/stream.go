@@ -27,20 +27,20 @@ import (
 // beforehand, and that is the digest of its layer in a ModelPack: what the
 // registry has already is not moved.
 type Stream struct {
-	large, small int   // How many large layers, and small ones, are moved side by side.
-	inMemory     int64 // Up to how many bytes a layer is small, and held in memory.
-	ahead        int64 // How many bytes are read ahead at most, of all files together.
-	ranges       int64 // How many bytes of a file one request asks for.
-	retry        retry.Policy
-	uploads      retry.Policy
-	checkpoint   time.Duration // How often a run's checkpoint is looked at.
+	large, small    int   // How many large layers, and small ones, are moved side by side.
+	inMemory        int64 // Up to how many bytes a layer is small, and held in memory.
+	ahead           int64 // How many bytes are read ahead at most, of all files together.
+	ranges          int64 // How many bytes of a file one request asks for.
+	retry           retry.Policy
+	uploads         retry.Policy
+	checkpointEvery time.Duration // How often a run's checkpoint is looked at.
 }
 
 var _ Pipeline = &Stream{}
 
 // NewStream returns a Stream.
 func NewStream() *Stream {
-	return &Stream{large: 4, small: 8, inMemory: 1 << 20, ahead: 16 << 20, ranges: 2 << 20, retry: retry.Run(), uploads: retry.Run(), checkpoint: unfinishedAfter}
+	return &Stream{large: 4, small: 8, inMemory: 1 << 20, ahead: 16 << 20, ranges: 2 << 20, retry: retry.Run(), uploads: retry.Run(), checkpointEvery: checkpointAfter}
 }
 
 // Run implements Pipeline. The manifest is pushed last, and only if every file
@@ -63,7 +63,7 @@ func (s *Stream) Run(ctx context.Context, run Run) (outcome.Result, error) {
 	}
 	if result, done, err := r.claim.conclude(ctx, r.provenance(), isSource(digest.Digest(r.contents.revision))); done || err != nil {
 		if done {
-			r.newUnfinished(ctx).forget(ctx)
+			r.newCheckpoint(ctx).forget(ctx)
 		}
 		return result, err
 	}
@@ -96,20 +96,20 @@ func (r *streamRun) pack(ctx context.Context) (outcome.Result, error) {
 // checkpointed moves what a run moves, with a checkpoint for the next run in case
 // that this one ends early, and publishes it.
 func (r *streamRun) checkpointed(ctx context.Context, move func(ctx context.Context) error, publish func() (outcome.Result, error)) (outcome.Result, error) {
-	r.unfinished = r.newUnfinished(ctx)
+	r.checkpoint = r.newCheckpoint(ctx)
 	watched, stop := context.WithCancel(ctx)
 	var watching sync.WaitGroup
-	watching.Go(func() { r.unfinished.watch(watched) })
+	watching.Go(func() { r.checkpoint.watch(watched) })
 	err := move(ctx)
 	stop()
 	watching.Wait()
 	if err != nil {
-		r.unfinished.keep(ctx)
+		r.checkpoint.keep(ctx)
 		return outcome.Result{}, err
 	}
 	result, err := publish()
 	if err == nil {
-		r.unfinished.forget(ctx)
+		r.checkpoint.forget(ctx)
 	}
 	return result, err
 }
@@ -145,7 +145,7 @@ type streamRun struct {
 	byPath     map[string]hub.File
 	packed     int // How many files go into the artifact: a format may leave some out.
 	inspection *modelpack.Inspection
-	unfinished *unfinished
+	checkpoint *checkpoint
 	mounts     mounts
 }
 

@@ -127,8 +127,8 @@ func TestStreamGoesOn(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if slices.ContainsFunc(tags, func(tag string) bool { return strings.HasPrefix(tag, "kitops-unfinished") }) {
-				t.Errorf("want nothing unfinished to be left, got tags %v", tags)
+			if slices.ContainsFunc(tags, func(tag string) bool { return strings.HasPrefix(tag, "kitops-checkpoint") }) {
+				t.Errorf("want no checkpoint to be left, got tags %v", tags)
 			}
 		})
 	}

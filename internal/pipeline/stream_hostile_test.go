@@ -82,7 +82,7 @@ func TestStreamBesideAnother(t *testing.T) {
 // TestStreamKeepsItsOwnTags refuses a tag that a run trusts.
 func TestStreamKeepsItsOwnTags(t *testing.T) {
 	w := newStreamWorld(t, streamFiles(), nil)
-	w.run.Target.Tag = "kitops-unfinished-0123456789abcdef"
+	w.run.Target.Tag = "kitops-checkpoint-0123456789abcdef"
 	_, err := w.stream.Run(t.Context(), w.run)
 	if outcome.ReasonOf(err) != outcome.Unsupported || !strings.Contains(err.Error(), "target.tag") {
 		t.Errorf("want an error that names the field, got %v", err)

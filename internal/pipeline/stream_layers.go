@@ -83,7 +83,7 @@ func (r *streamRun) plan(layout *modelpack.Layout) []*layerMove {
 				m.digest = digest.NewDigestFromEncoded(digest.SHA256, content.SHA256)
 			}
 		} else {
-			m.digest = r.unfinished.find(p)
+			m.digest = r.checkpoint.find(p)
 		}
 		moves = append(moves, m)
 	}
@@ -145,7 +145,7 @@ func (r *streamRun) isThere(ctx context.Context, m *layerMove) (bool, error) {
 	if !m.plan.Raw {
 		has = has && r.isReusable(ctx, m)
 		if !has {
-			r.unfinished.remove(m.plan)
+			r.checkpoint.remove(m.plan)
 			m.digest = ""
 		}
 	}
@@ -198,7 +198,7 @@ func (r *streamRun) moveLarge(ctx context.Context, m *layerMove) error {
 // upload moves a layer's bytes, from where an earlier run's upload ended if the
 // registry still has that, and it is of the same bytes.
 func (r *streamRun) upload(ctx context.Context, m *layerMove) error {
-	from := r.unfinished.resume(r.unfinished.key(m.plan))
+	from := r.checkpoint.resume(r.checkpoint.key(m.plan))
 	known := m.digest
 	err := r.uploadFrom(ctx, m, from)
 	if from.Location != "" && isMismatch(err) {
@@ -214,7 +214,7 @@ func (r *streamRun) uploadFrom(ctx context.Context, m *layerMove, from uploadRec
 	s := r.newLayerStream(m)
 	defer s.close()
 	if m.digest != "" {
-		err := r.registry.Upload(ctx, r.run.Target.Repository, m.blob(), s.open, r.uploading, r.unfinished.resumable(r.unfinished.key(m.plan), from, nil)...)
+		err := r.registry.Upload(ctx, r.run.Target.Repository, m.blob(), s.open, r.uploading, r.checkpoint.resumable(r.checkpoint.key(m.plan), from, nil)...)
 		if err == nil && (s.resumed || s.read < m.plan.Size) {
 			// An earlier run has sent the first bytes, or another one has brought
 			// the blob meanwhile: the registry has held it against its digest.
@@ -228,7 +228,7 @@ func (r *streamRun) uploadFrom(ctx context.Context, m *layerMove, from uploadRec
 	var options []registry.UploadOption
 	if !m.plan.Raw {
 		s.restore(from)
-		options = r.unfinished.resumable(r.unfinished.key(m.plan), from, s.state)
+		options = r.checkpoint.resumable(r.checkpoint.key(m.plan), from, s.state)
 	}
 	name := m.plan.Files[0].Path
 	if err := r.registry.UploadUnnamed(ctx, r.run.Target.Repository, name, m.plan.Size, s.digest, s.open, r.uploading, options...); err != nil {
@@ -242,7 +242,7 @@ func (r *streamRun) uploadFrom(ctx context.Context, m *layerMove, from uploadRec
 		return err
 	}
 	if !m.plan.Raw {
-		r.unfinished.add(ctx, m)
+		r.checkpoint.add(ctx, m)
 	}
 	return nil
 }

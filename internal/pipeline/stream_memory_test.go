@@ -29,7 +29,7 @@ func TestPlanRetainsLittle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.unfinished = r.newUnfinished(t.Context())
+	r.checkpoint = r.newCheckpoint(t.Context())
 	moves := r.plan(layout)
 	runtime.GC()
 	runtime.GC()

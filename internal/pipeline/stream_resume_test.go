@@ -135,7 +135,7 @@ func TestStreamResumesUpload(t *testing.T) {
 // by another one, to which foreign bytes were sent.
 func (w *streamWorld) tamper(t *testing.T, forget, forge bool) {
 	t.Helper()
-	repository, tag := w.run.Target.Repository, provenance.UnfinishedTag(w.run.Owner, w.run.RunHash)
+	repository, tag := w.run.Target.Repository, provenance.CheckpointTag(w.run.Owner, w.run.RunHash)
 	_, b, err := w.registry.Manifest(t.Context(), repository, tag)
 	if err != nil {
 		t.Fatalf("want a checkpoint: %v\n%s", err, w.log)
@@ -214,16 +214,16 @@ func TestStreamRecordsUploads(t *testing.T) {
 			front := r.Front(t)
 			w := newStreamWorld(t, largeFiles(1, size), nil)
 			w.into(t, front)
-			w.stream.checkpoint = 10 * time.Millisecond
+			w.stream.checkpointEvery = 10 * time.Millisecond
 			w.run.Format, w.run.Target.Repository = format, strings.ToLower("models/records-"+format)
 			w.run.Owner, w.run.RunHash, w.run.Number = provenance.Owner{Namespace: "team-a", Name: "model"}, "0123456789abcdef", 1
-			tag := provenance.UnfinishedTag(w.run.Owner, w.run.RunHash)
+			tag := provenance.CheckpointTag(w.run.Owner, w.run.RunHash)
 			var seen atomic.Bool
 			// The upload goes on once the checkpoint is there.
 			front.SetFault(testregistry.Times(1, testregistry.On(http.MethodPatch, "/blobs/uploads/"), func(next http.Handler) http.Handler {
 				return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 					for end := time.Now().Add(30 * time.Second); time.Now().Before(end) && !seen.Load(); time.Sleep(10 * time.Millisecond) {
-						_, m, err := provenance.Unfinished(r.Context(), w.registry, w.run.Target.Repository, tag)
+						_, m, err := provenance.Checkpoint(r.Context(), w.registry, w.run.Target.Repository, tag)
 						seen.Store(err == nil && len(readUploads(m.Annotations[annotationUploads])) == 1)
 					}
 					next.ServeHTTP(rw, r)

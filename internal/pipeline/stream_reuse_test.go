@@ -34,7 +34,7 @@ func (w *streamWorld) interrupt(t *testing.T, files map[string]string) string {
 	w.hub.SetFault(nil)
 	w.log.Reset()
 	w.run.Number++
-	return provenance.UnfinishedTag(w.run.Owner, w.run.RunHash)
+	return provenance.CheckpointTag(w.run.Owner, w.run.RunHash)
 }
 
 // forge replaces the layers that a checkpoint lists by what change makes of
@@ -146,10 +146,10 @@ func TestStreamPlanWithoutHashes(t *testing.T) {
 	}
 }
 
-// TestUnfinishedKeyWithoutHashes lists no layer of files that could have changed.
-func TestUnfinishedKeyWithoutHashes(t *testing.T) {
+// TestCheckpointKeyWithoutHashes lists no layer of files that could have changed.
+func TestCheckpointKeyWithoutHashes(t *testing.T) {
 	r := &streamRun{byPath: map[string]hub.File{"a.bin": {Path: "a.bin", Size: 9}, "b.bin": {Path: "b.bin", Size: 9, GitSHA1: strings.Repeat("a", 40)}}}
-	u := &unfinished{run: r}
+	u := &checkpoint{run: r}
 	if key := u.key(modelpack.LayerPlan{Files: []modelpack.File{{Path: "b.bin", Size: 9}, {Path: "a.bin", Size: 9}}}); key != "" {
 		t.Errorf("key(...): want none without a hash of each file, got %q", key)
 	}

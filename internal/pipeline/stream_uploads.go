@@ -62,7 +62,7 @@ func readUploads(annotation string) map[string]uploadRecord {
 
 // resume returns what an earlier run has recorded of an upload, once; zero for
 // nothing.
-func (u *unfinished) resume(key string) uploadRecord {
+func (u *checkpoint) resume(key string) uploadRecord {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	r := u.earlier[key]
@@ -72,7 +72,7 @@ func (u *unfinished) resume(key string) uploadRecord {
 
 // resumable returns the options by which an upload resumes an earlier run's, and is
 // recorded for a later one's.
-func (u *unfinished) resumable(key string, from uploadRecord, state uploadState) []registry.UploadOption {
+func (u *checkpoint) resumable(key string, from uploadRecord, state uploadState) []registry.UploadOption {
 	if key == "" || u.tag() == "" {
 		return nil
 	}
@@ -89,7 +89,7 @@ func (u *unfinished) resumable(key string, from uploadRecord, state uploadState)
 
 // records returns the uploads in progress, of this run and of the earlier one
 // whose turn has not come. It is called with the lock held.
-func (u *unfinished) records() []uploadRecord {
+func (u *checkpoint) records() []uploadRecord {
 	out := slices.Collect(maps.Values(u.earlier))
 	for key, t := range u.uploads {
 		r := uploadRecord{Key: key, Location: t.location}
@@ -105,7 +105,7 @@ func (u *unfinished) records() []uploadRecord {
 
 // watch pushes the checkpoint while uploads are in progress, until the context
 // ends: a Pod may be gone from one moment to the next.
-func (u *unfinished) watch(ctx context.Context) {
+func (u *checkpoint) watch(ctx context.Context) {
 	if u.tag() == "" {
 		return
 	}
@@ -122,13 +122,13 @@ func (u *unfinished) watch(ctx context.Context) {
 }
 
 // refresh pushes the checkpoint if it would help a later run.
-func (u *unfinished) refresh(ctx context.Context) {
+func (u *checkpoint) refresh(ctx context.Context) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for _, t := range u.uploads {
 		if t.state != nil {
 			read, _ := t.state()
-			u.changed = u.changed || read-t.said >= unfinishedBytes
+			u.changed = u.changed || read-t.said >= checkpointBytes
 		}
 	}
 	if u.changed && u.helps() {

@@ -67,7 +67,7 @@ func (e *external) startRun(ctx context.Context, a *modelv1alpha1.Artifact) erro
 	if err != nil {
 		return err
 	}
-	e.dropUnfinished(ctx, a, next)
+	e.dropCheckpoint(ctx, a, next)
 	// First, so that it is known what was begun, whatever happens.
 	if err := e.persistRun(ctx, a, next); err != nil {
 		return err

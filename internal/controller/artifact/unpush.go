@@ -29,7 +29,7 @@ func (e *external) isInRegistry(ctx context.Context, a *modelv1alpha1.Artifact) 
 	if s.LeftInRegistry != "" {
 		return false
 	}
-	if d, _ := e.unfinished(ctx, a, artifact.RunOf(a).Hash); d.Digest != "" {
+	if d, _ := e.checkpoint(ctx, a, artifact.RunOf(a).Hash); d.Digest != "" {
 		return true
 	}
 	switch {
@@ -94,7 +94,7 @@ func (e *external) deleteFromRegistry(ctx context.Context, a *modelv1alpha1.Arti
 	if s.LeftInRegistry != "" {
 		return nil
 	}
-	return leaveHint(e.deleteUnfinished(ctx, a))
+	return leaveHint(e.deleteCheckpoint(ctx, a))
 }
 
 // deletePushed takes away the artifact and its records.

@@ -23,13 +23,13 @@ import (
 // annotationFiles says of a layer which files it is of.
 const annotationFiles = "io.crossplane.m.kitops.files"
 
-// An unfinished artifact is a run's checkpoint: what it has pushed so far of one
+// A checkpoint is what a run has pushed so far of an artifact
 // whose layers nobody knows the digests of before their bytes were read, which are
 // archives, and which uploads are in progress. It is a manifest in the registry,
 // under a tag of the Artifact's and the run hash's own. So a run whose Pod dies
 // leaves to the next one what it has moved, and the registry does not collect it.
 // Whatever goes wrong with it fails no run.
-type unfinished struct {
+type checkpoint struct {
 	run *streamRun
 
 	mu     sync.Mutex
@@ -47,16 +47,16 @@ type unfinished struct {
 
 // The manifest is pushed after so many more bytes, or so long.
 const (
-	unfinishedBytes = 1 << 30
-	unfinishedAfter = 10 * time.Second
+	checkpointBytes = 1 << 30
+	checkpointAfter = 10 * time.Second
 
-	// unfinishedPatience is how long a run that has failed has for it.
-	unfinishedPatience = 5 * time.Second
+	// checkpointPatience is how long a run that has failed has for it.
+	checkpointPatience = 5 * time.Second
 )
 
-// newUnfinished returns what earlier runs for the same run hash have left.
-func (r *streamRun) newUnfinished(ctx context.Context) *unfinished {
-	u := &unfinished{run: r, pushed: time.Now(), every: r.checkpoint, uploads: map[string]*trackedUpload{}}
+// newCheckpoint returns what earlier runs for the same run hash have left.
+func (r *streamRun) newCheckpoint(ctx context.Context) *checkpoint {
+	u := &checkpoint{run: r, pushed: time.Now(), every: r.checkpointEvery, uploads: map[string]*trackedUpload{}}
 	if u.tag() == "" {
 		return u
 	}
@@ -64,7 +64,7 @@ func (r *streamRun) newUnfinished(ctx context.Context) *unfinished {
 		m   ocispec.Manifest
 		err error
 	)
-	u.there, m, err = provenance.Unfinished(ctx, r.registry, r.run.Target.Repository, u.tag())
+	u.there, m, err = provenance.Checkpoint(ctx, r.registry, r.run.Target.Repository, u.tag())
 	u.layers, u.earlier = m.Layers, readUploads(m.Annotations[annotationUploads])
 	if err != nil && !registry.IsUnauthorized(err) {
 		r.log.Printf("cannot look for what an earlier run has left: %s", err)
@@ -73,16 +73,16 @@ func (r *streamRun) newUnfinished(ctx context.Context) *unfinished {
 }
 
 // tag of the manifest; empty for a run that needs none.
-func (u *unfinished) tag() string {
+func (u *checkpoint) tag() string {
 	if u.run.claim.isNobodys() {
 		return ""
 	}
-	return provenance.UnfinishedTag(u.run.run.Owner, u.run.run.RunHash)
+	return provenance.CheckpointTag(u.run.run.Owner, u.run.run.RunHash)
 }
 
 // find returns the digest of a layer that an earlier run says to have pushed;
 // empty for none. It proves nothing: whoever may push can write it.
-func (u *unfinished) find(p modelpack.LayerPlan) digest.Digest {
+func (u *checkpoint) find(p modelpack.LayerPlan) digest.Digest {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	key := u.key(p)
@@ -98,7 +98,7 @@ func (u *unfinished) find(p modelpack.LayerPlan) digest.Digest {
 }
 
 // remove takes a layer out that is not in the registry any more.
-func (u *unfinished) remove(p modelpack.LayerPlan) {
+func (u *checkpoint) remove(p modelpack.LayerPlan) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	key := u.key(p)
@@ -106,7 +106,7 @@ func (u *unfinished) remove(p modelpack.LayerPlan) {
 }
 
 // add notes a layer that has been pushed.
-func (u *unfinished) add(ctx context.Context, m *layerMove) {
+func (u *checkpoint) add(ctx context.Context, m *layerMove) {
 	if u.tag() == "" {
 		return
 	}
@@ -120,31 +120,31 @@ func (u *unfinished) add(ctx context.Context, m *layerMove) {
 	l.Annotations = map[string]string{annotationFiles: key}
 	u.layers = append(u.layers, l)
 	u.unsaid += l.Size
-	if u.unsaid >= unfinishedBytes || time.Since(u.pushed) >= unfinishedAfter {
+	if u.unsaid >= checkpointBytes || time.Since(u.pushed) >= checkpointAfter {
 		u.say(ctx)
 	}
 }
 
 // keep has the registry know all that was added, at the end of a run that
 // failed, also where it was told to end.
-func (u *unfinished) keep(ctx context.Context) {
+func (u *checkpoint) keep(ctx context.Context) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if !u.helps() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unfinishedPatience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkpointPatience)
 	defer cancel()
 	u.say(ctx)
 }
 
 // helps reports whether a later run would gain by the checkpoint's being pushed.
-func (u *unfinished) helps() bool {
+func (u *checkpoint) helps() bool {
 	return u.unsaid > 0 || len(u.uploads) > 0 || u.changed && u.there.Digest != ""
 }
 
 // say pushes the manifest, if it can be.
-func (u *unfinished) say(ctx context.Context) {
+func (u *checkpoint) say(ctx context.Context) {
 	if err := u.push(ctx); err != nil {
 		if ctx.Err() == nil {
 			u.run.log.Printf("if this run ends early, the next one moves %s again: %s", formatBytes(u.unsaid), err)
@@ -155,7 +155,7 @@ func (u *unfinished) say(ctx context.Context) {
 }
 
 // push pushes the manifest.
-func (u *unfinished) push(ctx context.Context) error {
+func (u *checkpoint) push(ctx context.Context) error {
 	empty := ocispec.DescriptorEmptyJSON
 	if u.there.Digest == "" {
 		if err := u.run.push(ctx, empty, empty.Data); err != nil {
@@ -181,7 +181,7 @@ func (u *unfinished) push(ctx context.Context) error {
 	b, err := json.Marshal(ocispec.Manifest{
 		Versioned:    specs.Versioned{SchemaVersion: 2},
 		MediaType:    ocispec.MediaTypeImageManifest,
-		ArtifactType: provenance.UnfinishedType,
+		ArtifactType: provenance.CheckpointType,
 		Config:       empty,
 		Layers:       layers,
 		Annotations:  annotations,
@@ -198,11 +198,11 @@ func (u *unfinished) push(ctx context.Context) error {
 }
 
 // forget removes the tag: there is an artifact now.
-func (u *unfinished) forget(ctx context.Context) {
+func (u *checkpoint) forget(ctx context.Context) {
 	if u.there.Digest == "" {
 		return
 	}
-	err := provenance.DeleteUnfinished(ctx, u.run.registry, u.run.run.Target.Repository, u.tag(), u.there)
+	err := provenance.DeleteCheckpoint(ctx, u.run.registry, u.run.run.Target.Repository, u.tag(), u.there)
 	if err != nil && ctx.Err() == nil {
 		u.run.log.Printf("tag %s, which is not needed any more, stays in the registry: %s", u.tag(), err)
 	}
@@ -210,7 +210,7 @@ func (u *unfinished) forget(ctx context.Context) {
 
 // key identifies what a layer is made of: all that the layer's bytes follow
 // from. It is empty where the source announced no hash of one of the files.
-func (u *unfinished) key(p modelpack.LayerPlan) string {
+func (u *checkpoint) key(p modelpack.LayerPlan) string {
 	b := &bytes.Buffer{}
 	fmt.Fprintf(b, "%s %d\n", u.run.run.Format, modelpack.LayoutVersion)
 	for _, f := range p.Files {

@@ -18,28 +18,28 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
-// image returns an Artifact of which a run may leave something unfinished.
+// image returns an Artifact of which a run may leave a checkpoint.
 func (w *world) image(name string) *modelv1alpha1.Artifact {
 	a := w.artifact(name)
 	a.Spec.ForProvider.Pipeline, a.Spec.ForProvider.Format = modelv1alpha1.PipelineStream, modelv1alpha1.PackFormatImage
 	return a
 }
 
-// leaveUnfinished pushes what a run of the Artifact leaves that is ended early,
+// leaveCheckpoint pushes what a run of the Artifact leaves that is ended early,
 // and returns its tag.
-func (w *world) leaveUnfinished(a *modelv1alpha1.Artifact) string {
+func (w *world) leaveCheckpoint(a *modelv1alpha1.Artifact) string {
 	w.t.Helper()
 	if err := w.get(a); err != nil {
 		w.t.Fatal(err)
 	}
-	repository, tag := a.Spec.ForProvider.Target.Repository, provenance.UnfinishedTag(ownerOf(a), artifact.RunHash(a))
+	repository, tag := a.Spec.ForProvider.Target.Repository, provenance.CheckpointTag(ownerOf(a), artifact.RunHash(a))
 	empty := ocispec.DescriptorEmptyJSON
 	if err := w.registry.PushBlob(w.t.Context(), repository, empty, bytes.NewReader(empty.Data)); err != nil {
 		w.t.Fatal(err)
 	}
 	empty.Data = nil
 	b, err := json.Marshal(ocispec.Manifest{
-		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, ArtifactType: provenance.UnfinishedType,
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, ArtifactType: provenance.CheckpointType,
 		Config: empty, Annotations: map[string]string{ocispec.AnnotationRefName: tag},
 	})
 	if err != nil {
@@ -59,9 +59,9 @@ func (w *world) isTagged(a *modelv1alpha1.Artifact, tag string) bool {
 	return !registry.IsNotFound(err)
 }
 
-// TestUnfinishedIsDeleted deletes an Artifact whose run was ended early, and
+// TestCheckpointIsDeleted deletes an Artifact whose run was ended early, and
 // has left what it had pushed.
-func TestUnfinishedIsDeleted(t *testing.T) {
+func TestCheckpointIsDeleted(t *testing.T) {
 	cases := map[string]struct {
 		reason string
 		refuse func(*http.Request) int
@@ -74,14 +74,14 @@ func TestUnfinishedIsDeleted(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			w := startControllers(t)
-			a, other := w.image("unfinished-"+strings.ToLower(name)), w.image("other-"+strings.ToLower(name))
+			a, other := w.image("checkpoint-"+strings.ToLower(name)), w.image("other-"+strings.ToLower(name))
 			other.Spec.ForProvider.Target.Repository = a.Spec.ForProvider.Target.Repository
 			other.Spec.ForProvider.Target.Tag = "other"
 			w.create(a)
 			w.create(other)
 			w.finish(w.job(a, 1), outcome.Result{Failure: &outcome.Failure{Reason: outcome.Mismatch, Message: "x"}}, "")
 			w.job(other, 1)
-			own, others := w.leaveUnfinished(a), w.leaveUnfinished(other)
+			own, others := w.leaveCheckpoint(a), w.leaveCheckpoint(other)
 
 			w.requests.refuseWith(tc.refuse)
 			w.remove(a)
@@ -96,14 +96,14 @@ func TestUnfinishedIsDeleted(t *testing.T) {
 	}
 }
 
-// TestUnfinishedOfAnEarlierSpec changes the spec of an Artifact whose run has
+// TestCheckpointOfAnEarlierSpec changes the spec of an Artifact whose run has
 // left what it had pushed.
-func TestUnfinishedOfAnEarlierSpec(t *testing.T) {
+func TestCheckpointOfAnEarlierSpec(t *testing.T) {
 	w := startControllers(t)
-	a := w.image("changed-unfinished")
+	a := w.image("changed-checkpoint")
 	w.create(a)
 	w.finish(w.job(a, 1), outcome.Result{Failure: &outcome.Failure{Reason: outcome.Mismatch, Message: "x"}}, "")
-	tag := w.leaveUnfinished(a)
+	tag := w.leaveCheckpoint(a)
 	w.update(a, func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.Format = modelv1alpha1.PackFormatModelPack })
 	w.eventually("the tag is gone", func() string {
 		if w.isTagged(a, tag) {
