@@ -36,16 +36,16 @@ fuzz: ## Fuzz what reads foreign input, each test for FUZZTIME=10s.
 
 .PHONY: bench
 bench: ## Measure Stream beside the limit by curl, and kit with KIT=path; writes README's table; about 10 minutes (Linux, curl). ARGS= adds flags.
-	$(GO) run ./test/throughput --kit="$(KIT)" --readme=README.md $(ARGS)
+	$(GO) run ./test/bench/throughput --kit="$(KIT)" --readme=README.md $(ARGS)
 
 .PHONY: bench-controller
 bench-controller: ## Measure the controllers against a real API server: time to Jobs, writes and memory when idle; about 15 minutes (Linux). ARGS= adds flags.
-	$(GO) run ./test/bench $(ARGS)
+	$(GO) run ./test/bench/controller $(ARGS)
 
 .PHONY: lint
 lint: ## Run the linters.
 	$(LINT) run ./...
-	cd test/function && $(GO) tool -modfile=$(CURDIR)/hack/tools/go.mod golangci-lint run ./...
+	cd test/fakes/function && $(GO) tool -modfile=$(CURDIR)/hack/tools/go.mod golangci-lint run ./...
 
 .PHONY: vulncheck
 vulncheck: ## Look for known vulnerabilities that the programs reach; fails on those that an available version fixes.
@@ -76,12 +76,12 @@ xpkg.push: ## Build the package and push it as REGISTRY=host[:port]/org, with do
 
 .PHONY: cluster
 cluster: ## Bring the local cluster up and leave it running (root on Linux).
-	$(GO) run ./cluster/local up
+	$(GO) run ./test/localcluster up
 
 .PHONY: cluster.down
 cluster.down: ## Take the local cluster down, and what a crashed one left.
-	$(GO) run ./cluster/local down
+	$(GO) run ./test/localcluster down
 
 .PHONY: clean
 clean: cluster.down ## Take the local cluster down and remove the programs that were built for it.
-	$(GO) run ./cluster/local clean
+	$(GO) run ./test/localcluster clean

@@ -66,7 +66,7 @@ func Provider(reference string) Options {
 func KitStub(reference string) Options {
 	return Options{
 		Name:       reference,
-		Programs:   map[string]string{"/usr/local/bin/kit": "github.com/crossplane-contrib/provider-kitops/test/kitstub"},
+		Programs:   map[string]string{"/usr/local/bin/kit": "github.com/crossplane-contrib/provider-kitops/test/fakes/kit"},
 		Entrypoint: []string{"/usr/local/bin/kit"},
 		User:       "1001",
 	}

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	testhub "github.com/crossplane-contrib/provider-kitops/test/hub"
+	testhub "github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
 )
 
 // serveSparse returns a client for a Hub, behind a line, with a file that takes

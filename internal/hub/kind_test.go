@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
-	testhub "github.com/crossplane-contrib/provider-kitops/test/hub"
+	testhub "github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
 )
 
 // oddNames are names that a URL, a proxy or a program could misread.

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
-	testhub "github.com/crossplane-contrib/provider-kitops/test/hub"
+	testhub "github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
 )
 
 // A quirk is how a mirror of a Hub differs from it.

@@ -14,7 +14,7 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
-	testhub "github.com/crossplane-contrib/provider-kitops/test/hub"
+	testhub "github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
 )
 
 // until waits until something holds.

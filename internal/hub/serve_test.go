@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
-	testhub "github.com/crossplane-contrib/provider-kitops/test/hub"
+	testhub "github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
 )
 
 const odd = "onnx/a #1% ü.json"

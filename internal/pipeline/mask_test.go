@@ -12,8 +12,8 @@ import (
 	"strings"
 	"testing"
 
-	testhub "github.com/crossplane-contrib/provider-kitops/test/hub"
-	testregistry "github.com/crossplane-contrib/provider-kitops/test/registry"
+	testhub "github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
+	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 )
 
 // echo answers what matches with a body in which TOKEN is what the caller

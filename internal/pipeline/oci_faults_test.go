@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
-	testregistry "github.com/crossplane-contrib/provider-kitops/test/registry"
+	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 )
 
 // TestOCIFaults breaks what can break at both ends.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
-	testregistry "github.com/crossplane-contrib/provider-kitops/test/registry"
+	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 )
 
 // TestOCIUnreachable has a source that cannot be read say what of the spec is to

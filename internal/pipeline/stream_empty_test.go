@@ -16,8 +16,8 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pull"
+	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 	"github.com/crossplane-contrib/provider-kitops/test/models"
-	testregistry "github.com/crossplane-contrib/provider-kitops/test/registry"
 )
 
 // refusesEmpty is a registry's fault: it takes no blob of 0 bytes, as ECR does not.

@@ -22,8 +22,8 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
+	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 	"github.com/crossplane-contrib/provider-kitops/test/models"
-	testregistry "github.com/crossplane-contrib/provider-kitops/test/registry"
 )
 
 // counting counts the bytes that are sent with uploads.

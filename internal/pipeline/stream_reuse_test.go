@@ -16,7 +16,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
-	testhub "github.com/crossplane-contrib/provider-kitops/test/hub"
+	testhub "github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
 	"github.com/crossplane-contrib/provider-kitops/test/models"
 )
 

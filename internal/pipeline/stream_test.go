@@ -24,7 +24,7 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
-	testhub "github.com/crossplane-contrib/provider-kitops/test/hub"
+	testhub "github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
 )
 
 const streamModel = "org/model"

@@ -10,8 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
-	testhub "github.com/crossplane-contrib/provider-kitops/test/hub"
-	testregistry "github.com/crossplane-contrib/provider-kitops/test/registry"
+	testhub "github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
+	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 )
 
 // halfTime lets half of a body pass, and the rest once some time has passed.

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
-	testregistry "github.com/crossplane-contrib/provider-kitops/test/registry"
+	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 )
 
 func TestDistributionCredentials(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	testregistry "github.com/crossplane-contrib/provider-kitops/test/registry"
+	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 )
 
 const tokenPath = "/auth/token"

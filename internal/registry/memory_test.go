@@ -5,7 +5,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	testregistry "github.com/crossplane-contrib/provider-kitops/test/registry"
+	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 )
 
 // TestMemory asks a registry that wants a password, by one client after the

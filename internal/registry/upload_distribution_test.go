@@ -16,7 +16,7 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
-	testregistry "github.com/crossplane-contrib/provider-kitops/test/registry"
+	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 )
 
 // uploads are where blobs are sent to.

@@ -10,7 +10,7 @@ import (
 	oras "oras.land/oras-go/v2/registry"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
-	testregistry "github.com/crossplane-contrib/provider-kitops/test/registry"
+	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 )
 
 // TestUploadLocation has uploads go on at odd places.

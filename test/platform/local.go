@@ -16,7 +16,7 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/cluster/images"
-	"github.com/crossplane-contrib/provider-kitops/cluster/local/cluster"
+	"github.com/crossplane-contrib/provider-kitops/test/localcluster/cluster"
 )
 
 const kitStubImage = "kitops-standin:dev"
@@ -99,7 +99,7 @@ func (l *Local) reach(log io.Writer) error {
 		return err
 	}
 	l.RegistryHost = l.Cluster.RegistryHost()
-	l.KitIs = "the stand-in for kit (test/kitstub): the local cluster pulls no images"
+	l.KitIs = "the stand-in for kit (test/fakes/kit): the local cluster pulls no images"
 	l.transport = &http.Transport{DialContext: l.Cluster.DialContext}
 	// The provider itself asks the Hub for revisions that an Artifact follows.
 	l.hosts = []corev1.HostAlias{{IP: l.Cluster.HubIP(), Hostnames: []string{l.Cluster.HubHost()}}}
