@@ -2,6 +2,7 @@ package modelpack
 
 import (
 	"encoding/json"
+	"io"
 	"testing"
 	"time"
 
@@ -53,6 +54,43 @@ func FuzzNew(f *testing.F) {
 		again, err := New(facts, layers)
 		if diff := cmp.Diff(a, again); diff != "" || err != nil {
 			t.Errorf("files in another order make another artifact: %v\n%s", err, diff)
+		}
+	})
+}
+
+// FuzzLayout checks that whatever a Hub calls a file, either no archive is made
+// of it, or one that holds just that file, with the size that was announced.
+func FuzzLayout(f *testing.F) {
+	f.Add("a/b.json", "x")
+	f.Add("é/.gguf", "")
+	f.Add("a\xff\xfe", "abc")
+	f.Add("../a", "a")
+	f.Add("PaxHeaders.0/a", "a")
+	f.Fuzz(func(t *testing.T, path, content string) {
+		for _, format := range []Format{FormatModelKit, FormatImage} {
+			in := folder{path: content}
+			l, err := NewLayout(format, in.files())
+			if err != nil || len(l.Layers) == 0 {
+				continue
+			}
+			b, err := io.ReadAll(l.Layers[0].Open(0, in.open))
+			if err != nil || int64(len(b)) != l.Layers[0].Size || len(b)%tarBlockBytes != 0 {
+				t.Fatalf("%s: want %d bytes, got %d, %v", format, l.Layers[0].Size, len(b), err)
+			}
+			want := path
+			if format == FormatImage {
+				want = imageStyle.folder + path
+			}
+			files, _ := unpack(t, [][]byte{b})
+			if diff := cmp.Diff(folder{want: content}, files); diff != "" {
+				t.Errorf("%s: -want, +got:\n%s", format, diff)
+			}
+			a, err := l.Artifact(Facts{Name: "m"}, digests([][]byte{b}))
+			for _, one := range append(a.Images, a) {
+				if err != nil || !json.Valid(one.Manifest) || len(one.Images) == 0 && !json.Valid(one.Config) {
+					t.Errorf("%s: %v", format, err)
+				}
+			}
 		}
 	})
 }

@@ -2,7 +2,6 @@ package modelpack
 
 import (
 	"encoding/json"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -46,31 +45,5 @@ func TestSeveralLicenses(t *testing.T) {
 		if diff := cmp.Diff([]string{"CC-BY-SA-3.0", "LicenseRef-gfdl"}, config.Descriptor.Licenses); diff != "" {
 			t.Errorf("config: -want, +got:\n%s", diff)
 		}
-	}
-}
-
-func TestCardLicenses(t *testing.T) {
-	cases := map[string]struct {
-		reason string
-		args   string
-		want   []string
-	}{
-		"One":    {reason: "A word.", args: "license: mit\n", want: []string{"mit"}},
-		"Flow":   {reason: "A list in one line.", args: "license: [mit, 'apache-2.0']\n", want: []string{"mit", "apache-2.0"}},
-		"Block":  {reason: "A list of lines, and another that is none of it.", args: "license:\n- mit\n  - gfdl\ntags:\n- a\n", want: []string{"mit", "gfdl"}},
-		"Others": {reason: "Another list alone.", args: "tags:\n- a\n"},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			card := "---\n" + tc.args + "---\n"
-			got, ok := readCard(strings.NewReader(card), File{Size: int64(len(card))})
-			c, is := got.(*cardFile)
-			if !ok || !is {
-				t.Fatalf("\n%s\nreadCard(...) = %v, %t", tc.reason, got, ok)
-			}
-			if diff := cmp.Diff(tc.want, c.licenses); diff != "" {
-				t.Errorf("\n%s\nreadCard(...): -want, +got:\n%s", tc.reason, diff)
-			}
-		})
 	}
 }

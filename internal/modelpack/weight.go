@@ -81,15 +81,6 @@ func weightFormat(name string) (format string, ok bool) {
 	return "", false
 }
 
-// weightStem returns the path of a file of weights without its suffix, and the
-// format that the suffix tells. The format is empty for what is no weight, for a
-// part that does not begin with the format's header, and where the name does not
-// tell.
-func weightStem(name string) (stem, format string) {
-	suffix := path.Ext(name)
-	return strings.TrimSuffix(name, suffix), weightFormats[strings.ToLower(suffix)]
-}
-
 // isWeight reports whether a file holds weights, as far as its name tells.
 func isWeight(name string) bool {
 	_, ok := weightFormat(name)

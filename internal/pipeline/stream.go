@@ -15,6 +15,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
+	"github.com/crossplane-contrib/provider-kitops/internal/modelpack/inspect"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
@@ -144,7 +145,7 @@ type streamRun struct {
 	contents   contents
 	byPath     map[string]hub.File
 	packed     int // How many files go into the artifact: a format may leave some out.
-	inspection *modelpack.Inspection
+	inspection *inspect.Inspection
 	checkpoint *checkpoint
 	mounts     mounts
 }
@@ -215,7 +216,7 @@ func (r *streamRun) layOut(listed []hub.File) (*modelpack.Layout, error) {
 	if _, err := layout.Artifact(r.contents.facts, digests); err != nil {
 		return nil, err
 	}
-	r.inspection = modelpack.Inspect(files)
+	r.inspection = inspect.New(files)
 	return layout, nil
 }
 

@@ -1,4 +1,4 @@
-package modelpack
+package inspect
 
 import (
 	"bufio"
@@ -6,6 +6,8 @@ import (
 	"io"
 	"regexp"
 	"strings"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 )
 
 // Limits of what is read of a GGUF file: the head of the largest ones has some
@@ -46,7 +48,7 @@ type ggufHeader struct {
 
 // readGGUF reads the head of a GGUF file, and returns a *ggufHeader with what
 // could be read of it.
-func readGGUF(r io.Reader, _ File) (any, bool) {
+func readGGUF(r io.Reader, _ modelpack.File) (any, bool) {
 	g := &ggufReader{r: bufio.NewReaderSize(io.LimitReader(r, maxGGUFHead), 64<<10)}
 	magic, version := g.u32(), g.u32()
 	// Version 1 is from before anybody published models in it.

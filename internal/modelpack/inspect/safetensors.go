@@ -1,4 +1,4 @@
-package modelpack
+package inspect
 
 import (
 	"encoding/binary"
@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 )
 
 // Limits of what is read of a safetensors file
@@ -57,7 +59,7 @@ var (
 
 // readSafetensors reads a safetensors file's header, and returns its tensors as
 // []tensor.
-func readSafetensors(r io.Reader, f File) (any, bool) {
+func readSafetensors(r io.Reader, f modelpack.File) (any, bool) {
 	var size [8]byte
 	if _, err := io.ReadFull(r, size[:]); err != nil {
 		return nil, false

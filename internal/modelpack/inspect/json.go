@@ -1,4 +1,4 @@
-package modelpack
+package inspect
 
 import (
 	"bufio"
@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 )
 
 // Limits of what is read of files of JSON and of a model card: the longest of
@@ -31,7 +33,7 @@ const (
 )
 
 // heads are how files are read, by their paths.
-var heads = map[string]func(io.Reader, File) (any, bool){
+var heads = map[string]func(io.Reader, modelpack.File) (any, bool){
 	fileConfig:   readJSON[configFile],
 	fileAdapter:  readJSON[adapterFile],
 	fileMistral:  readJSON[mistralFile],
@@ -111,7 +113,7 @@ type modelOptFile struct {
 }
 
 // readJSON reads a file of JSON, and returns a *T.
-func readJSON[T any](r io.Reader, f File) (any, bool) {
+func readJSON[T any](r io.Reader, f modelpack.File) (any, bool) {
 	b, err := io.ReadAll(io.LimitReader(r, maxJSONBytes+1))
 	if err != nil || int64(len(b)) < f.Size || len(b) > maxJSONBytes {
 		return nil, false
@@ -160,7 +162,7 @@ type indexFile struct {
 
 // readIndex reads the index of weights that are in several files as far as its
 // metadata, which transformers writes first, and returns an *indexFile.
-func readIndex(r io.Reader, _ File) (any, bool) {
+func readIndex(r io.Reader, _ modelpack.File) (any, bool) {
 	s := &supply{Reader: io.LimitReader(r, maxSafetensorsHeader)}
 	dec := json.NewDecoder(s)
 	s.refill()
@@ -223,7 +225,7 @@ func (c *cardFile) addLicense(item string) {
 // (https://huggingface.co/docs/hub/model-cards#model-card-metadata), and returns
 // a *cardFile. Of its YAML it takes lines that are a key and a word, and
 // the list of licences.
-func readCard(r io.Reader, f File) (any, bool) {
+func readCard(r io.Reader, f modelpack.File) (any, bool) {
 	b, err := io.ReadAll(io.LimitReader(r, maxCardBytes))
 	if err != nil || int64(len(b)) < min(f.Size, maxCardBytes) {
 		return nil, false

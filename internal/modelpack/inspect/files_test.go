@@ -1,4 +1,4 @@
-package modelpack
+package inspect
 
 import (
 	"encoding/binary"
@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	specv1 "github.com/modelpack/model-spec/specs-go/v1"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 )
 
 // A pair is a key of GGUF's metadata and its value.
@@ -64,14 +66,14 @@ func TestInspectGGUF(t *testing.T) {
 		path string
 		head []byte
 	}
-	config := func(c specv1.ModelConfig) Facts {
+	config := func(c specv1.ModelConfig) modelpack.Facts {
 		c.Architecture = "transformer"
-		return Facts{Family: "qwen3", Config: c}
+		return modelpack.Facts{Family: "qwen3", Config: c}
 	}
 	cases := map[string]struct {
 		reason string
 		files  []file
-		want   Facts
+		want   modelpack.Facts
 	}{
 		"Quantized": {
 			reason: "All that is known is in one file.",
@@ -113,7 +115,7 @@ func TestInspectGGUF(t *testing.T) {
 		"StateSpace": {
 			reason: "It is no transformer.",
 			files:  []file{{"a.gguf", gguf([]pair{{"general.architecture", "mamba"}})}},
-			want:   Facts{Family: "mamba", Config: specv1.ModelConfig{Architecture: "ssm"}},
+			want:   modelpack.Facts{Family: "mamba", Config: specv1.ModelConfig{Architecture: "ssm"}},
 		},
 		"Capitals": {
 			reason: "As everywhere, a name may be in capitals.",
@@ -131,7 +133,7 @@ func TestInspectGGUF(t *testing.T) {
 			for _, f := range tc.files {
 				m.add(f.path, int64(len(f.head)), f.head)
 			}
-			if diff := cmp.Diff(tc.want, inspect(t, m).Facts(Facts{})); diff != "" {
+			if diff := cmp.Diff(tc.want, inspect(t, m).Facts(modelpack.Facts{})); diff != "" {
 				t.Errorf("\n%s\nFacts(...): -want, +got:\n%s", tc.reason, diff)
 			}
 		})
@@ -162,9 +164,9 @@ func TestFindWeights(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			var files []File
+			var files []modelpack.File
 			for _, p := range tc.args {
-				files = append(files, File{Path: p})
+				files = append(files, modelpack.File{Path: p})
 			}
 			w := findWeights(files).safetensors
 			got := want{Complete: w.complete}
@@ -207,7 +209,7 @@ func TestSafetensorsLies(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := &model{heads: map[string][]byte{}}
 			m.add("model.safetensors", int64(len(tc.args)), tc.args)
-			if diff := cmp.Diff(tc.want, inspect(t, m).Facts(Facts{}).Config.Precision); diff != "" {
+			if diff := cmp.Diff(tc.want, inspect(t, m).Facts(modelpack.Facts{}).Config.Precision); diff != "" {
 				t.Errorf("\n%s\nFacts(...): -want, +got:\n%s", tc.reason, diff)
 			}
 		})
@@ -222,7 +224,7 @@ func TestTooManyTensors(t *testing.T) {
 		f16[i] = tensor{name: uint64(i), elements: 1, dtype: dtypes["F16"]}
 		f32[i] = tensor{name: uint64(i) + maxTensors, elements: 1, dtype: dtypes["F32"]}
 	}
-	files := []File{{"model-00001-of-00002.safetensors", 1}, {"model-00002-of-00002.safetensors", 1}}
+	files := []modelpack.File{{Path: "model-00001-of-00002.safetensors", Size: 1}, {Path: "model-00002-of-00002.safetensors", Size: 1}}
 	cases := map[string]struct {
 		reason string
 		found  [][]tensor
@@ -234,11 +236,11 @@ func TestTooManyTensors(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			i := Inspect(files)
+			i := New(files)
 			for n, found := range tc.found {
 				i.keep(files[n%len(files)].Path, found)
 			}
-			if diff := cmp.Diff(tc.want, i.Facts(Facts{}).Config); diff != "" {
+			if diff := cmp.Diff(tc.want, i.Facts(modelpack.Facts{}).Config); diff != "" {
 				t.Errorf("\n%s\nFacts(...): -want, +got:\n%s", tc.reason, diff)
 			}
 		})

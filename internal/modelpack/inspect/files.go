@@ -1,4 +1,4 @@
-package modelpack
+package inspect
 
 import (
 	"path"
@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 )
 
 // weights are the files that a model's parameters are in. A repository may hold
@@ -31,7 +33,7 @@ type weights struct {
 type weightSet struct {
 	stem     string // The files' path, without number and suffix.
 	total    int    // How many parts there are; none where it is one file.
-	files    []File
+	files    []modelpack.File
 	complete bool
 }
 
@@ -58,7 +60,7 @@ var mainStems = []string{
 var shardName = regexp.MustCompile(`^(.*?)[-_.](\d{5,6})-of-(\d{5,6})$`)
 
 // findWeights finds a model's weights by the files' names.
-func findWeights(files []File) weights {
+func findWeights(files []modelpack.File) weights {
 	w := weights{safetensors: mainSafetensors(weightSets(files, "safetensors"))}
 	gguf := slices.DeleteFunc(weightSets(files, "gguf"), func(s weightSet) bool {
 		// A projector of images, which goes with a model and is none.
@@ -67,7 +69,7 @@ func findWeights(files []File) weights {
 	if w.ggufs = len(gguf); w.ggufs > 0 && len(w.safetensors.files) == 0 {
 		w.gguf = gguf[0]
 	}
-	w.pytorch = len(w.safetensors.files) == 0 && slices.ContainsFunc(files, func(f File) bool { return f.Path == pytorchIndex })
+	w.pytorch = len(w.safetensors.files) == 0 && slices.ContainsFunc(files, func(f modelpack.File) bool { return f.Path == pytorchIndex })
 	return w
 }
 
@@ -95,17 +97,18 @@ func mainSafetensors(sets []weightSet) weightSet {
 }
 
 // weightSets returns the sets of files of weights in this format, by their stems.
-func weightSets(files []File, format string) []weightSet {
+func weightSets(files []modelpack.File, format string) []weightSet {
 	type key struct {
 		stem  string
 		total int
 	}
 	sets := map[key]*weightSet{}
 	for _, f := range files {
-		stem, of := weightStem(f.Path)
-		if of != format {
+		suffix := path.Ext(f.Path)
+		if !strings.EqualFold(suffix, "."+format) {
 			continue
 		}
+		stem := strings.TrimSuffix(f.Path, suffix)
 		k := key{stem: stem}
 		if m := shardName.FindStringSubmatch(stem); m != nil {
 			// Six digits are always a number.
@@ -119,7 +122,7 @@ func weightSets(files []File, format string) []weightSet {
 	}
 	out := make([]weightSet, 0, len(sets))
 	for _, s := range sets {
-		slices.SortFunc(s.files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
+		slices.SortFunc(s.files, func(a, b modelpack.File) int { return strings.Compare(a.Path, b.Path) })
 		s.complete = len(s.files) == max(s.total, 1)
 		out = append(out, *s)
 	}

@@ -1,4 +1,4 @@
-package modelpack
+package inspect
 
 import (
 	"cmp"

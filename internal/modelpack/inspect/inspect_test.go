@@ -1,4 +1,4 @@
-package modelpack
+package inspect
 
 import (
 	"bytes"
@@ -19,16 +19,20 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	specv1 "github.com/modelpack/model-spec/specs-go/v1"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 )
 
 // A model is the beginnings of its files, by their paths, and the files' sizes.
 type model struct {
-	files []File
+	files []modelpack.File
 	heads map[string][]byte
 }
 
 func (m *model) add(path string, size int64, head []byte) {
-	m.files = append(m.files, File{Path: path, Size: size})
+	m.files = append(m.files, modelpack.File{Path: path, Size: size})
 	m.heads[path] = head
 }
 
@@ -111,7 +115,7 @@ func safetensors(t *testing.T, lines []string) ([]byte, int64) {
 // inspect reads what is wanted of a model.
 func inspect(t *testing.T, m *model) *Inspection {
 	t.Helper()
-	i := Inspect(m.files)
+	i := New(m.files)
 	for path, head := range m.heads {
 		// What is not wanted is not read.
 		if _, ok := i.Wants(path); !ok {
@@ -262,7 +266,7 @@ func TestInspect(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			f := inspect(t, load(t, name)).Facts(Facts{})
+			f := inspect(t, load(t, name)).Facts(modelpack.Facts{})
 			got := want{f.Family, f.License, f.Config}
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("\n%s\nFacts(...): -want, +got:\n%s", tc.reason, diff)
@@ -276,13 +280,13 @@ func TestInspectPasses(t *testing.T) {
 	for _, name := range []string{"deepseek", "qwen3", "minilm"} {
 		t.Run(name, func(t *testing.T) {
 			m := load(t, name)
-			want := inspect(t, m).Facts(Facts{Name: "x"})
-			i := Inspect(m.files)
+			want := inspect(t, m).Facts(modelpack.Facts{Name: "x"})
+			i := New(m.files)
 			for _, path := range slices.Sorted(maps.Keys(m.heads)) {
 				// The first attempt breaks off.
 				for _, n := range []int64{int64(len(m.heads[path])) / 2, sizeOfFile(m, path)} {
 					w := i.Writer(path)
-					r := io.LimitReader(io.MultiReader(bytes.NewReader(m.heads[path]), zeros{}), min(n, 8<<20))
+					r := io.LimitReader(io.MultiReader(bytes.NewReader(m.heads[path]), bytes.NewReader(make([]byte, 8<<20))), n)
 					if _, err := io.CopyBuffer(struct{ io.Writer }{w}, iotest.HalfReader(r), make([]byte, 4096)); err != nil {
 						t.Error(err)
 					}
@@ -291,7 +295,7 @@ func TestInspectPasses(t *testing.T) {
 					}
 				}
 			}
-			if diff := cmp.Diff(want, i.Facts(Facts{Name: "x"})); diff != "" {
+			if diff := cmp.Diff(want, i.Facts(modelpack.Facts{Name: "x"})); diff != "" {
 				t.Errorf("\nFacts(...): -want, +got:\n%s", diff)
 			}
 		})
@@ -299,13 +303,15 @@ func TestInspectPasses(t *testing.T) {
 }
 
 func sizeOfFile(m *model, path string) int64 {
-	return m.files[slices.IndexFunc(m.files, func(f File) bool { return f.Path == path })].Size
+	return m.files[slices.IndexFunc(m.files, func(f modelpack.File) bool { return f.Path == path })].Size
 }
 
 func TestInspectErrors(t *testing.T) {
 	errBoom := errors.New("boom")
 	header, data := safetensors(t, []string{"BF16 4x4 {0..9}"})
-	files := []File{{"model.safetensors", int64(len(header)) + data}, {"config.json", 100}, {"README.md", 100 << 10}, {"a.txt", 5}}
+	files := []modelpack.File{
+		{Path: "model.safetensors", Size: int64(len(header)) + data}, {Path: "config.json", Size: 100}, {Path: "README.md", Size: 100 << 10}, {Path: "a.txt", Size: 5},
+	}
 	cases := map[string]struct {
 		reason string
 		path   string
@@ -323,7 +329,7 @@ func TestInspectErrors(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			if err := Inspect(files).Read(tc.path, tc.reader); !errors.Is(err, tc.want) {
+			if err := New(files).Read(tc.path, tc.reader); !errors.Is(err, tc.want) {
 				t.Errorf("\n%s\nRead(...): want %v, got %v", tc.reason, tc.want, err)
 			}
 		})
@@ -332,21 +338,49 @@ func TestInspectErrors(t *testing.T) {
 
 func TestInspectFacts(t *testing.T) {
 	m := load(t, "qwen3")
-	known := Facts{
+	known := modelpack.Facts{
 		Name: "n", Family: "f", License: "mit",
 		Config: specv1.ModelConfig{Architecture: "a", Format: "b", ParamSize: "1k", Precision: "p", Quantization: "q", Capabilities: &specv1.ModelCapabilities{}},
 	}
 	if diff := cmp.Diff(known, inspect(t, m).Facts(known)); diff != "" {
 		t.Errorf("what is known stays: -want, +got:\n%s", diff)
 	}
-	if diff := cmp.Diff(Facts{Config: specv1.ModelConfig{Format: "safetensors"}}, Inspect(m.files).Facts(Facts{})); diff != "" {
+	if diff := cmp.Diff(modelpack.Facts{Config: specv1.ModelConfig{Format: "safetensors"}}, New(m.files).Facts(modelpack.Facts{})); diff != "" {
 		t.Errorf("what was not read says nothing: -want, +got:\n%s", diff)
 	}
-	a, err := New(inspect(t, m).Facts(full), layers("model.safetensors"))
+	a, err := modelpack.New(inspect(t, m).Facts(modelpack.Facts{Name: "n"}), []ocispec.Descriptor{modelpack.LayerFor("model.safetensors", 1, digest.FromString("x"))})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if format, _ := read(t, a); format != "safetensors" || !bytes.Contains(a.Config, []byte(`"paramSize":"751.6m"`)) || !bytes.Contains(a.Config, []byte(`"family":"qwen3"`)) {
-		t.Errorf("want what was found in the config, got %s", a.Config)
+	for _, want := range []string{`"format":"safetensors"`, `"paramSize":"751.6m"`, `"family":"qwen3"`} {
+		if !bytes.Contains(a.Config, []byte(want)) {
+			t.Errorf("the artifact's config should contain the inspected facts: want %s in %s", want, a.Config)
+		}
+	}
+}
+
+func TestCardLicenses(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		args   string
+		want   []string
+	}{
+		"One":    {reason: "A word.", args: "license: mit\n", want: []string{"mit"}},
+		"Flow":   {reason: "A list in one line.", args: "license: [mit, 'apache-2.0']\n", want: []string{"mit", "apache-2.0"}},
+		"Block":  {reason: "A list of lines, and another that is none of it.", args: "license:\n- mit\n  - gfdl\ntags:\n- a\n", want: []string{"mit", "gfdl"}},
+		"Others": {reason: "Another list alone.", args: "tags:\n- a\n"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			card := "---\n" + tc.args + "---\n"
+			got, ok := readCard(strings.NewReader(card), modelpack.File{Size: int64(len(card))})
+			c, is := got.(*cardFile)
+			if !ok || !is {
+				t.Fatalf("\n%s\nreadCard(...) = %v, %t", tc.reason, got, ok)
+			}
+			if diff := cmp.Diff(tc.want, c.licenses); diff != "" {
+				t.Errorf("\n%s\nreadCard(...): -want, +got:\n%s", tc.reason, diff)
+			}
+		})
 	}
 }

@@ -1,34 +1,36 @@
-package modelpack
+package inspect
 
 import (
 	"bytes"
-	"encoding/json"
-	"io"
 	"testing"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/modelpack/model-spec/schema"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 )
 
 // check reads foreign files and checks that whatever they say can be published:
 // the same each time, short, and as the specification has it.
 func check(t *testing.T, m *model) {
 	t.Helper()
-	facts := func() Facts {
-		i := Inspect(m.files)
+	facts := func() modelpack.Facts {
+		i := New(m.files)
 		for path, head := range m.heads {
 			if err := i.Read(path, bytes.NewReader(head)); err != nil {
 				t.Errorf("Read(%q): %v", path, err)
 			}
 		}
-		return i.Facts(Facts{Name: "m"})
+		return i.Facts(modelpack.Facts{Name: "m"})
 	}
 	f := facts()
 	if diff := cmp.Diff(f, facts()); diff != "" {
 		t.Errorf("the same files say something else the second time:\n%s", diff)
 	}
-	a, err := New(f, layers("model.safetensors"))
+	a, err := modelpack.New(f, []ocispec.Descriptor{modelpack.LayerFor("model.safetensors", 1, digest.FromString("x"))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,42 +91,5 @@ func FuzzInspectJSON(f *testing.F) {
 		}
 		m.add(pytorchIndex, int64(len(index)), index)
 		check(t, m)
-	})
-}
-
-// FuzzLayout checks that whatever a Hub calls a file, either no archive is made
-// of it, or one that holds just that file, with the size that was announced.
-func FuzzLayout(f *testing.F) {
-	f.Add("a/b.json", "x")
-	f.Add("é/.gguf", "")
-	f.Add("a\xff\xfe", "abc")
-	f.Add("../a", "a")
-	f.Add("PaxHeaders.0/a", "a")
-	f.Fuzz(func(t *testing.T, path, content string) {
-		for _, format := range []Format{FormatModelKit, FormatImage} {
-			in := folder{path: content}
-			l, err := NewLayout(format, in.files())
-			if err != nil || len(l.Layers) == 0 {
-				continue
-			}
-			b, err := io.ReadAll(l.Layers[0].Open(0, in.open))
-			if err != nil || int64(len(b)) != l.Layers[0].Size || len(b)%tarBlockBytes != 0 {
-				t.Fatalf("%s: want %d bytes, got %d, %v", format, l.Layers[0].Size, len(b), err)
-			}
-			want := path
-			if format == FormatImage {
-				want = imageStyle.folder + path
-			}
-			files, _ := unpack(t, [][]byte{b})
-			if diff := cmp.Diff(folder{want: content}, files); diff != "" {
-				t.Errorf("%s: -want, +got:\n%s", format, diff)
-			}
-			a, err := l.Artifact(Facts{Name: "m"}, digests([][]byte{b}))
-			for _, one := range append(a.Images, a) {
-				if err != nil || !json.Valid(one.Manifest) || len(one.Images) == 0 && !json.Valid(one.Config) {
-					t.Errorf("%s: %v", format, err)
-				}
-			}
-		}
 	})
 }
