@@ -1,0 +1,241 @@
+package artifact
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/yaml"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+)
+
+// update has this package's tests write their golden files:
+// go test ./internal/artifact -run TestManifests -update.
+var update = flag.Bool("update", false, "write the golden files in testdata")
+
+// A manifestCase is an Artifact whose manifests are kept in testdata/manifests.
+type manifestCase struct {
+	reason string
+	args   *modelv1alpha1.Artifact
+}
+
+// manifestCases are Artifacts of each source, format, pipeline and kind of
+// credentials, and each job setting.
+func manifestCases() map[string]manifestCase {
+	const stream = modelv1alpha1.PipelineStream
+	return map[string]manifestCase{
+		"kit": {
+			reason: "The Kit pipeline packs a model as a ModelPack.",
+			args:   newArtifact(),
+		},
+		"kit-modelkit": {
+			reason: "The Kit pipeline packs a model as a ModelKit.",
+			args:   newArtifact(withFormat(modelv1alpha1.PackFormatModelKit)),
+		},
+		"kit-defaults": {
+			reason: "An Artifact may leave the tag, the revision, the format and the registry to the defaults.",
+			args: newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) {
+				p.Source.HuggingFace.Revision, p.Target.Registry, p.Target.Tag, p.Format, p.Pipeline = "", "", "", "", ""
+			}), withEffective(modelv1alpha1.Effective{Registry: "config.example.com:5000", PlainHTTP: true})),
+		},
+		"kit-everything": {
+			reason: "The Kit pipeline takes all that an Artifact and its ProviderConfig can set.",
+			args:   newArtifact(withEverything(), withStorage("200Gi", "fast")),
+		},
+		"kit-config-credentials": {
+			reason: "A run uses the ProviderConfig's credentials, copied into its namespace.",
+			args:   newArtifact(withConfigCredentials()),
+		},
+		"kit-second-run": {
+			reason: "A later run reads the commit of the first and names what it replaces.",
+			args:   newArtifact(withMade(testCommit), withPushed(testDigest), func(a *modelv1alpha1.Artifact) { a.SetAnnotations(Run{Number: 3}.Annotations()) }),
+		},
+		"kit-long-name": {
+			reason: "A name that is longer than a label may be is shortened.",
+			args:   newArtifact(withName(strings.Repeat("qwen3-", 40) + "end")),
+		},
+		"stream": {
+			reason: "The Stream pipeline packs a model as a ModelPack.",
+			args:   newArtifact(withStream()),
+		},
+		"stream-modelkit": {
+			reason: "The Stream pipeline packs a model as a ModelKit.",
+			args:   newArtifact(withStream(), withFormat(modelv1alpha1.PackFormatModelKit)),
+		},
+		"stream-image": {
+			reason: "The Stream pipeline packs a model as an image.",
+			args:   newArtifact(withStream(), withFormat(modelv1alpha1.PackFormatImage)),
+		},
+		"stream-dataset-files": {
+			reason: "The Stream pipeline reads chosen files of a dataset.",
+			args:   newArtifact(withStream(), withDataset("openai/gsm8k"), withFiles([]string{"main/", "*.json"}, []string{"$(HF_TOKEN)"})),
+		},
+		"stream-follow": {
+			reason: "A followed revision is read by its name.",
+			args: newArtifact(withStream(), withMade(testCommit), withParameters(func(p *modelv1alpha1.ArtifactParameters) {
+				p.Source.HuggingFace.RevisionPolicy = modelv1alpha1.RevisionFollow
+			})),
+		},
+		"stream-everything": {
+			reason: "The Stream pipeline takes all that an Artifact and its ProviderConfig can set.",
+			args:   newArtifact(withStream(), withEverything()),
+		},
+		"stream-oci": {
+			reason: "The Stream pipeline reads an artifact of another registry.",
+			args:   newArtifact(withStream(), withOCI(testReference)),
+		},
+		"stream-oci-credentials": {
+			reason: "An Artifact may bring credentials for the registry that it reads from.",
+			args:   newArtifact(withStream(), withEverything(), withOCI(testReference), withOwnSource()),
+		},
+		"stream-oci-config-credentials": {
+			reason: "A ProviderConfig's registry is read with the ProviderConfig's credentials.",
+			args: newArtifact(withStream(), withConfigCredentials(), withOCI(testReference), func(a *modelv1alpha1.Artifact) {
+				a.Effective.Source = &modelv1alpha1.SourceAccess{
+					PlainHTTP: true, Credentials: SecretKey(CopiedSecret, "source"), CA: SecretKey("source", KeyCA),
+					Certificate: SecretKey("source", corev1.TLSCertKey), Key: SecretKey("source", corev1.TLSPrivateKeyKey),
+				}
+			}),
+		},
+		"stream-oci-second-run": {
+			reason: "A later run reads the digest that the first read by its tag.",
+			args:   newArtifact(withStream(), withOCI(testReference), withMade(testDigest), withPushed(testDigest)),
+		},
+		"stream-job": {
+			reason: "The Artifact's job settings win over its ProviderConfig's; labels and annotations are merged.",
+			args: newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) {
+				p.Pipeline, p.Job = stream, fullJobSettings("own")
+			}), withEffective(modelv1alpha1.Effective{Job: fullJobSettings("config"), ConfigHash: "0123456789abcdef"})),
+		},
+		"stream-mount-from": {
+			reason: "A run is told which artifacts of its registry may have the same blobs.",
+			args: newArtifact(withStream(), withEffective(modelv1alpha1.Effective{
+				MountFrom: []string{"models/one@" + testDigest, "models/$(two)@" + testDigest},
+			})),
+		},
+		"bare": {
+			reason: "An Artifact that is only observed has no source and no target.",
+			args:   newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) { *p = modelv1alpha1.ArtifactParameters{} })),
+		},
+	}
+}
+
+// withStorage sets the workspace's size and class.
+func withStorage(size, class string) artifactModifier {
+	return withParameters(func(p *modelv1alpha1.ArtifactParameters) {
+		p.Storage = &v1alpha1.StorageSettings{Size: ptr.To(resource.MustParse(size)), StorageClassName: ptr.To(class)}
+	})
+}
+
+// withPushed records that the Artifact pushed this digest.
+func withPushed(digest string) artifactModifier {
+	return func(a *modelv1alpha1.Artifact) { a.Status.AtProvider.Digest = digest }
+}
+
+// withConfigCredentials sets all credentials that a ProviderConfig can have, as
+// a copy in the Artifact's namespace.
+func withConfigCredentials() artifactModifier {
+	return withEffective(modelv1alpha1.Effective{
+		CopiedSecretName:    "qwen3-credentials-x",
+		RegistryCredentials: SecretKey(CopiedSecret, corev1.DockerConfigJsonKey),
+		RegistryCA:          SecretKey(CopiedSecret, KeyCA),
+		RegistryCertificate: SecretKey(CopiedSecret, corev1.TLSCertKey),
+		RegistryKey:         SecretKey(CopiedSecret, corev1.TLSPrivateKeyKey),
+		HubToken:            SecretKey(CopiedSecret, DefaultTokenKey),
+		HubCA:               SecretKey(CopiedSecret, "hub-ca.crt"),
+	})
+}
+
+// fullJobSettings returns job settings of which each field names who set it.
+func fullJobSettings(by string) *v1alpha1.JobSettings {
+	return &v1alpha1.JobSettings{
+		Resources:             &corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("2Gi")}},
+		NodeSelector:          map[string]string{"set-by": by},
+		Tolerations:           []corev1.Toleration{{Key: by, Operator: corev1.TolerationOpExists}},
+		Affinity:              &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{}},
+		PriorityClassName:     by,
+		Labels:                map[string]string{"set-by": by, by: "true"},
+		Annotations:           map[string]string{"set-by": by, by: "true"},
+		ActiveDeadlineSeconds: ptr.To(int64(len(by))),
+	}
+}
+
+// TestManifests compares the Job and the workspace of each Artifact with
+// testdata/manifests, so that a diff of that folder shows what a change of the
+// code changes in the cluster.
+func TestManifests(t *testing.T) {
+	const folder = "testdata/manifests"
+	cases := manifestCases()
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			golden(t, filepath.Join(folder, name+".yaml"), tc.reason, manifests(t, tc.args))
+		})
+	}
+
+	files, err := filepath.Glob(filepath.Join(folder, "*.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if _, ok := cases[strings.TrimSuffix(filepath.Base(f), ".yaml")]; !ok {
+			t.Errorf("%s has no test case: delete it", f)
+		}
+	}
+}
+
+// manifests returns the Job and, where the pipeline needs one, the workspace of
+// an Artifact, as YAML.
+func manifests(t *testing.T, a *modelv1alpha1.Artifact) string {
+	t.Helper()
+	labels := LabelsForArtifact(a.GetName(), "v1.2.3")
+	job := BuildJob(a, testKitImage, labels)
+	if a.Effective.CopiedSecretName != "" {
+		if err := useSecret(job, a.Effective.CopiedSecretName); err != nil {
+			t.Fatal(err)
+		}
+	}
+	objects := []any{job}
+	if NeedsWorkspace(a) {
+		objects = append(objects, BuildPVC(a, labels))
+	}
+	documents := make([]string, 0, len(objects))
+	for _, o := range objects {
+		out, err := yaml.Marshal(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		documents = append(documents, string(out))
+	}
+	return strings.Join(documents, "---\n")
+}
+
+// golden compares a text with a golden file, or writes it with -update.
+func golden(t *testing.T, file, reason, got string) {
+	t.Helper()
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := func(s string) []string { return slices.Collect(strings.Lines(s)) }
+	if diff := cmp.Diff(lines(string(want)), lines(got)); diff != "" {
+		t.Errorf("\n%s\nIf the change is meant: go test ./internal/artifact -run TestManifests -update\n%s: -want, +got:\n%s", reason, file, diff)
+	}
+}
