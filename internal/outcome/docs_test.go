@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-const failuresPage = "../../docs/failures.md"
+const failuresPage = "../../docs/runbooks/failures.md"
 
 // TestFailuresPage checks that the page for users has each reason, in the order
 // of the code, and says of each what the code does.

@@ -43,28 +43,51 @@ var inMarkdown = regexp.MustCompile("(?s)```yaml\n(.*?)```")
 // examples returns objects by where they stand.
 func examples(t *testing.T) map[string]string {
 	t.Helper()
-	read := func(path string) string {
-		b, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(b)
-	}
 	out := map[string]string{}
-	files, err := filepath.Glob("../../../examples/artifact/*.yaml")
-	if err != nil || len(files) == 0 {
-		t.Fatal("there are no examples", err)
+	add := func(place, text string) {
+		for i, o := range strings.Split(text, "\n---\n") {
+			kind := &metav1.TypeMeta{}
+			if err := yaml.Unmarshal([]byte(o), kind); err == nil && kind.Kind != "" {
+				out[fmt.Sprintf("%s %d %s", place, i+1, kind.Kind)] = o
+			}
+		}
 	}
-	for _, f := range files {
-		out[filepath.Base(f)] = read(f)
+	for _, f := range glob(t, "examples/artifact/*.yaml", "examples/quickstart/*.yaml") {
+		add(filepath.Base(filepath.Dir(f))+" "+filepath.Base(f), read(t, f))
 	}
-	for _, f := range []string{"../../../README.md", "../../../docs/crossplane.md", "../../../docs/formats.md"} {
-		for i, m := range inMarkdown.FindAllStringSubmatch(read(f), -1) {
-			if name, ok := strings.CutPrefix(m[1], "apiVersion: "); ok {
-				kind := strings.Fields(name)
-				out[fmt.Sprint(filepath.Base(f), " ", i+1, " ", strings.Join(kind[:min(3, len(kind))], " "))] = m[1]
+	for _, f := range glob(t, "*.md", "docs/*.md", "docs/*/*.md") {
+		for i, m := range inMarkdown.FindAllStringSubmatch(read(t, f), -1) {
+			if strings.HasPrefix(m[1], "apiVersion: ") {
+				add(fmt.Sprint(filepath.Base(f), " ", i+1), m[1])
 			}
 		}
 	}
 	return out
+}
+
+// glob returns the files that match patterns, of which each must match one, from
+// the root of the repository.
+func glob(t *testing.T, patterns ...string) []string {
+	t.Helper()
+	var out []string
+	for _, p := range patterns {
+		files, err := filepath.Glob(filepath.Join("..", "..", "..", p))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(files) == 0 {
+			t.Fatalf("nothing matches %s", p)
+		}
+		out = append(out, files...)
+	}
+	return out
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
