@@ -35,8 +35,8 @@ fuzz: ## Fuzz what reads foreign input, each test for FUZZTIME=10s.
 	done
 
 .PHONY: bench
-bench: ## Measure Stream beside the limit by curl, and kit with KIT=path; writes README's table; about 10 minutes (Linux, curl). ARGS= adds flags.
-	$(GO) run ./test/bench/throughput --kit="$(KIT)" --readme=README.md $(ARGS)
+bench: ## Measure Stream beside the limit by curl, and kit with KIT=path; writes the tables of docs/benchmark.md; about 10 minutes (Linux, curl). ARGS= adds flags.
+	$(GO) run ./test/bench/throughput --kit="$(KIT)" --page=docs/benchmark.md $(ARGS)
 
 .PHONY: bench-controller
 bench-controller: ## Measure the controllers against a real API server: time to Jobs, writes and memory when idle; about 15 minutes (Linux). ARGS= adds flags.

@@ -40,8 +40,8 @@ type options struct {
 	// registryDir is where the registry keeps its data; empty for memory.
 	registryDir string
 
-	// readme gets the table; empty for none.
-	readme string
+	// page gets the tables; empty for none.
+	page string
 
 	// print does not fail where limits are missed.
 	print bool
@@ -68,7 +68,7 @@ func main() {
 	run.Flag("rate", "Of the line, in Mbit/s.").Default("400").Int64Var(&o.rate)
 	run.Flag("delay", "Of the line, in each direction.").Default("20ms").DurationVar(&o.delay)
 	run.Flag("registry-dir", "Where the registry keeps its data; by default in memory.").StringVar(&o.registryDir)
-	run.Flag("readme", "File that gets the table; empty for none.").StringVar(&o.readme)
+	run.Flag("page", "Markdown file that gets the tables; empty for none.").StringVar(&o.page)
 	run.Flag("print", "Do not fail where limits are missed.").BoolVar(&o.print)
 
 	ends := app.Command("ends", "Leave Hub and registry running, to try things by hand.")

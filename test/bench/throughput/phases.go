@@ -13,12 +13,12 @@ func measure(ctx context.Context, o options) (err error) {
 	if len(o.phases) == 0 {
 		o.phases = []string{phaseLarge, phaseSmall, phaseMemory, phaseLine}
 	} else {
-		o.readme = "" // It shows the whole table, or the one that it has.
+		o.page = "" // It shows the whole table, or the one that it has.
 	}
 	if o.quick {
-		o.readme = ""
+		o.page = ""
 	}
-	if _, _, err := around(o.readme); err != nil {
+	if _, _, err := around(o.page); err != nil {
 		return err
 	}
 	b, stop, err := newBench(ctx, o)
@@ -36,7 +36,7 @@ func measure(ctx context.Context, o options) (err error) {
 	if err := b.report.print(); err != nil {
 		return err
 	}
-	if err := b.writeReadme(ctx); err != nil {
+	if err := b.writePage(ctx); err != nil {
 		return err
 	}
 	if err := b.report.verdict(); err != nil && !o.print {

@@ -17,17 +17,17 @@ const (
 	markEnd   = "<!-- bench:end -->"
 )
 
-// writeReadme writes the tables where they are shown, if anywhere.
-func (b *bench) writeReadme(ctx context.Context) error {
-	if b.options.readme == "" {
+// writePage writes the tables into the page that shows them, if there is one.
+func (b *bench) writePage(ctx context.Context) error {
+	if b.options.page == "" {
 		return nil
 	}
-	before, after, err := around(b.options.readme)
+	before, after, err := around(b.options.page)
 	if err != nil {
 		return err
 	}
 	text := before + markBegin + "\n" + b.markdown(ctx) + markEnd + "\n" + after
-	return errors.Wrap(os.WriteFile(b.options.readme, []byte(text), 0o644), "cannot write the table")
+	return errors.Wrap(os.WriteFile(b.options.page, []byte(text), 0o644), "cannot write the table")
 }
 
 // around returns what is before and after the tables in a file, if there is one.

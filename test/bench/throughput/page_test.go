@@ -36,7 +36,7 @@ func TestAround(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			file := filepath.Join(t.TempDir(), "README.md")
+			file := filepath.Join(t.TempDir(), "page.md")
 			if err := os.WriteFile(file, []byte(tc.text), 0o600); err != nil {
 				t.Fatal(err)
 			}
