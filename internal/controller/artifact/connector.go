@@ -20,6 +20,8 @@ import (
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
+	"github.com/crossplane-contrib/provider-kitops/internal/follow"
+	"github.com/crossplane-contrib/provider-kitops/internal/progress"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
@@ -95,8 +97,8 @@ type connector struct {
 	soon     *soon
 	metrics  *Metrics
 	blobs    *blobChecks
-	asker    *progressAsker
-	follower *follower
+	asker    *progress.Poller
+	follower *follow.Follower
 	memory   *registry.Memory
 	hosts    *connection.Hosts
 
@@ -106,9 +108,9 @@ type connector struct {
 
 // forget drops what is known in memory of an Artifact that is gone.
 func (c *connector) forget(uid types.UID) {
-	c.asker.forget(uid)
+	c.asker.Forget(uid)
 	c.blobs.forget(uid)
-	c.follower.forget(uid)
+	c.follower.Forget(uid)
 	c.cleared.take(uid)
 }
 
@@ -170,9 +172,9 @@ func (c *connector) configure(ctx context.Context, a *modelv1alpha1.Artifact, e 
 	e.admits = func(ctx context.Context, other *modelv1alpha1.Artifact) bool {
 		return config.admit(ctx, c.cached, other) == nil
 	}
-	e.question = func(ctx context.Context) (question, error) {
+	e.question = func(ctx context.Context) (follow.Question, error) {
 		o, err := config.hubOptions(ctx, c.direct, a)
-		return question{options: o}, err
+		return follow.Question{Options: o}, err
 	}
 	e.configHash = func(ctx context.Context) (string, error) {
 		// It is asked for first where a run is about to begin. That gets what the

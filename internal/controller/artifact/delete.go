@@ -20,7 +20,7 @@ import (
 // is there.
 func (e *external) observeDeletion(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalObservation, error) {
 	e.blobs.forget(a.GetUID())
-	e.follower.forget(a.GetUID())
+	e.follower.Forget(a.GetUID())
 	job, pods, err := e.currentJob(ctx, a)
 	if err != nil {
 		return managed.ExternalObservation{}, err

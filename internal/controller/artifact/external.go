@@ -15,7 +15,9 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/follow"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/progress"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
@@ -95,13 +97,13 @@ type external struct {
 
 	// asker knows how far runs are; measured says that Observe saw one that it
 	// is asked for.
-	asker    *progressAsker
+	asker    *progress.Poller
 	measured bool
 
 	// follower knows whether revisions have moved, and question is what to ask
 	// for the Artifact.
-	follower *follower
-	question func(context.Context) (question, error)
+	follower *follow.Follower
+	question func(context.Context) (follow.Question, error)
 
 	// why says why there is a run to begin although there was an artifact; ""
 	// where the spec asks for it.

@@ -95,8 +95,8 @@ func (e *external) observeTagged(ctx context.Context, a *modelv1alpha1.Artifact)
 		ready = ready.WithMessage("The artifact is there as it was; making it anew failed: " + failureMessage(f))
 	case again && mayUpdate(a):
 		ready = ready.WithMessage("The artifact is there as it was; its source has moved")
-	case e.follower.trouble(a.GetUID()) != "":
-		ready = ready.WithMessage("The artifact is there; whether its source has moved is not known: " + e.follower.trouble(a.GetUID()))
+	case e.follower.Trouble(a.GetUID()) != "":
+		ready = ready.WithMessage("The artifact is there; whether its source has moved is not known: " + e.follower.Trouble(a.GetUID()))
 	}
 	a.SetConditions(ready.WithObservedGeneration(a.GetGeneration()))
 	return managed.ExternalObservation{ResourceExists: true, ResourceUpToDate: !again || !mayUpdate(a)}, nil

@@ -36,14 +36,14 @@ func followInterval(a *modelv1alpha1.Artifact) time.Duration {
 func (e *external) hasMoved(ctx context.Context, a *modelv1alpha1.Artifact) (bool, error) {
 	s := a.Status.AtProvider
 	if !follows(a) || s.Source == nil || s.Source.Revision == "" {
-		e.follower.forget(a.GetUID())
+		e.follower.Forget(a.GetUID())
 		return false, nil
 	}
 	if s.Failure != nil && (s.Failure.NextTryTime != nil || e.now().Before(lastTry(a).Add(followInterval(a)))) {
 		return false, nil
 	}
 	now := isAskedFor(a)
-	if commit, ok := e.follower.knows(a.GetUID(), followInterval(a), s.Source.Revision); ok && !now {
+	if commit, ok := e.follower.Known(a.GetUID(), followInterval(a), s.Source.Revision); ok && !now {
 		return e.sayMoved(a, commit), nil
 	}
 	q, err := e.question(ctx)
@@ -51,13 +51,13 @@ func (e *external) hasMoved(ctx context.Context, a *modelv1alpha1.Artifact) (boo
 		return false, err
 	}
 	hf := a.Spec.ForProvider.Source.HuggingFace
-	q.kind, q.model, q.revision = hub.Model, hf.Model, hf.Revision
+	q.Kind, q.Model, q.Revision = hub.Model, hf.Model, hf.Revision
 	if hf.Dataset != "" {
-		q.kind, q.model = hub.Dataset, hf.Dataset
+		q.Kind, q.Model = hub.Dataset, hf.Dataset
 	}
-	q.interval, q.now = followInterval(a), now
+	q.Interval, q.Now = followInterval(a), now
 	// What went wrong is remembered as trouble.
-	commit, _ := e.follower.moved(ctx, a.GetUID(), q, s.Source.Revision)
+	commit, _ := e.follower.Moved(ctx, a.GetUID(), q, s.Source.Revision)
 	return e.sayMoved(a, commit), nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -85,6 +86,21 @@ func (e *external) observeRun(ctx context.Context, a *modelv1alpha1.Artifact, st
 		e.tell(ctx, a, o)
 	}
 	return o
+}
+
+// observeProgress records the progress of a run while it is running.
+func (e *external) observeProgress(a *modelv1alpha1.Artifact, phase modelv1alpha1.ArtifactPhase, pods []corev1.Pod) {
+	if phase != modelv1alpha1.PhaseRunning || meta.WasDeleted(a) {
+		return
+	}
+	e.measured = true
+	a.Status.AtProvider.Progress = e.asker.Progress(a, pods)
+}
+
+// dropProgress removes the progress of a run that is not running.
+func (e *external) dropProgress(a *modelv1alpha1.Artifact) {
+	a.Status.AtProvider.Progress = nil
+	e.asker.Forget(a.GetUID())
 }
 
 // record records how a run ended, if it has.

@@ -17,6 +17,7 @@ import (
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/controller/config"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/progress"
 	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
 )
 
@@ -62,15 +63,14 @@ func TestProgressOfARunIsShownWhileItRuns(t *testing.T) {
 	w := newWorld(t)
 	var percent, asked atomic.Int64
 	percent.Store(10)
-	asker := newProgressAsker(time.Now, 6000)
-	asker.interval = 300 * time.Millisecond
-	asker.ask = func(_ context.Context, address netip.Addr) (outcome.Progress, error) {
+	const interval = 300 * time.Millisecond
+	asker := progress.New(progress.Options{WritesPerMinute: 6000, Interval: interval, Ask: func(_ context.Context, address netip.Addr) (outcome.Progress, error) {
 		if address != netip.MustParseAddr("10.1.2.3") {
 			t.Errorf("want the run's Pod to be asked, got %s", address)
 		}
 		asked.Add(1)
 		return outcome.ParseProgress(fmt.Appendf(nil, `{"step":"copy","percent":%d,"bytesDone":%[1]d,"bytesTotal":100}`, percent.Load()))
-	}
+	}})
 	startManagerAs(t, apiserver.Config(t), w.namespace, Options{Images: Images{Kit: "kit:test", Worker: "worker:test"}, asker: asker}, config.Setup)
 	a := w.artifact("measured")
 	w.create(a)
@@ -102,7 +102,7 @@ func TestProgressOfARunIsShownWhileItRuns(t *testing.T) {
 	w.waitReady(a, corev1.ConditionTrue, "Available")
 	w.waitProgress(a, nil)
 	times = asked.Load()
-	time.Sleep(2 * asker.interval) // That nothing happens can only be waited for.
+	time.Sleep(2 * interval) // That nothing happens can only be waited for.
 	if got := asked.Load(); got != times {
 		t.Errorf("Nobody should be asked after the run's end: %d questions more", got-times)
 	}
@@ -110,9 +110,9 @@ func TestProgressOfARunIsShownWhileItRuns(t *testing.T) {
 
 func TestProgressGoesWithTheRun(t *testing.T) {
 	w := newWorld(t)
-	asker := newProgressAsker(time.Now, 6000)
-	asker.interval = 100 * time.Millisecond
-	asker.ask = func(context.Context, netip.Addr) (outcome.Progress, error) { return outcome.Progress{Percent: 7}, nil }
+	asker := progress.New(progress.Options{WritesPerMinute: 6000, Interval: 100 * time.Millisecond, Ask: func(context.Context, netip.Addr) (outcome.Progress, error) {
+		return outcome.Progress{Percent: 7}, nil
+	}})
 	startManagerAs(t, apiserver.Config(t), w.namespace, Options{Images: Images{Kit: "kit:test", Worker: "worker:test"}, asker: asker}, config.Setup)
 	a := w.artifact("changed-in-mid-run")
 	w.create(a)

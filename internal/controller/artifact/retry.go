@@ -17,6 +17,7 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/follow"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -132,7 +133,7 @@ func untilExpiry(a *modelv1alpha1.Artifact, poll time.Duration) time.Duration {
 // again: when its failed run is to be tried again, else at its poll, which is
 // early or late by up to jitter percent, or when its Hub is to be asked or its next blobs are to be
 // looked for.
-func pollInterval(jitter int, f *follower, b *blobChecks) managed.PollIntervalHook {
+func pollInterval(jitter int, f *follow.Follower, b *blobChecks) managed.PollIntervalHook {
 	return func(mg resource.Managed, poll time.Duration) time.Duration {
 		if most := poll * time.Duration(jitter) / 100; most > 0 {
 			poll += rand.N(2*most) - most //nolint:gosec // No secret.
@@ -141,7 +142,7 @@ func pollInterval(jitter int, f *follower, b *blobChecks) managed.PollIntervalHo
 		if !ok || observesOnly(a) {
 			return poll
 		}
-		if next, ok := f.next(a.GetUID()); ok {
+		if next, ok := f.Next(a.GetUID()); ok {
 			poll = min(poll, next)
 		}
 		if b.goesOn(a.GetUID()) {

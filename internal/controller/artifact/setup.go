@@ -36,6 +36,8 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/access"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
+	"github.com/crossplane-contrib/provider-kitops/internal/follow"
+	"github.com/crossplane-contrib/provider-kitops/internal/progress"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
@@ -78,7 +80,7 @@ type Options struct {
 	ProgressWritesPerMinute int
 
 	// asker asks runs how far they are; nil for the one that asks their Pods.
-	asker *progressAsker
+	asker *progress.Poller
 }
 
 // Setup adds the controller of Artifacts to the manager. Artifacts are
@@ -107,8 +109,8 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		now:         time.Now,
 		metrics:     cmp.Or(o.Metrics, NewMetrics()),
 		blobs:       newBlobChecks(o.BlobCheckInterval),
-		asker:       cmp.Or(o.asker, newProgressAsker(time.Now, o.ProgressWritesPerMinute)),
-		follower:    newFollower(time.Now),
+		asker:       cmp.Or(o.asker, progress.New(progress.Options{WritesPerMinute: o.ProgressWritesPerMinute})),
+		follower:    follow.New(time.Now),
 		memory:      registry.NewMemory(),
 		hosts:       connection.NewHosts(),
 		credentials: newCredentialMemory(mgr.GetCache()),
@@ -136,7 +138,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		Watches(&v1alpha1.ClusterProviderConfig{}, handler.EnqueueRequestsFromMapFunc(wake.forConfig), builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Watches(&modelv1alpha1.Artifact{}, wake.released()).
 		WatchesRawSource(source.Channel(door.woken, canWait(&handler.EnqueueRequestForObject{}))).
-		WatchesRawSource(source.Channel(c.asker.woken, canWait(&handler.EnqueueRequestForObject{}))).
+		WatchesRawSource(source.Channel(c.asker.Events(), canWait(&handler.EnqueueRequestForObject{}))).
 		Build(&throttle{
 			Reconciler: newUnlimited{
 				cached:  mgr.GetClient(),
@@ -258,8 +260,8 @@ func newReconciler(mgr ctrl.Manager, cache client.Reader, c *connector, opts ...
 	c.metadata = cache
 	c.blobs = cmp.Or(c.blobs, newBlobChecks(0))
 	c.cleared = cmp.Or(c.cleared, &cleared{})
-	c.asker = cmp.Or(c.asker, newProgressAsker(c.now, 0))
-	c.follower = cmp.Or(c.follower, newFollower(c.now))
+	c.asker = cmp.Or(c.asker, progress.New(progress.Options{}))
+	c.follower = cmp.Or(c.follower, follow.New(c.now))
 	return managed.NewReconciler(statusManager{Manager: mgr, refusals: c.refusals}, resource.ManagedKind(modelv1alpha1.ArtifactGroupVersionKind), append([]managed.ReconcilerOption{
 		managed.WithTypedExternalConnector[*modelv1alpha1.Artifact](c),
 		managed.WithInitializers(&cleaner{cache: cache, direct: c.direct}),

@@ -1,4 +1,4 @@
-package artifact
+package progress
 
 import (
 	"context"
@@ -19,12 +19,15 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
+// patience is how long a test waits for an answer.
+const patience = 30 * time.Second
+
 // plenty of writes a minute are never used up.
 const plenty = 6000
 
 // A progressWorld is an asker with a clock and Pods of its own.
 type progressWorld struct {
-	*progressAsker
+	*Poller
 
 	t     *testing.T
 	mu    sync.Mutex
@@ -36,12 +39,13 @@ type progressWorld struct {
 func newProgressWorld(t *testing.T, perMinute int) *progressWorld {
 	t.Helper()
 	w := &progressWorld{t: t, clock: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), says: map[string]string{}, asked: map[string]int{}}
-	w.progressAsker = newProgressAsker(func() time.Time {
+	w.Poller = New(Options{WritesPerMinute: perMinute})
+	w.now = func() time.Time {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		return w.clock
-	}, perMinute)
-	w.woken = make(chan event.GenericEvent, 1000)
+	}
+	w.events = make(chan event.GenericEvent, 1000)
 	w.ask = func(_ context.Context, address netip.Addr) (outcome.Progress, error) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -80,8 +84,8 @@ func (w *progressWorld) pass(d time.Duration) {
 
 // busy says whether anybody is asked, or should be.
 func (w *progressWorld) busy() bool {
-	w.progressAsker.mu.Lock()
-	defer w.progressAsker.mu.Unlock()
+	w.Poller.mu.Lock()
+	defer w.Poller.mu.Unlock()
 	for _, run := range w.runs {
 		if !run.due.After(w.now()) {
 			return true
@@ -96,12 +100,12 @@ func (w *progressWorld) expect(address string, asked, woken int, reason string) 
 	w.t.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.asked[address] != asked || len(w.woken) != woken {
-		w.t.Errorf("%s: want %d questions and %d Artifacts woken, got %d and %d", reason, asked, woken, w.asked[address], len(w.woken))
+	if w.asked[address] != asked || len(w.events) != woken {
+		w.t.Errorf("%s: want %d questions and %d Artifacts woken, got %d and %d", reason, asked, woken, w.asked[address], len(w.events))
 	}
 	w.asked[address] = 0
-	for len(w.woken) > 0 {
-		<-w.woken
+	for len(w.events) > 0 {
+		<-w.events
 	}
 }
 
@@ -109,11 +113,11 @@ func artifactOf(uid types.UID) *modelv1alpha1.Artifact {
 	return &modelv1alpha1.Artifact{ObjectMeta: metav1.ObjectMeta{UID: uid, Namespace: "default", Name: string(uid)}}
 }
 
-func TestProgressAsker(t *testing.T) {
+func TestProgress(t *testing.T) {
 	w := newProgressWorld(t, plenty)
 	a, ip := artifactOf("a"), "10.1.2.3"
 	pods := []corev1.Pod{runningPod()}
-	if got := w.progress(a, pods); got != nil {
+	if got := w.Progress(a, pods); got != nil {
 		t.Errorf("Before it was asked nothing is known of a run: got %+v", got)
 	}
 	w.say(ip, `{"step":"copy","percent":30,"bytesDone":300,"bytesTotal":1000,"bytesPerSecond":10}`)
@@ -124,7 +128,7 @@ func TestProgressAsker(t *testing.T) {
 	want := &modelv1alpha1.ProgressObservation{
 		Step: "copy", Percent: 30, BytesDone: 300, BytesTotal: 1000, BytesPerSecond: 10, TimeLeft: &metav1.Duration{Duration: 70 * time.Second},
 	}
-	if diff := cmp.Diff(want, w.progress(a, pods)); diff != "" {
+	if diff := cmp.Diff(want, w.Progress(a, pods)); diff != "" {
 		t.Errorf("The status has what the Pod said.\nprogress(...): -want, +got:\n%s", diff)
 	}
 	w.pass(14 * time.Second)
@@ -136,7 +140,7 @@ func TestProgressAsker(t *testing.T) {
 	w.expect(ip, 4, 1, "What has changed is written once.")
 
 	other := []corev1.Pod{runningPod(func(p *corev1.Pod) { p.UID, p.Status.PodIP = "other", "10.1.2.4" })}
-	if got := w.progress(a, other); got != nil {
+	if got := w.Progress(a, other); got != nil {
 		t.Errorf("Another Pod has not said anything: got %+v", got)
 	}
 	w.say("10.1.2.4", `{"percent":1}`)
@@ -144,7 +148,7 @@ func TestProgressAsker(t *testing.T) {
 	w.expect("10.1.2.4", 1, 1, "The other one is asked.")
 	w.expect(ip, 0, 0, "The first one is not.")
 
-	if got := w.progress(a, nil); got != nil {
+	if got := w.Progress(a, nil); got != nil {
 		t.Errorf("Without a Pod nothing is known: got %+v", got)
 	}
 	w.pass(time.Hour)
@@ -158,14 +162,14 @@ func TestProgressOfWhoDoesNotAnswer(t *testing.T) {
 	w := newProgressWorld(t, plenty)
 	a, pods := artifactOf("a"), []corev1.Pod{runningPod()}
 	a.Status.AtProvider.Progress = &modelv1alpha1.ProgressObservation{Percent: 30}
-	if diff := cmp.Diff(a.Status.AtProvider.Progress, w.progress(a, pods)); diff != "" {
+	if diff := cmp.Diff(a.Status.AtProvider.Progress, w.Progress(a, pods)); diff != "" {
 		t.Errorf("What the status says holds when the provider starts.\nprogress(...): -want, +got:\n%s", diff)
 	}
 	w.pass(20 * time.Second)
 	w.expect("10.1.2.3", 2, 0, "Who does not answer is asked again.")
 	w.pass(30 * time.Second)
 	w.expect("10.1.2.3", 1, 1, "After some time what was said is worth nothing any more.")
-	if got := w.progress(a, pods); got != nil {
+	if got := w.Progress(a, pods); got != nil {
 		t.Errorf("Nothing is known then: got %+v", got)
 	}
 	w.pass(10 * time.Minute)
@@ -201,7 +205,7 @@ func TestProgressBudget(t *testing.T) {
 			w := newProgressWorld(t, budget)
 			for i := range tc.runs {
 				ip := fmt.Sprintf("10.1.1.%d", i+1)
-				w.progress(artifactOf(types.UID(ip)), []corev1.Pod{runningPod(func(p *corev1.Pod) { p.Status.PodIP = ip })})
+				w.Progress(artifactOf(types.UID(ip)), []corev1.Pod{runningPod(func(p *corev1.Pod) { p.Status.PodIP = ip })})
 			}
 			total := 0
 			for minute := range 10 {
@@ -211,13 +215,13 @@ func TestProgressBudget(t *testing.T) {
 					}
 					w.pass(time.Second)
 				}
-				total += len(w.woken)
+				total += len(w.events)
 				// What is saved up in an interval may come on top.
-				if n := len(w.woken); n > budget+budget/4 {
+				if n := len(w.events); n > budget+budget/4 {
 					t.Errorf("%s\nwrites in minute %d: want at most %d, got %d", tc.reason, minute, budget+budget/4, n)
 				}
-				for len(w.woken) > 0 {
-					<-w.woken
+				for len(w.events) > 0 {
+					<-w.events
 				}
 			}
 			if total < tc.total {
@@ -237,7 +241,7 @@ func TestProgressOff(t *testing.T) {
 	w.say("10.1.2.3", `{"percent":1}`)
 	a := artifactOf("a")
 	a.Status.AtProvider.Progress = &modelv1alpha1.ProgressObservation{Percent: 30}
-	if got := w.progress(a, []corev1.Pod{runningPod()}); got != nil {
+	if got := w.Progress(a, []corev1.Pod{runningPod()}); got != nil {
 		t.Errorf("Without progress none is in the status: got %+v", got)
 	}
 	w.pass(time.Minute)
@@ -294,7 +298,7 @@ func TestProgressAskersAreBounded(t *testing.T) {
 		_ = w.Start(ctx)
 	}()
 	for i := range 3 * progressAskers {
-		w.progress(artifactOf(types.UID(fmt.Sprint(i))), []corev1.Pod{runningPod()})
+		w.Progress(artifactOf(types.UID(fmt.Sprint(i))), []corev1.Pod{runningPod()})
 	}
 	w.wait("as many as may be", func() bool { return now == progressAskers })
 	close(release)

@@ -1,4 +1,6 @@
-package artifact
+// Package follow asks Hubs whether the revisions that Artifacts follow have
+// moved, within a budget for each Hub.
+package follow
 
 import (
 	"context"
@@ -40,21 +42,23 @@ const (
 // fullCommit matches a revision that cannot move.
 var fullCommit = regexp.MustCompile(`^[a-f0-9]{40}$`)
 
-// A question is what an Artifact wants to know of a Hub.
-type question struct {
-	options         hub.Options
-	kind            hub.Kind // Of what model names; "" for hub.Model.
-	model, revision string
+// A Question is what an Artifact wants to know of a Hub.
+type Question struct {
+	Options hub.Options
 
-	// interval at which to ask; more than zero.
-	interval time.Duration
+	// Kind of what Model names; "" for hub.Model.
+	Kind            hub.Kind
+	Model, Revision string
 
-	// now asks at once, since a person wants to know. It is for one call: where
+	// Interval at which to ask; more than zero.
+	Interval time.Duration
+
+	// Now asks at once, since a person wants to know. It is for one call: where
 	// the Hub cannot be asked just then, it will be as soon as it can.
-	now bool
+	Now bool
 }
 
-// A follower asks Hubs whether revisions have moved, for all Artifacts of a
+// A Follower asks Hubs whether revisions have moved, for all Artifacts of a
 // provider. What it knows is in memory alone. It is safe for concurrent use.
 //
 // An Artifact's question is asked at its interval, give or take a tenth. The
@@ -63,7 +67,7 @@ type question struct {
 // before, within a minute. Artifacts with the same question share the answer.
 // How many questions there are in all is bounded for each Hub, which may make
 // intervals longer; see budgetQuestions.
-type follower struct {
+type Follower struct {
 	now    func() time.Time
 	random func() float64 // From 0 to 1.
 
@@ -76,9 +80,9 @@ type follower struct {
 	budgets        map[string]*budget
 }
 
-// newFollower returns a follower that knows nothing.
-func newFollower(now func() time.Time) *follower {
-	return &follower{
+// New returns a follower that knows nothing.
+func New(now func() time.Time) *Follower {
+	return &Follower{
 		now:        now,
 		random:     rand.Float64,
 		followings: map[types.UID]*following{},
@@ -111,14 +115,14 @@ type following struct {
 	urgent bool
 }
 
-// moved returns the commit that the revision stands for, if that is known to be
+// Moved returns the commit that the revision stands for, if that is known to be
 // another than have, and nothing otherwise. It asks the Hub if it is time to,
 // which takes 20 seconds at most, and never waits for that time to come: then
 // it says what it knows. An error is that of the Hub asked in this call, once;
 // trouble has it until the Hub answers. Besides, the commit may be known.
-func (f *follower) moved(ctx context.Context, key types.UID, q question, have string) (string, error) {
-	if fullCommit.MatchString(q.revision) {
-		f.forget(key)
+func (f *Follower) Moved(ctx context.Context, key types.UID, q Question, have string) (string, error) {
+	if fullCommit.MatchString(q.Revision) {
+		f.Forget(key)
 		return "", nil
 	}
 	w, etag, known, ask := f.enter(key, q, have)
@@ -128,17 +132,17 @@ func (f *follower) moved(ctx context.Context, key types.UID, q question, have st
 	return f.ask(ctx, w, q, etag)
 }
 
-// forget forgets an Artifact.
-func (f *follower) forget(key types.UID) {
+// Forget forgets an Artifact.
+func (f *Follower) Forget(key types.UID) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.drop(key)
 }
 
-// next returns how long until this Artifact's Hub is asked next, some seconds
+// Next returns how long until this Artifact's Hub is asked next, some seconds
 // at least. There is no such time for an Artifact that nothing was asked for,
 // or not any more.
-func (f *follower) next(key types.UID) (time.Duration, bool) {
+func (f *Follower) Next(key types.UID) (time.Duration, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	w, ok := f.followings[key]
@@ -153,9 +157,9 @@ func (f *follower) next(key types.UID) (time.Duration, bool) {
 	return max(wait, followBusy), true
 }
 
-// knows returns what moved does where it is not time to ask an Artifact's
+// Known returns what Moved does where it is not time to ask an Artifact's
 // question; ok is false where it is, or where something else is asked.
-func (f *follower) knows(key types.UID, interval time.Duration, have string) (commit string, ok bool) {
+func (f *Follower) Known(key types.UID, interval time.Duration, have string) (commit string, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	w, known := f.followings[key]
@@ -165,9 +169,9 @@ func (f *follower) knows(key types.UID, interval time.Duration, have string) (co
 	return w.moved(), true
 }
 
-// trouble returns why the last try to ask this Artifact's question failed, or
+// Trouble returns why the last try to ask this Artifact's question failed, or
 // nothing. It has no secrets.
-func (f *follower) trouble(key types.UID) string {
+func (f *Follower) Trouble(key types.UID) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if w, ok := f.followings[key]; ok {
@@ -178,7 +182,7 @@ func (f *follower) trouble(key types.UID) string {
 
 // enter notes what an Artifact wants to know. It says whether that is to be
 // asked now, with which ETag; if not, it returns what moved does.
-func (f *follower) enter(key types.UID, q question, have string) (w *following, etag, known string, ask bool) {
+func (f *Follower) enter(key types.UID, q Question, have string) (w *following, etag, known string, ask bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := f.now()
@@ -199,11 +203,11 @@ func (f *follower) enter(key types.UID, q question, have string) (w *following, 
 }
 
 // follow returns what is known of an Artifact, brought up to date.
-func (f *follower) follow(key types.UID, q question, have string, now time.Time) *following {
-	id, within := q.id(), min(q.interval, followSoon)
+func (f *Follower) follow(key types.UID, q Question, have string, now time.Time) *following {
+	id, within := q.id(), min(q.Interval, followSoon)
 	w, ok := f.followings[key]
 	if !ok && now.Sub(f.started) < followStart {
-		within = q.interval
+		within = q.Interval
 	}
 	if !ok || w.id != id {
 		f.drop(key)
@@ -214,18 +218,18 @@ func (f *follower) follow(key types.UID, q question, have string, now time.Time)
 	if w.since.IsZero() || w.have != have {
 		w.have, w.since, w.first = have, now, now.Add(f.between(0, within))
 	}
-	if w.interval != q.interval {
-		w.interval, w.period = q.interval, f.jitter(q.interval)
+	if w.interval != q.Interval {
+		w.interval, w.period = q.Interval, f.jitter(q.Interval)
 	}
 	w.seen = now
-	if q.now && now.Sub(w.answer.at) >= followBusy {
+	if q.Now && now.Sub(w.answer.at) >= followBusy {
 		w.urgent, w.notBefore = true, time.Time{}
 	}
 	return w
 }
 
 // drop forgets an Artifact, and its question if nobody else asks it.
-func (f *follower) drop(key types.UID) {
+func (f *Follower) drop(key types.UID) {
 	w, ok := f.followings[key]
 	if !ok {
 		return
@@ -241,7 +245,7 @@ func (f *follower) drop(key types.UID) {
 }
 
 // sweep forgets what was not asked for in a long time.
-func (f *follower) sweep(now time.Time) {
+func (f *Follower) sweep(now time.Time) {
 	if now.Sub(f.swept) < followSweep {
 		return
 	}
@@ -281,7 +285,7 @@ func (w *following) moved() string {
 }
 
 // wait returns how long a question that is due has to be put off.
-func (f *follower) wait(w *following, now time.Time) time.Duration {
+func (f *Follower) wait(w *following, now time.Time) time.Duration {
 	a, until := w.answer, w.answer.door.opens(w.urgent)
 	switch {
 	case now.Before(w.due()):

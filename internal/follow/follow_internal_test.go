@@ -1,4 +1,4 @@
-package artifact
+package follow
 
 import (
 	"context"
@@ -18,10 +18,10 @@ import (
 	testhub "github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
 )
 
-// A followWorld is a follower with a Hub and a clock of its own, where chance
+// A followWorld is a Follower with a Hub and a clock of its own, where chance
 // always takes the middle.
 type followWorld struct {
-	*follower
+	*Follower
 
 	t   *testing.T
 	hub *testhub.Handler
@@ -43,7 +43,7 @@ func newFollowWorld(t *testing.T) *followWorld {
 	s := httptest.NewServer(w.hub)
 	t.Cleanup(s.Close)
 	w.url = s.URL
-	w.follower = newFollower(w.time)
+	w.Follower = New(w.time)
 	w.random = func() float64 { return 0.5 }
 	return w
 }
@@ -96,20 +96,20 @@ func (w *followWorld) commit(revision string) string {
 }
 
 // question asks for main of org/model each hour.
-func (w *followWorld) question(change ...func(*question)) question {
-	q := question{options: hub.Options{Endpoint: w.url}, model: "org/model", revision: "main", interval: time.Hour}
+func (w *followWorld) question(change ...func(*Question)) Question {
+	q := Question{Options: hub.Options{Endpoint: w.url}, Model: "org/model", Revision: "main", Interval: time.Hour}
 	for _, fn := range change {
 		fn(&q)
 	}
 	return q
 }
 
-func atOnce(q *question) { q.now = true }
+func atOnce(q *Question) { q.Now = true }
 
 // ask lets an Artifact ask, and checks the answer.
-func (w *followWorld) ask(key types.UID, q question, have, want string) {
+func (w *followWorld) ask(key types.UID, q Question, have, want string) {
 	w.t.Helper()
-	got, err := w.moved(w.t.Context(), key, q, have)
+	got, err := w.Moved(w.t.Context(), key, q, have)
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		w.t.Errorf("moved(%q): -want, +got:\n%s\n%v", key, diff, err)
 	}
@@ -126,7 +126,7 @@ func (w *followWorld) asked(want int, reason string) {
 // expect checks when an Artifact's question is asked next.
 func (w *followWorld) expect(key types.UID, want time.Duration, reason string) {
 	w.t.Helper()
-	if got, ok := w.next(key); !ok || got != want {
+	if got, ok := w.Next(key); !ok || got != want {
 		w.t.Errorf("%s: want it to be asked in %s, got %s, %t", reason, want, got, ok)
 	}
 }
@@ -135,20 +135,20 @@ func TestFollowFirst(t *testing.T) {
 	cases := map[string]struct {
 		reason string
 		up     time.Duration // Since when the provider runs.
-		before func(*question)
-		change func(*question)
+		before func(*Question)
+		change func(*Question)
 		want   time.Duration // At chance's middle.
 	}{
 		"Start":    {reason: "All come at once after a start.", want: 30 * time.Minute},
 		"Later":    {reason: "A new Artifact is asked for soon.", up: time.Hour, want: 30 * time.Second},
-		"Revision": {reason: "Another revision is another question.", before: func(q *question) { q.revision = "v2" }, want: 30 * time.Second},
-		"Model":    {reason: "So is another model.", before: func(q *question) { q.model = "org/other" }, want: 30 * time.Second},
-		"Token":    {reason: "With another token, it may have another answer.", before: func(q *question) { q.options.Token = "hf_x" }, want: 30 * time.Second},
-		"Endpoint": {reason: "Another Hub may say something else.", before: func(q *question) { q.options.Endpoint += "/mirror" }, want: 30 * time.Second},
-		"CA":       {reason: "Whom to trust decides on whether there is an answer.", before: func(q *question) { q.options.CA = []byte("x") }, want: 30 * time.Second},
-		"Interval": {reason: "How often is no other question.", before: func(q *question) { q.interval = 2 * time.Hour }, want: time.Hour},
-		"Default":  {reason: "No revision is main.", before: func(q *question) { q.revision = "" }, want: 30 * time.Minute},
-		"Short":    {reason: "Nothing is later than its interval.", up: time.Hour, change: func(q *question) { q.interval = 20 * time.Second }, want: 10 * time.Second},
+		"Revision": {reason: "Another revision is another question.", before: func(q *Question) { q.Revision = "v2" }, want: 30 * time.Second},
+		"Model":    {reason: "So is another model.", before: func(q *Question) { q.Model = "org/other" }, want: 30 * time.Second},
+		"Token":    {reason: "With another token, it may have another answer.", before: func(q *Question) { q.Options.Token = "hf_x" }, want: 30 * time.Second},
+		"Endpoint": {reason: "Another Hub may say something else.", before: func(q *Question) { q.Options.Endpoint += "/mirror" }, want: 30 * time.Second},
+		"CA":       {reason: "Whom to trust decides on whether there is an answer.", before: func(q *Question) { q.Options.CA = []byte("x") }, want: 30 * time.Second},
+		"Interval": {reason: "How often is no other question.", before: func(q *Question) { q.Interval = 2 * time.Hour }, want: time.Hour},
+		"Default":  {reason: "No revision is main.", before: func(q *Question) { q.Revision = "" }, want: 30 * time.Minute},
+		"Short":    {reason: "Nothing is later than its interval.", up: time.Hour, change: func(q *Question) { q.Interval = 20 * time.Second }, want: 10 * time.Second},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -199,8 +199,8 @@ func TestFollowInterval(t *testing.T) {
 	w.ask("a", w.question(), v2, v3)
 	w.asked(5, "Without ETags, answers are compared.")
 
-	w.ask("a", w.question(func(q *question) { q.revision = v3 }), v2, "")
-	if _, ok := w.next("a"); ok {
+	w.ask("a", w.question(func(q *Question) { q.Revision = v3 }), v2, "")
+	if _, ok := w.Next("a"); ok {
 		t.Error("want no question about a commit, which cannot move")
 	}
 }
@@ -267,14 +267,14 @@ func TestFollowRest(t *testing.T) {
 			w := newFollowWorld(t)
 			w.hub.SetHeader(tc.header)
 			w.hub.SetFault(tc.fault)
-			_, _ = w.moved(t.Context(), "a", w.question(atOnce), "")
-			other := func(q *question) { q.model = "org/other" }
+			_, _ = w.Moved(t.Context(), "a", w.question(atOnce), "")
+			other := func(q *Question) { q.Model = "org/other" }
 			w.ask("b", w.question(atOnce, other), "", "")
 			w.asked(1, tc.reason)
 			w.expect("b", tc.want+30*time.Second, "Those who waited come one after the other.")
 
 			w.hub.SetFault(nil)
-			if _, err := w.moved(t.Context(), "c", w.question(atOnce, func(q *question) { q.options.Token = "hf_other" }), ""); err != nil {
+			if _, err := w.Moved(t.Context(), "c", w.question(atOnce, func(q *Question) { q.Options.Token = "hf_other" }), ""); err != nil {
 				t.Error(err)
 			}
 			w.asked(2, "With another token it is another quota.")
@@ -289,8 +289,8 @@ func TestFollowFailures(t *testing.T) {
 	w.hub.SetFault(testhub.Status(503, nil))
 	for i, want := range []time.Duration{45 * time.Second, 90 * time.Second, 3 * time.Minute, 6 * time.Minute, 12 * time.Minute, 24 * time.Minute, 45 * time.Minute, 45 * time.Minute} {
 		w.pass(time.Hour)
-		if _, err := w.moved(t.Context(), "a", w.question(), main); err == nil || w.trouble("a") != err.Error() {
-			t.Fatalf("want failure %d to be told, got %v, %q", i, err, w.trouble("a"))
+		if _, err := w.Moved(t.Context(), "a", w.question(), main); err == nil || w.Trouble("a") != err.Error() {
+			t.Fatalf("want failure %d to be told, got %v, %q", i, err, w.Trouble("a"))
 		}
 		w.expect("a", want, "Waits grow, up to a limit.")
 		w.ask("a", w.question(), main, "")
@@ -299,25 +299,25 @@ func TestFollowFailures(t *testing.T) {
 	w.hub.SetFault(nil)
 	w.move("main", "v2")
 	w.ask("a", w.question(atOnce), main, v2)
-	if got := w.trouble("a"); got != "" {
+	if got := w.Trouble("a"); got != "" {
 		t.Errorf("want no trouble any more, got %q", got)
 	}
 
 	w.hub.SetFault(testhub.Status(503, nil))
 	w.pass(time.Hour)
-	if _, err := w.moved(t.Context(), "a", w.question(), v2); err == nil {
+	if _, err := w.Moved(t.Context(), "a", w.question(), v2); err == nil {
 		t.Error("want another failure")
 	}
-	w.ask("c", w.question(func(q *question) { q.model = "org/other" }), "", "")
+	w.ask("c", w.question(func(q *Question) { q.Model = "org/other" }), "", "")
 	w.pass(22 * time.Second)
-	w.ask("c", w.question(func(q *question) { q.model = "org/other" }), "", "")
+	w.ask("c", w.question(func(q *Question) { q.Model = "org/other" }), "", "")
 	w.pass(time.Minute)
 	w.hub.SetFault(nil)
 	w.ask("a", w.question(), main, v2)
 	w.asked(12, "It is the first failure again, and holds up the Hub for less than a minute.")
 
-	gone := w.question(atOnce, func(q *question) { q.revision = "gone" })
-	if _, err := w.moved(t.Context(), "b", gone, main); err == nil || !strings.Contains(w.trouble("b"), "gone") {
+	gone := w.question(atOnce, func(q *Question) { q.Revision = "gone" })
+	if _, err := w.Moved(t.Context(), "b", gone, main); err == nil || !strings.Contains(w.Trouble("b"), "gone") {
 		t.Errorf("want the missing branch to be told, got %v", err)
 	}
 	w.expect("b", time.Hour, "What does not pass waits for its interval.")
@@ -328,7 +328,7 @@ func TestFollowFailures(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	w.pass(time.Hour)
-	if _, err := w.moved(ctx, "a", w.question(), main); err == nil || w.trouble("a") != "" {
-		t.Errorf("want no trouble where the provider stops, got %v, %q", err, w.trouble("a"))
+	if _, err := w.Moved(ctx, "a", w.question(), main); err == nil || w.Trouble("a") != "" {
+		t.Errorf("want no trouble where the provider stops, got %v, %q", err, w.Trouble("a"))
 	}
 }

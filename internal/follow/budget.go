@@ -1,4 +1,4 @@
-package artifact
+package follow
 
 import (
 	"cmp"
@@ -47,16 +47,16 @@ func fingerprintOf(parts ...string) fingerprint {
 
 // id names the question. All that may change its answer, or whether there is
 // one, belongs to it.
-func (q question) id() fingerprint {
-	o, revision := q.options, q.revision
+func (q Question) id() fingerprint {
+	o, revision := q.Options, q.Revision
 	if revision == "" {
 		revision = "main"
 	}
-	return fingerprintOf(endpointOf(o), o.Token, string(o.CA), o.CAFile, string(q.kindOf()), q.model, revision)
+	return fingerprintOf(endpointOf(o), o.Token, string(o.CA), o.CAFile, string(q.kindOf()), q.Model, revision)
 }
 
 // kindOf returns the kind of what the question is about.
-func (q question) kindOf() hub.Kind { return cmp.Or(q.kind, hub.Model) }
+func (q Question) kindOf() hub.Kind { return cmp.Or(q.Kind, hub.Model) }
 
 func endpointOf(o hub.Options) string {
 	if o.Endpoint == "" {
@@ -85,7 +85,7 @@ type door struct {
 }
 
 // doorOf returns what is known of a Hub.
-func (f *follower) doorOf(o hub.Options) *door {
+func (f *Follower) doorOf(o hub.Options) *door {
 	endpoint := endpointOf(o)
 	id := fingerprintOf(endpoint, o.Token)
 	d, ok := f.doors[id]
@@ -122,7 +122,7 @@ func (d *door) fail(until time.Time, reason outcome.Reason) {
 }
 
 // sweepDoors forgets Hubs that nobody asks any more.
-func (f *follower) sweepDoors(now time.Time) {
+func (f *Follower) sweepDoors(now time.Time) {
 	used := map[*budget]bool{}
 	for id, d := range f.doors {
 		if d.users == 0 && d.opens(false).Before(now) {
@@ -151,7 +151,7 @@ func newBudget() *budget {
 	return &budget{queue: rate.NewLimiter(every, budgetBurst), people: rate.NewLimiter(every, budgetBurst)}
 }
 
-func (f *follower) budgetOf(host string) *budget {
+func (f *Follower) budgetOf(host string) *budget {
 	b, ok := f.budgets[host]
 	if !ok {
 		b = newBudget()

@@ -1,4 +1,4 @@
-package artifact
+package follow
 
 import (
 	"context"
@@ -43,8 +43,8 @@ func TestFollowDataset(t *testing.T) {
 	w := newFollowWorld(t)
 	w.write("../datasets/org/model/main/train.csv", "1,2")
 	w.ask("model", w.question(atOnce), "", w.commit("main"))
-	q := w.question(atOnce, func(q *question) { q.kind = hub.Dataset })
-	commit, err := w.moved(t.Context(), "dataset", q, "")
+	q := w.question(atOnce, func(q *Question) { q.Kind = hub.Dataset })
+	commit, err := w.Moved(t.Context(), "dataset", q, "")
 	if err != nil || commit == "" || commit == w.commit("main") {
 		t.Errorf("want a dataset to be asked for apart from the model of its name, got %q, %v", commit, err)
 	}
@@ -54,36 +54,36 @@ func TestFollowDataset(t *testing.T) {
 func TestFollowForgets(t *testing.T) {
 	w := newFollowWorld(t)
 	for i := range 10 {
-		q := w.question(func(q *question) { q.options.Token = "hf_" + strconv.Itoa(i%5) })
+		q := w.question(func(q *Question) { q.Options.Token = "hf_" + strconv.Itoa(i%5) })
 		w.ask(types.UID(strconv.Itoa(i)), q, "", "")
 	}
 	size := func() string {
-		w.follower.mu.Lock()
-		defer w.follower.mu.Unlock()
+		w.Follower.mu.Lock()
+		defer w.Follower.mu.Unlock()
 		return fmt.Sprint(len(w.followings), len(w.answers), len(w.doors), len(w.budgets))
 	}
 	if got := size(); got != "10 5 5 1" {
 		t.Errorf("want what is the same to be kept once, got %s", got)
 	}
 	for i := range 9 {
-		w.forget(types.UID(strconv.Itoa(i)))
-		w.forget(types.UID(strconv.Itoa(i)))
+		w.Forget(types.UID(strconv.Itoa(i)))
+		w.Forget(types.UID(strconv.Itoa(i)))
 	}
 	if got := size(); got != "1 1 5 1" {
 		t.Errorf("want what is deleted to be forgotten, got %s", got)
 	}
-	elsewhere := w.question(func(q *question) { q.options.Endpoint, q.revision = "http://127.0.0.1:1", "x" })
+	elsewhere := w.question(func(q *Question) { q.Options.Endpoint, q.Revision = "http://127.0.0.1:1", "x" })
 	w.pass(23 * time.Hour)
 	w.ask("other", elsewhere, "", "")
 	if got := size(); got != "2 2 2 2" {
 		t.Errorf("want Hubs that nobody asks to be forgotten, got %s", got)
 	}
 	w.pass(2 * time.Hour)
-	w.ask("new", w.question(func(q *question) { q.options.Endpoint = "http://127.0.0.1:2" }), "", "")
+	w.ask("new", w.question(func(q *Question) { q.Options.Endpoint = "http://127.0.0.1:2" }), "", "")
 	if got := size(); got != "2 2 2 2" {
 		t.Errorf("want who does not come any more to be forgotten, got %s", got)
 	}
-	if _, ok := w.next("9"); ok || w.trouble("9") != "" {
+	if _, ok := w.Next("9"); ok || w.Trouble("9") != "" {
 		t.Error("want nothing to be known of who was forgotten")
 	}
 }
@@ -107,8 +107,8 @@ func TestFollowAskers(t *testing.T) {
 	defer cancel()
 	var wg sync.WaitGroup
 	ask := func(i int, at string) {
-		q := question{options: hub.Options{Endpoint: at}, model: "org/m" + strconv.Itoa(i), interval: time.Hour, now: true}
-		_, _ = w.moved(ctx, types.UID(strconv.Itoa(i)), q, "")
+		q := Question{Options: hub.Options{Endpoint: at}, Model: "org/m" + strconv.Itoa(i), Interval: time.Hour, Now: true}
+		_, _ = w.Moved(ctx, types.UID(strconv.Itoa(i)), q, "")
 	}
 	wg.Go(func() { ask(0, hubs[0]) })
 	<-arrived
@@ -140,15 +140,15 @@ func TestFollowRaces(t *testing.T) {
 		wg.Go(func() {
 			for range 200 {
 				key := types.UID(strconv.Itoa(rand.IntN(20)))
-				q := w.question(func(q *question) {
-					q.revision = []string{"main", "v2", "gone"}[rand.IntN(3)]
-					q.now = rand.IntN(4) == 0
+				q := w.question(func(q *Question) {
+					q.Revision = []string{"main", "v2", "gone"}[rand.IntN(3)]
+					q.Now = rand.IntN(4) == 0
 				})
-				_, _ = w.moved(t.Context(), key, q, "")
-				w.next(key)
-				_ = w.trouble(key)
+				_, _ = w.Moved(t.Context(), key, q, "")
+				w.Next(key)
+				_ = w.Trouble(key)
 				if rand.IntN(10) == 0 {
-					w.forget(key)
+					w.Forget(key)
 				}
 				w.pass(time.Minute)
 			}
@@ -156,7 +156,7 @@ func TestFollowRaces(t *testing.T) {
 	}
 	wg.Wait()
 	for i := range 20 {
-		w.forget(types.UID(strconv.Itoa(i)))
+		w.Forget(types.UID(strconv.Itoa(i)))
 	}
 	for _, d := range w.doors {
 		if d.users != 0 {
@@ -179,7 +179,7 @@ func TestFollowMemory(t *testing.T) {
 	w := newFollowWorld(t)
 	before := heap()
 	for i := range n {
-		q := w.question(func(q *question) { q.model = "org/m" + strconv.Itoa(i) })
+		q := w.question(func(q *Question) { q.Model = "org/m" + strconv.Itoa(i) })
 		w.ask(types.UID(fmt.Sprintf("%036d", i)), q, fmt.Sprintf("%040d", i), "")
 	}
 	if each := (heap() - before) / n; each > 1500 {

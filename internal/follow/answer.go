@@ -1,4 +1,4 @@
-package artifact
+package follow
 
 import (
 	"context"
@@ -32,10 +32,10 @@ type answer struct {
 }
 
 // answerTo returns what is known of a question.
-func (f *follower) answerTo(id fingerprint, q question) *answer {
+func (f *Follower) answerTo(id fingerprint, q Question) *answer {
 	a, ok := f.answers[id]
 	if !ok {
-		a = &answer{door: f.doorOf(q.options)}
+		a = &answer{door: f.doorOf(q.Options)}
 		a.door.users++
 		f.answers[id] = a
 	}
@@ -45,22 +45,22 @@ func (f *follower) answerTo(id fingerprint, q question) *answer {
 // ask asks a Hub and returns what moved does. A client is made for this one
 // request, so that Secrets that have changed, and connections that are idle,
 // need no care.
-func (f *follower) ask(ctx context.Context, w *following, q question, etag string) (commit string, err error) {
+func (f *Follower) ask(ctx context.Context, w *following, q Question, etag string) (commit string, err error) {
 	var head hub.Head
 	err = outcome.Errorf(outcome.Internal, "asking the Hub broke off") // Unless it does not.
 	defer func() { commit = f.record(ctx, w, head, err) }()
 
-	c, err := hub.New(q.options)
+	c, err := hub.New(q.Options)
 	if err != nil {
 		return "", err
 	}
 	defer c.Close()
-	head, err = c.Of(q.kindOf()).Commit(ctx, q.model, q.revision, etag)
+	head, err = c.Of(q.kindOf()).Commit(ctx, q.Model, q.Revision, etag)
 	return "", err
 }
 
 // record notes what a Hub answered, and returns what moved does.
-func (f *follower) record(ctx context.Context, w *following, head hub.Head, err error) string {
+func (f *Follower) record(ctx context.Context, w *following, head hub.Head, err error) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now, a := f.now(), w.answer
@@ -92,7 +92,7 @@ func (a *answer) succeed(head hub.Head, now time.Time) {
 // fail notes that a question was not answered. Where that passes by itself, it
 // is the Hub that is left alone for a while, and the question is asked again
 // though its interval may be long. What lasts waits for somebody to act.
-func (f *follower) fail(w *following, err error, now time.Time) {
+func (f *Follower) fail(w *following, err error, now time.Time) {
 	a := w.answer
 	a.failures++
 	a.trouble = err.Error()
@@ -107,7 +107,7 @@ func (f *follower) fail(w *following, err error, now time.Time) {
 
 // backoff returns a wait that doubles with each failure, from the one limit to
 // the other: half of it at least, and the rest at random.
-func (f *follower) backoff(failures int, first, longest time.Duration) time.Duration {
+func (f *Follower) backoff(failures int, first, longest time.Duration) time.Duration {
 	span := first
 	for range failures - 1 {
 		if span = min(2*span, longest); span == longest {
@@ -118,8 +118,8 @@ func (f *follower) backoff(failures int, first, longest time.Duration) time.Dura
 }
 
 // jitter returns an interval, give or take a tenth.
-func (f *follower) jitter(d time.Duration) time.Duration { return f.between(d-d/10, d+d/10) }
+func (f *Follower) jitter(d time.Duration) time.Duration { return f.between(d-d/10, d+d/10) }
 
-func (f *follower) between(from, to time.Duration) time.Duration {
+func (f *Follower) between(from, to time.Duration) time.Duration {
 	return from + time.Duration(f.random()*float64(to-from))
 }

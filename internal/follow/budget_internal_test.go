@@ -1,4 +1,4 @@
-package artifact
+package follow
 
 import (
 	"net/http"
@@ -23,16 +23,16 @@ func commitServer(t *testing.T) *httptest.Server {
 
 // reconcile asks a question for each of n Artifacts whose time has come, and
 // returns how many of them were answered for the first time.
-func (w *followWorld) reconcile(n int, q question, done map[types.UID]bool) int {
+func (w *followWorld) reconcile(n int, q Question, done map[types.UID]bool) int {
 	w.t.Helper()
 	answered := 0
 	for i := range n {
 		key := types.UID(strconv.Itoa(i))
-		if wait, ok := w.next(key); done[key] || (ok && wait > followBusy) {
+		if wait, ok := w.Next(key); done[key] || (ok && wait > followBusy) {
 			continue
 		}
-		q.model = "org/m" + strconv.Itoa(i)
-		got, err := w.moved(w.t.Context(), key, q, "")
+		q.Model = "org/m" + strconv.Itoa(i)
+		got, err := w.Moved(w.t.Context(), key, q, "")
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -46,7 +46,7 @@ func (w *followWorld) reconcile(n int, q question, done map[types.UID]bool) int 
 
 func TestFollowBudget(t *testing.T) {
 	w := newFollowWorld(t)
-	q := w.question(func(q *question) { q.options.Endpoint, q.interval = commitServer(t).URL, 24*time.Hour })
+	q := w.question(func(q *Question) { q.Options.Endpoint, q.Interval = commitServer(t).URL, 24*time.Hour })
 	const n = 300
 	done := map[types.UID]bool{}
 	w.reconcile(n, q, done)
@@ -67,14 +67,14 @@ func TestFollowBudget(t *testing.T) {
 	}
 	t.Logf("%d questions took %s", n, w.time().Sub(start))
 
-	if got, err := w.moved(t.Context(), "person", question{options: q.options, model: "org/person", interval: time.Hour, now: true}, ""); got == "" || err != nil {
+	if got, err := w.Moved(t.Context(), "person", Question{Options: q.Options, Model: "org/person", Interval: time.Hour, Now: true}, ""); got == "" || err != nil {
 		t.Errorf("want a person to be answered, got %q, %v", got, err)
 	}
 }
 
 func TestFollowQueue(t *testing.T) {
 	w := newFollowWorld(t)
-	q := w.question(func(q *question) { q.options.Endpoint = commitServer(t).URL })
+	q := w.question(func(q *Question) { q.Options.Endpoint = commitServer(t).URL })
 	done := map[types.UID]bool{}
 	w.reconcile(30, q, done)
 	w.pass(30 * time.Minute)
@@ -82,13 +82,13 @@ func TestFollowQueue(t *testing.T) {
 		t.Errorf("want a burst of %d, got %d", budgetBurst, got)
 	}
 	w.expect("29", 20*3*time.Second, "Each has a place in the queue.")
-	w.forget("29")
+	w.Forget("29")
 	w.reconcile(30, q, done)
 	w.pass(30 * time.Second) // Till it is asked what is new now.
 	w.reconcile(30, q, done)
 	w.expect("29", 30*time.Second, "Who leaves makes room for others.")
-	q.model, q.now = "org/m29", true
-	if got, err := w.moved(t.Context(), "29", q, ""); got == "" || err != nil {
+	q.Model, q.Now = "org/m29", true
+	if got, err := w.Moved(t.Context(), "29", q, ""); got == "" || err != nil {
 		t.Errorf("want a person to pass the queue, got %q, %v", got, err)
 	}
 }
@@ -107,7 +107,7 @@ func TestFollowQueueMissed(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			w := newFollowWorld(t)
-			q := w.question(func(q *question) { q.options.Endpoint = commitServer(t).URL })
+			q := w.question(func(q *Question) { q.Options.Endpoint = commitServer(t).URL })
 			done := map[types.UID]bool{}
 			w.reconcile(30, q, done)
 			w.pass(30 * time.Minute)

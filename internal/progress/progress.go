@@ -1,13 +1,14 @@
-package artifact
+// Package progress polls the Pods of runs for their progress.
+package progress
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"time"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -41,10 +42,23 @@ const (
 	progressKept = time.Hour
 )
 
-// A progressAsker asks the Pods of runs how far they are, beside the reconciles:
-// those say who is to be asked, and see the answers. It is safe for concurrent
-// use.
-type progressAsker struct {
+// Options of a Poller.
+type Options struct {
+	// WritesPerMinute is how many statuses are written a minute because of
+	// progress at most, of all runs together; with 0 no run is polled.
+	WritesPerMinute int
+
+	// Interval between two polls of a run; 0 for 15 seconds.
+	Interval time.Duration
+
+	// Ask asks the Pod at an address for its progress; nil asks over HTTP.
+	Ask func(context.Context, netip.Addr) (outcome.Progress, error)
+}
+
+// A Poller asks the Pods of runs for their progress, beside the reconciles:
+// those say which runs are polled, and read the answers. It is safe for
+// concurrent use.
+type Poller struct {
 	now      func() time.Time
 	interval time.Duration
 
@@ -56,8 +70,8 @@ type progressAsker struct {
 	// ask asks a Pod at an address of its own.
 	ask func(context.Context, netip.Addr) (outcome.Progress, error)
 
-	// woken has the Artifacts reconciled whose runs have got on.
-	woken chan event.GenericEvent
+	// events has the Artifacts reconciled whose runs have got on.
+	events chan event.GenericEvent
 
 	// changed says that there are others to ask.
 	changed chan struct{}
@@ -67,25 +81,31 @@ type progressAsker struct {
 	runs   map[types.UID]*askedRun
 }
 
-// newProgressAsker returns an asker that asks no run yet, and has at most perMinute
-// statuses written a minute. With 0 it never asks.
-func newProgressAsker(now func() time.Time, perMinute int) *progressAsker {
-	p := &progressAsker{
-		now:      now,
-		interval: progressInterval,
-		ask:      newProgressClient().ask,
-		woken:    make(chan event.GenericEvent),
+// New returns a Poller that polls no run yet.
+func New(o Options) *Poller {
+	p := &Poller{
+		now:      time.Now,
+		interval: cmp.Or(o.Interval, progressInterval),
+		ask:      o.Ask,
+		events:   make(chan event.GenericEvent),
 		changed:  make(chan struct{}, 1),
 		runs:     map[types.UID]*askedRun{},
 	}
-	if perMinute > 0 {
-		p.share = time.Minute / time.Duration(perMinute)
+	if p.ask == nil {
+		p.ask = newProgressClient().ask
+	}
+	if o.WritesPerMinute > 0 {
+		p.share = time.Minute / time.Duration(o.WritesPerMinute)
 		// As many at once as are written in an interval.
 		burst := max(1, int(p.interval/p.share))
 		p.budget = rate.NewLimiter(rate.Every(p.share), burst)
 	}
 	return p
 }
+
+// Events returns an event for each Artifact whose run has progressed, which must
+// be reconciled for its status to be written.
+func (p *Poller) Events() <-chan event.GenericEvent { return p.events }
 
 // An askedRun is an Artifact's run that is asked how far it is.
 type askedRun struct {
@@ -100,12 +120,12 @@ type askedRun struct {
 	answer   *modelv1alpha1.ProgressObservation
 }
 
-// progress returns how far an Artifact's run is, as its Pod said last; nil where
+// Progress returns how far an Artifact's run is, as its Pod said last; nil where
 // that is not known. From now on it is asked.
-func (p *progressAsker) progress(a *modelv1alpha1.Artifact, pods []corev1.Pod) *modelv1alpha1.ProgressObservation {
+func (p *Poller) Progress(a *modelv1alpha1.Artifact, pods []corev1.Pod) *modelv1alpha1.ProgressObservation {
 	pod, address, ok := askable(pods)
 	if !ok || p.budget == nil {
-		p.forget(a.GetUID())
+		p.Forget(a.GetUID())
 		return nil
 	}
 	p.mu.Lock()
@@ -127,15 +147,15 @@ func (p *progressAsker) progress(a *modelv1alpha1.Artifact, pods []corev1.Pod) *
 	return run.answer.DeepCopy()
 }
 
-// forget asks an Artifact's run no more.
-func (p *progressAsker) forget(uid types.UID) {
+// Forget asks an Artifact's run no more.
+func (p *Poller) Forget(uid types.UID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.runs, uid)
 }
 
 // tell says that others are to be asked.
-func (p *progressAsker) tell() {
+func (p *Poller) tell() {
 	select {
 	case p.changed <- struct{}{}:
 	default:
@@ -143,7 +163,7 @@ func (p *progressAsker) tell() {
 }
 
 // Start asks until the context ends.
-func (p *progressAsker) Start(ctx context.Context) error {
+func (p *Poller) Start(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -162,7 +182,7 @@ func (p *progressAsker) Start(ctx context.Context) error {
 // askDue begins to ask the runs whose time has come, as many as may be asked at
 // once. It returns when the next one's comes; for those that are being asked,
 // that is known when they have answered.
-func (p *progressAsker) askDue(ctx context.Context) (time.Duration, bool) {
+func (p *Poller) askDue(ctx context.Context) (time.Duration, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.now()
@@ -192,12 +212,12 @@ func (p *progressAsker) askDue(ctx context.Context) (time.Duration, bool) {
 
 // askRun asks one run, and has its Artifact reconciled where there is something
 // new.
-func (p *progressAsker) askRun(ctx context.Context, uid types.UID, run *askedRun) {
+func (p *Poller) askRun(ctx context.Context, uid types.UID, run *askedRun) {
 	got, err := p.ask(ctx, run.address)
 	if p.record(uid, run, got, err) {
 		a := &modelv1alpha1.Artifact{ObjectMeta: metav1.ObjectMeta{Namespace: run.artifact.Namespace, Name: run.artifact.Name}}
 		select {
-		case p.woken <- event.GenericEvent{Object: a}:
+		case p.events <- event.GenericEvent{Object: a}:
 		case <-ctx.Done():
 		}
 	}
@@ -211,7 +231,7 @@ func (p *progressAsker) askRun(ctx context.Context, uid types.UID, run *askedRun
 // record notes what a run answered, and reports whether that must be written to the
 // status of a run that is still asked. What there is no budget for is not
 // noted: the next answer says more.
-func (p *progressAsker) record(uid types.UID, run *askedRun, got outcome.Progress, err error) bool {
+func (p *Poller) record(uid types.UID, run *askedRun, got outcome.Progress, err error) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	// Of many runs each one is asked less often, so that all have their share.
@@ -263,19 +283,4 @@ func observed(p outcome.Progress) *modelv1alpha1.ProgressObservation {
 		o.TimeLeft = &metav1.Duration{Duration: left}
 	}
 	return o
-}
-
-// observeProgress records how far a run is while it is running, and is to.
-func (e *external) observeProgress(a *modelv1alpha1.Artifact, phase modelv1alpha1.ArtifactPhase, pods []corev1.Pod) {
-	if phase != modelv1alpha1.PhaseRunning || meta.WasDeleted(a) {
-		return
-	}
-	e.measured = true
-	a.Status.AtProvider.Progress = e.asker.progress(a, pods)
-}
-
-// dropProgress takes away what is known of a run that is not running.
-func (e *external) dropProgress(a *modelv1alpha1.Artifact) {
-	a.Status.AtProvider.Progress = nil
-	e.asker.forget(a.GetUID())
 }
