@@ -13,7 +13,8 @@ import (
 )
 
 // HasBlob reports whether a repository has a blob.
-func (c *Client) HasBlob(ctx context.Context, repository string, d ocispec.Descriptor) (bool, error) {
+func (c *Client) HasBlob(ctx context.Context, repository string, d ocispec.Descriptor) (_ bool, err error) {
+	defer c.observe("HasBlob", &err)
 	repo, err := c.repository(repository)
 	if err != nil {
 		return false, err
@@ -45,7 +46,8 @@ func (c *Client) HasBlob(ctx context.Context, repository string, d ocispec.Descr
 // The registry holds it against the digest. Where r is an io.Seeker it is retried
 // as the client's other requests are, from r's start. An error of r is returned
 // as it is, and r is not read any more afterwards.
-func (c *Client) PushBlob(ctx context.Context, repository string, d ocispec.Descriptor, r io.Reader) error {
+func (c *Client) PushBlob(ctx context.Context, repository string, d ocispec.Descriptor, r io.Reader) (err error) {
+	defer c.observe("PushBlob", &err)
 	s, ok := r.(io.Seeker)
 	if !ok {
 		return c.pushBlob(ctx, repository, d, r)
@@ -83,9 +85,10 @@ func (c *Client) pushBlob(ctx context.Context, repository string, d ocispec.Desc
 
 // OpenBlob returns a blob's bytes. The reader ends with io.EOF only if they
 // have the blob's digest and size.
-func (c *Client) OpenBlob(ctx context.Context, repository string, d ocispec.Descriptor) (io.ReadCloser, error) {
+func (c *Client) OpenBlob(ctx context.Context, repository string, d ocispec.Descriptor) (_ io.ReadCloser, err error) {
+	defer c.observe("OpenBlob", &err)
 	var rc io.ReadCloser
-	err := c.retried(ctx, func(ctx context.Context) error {
+	err = c.retried(ctx, func(ctx context.Context) error {
 		var err error
 		rc, err = c.OpenBlobAt(ctx, repository, d, 0)
 		return err

@@ -99,6 +99,11 @@ type Options struct {
 
 	// Cures that messages name; the zero value is for a ProviderConfig's user.
 	Cures Cures
+
+	// Observe is called after each operation with the name of the Client's method
+	// and its error, for metrics. Reading what an operation returned, uploads and
+	// mounts are not operations. Nil for no observer.
+	Observe func(operation string, err error)
 }
 
 // A Client speaks to one registry. It is safe for concurrent use. Close it when
@@ -109,6 +114,7 @@ type Client struct {
 	account   account
 	pushes    string // The repository that tokens for pushing are asked for; empty for none.
 	cures     Cures
+	observer  func(operation string, err error)
 	transport *ownTransport
 	auth      *auth.Client
 	patient   bool // Requests are retried, by again.
@@ -154,6 +160,7 @@ func New(o Options) (*Client, error) {
 		plainHTTP: o.PlainHTTP,
 		account:   acc,
 		cures:     o.Cures,
+		observer:  o.Observe,
 		transport: transport,
 		patient:   !o.SingleTry,
 		again:     o.Retry,
@@ -181,6 +188,13 @@ func New(o Options) (*Client, error) {
 // Close closes connections that no request uses. A client that is thrown away
 // without it keeps them open until they were idle for a while.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }
+
+// observe tells the observer of an operation that ends with an error, or with nil.
+func (c *Client) observe(operation string, err *error) {
+	if c.observer != nil {
+		c.observer(operation, *err)
+	}
+}
 
 func roots(o Options) (*x509.CertPool, error) {
 	pool, err := connection.Roots(o.CA, o.CAFile)

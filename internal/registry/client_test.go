@@ -316,3 +316,29 @@ func TestTLS(t *testing.T) {
 		t.Errorf("want a CA that is none to be refused, got %v", err)
 	}
 }
+
+func TestObserve(t *testing.T) {
+	type operation struct {
+		Name   string
+		Failed bool
+	}
+	s := httptest.NewServer(newRegistry())
+	t.Cleanup(s.Close)
+	var got []operation
+	c, err := New(Options{Host: strings.TrimPrefix(s.URL, "http://"), PlainHTTP: true, SingleTry: true, Observe: func(name string, err error) {
+		got = append(got, operation{Name: name, Failed: err != nil})
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	blob := []byte("blob")
+	d := ocispec.Descriptor{MediaType: "text/plain", Digest: digest.FromBytes(blob), Size: int64(len(blob))}
+	_, _ = c.Resolve(t.Context(), "models/m", "v1")
+	_ = c.PushBlob(t.Context(), "models/m", d, bytes.NewReader(blob))
+	_, _ = c.HasBlob(t.Context(), "models/m", d)
+	_, _ = c.Resolve(t.Context(), "models/m", "not/a/tag")
+	want := []operation{{"Resolve", true}, {"PushBlob", false}, {"HasBlob", false}, {"Resolve", true}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("Observe should be called once for each operation, with its error: -want, +got:\n%s", diff)
+	}
+}

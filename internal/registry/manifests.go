@@ -24,7 +24,8 @@ const MaxManifestBytes = 4 << 20
 
 // Resolve returns the descriptor of the manifest that a tag or digest stands
 // for. IsNotFound tells of its error whether there is none.
-func (c *Client) Resolve(ctx context.Context, repository, reference string) (ocispec.Descriptor, error) {
+func (c *Client) Resolve(ctx context.Context, repository, reference string) (_ ocispec.Descriptor, err error) {
+	defer c.observe("Resolve", &err)
 	repo, err := c.resolvable(repository, reference)
 	if err != nil {
 		return ocispec.Descriptor{}, err
@@ -41,7 +42,8 @@ func (c *Client) Resolve(ctx context.Context, repository, reference string) (oci
 // Manifest returns the manifest that a tag or digest stands for, with its
 // descriptor, whose digest the content was held against. It refuses one larger
 // than MaxManifestBytes.
-func (c *Client) Manifest(ctx context.Context, repository, reference string) (ocispec.Descriptor, []byte, error) {
+func (c *Client) Manifest(ctx context.Context, repository, reference string) (_ ocispec.Descriptor, _ []byte, err error) {
+	defer c.observe("Manifest", &err)
 	repo, err := c.resolvable(repository, reference)
 	if err != nil {
 		return ocispec.Descriptor{}, nil, err
@@ -66,7 +68,8 @@ func (c *Client) Manifest(ctx context.Context, repository, reference string) (oc
 
 // PushManifest pushes a manifest under a tag. All that it refers to must be in
 // the repository.
-func (c *Client) PushManifest(ctx context.Context, repository string, d ocispec.Descriptor, manifest []byte, tag string) error {
+func (c *Client) PushManifest(ctx context.Context, repository string, d ocispec.Descriptor, manifest []byte, tag string) (err error) {
+	defer c.observe("PushManifest", &err)
 	repo, err := c.resolvable(repository, tag)
 	if err != nil {
 		return err
@@ -99,7 +102,8 @@ func manifestTimeout(manifest []byte) time.Duration {
 // success. IsUnsupported tells of its error whether the registry cannot do it:
 // the specification leaves that to the registry (distribution-spec 1.1,
 // "Deleting tags").
-func (c *Client) Untag(ctx context.Context, repository, tag string) error {
+func (c *Client) Untag(ctx context.Context, repository, tag string) (err error) {
+	defer c.observe("Untag", &err)
 	if _, err := c.resolvable(repository, tag); err != nil {
 		return err
 	}

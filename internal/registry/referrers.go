@@ -26,7 +26,8 @@ var errEnough = errors.New("enough was read")
 // "Listing Referrers"), or by its fallback tag where the registry has none
 // ("Unavailable Referrers API"). It reads maxReferrers at most,
 // and no more pages than fit maxListBytes.
-func (c *Client) Referrers(ctx context.Context, repository string, subject digest.Digest, artifactType string) ([]ocispec.Descriptor, error) {
+func (c *Client) Referrers(ctx context.Context, repository string, subject digest.Digest, artifactType string) (_ []ocispec.Descriptor, err error) {
+	defer c.observe("Referrers", &err)
 	repo, err := c.resolvable(repository, subject.String())
 	if err != nil {
 		return nil, err
@@ -55,7 +56,8 @@ func (c *Client) Referrers(ctx context.Context, repository string, subject diges
 // where the registry has no referrers API. One that is not there is success.
 // IsUnsupported tells of its error whether the registry deletes nothing: the
 // specification leaves that to it (distribution-spec 1.1, "Deleting Manifests").
-func (c *Client) DeleteManifest(ctx context.Context, repository string, d ocispec.Descriptor) error {
+func (c *Client) DeleteManifest(ctx context.Context, repository string, d ocispec.Descriptor) (err error) {
+	defer c.observe("DeleteManifest", &err)
 	repo, err := c.resolvable(repository, d.Digest.String())
 	if err != nil {
 		return err
@@ -81,7 +83,8 @@ const maxTags = 1000
 
 // Tags returns the tags of a repository. Of one that has more than maxTags it
 // is an error with reason Unsupported.
-func (c *Client) Tags(ctx context.Context, repository string) ([]string, error) {
+func (c *Client) Tags(ctx context.Context, repository string) (_ []string, err error) {
+	defer c.observe("Tags", &err)
 	repo, err := c.repository(repository)
 	if err != nil {
 		return nil, err

@@ -1,10 +1,13 @@
 package artifact
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"path"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,10 +20,8 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
-// A blobRegistry has one manifest, and notes which blobs are looked for.
+// A blobRegistry has one manifest, and counts which blobs are looked for.
 type blobRegistry struct {
-	registryClient
-
 	manifest []byte
 	lost     digest.Digest
 
@@ -28,15 +29,32 @@ type blobRegistry struct {
 	asked map[digest.Digest]int
 }
 
-func (r *blobRegistry) Manifest(context.Context, string, string) (ocispec.Descriptor, []byte, error) {
-	return ocispec.Descriptor{}, r.manifest, nil
-}
-
-func (r *blobRegistry) HasBlob(_ context.Context, _ string, d ocispec.Descriptor) (bool, error) {
+// ServeHTTP implements http.Handler.
+func (r *blobRegistry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if strings.Contains(req.URL.Path, "/manifests/") {
+		w.Header().Set("Content-Type", ocispec.MediaTypeImageManifest)
+		_, _ = w.Write(r.manifest)
+		return
+	}
+	d := digest.Digest(path.Base(req.URL.Path))
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.asked[d.Digest]++
-	return d.Digest != r.lost, nil
+	r.asked[d]++
+	if d == r.lost {
+		w.WriteHeader(http.StatusNotFound)
+	}
+}
+
+// client returns a client of the registry.
+func (r *blobRegistry) client(t *testing.T) *registry.Client {
+	t.Helper()
+	server := httptest.NewServer(r)
+	t.Cleanup(server.Close)
+	c, err := registry.New(registry.Options{Host: strings.TrimPrefix(server.URL, "http://"), PlainHTTP: true, SingleTry: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 // layersOf returns a manifest with so many layers, and their digests.
@@ -58,12 +76,12 @@ func layersOf(t *testing.T, n int) ([]byte, []digest.Digest) {
 	return b, out
 }
 
-// blobArtifact returns an Artifact that has pushed something.
-func blobArtifact(uid int) *modelv1alpha1.Artifact {
+// blobArtifact returns an Artifact that has pushed a manifest.
+func blobArtifact(uid int, manifest []byte) *modelv1alpha1.Artifact {
 	a := &modelv1alpha1.Artifact{}
 	a.SetUID(types.UID(fmt.Sprint(uid)))
 	a.Spec.ForProvider.Target = &modelv1alpha1.Target{Repository: "models/m"}
-	a.Status.AtProvider.Digest = digest.FromString("m").String()
+	a.Status.AtProvider.Digest = digest.FromBytes(manifest).String()
 	return a
 }
 
@@ -84,8 +102,8 @@ func TestBlobCheck(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := &blobRegistry{manifest: manifest, lost: tc.lost, asked: map[digest.Digest]int{}}
 			now := time.Now()
-			e := &external{registry: r, blobs: newBlobChecks(time.Hour), now: func() time.Time { return now }}
-			a := blobArtifact(1)
+			e := &external{registry: r.client(t), blobs: newBlobChecks(time.Hour), now: func() time.Time { return now }}
+			a := blobArtifact(1, manifest)
 			e.blobs.of(a, now).due = now
 			looks, found := 0, ""
 			for more := true; more && looks < 10; more = e.blobs.goesOn(a.GetUID()) {
@@ -120,9 +138,10 @@ func TestBlobCheckMemory(t *testing.T) {
 	manifest, _ := layersOf(t, 19_000)
 	r := &blobRegistry{manifest: manifest, asked: map[digest.Digest]int{}}
 	now := time.Now()
-	e := &external{registry: r, blobs: newBlobChecks(time.Hour), now: func() time.Time { return now }}
+	e := &external{registry: r.client(t), blobs: newBlobChecks(time.Hour), now: func() time.Time { return now }}
 	const artifacts, most = 10, 4 << 20
 	used := func() uint64 {
+		e.registry.Close() // What connections keep does not count.
 		var m runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&m)
@@ -130,7 +149,7 @@ func TestBlobCheckMemory(t *testing.T) {
 	}
 	before := used()
 	for i := range artifacts {
-		a := blobArtifact(i)
+		a := blobArtifact(i, manifest)
 		e.blobs.of(a, now).due = now
 		if _, err := e.lostBlob(t.Context(), a); err != nil || !e.blobs.goesOn(a.GetUID()) {
 			t.Fatalf("lostBlob(...): want the check to go on, got %v", err)

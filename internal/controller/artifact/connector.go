@@ -3,7 +3,6 @@ package artifact
 import (
 	"cmp"
 	"context"
-	"io"
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
@@ -11,8 +10,6 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/resource"
-	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -26,65 +23,15 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
 
-// A registryClient is what the controller asks of a registry.
-type registryClient interface {
-	// Resolve a tag or a digest.
-	Resolve(ctx context.Context, repository, reference string) (ocispec.Descriptor, error)
-
-	// Manifest that a tag or a digest stands for.
-	Manifest(ctx context.Context, repository, reference string) (ocispec.Descriptor, []byte, error)
-
-	// PushManifest under a tag, or under its digest.
-	PushManifest(ctx context.Context, repository string, d ocispec.Descriptor, content []byte, reference string) error
-
-	// Referrers to a manifest, of one type.
-	Referrers(ctx context.Context, repository string, subject digest.Digest, artifactType string) ([]ocispec.Descriptor, error)
-
-	// Tags of a repository.
-	Tags(ctx context.Context, repository string) ([]string, error)
-
-	// HasBlob says whether a repository has a blob.
-	HasBlob(ctx context.Context, repository string, d ocispec.Descriptor) (bool, error)
-
-	// OpenBlob opens a blob for reading.
-	OpenBlob(ctx context.Context, repository string, d ocispec.Descriptor) (io.ReadCloser, error)
-
-	// PushBlob pushes a blob.
-	PushBlob(ctx context.Context, repository string, d ocispec.Descriptor, r io.Reader) error
-
-	// Untag removes a tag.
-	Untag(ctx context.Context, repository, tag string) error
-
-	// DeleteManifest deletes a manifest, and all its tags.
-	DeleteManifest(ctx context.Context, repository string, d ocispec.Descriptor) error
-
-	// Close ends idle connections.
-	Close()
-}
-
-// newRegistry returns a client for a registry. It tries once: the next
-// reconcile is the next try.
-func newRegistry(o registry.Options) (registryClient, error) {
-	o.UserAgent = version.UserAgent()
-	o.SingleTry = true
-	c, err := registry.New(o)
-	if err != nil {
-		// Not c: an interface that holds a nil pointer is not nil.
-		return nil, err
-	}
-	return c, nil
-}
-
 // A connector makes external clients for Artifacts.
 type connector struct {
-	cached      client.Client
-	direct      client.Client
-	scheme      *runtime.Scheme
-	usage       resource.ModernTracker
-	images      Images
-	newRegistry func(registry.Options) (registryClient, error)
-	recorder    event.Recorder
-	now         func() time.Time
+	cached   client.Client
+	direct   client.Client
+	scheme   *runtime.Scheme
+	usage    resource.ModernTracker
+	images   Images
+	recorder event.Recorder
+	now      func() time.Time
 
 	// copyPatience is how long a run with copied credentials may take to start;
 	// 0 for artifact.CopyPatience.
@@ -190,13 +137,11 @@ func (c *connector) configure(ctx context.Context, a *modelv1alpha1.Artifact, e 
 	if err := config.addSource(ctx, c.direct, &e.effective, a); err != nil {
 		return err
 	}
+	options.UserAgent, options.Observe = version.UserAgent(), c.metrics.requested
 	options.Memory, options.Hosts = c.memory, c.hosts
-	r, err := c.newRegistry(options)
-	if err != nil {
-		return errors.Wrap(err, "cannot use the registry")
-	}
-	e.registry = &countedRegistry{registryClient: r, metrics: c.metrics}
-	return nil
+	options.SingleTry = true // The next reconcile is the next try.
+	e.registry, err = registry.New(options)
+	return errors.Wrap(err, "cannot use the registry")
 }
 
 // Disconnect keeps no connection.

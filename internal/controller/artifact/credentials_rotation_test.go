@@ -47,7 +47,7 @@ func newRotation(t *testing.T, at *testregistry.Registry) *rotation {
 	r.artifact.Spec.ProviderConfigReference = &xpv2.ProviderConfigReference{Kind: "ProviderConfig", Name: "default"}
 	r.kube = fake.NewClientBuilder().WithScheme(apiserver.Scheme(t)).WithObjects(r.docker, r.certs, r.config).Build()
 	r.connector = &connector{
-		cached: r.kube, direct: r.kube, scheme: r.kube.Scheme(), recorder: event.NewNopRecorder(), metrics: NewMetrics(), newRegistry: newRegistry,
+		cached: r.kube, direct: r.kube, scheme: r.kube.Scheme(), recorder: event.NewNopRecorder(), metrics: NewMetrics(),
 		usage: resource.ModernTrackerFn(func(context.Context, resource.ModernManaged) error { return nil }),
 	}
 	return r

@@ -46,7 +46,7 @@ type external struct {
 	// secretData is what the Artifact's own Secret is to hold.
 	secretData func(context.Context) (map[string][]byte, error)
 
-	registry registryClient
+	registry *registry.Client
 
 	// configHash identifies the state of the ProviderConfig and of all Secrets
 	// that a run uses. Its error names the one that is missing.
@@ -356,5 +356,3 @@ func (e *external) Delete(ctx context.Context, a *modelv1alpha1.Artifact) (manag
 	e.soon.put(client.ObjectKeyFromObject(a), deletedSoon)
 	return managed.ExternalDelete{}, nil
 }
-
-var _ registryClient = &registry.Client{}

@@ -3,12 +3,13 @@ package artifact
 import (
 	"context"
 	"fmt"
-	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
 	"reflect"
+	"sync"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
-	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -137,51 +138,29 @@ func (f *fuse) client(c client.WithWatch, check func(context.Context, client.Obj
 	})
 }
 
-// A fusedRegistry is a registry whose client dies with the fuse.
-type fusedRegistry struct {
-	registryClient
-
-	fuse *fuse
-}
-
-func (r *fusedRegistry) Resolve(ctx context.Context, repository, reference string) (d ocispec.Descriptor, err error) {
-	err = r.fuse.read("resolve", func() error {
-		d, err = r.registryClient.Resolve(ctx, repository, reference)
-		return err
+// registry returns a registry that fails with the fuse: the request at which it
+// blows, and all others once the provider is dead.
+func (f *fuse) registry(next http.Handler) http.Handler {
+	var mu sync.Mutex
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		answer, call := httptest.NewRecorder(), f.write
+		if req.Method == http.MethodGet || req.Method == http.MethodHead {
+			call = f.read
+		}
+		err := call(req.Method+" "+req.URL.Path, func() error {
+			next.ServeHTTP(answer, req)
+			return nil
+		})
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		maps.Copy(w.Header(), answer.Header())
+		w.WriteHeader(answer.Code)
+		_, _ = w.Write(answer.Body.Bytes())
 	})
-	return d, err
-}
-
-func (r *fusedRegistry) Manifest(ctx context.Context, repository, reference string) (d ocispec.Descriptor, content []byte, err error) {
-	err = r.fuse.read("manifest", func() error {
-		d, content, err = r.registryClient.Manifest(ctx, repository, reference)
-		return err
-	})
-	return d, content, err
-}
-
-func (r *fusedRegistry) PushManifest(ctx context.Context, repository string, d ocispec.Descriptor, content []byte, tag string) error {
-	return r.fuse.write("push manifest", func() error { return r.registryClient.PushManifest(ctx, repository, d, content, tag) })
-}
-
-func (r *fusedRegistry) Referrers(ctx context.Context, repository string, subject digest.Digest, artifactType string) (d []ocispec.Descriptor, err error) {
-	err = r.fuse.read("referrers", func() error {
-		d, err = r.registryClient.Referrers(ctx, repository, subject, artifactType)
-		return err
-	})
-	return d, err
-}
-
-func (r *fusedRegistry) PushBlob(ctx context.Context, repository string, d ocispec.Descriptor, content io.Reader) error {
-	return r.fuse.write("push blob", func() error { return r.registryClient.PushBlob(ctx, repository, d, content) })
-}
-
-func (r *fusedRegistry) DeleteManifest(ctx context.Context, repository string, d ocispec.Descriptor) error {
-	return r.fuse.write("delete manifest", func() error { return r.registryClient.DeleteManifest(ctx, repository, d) })
-}
-
-func (r *fusedRegistry) Untag(ctx context.Context, repository, tag string) error {
-	return r.fuse.write("untag", func() error { return r.registryClient.Untag(ctx, repository, tag) })
 }
 
 // likeCache lets a client without a cache answer as a cache does: with the kind

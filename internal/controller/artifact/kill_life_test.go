@@ -87,10 +87,12 @@ func newBase(t *testing.T) client.WithWatch {
 // newLife returns a life before the Artifact is applied.
 func newLife(t *testing.T, base client.WithWatch, f *fuse) *life {
 	t.Helper()
-	server := httptest.NewServer(containerregistry.New(containerregistry.Logger(log.New(io.Discard, "", 0))))
+	store := containerregistry.New(containerregistry.Logger(log.New(io.Discard, "", 0)))
+	fused, server := httptest.NewServer(f.registry(store)), httptest.NewServer(store)
+	t.Cleanup(fused.Close)
 	t.Cleanup(server.Close)
-	host := strings.TrimPrefix(server.URL, "http://")
-	r, err := registry.New(registry.Options{Host: host, PlainHTTP: true})
+	host := strings.TrimPrefix(fused.URL, "http://")
+	r, err := registry.New(registry.Options{Host: strings.TrimPrefix(server.URL, "http://"), PlainHTTP: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,10 +169,6 @@ func (l *life) newProviderOn(cached, direct client.Client) *managed.Reconciler {
 		// Waits are over at once.
 		now:          func() time.Time { return time.Now().Add(2*time.Hour + time.Duration(l.rounds)*time.Minute) },
 		copyPatience: l.copyPatience,
-		newRegistry: func(o registry.Options) (registryClient, error) {
-			r, err := newRegistry(o)
-			return &fusedRegistry{registryClient: r, fuse: l.fuse}, err
-		},
 	}
 	return newReconciler(&fake.Manager{Client: cached, Scheme: c.scheme}, cached, c, managed.WithManagementPolicies())
 }

@@ -2,11 +2,7 @@ package artifact
 
 import (
 	"cmp"
-	"context"
-	"io"
 
-	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/prometheus/client_golang/prometheus"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
@@ -98,88 +94,12 @@ func (m *Metrics) ended(a *modelv1alpha1.Artifact, o artifact.ObservationResult)
 	}
 }
 
-// requested counts a request to a registry.
+// requested counts an operation of a registry's client; it is its
+// registry.Options.Observe.
 func (m *Metrics) requested(operation string, err error) {
 	result := resultSucceeded
 	if err != nil {
 		result = string(outcome.ReasonOf(err))
 	}
 	m.requests.WithLabelValues(operation, result).Inc()
-}
-
-// A countedRegistry counts what a registry is asked.
-type countedRegistry struct {
-	registryClient
-
-	metrics *Metrics
-}
-
-// Resolve a tag or a digest.
-func (c *countedRegistry) Resolve(ctx context.Context, repository, reference string) (ocispec.Descriptor, error) {
-	d, err := c.registryClient.Resolve(ctx, repository, reference)
-	c.metrics.requested("Resolve", err)
-	return d, err
-}
-
-// Manifest that a tag or a digest stands for.
-func (c *countedRegistry) Manifest(ctx context.Context, repository, reference string) (ocispec.Descriptor, []byte, error) {
-	d, b, err := c.registryClient.Manifest(ctx, repository, reference)
-	c.metrics.requested("Manifest", err)
-	return d, b, err
-}
-
-// PushManifest under a tag, or under its digest.
-func (c *countedRegistry) PushManifest(ctx context.Context, repository string, d ocispec.Descriptor, content []byte, reference string) error {
-	err := c.registryClient.PushManifest(ctx, repository, d, content, reference)
-	c.metrics.requested("PushManifest", err)
-	return err
-}
-
-// Referrers to a manifest, of one type.
-func (c *countedRegistry) Referrers(ctx context.Context, repository string, subject digest.Digest, artifactType string) ([]ocispec.Descriptor, error) {
-	d, err := c.registryClient.Referrers(ctx, repository, subject, artifactType)
-	c.metrics.requested("Referrers", err)
-	return d, err
-}
-
-// Tags of a repository.
-func (c *countedRegistry) Tags(ctx context.Context, repository string) ([]string, error) {
-	tags, err := c.registryClient.Tags(ctx, repository)
-	c.metrics.requested("Tags", err)
-	return tags, err
-}
-
-// HasBlob says whether a repository has a blob.
-func (c *countedRegistry) HasBlob(ctx context.Context, repository string, d ocispec.Descriptor) (bool, error) {
-	has, err := c.registryClient.HasBlob(ctx, repository, d)
-	c.metrics.requested("HasBlob", err)
-	return has, err
-}
-
-// PushBlob pushes a blob.
-func (c *countedRegistry) PushBlob(ctx context.Context, repository string, d ocispec.Descriptor, r io.Reader) error {
-	err := c.registryClient.PushBlob(ctx, repository, d, r)
-	c.metrics.requested("PushBlob", err)
-	return err
-}
-
-// DeleteManifest deletes a manifest, and all its tags.
-func (c *countedRegistry) DeleteManifest(ctx context.Context, repository string, d ocispec.Descriptor) error {
-	err := c.registryClient.DeleteManifest(ctx, repository, d)
-	c.metrics.requested("DeleteManifest", err)
-	return err
-}
-
-// OpenBlob opens a blob for reading.
-func (c *countedRegistry) OpenBlob(ctx context.Context, repository string, d ocispec.Descriptor) (io.ReadCloser, error) {
-	r, err := c.registryClient.OpenBlob(ctx, repository, d)
-	c.metrics.requested("OpenBlob", err)
-	return r, err
-}
-
-// Untag removes a tag.
-func (c *countedRegistry) Untag(ctx context.Context, repository, tag string) error {
-	err := c.registryClient.Untag(ctx, repository, tag)
-	c.metrics.requested("Untag", err)
-	return err
 }

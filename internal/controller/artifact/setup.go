@@ -104,7 +104,6 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		scheme:      mgr.GetScheme(),
 		usage:       resource.NewProviderConfigUsageTracker(mgr.GetClient(), &v1alpha1.ProviderConfigUsage{}),
 		images:      o.Images,
-		newRegistry: newRegistry,
 		recorder:    recorder,
 		now:         time.Now,
 		metrics:     cmp.Or(o.Metrics, NewMetrics()),
