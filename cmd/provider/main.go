@@ -28,6 +28,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/access"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	artifactcontroller "github.com/crossplane-contrib/provider-kitops/internal/controller/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
 
@@ -50,7 +51,7 @@ type flags struct {
 	metricsAddress   string
 	metricsSecure    bool
 	healthAddress    string
-	images           artifactcontroller.Images
+	images           settings.Images
 }
 
 func main() {

@@ -16,6 +16,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 )
 
 // indexReference finds Artifacts by ProviderConfig, repository and tag.
@@ -40,7 +41,7 @@ func referenceOf(o client.Object) []string {
 // claims reports whether an Artifact keeps others from its reference: it has
 // begun a run and may push.
 func claims(a *modelv1alpha1.Artifact) bool {
-	return artifact.RunOf(a) != (artifact.Run{}) && mayCreate(a)
+	return artifact.RunOf(a) != (artifact.Run{}) && settings.MayCreate(a)
 }
 
 // claimedByAnother returns a condition if an older Artifact of the same
@@ -57,7 +58,7 @@ func (e *external) claimedByAnother(ctx context.Context, a *modelv1alpha1.Artifa
 		return nil, errors.Wrap(err, "cannot look for other Artifacts of the same reference")
 	}
 	for i := range list.Items {
-		if other := &list.Items[i]; claims(other) && isOlder(other, a) && e.sameRegistry(a, other) && e.admits(ctx, other) {
+		if other := &list.Items[i]; claims(other) && isOlder(other, a) && e.sameRegistry(a, other) && e.settings.Admits(ctx, other) {
 			c := unavailable(outcome.TagConflict, "Another, older Artifact is pushed to "+artifact.OCIReference(e.withEffective(a))+": write another repository or tag, or delete that one")
 			return &c, nil
 		}
@@ -73,7 +74,7 @@ func (e *external) sameRegistry(a, b *modelv1alpha1.Artifact) bool {
 		if t := a.Spec.ForProvider.Target; t != nil {
 			own = string(t.Registry)
 		}
-		return registry.CanonicalHost(cmp.Or(own, e.configHost))
+		return registry.CanonicalHost(cmp.Or(own, e.settings.ConfigHost))
 	}
 	return host(a) == host(b)
 }

@@ -16,6 +16,7 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 )
 
 // A cleaner deletes what a run needs no longer once its end is recorded: the
@@ -44,7 +45,7 @@ func (c *cleaner) Initialize(ctx context.Context, mg resource.Managed) error {
 	if !ok {
 		return nil
 	}
-	if observesOnly(a) && !ended(a) {
+	if settings.OnlyObserves(a) && !ended(a) {
 		return c.stopObserved(ctx, a)
 	}
 	if !ended(a) {
@@ -172,7 +173,7 @@ func (c *cleaner) stopObserved(ctx context.Context, a *modelv1alpha1.Artifact) e
 	}
 	// A cache that lags behind may still have the policy to observe only.
 	now := &modelv1alpha1.Artifact{}
-	if err := c.direct.Get(ctx, client.ObjectKeyFromObject(a), now); err != nil || now.GetUID() != a.GetUID() || !observesOnly(now) {
+	if err := c.direct.Get(ctx, client.ObjectKeyFromObject(a), now); err != nil || now.GetUID() != a.GetUID() || !settings.OnlyObserves(now) {
 		return errors.Wrap(client.IgnoreNotFound(err), "cannot get the Artifact")
 	}
 	// The Secrets go last, as they do where a run is stopped otherwise.

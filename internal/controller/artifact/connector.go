@@ -20,6 +20,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/follow"
 	"github.com/crossplane-contrib/provider-kitops/internal/progress"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
 
@@ -29,7 +30,7 @@ type connector struct {
 	direct   client.Client
 	scheme   *runtime.Scheme
 	usage    resource.ModernTracker
-	images   Images
+	settings *settings.Resolver
 	recorder event.Recorder
 	now      func() time.Time
 
@@ -37,8 +38,6 @@ type connector struct {
 	// 0 for artifact.CopyPatience.
 	copyPatience time.Duration
 
-	// metadata has that of Secrets.
-	metadata client.Reader
 	refusals *refusals
 	cleared  *cleared
 	soon     *soon
@@ -48,9 +47,6 @@ type connector struct {
 	follower *follow.Follower
 	memory   *registry.Memory
 	hosts    *connection.Hosts
-
-	// credentials that polls use; nil to read the Secrets at each one.
-	credentials *credentialMemory
 }
 
 // forget drops what is known in memory of an Artifact that is gone.
@@ -81,7 +77,6 @@ func (c *connector) Connect(ctx context.Context, a *modelv1alpha1.Artifact) (man
 		follower:     c.follower,
 		labels:       artifact.LabelsForArtifact(a.GetName(), version.Version),
 		selector:     artifact.SelectorLabelsForArtifact(a.GetName()),
-		kitImage:     c.images.Kit,
 	}
 	err := c.configure(ctx, a, e)
 	if err != nil && !meta.WasDeleted(a) {
@@ -92,51 +87,18 @@ func (c *connector) Connect(ctx context.Context, a *modelv1alpha1.Artifact) (man
 	return e, nil
 }
 
-// configure reads the ProviderConfig into the external client.
+// configure resolves the external client's settings and connects it to its
+// registry.
 func (c *connector) configure(ctx context.Context, a *modelv1alpha1.Artifact, e *external) error {
 	// In a namespace that is being deleted no usage can be made any more.
 	if err := c.usage.Track(ctx, a); err != nil && !meta.WasDeleted(a) {
 		return errors.Wrap(err, "cannot track the use of the ProviderConfig")
 	}
-	config, err := c.readConfig(ctx, a)
-	if err != nil {
+	var err error
+	if e.settings, err = c.settings.Resolve(ctx, a); err != nil {
 		return err
 	}
-	config.memory = c.credentials
-	if err := config.admit(ctx, c.cached, a); err != nil {
-		return err
-	}
-	if err := c.admitConnectionSecret(ctx, a); err != nil {
-		return err
-	}
-	e.kitImage = cmp.Or(config.kitImage, c.images.Kit)
-	e.effective, e.configHost = config.effective(a), config.host
-	e.adopts = config.adopts
-	e.repositoryPrefix = config.prefixFor(a)
-	e.effective.WorkerImage = cmp.Or(config.workerImage, c.images.Worker)
-	e.secretData = func(ctx context.Context) (map[string][]byte, error) { return config.copies(ctx, c.direct, a) }
-
-	e.admits = func(ctx context.Context, other *modelv1alpha1.Artifact) bool {
-		return config.admit(ctx, c.cached, other) == nil
-	}
-	e.question = func(ctx context.Context) (follow.Question, error) {
-		o, err := config.hubOptions(ctx, c.direct, a)
-		return follow.Question{Options: o}, err
-	}
-	e.configHash = func(ctx context.Context) (string, error) {
-		// It is asked for first where a run is about to begin. That gets what the
-		// API server itself has.
-		config.memory, config.read = nil, nil
-		return config.hash(ctx, c.direct, a)
-	}
-	options, err := config.registryOptions(ctx, c.direct, a)
-	if err != nil {
-		return err
-	}
-	config.addSecrets(&e.effective, a)
-	if err := config.addSource(ctx, c.direct, &e.effective, a); err != nil {
-		return err
-	}
+	options := e.settings.Registry
 	options.UserAgent, options.Observe = version.UserAgent(), c.metrics.requested
 	options.Memory, options.Hosts = c.memory, c.hosts
 	options.SingleTry = true // The next reconcile is the next try.

@@ -1,13 +1,13 @@
 package artifact
 
 import (
+	"strings"
 	"testing"
 
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
@@ -15,61 +15,6 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
 )
-
-// TestCopyIsNoCredential has each reference that a tenant may write name a Secret
-// that the provider made for a run.
-func TestCopyIsNoCredential(t *testing.T) {
-	ref := &xpv2.LocalSecretReference{Name: "qwen3-copy"}
-	key := &xpv2.LocalSecretKeySelector{LocalSecretReference: *ref, Key: "hub-token"}
-	config := func(change func(*v1alpha1.ProviderConfigSpec)) *providerConfig {
-		pc := &v1alpha1.ProviderConfig{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "default"}}
-		pc.Spec.Registry.Host = credentialsHost
-		pc.Spec.HuggingFace = &v1alpha1.HuggingFaceConfig{}
-		change(&pc.Spec)
-		return fromProviderConfig(pc)
-	}
-	none := config(func(*v1alpha1.ProviderConfigSpec) {})
-	plain := func() *modelv1alpha1.Artifact { return credentialsArtifact(false) }
-	with := func(a *modelv1alpha1.Artifact, change func(*modelv1alpha1.ArtifactParameters)) *modelv1alpha1.Artifact {
-		change(&a.Spec.ForProvider)
-		return a
-	}
-	type args struct {
-		config *providerConfig
-		a      *modelv1alpha1.Artifact
-	}
-	cases := map[string]args{
-		"Target": {none, with(plain(), func(p *modelv1alpha1.ArtifactParameters) { p.Target.CredentialsSecretRef = ref })},
-		"Token": {none, with(plain(), func(p *modelv1alpha1.ArtifactParameters) {
-			p.Source = &modelv1alpha1.Source{HuggingFace: &modelv1alpha1.HuggingFaceSource{TokenSecretRef: &modelv1alpha1.SecretKeySelector{Name: ref.Name, Key: "hub-token"}}}
-		})},
-		"Source":            {none, sourceArtifact("other.example.com/a:v1", func(s *modelv1alpha1.OCISource) { s.CredentialsSecretRef = ref })},
-		"SourceCA":          {none, sourceArtifact("other.example.com/a:v1", func(s *modelv1alpha1.OCISource) { s.CertSecretRef = ref })},
-		"ConfigCredentials": {config(func(s *v1alpha1.ProviderConfigSpec) { s.Registry.Credentials.SecretRef = ref }), plain()},
-		"ConfigCA":          {config(func(s *v1alpha1.ProviderConfigSpec) { s.Registry.CertSecretRef = ref }), plain()},
-		"ConfigToken":       {config(func(s *v1alpha1.ProviderConfigSpec) { s.HuggingFace.TokenSecretRef = key }), plain()},
-		"ConfigHubCA":       {config(func(s *v1alpha1.ProviderConfigSpec) { s.HuggingFace.CertSecretRef = ref }), plain()},
-		"ConfigForSource":   {config(func(s *v1alpha1.ProviderConfigSpec) { s.Registry.Credentials.SecretRef = ref }), sourceArtifact(credentialsHost + "/models/a:v1")},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			copied := (&world{t: t, namespace: "team-a"}).copyFor(tc.a)
-			kube := fake.NewClientBuilder().WithObjects(copied).Build()
-			// Each run begins with it, whoever reads the Secrets themselves.
-			if _, err := tc.config.hash(t.Context(), kube, tc.a); outcome.ReasonOf(err) != outcome.NotAllowed {
-				t.Errorf("A run must not get the copy: hash(...): %v", err)
-			}
-			o, err := tc.config.registryOptions(t.Context(), kube, tc.a)
-			if err == nil && len(o.DockerConfig)+len(o.CA) > 0 {
-				t.Error("The controller must not use the copy for the registry")
-			}
-			h, err := tc.config.hubOptions(t.Context(), kube, tc.a)
-			if err == nil && len(h.Token)+len(h.CA) > 0 {
-				t.Error("The controller must not use the copy for the Hub")
-			}
-		})
-	}
-}
 
 // TestCopyIsNobodys has a tenant keep a copy by a run that does not start, and
 // name it.
@@ -126,5 +71,48 @@ func TestCopyIsNobodys(t *testing.T) {
 	w.waitReady(keeper, corev1.ConditionFalse, string(outcome.NotAllowed))
 	if diff := cmp.Diff(copies, w.copies(keeper)); diff != "" {
 		t.Errorf("The copy must stay as it is: -want, +got:\n%s", diff)
+	}
+}
+
+// TestCopiedEntry has a ProviderConfig of a namespace name credentials that kit
+// would not find, and a run need them.
+func TestCopiedEntry(t *testing.T) {
+	w := startControllers(t)
+	host, port, _ := strings.Cut(registryHost, ":")
+	pattern := "*." + strings.SplitN(host, ".", 2)[1] + ":" + port
+	secret := w.dockerConfig("registry", "x")
+	secret.Data[corev1.DockerConfigJsonKey] = []byte(entries(pattern, "other.example.com"))
+	w.useSecret(secret)
+	a := w.artifact("copied")
+	w.create(a)
+	job := w.job(a, 1)
+	mounted := ""
+	for _, v := range job.Spec.Template.Spec.Volumes {
+		if v.Projected != nil {
+			mounted = v.Projected.Sources[0].Secret.Name
+		}
+	}
+	copies := w.copies(a)
+	if len(copies) != 1 || mounted != copies[0].GetName() || job.GetAnnotations()[artifact.AnnotationCredentials] != mounted {
+		t.Fatalf("want the run to mount its one Secret, got %q of %d", mounted, len(copies))
+	}
+	want := map[string]string{corev1.DockerConfigJsonKey: registryHost + " " + pattern}
+	if diff := cmp.Diff(want, told(t, copies[0].Data)); diff != "" {
+		t.Errorf("The run's Secret: -want, +got:\n%s", diff)
+	}
+	w.succeed(a, 1, "one")
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+	w.waitNoCopies(a)
+
+	// Where the entry is the host's own, nothing is copied.
+	secret.Data[corev1.DockerConfigJsonKey] = []byte(entries(registryHost))
+	if err := w.client.Update(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	b := w.artifact("plain")
+	w.create(b)
+	w.job(b, 1)
+	if n := len(w.copies(b)); n > 0 {
+		t.Errorf("want no Secret for a run that needs none, got %d", n)
 	}
 }

@@ -7,45 +7,22 @@ import (
 	"io"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
-	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
-	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 )
-
-// existingReference returns what an Artifact looks at that is not to be made:
-// what the annotation crossplane.io/external-name names, with a tag or a digest,
-// else its target, in its own registry or in the ProviderConfig's.
-func existingReference(a *modelv1alpha1.Artifact, host string) (registry.Reference, error) {
-	name := meta.GetExternalName(a)
-	ref, err := registry.ParseReference(name)
-	if err == nil {
-		return ref, nil
-	}
-	t := a.Spec.ForProvider.Target
-	if t == nil && name == "" {
-		return ref, outcome.Errorf(outcome.ConfigMissing, "No artifact is named: write the annotation crossplane.io/external-name, with registry/repository:tag or registry/repository@digest")
-	}
-	if t == nil {
-		return ref, outcome.Errorf(outcome.Unsupported, "The annotation crossplane.io/external-name is %q, which names no artifact: write registry/repository:tag or registry/repository@digest", name)
-	}
-	if t.Registry != "" {
-		host = string(t.Registry)
-	}
-	return registry.Reference{Registry: host, Repository: t.Repository, Tag: artifact.Tag(a)}, nil
-}
 
 // observeExisting looks at an artifact that is not to be made, and records what
 // it is.
 func (e *external) observeExisting(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalObservation, error) {
 	forgetStopped(a)
-	ref, err := existingReference(a, e.effective.Registry)
+	ref, err := settings.ExistingReference(a, e.settings.Effective.Registry)
 	if err != nil {
 		return unusable(a, err)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/progress"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 )
 
 // An external client knows one Artifact's runs and its name in a registry.
@@ -33,30 +34,11 @@ type external struct {
 	labels   map[string]string
 	selector map[string]string
 
-	kitImage  string
-	effective modelv1alpha1.Effective
-
-	// configHost is the ProviderConfig's registry, whatever the Artifact's is.
-	configHost string
-
-	// repositoryPrefix is what all repositories begin with that the ProviderConfig
-	// lets the Artifact's namespace use; "" for any.
-	repositoryPrefix string
-
-	// secretData is what the Artifact's own Secret is to hold.
-	secretData func(context.Context) (map[string][]byte, error)
+	// settings of the Artifact. For one that is being deleted they may lack what
+	// could not be resolved; see configError.
+	settings settings.Settings
 
 	registry *registry.Client
-
-	// configHash identifies the state of the ProviderConfig and of all Secrets
-	// that a run uses. Its error names the one that is missing.
-	configHash func(context.Context) (string, error)
-
-	// admits says whether the ProviderConfig admits an Artifact.
-	admits func(context.Context, *modelv1alpha1.Artifact) bool
-
-	// adopts says that the ProviderConfig has records in the registry believed.
-	adopts bool
 
 	// now is the time.
 	now func() time.Time
@@ -100,10 +82,8 @@ type external struct {
 	asker    *progress.Poller
 	measured bool
 
-	// follower knows whether revisions have moved, and question is what to ask
-	// for the Artifact.
+	// follower knows whether revisions have moved.
 	follower *follow.Follower
-	question func(context.Context) (follow.Question, error)
 
 	// why says why there is a run to begin although there was an artifact; ""
 	// where the spec asks for it.
@@ -133,7 +113,7 @@ type external struct {
 // ProviderConfig says.
 func (e *external) withEffective(a *modelv1alpha1.Artifact) *modelv1alpha1.Artifact {
 	out := a.DeepCopy()
-	out.Effective = e.effective
+	out.Effective = e.settings.Effective
 	return out
 }
 
@@ -156,7 +136,7 @@ func (e *external) Observe(ctx context.Context, a *modelv1alpha1.Artifact) (mana
 
 // observe an Artifact that is not being deleted.
 func (e *external) observe(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalObservation, error) {
-	if observesOnly(a) {
+	if settings.OnlyObserves(a) {
 		return e.observeExisting(ctx, a)
 	}
 	forgetObserved(a)
@@ -185,7 +165,7 @@ func (e *external) observe(ctx context.Context, a *modelv1alpha1.Artifact) (mana
 
 // observeIdle looks at an Artifact whose spec's run has not begun.
 func (e *external) observeIdle(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalObservation, error) {
-	if a.Status.AtProvider.Digest != "" && (holds(a) || !mayUpdate(a)) {
+	if a.Status.AtProvider.Digest != "" && (holds(a) || !settings.MayUpdate(a)) {
 		return e.observeRegistry(ctx, a)
 	}
 	if a.Status.AtProvider.Digest == "" {
@@ -225,7 +205,7 @@ func (e *external) observeState(ctx context.Context, a *modelv1alpha1.Artifact, 
 	again := false
 	switch observed.Phase {
 	case modelv1alpha1.PhasePending:
-		e.stuck = state.Outdated(e.withEffective(a), e.kitImage)
+		e.stuck = state.Outdated(e.withEffective(a), e.settings.KitImage)
 		again = e.stuck
 	case modelv1alpha1.PhaseFailed:
 		var err error
@@ -264,13 +244,13 @@ func (e *external) isConflictOver(ctx context.Context, a *modelv1alpha1.Artifact
 // otherwise by Create, also where Update is not allowed. The runtime writes the
 // annotations before it creates: those of the run go along.
 func (e *external) observeWork(a *modelv1alpha1.Artifact) managed.ExternalObservation {
-	if a.Status.AtProvider.Digest == "" && !mayCreate(a) {
+	if a.Status.AtProvider.Digest == "" && !settings.MayCreate(a) {
 		a.SetConditions(unavailable(outcome.NotFound, "Nothing was made, and spec.managementPolicies do not allow to: add Create").
 			WithObservedGeneration(a.GetGeneration()))
 		return settled()
 	}
-	exists := a.Status.AtProvider.Digest != "" && mayUpdate(a)
-	if !exists && mayCreate(a) {
+	exists := a.Status.AtProvider.Digest != "" && settings.MayUpdate(a)
+	if !exists && settings.MayCreate(a) {
 		e.earlier = artifact.RunOf(a)
 		e.setRun(a, e.nextRun(a))
 	}
@@ -323,7 +303,7 @@ func (e *external) Update(ctx context.Context, a *modelv1alpha1.Artifact) (manag
 			return managed.ExternalUpdate{}, nil
 		}
 	}
-	if a.Status.AtProvider.Digest == "" && !mayCreate(a) {
+	if a.Status.AtProvider.Digest == "" && !settings.MayCreate(a) {
 		// The runtime calls Update for what does not exist where Create is
 		// not among the policies.
 		return managed.ExternalUpdate{}, nil

@@ -11,12 +11,13 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 )
 
 // observeRegistry asks the registry whether it has what the last run pushed. An
 // error leaves the Artifact as ready as it was.
 func (e *external) observeRegistry(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalObservation, error) {
-	if e.isToMove(a) && !mayUpdate(a) {
+	if e.isToMove(a) && !settings.MayUpdate(a) {
 		return e.observeUnmoved(ctx, a)
 	}
 	t, err := e.lookAtTag(ctx, a)
@@ -87,19 +88,19 @@ func (e *external) observeTagged(ctx context.Context, a *modelv1alpha1.Artifact)
 	}
 	ready := xpv2.Available()
 	switch f := a.Status.AtProvider.Failure; {
-	case !holds(a) && mayUpdate(a):
+	case !holds(a) && settings.MayUpdate(a):
 		ready = xpv2.Creating().WithMessage("The artifact is that of another spec: it is made anew")
 	case !holds(a):
 		ready = ready.WithMessage(notFollowed)
 	case a.Status.AtProvider.Phase == modelv1alpha1.PhaseFailed && f != nil:
 		ready = ready.WithMessage("The artifact is there as it was; making it anew failed: " + failureMessage(f))
-	case again && mayUpdate(a):
+	case again && settings.MayUpdate(a):
 		ready = ready.WithMessage("The artifact is there as it was; its source has moved")
 	case e.follower.Trouble(a.GetUID()) != "":
 		ready = ready.WithMessage("The artifact is there; whether its source has moved is not known: " + e.follower.Trouble(a.GetUID()))
 	}
 	a.SetConditions(ready.WithObservedGeneration(a.GetGeneration()))
-	return managed.ExternalObservation{ResourceExists: true, ResourceUpToDate: !again || !mayUpdate(a)}, nil
+	return managed.ExternalObservation{ResourceExists: true, ResourceUpToDate: !again || !settings.MayUpdate(a)}, nil
 }
 
 // isToBeMadeAnew says whether there is a run to begin although the artifact is
@@ -134,7 +135,7 @@ func (e *external) observeUntagged(ctx context.Context, a *modelv1alpha1.Artifac
 	}
 	a.SetConditions(xpv2.Creating().WithMessage(message).WithObservedGeneration(a.GetGeneration()))
 	e.retag = true
-	return managed.ExternalObservation{ResourceExists: mayUpdate(a)}, nil
+	return managed.ExternalObservation{ResourceExists: settings.MayUpdate(a)}, nil
 }
 
 // observeLost says what follows where the registry does not have all of what was
@@ -153,7 +154,7 @@ func (e *external) observeLost(ctx context.Context, a *modelv1alpha1.Artifact, m
 	}
 	e.why = message
 	o := managed.ExternalObservation{}
-	if !mayCreate(a) {
+	if !settings.MayCreate(a) {
 		message += ", and spec.managementPolicies do not allow to make it again: add Create"
 		o = settled()
 	}

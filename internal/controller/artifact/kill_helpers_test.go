@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 )
 
 var errKilled = errors.New("the provider was killed")
@@ -166,7 +167,7 @@ func (f *fuse) registry(next http.Handler) http.Handler {
 // likeCache lets a client without a cache answer as a cache does: with the kind
 // of what it gets, and with what the cache's indexes find, in one namespace.
 func likeCache(c client.WithWatch, namespace string) client.WithWatch {
-	indexes := map[string]client.IndexerFunc{indexSecrets: secretsOf, indexConfig: configOf, indexReference: referenceOf}
+	indexes := map[string]client.IndexerFunc{indexSecrets: settings.SecretsOf, indexConfig: configOf, indexReference: referenceOf}
 	return interceptor.NewClient(c, interceptor.Funcs{
 		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
 			if err := c.Get(ctx, key, o, opts...); err != nil {

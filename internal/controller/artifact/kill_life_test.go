@@ -30,6 +30,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
 )
 
@@ -159,11 +160,14 @@ func (l *life) newProvider() *managed.Reconciler {
 
 func (l *life) newProviderOn(cached, direct client.Client) *managed.Reconciler {
 	c := &connector{
-		cached:   cached,
-		direct:   direct,
-		scheme:   l.base.Scheme(),
-		usage:    resource.NewProviderConfigUsageTracker(cached, &v1alpha1.ProviderConfigUsage{}),
-		images:   Images{Kit: "kit:test", Worker: "worker:test"},
+		cached: cached,
+		direct: direct,
+		scheme: l.base.Scheme(),
+		usage:  resource.NewProviderConfigUsageTracker(cached, &v1alpha1.ProviderConfigUsage{}),
+		settings: &settings.Resolver{
+			Cached: cached, Direct: direct, Metadata: cached,
+			Images: settings.Images{Kit: "kit:test", Worker: "worker:test"},
+		},
 		recorder: event.NewNopRecorder(),
 		metrics:  NewMetrics(),
 		// Waits are over at once.

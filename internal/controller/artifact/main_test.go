@@ -2,6 +2,7 @@ package artifact
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -33,7 +34,9 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/controller/config"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
+	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 )
 
 // registryHost is the registry of the test that runs.
@@ -78,7 +81,7 @@ func newWorld(t *testing.T) *world {
 // ones, until the test ends.
 func startManager(t *testing.T, namespace string, further ...func(ctrl.Manager, controller.Options) error) {
 	t.Helper()
-	startManagerAs(t, apiserver.Config(t), namespace, Options{Images: Images{Kit: "kit:test", Worker: "worker:test"}}, further...)
+	startManagerAs(t, apiserver.Config(t), namespace, Options{Images: settings.Images{Kit: "kit:test", Worker: "worker:test"}}, further...)
 }
 
 // startManagerAs starts the same controllers with a configuration of their own
@@ -395,4 +398,49 @@ func (w *world) update(a *modelv1alpha1.Artifact, change func(*modelv1alpha1.Art
 
 func ctrlConfig() ctrlconfig.Controller {
 	return ctrlconfig.Controller{SkipNameValidation: ptr.To(true)}
+}
+
+// credentialsSecret returns a Secret with these values.
+func credentialsSecret(namespace, name string, data map[string]string) *corev1.Secret {
+	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Data: map[string][]byte{}}
+	for k, v := range data {
+		s.Data[k] = []byte(v)
+	}
+	return s
+}
+
+// entries is a docker config with an entry for each name, whose password is
+// that name.
+func entries(names ...string) string {
+	all := map[string]testregistry.Entry{}
+	for _, n := range names {
+		all[n] = testregistry.Entry{Username: "u", Password: n}
+	}
+	return string(testregistry.DockerConfig(all))
+}
+
+// told returns a Secret's data in few words.
+func told(t *testing.T, data map[string][]byte) map[string]string {
+	t.Helper()
+	var out map[string]string
+	for key, value := range data {
+		if out == nil {
+			out = map[string]string{}
+		}
+		out[key] = string(value)
+		if key != corev1.DockerConfigJsonKey {
+			continue
+		}
+		var c struct {
+			Auths map[string]struct{ Auth []byte }
+		}
+		if err := json.Unmarshal(value, &c); err != nil || len(c.Auths) != 1 {
+			t.Fatalf("want one entry, got %d, %v", len(c.Auths), err)
+		}
+		for name, e := range c.Auths {
+			_, password, _ := strings.Cut(string(e.Auth), ":")
+			out[key] = name + " " + password
+		}
+	}
+	return out
 }

@@ -8,6 +8,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/follow"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 )
 
@@ -46,10 +47,11 @@ func (e *external) hasMoved(ctx context.Context, a *modelv1alpha1.Artifact) (boo
 	if commit, ok := e.follower.Known(a.GetUID(), followInterval(a), s.Source.Revision); ok && !now {
 		return e.sayMoved(a, commit), nil
 	}
-	q, err := e.question(ctx)
+	o, err := e.settings.Hub(ctx)
 	if err != nil {
 		return false, err
 	}
+	q := follow.Question{Options: o}
 	hf := a.Spec.ForProvider.Source.HuggingFace
 	q.Kind, q.Model, q.Revision = hub.Model, hf.Model, hf.Revision
 	if hf.Dataset != "" {

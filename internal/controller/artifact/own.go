@@ -17,6 +17,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 )
 
 // ownerOf returns what an Artifact is known by in its registry.
@@ -71,7 +72,7 @@ func (e *external) lookAtTag(ctx context.Context, a *modelv1alpha1.Artifact) (ta
 	}
 	t := tagState{there: there}
 	owners := []provenance.Owner{ownerOf(a)}
-	if e.adopts && a.Status.AtProvider.Digest == "" {
+	if e.settings.Adopts && a.Status.AtProvider.Digest == "" {
 		owners = append(owners, earlierOwnerOf(a))
 	}
 	for _, owner := range owners {
@@ -115,7 +116,7 @@ func (e *external) firstLook(ctx context.Context, a *modelv1alpha1.Artifact) (ma
 	case err != nil:
 		sayWhy(a, err)
 		return managed.ExternalObservation{}, true, err
-	case e.adopts && len(t.records) > 0 && t.records[0].RunHash != "":
+	case e.settings.Adopts && len(t.records) > 0 && t.records[0].RunHash != "":
 		o, err := e.adopt(ctx, a, t)
 		return o, true, err
 	case t.mayBeTaken(a):
@@ -151,7 +152,7 @@ func (e *external) adopt(ctx context.Context, a *modelv1alpha1.Artifact, t tagSt
 	}
 	e.adopted = &adoption{subject: t.there, record: record.Record}
 	o, err := e.observeTagged(ctx, a)
-	o.ResourceUpToDate = o.ResourceUpToDate && (e.isOwn(a) || !mayUpdate(a))
+	o.ResourceUpToDate = o.ResourceUpToDate && (e.isOwn(a) || !settings.MayUpdate(a))
 	return o, err
 }
 
@@ -160,7 +161,7 @@ func (e *external) adopt(ctx context.Context, a *modelv1alpha1.Artifact, t tagSt
 // there were any, that is to be written down.
 func (e *external) observeOwn(ctx context.Context, a *modelv1alpha1.Artifact, t tagState) (managed.ExternalObservation, error) {
 	o, err := e.observeTagged(ctx, a)
-	if err != nil || e.hasIdentity(a) || !mayUpdate(a) || !o.ResourceUpToDate {
+	if err != nil || e.hasIdentity(a) || !settings.MayUpdate(a) || !o.ResourceUpToDate {
 		return o, err
 	}
 	records, err := provenance.Of(ctx, e.registry, artifact.Repository(a), t.there.Digest, ownerOf(a))

@@ -17,6 +17,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/access/accesstest"
 	"github.com/crossplane-contrib/provider-kitops/internal/controller/config"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
 )
 
@@ -178,7 +179,7 @@ func (w *world) startAs(account *accesstest.Account) {
 	}
 	gate := access.NewGate(kube, logging.NewNopLogger(), "")
 	startManagerAs(w.t, cfg, w.namespace, Options{
-		Images:      Images{Kit: "kit:test"},
+		Images:      settings.Images{Kit: "kit:test"},
 		WorkerImage: func(context.Context) string { return "worker:test" },
 		Access:      gate,
 	}, config.Setup, func(mgr ctrl.Manager, _ controller.Options) error { return mgr.Add(gate) })

@@ -13,6 +13,7 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
 )
 
@@ -41,7 +42,7 @@ func TestPollReadsNothing(t *testing.T) {
 	reads := &atomic.Int64{}
 	cfg := apiserver.Config(t)
 	cfg.Wrap(func(rt http.RoundTripper) http.RoundTripper { return readCounter{RoundTripper: rt, reads: reads} })
-	startManagerAs(t, cfg, w.namespace, Options{Images: Images{Kit: "kit:test", Worker: "worker:test"}})
+	startManagerAs(t, cfg, w.namespace, Options{Images: settings.Images{Kit: "kit:test", Worker: "worker:test"}})
 
 	account := credentialsSecret(w.namespace, "account", map[string]string{corev1.DockerConfigJsonKey: entries(registryHost)})
 	w.create(account)

@@ -18,6 +18,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/controller/config"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/progress"
+	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
 )
 
@@ -71,7 +72,7 @@ func TestProgressOfARunIsShownWhileItRuns(t *testing.T) {
 		asked.Add(1)
 		return outcome.ParseProgress(fmt.Appendf(nil, `{"step":"copy","percent":%d,"bytesDone":%[1]d,"bytesTotal":100}`, percent.Load()))
 	}})
-	startManagerAs(t, apiserver.Config(t), w.namespace, Options{Images: Images{Kit: "kit:test", Worker: "worker:test"}, asker: asker}, config.Setup)
+	startManagerAs(t, apiserver.Config(t), w.namespace, Options{Images: settings.Images{Kit: "kit:test", Worker: "worker:test"}, asker: asker}, config.Setup)
 	a := w.artifact("measured")
 	w.create(a)
 	job := w.job(a, 1)
@@ -113,7 +114,7 @@ func TestProgressGoesWithTheRun(t *testing.T) {
 	asker := progress.New(progress.Options{WritesPerMinute: 6000, Interval: 100 * time.Millisecond, Ask: func(context.Context, netip.Addr) (outcome.Progress, error) {
 		return outcome.Progress{Percent: 7}, nil
 	}})
-	startManagerAs(t, apiserver.Config(t), w.namespace, Options{Images: Images{Kit: "kit:test", Worker: "worker:test"}, asker: asker}, config.Setup)
+	startManagerAs(t, apiserver.Config(t), w.namespace, Options{Images: settings.Images{Kit: "kit:test", Worker: "worker:test"}, asker: asker}, config.Setup)
 	a := w.artifact("changed-in-mid-run")
 	w.create(a)
 	job := w.job(a, 1)

@@ -19,6 +19,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/follow"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 )
 
 // recordFailure records why a run failed, once, and when it is tried again. The
@@ -74,7 +75,7 @@ func (e *external) isToBeTriedAgain(ctx context.Context, a *modelv1alpha1.Artifa
 	case f.ConfigHash == "":
 		return false, nil
 	}
-	hash, err := e.configHash(ctx)
+	hash, err := e.settings.ConfigHash(ctx)
 	return err == nil && hash != f.ConfigHash, err
 }
 
@@ -139,7 +140,7 @@ func pollInterval(jitter int, f *follow.Follower, b *blobChecks) managed.PollInt
 			poll += rand.N(2*most) - most //nolint:gosec // No secret.
 		}
 		a, ok := mg.(*modelv1alpha1.Artifact)
-		if !ok || observesOnly(a) {
+		if !ok || settings.OnlyObserves(a) {
 			return poll
 		}
 		if next, ok := f.Next(a.GetUID()); ok {

@@ -63,7 +63,7 @@ func holds(a *modelv1alpha1.Artifact) bool {
 func (e *external) startRun(ctx context.Context, a *modelv1alpha1.Artifact) error {
 	next := e.nextRun(a)
 	// A Secret that is not there is told before anything waits for it.
-	hash, err := e.configHash(ctx)
+	hash, err := e.settings.ConfigHash(ctx)
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func (e *external) startRun(ctx context.Context, a *modelv1alpha1.Artifact) erro
 	}
 	wanted := e.withEffective(a)
 	wanted.Effective.ConfigHash = hash
-	wanted.Effective.MountFrom = e.mountFrom(ctx, wanted)
+	wanted.Effective.MountFrom = e.settings.MountFrom(ctx, wanted)
 	return e.ensureRun(ctx, wanted)
 }
 
@@ -192,7 +192,7 @@ func (e *external) checkCurrent(ctx context.Context, a *modelv1alpha1.Artifact) 
 
 // ensureRun makes what the run needs, the Job last.
 func (e *external) ensureRun(ctx context.Context, a *modelv1alpha1.Artifact) error {
-	data, err := e.secretData(ctx)
+	data, err := e.settings.SecretData(ctx)
 	if err != nil {
 		return err
 	}
@@ -209,7 +209,7 @@ func (e *external) ensureRun(ctx context.Context, a *modelv1alpha1.Artifact) err
 			return err
 		}
 	}
-	job, made, err := artifact.EnsureJob(ctx, lookingUp{Client: e.direct, cached: e.cached}, e.scheme, a, e.kitImage, e.selector, e.labels)
+	job, made, err := artifact.EnsureJob(ctx, lookingUp{Client: e.direct, cached: e.cached}, e.scheme, a, e.settings.KitImage, e.selector, e.labels)
 	if made {
 		message := fmt.Sprintf("Run %d started as Job %q", artifact.RunOf(job).Number, job.GetName())
 		if e.why != "" {
@@ -238,7 +238,7 @@ func (e *external) checkRun(ctx context.Context, a *modelv1alpha1.Artifact, data
 	// Its Secret has no name before it is made.
 	a = a.DeepCopy()
 	a.Effective.CopiedSecretName = "dry-run"
-	_, _, err := artifact.EnsureJob(ctx, lookingUp{Client: dry, cached: e.cached}, e.scheme, a, e.kitImage, e.selector, e.labels)
+	_, _, err := artifact.EnsureJob(ctx, lookingUp{Client: dry, cached: e.cached}, e.scheme, a, e.settings.KitImage, e.selector, e.labels)
 	return err
 }
 

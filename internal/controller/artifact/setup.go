@@ -39,23 +39,15 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/follow"
 	"github.com/crossplane-contrib/provider-kitops/internal/progress"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 )
-
-// Images are those that runs use where a ClusterProviderConfig names no other.
-type Images struct {
-	// Kit holds kit.
-	Kit string
-
-	// Worker holds the worker; where it is empty, Options.WorkerImage names it.
-	Worker string
-}
 
 // Options of the controller beside those that all controllers have.
 type Options struct {
 	controller.Options
 
 	// Images of the runs.
-	Images Images
+	Images settings.Images
 
 	// WorkerImage names the image that holds the worker. It is asked once the
 	// provider has its permissions.
@@ -99,21 +91,23 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	// Providers are allowed to write core/v1 events only.
 	recorder := xpevent.NewAPIRecorder(mgr.GetEventRecorderFor(name)) //nolint:staticcheck // See above.
 	c := &connector{
-		cached:      mgr.GetClient(),
-		direct:      direct,
-		scheme:      mgr.GetScheme(),
-		usage:       resource.NewProviderConfigUsageTracker(mgr.GetClient(), &v1alpha1.ProviderConfigUsage{}),
-		images:      o.Images,
-		recorder:    recorder,
-		now:         time.Now,
-		metrics:     cmp.Or(o.Metrics, NewMetrics()),
-		blobs:       newBlobChecks(o.BlobCheckInterval),
-		asker:       cmp.Or(o.asker, progress.New(progress.Options{WritesPerMinute: o.ProgressWritesPerMinute})),
-		follower:    follow.New(time.Now),
-		memory:      registry.NewMemory(),
-		hosts:       connection.NewHosts(),
-		credentials: newCredentialMemory(mgr.GetCache()),
-		cleared:     &cleared{},
+		cached: mgr.GetClient(),
+		direct: direct,
+		scheme: mgr.GetScheme(),
+		usage:  resource.NewProviderConfigUsageTracker(mgr.GetClient(), &v1alpha1.ProviderConfigUsage{}),
+		settings: &settings.Resolver{
+			Cached: mgr.GetClient(), Direct: direct, Metadata: mgr.GetCache(), Images: o.Images,
+			Credentials: settings.NewCredentialMemory(mgr.GetCache()),
+		},
+		recorder: recorder,
+		now:      time.Now,
+		metrics:  cmp.Or(o.Metrics, NewMetrics()),
+		blobs:    newBlobChecks(o.BlobCheckInterval),
+		asker:    cmp.Or(o.asker, progress.New(progress.Options{WritesPerMinute: o.ProgressWritesPerMinute})),
+		follower: follow.New(time.Now),
+		memory:   registry.NewMemory(),
+		hosts:    connection.NewHosts(),
+		cleared:  &cleared{},
 	}
 	door := newDoorman(o.Access, mgr.GetClient())
 	r := newReconciler(mgr, mgr.GetCache(), c, append(o.forReconciler(name, recorder, c),
@@ -145,7 +139,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 				limited: ratelimiter.NewReconciler(name, againLater{Reconciler: r, soon: c.soon}, o.GlobalRateLimiter),
 			},
 			cached:  mgr.GetClient(),
-			origin:  c.origin,
+			origin:  c.settings.Origin,
 			hosts:   c.hosts,
 			workers: o.MaxConcurrentReconciles,
 		})
@@ -153,8 +147,8 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		return err
 	}
 	door.prepare = func(ctx context.Context) error {
-		if c.images.Worker == "" && o.WorkerImage != nil {
-			c.images.Worker = o.WorkerImage(ctx)
+		if images := &c.settings.Images; images.Worker == "" && o.WorkerImage != nil {
+			images.Worker = o.WorkerImage(ctx)
 		}
 		return watchRuns(ctx, mgr, built, wake)
 	}
@@ -256,7 +250,6 @@ func (c sharingClient) List(ctx context.Context, list client.ObjectList, opts ..
 // metadata of Secrets.
 func newReconciler(mgr ctrl.Manager, cache client.Reader, c *connector, opts ...managed.ReconcilerOption) *managed.Reconciler {
 	c.refusals, c.soon = &refusals{}, &soon{}
-	c.metadata = cache
 	c.blobs = cmp.Or(c.blobs, newBlobChecks(0))
 	c.cleared = cmp.Or(c.cleared, &cleared{})
 	c.asker = cmp.Or(c.asker, progress.New(progress.Options{}))

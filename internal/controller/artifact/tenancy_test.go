@@ -6,7 +6,6 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
-	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -15,7 +14,6 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
-	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
 )
 
@@ -336,51 +334,57 @@ func TestSecretOfAnotherNamespace(t *testing.T) {
 	w.waitRefused(a, outcome.ConfigMissing, `"theirs"`, w.namespace)
 }
 
-// TestCredentialsGoToTheirHostOnly has Artifacts name another registry than that
-// whose credentials the ClusterProviderConfig has.
-func TestCredentialsGoToTheirHostOnly(t *testing.T) {
+// TestTenantsPolicy has the API server and the controllers hold a policy.
+func TestTenantsPolicy(t *testing.T) {
 	w := startControllers(t)
-	const other = "other.example.com:5000"
-	dockerConfig := []byte(`{"auths":{"` + registryHost + `":{"username":"u","password":"p"}}}`)
-	w.create(&corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Name: "ours", Namespace: w.namespace},
-		Data:       map[string][]byte{corev1.DockerConfigJsonKey: dockerConfig},
+	forArtifact := w.artifact("sidecar")
+	forArtifact.Spec.ForProvider.Job = &v1alpha1.JobSettings{Annotations: map[string]string{"sidecar.istio.io/proxyImage": "evil"}}
+	w.create(forArtifact)
+	w.waitRefused(forArtifact, outcome.NotAllowed, "sidecar.istio.io/proxyImage")
+
+	pc := &v1alpha1.ProviderConfig{ObjectMeta: metav1.ObjectMeta{Name: "mine", Namespace: w.namespace}}
+	pc.Spec.Registry = v1alpha1.RegistryConfig{
+		Host: v1alpha1.RegistryHost(registryHost), PlainHTTP: true,
+		Credentials: v1alpha1.RegistryCredentials{Source: xpv2.CredentialsSourceNone},
+	}
+	pc.Spec.Job = &v1alpha1.JobConfig{JobSettings: v1alpha1.JobSettings{PriorityClassName: "high"}}
+	w.create(pc)
+	byConfig := w.artifact("config")
+	byConfig.Spec.ProviderConfigReference.Name = "mine"
+	w.create(byConfig)
+	w.waitRefused(byConfig, outcome.NotAllowed, "spec.job of the ProviderConfig.priorityClassName")
+
+	// The administrator's are the administrator's business, and what is allowed
+	// reaches the Pod. An empty list stays one although the runtime writes the
+	// config.
+	a := w.shared("admin", func(s *v1alpha1.ClusterProviderConfigSpec) {
+		s.Job = &v1alpha1.ClusterJobConfig{JobConfig: v1alpha1.JobConfig{JobSettings: v1alpha1.JobSettings{
+			Annotations: map[string]string{"sidecar.istio.io/proxyImage": "proxy:1"},
+		}}}
+		s.Policy = &v1alpha1.ClusterPolicy{Tenants: &v1alpha1.TenantPolicy{Allow: []v1alpha1.TenantField{}, Labels: []v1alpha1.MetadataKey{"example.com/*"}}}
 	})
-	pc := &v1alpha1.ClusterProviderConfig{}
-	a := w.shared("elsewhere", func(s *v1alpha1.ClusterProviderConfigSpec) {
-		s.Registry.Credentials = v1alpha1.ClusterRegistryCredentials{
-			Source: xpv2.CredentialsSourceSecret, SecretRef: &xpv2.SecretReference{Name: "ours", Namespace: w.namespace},
-		}
-		pc.Spec = *s
-	})
-	observed := func(name string) func(*modelv1alpha1.Artifact) {
-		return func(a *modelv1alpha1.Artifact) {
-			a.Spec.ForProvider = modelv1alpha1.ArtifactParameters{}
-			a.Spec.ManagementPolicies = xpv2.ManagementPolicies{xpv2.ManagementActionObserve}
-			a.SetAnnotations(map[string]string{"crossplane.io/external-name": name})
-		}
+	a.Spec.ForProvider.Job = &v1alpha1.JobSettings{Labels: map[string]string{"example.com/a": "b"}}
+	w.create(a)
+	template := w.job(a, 1).Spec.Template
+	if got := template.Annotations["sidecar.istio.io/proxyImage"] + template.Labels["example.com/a"]; got != "proxy:1b" {
+		t.Errorf("metadata: got %q", got)
 	}
-	cases := map[string]struct {
-		reason string
-		change func(*modelv1alpha1.Artifact)
-		want   registry.Options
-	}{
-		"Own":       {reason: "Its own registry gets them.", change: func(*modelv1alpha1.Artifact) {}, want: registry.Options{Pushes: true, Host: registryHost, PlainHTTP: true, DockerConfig: dockerConfig}},
-		"Target":    {reason: "Another target does not.", change: func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.Target.Registry = other }, want: registry.Options{Pushes: true, Host: other}},
-		"Observed":  {reason: "Nor does what is only observed.", change: observed(other + "/models/x:v1"), want: registry.Options{Host: other}},
-		"OtherPort": {reason: "Another port is another registry.", change: observed(registryHost + "0/models/x:v1"), want: registry.Options{Host: registryHost + "0"}},
-		"UserInfo":  {reason: "What only looks like the registry names none: the config's is asked for nothing.", change: observed(registryHost + "@evil.example.com/models/x:v1"), want: registry.Options{Host: registryHost, PlainHTTP: true, DockerConfig: dockerConfig}},
+	selecting := w.artifact("selecting")
+	selecting.Spec.ProviderConfigReference = a.Spec.ProviderConfigReference
+	selecting.Spec.ForProvider.Job = &v1alpha1.JobSettings{NodeSelector: map[string]string{"disk": "fast"}}
+	w.create(selecting)
+	w.waitRefused(selecting, outcome.NotAllowed, "spec.forProvider.job.nodeSelector", "spec.policy.tenants.allow")
+	w.remove(selecting)
+	w.waitGone(selecting)
+
+	// One that is Ready stays so, and goes as it would otherwise.
+	w.succeed(a, 1, "one")
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+	w.update(a, func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.Target.Overwrite = true })
+	w.waitSynced(a, "spec.forProvider.target.overwrite")
+	if c := a.GetCondition(xpv2.TypeReady); c.Status != corev1.ConditionTrue {
+		t.Errorf("Ready: got %+v", c)
 	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			a := a.DeepCopy()
-			a.Spec.ManagementPolicies = xpv2.ManagementPolicies{xpv2.ManagementActionAll}
-			tc.change(a)
-			got, err := fromClusterProviderConfig(pc).registryOptions(t.Context(), w.client, a)
-			got.Repository = "" // It is another matter.
-			if diff := cmp.Diff(tc.want, got); diff != "" || err != nil {
-				t.Errorf("%s: %v: -want, +got:\n%s", tc.reason, err, diff)
-			}
-		})
-	}
+	w.remove(a)
+	w.waitGoneWithPods(a)
 }

@@ -11,7 +11,6 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
-	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
 const (
@@ -74,16 +73,6 @@ func (t *throttle) limits(ctx context.Context, a *modelv1alpha1.Artifact) []limi
 			limit{"slow registries", most})
 	}
 	return out
-}
-
-// origin returns the origin of an Artifact's registry.
-func (c *connector) origin(ctx context.Context, a *modelv1alpha1.Artifact) (string, bool) {
-	config, err := c.readConfig(ctx, a)
-	if err != nil {
-		return "", false
-	}
-	of := config.forArtifact(a)
-	return registry.Origin(of.host, of.plainHTTP), true
 }
 
 // A limit is how many may hold a slot by a name.

@@ -15,6 +15,7 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 )
 
 // Indexes of the cache.
@@ -32,32 +33,12 @@ const (
 func addIndexes(ctx context.Context, mgr ctrl.Manager) error {
 	indexer := mgr.GetFieldIndexer()
 	return errors.Join(
-		indexer.IndexField(ctx, &modelv1alpha1.Artifact{}, indexSecrets, secretsOf),
-		indexer.IndexField(ctx, &v1alpha1.ProviderConfig{}, indexSecrets, secretsOf),
-		indexer.IndexField(ctx, &v1alpha1.ClusterProviderConfig{}, indexSecrets, secretsOf),
+		indexer.IndexField(ctx, &modelv1alpha1.Artifact{}, indexSecrets, settings.SecretsOf),
+		indexer.IndexField(ctx, &v1alpha1.ProviderConfig{}, indexSecrets, settings.SecretsOf),
+		indexer.IndexField(ctx, &v1alpha1.ClusterProviderConfig{}, indexSecrets, settings.SecretsOf),
 		indexer.IndexField(ctx, &modelv1alpha1.Artifact{}, indexConfig, configOf),
 		indexer.IndexField(ctx, &modelv1alpha1.Artifact{}, indexReference, referenceOf),
 	)
-}
-
-// secretsOf returns the Secrets that an object names, as namespace/name.
-func secretsOf(o client.Object) []string {
-	var keys []*secretKey
-	switch o := o.(type) {
-	case *modelv1alpha1.Artifact:
-		keys = ownSecrets(o)
-	case *v1alpha1.ProviderConfig:
-		keys = fromProviderConfig(o).secrets()
-	case *v1alpha1.ClusterProviderConfig:
-		keys = fromClusterProviderConfig(o).secrets()
-	}
-	var names []string
-	for _, k := range keys {
-		if k != nil {
-			names = append(names, k.String())
-		}
-	}
-	return names
 }
 
 // configOf returns the ProviderConfig that an Artifact names.

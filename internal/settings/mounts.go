@@ -1,4 +1,4 @@
-package artifact
+package settings
 
 import (
 	"cmp"
@@ -18,24 +18,24 @@ import (
 // maxMounts is how many artifacts a run is told of that may have its blobs.
 const maxMounts = 4
 
-// mountFrom returns what other Artifacts of the same model have pushed to other
+// MountFrom returns what other Artifacts of the same model have pushed to other
 // repositories of the Artifact's registry, as repository@digest: a registry need
 // not be sent what it has. They are of the same namespace and the same
 // ProviderConfig, so that nobody is given what is another's. One that cannot be
 // found is moved.
-func (e *external) mountFrom(ctx context.Context, a *modelv1alpha1.Artifact) []string {
+func (s Settings) MountFrom(ctx context.Context, a *modelv1alpha1.Artifact) []string {
 	if a.Spec.ForProvider.Pipeline != modelv1alpha1.PipelineStream {
 		return nil
 	}
 	list := &modelv1alpha1.ArtifactList{}
 	// They are only read.
-	if err := e.cached.List(ctx, list, client.InNamespace(a.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
+	if err := s.resolver.Cached.List(ctx, list, client.InNamespace(a.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
 		return nil
 	}
 	var found []*modelv1alpha1.Artifact
 	for i := range list.Items {
 		other := &list.Items[i]
-		if _, ok := e.mountable(a, other); ok && !meta.WasDeleted(other) && artifact.SameModel(a, other) &&
+		if _, ok := s.mountable(a, other); ok && !meta.WasDeleted(other) && artifact.SameModel(a, other) &&
 			equality.Semantic.DeepEqual(a.GetProviderConfigReference(), other.GetProviderConfigReference()) {
 			found = append(found, other)
 		}
@@ -52,7 +52,7 @@ func (e *external) mountFrom(ctx context.Context, a *modelv1alpha1.Artifact) []s
 	})
 	var out []string
 	for _, o := range found[:min(len(found), maxMounts)] {
-		pinned, _ := e.mountable(a, o)
+		pinned, _ := s.mountable(a, o)
 		out = append(out, pinned)
 	}
 	return out
@@ -62,10 +62,10 @@ func (e *external) mountFrom(ctx context.Context, a *modelv1alpha1.Artifact) []s
 // repository@digest, and reports whether an Artifact's run may be told of it: it
 // is in another repository, and one that the ProviderConfig lets the namespace
 // use. A status is not believed: who may write it could name anything.
-func (e *external) mountable(a, other *modelv1alpha1.Artifact) (string, bool) {
+func (s Settings) mountable(a, other *modelv1alpha1.Artifact) (string, bool) {
 	ref, err := registry.ParseReference(other.Status.AtProvider.PinnedReference)
 	if err != nil || ref.Digest == "" || ref.Registry != artifact.Registry(a) || ref.Repository == artifact.Repository(a) ||
-		!strings.HasPrefix(ref.Repository, e.repositoryPrefix) {
+		!strings.HasPrefix(ref.Repository, s.RepositoryPrefix) {
 		return "", false
 	}
 	return ref.Repository + "@" + ref.Digest.String(), true

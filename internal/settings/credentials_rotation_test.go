@@ -1,11 +1,8 @@
-package artifact
+package settings
 
 import (
-	"context"
 	"testing"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
-	"github.com/crossplane/crossplane-runtime/v2/pkg/resource"
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,6 +12,7 @@ import (
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
 	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 )
@@ -24,7 +22,7 @@ import (
 type rotation struct {
 	t             *testing.T
 	kube          client.Client
-	connector     *connector
+	resolver      *Resolver
 	artifact      *modelv1alpha1.Artifact
 	config        *v1alpha1.ProviderConfig
 	docker, certs *corev1.Secret
@@ -46,10 +44,7 @@ func newRotation(t *testing.T, at *testregistry.Registry) *rotation {
 	}
 	r.artifact.Spec.ProviderConfigReference = &xpv2.ProviderConfigReference{Kind: "ProviderConfig", Name: "default"}
 	r.kube = fake.NewClientBuilder().WithScheme(apiserver.Scheme(t)).WithObjects(r.docker, r.certs, r.config).Build()
-	r.connector = &connector{
-		cached: r.kube, direct: r.kube, scheme: r.kube.Scheme(), recorder: event.NewNopRecorder(), metrics: NewMetrics(),
-		usage: resource.ModernTrackerFn(func(context.Context, resource.ModernManaged) error { return nil }),
-	}
+	r.resolver = &Resolver{Cached: r.kube, Direct: r.kube, Metadata: r.kube, Credentials: NewCredentialMemory(r.kube)}
 	return r
 }
 
@@ -89,16 +84,18 @@ func (r *rotation) setCerts(ca, client *testregistry.Registry) {
 // all is well, since nothing is there.
 func (r *rotation) look() outcome.Reason {
 	r.t.Helper()
-	got, err := r.connector.Connect(r.t.Context(), r.artifact)
+	got, err := r.resolver.Resolve(r.t.Context(), r.artifact)
 	if err != nil {
 		return outcome.ReasonOf(err)
 	}
-	e, ok := got.(*external)
-	if !ok {
-		r.t.Fatalf("Connect(...): %T", got)
+	o := got.Registry
+	o.SingleTry = true
+	c, err := registry.New(o)
+	if err != nil {
+		return outcome.ReasonOf(err)
 	}
-	defer func() { _ = e.Disconnect(r.t.Context()) }()
-	_, err = e.registry.Resolve(r.t.Context(), "models/qwen3", "v1")
+	defer c.Close()
+	_, err = c.Resolve(r.t.Context(), "models/qwen3", "v1")
 	return outcome.ReasonOf(err)
 }
 

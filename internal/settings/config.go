@@ -1,10 +1,10 @@
-package artifact
+package settings
 
 import (
-	"context"
 	"strconv"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	corev1 "k8s.io/api/core/v1"
 	kerrors "k8s.io/apimachinery/pkg/api/errors"
@@ -54,7 +54,7 @@ type providerConfig struct {
 	read    map[types.NamespacedName]*corev1.Secret
 
 	// memory of what is in Secrets; nil to read them.
-	memory *credentialMemory
+	memory *CredentialMemory
 
 	hubEndpoint string
 	hubToken    *secretKey
@@ -63,25 +63,6 @@ type providerConfig struct {
 	job         v1alpha1.ClusterJobConfig
 	kitImage    string
 	workerImage string
-}
-
-// readConfig reads the ProviderConfig of either kind that the Artifact names.
-func (c *connector) readConfig(ctx context.Context, a *modelv1alpha1.Artifact) (*providerConfig, error) {
-	ref := a.GetProviderConfigReference()
-	if ref == nil {
-		return nil, errors.New("no ProviderConfig is named: write spec.providerConfigRef with kind and name")
-	}
-	switch ref.Kind {
-	case v1alpha1.ProviderConfigGroupVersionKind.Kind:
-		pc := &v1alpha1.ProviderConfig{}
-		err := c.cached.Get(ctx, types.NamespacedName{Namespace: a.GetNamespace(), Name: ref.Name}, pc)
-		return fromProviderConfig(pc), describeMissing(err, ref)
-	case v1alpha1.ClusterProviderConfigGroupVersionKind.Kind:
-		pc := &v1alpha1.ClusterProviderConfig{}
-		err := c.cached.Get(ctx, types.NamespacedName{Name: ref.Name}, pc)
-		return fromClusterProviderConfig(pc), describeMissing(err, ref)
-	}
-	return nil, errors.Errorf("spec.providerConfigRef.kind is %q: write ProviderConfig or ClusterProviderConfig", ref.Kind)
 }
 
 // describeMissing tells a ProviderConfig that is not there from one that cannot
@@ -186,8 +167,8 @@ func (p *providerConfig) forArtifact(a *modelv1alpha1.Artifact) providerConfig {
 
 // repositoryFor returns the repository of the Artifact.
 func (p *providerConfig) repositoryFor(a *modelv1alpha1.Artifact) string {
-	if observesOnly(a) {
-		if ref, err := existingReference(a, p.host); err == nil {
+	if OnlyObserves(a) {
+		if ref, err := ExistingReference(a, p.host); err == nil {
 			return ref.Repository
 		}
 	}
@@ -196,8 +177,8 @@ func (p *providerConfig) repositoryFor(a *modelv1alpha1.Artifact) string {
 
 // hostFor returns the registry of the Artifact: its own, else the config's.
 func (p *providerConfig) hostFor(a *modelv1alpha1.Artifact) string {
-	if observesOnly(a) {
-		if ref, err := existingReference(a, p.host); err == nil {
+	if OnlyObserves(a) {
+		if ref, err := ExistingReference(a, p.host); err == nil {
 			return ref.Registry
 		}
 	}
@@ -227,4 +208,46 @@ func (p *providerConfig) effective(a *modelv1alpha1.Artifact) modelv1alpha1.Effe
 // versionOf a ProviderConfig's spec.
 func versionOf(o client.Object) string {
 	return string(o.GetUID()) + "/" + strconv.FormatInt(o.GetGeneration(), 10)
+}
+
+// ExistingReference returns what an Artifact looks at that is not to be made:
+// what the annotation crossplane.io/external-name names, with a tag or a digest,
+// else its target, in its own registry or in the ProviderConfig's.
+func ExistingReference(a *modelv1alpha1.Artifact, host string) (registry.Reference, error) {
+	name := meta.GetExternalName(a)
+	ref, err := registry.ParseReference(name)
+	if err == nil {
+		return ref, nil
+	}
+	t := a.Spec.ForProvider.Target
+	if t == nil && name == "" {
+		return ref, outcome.Errorf(outcome.ConfigMissing, "No artifact is named: write the annotation crossplane.io/external-name, with registry/repository:tag or registry/repository@digest")
+	}
+	if t == nil {
+		return ref, outcome.Errorf(outcome.Unsupported, "The annotation crossplane.io/external-name is %q, which names no artifact: write registry/repository:tag or registry/repository@digest", name)
+	}
+	if t.Registry != "" {
+		host = string(t.Registry)
+	}
+	return registry.Reference{Registry: host, Repository: t.Repository, Tag: artifact.Tag(a)}, nil
+}
+
+// SecretsOf returns the Secrets that an object names, as namespace/name.
+func SecretsOf(o client.Object) []string {
+	var keys []*secretKey
+	switch o := o.(type) {
+	case *modelv1alpha1.Artifact:
+		keys = ownSecrets(o)
+	case *v1alpha1.ProviderConfig:
+		keys = fromProviderConfig(o).secrets()
+	case *v1alpha1.ClusterProviderConfig:
+		keys = fromClusterProviderConfig(o).secrets()
+	}
+	var names []string
+	for _, k := range keys {
+		if k != nil {
+			names = append(names, k.String())
+		}
+	}
+	return names
 }

@@ -1,4 +1,4 @@
-package artifact
+package settings
 
 import (
 	"cmp"
@@ -86,7 +86,7 @@ func (p *providerConfig) registryOptions(ctx context.Context, kube client.Reader
 	if err != nil {
 		return registry.Options{}, err
 	}
-	o.Pushes = !observesOnly(a) && !meta.WasDeleted(a)
+	o.Pushes = !OnlyObserves(a) && !meta.WasDeleted(a)
 	p.options = &o
 	return o, nil
 }

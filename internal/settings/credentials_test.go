@@ -1,4 +1,4 @@
-package artifact
+package settings
 
 import (
 	"context"
@@ -319,48 +319,5 @@ func TestReadCertificates(t *testing.T) {
 				t.Errorf("\n%s\nreadCertificates(...): want ConfigMissing with %q, got %v", tc.reason, tc.want, err)
 			}
 		})
-	}
-}
-
-// TestCopiedEntry has a ProviderConfig of a namespace name credentials that kit
-// would not find, and a run need them.
-func TestCopiedEntry(t *testing.T) {
-	w := startControllers(t)
-	host, port, _ := strings.Cut(registryHost, ":")
-	pattern := "*." + strings.SplitN(host, ".", 2)[1] + ":" + port
-	secret := w.dockerConfig("registry", "x")
-	secret.Data[corev1.DockerConfigJsonKey] = []byte(entries(pattern, "other.example.com"))
-	w.useSecret(secret)
-	a := w.artifact("copied")
-	w.create(a)
-	job := w.job(a, 1)
-	mounted := ""
-	for _, v := range job.Spec.Template.Spec.Volumes {
-		if v.Projected != nil {
-			mounted = v.Projected.Sources[0].Secret.Name
-		}
-	}
-	copies := w.copies(a)
-	if len(copies) != 1 || mounted != copies[0].GetName() || job.GetAnnotations()[artifact.AnnotationCredentials] != mounted {
-		t.Fatalf("want the run to mount its one Secret, got %q of %d", mounted, len(copies))
-	}
-	want := map[string]string{corev1.DockerConfigJsonKey: registryHost + " " + pattern}
-	if diff := cmp.Diff(want, told(t, copies[0].Data)); diff != "" {
-		t.Errorf("The run's Secret: -want, +got:\n%s", diff)
-	}
-	w.succeed(a, 1, "one")
-	w.waitReady(a, corev1.ConditionTrue, "Available")
-	w.waitNoCopies(a)
-
-	// Where the entry is the host's own, nothing is copied.
-	secret.Data[corev1.DockerConfigJsonKey] = []byte(entries(registryHost))
-	if err := w.client.Update(t.Context(), secret); err != nil {
-		t.Fatal(err)
-	}
-	b := w.artifact("plain")
-	w.create(b)
-	w.job(b, 1)
-	if n := len(w.copies(b)); n > 0 {
-		t.Errorf("want no Secret for a run that needs none, got %d", n)
 	}
 }

@@ -1,4 +1,4 @@
-package artifact
+package settings
 
 import (
 	"context"
@@ -20,19 +20,19 @@ const (
 	maxRememberedBytes = 16 << 10
 )
 
-// A credentialMemory remembers how registries are reached: of the Secrets that
+// A CredentialMemory remembers how registries are reached: of the Secrets that
 // say so, what is for the one registry, for as long as the watch of their
 // metadata shows the version that was read. It is safe for concurrent use.
-type credentialMemory struct {
+type CredentialMemory struct {
 	// metadata reads the cache of Secrets' metadata.
 	metadata client.Reader
 
 	known *lru.Cache
 }
 
-// newCredentialMemory returns a memory that knows nothing yet.
-func newCredentialMemory(metadata client.Reader) *credentialMemory {
-	return &credentialMemory{metadata: metadata, known: lru.New(maxRemembered)}
+// NewCredentialMemory returns a memory that knows nothing yet.
+func NewCredentialMemory(metadata client.Reader) *CredentialMemory {
+	return &CredentialMemory{metadata: metadata, known: lru.New(maxRemembered)}
 }
 
 // credentialKey is what credentials are remembered by: the registry, and where
@@ -62,7 +62,7 @@ type credential struct {
 }
 
 // options of a client for an endpoint, remembered or read. A nil memory reads.
-func (m *credentialMemory) options(ctx context.Context, e endpoint, kube client.Reader) (registry.Options, error) {
+func (m *CredentialMemory) options(ctx context.Context, e endpoint, kube client.Reader) (registry.Options, error) {
 	if m == nil || (e.credentials == nil && e.certs == nil) {
 		return e.options(ctx, kube)
 	}
@@ -88,7 +88,7 @@ func (m *credentialMemory) options(ctx context.Context, e endpoint, kube client.
 
 // remember what was read. The watch may be behind what was read: then it shows
 // another version soon, and it is read again.
-func (m *credentialMemory) remember(key credentialKey, version string, o registry.Options) {
+func (m *CredentialMemory) remember(key credentialKey, version string, o registry.Options) {
 	o.DockerConfig = registry.EntriesForHost(o.DockerConfig, o.Host)
 	if len(o.DockerConfig)+len(o.CA)+len(o.Certificate)+len(o.Key) > maxRememberedBytes {
 		m.known.Remove(key)
@@ -98,7 +98,7 @@ func (m *credentialMemory) remember(key credentialKey, version string, o registr
 }
 
 // version of Secrets as their metadata shows it, and whether it does of all.
-func (m *credentialMemory) version(ctx context.Context, keys ...*secretKey) (string, bool) {
+func (m *CredentialMemory) version(ctx context.Context, keys ...*secretKey) (string, bool) {
 	out := ""
 	for _, k := range keys {
 		if k == nil {

@@ -1,4 +1,4 @@
-package artifact
+package settings
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 
 // A memoryWorld is a memory, an API server, and a cache of its metadata.
 type memoryWorld struct {
-	*credentialMemory
+	*CredentialMemory
 
 	t      *testing.T
 	server client.Client
@@ -35,7 +35,7 @@ func newMemoryWorld(t *testing.T, secrets ...client.Object) *memoryWorld {
 			return c.Get(ctx, key, o, opts...)
 		},
 	}).Build()
-	w.credentialMemory = newCredentialMemory(w.server)
+	w.CredentialMemory = NewCredentialMemory(w.server)
 	return w
 }
 

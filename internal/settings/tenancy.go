@@ -1,4 +1,4 @@
-package artifact
+package settings
 
 import (
 	"cmp"
@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -13,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -66,10 +68,10 @@ func (p *providerConfig) admitRepository(a *modelv1alpha1.Artifact) error {
 			return err
 		}
 	}
-	if !observesOnly(a) {
+	if !OnlyObserves(a) {
 		return nil
 	}
-	ref, err := existingReference(a, p.host)
+	ref, err := ExistingReference(a, p.host)
 	if err != nil {
 		return nil //nolint:nilerr // Nothing is named, and Observe says so.
 	}
@@ -89,4 +91,20 @@ func (p *providerConfig) admitName(a *modelv1alpha1.Artifact, host, repository s
 			p.name, a.GetNamespace(), p.host, prefix, host, repository)
 	}
 	return nil
+}
+
+// admitConnectionSecret returns an error with reason NotAllowed if the Artifact
+// asks for its connection details in a Secret that the provider made for a run.
+func (r *Resolver) admitConnectionSecret(ctx context.Context, a *modelv1alpha1.Artifact) error {
+	ref := a.GetWriteConnectionSecretToReference()
+	if ref == nil || meta.WasDeleted(a) {
+		return nil
+	}
+	secret := &metav1.PartialObjectMetadata{}
+	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	err := r.Metadata.Get(ctx, types.NamespacedName{Namespace: a.GetNamespace(), Name: ref.Name}, secret)
+	if err != nil || !artifact.LooksLikeCredentials(secret) {
+		return errors.Wrap(client.IgnoreNotFound(err), "cannot look for the connection Secret")
+	}
+	return outcome.Errorf(outcome.NotAllowed, "Secret %q is the provider's own copy of credentials, for one run: write another name in spec.writeConnectionSecretToRef", ref.Name)
 }

@@ -1,4 +1,4 @@
-package artifact
+package settings
 
 import (
 	"os"
@@ -6,12 +6,10 @@ import (
 	"strings"
 	"testing"
 
-	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
@@ -146,9 +144,9 @@ func TestTenantsSettings(t *testing.T) {
 // TestHarmlessKeysAreDocumented checks that who writes YAML can read the list.
 func TestHarmlessKeysAreDocumented(t *testing.T) {
 	for _, file := range []string{
-		"../../../docs/reference/crossplane.md",
-		"../../../package/crds/kitops.m.crossplane.io_clusterproviderconfigs.yaml",
-		"../../../package/crds/model.kitops.m.crossplane.io_artifacts.yaml",
+		"../../docs/reference/crossplane.md",
+		"../../package/crds/kitops.m.crossplane.io_clusterproviderconfigs.yaml",
+		"../../package/crds/model.kitops.m.crossplane.io_artifacts.yaml",
 	} {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -160,59 +158,4 @@ func TestHarmlessKeysAreDocumented(t *testing.T) {
 			}
 		}
 	}
-}
-
-// TestTenantsPolicy has the API server and the controllers hold a policy.
-func TestTenantsPolicy(t *testing.T) {
-	w := startControllers(t)
-	forArtifact := w.artifact("sidecar")
-	forArtifact.Spec.ForProvider.Job = &v1alpha1.JobSettings{Annotations: map[string]string{"sidecar.istio.io/proxyImage": "evil"}}
-	w.create(forArtifact)
-	w.waitRefused(forArtifact, outcome.NotAllowed, "sidecar.istio.io/proxyImage")
-
-	pc := &v1alpha1.ProviderConfig{ObjectMeta: metav1.ObjectMeta{Name: "mine", Namespace: w.namespace}}
-	pc.Spec.Registry = v1alpha1.RegistryConfig{
-		Host: v1alpha1.RegistryHost(registryHost), PlainHTTP: true,
-		Credentials: v1alpha1.RegistryCredentials{Source: xpv2.CredentialsSourceNone},
-	}
-	pc.Spec.Job = &v1alpha1.JobConfig{JobSettings: v1alpha1.JobSettings{PriorityClassName: "high"}}
-	w.create(pc)
-	byConfig := w.artifact("config")
-	byConfig.Spec.ProviderConfigReference.Name = "mine"
-	w.create(byConfig)
-	w.waitRefused(byConfig, outcome.NotAllowed, "spec.job of the ProviderConfig.priorityClassName")
-
-	// The administrator's are the administrator's business, and what is allowed
-	// reaches the Pod. An empty list stays one although the runtime writes the
-	// config.
-	a := w.shared("admin", func(s *v1alpha1.ClusterProviderConfigSpec) {
-		s.Job = &v1alpha1.ClusterJobConfig{JobConfig: v1alpha1.JobConfig{JobSettings: v1alpha1.JobSettings{
-			Annotations: map[string]string{"sidecar.istio.io/proxyImage": "proxy:1"},
-		}}}
-		s.Policy = &v1alpha1.ClusterPolicy{Tenants: &v1alpha1.TenantPolicy{Allow: []v1alpha1.TenantField{}, Labels: []v1alpha1.MetadataKey{"example.com/*"}}}
-	})
-	a.Spec.ForProvider.Job = &v1alpha1.JobSettings{Labels: map[string]string{"example.com/a": "b"}}
-	w.create(a)
-	template := w.job(a, 1).Spec.Template
-	if got := template.Annotations["sidecar.istio.io/proxyImage"] + template.Labels["example.com/a"]; got != "proxy:1b" {
-		t.Errorf("metadata: got %q", got)
-	}
-	selecting := w.artifact("selecting")
-	selecting.Spec.ProviderConfigReference = a.Spec.ProviderConfigReference
-	selecting.Spec.ForProvider.Job = &v1alpha1.JobSettings{NodeSelector: map[string]string{"disk": "fast"}}
-	w.create(selecting)
-	w.waitRefused(selecting, outcome.NotAllowed, "spec.forProvider.job.nodeSelector", "spec.policy.tenants.allow")
-	w.remove(selecting)
-	w.waitGone(selecting)
-
-	// One that is Ready stays so, and goes as it would otherwise.
-	w.succeed(a, 1, "one")
-	w.waitReady(a, corev1.ConditionTrue, "Available")
-	w.update(a, func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.Target.Overwrite = true })
-	w.waitSynced(a, "spec.forProvider.target.overwrite")
-	if c := a.GetCondition(xpv2.TypeReady); c.Status != corev1.ConditionTrue {
-		t.Errorf("Ready: got %+v", c)
-	}
-	w.remove(a)
-	w.waitGoneWithPods(a)
 }

@@ -1,4 +1,4 @@
-package artifact
+package settings
 
 import (
 	"testing"
@@ -23,14 +23,14 @@ func TestMountable(t *testing.T) {
 		"SecondLine":   {reason: "One value must stay one line.", pinned: "registry.example.com/models/team-a/other\nmodels/team-b/theirs@" + d},
 		"NothingThere": {reason: "An Artifact may have pushed nothing.", pinned: ""},
 	}
-	e := &external{repositoryPrefix: "models/team-a/"}
+	s := Settings{RepositoryPrefix: "models/team-a/"}
 	a := &modelv1alpha1.Artifact{}
 	a.Spec.ForProvider.Target = &modelv1alpha1.Target{Registry: "registry.example.com", Repository: "models/team-a/own"}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			other := &modelv1alpha1.Artifact{}
 			other.Status.AtProvider.PinnedReference = tc.pinned
-			got, ok := e.mountable(a, other)
+			got, ok := s.mountable(a, other)
 			if got != tc.want || ok != (tc.want != "") {
 				t.Errorf("\n%s\nmountable(%q): want %q, got %q, %t", tc.reason, tc.pinned, tc.want, got, ok)
 			}

@@ -1,4 +1,4 @@
-package artifact
+package settings
 
 import (
 	"strings"
@@ -271,8 +271,8 @@ func TestSourceSecretsAreIndexed(t *testing.T) {
 		s.CredentialsSecretRef = &xpv2.LocalSecretReference{Name: "own"}
 		s.CertSecretRef = &xpv2.LocalSecretReference{Name: "own-ca"}
 	})
-	if diff := cmp.Diff([]string{"team-a/own", "team-a/own-ca"}, secretsOf(a)); diff != "" {
-		t.Errorf("secretsOf(...): -want, +got:\n%s", diff)
+	if diff := cmp.Diff([]string{"team-a/own", "team-a/own-ca"}, SecretsOf(a)); diff != "" {
+		t.Errorf("SecretsOf(...): -want, +got:\n%s", diff)
 	}
 }
 
