@@ -3,7 +3,11 @@
 GO ?= go
 # The linter is pinned in a module of its own, so that the provider's does not
 # depend on it.
-LINT = $(GO) tool -modfile=hack/tools/go.mod golangci-lint
+LINT = $(GO) tool -modfile=$(CURDIR)/hack/tools/go.mod golangci-lint
+
+# What is not the product is in modules of its own, so that the provider does
+# not depend on what only it needs.
+MODULES = test/localcluster test/fakes/function hack/vulncheck
 
 IMAGE ?= provider-kitops:dev
 IMAGE_TAR ?= provider-kitops.tar
@@ -44,12 +48,12 @@ bench-controller: ## Measure the controllers against a real API server: time to 
 
 .PHONY: lint
 lint: ## Run the linters.
-	$(LINT) run ./...
-	cd test/fakes/function && $(GO) tool -modfile=$(CURDIR)/hack/tools/go.mod golangci-lint run ./...
+	@for m in . $(MODULES); do echo "lint $$m"; (cd $$m && $(LINT) run ./...) || exit 1; done
 
 .PHONY: vulncheck
 vulncheck: ## Look for known vulnerabilities that the programs reach; fails on those that an available version fixes.
 	cd hack/vulncheck && GOTOOLCHAIN=auto $(GO) run . -dir=$(CURDIR) ./cmd/...
+	cd hack/vulncheck && GOTOOLCHAIN=auto $(GO) run . -dir=$(CURDIR)/test/localcluster .
 
 .PHONY: generate
 generate: ## Write the deepcopy functions and the CRDs anew.
@@ -57,7 +61,7 @@ generate: ## Write the deepcopy functions and the CRDs anew.
 
 .PHONY: generate.check
 generate.check: generate ## Fail if what is generated, or go.mod, is stale.
-	$(GO) mod tidy -diff
+	@for m in . $(MODULES); do $(GO) -C $$m mod tidy -diff || exit 1; done
 	@stale="$$(git status --porcelain -- apis package)"; if [ -n "$$stale" ]; then \
 		echo "stale: run make generate and commit"; echo "$$stale"; git diff -- apis package; exit 1; fi
 
@@ -76,12 +80,12 @@ xpkg.push: ## Build the package and push it as REGISTRY=host[:port]/org, with do
 
 .PHONY: cluster
 cluster: ## Bring the local cluster up and leave it running (root on Linux).
-	$(GO) run ./test/localcluster up
+	$(GO) run -C test/localcluster . up
 
 .PHONY: cluster.down
 cluster.down: ## Take the local cluster down, and what a crashed one left.
-	$(GO) run ./test/localcluster down
+	$(GO) run -C test/localcluster . down
 
 .PHONY: clean
 clean: cluster.down ## Take the local cluster down and remove the programs that were built for it.
-	$(GO) run ./test/localcluster clean
+	$(GO) run -C test/localcluster . clean

@@ -24,7 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/crossplane-contrib/provider-kitops/apis"
-	"github.com/crossplane-contrib/provider-kitops/test/localcluster/programs"
+	"github.com/crossplane-contrib/provider-kitops/test/programs"
 )
 
 const (

@@ -1,11 +1,12 @@
 // Command localcluster brings up a real Kubernetes cluster of one node on this
 // machine, with a registry and a Hugging Face Hub, and takes it down again
-// without a trace. See package cluster.
+// without a trace. See package node.
 package main
 
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -16,9 +17,10 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
-	"github.com/crossplane-contrib/provider-kitops/test/localcluster/cluster"
+	"github.com/crossplane-contrib/provider-kitops/test/cluster"
 	"github.com/crossplane-contrib/provider-kitops/test/localcluster/internal/debian"
-	"github.com/crossplane-contrib/provider-kitops/test/localcluster/programs"
+	"github.com/crossplane-contrib/provider-kitops/test/localcluster/internal/node"
+	"github.com/crossplane-contrib/provider-kitops/test/programs"
 )
 
 func main() {
@@ -36,8 +38,8 @@ func main() {
 		Arg("programs", "all: the cluster's and Crossplane's; cluster: those that a cluster needs; control-plane: etcd and kube-apiserver, which need no root and no Linux.").
 		Default("all").EnumVar(&what, "all", "cluster", "control-plane")
 	add("clean", "Remove the programs that were built.", programs.Clean)
-	o := cluster.Options{Log: os.Stderr}
-	crossplane := cluster.Crossplane{}
+	o := node.Options{Log: os.Stderr}
+	crossplane := node.Crossplane{}
 	with := false
 	upCommand := add("up", "Bring the cluster up, unless it is up, and leave it running.", func() error {
 		o.Dir = *dir
@@ -46,9 +48,10 @@ func main() {
 		}
 		return up(ctx, o)
 	})
+	upCommand.Flag("attached", "Print the state directory when the cluster is up, and take it down at the end of standard input.").BoolVar(&o.Attached)
 	upCommand.Flag("crossplane", "Run Crossplane on it.").BoolVar(&with)
 	upCommand.Flag("activation", "Managed resources that Crossplane is to activate: names, or * before a suffix. Can be repeated; none by default.").StringsVar(&crossplane.Activations)
-	add("down", "Take the cluster down, and remove what a crashed one left.", func() error { return cluster.Down(ctx, *dir) })
+	add("down", "Take the cluster down, and remove what a crashed one left.", func() error { return node.Down(ctx, *dir) })
 	add("status", "Say where things are. It fails if no cluster is up.", func() error { return status(*dir) })
 	var args []string
 	add("kubectl", "Run the cluster's kubectl.", func() error { return run(*dir, func(c *cluster.Cluster) *exec.Cmd { return c.Kubectl(ctx, args...) }) }).
@@ -72,7 +75,7 @@ func exit(err error) {
 	if errors.As(err, &e) {
 		os.Exit(e.ExitCode())
 	}
-	fmt.Fprintln(os.Stderr, "local:", err)
+	fmt.Fprintln(os.Stderr, "localcluster:", err)
 	os.Exit(1)
 }
 
@@ -93,12 +96,30 @@ func build(ctx context.Context, what string) error {
 	return err
 }
 
-func up(ctx context.Context, o cluster.Options) error {
-	_, err := cluster.Up(ctx, o)
-	if err != nil && !errors.Is(err, cluster.ErrAlreadyUp) {
+func up(ctx context.Context, o node.Options) error {
+	c, err := node.Up(ctx, o)
+	if o.Attached && err == nil {
+		return serve(ctx, c)
+	}
+	if err != nil && !errors.Is(err, node.ErrAlreadyUp) {
 		return err
 	}
 	return status(o.Dir)
+}
+
+// serve keeps the cluster up until standard input ends, which it does when
+// whoever started this program ends, and takes it down.
+func serve(ctx context.Context, c *cluster.Cluster) error {
+	// A terminal interrupts that one too, which may have work left to do.
+	signal.Ignore(syscall.SIGINT)
+	fmt.Println(c.Dir())
+	ctx, stop := context.WithCancel(ctx)
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin) // Its end is all that matters.
+		stop()
+	}()
+	<-ctx.Done()
+	return node.Down(context.WithoutCancel(ctx), c.Dir())
 }
 
 func status(dir string) error {
@@ -107,7 +128,7 @@ func status(dir string) error {
 		return err
 	}
 	fmt.Printf("cluster      up, in %s\n", c.Dir())
-	fmt.Printf("kubectl      go run ./test/localcluster kubectl -- get pods --all-namespaces\n")
+	fmt.Printf("kubectl      go run -C test/localcluster . kubectl -- get pods --all-namespaces\n")
 	fmt.Printf("registry     http://%s\n", c.RegistryHost())
 	fmt.Printf("             http://%s, user %s\n", c.AuthRegistryHost(), c.RegistryUser())
 	fmt.Printf("hub          %s, or https://%s at %s\n", c.HubURL(), c.HubHost(), c.HubIP())

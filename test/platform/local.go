@@ -16,7 +16,7 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/cluster/images"
-	"github.com/crossplane-contrib/provider-kitops/test/localcluster/cluster"
+	"github.com/crossplane-contrib/provider-kitops/test/cluster"
 )
 
 const kitStubImage = "kitops-standin:dev"
@@ -32,7 +32,7 @@ type Local struct {
 // NewLocal brings the local cluster up, in a state directory of its own, with
 // the provider on it. The cluster ends with this process; Close takes it down.
 func NewLocal(ctx context.Context, dir string, log io.Writer) (*Local, error) {
-	c, err := cluster.Up(ctx, cluster.Options{Dir: dir, Log: log, Attached: true})
+	c, err := cluster.Start(ctx, cluster.Options{Dir: dir, Log: log})
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +46,7 @@ func NewLocal(ctx context.Context, dir string, log io.Writer) (*Local, error) {
 // NewCrossplane brings the local cluster up as NewLocal does, with Crossplane
 // on it and without the provider. No managed resource is active.
 func NewCrossplane(ctx context.Context, dir string, log io.Writer) (*Local, error) {
-	c, err := cluster.Up(ctx, cluster.Options{Dir: dir, Log: log, Attached: true, Crossplane: &cluster.Crossplane{}})
+	c, err := cluster.Start(ctx, cluster.Options{Dir: dir, Log: log, Crossplane: true})
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func (l *Local) BlobFile(d digest.Digest) string {
 }
 
 // Close takes the cluster down without a trace.
-func (l *Local) Close() error { return l.Cluster.Down(context.Background()) }
+func (l *Local) Close() error { return l.Cluster.Stop() }
 
 func (l *Local) install(ctx context.Context, log io.Writer) error {
 	if err := l.reach(log); err != nil {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
-	"github.com/crossplane-contrib/provider-kitops/test/localcluster/programs"
+	"github.com/crossplane-contrib/provider-kitops/test/programs"
 )
 
 const registryConfig = `version: 0.1

@@ -19,7 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/yaml"
 
-	"github.com/crossplane-contrib/provider-kitops/test/localcluster/programs"
+	"github.com/crossplane-contrib/provider-kitops/test/programs"
 )
 
 // envFunction is the path of a function-patch-and-transform.

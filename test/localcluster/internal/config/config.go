@@ -11,7 +11,7 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
-	"github.com/crossplane-contrib/provider-kitops/test/localcluster/internal/layout"
+	"github.com/crossplane-contrib/provider-kitops/test/cluster/layout"
 )
 
 //go:embed templates

@@ -48,7 +48,7 @@ func TestCrossplaneMayWhatItsChartSays(t *testing.T) {
 func crossplaneModule(t *testing.T) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/crossplane/crossplane/v2")
-	cmd.Dir = filepath.Join("..", "..", "modules", "crossplane")
+	cmd.Dir = filepath.Join("..", "..", "..", "programs", "modules", "crossplane")
 	cmd.Env = append(os.Environ(), "GOPROXY=off", "GOFLAGS=", "GOWORK=off")
 	out, err := cmd.Output()
 	dir := strings.TrimSpace(string(out))

@@ -15,10 +15,10 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
-	"github.com/crossplane-contrib/provider-kitops/test/localcluster/internal/layout"
-	"github.com/crossplane-contrib/provider-kitops/test/localcluster/internal/logtail"
+	"github.com/crossplane-contrib/provider-kitops/test/cluster/layout"
+	"github.com/crossplane-contrib/provider-kitops/test/internal/logtail"
 	"github.com/crossplane-contrib/provider-kitops/test/localcluster/internal/names"
-	"github.com/crossplane-contrib/provider-kitops/test/localcluster/programs"
+	"github.com/crossplane-contrib/provider-kitops/test/programs"
 )
 
 // What Crossplane's core is called and where it listens. The Secrets are named

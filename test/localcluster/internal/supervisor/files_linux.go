@@ -10,8 +10,8 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
+	"github.com/crossplane-contrib/provider-kitops/test/cluster/layout"
 	"github.com/crossplane-contrib/provider-kitops/test/localcluster/internal/config"
-	"github.com/crossplane-contrib/provider-kitops/test/localcluster/internal/layout"
 	"github.com/crossplane-contrib/provider-kitops/test/localcluster/internal/pki"
 )
 

@@ -11,8 +11,8 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
+	"github.com/crossplane-contrib/provider-kitops/test/cluster/layout"
 	"github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
-	"github.com/crossplane-contrib/provider-kitops/test/localcluster/internal/layout"
 )
 
 // runHub serves the folder of models, by HTTP and as huggingface.co by HTTPS.

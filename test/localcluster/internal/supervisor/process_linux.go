@@ -9,8 +9,8 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
-	"github.com/crossplane-contrib/provider-kitops/test/localcluster/internal/layout"
-	"github.com/crossplane-contrib/provider-kitops/test/localcluster/internal/logtail"
+	"github.com/crossplane-contrib/provider-kitops/test/cluster/layout"
+	"github.com/crossplane-contrib/provider-kitops/test/internal/logtail"
 )
 
 // A program is one of the cluster's running programs.

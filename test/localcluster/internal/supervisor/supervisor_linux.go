@@ -14,7 +14,7 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
-	"github.com/crossplane-contrib/provider-kitops/test/localcluster/internal/layout"
+	"github.com/crossplane-contrib/provider-kitops/test/cluster/layout"
 )
 
 // A supervisor starts the cluster's programs and watches them.

@@ -13,24 +13,23 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
-	"github.com/crossplane-contrib/provider-kitops/test/localcluster/internal/layout"
-	"github.com/crossplane-contrib/provider-kitops/test/localcluster/internal/logtail"
+	"github.com/crossplane-contrib/provider-kitops/test/cluster/layout"
 )
 
 // Open finds the cluster that is up in dir ("" for the default one). If none
 // is, the error is ErrNotUp.
 func Open(dir string) (*Cluster, error) {
-	dir, err := stateDir(dir)
+	dir, err := StateDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	i, err := readInstance(dir)
+	i, err := ReadInstance(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errors.Wrap(ErrNotUp, dir)
 	}
@@ -47,12 +46,12 @@ func (c *Cluster) check() error {
 	if c.instance.Ready && c.Alive() {
 		return nil
 	}
-	return errors.Errorf("%s: %w; the end of its supervisor's log:\n%s", c.dir, ErrNotUp, logtail.File(supervisorLog(c.dir), supervisorLines))
+	return errors.Errorf("%s: %w; the end of its supervisor's log:\n%s", c.dir, ErrNotUp, SupervisorLog(c.dir))
 }
 
 // Alive is whether the cluster still runs. One of its programs that ends takes
 // the cluster with it; the log supervisor.log then says which.
-func (c *Cluster) Alive() bool { return c.instance.alive() }
+func (c *Cluster) Alive() bool { return c.instance.Alive() }
 
 // RESTConfig is how to speak to the API server with all rights, from outside
 // the cluster's network namespace.
@@ -107,24 +106,24 @@ func (c *Cluster) inside(f func() error) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	there, err := netns.GetFromPid(c.instance.PID)
+	there, err := os.Open(c.proc("ns", "net"))
 	if err != nil {
 		return errors.Wrap(err, "cannot find the cluster's network namespace")
 	}
 	defer func() { _ = there.Close() }()
 	runtime.LockOSThread()
-	here, err := netns.Get()
+	here, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
 		runtime.UnlockOSThread()
 		return errors.Wrap(err, "cannot find the network namespace")
 	}
 	defer func() { _ = here.Close() }()
-	if err := netns.Set(there); err != nil {
+	if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
 		runtime.UnlockOSThread()
 		return errors.Wrap(err, "cannot enter the cluster's network namespace")
 	}
 	err = f()
-	if back := netns.Set(here); back != nil {
+	if back := unix.Setns(int(here.Fd()), unix.CLONE_NEWNET); back != nil {
 		// The thread stays locked, so that it ends with the goroutine.
 		return errors.Join(err, errors.Wrap(back, "cannot leave the cluster's network namespace"))
 	}

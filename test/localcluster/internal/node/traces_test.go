@@ -1,6 +1,6 @@
 //go:build linux
 
-package cluster
+package node
 
 import (
 	"os"
@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/crossplane-contrib/provider-kitops/test/cluster"
 )
 
 // kinds are the namespaces that a cluster has of its own.
@@ -84,11 +86,11 @@ func list(dir string) string {
 // them.
 type insides map[string]bool
 
-func namespacesOf(t *testing.T, c *Cluster) insides {
+func namespacesOf(t *testing.T, c *cluster.Cluster) insides {
 	t.Helper()
 	i := insides{}
 	for _, kind := range kinds {
-		name, err := os.Readlink(c.proc("ns", kind))
+		name, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(pidOf(t, c)), "ns", kind))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -123,6 +125,16 @@ func (i insides) processes() []string {
 	return left
 }
 
+// pidOf returns the number of the cluster's process 1.
+func pidOf(t *testing.T, c *cluster.Cluster) int {
+	t.Helper()
+	i, err := cluster.ReadInstance(c.Dir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i.PID
+}
+
 // childOf is the one child of a process.
 func childOf(t *testing.T, pid int) int {
 	t.Helper()
@@ -138,7 +150,7 @@ func childOf(t *testing.T, pid int) int {
 	return child
 }
 
-func kill(t *testing.T, pid int) {
+func sigkill(t *testing.T, pid int) {
 	t.Helper()
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)

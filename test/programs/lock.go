@@ -8,7 +8,7 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
-	"github.com/crossplane-contrib/provider-kitops/test/localcluster/internal/flock"
+	"github.com/crossplane-contrib/provider-kitops/test/internal/flock"
 )
 
 // lock takes the lock file at path, waiting while another process holds it,

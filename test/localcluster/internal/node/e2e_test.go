@@ -1,6 +1,6 @@
 //go:build linux
 
-package cluster
+package node
 
 import (
 	"context"
@@ -18,6 +18,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/crossplane-contrib/provider-kitops/test/cluster"
 )
 
 const namespace = "restricted"
@@ -32,7 +34,7 @@ func needE2E(t *testing.T) {
 }
 
 // bringUp brings a cluster up in a directory of its own.
-func bringUp(t *testing.T) *Cluster {
+func bringUp(t *testing.T) *cluster.Cluster {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "state")
 	t.Cleanup(func() {
@@ -60,13 +62,13 @@ func TestClusterRunsPodsAndLeavesNothing(t *testing.T) {
 	t.Run("Registries", func(t *testing.T) { askRegistries(t, c) })
 	t.Run("Hub", func(t *testing.T) { askHub(t, c) })
 
-	if err := c.Down(t.Context()); err != nil {
-		t.Fatalf("c.Down(...): %v", err)
+	if err := Down(t.Context(), c.Dir()); err != nil {
+		t.Fatalf("Down(...): %v", err)
 	}
 	inside.gone(t)
 	before.same(t, c.Dir())
-	if err := c.Down(t.Context()); err != nil {
-		t.Errorf("c.Down(...): a second time: %v", err)
+	if err := Down(t.Context(), c.Dir()); err != nil {
+		t.Errorf("Down(...): a second time: %v", err)
 	}
 }
 
@@ -74,15 +76,15 @@ func TestKilledClusterLeavesNothing(t *testing.T) {
 	needE2E(t)
 	cases := map[string]struct {
 		reason string
-		kill   func(t *testing.T, c *Cluster)
+		kill   func(t *testing.T, c *cluster.Cluster)
 	}{
 		"Process1": {
 			reason: "The kernel ends all that process 1 of a PID namespace leaves.",
-			kill:   func(t *testing.T, c *Cluster) { kill(t, c.instance.PID) },
+			kill:   func(t *testing.T, c *cluster.Cluster) { sigkill(t, pidOf(t, c)) },
 		},
 		"Supervisor": {
 			reason: "Process 1 ends when the supervisor does.",
-			kill:   func(t *testing.T, c *Cluster) { kill(t, childOf(t, c.instance.PID)) },
+			kill:   func(t *testing.T, c *cluster.Cluster) { sigkill(t, childOf(t, pidOf(t, c))) },
 		},
 	}
 	for name, tc := range cases {
@@ -93,7 +95,7 @@ func TestKilledClusterLeavesNothing(t *testing.T) {
 			inside := namespacesOf(t, c)
 			tc.kill(t, c)
 			inside.gone(t)
-			if _, err := Open(c.Dir()); err == nil {
+			if _, err := cluster.Open(c.Dir()); err == nil {
 				t.Errorf("\n%s\nOpen(...): it is up", tc.reason)
 			}
 			if err := Down(t.Context(), c.Dir()); err != nil {
@@ -134,7 +136,7 @@ func TestAttachedClusterEndsWithItsOwner(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitForLine(stdout, "up")
-	c, err := Open(dir)
+	c, err := cluster.Open(dir)
 	if err != nil {
 		t.Fatalf("Open(...): %v", err)
 	}
@@ -150,7 +152,7 @@ func TestAttachedClusterEndsWithItsOwner(t *testing.T) {
 
 // runProbe runs the probe's image under the restricted Pod security standard,
 // on a volume, and reads back what it says.
-func runProbe(t *testing.T, c *Cluster, image string) {
+func runProbe(t *testing.T, c *cluster.Cluster, image string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
@@ -234,7 +236,7 @@ func create(ctx context.Context, t *testing.T, client kubernetes.Interface, imag
 }
 
 // dropClaim deletes Pod and claim; the volume and its directory go with them.
-func dropClaim(ctx context.Context, t *testing.T, c *Cluster, client kubernetes.Interface) {
+func dropClaim(ctx context.Context, t *testing.T, c *cluster.Cluster, client kubernetes.Interface) {
 	t.Helper()
 	if err := client.CoreV1().Pods(namespace).Delete(ctx, "probe", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)

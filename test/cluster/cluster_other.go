@@ -15,17 +15,8 @@ import (
 // errNotLinux is every function's error where there are no namespaces.
 var errNotLinux = errors.New("the local cluster needs Linux")
 
-// Up fails: it needs Linux.
-func Up(context.Context, Options) (*Cluster, error) { return nil, errNotLinux }
-
 // Open fails: it needs Linux.
 func Open(string) (*Cluster, error) { return nil, errNotLinux }
-
-// Down does nothing: no cluster can be up.
-func Down(context.Context, string) error { return nil }
-
-// Down does nothing: no cluster can be up.
-func (c *Cluster) Down(context.Context) error { return nil }
 
 // Alive is false: no cluster can be up.
 func (c *Cluster) Alive() bool { return false }

@@ -149,7 +149,7 @@ func TestVersions(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(string(name), func(t *testing.T) {
-			data, err := os.ReadFile(filepath.Join("..", "modules", string(name), "go.mod"))
+			data, err := os.ReadFile(filepath.Join("modules", string(name), "go.mod"))
 			if err != nil {
 				t.Fatal(err)
 			}

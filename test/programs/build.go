@@ -106,8 +106,9 @@ func links(r recipe) []string {
 	return r.links
 }
 
-// moduleRoot finds the source tree from the working directory.
-func moduleRoot(ctx context.Context) (string, error) {
+// SourceTree returns the root of the source tree that the working directory is
+// in.
+func SourceTree(ctx context.Context) (string, error) {
 	out, err := goTool(ctx, ".", "list", "-m", "-f", "{{.Dir}}", modulePath)
 	return strings.TrimSpace(out), errors.Wrap(err, "cannot find the source tree: run this inside it")
 }

@@ -13,15 +13,17 @@ const (
 
 // Folders and files of the state directory, relative to it.
 const (
-	PKI        = "pki"
-	Config     = "config"
-	Logs       = "logs"
-	Hub        = "hub"     // the folder that the Hub serves
-	Volumes    = "volumes" // a folder for each PersistentVolume
-	Kubeconfig = "kubeconfig"
-	Password   = "registry-password" // of User at AuthRegistry
-	Hosts      = "hosts"             // the names that the cluster's programs know, as /etc/hosts
-	Crossplane = "crossplane"        // Crossplane's certificates and its cache of packages
+	PKI    = "pki"
+	Config = "config"
+	Logs   = "logs"
+	// SupervisorLog ends with the end of the log of a program that failed.
+	SupervisorLog = Logs + "/supervisor.log"
+	Hub           = "hub"     // the folder that the Hub serves
+	Volumes       = "volumes" // a folder for each PersistentVolume
+	Kubeconfig    = "kubeconfig"
+	Password      = "registry-password" // of User at AuthRegistry
+	Hosts         = "hosts"             // the names that the cluster's programs know, as /etc/hosts
+	Crossplane    = "crossplane"        // Crossplane's certificates and its cache of packages
 )
 
 // Addresses in the cluster's network namespace.

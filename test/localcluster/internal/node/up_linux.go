@@ -1,4 +1,4 @@
-package cluster
+package node
 
 import (
 	"context"
@@ -17,11 +17,11 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
 	"github.com/crossplane-contrib/provider-kitops/cluster/images"
+	"github.com/crossplane-contrib/provider-kitops/test/cluster"
+	"github.com/crossplane-contrib/provider-kitops/test/cluster/layout"
 	"github.com/crossplane-contrib/provider-kitops/test/localcluster/internal/debian"
-	"github.com/crossplane-contrib/provider-kitops/test/localcluster/internal/layout"
-	"github.com/crossplane-contrib/provider-kitops/test/localcluster/internal/logtail"
 	"github.com/crossplane-contrib/provider-kitops/test/localcluster/internal/supervisor"
-	"github.com/crossplane-contrib/provider-kitops/test/localcluster/programs"
+	"github.com/crossplane-contrib/provider-kitops/test/programs"
 )
 
 // namespaces are those that the cluster has of its own. The supervisor adds
@@ -30,10 +30,6 @@ const namespaces = syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NE
 
 // cgroupPrefix is how the names of all clusters' control groups begin.
 const cgroupPrefix = "provider-kitops-"
-
-// supervisorLines is how much of the supervisor's log errors show: it ends with
-// the end of the log of the program that failed.
-const supervisorLines = logtail.Lines + 10
 
 // pauseTar is the pause image in the state directory.
 const pauseTar = "pause.tar"
@@ -46,8 +42,8 @@ func init() { supervisor.Become() }
 // returns without an error, Pods can run. Its error holds the end of the log of
 // the program that failed; what had been started by then is gone again. Where a
 // cluster is up in the directory already, the error is ErrAlreadyUp.
-func Up(ctx context.Context, o Options) (*Cluster, error) {
-	dir, err := stateDir(o.Dir)
+func Up(ctx context.Context, o Options) (*cluster.Cluster, error) {
+	dir, err := cluster.StateDir(o.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +68,7 @@ func Up(ctx context.Context, o Options) (*Cluster, error) {
 	defer unlock()
 	// One that runs without having become ready lost whoever brought it up:
 	// under the lock nobody else does.
-	if i, err := readInstance(dir); err == nil && i.Ready && i.alive() {
+	if i, err := cluster.ReadInstance(dir); err == nil && i.Ready && i.Alive() {
 		return nil, errors.Wrap(ErrAlreadyUp, dir)
 	}
 	if err := down(ctx, dir); err != nil {
@@ -119,12 +115,12 @@ func newSpec(machine debian.System, dir, built string, o Options) (supervisor.Sp
 }
 
 // launch makes the state directory, starts process 1 and waits for the cluster.
-func launch(ctx context.Context, dir string, spec supervisor.Spec, log io.Writer) (*Cluster, error) {
+func launch(ctx context.Context, dir string, spec supervisor.Spec, log io.Writer) (*cluster.Cluster, error) {
 	// It holds keys and passwords.
 	if err := os.MkdirAll(filepath.Join(dir, layout.Logs), 0o700); err != nil {
 		return nil, errors.Wrap(err, "cannot make the state directory")
 	}
-	if err := (instance{}).write(dir); err != nil {
+	if err := (cluster.Instance{}).Write(dir); err != nil {
 		return nil, err
 	}
 	if err := images.Write(filepath.Join(dir, pauseTar), images.Options{
@@ -137,9 +133,9 @@ func launch(ctx context.Context, dir string, spec supervisor.Spec, log io.Writer
 		return nil, err
 	}
 	defer p.status.Close()
-	i, err := newInstance(p.pid, spec.Programs)
+	i, err := cluster.NewInstance(p.pid, spec.Programs)
 	if err == nil {
-		err = i.write(dir)
+		err = i.Write(dir)
 	}
 	if err == nil {
 		err = json.NewEncoder(p.spec).Encode(spec)
@@ -153,7 +149,10 @@ func launch(ctx context.Context, dir string, spec supervisor.Spec, log io.Writer
 		return nil, err
 	}
 	i.Ready = true
-	return &Cluster{dir: dir, instance: i}, i.write(dir)
+	if err := i.Write(dir); err != nil {
+		return nil, err
+	}
+	return cluster.Open(dir)
 }
 
 // process1 is the cluster's process 1 as its parent sees it.
@@ -178,7 +177,7 @@ func closeLife(pid int) {
 
 // startInit starts this program as process 1 of new namespaces.
 func startInit(dir string) (*process1, error) {
-	log, err := os.OpenFile(supervisorLog(dir), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	log, err := os.OpenFile(filepath.Join(dir, layout.SupervisorLog), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return nil, errors.Wrap(err, "cannot make the supervisor's log")
 	}
@@ -220,27 +219,14 @@ func (p *process1) wait(ctx context.Context, dir string, log io.Writer) error {
 	case ctx.Err() != nil:
 		return errors.Wrap(ctx.Err(), "cannot wait for the cluster")
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return errors.Errorf("cannot bring the cluster up: its supervisor died; the end of its log:\n%s", logtail.File(supervisorLog(dir), supervisorLines))
+		return errors.Errorf("cannot bring the cluster up: its supervisor died; the end of its log:\n%s", cluster.SupervisorLog(dir))
 	default:
 		return errors.Wrap(err, "cannot bring the cluster up")
 	}
-}
-
-// stateDir is the absolute path of the state directory.
-func stateDir(dir string) (string, error) {
-	if dir == "" {
-		return DefaultDir()
-	}
-	dir, err := filepath.Abs(dir)
-	return dir, errors.Wrap(err, "cannot find the state directory")
 }
 
 // cgroupName names the control groups of the cluster in dir.
 func cgroupName(dir string) string {
 	sum := sha256.Sum256([]byte(dir))
 	return cgroupPrefix + hex.EncodeToString(sum[:])[:12]
-}
-
-func supervisorLog(dir string) string {
-	return filepath.Join(dir, layout.Logs, "supervisor.log")
 }

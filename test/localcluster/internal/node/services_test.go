@@ -1,6 +1,6 @@
 //go:build linux
 
-package cluster
+package node
 
 import (
 	"crypto/tls"
@@ -20,6 +20,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 
 	"github.com/crossplane-contrib/provider-kitops/cluster/images"
+	"github.com/crossplane-contrib/provider-kitops/test/cluster"
 )
 
 // buildProbe makes the probe's image.
@@ -35,7 +36,7 @@ func buildProbe(t *testing.T, reference string) string {
 }
 
 // loadProbe gives the probe's image to the node.
-func loadProbe(t *testing.T, c *Cluster) string {
+func loadProbe(t *testing.T, c *cluster.Cluster) string {
 	t.Helper()
 	const reference = "registry.local/probe:1"
 	if err := c.LoadImage(t.Context(), buildProbe(t, reference)); err != nil {
@@ -45,7 +46,7 @@ func loadProbe(t *testing.T, c *Cluster) string {
 }
 
 // pushProbe pushes the probe's image to the registry, for the node to pull.
-func pushProbe(t *testing.T, c *Cluster) string {
+func pushProbe(t *testing.T, c *cluster.Cluster) string {
 	t.Helper()
 	reference := c.RegistryHost() + "/probe:1"
 	image, err := tarball.ImageFromPath(buildProbe(t, reference), nil)
@@ -75,7 +76,7 @@ func pushProbe(t *testing.T, c *Cluster) string {
 }
 
 // transport reaches into the cluster and trusts its authority.
-func transport(t *testing.T, c *Cluster) *http.Transport {
+func transport(t *testing.T, c *cluster.Cluster) *http.Transport {
 	t.Helper()
 	ca, err := os.ReadFile(c.HubCAFile())
 	if err != nil {
@@ -90,7 +91,7 @@ func transport(t *testing.T, c *Cluster) *http.Transport {
 }
 
 // askRegistries asks both registries for their version of the protocol.
-func askRegistries(t *testing.T, c *Cluster) {
+func askRegistries(t *testing.T, c *cluster.Cluster) {
 	t.Helper()
 	password, err := c.RegistryPassword()
 	if err != nil {
@@ -130,7 +131,7 @@ func askRegistries(t *testing.T, c *Cluster) {
 
 // askHub puts a model on the Hub and reads it back, by HTTP and, as clients do
 // that insist on it, from https://huggingface.co.
-func askHub(t *testing.T, c *Cluster) {
+func askHub(t *testing.T, c *cluster.Cluster) {
 	t.Helper()
 	dir := filepath.Join(c.HubDir(), "models", "org", "name", "main")
 	if err := os.MkdirAll(dir, 0o755); err != nil {

@@ -1,10 +1,12 @@
-// Package programs builds the programs of the local cluster (Kubernetes, etcd,
-// containerd, a registry, Crossplane) from Go modules, once: what was built stays in the
-// user's cache directory under a key of its sources, and is used again until
-// these change.
+// Package programs builds the real programs that tests run (Kubernetes, etcd,
+// containerd, a registry, Crossplane) from Go modules, once: a build stays in the
+// user's cache directory under a key of its sources, and is reused until these
+// change.
 //
-// A program's module lies below test/localcluster/modules, with a go.mod of its own
-// each, because their dependencies do not agree with each other.
+// Each program's module is in test/programs/modules, with a go.mod of its own,
+// because their dependencies do not agree with each other. The path that a
+// module calls itself is part of its key, and not where the module is: renaming
+// one would rebuild its programs on every machine.
 package programs
 
 import (
@@ -115,7 +117,7 @@ func ControlPlaneNames() []Name { return []Name{Etcd, Kubernetes} }
 // and how long that took, to log. Builds at the same time wait for each other;
 // one that is killed leaves nothing half done behind.
 func Build(ctx context.Context, log io.Writer, names ...Name) (string, error) {
-	root, err := moduleRoot(ctx)
+	root, err := SourceTree(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -128,7 +130,7 @@ func Build(ctx context.Context, log io.Writer, names ...Name) (string, error) {
 	}
 	built := make([]string, 0, len(names))
 	for _, name := range names {
-		dir, err := buildModule(ctx, log, cache, filepath.Join(root, "test", "localcluster", "modules"), name)
+		dir, err := buildModule(ctx, log, cache, filepath.Join(root, "test", "programs", "modules"), name)
 		if err != nil {
 			return "", errors.Wrapf(err, "cannot build %s", name)
 		}

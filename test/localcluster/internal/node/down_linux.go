@@ -1,4 +1,4 @@
-package cluster
+package node
 
 import (
 	"context"
@@ -12,15 +12,16 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
+	"github.com/crossplane-contrib/provider-kitops/test/cluster"
+	"github.com/crossplane-contrib/provider-kitops/test/internal/flock"
 	"github.com/crossplane-contrib/provider-kitops/test/localcluster/internal/cgroup"
-	"github.com/crossplane-contrib/provider-kitops/test/localcluster/internal/flock"
 )
 
 // Down takes down the cluster in dir ("" for the default one), if there is one,
 // and removes what it or a crashed one left: processes, mounts, network, control
 // groups and the state directory. It is no error if there is nothing.
 func Down(ctx context.Context, dir string) error {
-	dir, err := stateDir(dir)
+	dir, err := cluster.StateDir(dir)
 	if err != nil {
 		return err
 	}
@@ -32,14 +33,9 @@ func Down(ctx context.Context, dir string) error {
 	return down(ctx, dir)
 }
 
-// Down takes the cluster down, as the function Down does.
-func (c *Cluster) Down(ctx context.Context) error {
-	return Down(ctx, c.dir)
-}
-
 // down does Down's work, under the lock.
 func down(ctx context.Context, dir string) error {
-	i, err := readInstance(dir)
+	i, err := cluster.ReadInstance(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := refuseForeign(dir); err != nil {
 			return errors.Wrap(err, "cannot take a cluster down")
@@ -49,7 +45,7 @@ func down(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := i.kill(ctx); err != nil {
+	if err := kill(ctx, i); err != nil {
 		return err
 	}
 	closeLife(i.PID)
@@ -79,8 +75,8 @@ func refuseForeign(dir string) error {
 
 // kill ends the cluster's process 1, and so all of its processes, and waits
 // until they are gone: the kernel ends the others first.
-func (i instance) kill(ctx context.Context) error {
-	if !i.alive() {
+func kill(ctx context.Context, i cluster.Instance) error {
+	if !i.Alive() {
 		return nil
 	}
 	fd, err := unix.PidfdOpen(i.PID, 0)
@@ -92,7 +88,7 @@ func (i instance) kill(ctx context.Context) error {
 	}
 	defer func() { _ = unix.Close(fd) }()
 	// It may have ended, and its number been taken, before we took hold of it.
-	if !i.alive() {
+	if !i.Alive() {
 		return nil
 	}
 	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, syscall.ESRCH) {

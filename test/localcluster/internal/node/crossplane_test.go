@@ -1,6 +1,6 @@
 //go:build linux
 
-package cluster
+package node
 
 import (
 	"context"
@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/crossplane-contrib/provider-kitops/test/cluster"
 )
 
 func TestCrossplaneRunsAndLeavesNothing(t *testing.T) {
@@ -41,8 +43,8 @@ func TestCrossplaneRunsAndLeavesNothing(t *testing.T) {
 	if out, err := c.CrossplaneCLI(t.Context(), "resource", "trace", "managedresourceactivationpolicy/default").CombinedOutput(); err != nil {
 		t.Errorf("c.CrossplaneCLI(...): %v: %s", err, out)
 	}
-	if err := c.Down(t.Context()); err != nil {
-		t.Fatalf("c.Down(...): %v", err)
+	if err := Down(t.Context(), c.Dir()); err != nil {
+		t.Fatalf("Down(...): %v", err)
 	}
 	inside.gone(t)
 	before.same(t, c.Dir())
@@ -50,7 +52,7 @@ func TestCrossplaneRunsAndLeavesNothing(t *testing.T) {
 
 // definition makes a CompositeResourceDefinition, of which core makes a CRD and
 // the RBAC manager a ClusterRole.
-func definition(t *testing.T, c *Cluster) {
+func definition(t *testing.T, c *cluster.Cluster) {
 	t.Helper()
 	cmd := c.Kubectl(t.Context(), "apply", "--filename=-")
 	cmd.Stdin = strings.NewReader(`
