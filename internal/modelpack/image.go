@@ -60,7 +60,7 @@ func layOutImage(files []File) (*Layout, error) {
 		// Such a name is not a file's but says that one is gone (image-spec,
 		// layer.md, "Whiteouts").
 		if strings.Contains("/"+f.Path, "/.wh.") {
-			return nil, outcome.Errorf(outcome.Unsupported, "an image cannot hold the file %q with this name: set spec.forProvider.format to another", short(f.Path))
+			return nil, outcome.Errorf(outcome.Unsupported, "an image cannot hold the file %q with this name: set spec.forProvider.format to another", outcome.Shorten(f.Path))
 		}
 	}
 	for _, g := range groups {

@@ -70,7 +70,7 @@ func newLayout(format Format, files []File, dataset bool) (*Layout, error) {
 	case FormatImage:
 		return layOutImage(files)
 	}
-	return nil, outcome.Errorf(outcome.Unsupported, "format %q is none: write %s, %s or %s", short(string(format)), FormatModelPack, FormatModelKit, FormatImage)
+	return nil, outcome.Errorf(outcome.Unsupported, "format %q is none: write %s, %s or %s", outcome.Shorten(string(format)), FormatModelPack, FormatModelKit, FormatImage)
 }
 
 // layOutModelPack makes each file a layer as it is, but for empty ones.

@@ -44,7 +44,7 @@ func (p piece) verify(stored io.Reader, verify func(f File, content io.Reader) e
 			return err
 		}
 		if in.N > 0 {
-			return outcome.Errorf(outcome.Mismatch, "the layer ends before the last %d bytes of the file %q", in.N, short(p.file.Path))
+			return outcome.Errorf(outcome.Mismatch, "the layer ends before the last %d bytes of the file %q", in.N, outcome.Shorten(p.file.Path))
 		}
 		return nil
 	}

@@ -44,7 +44,7 @@ func layOutModelKit(files []File, dataset bool) (*Layout, error) {
 		}
 		// Kit takes two dots anywhere for a way out of the folder.
 		if strings.Contains(f.Path, "..") {
-			return nil, outcome.Errorf(outcome.Unsupported, "kit cannot unpack the file %q with this name: set spec.forProvider.format to another", short(f.Path))
+			return nil, outcome.Errorf(outcome.Unsupported, "kit cannot unpack the file %q with this name: set spec.forProvider.format to another", outcome.Shorten(f.Path))
 		}
 		packed = append(packed, f)
 	}

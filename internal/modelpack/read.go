@@ -118,7 +118,7 @@ func readLayer(d ocispec.Descriptor) (Layer, error) {
 	parts := layerTypes.FindStringSubmatch(d.MediaType)
 	switch {
 	case parts == nil:
-		return Layer{}, outcome.Errorf(outcome.Unsupported, "its media type %q is none of a ModelPack or a ModelKit", short(d.MediaType))
+		return Layer{}, outcome.Errorf(outcome.Unsupported, "its media type %q is none of a ModelPack or a ModelKit", outcome.Shorten(d.MediaType))
 	case d.Digest.Validate() != nil:
 		return Layer{}, outcome.Errorf(outcome.Unsupported, "its digest is none")
 	case d.Size < 0:
@@ -151,12 +151,12 @@ func noConflict(layers []Layer) error {
 			continue
 		}
 		if other, ok := files[l.Path]; ok && other.Digest != l.Digest {
-			return outcome.Errorf(outcome.Unsupported, "the artifact holds the file %q twice, with different content", short(l.Path))
+			return outcome.Errorf(outcome.Unsupported, "the artifact holds the file %q twice, with different content", outcome.Shorten(l.Path))
 		}
 		files[l.Path] = l
 	}
 	if name, ok := FileAndFolder(files); ok {
-		return outcome.Errorf(outcome.Unsupported, "the artifact holds %q both as a file and as a folder", short(name))
+		return outcome.Errorf(outcome.Unsupported, "the artifact holds %q both as a file and as a folder", outcome.Shorten(name))
 	}
 	return nil
 }
@@ -185,7 +185,7 @@ const (
 // error with reason Unsupported.
 func FilePath(name string) (string, error) {
 	if len(name) > maxPathBytes {
-		return "", outcome.Errorf(outcome.Unsupported, "the path %q is too long", short(name))
+		return "", outcome.Errorf(outcome.Unsupported, "the path %q is too long", outcome.Shorten(name))
 	}
 	clean := strings.TrimSuffix(name, "/")
 	for strings.HasPrefix(clean, "./") {
@@ -194,19 +194,10 @@ func FilePath(name string) (string, error) {
 	for part := range strings.SplitSeq(clean, "/") {
 		switch {
 		case part == "", part == ".", part == "..":
-			return "", outcome.Errorf(outcome.Unsupported, "the path %q does not lie inside of a folder", short(name))
+			return "", outcome.Errorf(outcome.Unsupported, "the path %q does not lie inside of a folder", outcome.Shorten(name))
 		case len(part) > maxNameBytes, strings.ContainsAny(part, "\x00\\"):
-			return "", outcome.Errorf(outcome.Unsupported, "the path %q cannot be one of a file", short(name))
+			return "", outcome.Errorf(outcome.Unsupported, "the path %q cannot be one of a file", outcome.Shorten(name))
 		}
 	}
 	return clean, nil
-}
-
-// short returns as much of a foreign text as fits into a message.
-func short(s string) string {
-	const most = 120
-	if len(s) > most {
-		return s[:most] + "…"
-	}
-	return s
 }

@@ -50,7 +50,7 @@ func ReadLayers(manifest, config []byte) ([]Layer, error) {
 	for i, d := range m.Layers {
 		e, ok := imageEncodings[d.MediaType]
 		if !ok || d.Digest.Validate() != nil || d.Size < 0 {
-			return nil, outcome.Errorf(outcome.Unsupported, "layer %d of the image, of media type %q, cannot be read", i+1, short(d.MediaType))
+			return nil, outcome.Errorf(outcome.Unsupported, "layer %d of the image, of media type %q, cannot be read", i+1, outcome.Shorten(d.MediaType))
 		}
 		layers = append(layers, Layer{Descriptor: d, Encoding: e, image: true})
 	}
@@ -67,7 +67,7 @@ func Whole(manifest, config []byte) error {
 		return outcome.Errorf(outcome.Unsupported, "what is there is not the manifest of an OCI artifact").Because(err)
 	}
 	if m.Subject != nil {
-		return outcome.Errorf(outcome.Unsupported, "the artifact is a statement about another one (%s), and no model", short(m.Subject.Digest.String()))
+		return outcome.Errorf(outcome.Unsupported, "the artifact is a statement about another one (%s), and no model", outcome.Shorten(m.Subject.Digest.String()))
 	}
 	model := false
 	for i, l := range append([]ocispec.Descriptor{m.Config}, m.Layers...) {
@@ -87,7 +87,7 @@ func Whole(manifest, config []byte) error {
 	// What cannot be read names no other ModelKit.
 	if decode.JSON(config, &k) == nil && k.Model.Path != "" {
 		return outcome.Errorf(outcome.Unsupported,
-			"the ModelKit takes its model from another one, %q, and does not hold it: name that one, or pack a ModelKit that holds the model itself", short(k.Model.Path))
+			"the ModelKit takes its model from another one, %q, and does not hold it: name that one, or pack a ModelKit that holds the model itself", outcome.Shorten(k.Model.Path))
 	}
 	return nil
 }
@@ -100,9 +100,9 @@ const mediaTypeKitModelPrefix = "application/vnd.kitops.modelkit.model.v1."
 // path in a layer before it, as in an image.
 func (l Layer) Overlays() bool { return l.image }
 
-// EntryPath returns the path in the model of an archive's entry. One that lies
+// entryPath returns the path in the model of an archive's entry. One that lies
 // outside of the model is an error with reason Unsupported.
-func (l Layer) EntryPath(name string) (string, error) {
+func (l Layer) entryPath(name string) (string, error) {
 	if !l.image {
 		clean, err := FilePath(name)
 		if err != nil || l.folder == "" {
@@ -117,9 +117,9 @@ func (l Layer) EntryPath(name string) (string, error) {
 	inside, ok := strings.CutPrefix(clean, imageStyle.folder)
 	switch {
 	case strings.HasPrefix(path.Base(clean), whiteout):
-		return "", outcome.Errorf(outcome.Unsupported, "%q takes away what another layer holds: make an image without such layers", short(name))
+		return "", outcome.Errorf(outcome.Unsupported, "%q takes away what another layer holds: make an image without such layers", outcome.Shorten(name))
 	case !ok:
-		return "", outcome.Errorf(outcome.Unsupported, "%q lies outside of /models: it is no model image", short(name))
+		return "", outcome.Errorf(outcome.Unsupported, "%q lies outside of /models: it is no model image", outcome.Shorten(name))
 	}
 	return inside, nil
 }

@@ -73,7 +73,7 @@ func TestPlaceKitLayers(t *testing.T) {
 			}
 			var got []string
 			for _, l := range layers {
-				name, err := l.EntryPath("./x")
+				name, err := l.entryPath("./x")
 				if err != nil {
 					t.Error(err)
 				}

@@ -105,7 +105,7 @@ func FuzzReadManifest(f *testing.F) {
 				t.Errorf("ReadManifest(%q): %+v", manifest, l)
 			}
 			checkInside(t, l.Path)
-			if name, err := l.EntryPath("a/b"); err == nil {
+			if name, err := l.entryPath("a/b"); err == nil {
 				checkInside(t, name)
 			}
 		}

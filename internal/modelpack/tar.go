@@ -51,11 +51,11 @@ func (s tarStyle) header(f File, seen map[string]bool) ([]byte, error) {
 		seen[name[:i]] = true
 		dir := &tar.Header{Typeflag: tar.TypeDir, Name: name[:i] + s.dirSuffix, Mode: 0o755, Uid: s.uid}
 		if err := w.WriteHeader(dir); err != nil {
-			return nil, errors.Wrapf(err, "cannot make an archive's header of the folder %q", short(name[:i]))
+			return nil, errors.Wrapf(err, "cannot make an archive's header of the folder %q", outcome.Shorten(name[:i]))
 		}
 	}
 	err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Uid: s.uid, Size: f.Size})
-	return b.Bytes(), errors.Wrapf(err, "cannot make an archive's header of the file %q", short(name))
+	return b.Bytes(), errors.Wrapf(err, "cannot make an archive's header of the file %q", outcome.Shorten(name))
 }
 
 // A piece of a layer: bytes that are made, or a file's.
@@ -100,7 +100,7 @@ func (p *pieces) fill() error {
 	}
 	f := &p.files[0]
 	if clean, err := FilePath(f.Path); err != nil || clean != f.Path || f.Size < 0 {
-		return outcome.Errorf(outcome.Unsupported, "the file %q of %d bytes cannot be in an archive", short(f.Path), f.Size).Because(err)
+		return outcome.Errorf(outcome.Unsupported, "the file %q of %d bytes cannot be in an archive", outcome.Shorten(f.Path), f.Size).Because(err)
 	}
 	h, err := p.style.header(*f, p.seen)
 	if err != nil {

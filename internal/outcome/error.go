@@ -147,6 +147,10 @@ var userinfo = regexp.MustCompile(`(?i)\b([a-z][a-z0-9+.-]*://)[^/?#\s"'<>]*@`)
 // account or a password.
 func WithoutUserinfo(s string) string { return userinfo.ReplaceAllString(s, "${1}***@") }
 
+// Shorten returns a foreign text, such as a name, cut to a length that suits a
+// message.
+func Shorten(s string) string { return truncate(s, 120) }
+
 // singleLine folds white space and control characters, so that a message is
 // one line wherever it is shown. What is no UTF-8 is replaced, and no address in
 // it holds a password.

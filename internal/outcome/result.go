@@ -140,9 +140,7 @@ func truncate(s string, n int) string {
 		return s
 	}
 	const ellipsis = "…"
-	s = s[:n-len(ellipsis)]
-	for len(s) > 0 && !utf8.ValidString(s) {
-		s = s[:len(s)-1]
+	for n -= len(ellipsis); n > 0 && !utf8.RuneStart(s[n]); n-- {
 	}
-	return s + ellipsis
+	return s[:n] + ellipsis
 }

@@ -49,7 +49,6 @@ type ociOrigin struct {
 
 	places map[string]place // By the file's path, after list.
 	kept   budget
-	turns  chan struct{} // Holds those who read a compressed layer.
 }
 
 var _ origin = &ociOrigin{}
@@ -90,7 +89,7 @@ func newOCIOrigin(a ArtifactSource, again retry.Policy, throttle *connection.Thr
 	}
 	return &ociOrigin{
 		ref: ref, client: c, again: again, logf: logf,
-		kept: budget{left: keptBytes}, turns: make(chan struct{}, compressedAtOnce),
+		kept: budget{left: keptBytes},
 	}, nil
 }
 

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	_ "crypto/sha512" // A layer's digest may be one of SHA-512.
-	"hash"
 	"io"
 	"slices"
 	"strings"
@@ -25,10 +23,6 @@ const (
 	// is at most.
 	keptBytes = 8 << 20
 	keptFile  = 256 << 10
-
-	// compressedAtOnce is how many compressed layers are read side by side:
-	// each takes memory for its window.
-	compressedAtOnce = 2
 )
 
 // list finds out which files the artifact holds. A raw layer is one, which its
@@ -124,31 +118,18 @@ const indexedAtOnce = 4
 // index reads a layer to its end, holds it against its digest, and returns the
 // files in it.
 func (o *ociOrigin) index(ctx context.Context, l modelpack.Layer, meter *Meter) ([]modelpack.Entry, error) {
-	done, err := o.turn(ctx, l)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
 	rc := o.client.ReadBlob(ctx, o.ref.Repository, l.Descriptor, 0, l.Size, o.again)
 	defer rc.Close()
-	in := &sourceReader{Reader: rc, sum: l.Digest.Algorithm().Hash(), meter: meter}
-	entries, err := l.Entries(in, func(size int64) bool { return size <= keptFile && o.kept.take(size) })
-	if in.err != nil {
-		// What the archive's reader makes of it says less.
+	in := &sourceReader{Reader: rc, meter: meter}
+	entries, err := l.Entries(ctx, in, func(size int64) bool { return size <= keptFile && o.kept.take(size) })
+	switch {
+	case in.err != nil:
 		return nil, o.lost(in.err, l.Descriptor)
-	}
-	if err != nil && outcome.ReasonOf(err) != outcome.Mismatch {
-		return nil, o.unfit(err)
-	}
-	// What comes after the archive's end counts too.
-	if _, cerr := io.Copy(io.Discard, in); cerr != nil {
-		return nil, o.lost(cerr, l.Descriptor)
-	}
-	// Other bytes are the better explanation of an archive that makes no sense.
-	if digest.NewDigest(l.Digest.Algorithm(), in.sum) != l.Digest {
+	case errors.Is(err, modelpack.ErrDigest):
 		return nil, o.mismatch(l.Descriptor)
-	}
-	if err != nil {
+	case err != nil && ctx.Err() != nil:
+		return nil, err
+	case err != nil:
 		return nil, o.unfit(err)
 	}
 	return entries, nil
@@ -201,14 +182,10 @@ func (o *ociOrigin) openPlace(ctx context.Context, p place, from, to int64) (io.
 // openCompressed reads a compressed layer from its start, and drops what comes
 // before the file.
 func (o *ociOrigin) openCompressed(ctx context.Context, p place, from, to int64) (io.ReadCloser, error) {
-	done, err := o.turn(ctx, p.layer)
-	if err != nil {
-		return nil, err
-	}
 	rc := o.client.ReadBlob(ctx, o.ref.Repository, p.layer.Descriptor, 0, p.layer.Size, o.again)
 	in := &sourceReader{Reader: rc}
 	out := &originReader{
-		close: func() error { defer done(); return rc.Close() },
+		close: rc.Close,
 		failed: func(err error) error {
 			if in.err != nil {
 				return o.lost(in.err, p.layer.Descriptor)
@@ -217,32 +194,21 @@ func (o *ociOrigin) openCompressed(ctx context.Context, p place, from, to int64)
 			return outcome.Errorf(outcome.Mismatch, "registry %s sent other bytes of %s@%s than before", o.ref.Registry, o.ref.Repository, p.layer.Digest).Because(err)
 		},
 	}
-	plain, err := p.layer.Plain(in)
+	plain, err := p.layer.Plain(ctx, in)
 	if err != nil {
 		_ = out.Close()
+		if ctx.Err() != nil {
+			return nil, err
+		}
 		return nil, out.failed(err)
 	}
-	out.close = func() error { defer done(); return errors.Join(plain.Close(), rc.Close()) }
+	out.close = func() error { return errors.Join(plain.Close(), rc.Close()) }
 	if _, err := io.CopyN(io.Discard, plain, p.entry.Offset+from); err != nil {
 		_ = out.Close()
 		return nil, out.failed(err)
 	}
 	out.Reader = io.LimitReader(plain, to-from)
 	return out, nil
-}
-
-// turn waits until a layer may be read. Those that are not compressed need not
-// wait.
-func (o *ociOrigin) turn(ctx context.Context, l modelpack.Layer) (done func(), err error) {
-	if l.IsPlain() {
-		return func() {}, nil
-	}
-	select {
-	case o.turns <- struct{}{}:
-		return func() { <-o.turns }, nil
-	case <-ctx.Done():
-		return nil, errors.Wrapf(ctx.Err(), "cannot wait to read %s", o.ref)
-	}
 }
 
 // An originReader reads a file of an artifact.
@@ -270,21 +236,17 @@ func (r *originReader) Close() error {
 	return end()
 }
 
-// A sourceReader hashes and counts what is read, and notes what goes wrong
-// where whoever reads it says something else.
+// A sourceReader counts the bytes that are read, and records the error of a
+// reader whose user may hide it.
 type sourceReader struct {
 	io.Reader
 
-	sum   hash.Hash // nil for none.
 	meter *Meter
 	err   error
 }
 
 func (r *sourceReader) Read(p []byte) (int, error) {
 	n, err := r.Reader.Read(p)
-	if r.sum != nil {
-		_, _ = r.sum.Write(p[:n])
-	}
 	r.meter.Add(int64(n))
 	if err != nil && !errors.Is(err, io.EOF) {
 		r.err = err

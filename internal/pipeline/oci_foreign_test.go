@@ -260,7 +260,7 @@ func TestOCIRefused(t *testing.T) {
 		"NoModelImage": {made: image(archived(t, "bin/sh", "#!")), says: "outside of /models: it is no model image"},
 		"Whiteout":     {made: image(archived(t, "models/.wh.a", "")), says: "takes away what another layer holds"},
 		"Bomb": {made: made{configType: kitConfigType, config: kitConfig, layers: []foreignLayer{{mediaType: kitTar + "+gzip", content: bomb}}},
-			says: "unpacks to far more bytes than its size lets expect"},
+			says: "unpacks to far more bytes than its size allows"},
 		"OtherKit": {made: made{configType: kitConfigType, config: `{"model":{"path":"registry.example.com/base:v1"}}`,
 			layers: []foreignLayer{{mediaType: strings.Replace(kitTar, "model.v1", "docs.v1", 1), content: archived(t, "a", "a")}}},
 			says: `takes its model from another one, "registry.example.com/base:v1", and does not hold it: name that one`},

@@ -43,7 +43,7 @@ func FuzzUnpack(f *testing.F) {
 		if err := to.MkdirAll(unpacked(l.Key()), dirMode); err != nil {
 			t.Fatal(err)
 		}
-		entries, err := j.unpackFrom(bytes.NewReader(archive), l)
+		entries, err := j.unpackFrom(t.Context(), bytes.NewReader(archive), l)
 		if len(visible(t, dir)) > 0 {
 			t.Errorf("a file is to be seen too early: %v", visible(t, dir))
 		}

@@ -47,7 +47,7 @@ func (j *job) nameable(e entry) (bool, error) {
 		_, err := j.adopt(e.name, e.file)
 		return false, err
 	case claimed.Digest != e.file.Digest:
-		return false, outcome.Errorf(outcome.Unsupported, "the artifact holds the file %q twice, with different content", shortName(e.name))
+		return false, outcome.Errorf(outcome.Unsupported, "the artifact holds the file %q twice, with different content", outcome.Shorten(e.name))
 	}
 	return claimed.ModTime != 0 && j.folder.unchanged(e.name, claimed), nil
 }

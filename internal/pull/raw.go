@@ -2,7 +2,6 @@ package pull
 
 import (
 	"context"
-	_ "crypto/sha512" // A digest may be one of SHA-512.
 	"hash"
 	"io"
 	"maps"
@@ -135,15 +134,15 @@ func (j *job) appendRaw(ctx context.Context, out io.Writer, h hash.Hash, l model
 	if _, err := io.CopyBuffer(onlyWriter{io.MultiWriter(out, h)}, in, make([]byte, copyBytes)); err != nil {
 		return err
 	}
-	return j.matches(h, l)
-}
-
-// matches returns an error if a layer's bytes have another digest.
-func (j *job) matches(h hash.Hash, l modelpack.Layer) error {
 	if digest.NewDigest(l.Digest.Algorithm(), h) != l.Digest {
-		return outcome.Errorf(outcome.Mismatch, "registry %s sent other bytes than those of %s@%s", j.source.ref.Registry, j.source.ref.Repository, l.Digest)
+		return j.otherBytes(l)
 	}
 	return nil
+}
+
+// otherBytes is the error of a layer whose bytes have another digest.
+func (j *job) otherBytes(l modelpack.Layer) error {
+	return outcome.Errorf(outcome.Mismatch, "registry %s sent other bytes than those of %s@%s", j.source.ref.Registry, j.source.ref.Repository, l.Digest)
 }
 
 // seekTo is out.Seek, from the start.

@@ -179,22 +179,13 @@ func filePath(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return notState(clean)
+	return clean, notState(clean)
 }
 
-// entryPath returns the path in the folder of an archive's entry.
-func entryPath(l modelpack.Layer, name string) (string, error) {
-	clean, err := l.EntryPath(name)
-	if err != nil {
-		return "", err
-	}
-	return notState(clean)
-}
-
-// notState returns a clean path, or an error if it is kept for the state.
-func notState(clean string) (string, error) {
+// notState returns an error if a clean path is reserved for the state.
+func notState(clean string) error {
 	if first, _, _ := strings.Cut(clean, "/"); strings.EqualFold(first, stateDir) {
-		return "", outcome.Errorf(outcome.Unsupported, "the artifact holds a file in %s, which is kept for the state of a pull", stateDir)
+		return outcome.Errorf(outcome.Unsupported, "the artifact holds a file in %s, which is reserved for the state of a pull", stateDir)
 	}
-	return clean, nil
+	return nil
 }

@@ -4,12 +4,15 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
@@ -100,7 +103,7 @@ func TestEntries(t *testing.T) {
 				b = packedAs(t, tc.encoding, b)
 			}
 			l := layerOf(tc.encoding, b, tc.image)
-			entries, err := l.Entries(bytes.NewReader(b), func(size int64) bool { return size < 5 })
+			entries, err := l.Entries(t.Context(), bytes.NewReader(b), func(size int64) bool { return size < 5 })
 			if (err != nil) != (tc.refused != "") || err != nil && outcome.ReasonOf(err) != tc.refused {
 				t.Fatalf("\n%s\nEntries(...): want reason %q, got %v", tc.reason, tc.refused, err)
 			}
@@ -122,7 +125,7 @@ func checkEntries(t *testing.T, l Layer, b []byte, entries []Entry) {
 	if len(entries) == 0 {
 		return
 	}
-	rc, err := l.Plain(bytes.NewReader(b))
+	rc, err := l.Plain(t.Context(), bytes.NewReader(b))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,10 +152,100 @@ func checkEntries(t *testing.T, l Layer, b []byte, entries []Entry) {
 func TestEntriesRaw(t *testing.T) {
 	l := layerOf(Raw, []byte("content"), false)
 	l.Path = "a.bin"
-	got, err := l.Entries(strings.NewReader("content"), nil)
+	got, err := l.Entries(t.Context(), strings.NewReader("content"), nil)
 	want := []Entry{{Path: "a.bin", Size: 7, SHA256: digest.FromString("content").Encoded()}}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("Entries(...): -want, +got:\n%s\n%v", diff, err)
+	}
+}
+
+// zstdOf returns an archive of zeros that is larger than a window of the supplied
+// size, compressed with that window.
+func zstdOf(t *testing.T, window int) (Layer, []byte) {
+	t.Helper()
+	plan, err := planTar(tarStyle{}, "x", File{"a.bin", int64(window) + 6<<20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	w, err := zstd.NewWriter(&b, zstd.WithWindowSize(window), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(w, plan.Open(0, func(File, int64) (io.ReadCloser, error) { return io.NopCloser(zeros{}), nil })); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l := layerOf(TarZstd, b.Bytes(), false)
+	l.Size *= 1000
+	return l, b.Bytes()
+}
+
+func TestZstdWindow(t *testing.T) {
+	_, small := zstdOf(t, 1<<10)
+	_, large := zstdOf(t, 2*usualZstdWindow)
+	_, largest := zstdOf(t, maxZstdWindow)
+	_, tooLarge := zstdOf(t, 2*maxZstdWindow)
+	cases := map[string]struct {
+		reason string
+		layer  []byte
+		want   outcome.Reason
+	}{
+		"Largest":    {reason: "A layer with the largest window that zstd reads by default should be read.", layer: largest},
+		"TooLarge":   {reason: "A layer with a larger window should be refused, and not be called malformed.", layer: tooLarge, want: outcome.Unsupported},
+		"LargeLater": {reason: "A later frame with a large window should be refused, since memory was acquired for the first frame.", layer: slices.Concat(small, large), want: outcome.Unsupported},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			l := layerOf(TarZstd, tc.layer, false)
+			l.Size *= 1000
+			rc, err := l.Plain(t.Context(), bytes.NewReader(tc.layer))
+			if err == nil {
+				_, err = io.Copy(io.Discard, rc)
+				err = errors.Join(l.malformed(err), rc.Close())
+			}
+			if err == nil && tc.want != "" || err != nil && outcome.ReasonOf(err) != tc.want {
+				t.Errorf("\n%s\nPlain(...): want %q, got %v", tc.reason, tc.want, err)
+			}
+			if !zstdWindows.TryAcquire(maxZstdWindow) {
+				t.Fatalf("\n%s\nthe memory for the window was not released", tc.reason)
+			}
+			zstdWindows.Release(maxZstdWindow)
+		})
+	}
+}
+
+// TestZstdWindowsTogether checks that the windows of all layers that are read at
+// the same time have no more memory together than the largest one.
+func TestZstdWindowsTogether(t *testing.T) {
+	largest, largestBytes := zstdOf(t, maxZstdWindow)
+	usual, usualBytes := zstdOf(t, usualZstdWindow)
+	expired, cancel := context.WithCancel(t.Context())
+	cancel()
+	cases := map[string]struct {
+		reason string
+		layer  Layer
+		bytes  []byte
+		want   int
+	}{
+		"Largest": {reason: "One layer with the largest window should be read at a time.", layer: largest, bytes: largestBytes, want: 1},
+		"Usual":   {reason: "Several layers with usual windows should be read side by side.", layer: usual, bytes: usualBytes, want: maxZstdWindow / usualZstdWindow},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			for n := range tc.want {
+				rc, err := tc.layer.Plain(t.Context(), bytes.NewReader(tc.bytes))
+				if err != nil {
+					t.Fatalf("\n%s\nPlain(...): want %d layers at once, got %d, %v", tc.reason, tc.want, n, err)
+				}
+				defer func() { _ = rc.Close() }()
+			}
+			if _, err := tc.layer.Plain(expired, bytes.NewReader(tc.bytes)); !errors.Is(err, context.Canceled) {
+				t.Errorf("\n%s\nPlain(...): want one more layer to wait until its context ends, got %v", tc.reason, err)
+			}
+		})
 	}
 }
 
@@ -168,7 +261,7 @@ func FuzzEntries(f *testing.F) {
 	f.Add(tarOf(f, tar.Header{Name: "l", Typeflag: tar.TypeSymlink, Linkname: "/"}), uint8(0))
 	f.Fuzz(func(t *testing.T, b []byte, kind uint8) {
 		l := layerOf(encodings[int(kind)%len(encodings)], b, kind&4 != 0)
-		entries, err := l.Entries(bytes.NewReader(b), func(size int64) bool { return size < 100 })
+		entries, err := l.Entries(t.Context(), bytes.NewReader(b), func(size int64) bool { return size < 100 })
 		if err != nil {
 			if reason := outcome.ReasonOf(err); reason != outcome.Unsupported && reason != outcome.Mismatch {
 				t.Errorf("want it to be refused, or no archive, got %v", err)
@@ -177,4 +270,19 @@ func FuzzEntries(f *testing.F) {
 		}
 		checkEntries(t, l, b, entries)
 	})
+}
+
+// TestWalkPadding checks that bytes that belong to no file count, too.
+func TestWalkPadding(t *testing.T) {
+	bomb := packedAs(t, TarGzip, append(tarOf(t, tar.Header{Name: "a"}), make([]byte, 2*archiveSlackBytes)...))
+	l := layerOf(TarGzip, bomb, false)
+	plain, err := l.Plain(t.Context(), bytes.NewReader(bomb))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = plain.Close() }()
+	n, err := io.Copy(io.Discard, plain)
+	if limit := archiveSlackBytes + int64(len(bomb))*maxArchiveRatio; n > limit || outcome.ReasonOf(err) != outcome.Unsupported {
+		t.Errorf("Plain(...): want at most %d bytes and an error with reason %s, got %d, %v", limit, outcome.Unsupported, n, err)
+	}
 }
