@@ -88,7 +88,7 @@ func newBase(t *testing.T) client.WithWatch {
 // newLife returns a life before the Artifact is applied.
 func newLife(t *testing.T, base client.WithWatch, f *fuse) *life {
 	t.Helper()
-	store := containerregistry.New(containerregistry.Logger(log.New(io.Discard, "", 0)))
+	store := untagging(containerregistry.New(containerregistry.Logger(log.New(io.Discard, "", 0))))
 	fused, server := httptest.NewServer(f.registry(store)), httptest.NewServer(store)
 	t.Cleanup(fused.Close)
 	t.Cleanup(server.Close)
