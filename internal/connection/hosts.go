@@ -24,8 +24,8 @@ const (
 	// bodyTimeout is for what comes after it. What is read here is small.
 	bodyTimeout = 30 * time.Second
 
-	// quickAnswer is how long an answer of a quick host takes at most, with its
-	// connection.
+	// quickAnswer is how long an answer of a quick host takes at most, from the
+	// connection to the end of its body.
 	quickAnswer = 2 * time.Second
 
 	// openAfter is how many times in a row a host must not answer for its circuit
@@ -173,11 +173,23 @@ func (t *hostTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		cancel(nil)
 		return rsp, nil
 	}
-	rsp.Body = &timedBody{ReadCloser: rsp.Body, ctx: ctx, cancel: cancel, timer: time.AfterFunc(bodyTimeout, func() {
+	ended := func() {
+		if t.hosts.now().Sub(began) > quickAnswer {
+			t.hosts.slow(place)
+		}
+	}
+	rsp.Body = &timedBody{ReadCloser: rsp.Body, ctx: ctx, cancel: cancel, ended: ended, timer: time.AfterFunc(bodyTimeout, func() {
 		t.hosts.failed(place, errNoAnswer)
 		cancel(errNoAnswer)
 	})}
 	return rsp, nil
+}
+
+// CloseIdleConnections is what http.Client looks for.
+func (t *hostTransport) CloseIdleConnections() {
+	if next, ok := t.next.(interface{ CloseIdleConnections() }); ok {
+		next.CloseIdleConnections()
+	}
 }
 
 // A timedBody is the body of an answer that has to come in time.
@@ -186,6 +198,7 @@ type timedBody struct {
 
 	ctx    context.Context //nolint:containedctx // Belongs to this one request.
 	cancel context.CancelCauseFunc
+	ended  func()
 	timer  *time.Timer
 }
 
@@ -206,6 +219,7 @@ func (b *timedBody) Close() error {
 	b.timer.Stop()
 	err := b.ReadCloser.Close()
 	b.cancel(nil)
+	b.ended()
 	return err
 }
 
@@ -278,6 +292,13 @@ func (h *Hosts) failed(place string, err error) {
 	}
 	s.opened++
 	s.until = now.Add(open).Truncate(time.Second)
+}
+
+// slow records that a host's answer took its time to end.
+func (h *Hosts) slow(place string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.of(place, h.now()).quick = false
 }
 
 // answered notes how a host answered.

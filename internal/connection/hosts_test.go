@@ -197,6 +197,43 @@ func TestHostsBounded(t *testing.T) {
 	})
 }
 
+// TestHostsSlowBodies has a host that answers at once send its body slowly.
+func TestHostsSlowBodies(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		takes  time.Duration
+		want   bool
+	}{
+		"Quick": {reason: "A host is quick if its whole answer comes quickly.", takes: quickAnswer, want: true},
+		"Slow":  {reason: "A host that keeps its caller waiting for the body is not quick.", takes: quickAnswer + time.Millisecond},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := NewHosts()
+				next := roundTrip(func(*http.Request) (*http.Response, error) {
+					rsp := httptest.NewRecorder()
+					_, _ = rsp.WriteString("{}")
+					return rsp.Result(), nil
+				})
+				rsp, err := h.Transport(origin, "", next).RoundTrip(httptest.NewRequest(http.MethodGet, origin+"/v2/", nil))
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(tc.takes)
+				_ = rsp.Body.Close()
+				if got := h.Quick(origin); got != tc.want {
+					t.Errorf("\n%s\nQuick(...): want %t, got %t", tc.reason, tc.want, got)
+				}
+			})
+		})
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
 // TestHostsLongNames has a server lead to names that are too long to be such.
 func TestHostsLongNames(t *testing.T) {
 	h, s := NewHosts(), &script{letters: "."}

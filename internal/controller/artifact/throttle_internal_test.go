@@ -57,6 +57,15 @@ func TestThrottle(t *testing.T) {
 			quick:  []string{"quick"},
 			want:   map[string]int{"a/x": 2, "a/y": 2, "b/other": 1, "a/quick": 1},
 		},
+		"Hostile": {
+			reason: "Two namespaces with many silent registries leave a worker to a third one, whose registry nobody has asked yet.",
+			first: append(
+				[]key{{Namespace: "a", Name: "1"}, {Namespace: "a", Name: "2"}, {Namespace: "a", Name: "3"}, {Namespace: "a", Name: "4"}, {Namespace: "a", Name: "5"}},
+				[]key{{Namespace: "b", Name: "6"}, {Namespace: "b", Name: "7"}, {Namespace: "b", Name: "8"}, {Namespace: "b", Name: "9"}}...),
+			then:  []key{{Namespace: "c", Name: "new"}, {Namespace: "a", Name: "quick"}},
+			quick: []string{"quick"},
+			want:  map[string]int{"a/1": 1, "a/2": 1, "a/3": 1, "a/4": 1, "b/6": 1, "b/7": 1, "c/new": 1, "a/quick": 1},
+		},
 		"Quick": {
 			reason: "One that answers quickly may have all workers but one.",
 			first:  many(8, key{Namespace: "a", Name: "quick"}),
@@ -106,7 +115,7 @@ func TestThrottle(t *testing.T) {
 					}()
 					synctest.Wait()
 				}
-				time.Sleep(throttleWait)
+				time.Sleep(time.Second) // Longer than a slot is waited for.
 				synctest.Wait()
 				close(going)
 				got := map[string]int{}
@@ -118,32 +127,12 @@ func TestThrottle(t *testing.T) {
 				}
 				close(end)
 				synctest.Wait()
-				if n := len(r.slots.held); n > 0 {
-					t.Errorf("\n%s\n%d slots are still held", tc.reason, n)
+				if !r.slots.TryTake([]connection.Limit{{Pool: "slow registries", Most: 1}}) {
+					t.Errorf("\n%s\nA reconcile that has ended should hold no slot.", tc.reason)
 				}
 			})
 		})
 	}
-}
-
-// TestThrottleWaits: what has only just begun is waited for.
-func TestThrottleWaits(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var s slots
-		one := []limit{{name: "x", most: 1}}
-		if !s.take(t.Context(), one) {
-			t.Fatal("want a slot")
-		}
-		time.AfterFunc(throttleWait/2, func() { s.release(one) })
-		if !s.take(t.Context(), one) {
-			t.Error("want the slot that was released meanwhile")
-		}
-		time.Sleep(time.Second)
-		began := time.Now()
-		if s.take(t.Context(), one) || time.Since(began) > 0 {
-			t.Error("want no wait for what may take long")
-		}
-	})
 }
 
 // answerAtOnce has a host answer at once.
