@@ -5,6 +5,19 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 )
 
+// A PipelineType is how a model gets from its source to the registry.
+// +kubebuilder:validation:Enum=Kit;Stream
+type PipelineType string
+
+// Pipelines of an Artifact.
+const (
+	// PipelineKit runs kit's commands on a workspace volume.
+	PipelineKit PipelineType = "Kit"
+
+	// PipelineStream pipes files from the source into the registry.
+	PipelineStream PipelineType = "Stream"
+)
+
 // JobSettings say how a run's Pod is placed and what it may use. Where an
 // Artifact and its ProviderConfig both set a field, the Artifact's holds;
 // labels and annotations are merged key by key. A ClusterProviderConfig may set

@@ -4,9 +4,9 @@ import corev1 "k8s.io/api/core/v1"
 
 // A TenantField is a field of an Artifact that its author may set only where
 // policy allows it: resources, nodeSelector, tolerations, affinity and
-// priorityClassName of spec.forProvider.job, or overwrite of
+// priorityClassName of spec.forProvider.job, or conflictPolicy of
 // spec.forProvider.target.
-// +kubebuilder:validation:Enum=resources;nodeSelector;tolerations;affinity;priorityClassName;overwrite
+// +kubebuilder:validation:Enum=resources;nodeSelector;tolerations;affinity;priorityClassName;conflictPolicy
 type TenantField string
 
 // Fields that policy allows or does not.
@@ -16,7 +16,7 @@ const (
 	TenantFieldTolerations       TenantField = "tolerations"
 	TenantFieldAffinity          TenantField = "affinity"
 	TenantFieldPriorityClassName TenantField = "priorityClassName"
-	TenantFieldOverwrite         TenantField = "overwrite"
+	TenantFieldConflictPolicy    TenantField = "conflictPolicy"
 )
 
 // DefaultTenantFields are those that are allowed where no policy says.
@@ -44,7 +44,8 @@ type ClusterPolicy struct {
 type TenantPolicy struct {
 	// Allow names the fields that an Artifact may set: resources, nodeSelector,
 	// tolerations, affinity and priorityClassName of spec.forProvider.job, and
-	// overwrite of spec.forProvider.target. [] allows none of them.
+	// conflictPolicy of spec.forProvider.target, which an Artifact sets to
+	// Overwrite. [] allows none of them.
 	// Default: [resources, nodeSelector].
 	// +optional
 	// +listType=set

@@ -101,6 +101,14 @@ type HuggingFaceConfig struct {
 type JobConfig struct {
 	JobSettings `json:",inline"`
 
+	// Pipeline of Artifacts that set none: Kit or Stream. Artifacts that only
+	// Stream can make (of datasets, of chosen files, from an OCI registry or
+	// another Hub, as an Image) are made by Stream all the same. Changing it
+	// rebuilds no artifact that exists and stops no run in progress: it applies
+	// to what is built from then on. Default: Kit. Example: Stream.
+	// +optional
+	Pipeline PipelineType `json:"pipeline,omitempty"`
+
 	// Storage is the default workspace of the Kit pipeline.
 	// +optional
 	Storage *StorageSettings `json:"storage,omitempty"`

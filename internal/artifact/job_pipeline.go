@@ -113,10 +113,9 @@ func workerImage(a *modelv1alpha1.Artifact) string {
 
 // runArguments returns the flags of `worker run` that say what the run is.
 func runArguments(a *modelv1alpha1.Artifact) []string {
-	p := a.Spec.ForProvider
 	args := []string{
-		"--pipeline=" + string(cmp.Or(p.Pipeline, modelv1alpha1.PipelineKit)),
-		"--format=" + string(cmp.Or(p.Format, modelv1alpha1.PackFormatModelPack)),
+		"--pipeline=" + string(Pipeline(a)),
+		"--format=" + string(cmp.Or(a.Spec.ForProvider.Format, modelv1alpha1.PackFormatModelPack)),
 	}
 	args = append(args, sourceArguments(a)...)
 	args = append(args, "--registry="+Registry(a), "--repository="+Repository(a), "--tag="+Tag(a))
@@ -154,7 +153,7 @@ func claimArguments(a *modelv1alpha1.Artifact) []string {
 	}
 	run := runOf(a)
 	args = append(args, "--run-hash="+run.Hash, "--run="+strconv.FormatInt(run.Number, 10))
-	if t := a.Spec.ForProvider.Target; t != nil && t.Overwrite {
+	if MayOverwrite(a) {
 		args = append(args, "--overwrite")
 	}
 	if d := a.Status.AtProvider.Digest; d != "" && a.Status.AtProvider.RunHash != "" {

@@ -113,7 +113,7 @@ func TestBuildJobArguments(t *testing.T) {
 		},
 		"Claim": {
 			reason: "The worker is told for whom it works, and what the tag may be taken from.",
-			args: newArtifact(withStream(), withParameters(func(p *modelv1alpha1.ArtifactParameters) { p.Target.Overwrite = true }), func(a *modelv1alpha1.Artifact) {
+			args: newArtifact(withStream(), withParameters(func(p *modelv1alpha1.ArtifactParameters) { p.Target.ConflictPolicy = modelv1alpha1.ConflictOverwrite }), func(a *modelv1alpha1.Artifact) {
 				a.SetAnnotations(map[string]string{AnnotationRun: "7", AnnotationRunHash: "old", AnnotationOwner: string(otherUID)})
 				a.Status.AtProvider.Digest, a.Status.AtProvider.RunHash = "sha256:abc", "old"
 			}),
@@ -140,15 +140,15 @@ func TestBuildJobArguments(t *testing.T) {
 		},
 		"Defaults": {
 			reason: "The worker is told the defaults where the spec says nothing.",
-			args: newArtifact(withModel("gpt2", ""), withEffective(modelv1alpha1.Effective{Registry: "localhost:5000", PlainHTTP: true, HubEndpoint: "http://hub.local"}),
+			args: newArtifact(withModel("openai/gpt2", ""), withEffective(modelv1alpha1.Effective{Registry: "localhost:5000", PlainHTTP: true}),
 				withParameters(func(p *modelv1alpha1.ArtifactParameters) {
 					p.Pipeline, p.Format, p.Target = "", "", &modelv1alpha1.Target{Repository: "gpt2"}
 				})),
 			want: []string{
-				"--pipeline=Kit", "--format=ModelPack", "--hub-endpoint=http://hub.local",
-				"--model=gpt2", "--revision=main",
+				"--pipeline=Kit", "--format=ModelPack", "--hub-endpoint=https://huggingface.co",
+				"--model=openai/gpt2", "--revision=main",
 				"--registry=localhost:5000", "--repository=gpt2", "--tag=latest", "--plain-http",
-				"--owner-namespace=team-a", "--owner-name=qwen3", "--owner-id=" + string(testUID), "--run-hash=" + goldenGPT2, "--run=1",
+				"--owner-namespace=team-a", "--owner-name=qwen3", "--owner-id=" + string(testUID), "--run-hash=" + RunHash(newArtifact(withModel("openai/gpt2", ""))), "--run=1",
 				"--workspace=/workspace",
 			},
 		},

@@ -5,11 +5,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 	"strconv"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 )
 
 const defaultTag = "latest"
@@ -51,6 +54,58 @@ func (r Run) Annotations() map[string]string {
 	}
 }
 
+// Pipeline that makes the Artifact: the one that its spec names. Where it names
+// none, it is the one that the Artifact's content or its run in progress was
+// started with, so that a change of its ProviderConfig rebuilds and stops
+// nothing; else the ProviderConfig's, else Kit. Stream takes the place of a Kit
+// that nobody asked for in the spec and that cannot do what the spec asks.
+func Pipeline(a *modelv1alpha1.Artifact) modelv1alpha1.PipelineType {
+	if p := a.Spec.ForProvider.Pipeline; p != "" {
+		return p
+	}
+	if !kitCanMake(a) {
+		return modelv1alpha1.PipelineStream
+	}
+	for _, p := range []modelv1alpha1.PipelineType{modelv1alpha1.PipelineKit, modelv1alpha1.PipelineStream} {
+		if slices.Contains(standingRuns(a), runHash(a, p)) {
+			return p
+		}
+	}
+	return cmp.Or(a.Effective.Pipeline, modelv1alpha1.PipelineKit)
+}
+
+// kitCanMake reports whether kit can do what the Artifact's spec asks: kit packs
+// whole models of the public Hub and makes no images
+// (https://kitops.org/docs/cli/cli-reference/, kit import and kit pack).
+func kitCanMake(a *modelv1alpha1.Artifact) bool {
+	if OCISource(a) != nil || a.Spec.ForProvider.Format == modelv1alpha1.PackFormatImage {
+		return false
+	}
+	// Without an organisation, kit takes a model's name for something else.
+	if hf := huggingFace(a); hf != nil && (strings.Count(hf.Model, "/") != 1 || hashedFiles(hf.Files) != nil) {
+		return false
+	}
+	hub := strings.TrimRight(a.Effective.HubEndpoint, "/")
+	return hub == "" || hub == v1alpha1.DefaultHubEndpoint
+}
+
+// standingRuns returns the run hashes of what the Artifact has in the registry
+// and of its run in progress.
+func standingRuns(a *modelv1alpha1.Artifact) []string {
+	s := a.Status.AtProvider
+	var out []string
+	if s.Digest != "" {
+		out = append(out, s.RunHash)
+	}
+	if s.Staged != nil {
+		out = append(out, s.Staged.RunHash)
+	}
+	if s.Phase == modelv1alpha1.PhaseRunning {
+		out = append(out, RunOf(a).Hash)
+	}
+	return out
+}
+
 // runHashInput lists all that makes another artifact when it changes. Fields
 // that are not set are left out, so that a field that a later version adds
 // changes no hash.
@@ -61,14 +116,17 @@ type runHashInput struct {
 }
 
 // RunHash identifies what an Artifact is made from and how: source, format and
-// pipeline. Only a change of it makes a new artifact; it is stable over
-// versions of the provider.
-func RunHash(a *modelv1alpha1.Artifact) string {
-	p := a.Spec.ForProvider
+// the pipeline that Pipeline returns, whether the spec names it or not. Only a
+// change of it rebuilds the artifact; it is stable over versions of the
+// provider.
+func RunHash(a *modelv1alpha1.Artifact) string { return runHash(a, Pipeline(a)) }
+
+// runHash returns the hash of a run of the Artifact by this pipeline.
+func runHash(a *modelv1alpha1.Artifact, pipeline modelv1alpha1.PipelineType) string {
 	in := runHashInput{
 		Source:   hashedSource(a),
-		Format:   string(cmp.Or(p.Format, modelv1alpha1.PackFormatModelPack)),
-		Pipeline: string(cmp.Or(p.Pipeline, modelv1alpha1.PipelineKit)),
+		Format:   string(cmp.Or(a.Spec.ForProvider.Format, modelv1alpha1.PackFormatModelPack)),
+		Pipeline: string(pipeline),
 	}
 	// Strings alone: there is nothing that cannot be encoded.
 	out, _ := json.Marshal(in) //nolint:errchkjson // See above.
@@ -98,6 +156,13 @@ func Tag(a *modelv1alpha1.Artifact) string {
 		return cmp.Or(t.Tag, defaultTag)
 	}
 	return defaultTag
+}
+
+// MayOverwrite reports whether the Artifact takes its tag also from what it did
+// not push.
+func MayOverwrite(a *modelv1alpha1.Artifact) bool {
+	t := a.Spec.ForProvider.Target
+	return t != nil && t.ConflictPolicy == modelv1alpha1.ConflictOverwrite
 }
 
 // OCIReference returns the Artifact's name in its registry:

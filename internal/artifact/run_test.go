@@ -87,7 +87,7 @@ func TestRunHash(t *testing.T) {
 		},
 		"Overwrite": {
 			reason: "What a tag may be taken from makes no other artifact.",
-			args:   newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) { p.Target.Overwrite = true })),
+			args:   newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) { p.Target.ConflictPolicy = modelv1alpha1.ConflictOverwrite })),
 			want:   goldenDefault,
 		},
 		"Pinned": {
@@ -218,6 +218,95 @@ func TestReferences(t *testing.T) {
 			got := want{external: ExternalName(tc.args), reference: OCIReference(tc.args)}
 			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(want{})); diff != "" {
 				t.Errorf("\n%s\nExternalName(), OCIReference(): -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+func withPipeline(p modelv1alpha1.PipelineType) artifactModifier {
+	return withParameters(func(fp *modelv1alpha1.ArtifactParameters) { fp.Pipeline = p })
+}
+
+func TestPipeline(t *testing.T) {
+	const (
+		kit    = modelv1alpha1.PipelineKit
+		stream = modelv1alpha1.PipelineStream
+	)
+	unset := withPipeline("")
+	config := func(p modelv1alpha1.PipelineType) artifactModifier {
+		return withEffective(modelv1alpha1.Effective{Pipeline: p})
+	}
+	hub := func(endpoint string) artifactModifier {
+		return withEffective(modelv1alpha1.Effective{HubEndpoint: endpoint})
+	}
+	// hashOf returns the run hash of what the spec asks for, by this pipeline.
+	hashOf := func(p modelv1alpha1.PipelineType) string { return RunHash(newArtifact(withPipeline(p))) }
+	status := func(change func(*modelv1alpha1.ArtifactObservation)) artifactModifier {
+		return func(a *modelv1alpha1.Artifact) { change(&a.Status.AtProvider) }
+	}
+	made := func(p modelv1alpha1.PipelineType) artifactModifier {
+		return status(func(s *modelv1alpha1.ArtifactObservation) { s.Digest, s.RunHash = testDigest, hashOf(p) })
+	}
+	running := func(phase modelv1alpha1.ArtifactPhase) artifactModifier {
+		return func(a *modelv1alpha1.Artifact) {
+			a.SetAnnotations(Run{Hash: hashOf(kit), Number: 1}.Annotations())
+			a.Status.AtProvider.Phase = phase
+		}
+	}
+	cases := map[string]struct {
+		reason string
+		args   *modelv1alpha1.Artifact
+		want   modelv1alpha1.PipelineType
+	}{
+		"Default":       {reason: "Kit is the default for what kit can do.", args: newArtifact(unset), want: kit},
+		"Spec":          {reason: "The spec's pipeline wins over the ProviderConfig's.", args: newArtifact(withPipeline(kit), config(stream)), want: kit},
+		"Config":        {reason: "The ProviderConfig's pipeline wins over the default.", args: newArtifact(unset, config(stream)), want: stream},
+		"ConfigKit":     {reason: "A ProviderConfig may name the default.", args: newArtifact(unset, config(kit)), want: kit},
+		"ModelKit":      {reason: "Kit packs its own format.", args: newArtifact(unset, withFormat(modelv1alpha1.PackFormatModelKit)), want: kit},
+		"NoSource":      {reason: "An Artifact that is only observed has the default.", args: newArtifact(unset, withParameters(func(p *modelv1alpha1.ArtifactParameters) { p.Source = nil })), want: kit},
+		"Image":         {reason: "Only Stream packs an image.", args: newArtifact(unset, withFormat(modelv1alpha1.PackFormatImage)), want: stream},
+		"ImageOfKit":    {reason: "A ProviderConfig's default of Kit does not apply to what only Stream can do.", args: newArtifact(unset, withFormat(modelv1alpha1.PackFormatImage), config(kit)), want: stream},
+		"ExplicitImage": {reason: "An explicit Kit is kept, and its run says why it cannot work.", args: newArtifact(withPipeline(kit), withFormat(modelv1alpha1.PackFormatImage)), want: kit},
+		"Dataset":       {reason: "Only Stream reads datasets.", args: newArtifact(unset, withDataset("openai/gsm8k")), want: stream},
+		"Files":         {reason: "Only Stream reads chosen files.", args: newArtifact(unset, withFiles(nil, []string{"*.onnx"})), want: stream},
+		"NoFiles":       {reason: "A filter without patterns chooses nothing.", args: newArtifact(unset, withFiles(nil, nil)), want: kit},
+		"OCI":           {reason: "Only Stream reads from a registry.", args: newArtifact(unset, withOCI(testReference)), want: stream},
+		"BareModel":     {reason: "Kit takes no model without an organisation.", args: newArtifact(unset, withModel("gpt2", "")), want: stream},
+		"OtherHub":      {reason: "Kit knows the public Hub only.", args: newArtifact(unset, hub("https://hub.example.com")), want: stream},
+		"PublicHub":     {reason: "A ProviderConfig may name the public Hub.", args: newArtifact(unset, hub("https://huggingface.co/")), want: kit},
+
+		"Made":          {reason: "A change of the ProviderConfig should not rebuild an artifact.", args: newArtifact(unset, config(stream), made(kit)), want: kit},
+		"MadeByStream":  {reason: "An artifact keeps the pipeline that a ProviderConfig named before.", args: newArtifact(unset, made(stream)), want: stream},
+		"MadeOtherwise": {reason: "A change of the spec is built as the ProviderConfig says now.", args: newArtifact(unset, config(stream), made(kit), withModel("Qwen/Qwen3-1.7B", "main")), want: stream},
+		"Explicit":      {reason: "The spec rebuilds what was made by another pipeline.", args: newArtifact(withPipeline(stream), made(kit)), want: stream},
+		"Staged": {
+			reason: "What is staged keeps its pipeline.",
+			args: newArtifact(unset, config(stream), status(func(s *modelv1alpha1.ArtifactObservation) {
+				s.Staged = &modelv1alpha1.StagedArtifact{Digest: testDigest, RunHash: hashOf(kit)}
+			})),
+			want: kit,
+		},
+		"Lost": {
+			reason: "A run hash without a digest is of nothing that exists.",
+			args:   newArtifact(unset, config(stream), status(func(s *modelv1alpha1.ArtifactObservation) { s.RunHash = hashOf(kit) })),
+			want:   stream,
+		},
+		"Running": {reason: "A change of the ProviderConfig should not stop a run.", args: newArtifact(unset, config(stream), running(modelv1alpha1.PhaseRunning)), want: kit},
+		"Pending": {reason: "Another pipeline may start where this one cannot.", args: newArtifact(unset, config(stream), running(modelv1alpha1.PhasePending)), want: stream},
+		"Failed":  {reason: "Another pipeline may do what this one could not.", args: newArtifact(unset, config(stream), running(modelv1alpha1.PhaseFailed)), want: stream},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, Pipeline(tc.args)); diff != "" {
+				t.Errorf("\n%s\nPipeline(): -want, +got:\n%s", tc.reason, diff)
+			}
+			explicit := tc.args.DeepCopy()
+			explicit.Spec.ForProvider.Pipeline = tc.want
+			if diff := cmp.Diff(RunHash(explicit), RunHash(tc.args)); diff != "" {
+				t.Errorf("\n%s\nWriting the pipeline down should not change the run hash: -want, +got:\n%s", tc.reason, diff)
+			}
+			if diff := cmp.Diff(tc.want == kit, NeedsWorkspace(tc.args)); diff != "" {
+				t.Errorf("\n%s\nNeedsWorkspace(): -want, +got:\n%s", tc.reason, diff)
 			}
 		})
 	}

@@ -25,9 +25,9 @@ import (
 // ProviderConfig says: room for a model of 8 billion parameters, three times.
 var defaultWorkspaceSize = resource.MustParse("50Gi")
 
-// NeedsWorkspace says whether the Artifact's pipeline works on a volume.
+// NeedsWorkspace reports whether the Artifact's pipeline works on a volume.
 func NeedsWorkspace(a *modelv1alpha1.Artifact) bool {
-	return a.Spec.ForProvider.Pipeline != modelv1alpha1.PipelineStream
+	return Pipeline(a) == modelv1alpha1.PipelineKit
 }
 
 // BuildPVC returns the workspace of an Artifact's runs. It is not owned yet.

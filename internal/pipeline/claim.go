@@ -108,7 +108,7 @@ func (c *claim) conflict(d digest.Digest) error {
 	t := c.run.Target
 	return outcome.Errorf(outcome.TagConflict,
 		"Tag %q of %s at registry %s points to %s, which this Artifact did not push: "+
-			"remove that tag, write another in spec.forProvider.target.tag, or set spec.forProvider.target.overwrite: true",
+			"remove that tag, write another in spec.forProvider.target.tag, or set spec.forProvider.target.conflictPolicy: Overwrite",
 		t.Tag, t.Repository, t.Registry, d)
 }
 

@@ -174,7 +174,7 @@ func TestTagConflict(t *testing.T) {
 	d := w.foreign(t, "v1").Digest
 	_, err := w.stream.Run(t.Context(), w.run)
 	want := `Tag "v1" of models/model at registry ` + w.run.Target.Registry + " points to " + d.String() + ", which this Artifact did not push: " +
-		"remove that tag, write another in spec.forProvider.target.tag, or set spec.forProvider.target.overwrite: true"
+		"remove that tag, write another in spec.forProvider.target.tag, or set spec.forProvider.target.conflictPolicy: Overwrite"
 	if err == nil || err.Error() != want {
 		t.Errorf("want %q, got %v", want, err)
 	}

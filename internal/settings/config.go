@@ -200,6 +200,7 @@ func (p *providerConfig) effective(a *modelv1alpha1.Artifact) modelv1alpha1.Effe
 		ImagePullSecrets:   c.job.ImagePullSecrets,
 		Env:                c.job.Env,
 		HostAliases:        c.job.HostAliases,
+		Pipeline:           c.job.Pipeline,
 		Storage:            c.job.Storage,
 		Job:                &c.job.JobSettings,
 	}

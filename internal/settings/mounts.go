@@ -24,7 +24,7 @@ const maxMounts = 4
 // ProviderConfig, so that nobody is given what is another's. One that cannot be
 // found is moved.
 func (s Settings) MountFrom(ctx context.Context, a *modelv1alpha1.Artifact) []string {
-	if a.Spec.ForProvider.Pipeline != modelv1alpha1.PipelineStream {
+	if artifact.Pipeline(a) != modelv1alpha1.PipelineStream {
 		return nil
 	}
 	list := &modelv1alpha1.ArtifactList{}

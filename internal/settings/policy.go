@@ -12,6 +12,7 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -53,7 +54,7 @@ type tenantPolicy struct {
 // tenant's, too, and so is what may be overwritten by it.
 func (p *providerConfig) tenantPolicy() tenantPolicy {
 	out := tenantPolicy{
-		allow:       append(v1alpha1.DefaultTenantFields(), v1alpha1.TenantFieldOverwrite),
+		allow:       append(v1alpha1.DefaultTenantFields(), v1alpha1.TenantFieldConflictPolicy),
 		labels:      harmlessLabels,
 		annotations: harmlessAnnotations,
 		of:          fmt.Sprintf("ProviderConfig %q", p.name),
@@ -88,8 +89,8 @@ func (p *providerConfig) admitSettings(a *modelv1alpha1.Artifact) error {
 		return nil
 	}
 	policy := p.tenantPolicy()
-	if t := a.Spec.ForProvider.Target; t != nil && t.Overwrite && !policy.allows(v1alpha1.TenantFieldOverwrite) {
-		return policy.refuseField("spec.forProvider.target", v1alpha1.TenantFieldOverwrite)
+	if artifact.MayOverwrite(a) && !policy.allows(v1alpha1.TenantFieldConflictPolicy) {
+		return policy.refuseField("spec.forProvider.target", v1alpha1.TenantFieldConflictPolicy)
 	}
 	if err := policy.check(a.Spec.ForProvider.Job, "spec.forProvider.job"); err != nil || p.cluster {
 		return err

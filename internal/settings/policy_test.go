@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
@@ -44,9 +45,9 @@ func TestTenantsSettings(t *testing.T) {
 		return &v1alpha1.TenantPolicy{Allow: append([]v1alpha1.TenantField{}, f...)}
 	}
 	type args struct {
-		policy    *v1alpha1.TenantPolicy
-		job       *v1alpha1.JobSettings
-		overwrite bool
+		policy   *v1alpha1.TenantPolicy
+		job      *v1alpha1.JobSettings
+		conflict modelv1alpha1.ConflictPolicy
 	}
 	// What the message names; empty where it is allowed.
 	type want struct{ cluster, namespaced []string }
@@ -63,11 +64,11 @@ func TestTenantsSettings(t *testing.T) {
 		"Tolerations":   {reason: "Tolerations reach nodes that are kept for others.", args: args{job: tolerations}, want: refused(".tolerations", "spec.policy.tenants.allow", "administrator")},
 		"Affinity":      {reason: "Affinity places a Pod beside others.", args: args{job: affinity}, want: refused(".affinity", "spec.policy.tenants.allow", "administrator")},
 		"Priority":      {reason: "A priority class preempts others.", args: args{job: priority}, want: refused(".priorityClassName", "spec.policy.tenants.allow", "administrator")},
-		"Overwrite":     {reason: "What others pushed by the administrator's account should not be overwritten; a tenant's own account is the tenant's.", args: args{overwrite: true}, want: want{cluster: []string{"spec.forProvider.target.overwrite", "spec.policy.tenants.allow"}}},
+		"Overwrite":     {reason: "What others pushed by the administrator's account should not be overwritten; a tenant's own account is the tenant's.", args: args{conflict: modelv1alpha1.ConflictOverwrite}, want: want{cluster: []string{"spec.forProvider.target.conflictPolicy", "spec.policy.tenants.allow"}}},
 		"MayTolerate":   {reason: "A ClusterProviderConfig may allow tolerations.", args: args{policy: allow("tolerations"), job: tolerations}, want: want{namespaced: []string{".tolerations"}}},
 		"MayAffinity":   {reason: "A ClusterProviderConfig may allow affinity.", args: args{policy: allow("affinity"), job: affinity}, want: want{namespaced: []string{".affinity"}}},
 		"MayPrioritise": {reason: "A ClusterProviderConfig may allow a priority class.", args: args{policy: allow("priorityClassName"), job: priority}, want: want{namespaced: []string{".priorityClassName"}}},
-		"MayOverwrite":  {reason: "A ClusterProviderConfig may allow to overwrite.", args: args{policy: allow("overwrite"), overwrite: true}},
+		"MayOverwrite":  {reason: "A ClusterProviderConfig may allow to overwrite.", args: args{policy: allow("conflictPolicy"), conflict: modelv1alpha1.ConflictOverwrite}},
 		"NoSelector":    {reason: "A ClusterProviderConfig may allow less than the default.", args: args{policy: allow("resources"), job: selector}, want: want{cluster: []string{".nodeSelector"}}},
 		"NoResources":   {reason: "A ClusterProviderConfig may allow nothing.", args: args{policy: allow(), job: asks(memory, nil)}, want: want{cluster: []string{".resources"}}},
 		"Unset":         {reason: "A policy that says nothing of fields leaves the defaults.", args: args{policy: &v1alpha1.TenantPolicy{}, job: selector}},
@@ -118,7 +119,7 @@ func TestTenantsSettings(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a := credentialsArtifact(false)
 			a.Spec.ForProvider.Job = tc.args.job
-			a.Spec.ForProvider.Target.Overwrite = tc.args.overwrite
+			a.Spec.ForProvider.Target.ConflictPolicy = tc.args.conflict
 			cluster := &providerConfig{name: "c", cluster: true, tenants: tc.args.policy}
 			check(t, tc.reason, "ClusterProviderConfig", cluster.admitSettings(a), tc.want.cluster)
 			check(t, tc.reason, "ProviderConfig", (&providerConfig{name: "p"}).admitSettings(a), tc.want.namespaced)

@@ -24,16 +24,12 @@ const (
 )
 
 // A PipelineType is how a model gets from its source to the registry.
-// +kubebuilder:validation:Enum=Kit;Stream
-type PipelineType string
+type PipelineType = v1alpha1.PipelineType
 
 // Pipelines of an Artifact.
 const (
-	// PipelineKit runs kit's commands on a workspace volume.
-	PipelineKit PipelineType = "Kit"
-
-	// PipelineStream pipes files from the source into the registry.
-	PipelineStream PipelineType = "Stream"
+	PipelineKit    = v1alpha1.PipelineKit
+	PipelineStream = v1alpha1.PipelineStream
 )
 
 // An ArtifactPhase says how far the latest run is.
@@ -52,6 +48,19 @@ const (
 
 	// PhaseFailed: the run ended without an artifact.
 	PhaseFailed ArtifactPhase = "Failed"
+)
+
+// A ConflictPolicy decides what happens to a tag of somebody else.
+// +kubebuilder:validation:Enum=Fail;Overwrite
+type ConflictPolicy string
+
+// Policies for a tag that points to something that the Artifact did not push.
+const (
+	// ConflictFail leaves the tag alone.
+	ConflictFail ConflictPolicy = "Fail"
+
+	// ConflictOverwrite moves the tag.
+	ConflictOverwrite ConflictPolicy = "Overwrite"
 )
 
 // A Target says under which name an artifact is in a registry.
@@ -73,15 +82,17 @@ type Target struct {
 	// +kubebuilder:default=latest
 	// +kubebuilder:validation:MaxLength=128
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9_][a-zA-Z0-9._-]*$')",message="tag must be letters, digits and . _ -, and start with a letter, a digit or _: write v1 or latest"
-	// +kubebuilder:validation:XValidation:rule="!self.startsWith('kitops-unfinished-')",message="tags that begin with kitops-unfinished- are kept for runs that are ended early: write v1 or latest"
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('kitops-')",message="tags that begin with kitops- are reserved for runs: write v1 or latest"
 	Tag string `json:"tag,omitempty"`
 
-	// Overwrite takes the tag also where it points to something that this
-	// Artifact did not push. Otherwise nothing is overwritten, and the Artifact
-	// is not ready for the reason TagConflict. A ClusterProviderConfig must
-	// allow it in spec.policy.tenants.allow. Default: false.
+	// ConflictPolicy decides what happens if the tag points to something that
+	// this Artifact did not push. Fail leaves it alone: the Artifact is not
+	// ready, with reason TagConflict. Overwrite moves the tag; a
+	// ClusterProviderConfig must list conflictPolicy in
+	// spec.policy.tenants.allow for it. Default: Fail. Example: Overwrite.
 	// +optional
-	Overwrite bool `json:"overwrite,omitempty"`
+	// +kubebuilder:default=Fail
+	ConflictPolicy ConflictPolicy `json:"conflictPolicy,omitempty"`
 
 	// CredentialsSecretRef names a Secret of type
 	// kubernetes.io/dockerconfigjson in the Artifact's namespace. Default: the
@@ -92,9 +103,9 @@ type Target struct {
 }
 
 // ArtifactParameters say which model is to be in which registry.
-// +kubebuilder:validation:XValidation:rule="!has(self.format) || self.format != 'Image' || (has(self.pipeline) && self.pipeline == 'Stream')",message="format Image is made by pipeline Stream: write pipeline: Stream"
-// +kubebuilder:validation:XValidation:rule="!has(self.source) || !has(self.source.oci) || (has(self.pipeline) && self.pipeline == 'Stream')",message="source.oci needs pipeline Stream: write pipeline: Stream"
-// +kubebuilder:validation:XValidation:rule="!has(self.source) || !has(self.source.huggingFace) || !(has(self.source.huggingFace.dataset) || has(self.source.huggingFace.files)) || (has(self.pipeline) && self.pipeline == 'Stream')",message="source.huggingFace.dataset and files need pipeline Stream: write pipeline: Stream"
+// +kubebuilder:validation:XValidation:rule="!has(self.pipeline) || self.pipeline != 'Kit' || !has(self.format) || self.format != 'Image'",message="pipeline Kit cannot make format Image: leave pipeline out, or write pipeline: Stream"
+// +kubebuilder:validation:XValidation:rule="!has(self.pipeline) || self.pipeline != 'Kit' || !has(self.source) || !has(self.source.oci)",message="pipeline Kit cannot read source.oci: leave pipeline out, or write pipeline: Stream"
+// +kubebuilder:validation:XValidation:rule="!has(self.pipeline) || self.pipeline != 'Kit' || !has(self.source) || !has(self.source.huggingFace) || !(has(self.source.huggingFace.dataset) || has(self.source.huggingFace.files))",message="pipeline Kit cannot read source.huggingFace.dataset and files: leave pipeline out, or write pipeline: Stream"
 type ArtifactParameters struct {
 	// Source says where the model comes from.
 	// +optional
@@ -106,7 +117,7 @@ type ArtifactParameters struct {
 
 	// Format of the artifact: ModelPack, CNCF's; ModelKit, KitOps' own; or
 	// Image, an OCI image with the files under /models, which Kubernetes mounts
-	// as an image volume and KServe takes, and which needs pipeline Stream.
+	// as an image volume and KServe takes, and which only pipeline Stream makes.
 	// Default: ModelPack.
 	// +optional
 	// +kubebuilder:default=ModelPack
@@ -114,10 +125,16 @@ type ArtifactParameters struct {
 
 	// Pipeline that makes the artifact: Kit runs kit import, pack and push on
 	// a workspace volume; Stream pipes the files from their source into the
-	// registry and needs no volume. Default: Kit.
+	// registry and needs no volume. Only Stream makes format Image and reads
+	// source.oci, source.huggingFace.dataset and files, and Hubs other than
+	// https://huggingface.co. Changing the pipeline rebuilds the artifact.
+	// Default: the ProviderConfig's job.pipeline, else Kit; Stream for what only
+	// Stream can do, whatever the ProviderConfig says. An artifact that exists,
+	// or whose run is in progress, keeps the pipeline that it was started with
+	// if the ProviderConfig changes; status.atProvider.pipeline says which it is.
+	// Example: Stream.
 	// +optional
-	// +kubebuilder:default=Kit
-	Pipeline PipelineType `json:"pipeline,omitempty"`
+	Pipeline v1alpha1.PipelineType `json:"pipeline,omitempty"`
 
 	// Storage is the workspace of the Kit pipeline. Default: the
 	// ProviderConfig's, else 50Gi of the cluster's default class.

@@ -76,6 +76,9 @@ type Effective struct {
 	// repository@digest, that may have the same blobs.
 	MountFrom []string
 
+	// Pipeline where the Artifact does not say; empty for the provider's default.
+	Pipeline v1alpha1.PipelineType
+
 	// Storage is the workspace where the Artifact does not say.
 	Storage *v1alpha1.StorageSettings
 

@@ -2,6 +2,8 @@ package v1alpha1
 
 import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 )
 
 // SourceObservation says what an artifact was made from.
@@ -60,6 +62,16 @@ type ArtifactObservation struct {
 	// Source that the artifact was made from.
 	// +optional
 	Source *SourceObservation `json:"source,omitempty"`
+
+	// Pipeline that the latest run uses: Kit or Stream. See
+	// spec.forProvider.pipeline for how it is chosen.
+	// +optional
+	Pipeline v1alpha1.PipelineType `json:"pipeline,omitempty"`
+
+	// Staged is what the latest run has stored in the registry and the provider
+	// has not put under the Artifact's tag yet; absent afterwards.
+	// +optional
+	Staged *StagedArtifact `json:"staged,omitempty"`
 
 	// History has what was pushed before, newest first: at most five.
 	// +optional
@@ -136,6 +148,37 @@ type ProgressObservation struct {
 	// TimeLeft is how long the rest takes at that rate. Example: 5m30s.
 	// +optional
 	TimeLeft *metav1.Duration `json:"timeLeft,omitempty"`
+}
+
+// A StagedArtifact is what a run has stored in the registry, complete and
+// verified, and no tag of an Artifact points to yet.
+type StagedArtifact struct {
+	// Digest of its manifest. Example: sha256:...
+	Digest string `json:"digest"`
+
+	// Run is the number of the run that stored it.
+	Run int64 `json:"run"`
+
+	// RunHash identifies the source, format and pipeline that it answers to.
+	RunHash string `json:"runHash"`
+
+	// Revision is the commit that the model was read at, 40 hex digits, or the
+	// digest of the artifact that it was read from.
+	// +optional
+	Revision string `json:"revision,omitempty"`
+
+	// License of the model as an SPDX expression; empty where the source names
+	// none.
+	// +optional
+	License string `json:"license,omitempty"`
+
+	// Size in bytes.
+	// +optional
+	Size int64 `json:"size,omitempty"`
+
+	// Files is the number of the model's files in it.
+	// +optional
+	Files int64 `json:"files,omitempty"`
 }
 
 // A PushedArtifact is what an Artifact has pushed once.

@@ -27,8 +27,10 @@ func TestClaimedReference(t *testing.T) {
 			},
 		},
 		"Renamed": {
-			reason:  "It goes on when the older one has another tag.",
-			younger: func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.Target.Overwrite = true },
+			reason: "It goes on when the older one has another tag.",
+			younger: func(a *modelv1alpha1.Artifact) {
+				a.Spec.ForProvider.Target.ConflictPolicy = modelv1alpha1.ConflictOverwrite
+			},
 			release: func(w *world, older *modelv1alpha1.Artifact) {
 				w.update(older, func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.Target.Tag = "v2" })
 			},

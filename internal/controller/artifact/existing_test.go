@@ -214,7 +214,9 @@ func TestObservedThenManaged(t *testing.T) {
 			})
 			w.update(a, func(a *modelv1alpha1.Artifact) {
 				withPolicies(xpv2.ManagementPolicies{xpv2.ManagementActionAll})(a)
-				a.Spec.ForProvider.Target.Overwrite = tc.overwrite
+				if tc.overwrite {
+					a.Spec.ForProvider.Target.ConflictPolicy = modelv1alpha1.ConflictOverwrite
+				}
 			})
 			if tc.overwrite {
 				d := w.succeed(a, 1, "ours")

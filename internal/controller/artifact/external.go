@@ -120,6 +120,7 @@ func (e *external) withEffective(a *modelv1alpha1.Artifact) *modelv1alpha1.Artif
 // Observe looks at the Artifact's run and, when none is active, at its
 // registry. It writes nothing but the Artifact's status in memory.
 func (e *external) Observe(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalObservation, error) {
+	a.Effective = e.settings.Effective
 	if meta.WasDeleted(a) {
 		e.dropProgress(a)
 		return e.observeDeletion(ctx, a)
@@ -140,6 +141,7 @@ func (e *external) observe(ctx context.Context, a *modelv1alpha1.Artifact) (mana
 		return e.observeExisting(ctx, a)
 	}
 	forgetObserved(a)
+	a.Status.AtProvider.Pipeline = artifact.Pipeline(a)
 	obstacle, err := e.obstacle(ctx, a)
 	if err != nil {
 		return managed.ExternalObservation{}, err
@@ -275,6 +277,7 @@ func (e *external) observeNoRun(ctx context.Context, a *modelv1alpha1.Artifact) 
 // Create starts the Artifact's run, or puts its tag back where nothing else is
 // lost.
 func (e *external) Create(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalCreation, error) {
+	a.Effective = e.settings.Effective
 	step := e.startRun
 	if e.retag {
 		step = e.putTag
@@ -289,6 +292,7 @@ func (e *external) Create(ctx context.Context, a *modelv1alpha1.Artifact) (manag
 // Update makes the artifact anew where its run hash has changed or its source has
 // moved, and moves no byte where only the tag has.
 func (e *external) Update(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalUpdate, error) {
+	a.Effective = e.settings.Effective
 	if e.retag {
 		err := e.putTag(ctx, a)
 		return managed.ExternalUpdate{ConnectionDetails: connectionDetails(a)}, err
@@ -316,6 +320,7 @@ func (e *external) Update(ctx context.Context, a *modelv1alpha1.Artifact) (manag
 // Delete stops the Artifact's runs, then takes its artifact from the registry.
 // It never waits: what is still going is looked for by Observe.
 func (e *external) Delete(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalDelete, error) {
+	a.Effective = e.settings.Effective
 	a.SetConditions(xpv2.Deleting().WithObservedGeneration(a.GetGeneration()))
 	if err := e.stopRuns(ctx, a); err != nil {
 		return managed.ExternalDelete{}, err

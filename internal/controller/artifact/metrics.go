@@ -1,8 +1,6 @@
 package artifact
 
 import (
-	"cmp"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
@@ -78,7 +76,7 @@ func (m *Metrics) all() []prometheus.Collector {
 // ended counts a run that has ended, as the Artifact's status says.
 func (m *Metrics) ended(a *modelv1alpha1.Artifact, o artifact.ObservationResult) {
 	s := a.Status.AtProvider
-	pipeline := string(cmp.Or(a.Spec.ForProvider.Pipeline, modelv1alpha1.PipelineKit))
+	pipeline := string(artifact.Pipeline(a))
 	result, reason := resultSucceeded, ""
 	if o.Phase == modelv1alpha1.PhaseFailed {
 		result, reason = resultFailed, o.Reason

@@ -57,7 +57,7 @@ func (t tagState) exists() bool { return t.there.Digest != "" }
 
 // mayBeTaken says whether the Artifact may have the tag point elsewhere.
 func (t tagState) mayBeTaken(a *modelv1alpha1.Artifact) bool {
-	return !t.exists() || t.there.Digest.String() == a.Status.AtProvider.Digest || len(t.records) > 0 || a.Spec.ForProvider.Target.Overwrite
+	return !t.exists() || t.there.Digest.String() == a.Status.AtProvider.Digest || len(t.records) > 0 || artifact.MayOverwrite(a)
 }
 
 // lookAtTag asks the registry what the Artifact's tag stands for.
@@ -87,7 +87,7 @@ func (e *external) lookAtTag(ctx context.Context, a *modelv1alpha1.Artifact) (ta
 // not push.
 func (e *external) setConflict(a *modelv1alpha1.Artifact, t tagState) {
 	message := fmt.Sprintf(
-		"Tag %q points to %s, which this Artifact did not push: remove that tag, write another in spec.forProvider.target.tag, or set spec.forProvider.target.overwrite: true",
+		"Tag %q points to %s, which this Artifact did not push: remove that tag, write another in spec.forProvider.target.tag, or set spec.forProvider.target.conflictPolicy: Overwrite",
 		artifact.Tag(e.withEffective(a)), t.there.Digest)
 	if id := earlierOwnerOf(a).ID; a.Status.AtProvider.Digest == "" && id != "" && id != ownerOf(a).ID {
 		message += "; if the Artifact was restored and pushed it before, have the ProviderConfig annotated with " + artifact.AnnotationAdopt + ": \"true\""

@@ -127,7 +127,9 @@ func TestTagIsKept(t *testing.T) {
 			a, ours := w.made("kept-" + strings.ToLower(name))
 			repository := a.Spec.ForProvider.Target.Repository
 			if tc.overwrite {
-				w.update(a, func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.Target.Overwrite = true })
+				w.update(a, func(a *modelv1alpha1.Artifact) {
+					a.Spec.ForProvider.Target.ConflictPolicy = modelv1alpha1.ConflictOverwrite
+				})
 			}
 			other := w.push(repository, "v1", "other")
 			if tc.record != nil {
@@ -167,7 +169,9 @@ func TestTagConflictIsResolved(t *testing.T) {
 	w.push("models/resolved", "v1", "foreign")
 	w.look(a)
 	w.waitReady(a, corev1.ConditionFalse, string(outcome.TagConflict))
-	w.update(a, func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.Target.Overwrite = true })
+	w.update(a, func(a *modelv1alpha1.Artifact) {
+		a.Spec.ForProvider.Target.ConflictPolicy = modelv1alpha1.ConflictOverwrite
+	})
 	w.waitReady(a, corev1.ConditionTrue, "Available")
 	w.waitTag("models/resolved", "v1", ours)
 	if _, err := w.registry.Resolve(t.Context(), "models/resolved", foreign); err != nil {
@@ -185,7 +189,9 @@ func TestFirstRunAndForeignTag(t *testing.T) {
 	w.create(a)
 	w.waitReady(a, corev1.ConditionFalse, string(outcome.TagConflict))
 	w.stays(a, "The tag is taken.")
-	w.update(a, func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.Target.Overwrite = true })
+	w.update(a, func(a *modelv1alpha1.Artifact) {
+		a.Spec.ForProvider.Target.ConflictPolicy = modelv1alpha1.ConflictOverwrite
+	})
 	d := w.succeed(a, 1, "one")
 	w.waitReady(a, corev1.ConditionTrue, "Available")
 	w.waitTag("models/taken", "v1", d)

@@ -380,8 +380,10 @@ func TestTenantsPolicy(t *testing.T) {
 	// One that is Ready stays so, and goes as it would otherwise.
 	w.succeed(a, 1, "one")
 	w.waitReady(a, corev1.ConditionTrue, "Available")
-	w.update(a, func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.Target.Overwrite = true })
-	w.waitSynced(a, "spec.forProvider.target.overwrite")
+	w.update(a, func(a *modelv1alpha1.Artifact) {
+		a.Spec.ForProvider.Target.ConflictPolicy = modelv1alpha1.ConflictOverwrite
+	})
+	w.waitSynced(a, "spec.forProvider.target.conflictPolicy")
 	if c := a.GetCondition(xpv2.TypeReady); c.Status != corev1.ConditionTrue {
 		t.Errorf("Ready: got %+v", c)
 	}

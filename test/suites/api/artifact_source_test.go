@@ -27,7 +27,7 @@ var zeros = "sha256:" + strings.Repeat("0", 64)
 func TestArtifactDataset(t *testing.T) {
 	const hf, dataset, model = "forProvider.source.huggingFace", "forProvider.source.huggingFace.dataset", "forProvider.source.huggingFace.model"
 	const pipeline = "forProvider.pipeline"
-	sayStream := []string{"source.huggingFace.dataset and files need pipeline Stream: write pipeline: Stream"}
+	sayStream := []string{"pipeline Kit cannot read source.huggingFace.dataset and files: leave pipeline out, or write pipeline: Stream"}
 	of := func(value string) fields { return fields{model: nil, dataset: value, pipeline: "Stream"} }
 	bad := func(reason, value string) rule { return rule{reason: reason, args: of(value), want: sayDataset} }
 
@@ -37,7 +37,7 @@ func TestArtifactDataset(t *testing.T) {
 		"Both":         {reason: "One source is one thing.", args: fields{dataset: "openai/gsm8k", pipeline: "Stream"}, want: sayKind},
 		"Neither":      {reason: "A source is something.", args: fields{hf: map[string]any{"revision": "main"}}, want: sayKind},
 		"Kit":          {reason: "Kit imports models.", args: fields{model: nil, dataset: "openai/gsm8k", pipeline: "Kit"}, want: sayStream},
-		"Default":      {reason: "The default pipeline imports models.", args: fields{model: nil, dataset: "openai/gsm8k"}, want: sayStream},
+		"Default":      {reason: "An Artifact that names no pipeline gets one that reads its source.", args: fields{model: nil, dataset: "openai/gsm8k"}},
 		"Follow":       {reason: "A dataset's branch may be followed.", args: fields{model: nil, dataset: "openai/gsm8k", pipeline: "Stream", hf + ".revisionPolicy": "Follow"}},
 		"Prefix":       bad("The kind is not part of the name.", "datasets/openai/gsm8k"),
 		"PrefixBare":   bad("The kind is not part of the name.", "datasets/squad"),
@@ -53,7 +53,7 @@ func TestArtifactDataset(t *testing.T) {
 
 func TestArtifactFiles(t *testing.T) {
 	const files, pipeline = "forProvider.source.huggingFace.files", "forProvider.pipeline"
-	sayStream := []string{"source.huggingFace.dataset and files need pipeline Stream: write pipeline: Stream"}
+	sayStream := []string{"pipeline Kit cannot read source.huggingFace.dataset and files: leave pipeline out, or write pipeline: Stream"}
 	many := func(n int) []any {
 		out := make([]any, n)
 		for i := range out {
@@ -74,7 +74,7 @@ func TestArtifactFiles(t *testing.T) {
 		"Empty":    {reason: "No pattern is empty.", args: of(map[string]any{"exclude": []any{""}}), want: []string{files + ".exclude[0]"}},
 		"TooLong":  {reason: "A pattern has a limit.", args: of(map[string]any{"include": []any{strings.Repeat("a", 513)}}), want: []string{files + ".include[0]", "Too long"}},
 		"Kit":      {reason: "Kit imports all files.", args: fields{files: map[string]any{"include": []any{"*"}}, pipeline: "Kit"}, want: sayStream},
-		"Default":  {reason: "The default pipeline imports all files.", args: fields{files: map[string]any{"include": []any{"*"}}}, want: sayStream},
+		"Default":  {reason: "An Artifact that names no pipeline gets one that reads its source.", args: fields{files: map[string]any{"include": []any{"*"}}}},
 		"Misspelt": {reason: "A field that is misspelt is not lost.", args: of(map[string]any{"includes": []any{"*"}}), want: []string{"unknown field"}},
 	})
 }
@@ -82,11 +82,12 @@ func TestArtifactFiles(t *testing.T) {
 func TestArtifactOCISource(t *testing.T) {
 	const source, oci, reference = "forProvider.source", "forProvider.source.oci", "forProvider.source.oci.reference"
 	const pipeline = "forProvider.pipeline"
-	sayStream := []string{"source.oci needs pipeline Stream: write pipeline: Stream"}
+	sayStream := []string{"pipeline Kit cannot read source.oci: leave pipeline out, or write pipeline: Stream"}
 	bad := func(reason, value string) rule {
 		return rule{reason: reason, args: fields{reference: value}, want: sayReference}
 	}
 	good := func(reason, value string) rule { return rule{reason: reason, args: fields{reference: value}} }
+	sayRunsTag := []string{reference, "tags that begin with kitops- are reserved for runs", "write the artifact's own tag"}
 	secret := map[string]any{"name": "source"}
 
 	checkCreate(t, modelv1alpha1.ArtifactGroupVersionKind, streamed, map[string]rule{
@@ -114,6 +115,9 @@ func TestArtifactOCISource(t *testing.T) {
 		"EmptyDigest": bad("A digest is written as a whole.", "registry.example.com/models/qwen3@"),
 		"EmptyTag":    bad("A tag is not empty.", "registry.example.com/models/qwen3:"),
 		"LongTag":     bad("A tag has at most 128 characters.", "registry.example.com/models/qwen3:"+strings.Repeat("a", 129)),
+		"RunsTag":     {reason: "What a run has under way may be incomplete.", args: fields{reference: "registry.example.com/models/qwen3:kitops-staging-0123456789abcdef"}, want: sayRunsTag},
+		"RunsDigest":  {reason: "A digest makes a run's tag no better.", args: fields{reference: "registry.example.com/models/qwen3:kitops-x@" + zeros}, want: sayRunsTag},
+		"KitopsRepo":  good("A repository may begin like a run's tag.", "registry.example.com/kitops-models/kitops-qwen3:v1-kitops-x"),
 		"TwoTags":     bad("There is one tag.", "registry.example.com/models/qwen3:v1:v2"),
 		"Parent":      bad("A URL would climb.", "registry.example.com/../qwen3:v1"),
 		"HostDots":    bad("No host has two dots together.", "registry..example.com/qwen3:v1"),
@@ -135,7 +139,7 @@ func TestArtifactOCISource(t *testing.T) {
 		"ModelKit":      {reason: "What is copied may be of each format.", args: fields{"forProvider.format": "ModelKit"}},
 		"Image":         {reason: "What is copied may be of each format.", args: fields{"forProvider.format": "Image"}},
 		"Kit":           {reason: "Kit imports from the Hub.", args: fields{pipeline: "Kit"}, want: sayStream},
-		"Default":       {reason: "The default pipeline imports from the Hub.", args: fields{pipeline: nil}, want: sayStream},
+		"Default":       {reason: "An Artifact that names no pipeline gets one that reads its source.", args: fields{pipeline: nil}},
 		"Both":          {reason: "There is one source.", args: fields{source + ".huggingFace": map[string]any{"model": "Qwen/Qwen3-0.6B"}}, want: saySource},
 		"Neither":       {reason: "There is one source.", args: fields{source: map[string]any{}}, want: saySource},
 		"Follow":        {reason: "A revision is a Hub's.", args: fields{oci + ".revisionPolicy": "Follow"}, want: []string{"unknown field"}},

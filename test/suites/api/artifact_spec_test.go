@@ -8,7 +8,7 @@ import (
 
 func TestArtifactFormatAndPipeline(t *testing.T) {
 	const format, pipeline = "forProvider.format", "forProvider.pipeline"
-	sayStream := []string{"format Image is made by pipeline Stream: write pipeline: Stream"}
+	sayStream := []string{"pipeline Kit cannot make format Image: leave pipeline out, or write pipeline: Stream"}
 
 	checkCreate(t, modelv1alpha1.ArtifactGroupVersionKind, minimal, map[string]rule{
 		"KitModelPack":     {reason: "Kit makes a ModelPack.", args: fields{format: "ModelPack", pipeline: "Kit"}},
@@ -19,7 +19,7 @@ func TestArtifactFormatAndPipeline(t *testing.T) {
 		"StreamImage":      {reason: "Stream makes an image.", args: fields{format: "Image", pipeline: "Stream"}},
 		"StreamDefault":    {reason: "The default format is one that Stream makes.", args: fields{pipeline: "Stream"}},
 		"ModelKitDefault":  {reason: "The default pipeline makes a ModelKit.", args: fields{format: "ModelKit"}},
-		"ImageDefault":     {reason: "The default pipeline makes no image.", args: fields{format: "Image"}, want: sayStream},
+		"ImageDefault":     {reason: "An Artifact that names no pipeline gets one that makes its format.", args: fields{format: "Image"}},
 		"UnknownFormat":    {reason: "The answer lists the formats.", args: fields{format: "modelpack"}, want: []string{format, `"ModelPack", "ModelKit", "Image"`}},
 		"UnknownPipeline":  {reason: "The answer lists the pipelines.", args: fields{pipeline: "stream"}, want: []string{pipeline, `"Kit", "Stream"`}},
 		"UnknownField":     {reason: "A field that is misspelt is not lost.", args: fields{"forProvider.formt": "ModelKit"}, want: []string{"unknown field", "forProvider.formt"}},
@@ -153,9 +153,9 @@ func TestArtifactRetry(t *testing.T) {
 
 func TestArtifactFollow(t *testing.T) {
 	const (
-		policy    = "forProvider.source.huggingFace.revisionPolicy"
-		interval  = "forProvider.source.huggingFace.followInterval"
-		overwrite = "forProvider.target.overwrite"
+		policy   = "forProvider.source.huggingFace.revisionPolicy"
+		interval = "forProvider.source.huggingFace.followInterval"
+		conflict = "forProvider.target.conflictPolicy"
 	)
 	sayInterval := []string{interval, "write 15m or 24h"}
 
@@ -166,6 +166,8 @@ func TestArtifactFollow(t *testing.T) {
 		"Other":     {reason: "There are two policies.", args: fields{policy: "Latest"}, want: []string{policy, `"Pinned", "Follow"`}},
 		"TooOften":  {reason: "A Hub limits the rate of requests.", args: fields{interval: "30s"}, want: sayInterval},
 		"TooRarely": {reason: "A wait of a year is a mistake.", args: fields{interval: "8760h"}, want: sayInterval},
-		"Overwrite": {reason: "A tag may be taken.", args: fields{overwrite: true}},
+		"Overwrite": {reason: "An Artifact may ask for a tag that is another's.", args: fields{conflict: "Overwrite"}},
+		"Fail":      {reason: "The default may be written.", args: fields{conflict: "Fail"}},
+		"Conflict":  {reason: "The answer should list the policies.", args: fields{conflict: "Replace"}, want: []string{conflict, `"Fail", "Overwrite"`}},
 	})
 }

@@ -39,10 +39,9 @@ func TestArtifactDefaults(t *testing.T) {
 			spec:   minimal,
 			want: want{
 				parameters: modelv1alpha1.ArtifactParameters{
-					Source:   source("main", nil),
-					Target:   &modelv1alpha1.Target{Repository: "models/qwen3", Tag: "latest"},
-					Format:   modelv1alpha1.PackFormatModelPack,
-					Pipeline: modelv1alpha1.PipelineKit,
+					Source: source("main", nil),
+					Target: &modelv1alpha1.Target{Repository: "models/qwen3", Tag: "latest", ConflictPolicy: modelv1alpha1.ConflictFail},
+					Format: modelv1alpha1.PackFormatModelPack,
 				},
 				config:   config,
 				policies: all,
@@ -54,10 +53,9 @@ func TestArtifactDefaults(t *testing.T) {
 			args:   fields{"forProvider.source.huggingFace.tokenSecretRef.name": "hf"},
 			want: want{
 				parameters: modelv1alpha1.ArtifactParameters{
-					Source:   source("main", &modelv1alpha1.SecretKeySelector{Name: "hf", Key: "token"}),
-					Target:   &modelv1alpha1.Target{Repository: "models/qwen3", Tag: "latest"},
-					Format:   modelv1alpha1.PackFormatModelPack,
-					Pipeline: modelv1alpha1.PipelineKit,
+					Source: source("main", &modelv1alpha1.SecretKeySelector{Name: "hf", Key: "token"}),
+					Target: &modelv1alpha1.Target{Repository: "models/qwen3", Tag: "latest", ConflictPolicy: modelv1alpha1.ConflictFail},
+					Format: modelv1alpha1.PackFormatModelPack,
 				},
 				config:   config,
 				policies: all,
@@ -74,10 +72,9 @@ func TestArtifactDefaults(t *testing.T) {
 			},
 			want: want{
 				parameters: modelv1alpha1.ArtifactParameters{
-					Source:   source("v1", nil),
-					Target:   &modelv1alpha1.Target{Repository: "models/qwen3", Tag: "v2"},
-					Format:   modelv1alpha1.PackFormatModelKit,
-					Pipeline: modelv1alpha1.PipelineKit,
+					Source: source("v1", nil),
+					Target: &modelv1alpha1.Target{Repository: "models/qwen3", Tag: "v2", ConflictPolicy: modelv1alpha1.ConflictFail},
+					Format: modelv1alpha1.PackFormatModelKit,
 				},
 				config:   &xpv2.ProviderConfigReference{Kind: "ProviderConfig", Name: "mine"},
 				policies: all,
@@ -88,8 +85,7 @@ func TestArtifactDefaults(t *testing.T) {
 			spec:   observed,
 			want: want{
 				parameters: modelv1alpha1.ArtifactParameters{
-					Format:   modelv1alpha1.PackFormatModelPack,
-					Pipeline: modelv1alpha1.PipelineKit,
+					Format: modelv1alpha1.PackFormatModelPack,
 				},
 				config:   config,
 				policies: xpv2.ManagementPolicies{xpv2.ManagementActionObserve},

@@ -171,6 +171,7 @@ func TestArtifactTag(t *testing.T) {
 	const tag = "forProvider.target.tag"
 	bad := func(reason, value string) rule { return rule{reason: reason, args: fields{tag: value}, want: sayTag} }
 	good := func(reason, value string) rule { return rule{reason: reason, args: fields{tag: value}} }
+	sayReserved := []string{tag, "tags that begin with kitops- are reserved for runs: write v1 or latest"}
 
 	checkCreate(t, modelv1alpha1.ArtifactGroupVersionKind, minimal, map[string]rule{
 		"Version":    good("A version is a tag.", "v1.2.3-rc_1"),
@@ -184,6 +185,9 @@ func TestArtifactTag(t *testing.T) {
 		"Space":      bad("No tag has a space.", "a b"),
 		"LineBreak":  bad("A tag is one line.", "v1\n"),
 		"Empty":      bad("A tag that is written is not empty.", ""),
+		"Kitops":     good("A tag may be named after the tool.", "kitops"),
+		"Staging":    {reason: "A run's own tags are no Artifact's.", args: fields{tag: "kitops-staging-0123456789abcdef"}, want: sayReserved},
+		"Reserved":   {reason: "Later versions may need other tags.", args: fields{tag: "kitops-"}, want: sayReserved},
 		"TooLong": {
 			reason: "A tag has at most 128 characters.",
 			args:   fields{tag: strings.Repeat("a", 129)},

@@ -122,7 +122,7 @@ func TestConfigPolicy(t *testing.T) {
 	const allow, most, labels, annotations = "policy.tenants.allow", "policy.tenants.maxResources", "policy.tenants.labels", "policy.tenants.annotations"
 	key := []string{labels, "write example.com/cost-center, example.com/* or *"}
 	checkCreate(t, v1alpha1.ClusterProviderConfigGroupVersionKind, minimalConfig, map[string]rule{
-		"Fields":    {reason: "Each field may be allowed.", args: fields{allow: []any{"resources", "nodeSelector", "tolerations", "affinity", "priorityClassName", "overwrite"}}},
+		"Fields":    {reason: "Each field may be allowed.", args: fields{allow: []any{"resources", "nodeSelector", "tolerations", "affinity", "priorityClassName", "conflictPolicy"}}},
 		"None":      {reason: "No field need be.", args: fields{allow: []any{}}},
 		"Unknown":   {reason: "The answer lists the fields.", args: fields{allow: []any{"serviceAccountName"}}, want: []string{allow, `"resources", "nodeSelector"`}},
 		"Twice":     {reason: "A field is allowed once.", args: fields{allow: []any{"affinity", "affinity"}}, want: []string{allow, "Duplicate"}},
@@ -181,6 +181,10 @@ func TestConfigJob(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cases := jobRules("job")
 			maps.Copy(cases, storageRules("job.storage.size"))
+			maps.Copy(cases, map[string]rule{
+				"Pipeline":        {reason: "A config may choose the pipeline of its Artifacts.", args: fields{"job.pipeline": "Stream"}},
+				"UnknownPipeline": {reason: "The answer should list the pipelines.", args: fields{"job.pipeline": "stream"}, want: []string{"job.pipeline", `"Kit", "Stream"`}},
+			})
 			maps.Copy(cases, administrationRules("job", kind.gvk.Kind == "ProviderConfig"))
 			checkCreate(t, kind.gvk, minimalConfig, cases)
 		})

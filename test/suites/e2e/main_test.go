@@ -102,7 +102,7 @@ func newTenant(t *testing.T) *tenant {
 	n.namespace = ns.GetName()
 	config := local.Config.DeepCopy()
 	config.Policy = &v1alpha1.ClusterPolicy{Tenants: &v1alpha1.TenantPolicy{
-		Allow: append(v1alpha1.DefaultTenantFields(), v1alpha1.TenantFieldOverwrite),
+		Allow: append(v1alpha1.DefaultTenantFields(), v1alpha1.TenantFieldConflictPolicy),
 	}}
 	n.create(&v1alpha1.ClusterProviderConfig{ObjectMeta: metav1.ObjectMeta{Name: n.namespace}, Spec: *config})
 	return n

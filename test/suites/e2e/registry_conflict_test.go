@@ -107,7 +107,7 @@ func TestForeignTagIsLeftAlone(t *testing.T) {
 func (n *tenant) checkOverwritten(a *modelv1alpha1.Artifact, files map[string]string) {
 	n.t.Helper()
 	digest := a.Status.AtProvider.Digest
-	n.change(a, func() { a.Spec.ForProvider.Target.Overwrite = true })
+	n.change(a, func() { a.Spec.ForProvider.Target.ConflictPolicy = modelv1alpha1.ConflictOverwrite })
 	n.waitReady(a, corev1.ConditionTrue, "Available")
 	n.waitEvent(a, "TagPutBack")
 	if a.Status.AtProvider.Digest != digest {
@@ -120,7 +120,7 @@ func (n *tenant) checkOverwritten(a *modelv1alpha1.Artifact, files map[string]st
 // checkDeletedInConflict deletes an Artifact while its tag is somebody else's.
 func (n *tenant) checkDeletedInConflict(a *modelv1alpha1.Artifact) {
 	n.t.Helper()
-	n.change(a, func() { a.Spec.ForProvider.Target.Overwrite = false })
+	n.change(a, func() { a.Spec.ForProvider.Target.ConflictPolicy = modelv1alpha1.ConflictFail })
 	foreign := n.pushForeign(n.repository(a), "v1")
 	n.ask(a)
 	n.waitConflict(a, foreign)
