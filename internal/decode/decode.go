@@ -1,5 +1,5 @@
-// Package decode reads JSON that others wrote, such as a registry's manifests,
-// within bounds that hold before anything is allocated for it.
+// Package decode decodes foreign JSON, such as a registry's manifests, within
+// bounds that are checked before anything is allocated for it.
 package decode
 
 import (
@@ -10,14 +10,13 @@ import (
 )
 
 const (
-	// MaxBytes is the size up to which a document is read: that of the largest
-	// manifest that every registry takes (distribution-spec 1.1, "Pushing
-	// Manifests").
+	// MaxBytes bounds a document. It is the size up to which every registry must
+	// accept a manifest (distribution-spec 1.1, "Pushing Manifests").
 	MaxBytes = 4 << 20
 
 	// maxContainers bounds the objects and arrays of a document. A manifest has
-	// two for each of its layers, which take at least 250 bytes together, so
-	// that no manifest of MaxBytes needs more.
+	// two for each of its layers, which take at least 250 bytes together, so no
+	// manifest of MaxBytes needs more.
 	maxContainers = 40_000
 
 	// maxValues bounds the members and elements of a document.
@@ -26,15 +25,15 @@ const (
 	// maxDepth bounds how deep objects and arrays are nested.
 	maxDepth = 64
 
-	// largeBytes is the size from which on documents are decoded one at a time.
+	// largeBytes is the size at which documents are decoded one at a time.
 	largeBytes = 64 << 10
 )
 
-// ErrTooLarge is the error of a document that exceeds a bound.
+// ErrTooLarge is returned for a document that exceeds a bound.
 var ErrTooLarge = errors.New("the JSON document is too large, or has too many or too deeply nested values")
 
-// large is held while a large document is decoded, so that the memory that
-// decoding takes does not depend on how many do so at once.
+// large is held while a large document is decoded, so that the memory for
+// decoding does not grow with the number of concurrent callers.
 var large sync.Mutex
 
 // JSON decodes a document as json.Unmarshal does. It returns ErrTooLarge, and
@@ -50,9 +49,9 @@ func JSON(b []byte, into any) error {
 	return json.Unmarshal(b, into)
 }
 
-// Check returns ErrTooLarge if a document exceeds a bound. It does not report
-// whether the document is valid JSON; what another decoder takes for valid does
-// not exceed the bounds there.
+// Check returns ErrTooLarge if a document exceeds a bound. It does not check that
+// the document is valid JSON, but no decoder that accepts the document finds more
+// values in it.
 func Check(b []byte) error {
 	if len(b) > MaxBytes {
 		return ErrTooLarge
@@ -77,8 +76,8 @@ func Check(b []byte) error {
 	return nil
 }
 
-// endOfString returns where the string ends that begins at i (RFC 8259, section
-// 7).
+// endOfString returns the index of the quote that ends the string beginning at i
+// (RFC 8259, section 7).
 func endOfString(b []byte, i int) int {
 	for i++; i < len(b) && b[i] != '"'; i++ {
 		if b[i] == '\\' {

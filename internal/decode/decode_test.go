@@ -22,15 +22,15 @@ func TestJSON(t *testing.T) {
 		tooLarge bool
 		layers   int
 	}{
-		"Small":      {reason: "What everybody writes is read.", document: list(layer, 3), layers: 3},
-		"Full":       {reason: "So is a manifest as large as registries take.", document: list(layer, MaxBytes/(len(layer)+1)-1), layers: MaxBytes/(len(layer)+1) - 1},
-		"Strings":    {reason: "Brackets and quotes in a string are its text.", document: `{"mediaType":"` + strings.Repeat(`[{\",`, 100_000) + `"}`},
-		"Bytes":      {reason: "More bytes are not looked at.", document: strings.Repeat(" ", MaxBytes+1), tooLarge: true},
-		"Empty":      {reason: "Empty objects are much larger in memory.", document: list("{}", 1_300_000), tooLarge: true},
-		"Nulls":      {reason: "So are elements that are nothing.", document: list("null", 800_000), tooLarge: true},
-		"Members":    {reason: "So are the members of an object.", document: `{"annotations":{` + strings.Repeat(`"":"",`, 600_000) + `"":""}}`, tooLarge: true},
-		"Deep":       {reason: "What is deeply nested takes a decoder's stack.", document: strings.Repeat("[", 1_000_000), tooLarge: true},
-		"AtTheLimit": {reason: "What is within the bounds takes little memory.", document: list("{}", maxContainers-2), layers: maxContainers - 2},
+		"Small":      {reason: "A usual manifest should be decoded.", document: list(layer, 3), layers: 3},
+		"Full":       {reason: "A manifest of the largest size that registries accept should be decoded.", document: list(layer, MaxBytes/(len(layer)+1)-1), layers: MaxBytes/(len(layer)+1) - 1},
+		"Strings":    {reason: "Brackets and quotes within a string should not be counted.", document: `{"mediaType":"` + strings.Repeat(`[{\",`, 100_000) + `"}`},
+		"Bytes":      {reason: "A document of too many bytes should be refused.", document: strings.Repeat(" ", MaxBytes+1), tooLarge: true},
+		"Empty":      {reason: "A document of many empty objects, which take much memory, should be refused.", document: list("{}", 1_300_000), tooLarge: true},
+		"Nulls":      {reason: "A document of many nulls, which take much memory, should be refused.", document: list("null", 800_000), tooLarge: true},
+		"Members":    {reason: "A document of many members of an object should be refused.", document: `{"annotations":{` + strings.Repeat(`"":"",`, 600_000) + `"":""}}`, tooLarge: true},
+		"Deep":       {reason: "A deeply nested document, which takes a decoder's stack, should be refused.", document: strings.Repeat("[", 1_000_000), tooLarge: true},
+		"AtTheLimit": {reason: "A document at the limit should be decoded with little memory.", document: list("{}", maxContainers-2), layers: maxContainers - 2},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -52,8 +52,8 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-// FuzzCheck checks that no valid JSON is nested more deeply than the bound says,
-// whatever its strings hold, and that nothing small is refused.
+// FuzzCheck checks that Check accepts no valid JSON that is nested more deeply
+// than the bound, whatever its strings hold, and refuses no small document.
 func FuzzCheck(f *testing.F) {
 	f.Add(`{"layers":[{},{"a":"\\\"[{,"}]}`)
 	f.Add(`["\\",[[]],"\u005c"]`)

@@ -13,13 +13,10 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/decode"
 	"github.com/crossplane-contrib/provider-kitops/internal/license"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
-
-// MaxManifestBytes is the size up to which every registry takes a manifest
-// (distribution-spec 1.1, "Pushing Manifests").
-const MaxManifestBytes = 4 << 20
 
 // Facts about a model at one commit.
 type Facts struct {
@@ -115,10 +112,10 @@ func finish(config []byte, configType string, m ocispec.Manifest) (Artifact, err
 	if a.Manifest, err = json.Marshal(m); err != nil {
 		return Artifact{}, errors.Wrap(err, "cannot encode the model's manifest")
 	}
-	if len(a.Manifest) > MaxManifestBytes {
+	if len(a.Manifest) > decode.MaxBytes {
 		return Artifact{}, outcome.Errorf(outcome.Unsupported,
 			"the model has %d files, whose manifest would have %d bytes, and registries take %d: pack a model of fewer files",
-			len(m.Layers), len(a.Manifest), MaxManifestBytes)
+			len(m.Layers), len(a.Manifest), decode.MaxBytes)
 	}
 	a.Descriptor = describe(m.MediaType, a.Manifest)
 	a.Descriptor.ArtifactType = m.ArtifactType

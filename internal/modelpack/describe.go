@@ -27,9 +27,6 @@ const (
 	FormatImage     Format = "Image"
 )
 
-// maxConfigBytes bounds the config of an artifact that is read.
-const maxConfigBytes = 4 << 20
-
 // A Description says what an artifact is, as its manifest tells.
 type Description struct {
 	// Format of the artifact; empty for one that is neither.
@@ -86,7 +83,7 @@ func Blobs(manifest []byte) ([]ocispec.Descriptor, error) {
 
 // HasConfig says whether the artifact's config can say more about the model.
 func (d Description) HasConfig() bool {
-	return d.Format != "" && d.Config.Size > 0 && d.Config.Size <= maxConfigBytes
+	return d.Format != "" && d.Config.Size > 0 && d.Config.Size <= decode.MaxBytes
 }
 
 // Facts returns what manifest and config say of the model. The config may be

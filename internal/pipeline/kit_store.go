@@ -18,9 +18,9 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/decode"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
-	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
 // A kitArtifact is what kit holds in its local storage under a reference.
@@ -55,7 +55,7 @@ func readKitArtifact(storage string, t Target) (*kitArtifact, error) {
 	if b, err = os.ReadFile(a.blob(stored)); err != nil {
 		return nil, errors.Wrap(err, "cannot read the manifest that kit stored")
 	}
-	if len(b) > registry.MaxManifestBytes {
+	if len(b) > decode.MaxBytes {
 		return nil, outcome.Errorf(outcome.Unsupported,
 			"the model has so many files that its manifest has %s, more than registries take", formatBytes(int64(len(b))))
 	}

@@ -20,9 +20,6 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
 
-// maxSourceConfig is up to how many bytes an artifact's config is read.
-const maxSourceConfig = 4 << 20
-
 // sourceCures are in terms of an Artifact's source.
 var sourceCures = registry.Cures{
 	NoCredentials: "name a Secret of type kubernetes.io/dockerconfigjson in spec.forProvider.source.oci.credentialsSecretRef",
@@ -165,8 +162,8 @@ func (o *ociOrigin) readManifest(ctx context.Context) error {
 
 // readConfig reads a config.
 func (o *ociOrigin) readConfig(ctx context.Context, d ocispec.Descriptor) ([]byte, error) {
-	if d.Size < 0 || d.Size > maxSourceConfig {
-		return nil, o.unfit(outcome.Errorf(outcome.Unsupported, "its config has %d bytes, and at most %d are read", d.Size, maxSourceConfig))
+	if d.Size < 0 || d.Size > decode.MaxBytes {
+		return nil, o.unfit(outcome.Errorf(outcome.Unsupported, "its config has %d bytes, and at most %d are read", d.Size, decode.MaxBytes))
 	}
 	if int64(len(d.Data)) == d.Size && d.Digest.Algorithm().FromBytes(d.Data) == d.Digest {
 		return d.Data, nil

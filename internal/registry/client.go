@@ -22,6 +22,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
+	"github.com/crossplane-contrib/provider-kitops/internal/decode"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
@@ -269,7 +270,7 @@ func (c *Client) repository(name string) (*remote.Repository, error) {
 		return nil, outcome.Errorf(outcome.Unsupported, "%q is not a repository's name: write it in lower case, as in models/qwen3", name)
 	}
 	return &remote.Repository{
-		Reference: ref, Client: c.client(name), PlainHTTP: c.plainHTTP, MaxMetadataBytes: MaxManifestBytes,
+		Reference: ref, Client: c.client(name), PlainHTTP: c.plainHTTP, MaxMetadataBytes: decode.MaxBytes,
 		TagListMaxPages: maxPages, ReferrerListMaxPages: maxPages,
 		// Who pushes need not be allowed to delete.
 		SkipReferrersGC: true,

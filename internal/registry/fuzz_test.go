@@ -13,6 +13,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/registry/remote/auth"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/decode"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -113,7 +114,7 @@ func FuzzAnswer(f *testing.F) {
 		}
 		d, b, err := c.Manifest(t.Context(), repository, "v1")
 		checkSaid(t, "Manifest", err)
-		if err == nil && (d.Digest.Algorithm().FromBytes(b) != d.Digest || len(b) > MaxManifestBytes) {
+		if err == nil && (d.Digest.Algorithm().FromBytes(b) != d.Digest || len(b) > decode.MaxBytes) {
 			t.Errorf("Manifest(...) = %+v, %q", d, b)
 		}
 		blob := describe("application/json", []byte("{}"))

@@ -25,7 +25,7 @@ const (
 )
 
 // maxListBytes bounds the pages of a list together: entries may be few and large.
-const maxListBytes = 2 * MaxManifestBytes
+const maxListBytes = 2 * decode.MaxBytes
 
 // A lenient client makes what oras-go insists on out of what the distribution
 // specification leaves to a registry: headers that it may leave out, methods and
@@ -173,13 +173,13 @@ func kindOf(b []byte) (string, error) {
 // read reads an answer's content into memory, within bounds.
 func (c lenient) read(rsp *http.Response, what string) ([]byte, error) {
 	defer rsp.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(rsp.Body, MaxManifestBytes+1))
+	b, err := io.ReadAll(io.LimitReader(rsp.Body, decode.MaxBytes+1))
 	if err != nil {
 		return nil, err
 	}
-	if len(b) > MaxManifestBytes || decode.Check(b) != nil {
+	if len(b) > decode.MaxBytes || decode.Check(b) != nil {
 		return nil, outcome.Errorf(outcome.Unsupported,
-			"what registry %s has as %s is more than %d bytes, or has more entries than a manifest of that size: no model is packed so", c.host, what, MaxManifestBytes)
+			"what registry %s has as %s is more than %d bytes, or has more entries than a manifest of that size: no model is packed so", c.host, what, decode.MaxBytes)
 	}
 	rsp.Body, rsp.ContentLength = io.NopCloser(bytes.NewReader(b)), int64(len(b))
 	return b, nil

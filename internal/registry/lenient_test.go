@@ -12,6 +12,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/decode"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -261,11 +262,11 @@ func TestPages(t *testing.T) {
 // decoded.
 func TestHostileMetadata(t *testing.T) {
 	long := func(before, element string) string {
-		return before + strings.TrimSuffix(strings.Repeat(element+",", (MaxManifestBytes-1000)/(len(element)+1)), ",") + "]}"
+		return before + strings.TrimSuffix(strings.Repeat(element+",", (decode.MaxBytes-1000)/(len(element)+1)), ",") + "]}"
 	}
 	documents := map[string]string{
 		"Layers": long(`{"layers":[`, "{}"), "Manifests": long(`{"manifests":[`, "{}"), "Tags": long(`{"tags":[`, `""`),
-		"Bytes": strings.Repeat(" ", MaxManifestBytes+1) + "{}",
+		"Bytes": strings.Repeat(" ", decode.MaxBytes+1) + "{}",
 	}
 	for name, document := range documents {
 		c := serve(t, answer(http.StatusOK, document, headerType, ocispec.MediaTypeImageIndex))

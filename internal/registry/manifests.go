@@ -18,10 +18,6 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// MaxManifestBytes is the size up to which every registry takes a manifest
-// (distribution-spec 1.1, "Pushing Manifests").
-const MaxManifestBytes = 4 << 20
-
 // Resolve returns the descriptor of the manifest that a tag or digest stands
 // for. IsNotFound tells of its error whether there is none.
 func (c *Client) Resolve(ctx context.Context, repository, reference string) (_ ocispec.Descriptor, err error) {
@@ -41,7 +37,7 @@ func (c *Client) Resolve(ctx context.Context, repository, reference string) (_ o
 
 // Manifest returns the manifest that a tag or digest stands for, with its
 // descriptor, whose digest the content was held against. It refuses one larger
-// than MaxManifestBytes.
+// than decode.MaxBytes.
 func (c *Client) Manifest(ctx context.Context, repository, reference string) (_ ocispec.Descriptor, _ []byte, err error) {
 	defer c.observe("Manifest", &err)
 	repo, err := c.resolvable(repository, reference)

@@ -10,6 +10,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
+	"github.com/crossplane-contrib/provider-kitops/internal/decode"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
@@ -123,10 +124,10 @@ func (p *patient) try(req *http.Request) (*http.Response, error) {
 }
 
 // buffer replaces an answer's body by one in memory, which may be cut off after
-// MaxManifestBytes+1 bytes: nobody wants more of what is no blob.
+// decode.MaxBytes+1 bytes: nobody wants more of what is no blob.
 func buffer(rsp *http.Response) error {
 	defer rsp.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(rsp.Body, MaxManifestBytes+1))
+	b, err := io.ReadAll(io.LimitReader(rsp.Body, decode.MaxBytes+1))
 	rsp.Body = io.NopCloser(bytes.NewReader(b))
 	return err
 }

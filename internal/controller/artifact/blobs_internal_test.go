@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/decode"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
@@ -70,7 +71,7 @@ func layersOf(t *testing.T, n int) ([]byte, []digest.Digest) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(b) > registry.MaxManifestBytes {
+	if len(b) > decode.MaxBytes {
 		t.Fatalf("a manifest of %d bytes is too large", len(b))
 	}
 	return b, out
