@@ -61,7 +61,7 @@ func TestRoots(t *testing.T) {
 			if err != nil {
 				return
 			}
-			trusted := Lasting(askWith(t, server.URL, pool)) == None
+			trusted := CauseOf(askWith(t, server.URL, pool)) == None
 			if diff := cmp.Diff(tc.want.Trusted, trusted); diff != "" {
 				t.Errorf("\n%s\nRoots(...): trusted: -want, +got:\n%s", tc.reason, diff)
 			}

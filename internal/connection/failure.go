@@ -60,9 +60,9 @@ func (c Cause) String() string {
 	}
 }
 
-// Lasting returns why a connection is refused, or None if err is not about
+// CauseOf returns why a connection is refused, or None if err is not about
 // that.
-func Lasting(err error) Cause {
+func CauseOf(err error) Cause {
 	var (
 		authority x509.UnknownAuthorityError
 		name      x509.HostnameError
@@ -90,13 +90,13 @@ func Lasting(err error) Cause {
 }
 
 // Explain says why a connection is refused, about a server that was named
-// before. It is for an error of which Lasting returns a Cause.
+// before. It is for an error of which CauseOf returns a Cause.
 func Explain(err error) string {
 	var blocked *BlockedError
 	if errors.As(err, &blocked) {
 		return blocked.Error()
 	}
-	return Lasting(err).String()
+	return CauseOf(err).String()
 }
 
 // Symptom names what the network did, about a server that was named before. It

@@ -86,7 +86,7 @@ func TestLasting(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, Lasting(tc.args)); diff != "" {
+			if diff := cmp.Diff(tc.want, CauseOf(tc.args)); diff != "" {
 				t.Errorf("\n%s\nLasting(%v): -want, +got:\n%s", tc.reason, tc.args, diff)
 			}
 		})

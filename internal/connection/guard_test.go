@@ -132,7 +132,7 @@ func TestGuardCheck(t *testing.T) {
 				err := g.check(tc.host, netip.MustParseAddr(p.address))
 				if err == nil {
 					allowed = append(allowed, p.name)
-				} else if Lasting(err) != Blocked {
+				} else if CauseOf(err) != Blocked {
 					t.Errorf("\n%s\ncheck(%s): want a BlockedError, got %v", tc.reason, p.address, err)
 				}
 			}

@@ -54,24 +54,24 @@ func (noAnswerError) Unwrap() error   { return os.ErrDeadlineExceeded }
 
 var errNoAnswer noAnswerError
 
-// A RestingError is about a request that was not made, since the host is left
+// An UnavailableError is about a request that was not made, since the host is left
 // alone for a while.
-type RestingError struct {
+type UnavailableError struct {
 	// Host that was not asked.
 	Host string
 
 	// Until when it is not.
 	Until time.Time
 
-	// Asked says that the host asked for it, and otherwise it has not answered.
-	Asked bool
+	// RateLimited says that the host asked for it, and otherwise it has not answered.
+	RateLimited bool
 }
 
 // Error says why a host is left alone. It stays the same until the host is asked
 // again.
-func (e *RestingError) Error() string {
+func (e *UnavailableError) Error() string {
 	until := e.Until.UTC().Format(time.RFC3339)
-	if e.Asked {
+	if e.RateLimited {
 		return fmt.Sprintf("%s limits the rate of requests: asked again after %s", e.Host, until)
 	}
 	return fmt.Sprintf("%s has not answered %d times in a row: asked again after %s", e.Host, openAfter, until)
@@ -111,7 +111,7 @@ func (h *Hosts) Quick(origin string) bool {
 
 // Transport returns a transport for a client of an origin, which is a scheme and
 // a host. It makes no request where a breaker is open or a host asked to be left
-// alone: the error is a RestingError then. Otherwise it gives up where the host
+// alone: the error is an UnavailableError then. Otherwise it gives up where the host
 // does not answer in time; only what writes may take as long as the context lets
 // it, once there is a connection.
 //
@@ -223,21 +223,21 @@ func (b *timedBody) Close() error {
 	return err
 }
 
-// enter returns a RestingError if a host must not be asked now. A breaker that was
+// enter returns an UnavailableError if a host must not be asked now. A breaker that was
 // open for its time lets one request through.
 func (h *Hosts) enter(place, account, host string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := h.now()
 	if a, ok := h.hosts[account]; ok && now.Before(a.until) {
-		return &RestingError{Host: host, Until: a.until, Asked: true}
+		return &UnavailableError{Host: host, Until: a.until, RateLimited: true}
 	}
 	s := h.of(place, now)
 	if s.failures < openAfter {
 		return nil
 	}
 	if s.probing || now.Before(s.until) {
-		return &RestingError{Host: host, Until: s.until}
+		return &UnavailableError{Host: host, Until: s.until}
 	}
 	s.probing = true
 	return nil
@@ -279,7 +279,7 @@ func (h *Hosts) failed(place string, err error) {
 	now := h.now()
 	s := h.of(place, now)
 	s.probing, s.quick = false, false
-	if Lasting(err) != None {
+	if CauseOf(err) != None {
 		s.failures, s.opened = 0, 0
 		return
 	}

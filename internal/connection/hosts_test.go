@@ -60,9 +60,9 @@ func askHost(t *testing.T, h *Hosts, s *script, account, place string) string {
 		t.Fatal(err)
 	}
 	rsp, err := h.Transport(origin, account, s).RoundTrip(req)
-	var resting *RestingError
+	var resting *UnavailableError
 	switch {
-	case errors.As(err, &resting) && resting.Asked:
+	case errors.As(err, &resting) && resting.RateLimited:
 		return "r"
 	case errors.As(err, &resting):
 		return "o"
@@ -169,11 +169,11 @@ func TestRestingError(t *testing.T) {
 	until := time.Date(2026, 11, 28, 12, 3, 10, 0, time.UTC)
 	cases := map[string]struct {
 		reason string
-		err    RestingError
+		err    UnavailableError
 		want   string
 	}{
-		"Silent": {reason: "It says what the host did.", err: RestingError{Host: "registry.test", Until: until}, want: "registry.test has not answered 5 times in a row: asked again after 2026-11-28T12:03:10Z"},
-		"Asked":  {reason: "Or wants.", err: RestingError{Host: "registry.test", Until: until, Asked: true}, want: "registry.test limits the rate of requests: asked again after 2026-11-28T12:03:10Z"},
+		"Silent": {reason: "It says what the host did.", err: UnavailableError{Host: "registry.test", Until: until}, want: "registry.test has not answered 5 times in a row: asked again after 2026-11-28T12:03:10Z"},
+		"Asked":  {reason: "Or wants.", err: UnavailableError{Host: "registry.test", Until: until, RateLimited: true}, want: "registry.test limits the rate of requests: asked again after 2026-11-28T12:03:10Z"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -241,7 +241,7 @@ func TestHostsLongNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.Transport(origin, "", s).RoundTrip(req); Lasting(err) != Blocked || s.asked > 0 || len(h.hosts) > 0 { //nolint:bodyclose // There is none.
+	if _, err := h.Transport(origin, "", s).RoundTrip(req); CauseOf(err) != Blocked || s.asked > 0 || len(h.hosts) > 0 { //nolint:bodyclose // There is none.
 		t.Errorf("RoundTrip(...): want nothing to be asked or remembered, got %d requests, %d hosts, %v", s.asked, len(h.hosts), err)
 	}
 }

@@ -105,7 +105,7 @@ func New(o Options) (*Client, error) {
 		userAgent: o.UserAgent,
 		stall:     stallTimeout,
 		patience:  commitTimeout,
-		retry:     retry.Run(),
+		retry:     retry.Default(),
 		resume:    defaultResumption(),
 		throttle:  &connection.Throttle{},
 	}, nil

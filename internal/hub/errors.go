@@ -182,7 +182,7 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 			where = u.Host
 		}
 	}
-	why := connection.Lasting(err)
+	why := connection.CauseOf(err)
 	switch {
 	case why == connection.Blocked:
 		return outcome.Errorf(outcome.Untrusted, "cannot reach the Hub at %s: %s: %s", c.base.Host, connection.Explain(err), cures[why]).Because(err)
@@ -193,7 +193,7 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 	case errors.Is(err, errDowngrade):
 		return outcome.Errorf(outcome.Untrusted, "cannot reach the Hub at %s: it redirects to a URL without TLS", where).Because(err)
 	case errors.Is(err, errTooManyRedirects):
-		return retry.Settled(outcome.Errorf(outcome.Unavailable, "cannot reach the Hub at %s: it redirects without an end", where).Because(err))
+		return retry.Permanent(outcome.Errorf(outcome.Unavailable, "cannot reach the Hub at %s: it redirects without an end", where).Because(err))
 	}
 	return outcome.Errorf(outcome.Unavailable, "cannot reach the Hub at %s: %s; this may pass by itself", where, connection.Symptom(err)).Because(err)
 }

@@ -182,7 +182,7 @@ func (c *Client) head(ctx context.Context, u string, s subject) (*http.Response,
 	case status == http.StatusOK, status >= http.StatusMultipleChoices && status < http.StatusBadRequest:
 		return rsp, nil
 	case status == http.StatusMethodNotAllowed, status == http.StatusNotImplemented:
-		return nil, retry.Settled(outcome.Errorf(outcome.Unsupported,
+		return nil, retry.Permanent(outcome.Errorf(outcome.Unsupported,
 			"the Hub at %s hides hashes of files of %s and does not answer HEAD requests: use another huggingFace.endpoint", c.base.Host, s.repository()))
 	case c.withoutAccess(rsp):
 		return nil, c.gated(s)

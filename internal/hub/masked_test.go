@@ -118,7 +118,7 @@ func TestListReveals(t *testing.T) {
 		"NoCodeNoAuth": {reason: "Also where there is no token.", tree: lfs(stars, stars), head: status(401), want: want{Reason: outcome.Gated, Heads: 1}},
 		"BadToken":     {reason: "A token that is refused is another matter.", tree: lfs(stars, stars), head: status(401, "X-Error-Message", messageInvalid), token: "hf_x", want: want{Reason: outcome.Unauthorized, Heads: 1}},
 		"NoHead":       {reason: "A mirror may know no HEAD.", tree: lfs(stars, stars), head: status(405), want: want{Reason: outcome.Unsupported, Heads: 1}},
-		"Down":         {reason: "A failure of the server is retried.", tree: lfs(stars, stars), head: status(503), want: want{Reason: outcome.Unavailable, Heads: retry.Run().Tries}},
+		"Down":         {reason: "A failure of the server is retried.", tree: lfs(stars, stars), head: status(503), want: want{Reason: outcome.Unavailable, Heads: retry.Default().Tries}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

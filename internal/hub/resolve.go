@@ -171,7 +171,7 @@ func (c *Client) decode(ctx context.Context, u string, s subject, limit int64, r
 		err = read(&boundedReader{r: rsp.Body, limit: limit, subject: s})
 		var known *outcome.Error
 		if err != nil && !errors.As(err, &known) && ctx.Err() == nil {
-			return retry.Settled(c.noHub(s))
+			return retry.Permanent(c.noHub(s))
 		}
 		header = rsp.Header
 		return err

@@ -28,7 +28,7 @@ func TestRetry(t *testing.T) {
 		"Passes":      {reason: "Two failures are no failure.", fault: testhub.Times(2, testhub.On("/api/"), testhub.Status(503, nil)), want: want{waits: 2}},
 		"Asked":       {reason: "The Hub says how long to wait.", fault: testhub.Times(1, testhub.On("/api/"), testhub.Status(429, http.Header{"Ratelimit": {`"api";r=0;t=55`}})), want: want{waits: 1}},
 		"AskedLong":   {reason: "A long wait is the caller's.", fault: testhub.Status(429, http.Header{"Retry-After": {"400"}}), want: want{reason: outcome.RateLimited, after: 400 * time.Second}},
-		"Unavailable": {reason: "Tries have a limit.", fault: testhub.Status(500, nil), want: want{reason: outcome.Unavailable, waits: retry.Run().Tries - 1}},
+		"Unavailable": {reason: "Tries have a limit.", fault: testhub.Status(500, nil), want: want{reason: outcome.Unavailable, waits: retry.Default().Tries - 1}},
 		"Lasting":     {reason: "What does not pass is not tried again.", fault: testhub.Status(400, nil), want: want{reason: outcome.Unsupported}},
 		"Portal":      {reason: "What is no Hub does not become one.", fault: testhub.Status(200, nil), want: want{reason: outcome.Unavailable}},
 		"Loop":        {reason: "A redirect without an end is followed once.", fault: always(http.RedirectHandler("/api/loop", http.StatusFound)), want: want{reason: outcome.Unavailable}},
@@ -40,7 +40,7 @@ func TestRetry(t *testing.T) {
 			h.SetFault(tc.fault)
 			var got want
 			c.retry.Sleep = func(_ context.Context, d time.Duration) error {
-				if d <= 0 || d > c.retry.Patience+c.retry.Longest {
+				if d <= 0 || d > c.retry.MaxRetryAfter+c.retry.MaxWait {
 					t.Errorf("want a bounded wait, got %s", d)
 				}
 				got.waits++
@@ -67,7 +67,7 @@ func always(h http.Handler) testhub.Fault {
 func TestRetryHonoursContext(t *testing.T) {
 	h, c := serve(t, "")
 	h.SetFault(testhub.Status(503, nil))
-	c.retry = retry.Run()
+	c.retry = retry.Default()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	start := time.Now()

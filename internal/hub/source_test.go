@@ -220,13 +220,13 @@ func TestWaitsGrow(t *testing.T) {
 		if err := downloadBy(t, c, 10<<20); reasonOf(err) != outcome.Unavailable {
 			t.Errorf("want the server to be given up, got %v", err)
 		}
-		policy := retry.Run()
-		longest := policy.First
+		policy := retry.Default()
+		longest := policy.FirstWait
 		for i := 1; i < len(c.asked); i++ {
 			if d := c.asked[i] - c.asked[i-1]; d < longest/2 || d > longest {
 				t.Errorf("want wait %d to be %s to %s, got %s", i, longest/2, longest, d)
 			}
-			longest = min(2*longest, policy.Longest)
+			longest = min(2*longest, policy.MaxWait)
 		}
 		if len(c.asked) != policy.Tries {
 			t.Errorf("want %d tries, got %d", policy.Tries, len(c.asked))

@@ -22,12 +22,12 @@ type resumption struct {
 }
 
 func defaultResumption() resumption {
-	p := retry.Run()
+	p := retry.Default()
 	return resumption{
 		tries:    p.Tries,
-		first:    p.First,
-		longest:  p.Longest,
-		patience: p.Patience,
+		first:    p.FirstWait,
+		longest:  p.MaxWait,
+		patience: p.MaxRetryAfter,
 		stall:    30 * time.Second,
 	}
 }

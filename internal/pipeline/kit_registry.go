@@ -16,7 +16,7 @@ import (
 // connect makes a client of the registry, with the credentials that there are
 // now.
 func (r *kitRun) connect() error {
-	again := retry.Run()
+	again := retry.Default()
 	again.Logf = r.log.printf
 	c, err := newRegistry(r.run.Target, again, nil)
 	if err != nil {

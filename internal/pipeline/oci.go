@@ -223,7 +223,7 @@ func (o *ociOrigin) mismatch(d ocispec.Descriptor) error {
 }
 
 // sourceFailed marks an error as final: it was tried again already.
-func sourceFailed(err error) error { return retry.Settled(err) }
+func sourceFailed(err error) error { return retry.Permanent(err) }
 
 func (o *ociOrigin) close() { o.client.Close() }
 

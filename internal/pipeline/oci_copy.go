@@ -228,9 +228,9 @@ func (r *blobReader) Read(p []byte) (int, error) {
 	switch {
 	case err != nil && !errors.Is(err, io.EOF):
 		// The source was tried again already.
-		return n, retry.Settled(s.origin.lost(err, s.blob))
+		return n, retry.Permanent(s.origin.lost(err, s.blob))
 	case n > 0 && r.at == s.blob.Size && !s.resumed && digest.NewDigest(s.blob.Digest.Algorithm(), s.sum) != s.blob.Digest:
-		return n, retry.Settled(s.origin.mismatch(s.blob))
+		return n, retry.Permanent(s.origin.mismatch(s.blob))
 	}
 	return n, err
 }

@@ -41,7 +41,7 @@ var _ Pipeline = &Stream{}
 
 // NewStream returns a Stream.
 func NewStream() *Stream {
-	return &Stream{large: 4, small: 8, inMemory: 1 << 20, ahead: 16 << 20, ranges: 2 << 20, retry: retry.Run(), uploads: retry.Run(), checkpointEvery: checkpointAfter}
+	return &Stream{large: 4, small: 8, inMemory: 1 << 20, ahead: 16 << 20, ranges: 2 << 20, retry: retry.Default(), uploads: retry.Default(), checkpointEvery: checkpointAfter}
 }
 
 // Run implements Pipeline. The manifest is pushed last, and only if every file

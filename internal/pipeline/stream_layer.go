@@ -222,7 +222,7 @@ type fileStream struct {
 func (f *fileStream) open(ctx context.Context, o origin, offset int64) (io.ReadCloser, error) {
 	rc, err := o.open(ctx, f.file, offset)
 	if err != nil {
-		return nil, retry.Settled(err)
+		return nil, retry.Permanent(err)
 	}
 	return &fileReader{ReadCloser: rc, stream: f, at: offset}, nil
 }
@@ -259,10 +259,10 @@ func (r *fileReader) Read(p []byte) (int, error) {
 	switch {
 	case err != nil && !errors.Is(err, io.EOF):
 		// The origin has tried again already.
-		return n, retry.Settled(err)
+		return n, retry.Permanent(err)
 	case n > 0 && r.at == f.file.Size && !f.layer.resumed:
 		if verr := f.verify(); verr != nil {
-			return n, retry.Settled(verr)
+			return n, retry.Permanent(verr)
 		}
 	}
 	return n, err

@@ -63,7 +63,7 @@ func TestStreamRefuses(t *testing.T) {
 func TestStreamHonoursContext(t *testing.T) {
 	w := newStreamWorld(t, streamFiles(), nil)
 	w.hub.SetFault(testhub.Times(1000, testhub.On("/cdn/"), testhub.Truncate(1)))
-	w.stream.retry = retry.Run()
+	w.stream.retry = retry.Default()
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	start := time.Now()

@@ -115,7 +115,7 @@ func hubFacts(s Source, r hub.Revision) modelpack.Facts {
 func (o *hubOrigin) open(ctx context.Context, f hub.File, offset int64) (io.ReadCloser, error) {
 	r, err := o.hub.Download(ctx, o.source.Model, o.commit, f, offset, o.download)
 	if err != nil {
-		return nil, retry.Settled(err)
+		return nil, retry.Permanent(err)
 	}
 	return r, nil
 }

@@ -31,7 +31,7 @@ type Writer interface {
 
 // again is how a record is pushed again that is not listed afterwards. Some
 // registries list with a delay.
-var again = retry.Policy{Tries: 4, First: 500 * time.Millisecond, Longest: 4 * time.Second}
+var again = retry.Policy{Tries: 4, FirstWait: 500 * time.Millisecond, MaxWait: 4 * time.Second}
 
 // Push pushes a record about an artifact, which need not be there yet, and
 // makes sure that it is listed: where a registry has no referrers API the list
@@ -49,11 +49,11 @@ func Push(ctx context.Context, w Writer, repository string, subject ocispec.Desc
 	err = again.Do(ctx, "provenance", func() error {
 		began := time.Now()
 		if err := w.PushManifest(ctx, repository, d, manifest, d.Digest.String()); err != nil {
-			return retry.Settled(err)
+			return retry.Permanent(err)
 		}
 		listed, err := staysListed(ctx, w, repository, subject.Digest, d.Digest, time.Since(began))
 		if err != nil {
-			return retry.Settled(err)
+			return retry.Permanent(err)
 		}
 		if !listed {
 			return unlisted

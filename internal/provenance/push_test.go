@@ -169,11 +169,11 @@ func TestPushHonoursContext(t *testing.T) {
 // registry where they all write one list.
 func TestPushTogether(t *testing.T) {
 	again.Sleep, again.Tries = nil, 20
-	first, longest := again.First, again.Longest
-	again.First, again.Longest = 20*time.Millisecond, 200*time.Millisecond
+	first, longest := again.FirstWait, again.MaxWait
+	again.FirstWait, again.MaxWait = 20*time.Millisecond, 200*time.Millisecond
 	t.Cleanup(func() {
 		again.Sleep = func(context.Context, time.Duration) error { return nil }
-		again.Tries, again.First, again.Longest = 4, first, longest
+		again.Tries, again.FirstWait, again.MaxWait = 4, first, longest
 	})
 	c := newRegistry(t, false, nil)
 	subject := subjectOf("artifact")

@@ -79,7 +79,7 @@ type Pull struct {
 // New returns a pull. Nothing happens before it is Run.
 func New(o Options) *Pull {
 	p := &Pull{options: o, log: log.New(o.Log, "", 0), tick: 15 * time.Second}
-	p.again = retry.Policy{Tries: 6, First: time.Second, Longest: 30 * time.Second, Patience: 2 * time.Minute, Logf: p.log.Printf}
+	p.again = retry.Policy{Tries: 6, FirstWait: time.Second, MaxWait: 30 * time.Second, MaxRetryAfter: 2 * time.Minute, Logf: p.log.Printf}
 	return p
 }
 

@@ -90,7 +90,7 @@ func (r *blobReader) failed(err error) error {
 		r.broken++
 	}
 	if r.broken > int64(r.again.Tries)+(r.at-r.start)/bytesABreak {
-		return retry.Settled(err)
+		return retry.Permanent(err)
 	}
 	return err
 }

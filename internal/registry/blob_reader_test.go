@@ -53,7 +53,7 @@ func TestReadBlob(t *testing.T) {
 			if tc.wrap != nil {
 				c = serve(t, func(http.Handler) http.Handler { return tc.wrap(serving(blob)) })
 			}
-			again := retry.Policy{Tries: 4, First: time.Second, Sleep: func(context.Context, time.Duration) error { return nil }}
+			again := retry.Policy{Tries: 4, FirstWait: time.Second, Sleep: func(context.Context, time.Duration) error { return nil }}
 			rc := c.ReadBlob(t.Context(), repository, d, tc.from, tc.to, again)
 			defer rc.Close()
 			got, err := io.ReadAll(rc)

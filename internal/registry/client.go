@@ -152,7 +152,7 @@ func New(o Options) (*Client, error) {
 	var throttle *connection.Throttle
 	if !o.SingleTry {
 		if o.Retry.Tries == 0 {
-			o.Retry = retry.Run()
+			o.Retry = retry.Default()
 		}
 		throttle = cmp.Or(o.Throttle, &connection.Throttle{Sleep: o.Retry.Sleep})
 	}

@@ -26,7 +26,7 @@ import (
 const repository = "models/qwen3"
 
 // quick is a policy that waits for nothing but the context.
-var quick = retry.Policy{Tries: 5, First: time.Millisecond, Longest: time.Millisecond, Patience: time.Minute, Sleep: func(ctx context.Context, _ time.Duration) error { return ctx.Err() }}
+var quick = retry.Policy{Tries: 5, FirstWait: time.Millisecond, MaxWait: time.Millisecond, MaxRetryAfter: time.Minute, Sleep: func(ctx context.Context, _ time.Duration) error { return ctx.Err() }}
 
 func newRegistry() http.Handler {
 	return gcr.New(gcr.Logger(log.New(io.Discard, "", 0)))

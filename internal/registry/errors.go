@@ -49,7 +49,7 @@ func (c *Client) failed(ctx context.Context, err error, d deed) error {
 	var (
 		known    *outcome.Error
 		response *errcode.ErrorResponse
-		resting  *connection.RestingError
+		resting  *connection.UnavailableError
 	)
 	switch {
 	case errors.As(err, &known):
@@ -58,7 +58,7 @@ func (c *Client) failed(ctx context.Context, err error, d deed) error {
 		return outcome.Errorf(outcome.Unavailable, "registry %s did not go on when asked to %s; this may pass by itself", c.host, d).Because(err)
 	case ctx.Err() != nil:
 		return errors.Wrapf(ctx.Err(), "cannot %s at registry %s", d, c.host)
-	case errors.As(err, &resting) && resting.Asked:
+	case errors.As(err, &resting) && resting.RateLimited:
 		return outcome.Errorf(outcome.RateLimited, "%s", resting).After(time.Until(resting.Until)).Because(err)
 	case errors.As(err, &resting):
 		return outcome.Errorf(outcome.Unavailable, "%s", resting).After(time.Until(resting.Until)).Because(err)
@@ -69,7 +69,7 @@ func (c *Client) failed(ctx context.Context, err error, d deed) error {
 	case errors.Is(err, auth.ErrBasicCredentialNotFound), wantsCredentials(err):
 		return c.unauthorized(http.StatusUnauthorized, d).Because(err)
 	}
-	if why := connection.Lasting(err); why != connection.None {
+	if why := connection.CauseOf(err); why != connection.None {
 		return outcome.Errorf(outcome.Untrusted, "cannot reach registry %s: %s: %s", c.host, connection.Explain(err), c.cures.of(why)).Because(err)
 	}
 	if outcome.IsNetwork(err) || strings.HasSuffix(err.Error(), "EOF") {

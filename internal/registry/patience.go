@@ -78,7 +78,7 @@ func (p *patient) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		rsp, failed = nil, nil
 		if err := p.throttle.Wait(ctx, p.host); err != nil {
-			return retry.Settled(err)
+			return retry.Permanent(err)
 		}
 		rsp, failed = p.try(req) //nolint:bodyclose // The next try, or the caller, closes it.
 		return p.judge(rsp, failed)
@@ -149,10 +149,10 @@ func (p *patient) judge(rsp *http.Response, err error) error {
 	switch {
 	case errors.Is(err, errStalled):
 		return outcome.Errorf(outcome.Unavailable, "no answer came in time")
-	case err != nil && connection.Lasting(err) == connection.None && (outcome.IsNetwork(err) || errors.Is(err, io.EOF)):
+	case err != nil && connection.CauseOf(err) == connection.None && (outcome.IsNetwork(err) || errors.Is(err, io.EOF)):
 		return outcome.Errorf(outcome.Unavailable, "%s", connection.Symptom(err))
 	case err != nil:
-		return retry.Settled(err)
+		return retry.Permanent(err)
 	}
 	reason := outcome.Unavailable
 	switch status := rsp.StatusCode; {

@@ -26,7 +26,7 @@ import (
 // than a restart of it takes.
 func TestEveryRequestIsPatient(t *testing.T) {
 	const failures = 12
-	patience := retry.Run()
+	patience := retry.Default()
 	patience.Sleep = quick.Sleep
 	config := []byte("{}")
 	blob := describe("application/vnd.test.config.v1+json", config)
@@ -133,7 +133,7 @@ func TestRetryAfter(t *testing.T) {
 				})
 			})
 			var waited []time.Duration
-			again := retry.Run()
+			again := retry.Default()
 			again.Sleep = func(_ context.Context, d time.Duration) error {
 				waited = append(waited, d)
 				return nil
@@ -183,7 +183,7 @@ func TestAllWait(t *testing.T) {
 		var all sync.WaitGroup
 		for i := range 8 {
 			// Clients of a run share what they know.
-			transport := trying(next, Options{Host: "registry.example.com", Retry: retry.Run()}, throttle)
+			transport := trying(next, Options{Host: "registry.example.com", Retry: retry.Default()}, throttle)
 			all.Go(func() {
 				time.Sleep(time.Duration(i) * time.Second)
 				req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://registry.example.com/v2/", nil)
@@ -217,7 +217,7 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 func TestRunsPolicy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		err := retry.Run().Do(t.Context(), "it", func() error {
+		err := retry.Default().Do(t.Context(), "it", func() error {
 			time.Sleep(askTimeout)
 			return outcome.Errorf(outcome.Unavailable, "down")
 		})

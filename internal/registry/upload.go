@@ -44,7 +44,7 @@ const progressStep = 1 << 20
 // breaks, it is opened again at the byte that is missing, and the registry does
 // not notice. Both are tried as the policy says, and counted anew after
 // progress. A source's last error is returned as it is; one that is
-// retry.Settled is the last.
+// retry.Permanent is the last.
 //
 // An upload that fails is cancelled, so that it takes no room at the registry,
 // unless it is Resumable.
@@ -137,7 +137,7 @@ func (t *transfer) run(ctx context.Context) error {
 			moved, err := t.try(ctx)
 			if err != nil && moved {
 				last = err
-				return retry.Settled(err)
+				return retry.Permanent(err)
 			}
 			return err
 		})
@@ -167,7 +167,7 @@ func (t *transfer) try(ctx context.Context) (moved bool, err error) {
 	}
 	d, err := t.digest(ctx)
 	if err != nil {
-		return moved, retry.Settled(err)
+		return moved, retry.Permanent(err)
 	}
 	t.asked = true
 	err = t.judge(ctx, t.complete(ctx, t.session, d))
@@ -225,7 +225,7 @@ func (t *transfer) begin(ctx context.Context) (done bool, err error) {
 func (t *transfer) has(ctx context.Context) (bool, error) {
 	d, err := t.digest(ctx)
 	if err != nil {
-		return false, retry.Settled(err)
+		return false, retry.Permanent(err)
 	}
 	return t.HasBlob(ctx, t.ref.Repository, ocispec.Descriptor{MediaType: octets, Digest: d, Size: t.size})
 }
@@ -264,7 +264,7 @@ func (t *transfer) judge(ctx context.Context, err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &source):
-		return retry.Settled(source.error)
+		return retry.Permanent(source.error)
 	case errors.As(err, &rsp):
 		return t.judgeRefusal(ctx, err, rsp)
 	case outcome.ReasonOf(err) == outcome.Unauthorized:

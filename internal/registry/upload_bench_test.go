@@ -36,7 +36,7 @@ func BenchmarkUpload(b *testing.B) {
 		return f, err
 	}
 	ways := map[string]func(c *Client) error{
-		"Upload": func(c *Client) error { return c.Upload(b.Context(), repository, d, open, retry.Run()) },
+		"Upload": func(c *Client) error { return c.Upload(b.Context(), repository, d, open, retry.Default()) },
 		"PushBlob": func(c *Client) error {
 			f, err := os.Open(file)
 			if err != nil {

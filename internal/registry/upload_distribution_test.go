@@ -23,7 +23,7 @@ import (
 const uploads = "/blobs/uploads/"
 
 // soon is a policy that waits for little.
-var soon = retry.Policy{Tries: 4, First: 10 * time.Millisecond, Longest: 20 * time.Millisecond, Patience: time.Second}
+var soon = retry.Policy{Tries: 4, FirstWait: 10 * time.Millisecond, MaxWait: 20 * time.Millisecond, MaxRetryAfter: time.Second}
 
 // A scale counts the bytes that come with uploads to a registry.
 type scale struct {
@@ -267,7 +267,7 @@ func TestUploadBreaks(t *testing.T) {
 			front.SetFault(sent.before(onceOn("PATCH", testregistry.Break(after))))
 			c := newClient(t, optionsFor(front))
 			again := soon
-			again.First = 200 * time.Millisecond
+			again.FirstWait = 200 * time.Millisecond
 			if err := c.Upload(t.Context(), repository, d, source.open, again); err != nil {
 				t.Fatal(err)
 			}

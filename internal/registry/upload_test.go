@@ -200,7 +200,7 @@ func TestUploadSource(t *testing.T) {
 		"Often":   {reason: "Tries are counted anew after progress.", wrap: breaking(step, passing, passing, passing, passing), want: want{Asked: "POST PATCH PUT", Opened: []int64{0, step, 2 * step, 3 * step, 4 * step}}},
 		"Crawl":   {reason: "But not after next to nothing.", wrap: breaking(10, passing, passing, passing, passing, passing), want: want{Err: "the source broke", Asked: "POST DELETE", Opened: []int64{0, 10, 20, 30}}},
 		"Lasting": {reason: "What does not pass is not tried again.", wrap: breaking(10, lasting), want: want{Err: "the source is closed", Asked: "POST DELETE", Opened: []int64{0}}},
-		"Settled": {reason: "Nor what the source has tried enough.", wrap: breaking(10, retry.Settled(passing)), want: want{Err: "the source broke", Asked: "POST DELETE", Opened: []int64{0}}},
+		"Settled": {reason: "Nor what the source has tried enough.", wrap: breaking(10, retry.Permanent(passing)), want: want{Err: "the source broke", Asked: "POST DELETE", Opened: []int64{0}}},
 		"Wrong":   {reason: "A source that finds its bytes wrong at its end ends the upload.", wrap: ending(lasting), want: want{Err: "the source is closed", Asked: "POST DELETE", Opened: []int64{0}}},
 		"Verdict": {reason: "Also one that says so with its last bytes.", wrap: func(r io.Reader) io.Reader { return &abrupt{r, large, lasting} }, want: want{Err: "the source is closed", Asked: "POST DELETE", Opened: []int64{0}}},
 		"Late":    {reason: "One that breaks after its last byte does not.", wrap: ending(passing), want: want{Asked: "POST PATCH PUT", Opened: []int64{0}}},
@@ -281,7 +281,7 @@ func TestUploadContext(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithCancel(t.Context())
 			p := &depot{}
-			err := p.client(t).Upload(ctx, repository, d, tc.source(cancel), retry.Run())
+			err := p.client(t).Upload(ctx, repository, d, tc.source(cancel), retry.Default())
 			if !errors.Is(err, context.Canceled) {
 				t.Errorf("\n%s\nUpload(...): want the context's error, got %v", tc.reason, err)
 			}

@@ -1,5 +1,5 @@
 // Package retry retries with backoff what failed with a transient error. All
-// requests of a run go by one policy, Run's.
+// requests of a run go by one policy, Default's.
 package retry
 
 import (
@@ -19,20 +19,20 @@ type Policy struct {
 	// Tries at most, the first one included.
 	Tries int
 
-	// Within is how long after the first try another may begin, not counting
+	// MaxElapsed is how long after the first try another may begin, not counting
 	// the waits that servers asked for; zero for no limit.
-	Within time.Duration
+	MaxElapsed time.Duration
 
-	// First span, after the first try.
-	First time.Duration
+	// FirstWait is the span, after the first try.
+	FirstWait time.Duration
 
-	// Longest span.
-	Longest time.Duration
+	// MaxWait is the longest span.
+	MaxWait time.Duration
 
-	// Patience is the longest wait that a server may ask for, by an
+	// MaxRetryAfter is the longest wait that a server may ask for, by an
 	// outcome.Error's RetryAfter, which is added to the wait. Where one asks
 	// for more, the failure is final: whoever started this may come back.
-	Patience time.Duration
+	MaxRetryAfter time.Duration
 
 	// Logf gets a line for each try that failed and is followed by another;
 	// nil for none.
@@ -43,33 +43,33 @@ type Policy struct {
 	Sleep func(ctx context.Context, d time.Duration) error
 }
 
-// Run returns the policy of a run's requests, which outlasts the restart of a
+// Default returns the policy of a run's requests, which outlasts the restart of a
 // registry or of a Hub: some 2 minutes, so that a host that never answers is named
 // soon, and a wait of up to 6 minutes that a server asks for (a window of the Hub's
 // limits has 5: https://huggingface.co/docs/hub/rate-limits).
-func Run() Policy {
-	return Policy{Tries: 20, Within: 2 * time.Minute, First: time.Second, Longest: 30 * time.Second, Patience: 6 * time.Minute}
+func Default() Policy {
+	return Policy{Tries: 20, MaxElapsed: 2 * time.Minute, FirstWait: time.Second, MaxWait: 30 * time.Second, MaxRetryAfter: 6 * time.Minute}
 }
 
 // Do calls f until it succeeds, fails for a reason that does not pass or with
-// what is Settled, or was tried often enough, and returns f's last error. It
+// what is Permanent, or was tried often enough, and returns f's last error. It
 // names f as what in its own messages.
 func (p Policy) Do(ctx context.Context, what string, f func() error) error {
-	span, waited := p.First, time.Duration(0)
+	span, waited := p.FirstWait, time.Duration(0)
 	began := time.Now()
 	for try := 1; ; try++ {
 		err := f()
-		var done settled
+		var done permanentError
 		if errors.As(err, &done) {
 			return done.error
 		}
 		asked := outcome.RetryAfterOf(err)
-		if err == nil || try >= p.Tries || ctx.Err() != nil || !outcome.ReasonOf(err).Passes() || asked > p.Patience {
+		if err == nil || try >= p.Tries || ctx.Err() != nil || !outcome.ReasonOf(err).Passes() || asked > p.MaxRetryAfter {
 			return err
 		}
 		// Those who failed together shall not come back together.
 		wait := asked + span/2 + rand.N(span/2+1) //nolint:gosec // No secret.
-		if p.Within > 0 && time.Since(began)-waited+wait-asked > p.Within {
+		if p.MaxElapsed > 0 && time.Since(began)-waited+wait-asked > p.MaxElapsed {
 			return err
 		}
 		waited += asked
@@ -79,7 +79,7 @@ func (p Policy) Do(ctx context.Context, what string, f func() error) error {
 		if err := p.sleep(ctx, wait); err != nil {
 			return errors.Wrapf(err, "cannot wait to try %s again", what)
 		}
-		span = min(2*span, p.Longest)
+		span = min(2*span, p.MaxWait)
 	}
 }
 
@@ -97,16 +97,16 @@ func (p Policy) sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-type settled struct{ error }
+type permanentError struct{ error }
 
-func (s settled) Unwrap() error { return s.error }
+func (e permanentError) Unwrap() error { return e.error }
 
-// Settled returns err as one that Do returns at once, without the mark, though
+// Permanent returns err as one that Do returns at once, without the mark, though
 // its reason may pass: it was tried as often as makes sense already, or takes
 // longer to pass than anybody here waits.
-func Settled(err error) error {
+func Permanent(err error) error {
 	if err == nil {
 		return nil
 	}
-	return settled{err}
+	return permanentError{err}
 }

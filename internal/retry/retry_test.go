@@ -17,7 +17,7 @@ import (
 func TestDo(t *testing.T) {
 	passing := outcome.Errorf(outcome.Unavailable, "down")
 	lasting := outcome.Errorf(outcome.Untrusted, "not trusted")
-	policy := Policy{Tries: 4, First: 2 * time.Second, Longest: 3 * time.Second, Patience: time.Minute}
+	policy := Policy{Tries: 4, FirstWait: 2 * time.Second, MaxWait: 3 * time.Second, MaxRetryAfter: time.Minute}
 
 	type want struct {
 		Err   string
@@ -39,7 +39,7 @@ func TestDo(t *testing.T) {
 		"Turns":     {reason: "What turns out not to pass neither.", args: []error{passing, lasting}, want: want{Err: "not trusted", Calls: 2, Spans: []time.Duration{2 * time.Second}}},
 		"Network":   {reason: "The network's own errors pass.", args: []error{io.ErrUnexpectedEOF, nil}, want: want{Calls: 2, Spans: []time.Duration{2 * time.Second}}},
 		"Wrapped":   {reason: "What others add changes nothing.", args: []error{errors.Wrap(passing, "cannot push"), nil}, want: want{Calls: 2, Spans: []time.Duration{2 * time.Second}}},
-		"Settled":   {reason: "What is settled is not tried again.", args: []error{passing, Settled(passing)}, want: want{Err: "down", Calls: 2, Spans: []time.Duration{2 * time.Second}}},
+		"Permanent": {reason: "What is permanentError is not tried again.", args: []error{passing, Permanent(passing)}, want: want{Err: "down", Calls: 2, Spans: []time.Duration{2 * time.Second}}},
 		"Asked":     {reason: "A server says how long to wait.", args: []error{passing.After(40 * time.Second), nil}, want: want{Calls: 2, Spans: []time.Duration{2 * time.Second}, Asked: 40 * time.Second}},
 		"AskedLong": {reason: "A wait past patience is the caller's.", args: []error{passing.After(2 * time.Minute)}, want: want{Err: "down", Calls: 1}},
 	}
@@ -70,15 +70,15 @@ func TestDo(t *testing.T) {
 			if lines != len(tc.want.Spans) {
 				t.Errorf("\n%s\nDo(...): want a line for each of %d waits, got %d", tc.reason, len(tc.want.Spans), lines)
 			}
-			if errors.As(err, new(settled)) {
-				t.Errorf("\n%s\nDo(...): the mark of what is settled is left on %v", tc.reason, err)
+			if errors.As(err, new(permanentError)) {
+				t.Errorf("\n%s\nDo(...): the mark of what is permanentError is left on %v", tc.reason, err)
 			}
 		})
 	}
 }
 
 func TestDoHonoursContext(t *testing.T) {
-	p := Policy{Tries: 5, First: time.Hour, Longest: time.Hour}
+	p := Policy{Tries: 5, FirstWait: time.Hour, MaxWait: time.Hour}
 	failing := func() error { return outcome.Errorf(outcome.Unavailable, "down") }
 	cases := map[string]struct {
 		reason string
@@ -107,7 +107,7 @@ func TestDoHonoursContext(t *testing.T) {
 
 func TestDoWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := Policy{Tries: 3, First: time.Minute, Longest: time.Hour}
+		p := Policy{Tries: 3, FirstWait: time.Minute, MaxWait: time.Hour}
 		start, calls := time.Now(), 0
 		err := p.Do(t.Context(), "it", func() error {
 			if calls++; calls < 3 {
@@ -122,7 +122,7 @@ func TestDoWaits(t *testing.T) {
 }
 
 func TestSettledNothing(t *testing.T) {
-	if err := Settled(nil); err != nil {
-		t.Errorf("Settled(nil): want no error, got %v", err)
+	if err := Permanent(nil); err != nil {
+		t.Errorf("Permanent(nil): want no error, got %v", err)
 	}
 }
