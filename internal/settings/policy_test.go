@@ -145,7 +145,7 @@ func TestTenantsSettings(t *testing.T) {
 // TestHarmlessKeysAreDocumented checks that who writes YAML can read the list.
 func TestHarmlessKeysAreDocumented(t *testing.T) {
 	for _, file := range []string{
-		"../../docs/reference/crossplane.md",
+		"../../docs/guides/tenants.md",
 		"../../package/crds/kitops.m.crossplane.io_clusterproviderconfigs.yaml",
 		"../../package/crds/model.kitops.m.crossplane.io_artifacts.yaml",
 	} {

@@ -1,0 +1,92 @@
+package internals
+
+import (
+	"go/parser"
+	"go/token"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const module = "github.com/crossplane-contrib/provider-kitops/"
+
+// room matches a package in a table of the architecture page.
+var room = regexp.MustCompile("`((?:cmd|internal|apis)(?:/[a-z0-9]+)*)`")
+
+// TestArchitecture checks that the page has each package of the two programs in
+// one row, and that none of them imports one of a row above its own.
+func TestArchitecture(t *testing.T) {
+	_, table, _ := strings.Cut(read(t, "architecture.md"), "| layer | packages |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	rows := map[string]int{}
+	for i, line := range slices.Collect(strings.Lines(table)) {
+		for _, m := range room.FindAllStringSubmatch(line, -1) {
+			if _, ok := rows[m[1]]; ok {
+				t.Errorf("%s is in two rows", m[1])
+			}
+			rows[m[1]] = i
+		}
+	}
+	imports := importsOfPrograms(t)
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(imports)), slices.Sorted(maps.Keys(rows))); diff != "" {
+		t.Errorf("architecture.md: -packages, +page:\n%s", diff)
+	}
+	for p, all := range imports {
+		for _, i := range all {
+			if rows[i] < rows[p] {
+				t.Errorf("%s imports %s, which is above it", p, i)
+			}
+		}
+	}
+}
+
+// importsOfPrograms returns the packages that the programs consist of, by their
+// folders, and which of these each of them imports.
+func importsOfPrograms(t *testing.T) map[string][]string {
+	t.Helper()
+	out := map[string][]string{}
+	for todo := []string{"cmd/provider", "cmd/worker"}; len(todo) > 0; todo = todo[1:] {
+		if _, done := out[todo[0]]; done {
+			continue
+		}
+		out[todo[0]] = importsOf(t, todo[0])
+		todo = append(todo, out[todo[0]]...)
+	}
+	return out
+}
+
+// importsOf returns the folders of this module's packages that a package imports.
+func importsOf(t *testing.T, folder string) []string {
+	t.Helper()
+	files, err := os.ReadDir(filepath.Join(root, filepath.FromSlash(folder)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]bool{}
+	for _, f := range files {
+		if filepath.Ext(f.Name()) != ".go" || strings.HasSuffix(f.Name(), "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, folder, f.Name()), nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range file.Imports {
+			path, err := strconv.Unquote(i.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if own, ok := strings.CutPrefix(path, module); ok {
+				found[own] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(found))
+}
