@@ -38,8 +38,9 @@ func main() {
 	dir := flag.String("dir", "../..", "The module that is looked at.")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, *dir, flag.Args()); err != nil {
+	err := run(ctx, *dir, flag.Args())
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "vulncheck:", err)
 		os.Exit(1)
 	}
