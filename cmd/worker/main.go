@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -38,7 +39,9 @@ func main() {
 	source := sourceFlagsOf(run)
 	run.Flag("registry", "Host of the registry.").Required().StringVar(&r.Target.Registry)
 	run.Flag("repository", "Repository in the registry.").Required().StringVar(&r.Target.Repository)
-	run.Flag("tag", "Tag that the artifact gets.").Required().StringVar(&r.Target.Tag)
+	run.Flag(contractFlag, "Version of what the provider and the worker agree on.").Required().Int()
+	run.Flag("staging-tag", "Tag under which the manifest is staged.").Required().StringVar(&r.Target.StagingTag)
+	run.Flag("checkpoint-tag", "Tag of the checkpoint; none without it.").StringVar(&r.Target.CheckpointTag)
 	run.Flag("plain-http", "Speak to the registry without TLS.").BoolVar(&r.Target.PlainHTTP)
 	run.Flag("docker-config", "Folder with a config.json that holds the registry's credentials.").StringVar(&r.Target.DockerConfig)
 	run.Flag("registry-ca-file", "Certificate authorities that are trusted for the registry beside the public ones.").StringVar(&r.Target.CAFile)
@@ -46,15 +49,8 @@ func main() {
 	run.Flag("registry-key-file", "Private key of the client certificate.").StringVar(&r.Target.KeyFile)
 	run.Flag("mount-from", "Artifact in another repository of the registry that may have the same blobs: repository@digest. May be repeated; in the variable, one in a line.").
 		Envar(artifact.EnvMountFrom).StringsVar(&r.MountFrom)
-	run.Flag("owner-id", "What the Artifact behind the run is known by in the registry.").StringVar(&r.Owner.ID)
-	run.Flag("owner-namespace", "Namespace of that Artifact.").StringVar(&r.Owner.Namespace)
-	run.Flag("owner-name", "Name of that Artifact. Without an owner, any tag is overwritten.").StringVar(&r.Owner.Name)
-	run.Flag("run-hash", "Hash of what the artifact is made from.").StringVar(&r.RunHash)
-	run.Flag("run", "Number of the run.").Int64Var(&r.Number)
-	run.Flag("overwrite", "Take the tag also where it points to what the Artifact did not push.").BoolVar(&r.Overwrite)
-	run.Flag("replaces", "Digest of what the Artifact pushed before.").StringVar(&r.Replaces)
 	run.Flag("workspace", "Folder that the Kit pipeline works in.").StringVar(&r.Workspace)
-	result := run.Flag("result-file", "Where the result is left.").Default("/dev/termination-log").String()
+	result := run.Flag(resultFileFlag, "File that the result is written to.").Default(defaultResultFile).String()
 
 	pulling := app.Command("pull", "Fetch an artifact from a registry into a folder: verified, and resumed where an earlier pull ended.")
 	p := pull.Options{Log: os.Stderr, UserAgent: version.UserAgent()}
@@ -66,7 +62,13 @@ func main() {
 		Envar("DOCKER_CONFIG").Default(dockerFolder()).StringVar(&p.DockerConfig)
 	pulling.Flag("ca-file", "Certificate authorities that are trusted for the registry beside the public ones.").StringVar(&p.CAFile)
 
-	switch kingpin.MustParse(app.Parse(os.Args[1:])) {
+	args := os.Args[1:]
+	if len(args) > 0 && args[0] == run.FullCommand() && !slices.Contains(args, "--help") {
+		if err := checkContract(args); err != nil {
+			os.Exit(report(outcome.Result{}, err, flagValue(args, resultFileFlag, defaultResultFile), os.Stderr))
+		}
+	}
+	switch kingpin.MustParse(app.Parse(args)) {
 	case install.FullCommand():
 		app.FatalIfError(installTo(*path), "Cannot install the worker")
 	case run.FullCommand():
@@ -107,15 +109,21 @@ func runAndReport(p pipeline.Pipeline, r pipeline.Run, path string) int {
 	defer stopServing()
 
 	result, err := p.Run(ctx, r)
+	if err != nil && ctx.Err() != nil {
+		err = outcome.Errorf(outcome.Evicted, "The run was stopped before its end: its Pod was deleted or evicted").Because(err)
+	}
+	return report(result, err, path, r.Log)
+}
+
+// report writes how a run ended to its log and to the file at path, and returns the
+// exit code.
+func report(result outcome.Result, err error, path string, log io.Writer) int {
 	if err != nil {
-		if ctx.Err() != nil {
-			err = outcome.Errorf(outcome.Evicted, "The run was stopped before its end: its Pod was deleted or evicted").Because(err)
-		}
 		result = outcome.Failed(err)
-		_, _ = fmt.Fprintf(r.Log, "failed: %s: %s\n", result.Failure.Reason, result.Failure.Message)
+		_, _ = fmt.Fprintf(log, "failed: %s: %s\n", result.Failure.Reason, result.Failure.Message)
 	}
 	if err := result.Write(path); err != nil {
-		_, _ = fmt.Fprintln(r.Log, err)
+		_, _ = fmt.Fprintln(log, err)
 		return 1
 	}
 	if result.Failure != nil {

@@ -12,6 +12,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
@@ -114,15 +115,16 @@ func workerImage(a *modelv1alpha1.Artifact) string {
 // runArguments returns the flags of `worker run` that say what the run is.
 func runArguments(a *modelv1alpha1.Artifact) []string {
 	args := []string{
+		"--contract=" + strconv.Itoa(outcome.Contract),
 		"--pipeline=" + string(Pipeline(a)),
 		"--format=" + string(cmp.Or(a.Spec.ForProvider.Format, modelv1alpha1.PackFormatModelPack)),
 	}
 	args = append(args, sourceArguments(a)...)
-	args = append(args, "--registry="+Registry(a), "--repository="+Repository(a), "--tag="+Tag(a))
+	args = append(args, "--registry="+Registry(a), "--repository="+Repository(a))
 	if a.Effective.PlainHTTP {
 		args = append(args, "--plain-http")
 	}
-	return literal(append(args, claimArguments(a)...))
+	return literal(append(args, stagingArguments(a)...))
 }
 
 // literal returns arguments, or an environment variable's values, that reach the worker as they are here: the kubelet
@@ -143,23 +145,15 @@ func OwnerOf(a *modelv1alpha1.Artifact) provenance.Owner {
 	return provenance.Owner{ID: string(a.GetUID()), Namespace: a.GetNamespace(), Name: a.GetName()}.Known()
 }
 
-// claimArguments returns the flags of `worker run` that say for whom the run is,
-// and what its tag may be taken from.
-func claimArguments(a *modelv1alpha1.Artifact) []string {
-	owner := OwnerOf(a)
-	args := []string{"--owner-namespace=" + owner.Namespace, "--owner-name=" + owner.Name}
-	if owner.ID != "" {
-		args = append(args, "--owner-id="+owner.ID)
+// stagingArguments returns the flags of `worker run` that name the run's own tags.
+// Kit resumes from its workspace and needs no checkpoint.
+func stagingArguments(a *modelv1alpha1.Artifact) []string {
+	owner, hash := OwnerOf(a), RunHash(a)
+	args := []string{"--staging-tag=" + provenance.StagingTag(owner, hash)}
+	if NeedsWorkspace(a) {
+		return args
 	}
-	run := runOf(a)
-	args = append(args, "--run-hash="+run.Hash, "--run="+strconv.FormatInt(run.Number, 10))
-	if MayOverwrite(a) {
-		args = append(args, "--overwrite")
-	}
-	if d := a.Status.AtProvider.Digest; d != "" && a.Status.AtProvider.RunHash != "" {
-		args = append(args, "--replaces="+d)
-	}
-	return args
+	return append(args, "--checkpoint-tag="+provenance.CheckpointTag(owner, hash))
 }
 
 // A credentialFile is a file of a run's credentials.

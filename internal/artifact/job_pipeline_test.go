@@ -105,37 +105,23 @@ func TestBuildJobArguments(t *testing.T) {
 			reason: "The worker is told what the spec says.",
 			args:   newArtifact(withStream()),
 			want: []string{
-				"--pipeline=Stream", "--format=ModelPack", "--hub-endpoint=https://huggingface.co",
+				"--contract=2", "--pipeline=Stream", "--format=ModelPack", "--hub-endpoint=https://huggingface.co",
 				"--model=Qwen/Qwen3-0.6B", "--revision=main",
-				"--registry=registry.example.com", "--repository=models/qwen3", "--tag=v1",
-				"--owner-namespace=team-a", "--owner-name=qwen3", "--owner-id=" + string(testUID), "--run-hash=" + goldenStream, "--run=1",
+				"--registry=registry.example.com", "--repository=models/qwen3",
+				"--staging-tag=kitops-staging-eebe2dac6a579cf7", "--checkpoint-tag=kitops-checkpoint-eebe2dac6a579cf7",
 			},
 		},
-		"Claim": {
-			reason: "The worker is told for whom it works, and what the tag may be taken from.",
-			args: newArtifact(withStream(), withParameters(func(p *modelv1alpha1.ArtifactParameters) { p.Target.ConflictPolicy = modelv1alpha1.ConflictOverwrite }), func(a *modelv1alpha1.Artifact) {
+		"Foreign": {
+			reason: "Neither another's identity in an annotation nor what status says should change the run's tags.",
+			args: newArtifact(withStream(), func(a *modelv1alpha1.Artifact) {
 				a.SetAnnotations(map[string]string{AnnotationRun: "7", AnnotationRunHash: "old", AnnotationOwner: string(otherUID)})
 				a.Status.AtProvider.Digest, a.Status.AtProvider.RunHash = "sha256:abc", "old"
 			}),
 			want: []string{
-				"--pipeline=Stream", "--format=ModelPack", "--hub-endpoint=https://huggingface.co",
+				"--contract=2", "--pipeline=Stream", "--format=ModelPack", "--hub-endpoint=https://huggingface.co",
 				"--model=Qwen/Qwen3-0.6B", "--revision=main",
-				"--registry=registry.example.com", "--repository=models/qwen3", "--tag=v1",
-				"--owner-namespace=team-a", "--owner-name=qwen3", "--owner-id=" + string(testUID), "--run-hash=" + goldenStream, "--run=7",
-				"--overwrite", "--replaces=sha256:abc",
-			},
-		},
-		"ObservedOnly": {
-			reason: "What was only observed is foreign, and so is another's identity in an annotation.",
-			args: newArtifact(withStream(), func(a *modelv1alpha1.Artifact) {
-				a.SetAnnotations(map[string]string{AnnotationOwner: string(otherUID)})
-				a.Status.AtProvider.Digest = "sha256:abc"
-			}),
-			want: []string{
-				"--pipeline=Stream", "--format=ModelPack", "--hub-endpoint=https://huggingface.co",
-				"--model=Qwen/Qwen3-0.6B", "--revision=main",
-				"--registry=registry.example.com", "--repository=models/qwen3", "--tag=v1",
-				"--owner-namespace=team-a", "--owner-name=qwen3", "--owner-id=" + string(testUID), "--run-hash=" + goldenStream, "--run=1",
+				"--registry=registry.example.com", "--repository=models/qwen3",
+				"--staging-tag=kitops-staging-eebe2dac6a579cf7", "--checkpoint-tag=kitops-checkpoint-eebe2dac6a579cf7",
 			},
 		},
 		"Defaults": {
@@ -145,10 +131,10 @@ func TestBuildJobArguments(t *testing.T) {
 					p.Pipeline, p.Format, p.Target = "", "", &modelv1alpha1.Target{Repository: "gpt2"}
 				})),
 			want: []string{
-				"--pipeline=Kit", "--format=ModelPack", "--hub-endpoint=https://huggingface.co",
+				"--contract=2", "--pipeline=Kit", "--format=ModelPack", "--hub-endpoint=https://huggingface.co",
 				"--model=openai/gpt2", "--revision=main",
-				"--registry=localhost:5000", "--repository=gpt2", "--tag=latest", "--plain-http",
-				"--owner-namespace=team-a", "--owner-name=qwen3", "--owner-id=" + string(testUID), "--run-hash=" + RunHash(newArtifact(withModel("openai/gpt2", ""))), "--run=1",
+				"--registry=localhost:5000", "--repository=gpt2", "--plain-http",
+				"--staging-tag=kitops-staging-ea13e04c8077d652",
 				"--workspace=/workspace",
 			},
 		},

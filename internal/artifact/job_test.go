@@ -222,7 +222,7 @@ func TestBuildJobMetadata(t *testing.T) {
 func TestBuildJobWithoutTarget(t *testing.T) {
 	a := newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) { p.Target = nil }))
 	args := BuildJob(a, testKitImage, nil).Spec.Template.Spec.Containers[0].Args
-	if !slices.ContainsFunc(args, func(s string) bool { return strings.HasPrefix(s, "--tag=") }) {
+	if !slices.ContainsFunc(args, func(s string) bool { return strings.HasPrefix(s, "--staging-tag=kitops-staging-") }) {
 		t.Errorf("arguments: %q", args)
 	}
 }

@@ -112,17 +112,6 @@ func planEmpty(name string, d ocispec.Descriptor) (LayerPlan, error) {
 	return p, nil
 }
 
-// HoldsEmptyFile reports whether a layer of a ModelPack is the empty file of this
-// path, as NewLayout lays it out.
-func HoldsEmptyFile(d ocispec.Descriptor, name string) bool {
-	p, err := planEmpty(name, LayerFor(name, 0, ""))
-	if err != nil || d.Size != p.Size || !strings.HasSuffix(d.MediaType, ".v1."+string(Tar)) {
-		return false
-	}
-	got, err := digest.Canonical.FromReader(p.Open(0, nil))
-	return err == nil && got == d.Digest
-}
-
 // planTar returns the plan of a layer that is an archive of these files.
 func planTar(style tarStyle, mediaType string, files ...File) (LayerPlan, error) {
 	p := LayerPlan{Files: files, mediaType: mediaType, style: &style}

@@ -17,6 +17,10 @@ import (
 // worker refuses a run of another version.
 const Contract = 2
 
+// CheckpointType is the artifact type of a run's checkpoint: the manifest that lists
+// the layers that the run has pushed so far.
+const CheckpointType = "application/vnd.kitops.crossplane.checkpoint.v1+json"
+
 // MaxMessageBytes is the most that a worker writes as its termination message.
 // The kubelet keeps 4,096 bytes a container and 12,288 a Pod
 // (https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/).

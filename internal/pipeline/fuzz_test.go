@@ -62,7 +62,7 @@ func FuzzKitFailed(f *testing.F) {
 	f.Add("import", "\xff\r\x1b[31mSECRET")
 	f.Fuzz(func(t *testing.T, step, output string) {
 		log := &bytes.Buffer{}
-		run := Run{Source: Source{Model: "o/m", Token: fuzzSecret}, Target: Target{Registry: "r.example.com", Repository: "o/m", Tag: "v1"}, Log: log}
+		run := Run{Source: Source{Model: "o/m", Token: fuzzSecret}, Target: Target{Registry: "r.example.com", Repository: "o/m", StagingTag: stagingTag}, Log: log}
 		secrets, err := secretsOf(run)
 		if err != nil {
 			t.Fatal(err)
@@ -213,13 +213,13 @@ func isText(s string) bool {
 func FuzzKitStorage(f *testing.F) {
 	manifest := `{"schemaVersion":2,"config":{"digest":"sha256:00","size":2},"layers":[{"mediaType":"application/vnd.kitops.modelkit.model.v1.tar","digest":"` +
 		digest.FromString("x").String() + `","size":1}]}`
-	f.Add([]byte(`{"v1":{"digest":"DIGEST","size":1}}`), []byte(manifest))
-	f.Add([]byte(`{"v1":{"digest":"sha256:../../x"}}`), []byte("{}"))
-	f.Add([]byte(`{"v1":{"digest":"DIGEST"}}`), []byte(`{"layers":[{"digest":"sha256:../x"}]}`))
-	f.Add([]byte(`{"v1":null}`), []byte("null"))
+	f.Add([]byte(`{"`+stagingTag+`":{"digest":"DIGEST","size":1}}`), []byte(manifest))
+	f.Add([]byte(`{"`+stagingTag+`":{"digest":"sha256:../../x"}}`), []byte("{}"))
+	f.Add([]byte(`{"`+stagingTag+`":{"digest":"DIGEST"}}`), []byte(`{"layers":[{"digest":"sha256:../x"}]}`))
+	f.Add([]byte(`{"`+stagingTag+`":null}`), []byte("null"))
 	f.Add([]byte(`[]`), []byte("["))
 	f.Fuzz(func(t *testing.T, tags, manifest []byte) {
-		storage, target := t.TempDir(), Target{Registry: "r.example.com", Repository: "o/m", Tag: "v1"}
+		storage, target := t.TempDir(), Target{Registry: "r.example.com", Repository: "o/m", StagingTag: stagingTag}
 		d := digest.FromBytes(manifest)
 		tags = bytes.ReplaceAll(tags, []byte("DIGEST"), []byte(d))
 		name := base64.URLEncoding.EncodeToString([]byte(target.Registry+"/"+target.Repository)) + "-tags.json"

@@ -11,7 +11,6 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
-	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
@@ -27,10 +26,10 @@ const DefaultKitGrace = 5 * time.Second
 //
 // Kit checks no hash, drops files without a word where a folder has too many,
 // and exits with 1 whatever went wrong. So the pipeline asks the Hub itself
-// first, which also tells best what is wrong; it holds what kit stored against
-// the Hub's list of files before anything is pushed; it says in the registry
-// whose the artifact is before kit sets the tag; and it takes the digest from
-// the registry.
+// first, which also tells best what is wrong; it checks what kit stored against
+// the Hub's list of files before anything is pushed; and it takes the digest from
+// the registry. It reuses nothing that an earlier try has staged: only kit knows
+// what config it would make. What an earlier try has packed is in the workspace.
 type Kit struct {
 	path       string
 	grace      time.Duration
@@ -75,16 +74,7 @@ func (k *Kit) Run(ctx context.Context, run Run) (outcome.Result, error) {
 	}
 	run.Meter.Plan(kitPlan(run.Format)...)
 	defer func() { r.registry.Close() }()
-	if err := inTurn(ctx, r.resolve, r.claim.look); err != nil {
-		return outcome.Result{}, err
-	}
-	if run.Format == FormatModelPack {
-		// Of an archive nobody knows what it holds without making it again.
-		if result, done, err := r.claim.conclude(ctx, r.provenance(), r.claim.hasFiles(r.files)); done || err != nil {
-			return result, err
-		}
-	}
-	if err := inTurn(ctx, r.fits, r.detect, r.tryRead, r.askRegistry); err != nil {
+	if err := inTurn(ctx, r.resolve, r.fits, r.detect, r.tryRead, r.askRegistry); err != nil {
 		return outcome.Result{}, err
 	}
 	artifact, err := r.assemble(ctx)
@@ -121,7 +111,6 @@ type kitRun struct {
 	workspace kitWorkspace
 	env       []string
 	registry  *registry.Client
-	claim     *claim
 	pid       atomic.Int64 // Of the command that runs; 0 for none.
 
 	// Known after detect.
@@ -183,13 +172,7 @@ func (k *Kit) start(run Run) (*kitRun, error) {
 	if r.env, err = kitEnvironment(run, w); err != nil {
 		return nil, err
 	}
-	r.claim = &claim{run: run, logf: r.log.printf}
 	return r, r.connect()
-}
-
-// provenance is what the registry is told of this run.
-func (r *kitRun) provenance() provenance.Record {
-	return provenanceOf(r.run, r.revision, len(r.files))
 }
 
 // fits refuses a model with a file that the registry is known to refuse.

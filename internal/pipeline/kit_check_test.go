@@ -44,7 +44,7 @@ func store(t *testing.T, storage string, target Target, layers ...testLayer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tags, err := json.Marshal(map[string]ocispec.Descriptor{target.Tag: putBlob(t, storage, ocispec.MediaTypeImageManifest, b)})
+	tags, err := json.Marshal(map[string]ocispec.Descriptor{target.StagingTag: putBlob(t, storage, ocispec.MediaTypeImageManifest, b)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestCheck(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			storage, target := t.TempDir(), Target{Registry: "r.io", Repository: "m", Tag: "v1"}
+			storage, target := t.TempDir(), Target{Registry: "r.io", Repository: "m", StagingTag: stagingTag}
 			store(t, storage, target, tc.layers...)
 			a, err := readKitArtifact(storage, target)
 			if err != nil {
@@ -195,7 +195,7 @@ func wantError(t *testing.T, why string, err error, reason outcome.Reason, named
 }
 
 func TestCheckStops(t *testing.T) {
-	storage, target := t.TempDir(), Target{Registry: "r.io", Repository: "m", Tag: "v1"}
+	storage, target := t.TempDir(), Target{Registry: "r.io", Repository: "m", StagingTag: stagingTag}
 	store(t, storage, target, testLayer{"application/vnd.cncf.model.weight.v1.raw", []string{"a.bin"}, "right"})
 	a, err := readKitArtifact(storage, target)
 	if err != nil {
@@ -210,7 +210,7 @@ func TestCheckStops(t *testing.T) {
 }
 
 func TestReadKitArtifact(t *testing.T) {
-	storage, target := t.TempDir(), Target{Registry: "r.io", Repository: "m", Tag: "v1"}
+	storage, target := t.TempDir(), Target{Registry: "r.io", Repository: "m", StagingTag: stagingTag}
 	store(t, storage, target, testLayer{"application/vnd.cncf.model.weight.v1.raw", []string{"a.bin"}, "right"})
 	got, err := readKitArtifact(storage, target)
 	if err != nil {
@@ -220,8 +220,8 @@ func TestReadKitArtifact(t *testing.T) {
 		t.Errorf("Size should be that of layers and config.\nreadKitArtifact(...): got %+v", got)
 	}
 	for name, other := range map[string]Target{
-		"Tag":        {Registry: "r.io", Repository: "m", Tag: "v2"},
-		"Repository": {Registry: "r.io", Repository: "n", Tag: "v1"},
+		"Tag":        {Registry: "r.io", Repository: "m", StagingTag: "v2"},
+		"Repository": {Registry: "r.io", Repository: "n", StagingTag: stagingTag},
 	} {
 		if _, err := readKitArtifact(storage, other); err == nil {
 			t.Errorf("Another %s should not be found.\nreadKitArtifact(...): want an error", name)

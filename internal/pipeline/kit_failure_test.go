@@ -131,7 +131,7 @@ func TestKitReason(t *testing.T) {
 func TestFailed(t *testing.T) {
 	run := Run{
 		Source: Source{Model: "org/model"},
-		Target: Target{Registry: "registry.example.com", Repository: "models/m", Tag: "v1"},
+		Target: Target{Registry: "registry.example.com", Repository: "models/m", StagingTag: stagingTag},
 	}
 	type want struct {
 		reason outcome.Reason

@@ -115,7 +115,7 @@ func TestNewKitfile(t *testing.T) {
 func TestKitCanServe(t *testing.T) {
 	good := Run{
 		Source:    Source{Endpoint: "https://huggingface.co/", Model: "o/m"},
-		Target:    Target{Registry: "registry:5000", Repository: "m", Tag: "v1"},
+		Target:    Target{Registry: "registry:5000", Repository: "m", StagingTag: stagingTag},
 		Format:    FormatModelKit,
 		Workspace: "/workspace",
 	}

@@ -25,7 +25,7 @@ func (r *kitRun) connect() error {
 	if r.registry != nil {
 		r.registry.Close()
 	}
-	r.registry, r.claim.registry = c, c
+	r.registry = c
 	return nil
 }
 
@@ -38,17 +38,14 @@ func (r *kitRun) askRegistry(ctx context.Context) error {
 	return r.registry.PushBlob(ctx, r.run.Target.Repository, empty, bytes.NewReader(empty.Data))
 }
 
-// push pushes the artifact and asks the registry what its tag now stands for.
-// Before that, the registry is told whose it is.
+// push has kit push the artifact to the staging tag, and asks the registry what the
+// tag points to then.
 func (r *kitRun) push(ctx context.Context, a *kitArtifact) error {
 	// An import takes long enough for a Secret to change.
 	if err := r.connect(); err != nil {
 		return err
 	}
 	if err := r.mend(ctx, a); err != nil {
-		return err
-	}
-	if err := r.claim.stake(ctx, a.manifest, r.provenance()); err != nil {
 		return err
 	}
 	t := r.run.Target
@@ -60,19 +57,15 @@ func (r *kitRun) push(ctx context.Context, a *kitArtifact) error {
 		return err
 	}
 	r.run.Meter.end(kitStepPush)
-	d, err := r.registry.Resolve(ctx, t.Repository, t.Tag)
+	d, err := r.registry.Resolve(ctx, t.Repository, t.StagingTag)
 	if err != nil {
 		return err
 	}
 	if d.Digest != a.manifest.Digest {
 		return outcome.Errorf(outcome.Mismatch,
 			"registry %s has another manifest (%s) under tag %s than the one just pushed (%s): something else pushes to the same tag",
-			t.Registry, d.Digest, t.Tag, a.manifest.Digest)
+			t.Registry, d.Digest, t.StagingTag, a.manifest.Digest)
 	}
-	if err := r.claim.recordLate(ctx, a.manifest, r.provenance()); err != nil {
-		return err
-	}
-	r.claim.settle()
 	r.log.printf("pushed %s@%s, %s in %d layers", t.Reference(), d.Digest, formatBytes(a.size), len(a.layers))
 	return nil
 }

@@ -47,10 +47,10 @@ func readKitArtifact(storage string, t Target) (*kitArtifact, error) {
 	if err := json.Unmarshal(b, &tags); err != nil {
 		return nil, errors.Wrap(err, "cannot parse the tags that kit stored")
 	}
-	stored := tags[t.Tag].Digest
+	stored := tags[t.StagingTag].Digest
 	a := &kitArtifact{storage: storage}
 	if err := stored.Validate(); err != nil {
-		return nil, errors.Wrapf(err, "kit stored nothing under tag %s", t.Tag)
+		return nil, errors.Wrapf(err, "kit stored nothing under tag %s", t.StagingTag)
 	}
 	if b, err = os.ReadFile(a.blob(stored)); err != nil {
 		return nil, errors.Wrap(err, "cannot read the manifest that kit stored")
@@ -59,7 +59,7 @@ func readKitArtifact(storage string, t Target) (*kitArtifact, error) {
 		return nil, outcome.Errorf(outcome.Unsupported,
 			"the model has so many files that its manifest has %s, more than registries take", formatBytes(int64(len(b))))
 	}
-	a.manifest = ocispec.Descriptor{MediaType: cmp.Or(tags[t.Tag].MediaType, ocispec.MediaTypeImageManifest), Digest: stored, Size: int64(len(b))}
+	a.manifest = ocispec.Descriptor{MediaType: cmp.Or(tags[t.StagingTag].MediaType, ocispec.MediaTypeImageManifest), Digest: stored, Size: int64(len(b))}
 	if a.blobs, err = modelpack.Blobs(b); err != nil {
 		return nil, errors.Wrap(err, "cannot parse the manifest that kit stored")
 	}

@@ -85,7 +85,7 @@ func TestStreamMirror(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			run := whole
 			tc.change(&run)
-			run.Target.Tag = strings.ToLower(name)
+			run.Target.StagingTag = strings.ToLower(name)
 			result, err := Masked(w.stream).Run(t.Context(), run)
 			if tc.want == "" && err == nil {
 				if diff := cmp.Diff(files, w.pulled(t, result.Digest)); diff != "" {

@@ -36,7 +36,7 @@ func (r *streamRun) copyArtifact(ctx context.Context, o *ociOrigin) (outcome.Res
 	}
 	r.log.Printf("it is of the format that is asked for, and copied as it is: %d layers, %s", len(a.Layers), formatBytes(totalBytes(layers)))
 	return r.checkpointed(ctx, func(ctx context.Context) error { return r.copyBlobs(ctx, o, layers) },
-		func() (outcome.Result, error) { return r.publish(ctx, a) })
+		func() (outcome.Result, error) { return r.stage(ctx, a) })
 }
 
 // artifact returns the artifact as it is at the source.
@@ -50,14 +50,16 @@ func (o *ociOrigin) artifact(ctx context.Context) (modelpack.Artifact, error) {
 		a.ConfigDescriptor, a.Config = blobs[0], o.config
 		return a, nil
 	}
-	for _, i := range o.manifests.Images {
+	for n, i := range o.manifests.Images {
 		blobs, err := modelpack.Blobs(i.Content)
 		if err != nil {
 			return modelpack.Artifact{}, o.unfit(err)
 		}
-		config, err := o.readConfig(ctx, blobs[0])
-		if err != nil {
-			return modelpack.Artifact{}, err
+		config := o.config // Of the first image.
+		if n > 0 {
+			if config, err = o.readConfig(ctx, blobs[0]); err != nil {
+				return modelpack.Artifact{}, err
+			}
 		}
 		a.Images = append(a.Images, modelpack.Artifact{ConfigDescriptor: blobs[0], Config: config, Descriptor: i.Descriptor, Manifest: i.Content})
 	}

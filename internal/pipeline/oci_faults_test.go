@@ -65,7 +65,7 @@ func TestOCIFaults(t *testing.T) {
 			front.SetFault(tc.atTarget)
 			result, err := w.stream.Run(t.Context(), w.run)
 			front.SetFault(nil)
-			_, rerr := w.registry.Resolve(t.Context(), w.run.Target.Repository, "v1")
+			_, rerr := w.registry.Resolve(t.Context(), w.run.Target.Repository, stagingTag)
 			switch {
 			case tc.want == "" && (err != nil || rerr != nil):
 				t.Errorf("\n%s\nRun(...): %v, %v\n%s", tc.reason, err, rerr, w.log)

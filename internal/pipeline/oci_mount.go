@@ -9,7 +9,6 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
-	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
@@ -52,10 +51,9 @@ func (m *mounts) note(repository string, mounted bool) bool {
 	return m.refused[repository] == maxRefusals
 }
 
-// mountable returns, by blob, the repositories of the target's registry that are
-// known to have it: those of the artifacts that the run names, as far as the
-// registry has a record of ours about them. It asks once. What cannot be read is
-// no help, and no harm.
+// mountable returns, by blob, the repositories of the target's registry that have
+// it, according to the manifests of the artifacts that the run names. It reads them
+// once. One that cannot be read fails no run.
 func (r *streamRun) mountable(ctx context.Context) map[digest.Digest][]string {
 	r.mounts.once.Do(func() {
 		r.mounts.of = map[digest.Digest][]string{}
@@ -73,8 +71,7 @@ func (r *streamRun) mountable(ctx context.Context) map[digest.Digest][]string {
 	return r.mounts.of
 }
 
-// blobsAt returns the blobs of an artifact that is named as repository@digest,
-// if it is one that a run like this has pushed.
+// blobsAt returns the blobs of an artifact that is named as repository@digest.
 func (r *streamRun) blobsAt(ctx context.Context, name string) (string, []ocispec.Descriptor, error) {
 	ref, err := registry.ParseReference(r.run.Target.Registry + "/" + name)
 	if err != nil {
@@ -82,13 +79,6 @@ func (r *streamRun) blobsAt(ctx context.Context, name string) (string, []ocispec
 	}
 	if ref.Digest == "" || ref.Repository == r.run.Target.Repository {
 		return "", nil, outcome.Errorf(outcome.Unsupported, "it is not another repository's, by a digest")
-	}
-	has, err := provenance.Has(ctx, r.registry, ref.Repository, ref.Digest)
-	if err != nil {
-		return "", nil, err
-	}
-	if !has {
-		return "", nil, outcome.Errorf(outcome.Unsupported, "the registry has no record of who pushed it")
 	}
 	_, manifest, err := r.registry.Manifest(ctx, ref.Repository, ref.Digest.String())
 	if err != nil {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
-	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 )
 
 // Formats of an artifact.
@@ -78,7 +77,8 @@ type ArtifactSource struct {
 	CertificateFile, KeyFile string
 }
 
-// A Target is a name in a registry.
+// A Target is a repository in a registry, and the run's own tags there. A run
+// reads and writes no other tag, and deletes nothing.
 type Target struct {
 	// Registry is a host, with a port where it needs one.
 	Registry string
@@ -86,8 +86,12 @@ type Target struct {
 	// Repository in the registry.
 	Repository string
 
-	// Tag that the artifact gets.
-	Tag string
+	// StagingTag is the tag under which the run stages its manifest, unique to the
+	// Artifact and the run hash. What it points to at first is of an earlier try.
+	StagingTag string
+
+	// CheckpointTag is the tag of the run's checkpoint; empty for none.
+	CheckpointTag string
 
 	// PlainHTTP speaks to the registry without TLS.
 	PlainHTTP bool
@@ -106,9 +110,9 @@ type Target struct {
 	CertificateFile, KeyFile string
 }
 
-// Reference returns the target as registry/repository:tag.
+// Reference returns the name of what the run stages, as registry/repository:tag.
 func (t Target) Reference() string {
-	return t.Registry + "/" + t.Repository + ":" + t.Tag
+	return t.Registry + "/" + t.Repository + ":" + t.StagingTag
 }
 
 // A Run is one task for a worker.
@@ -119,29 +123,10 @@ type Run struct {
 	// Format of the artifact: FormatModelPack, FormatModelKit or FormatImage.
 	Format string
 
-	// Owner is the Artifact behind the run. A run of nobody's, which the zero
-	// value stands for, overwrites any tag, and tells the registry of no owner.
-	Owner provenance.Owner
-
-	// RunHash and Number are what the Artifact knows the run by. An artifact of
-	// the same run hash and commit that is in the registry already is not made
-	// again.
-	RunHash string
-	Number  int64
-
-	// Overwrite takes the tag also where it points to what the Artifact did not
-	// push.
-	Overwrite bool
-
-	// Replaces is the digest of what the Artifact knows to have pushed before:
-	// the tag may point to it also if the registry has no record of that. Empty
-	// for none.
-	Replaces string
-
 	// MountFrom names artifacts in other repositories of the target's registry,
-	// as repository@digest, that may have the same blobs. Those that a run like
-	// this has pushed are mounted from there, where the registry can do that,
-	// and not moved. The first few are looked at.
+	// as repository@digest, that may have the same blobs. Those are mounted from
+	// there instead of being moved, if the registry supports it. Only the first few
+	// artifacts are read.
 	MountFrom []string
 
 	// Workspace is the folder that a pipeline may fill. Stream needs none.
@@ -156,8 +141,8 @@ type Run struct {
 
 // A Pipeline takes a model from its source to its target.
 type Pipeline interface {
-	// Run returns the result of the run once the artifact is in the registry
-	// under its tag. Its errors are or wrap an outcome.Error where the cause
-	// is known. It honours the context.
+	// Run returns the result of the run once the artifact is staged: all of its
+	// content is in the repository, verified. Its errors are or wrap an
+	// outcome.Error where the cause is known. It honours the context.
 	Run(ctx context.Context, run Run) (outcome.Result, error)
 }

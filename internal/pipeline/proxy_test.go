@@ -193,7 +193,7 @@ func TestAskInChild(t *testing.T) {
 		if cerr != nil {
 			t.Fatal(cerr)
 		}
-		_, err = c.Resolve(ctx, "models/model", "v1")
+		_, err = c.Resolve(ctx, "models/model", stagingTag)
 	}
 	fmt.Printf("REASON %s\n", outcome.ReasonOf(err))
 }

@@ -27,7 +27,7 @@ func TestKitNamesStream(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			run := Run{
-				Source: Source{Model: "org/model", Kind: hub.Model}, Target: Target{Registry: "registry.example.com", Repository: "a", Tag: "v1"},
+				Source: Source{Model: "org/model", Kind: hub.Model}, Target: Target{Registry: "registry.example.com", Repository: "a", StagingTag: stagingTag},
 				Format: FormatModelKit, Workspace: t.TempDir(), Log: os.Stderr,
 			}
 			if err := kitCanServe(run); err != nil {
@@ -42,23 +42,20 @@ func TestKitNamesStream(t *testing.T) {
 	}
 }
 
-func TestSourceURL(t *testing.T) {
+func TestCanonicalURL(t *testing.T) {
 	cases := map[string]struct {
 		reason string
 		args   Source
 		want   string
 	}{
-		"Model":       {reason: "A model has a page on the Hub.", args: Source{Model: "org/model"}, want: "https://huggingface.co/org/model"},
-		"Endpoint":    {reason: "And so it has on another one.", args: Source{Endpoint: "https://hub.example.com/", Model: "org/model", Kind: hub.Model}, want: "https://hub.example.com/org/model"},
-		"Dataset":     {reason: "Those of datasets are below datasets.", args: Source{Model: "org/data", Kind: hub.Dataset}, want: "https://huggingface.co/datasets/org/data"},
-		"Tag":         {reason: "An artifact is in a repository, whatever its tag.", args: Source{Artifact: &ArtifactSource{Reference: "localhost:5000/a/b:v1"}}, want: "localhost:5000/a/b"},
-		"Digest":      {reason: "The digest is the revision.", args: Source{Artifact: &ArtifactSource{Reference: "registry.example.com/a@sha256:" + strings.Repeat("0", 64)}}, want: "registry.example.com/a"},
-		"NoReference": {reason: "What names nothing is nowhere.", args: Source{Artifact: &ArtifactSource{Reference: "a"}}},
+		"Model":    {reason: "A model should have its page on the Hub.", args: Source{Model: "org/model"}, want: "https://huggingface.co/org/model"},
+		"Endpoint": {reason: "A mirror should change nothing.", args: Source{Endpoint: "https://hub.example.com/", Model: "org/model", Kind: hub.Model}, want: "https://huggingface.co/org/model"},
+		"Dataset":  {reason: "A dataset's page should be below datasets.", args: Source{Model: "org/data", Kind: hub.Dataset}, want: "https://huggingface.co/datasets/org/data"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			if got := sourceURL(tc.args); got != tc.want {
-				t.Errorf("\n%s\nsourceURL(...): want %q, got %q", tc.reason, tc.want, got)
+			if got := canonicalURL(tc.args); got != tc.want {
+				t.Errorf("\n%s\ncanonicalURL(...): want %q, got %q", tc.reason, tc.want, got)
 			}
 		})
 	}

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log"
 	"slices"
@@ -17,7 +18,6 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack/inspect"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
-	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
@@ -45,7 +45,7 @@ func NewStream() *Stream {
 }
 
 // Run implements Pipeline. The manifest is pushed last, and only if every file
-// was what its source announced: no failed run can be seen under the tag.
+// was what its source announced: a failed run stages nothing.
 func (s *Stream) Run(ctx context.Context, run Run) (outcome.Result, error) {
 	r, err := s.start(run)
 	if err != nil {
@@ -55,18 +55,9 @@ func (s *Stream) Run(ctx context.Context, run Run) (outcome.Result, error) {
 	if r.contents, err = r.origin.resolve(ctx); err != nil {
 		return outcome.Result{}, err
 	}
-	if err := r.claim.look(ctx); err != nil {
-		return outcome.Result{}, err
-	}
 	o, ok := r.origin.(*ociOrigin)
 	if !ok || string(o.description.Format) != run.Format {
 		return r.pack(ctx)
-	}
-	if result, done, err := r.claim.conclude(ctx, r.provenance(), isSource(digest.Digest(r.contents.revision))); done || err != nil {
-		if done {
-			r.newCheckpoint(ctx).forget(ctx)
-		}
-		return result, err
 	}
 	return r.copyArtifact(ctx, o)
 }
@@ -81,9 +72,6 @@ func (r *streamRun) pack(ctx context.Context) (outcome.Result, error) {
 	if err != nil {
 		return outcome.Result{}, err
 	}
-	if result, done, err := r.isPacked(ctx, layout); done || err != nil {
-		return result, err
-	}
 	if err := fits(r.run.Target, files, slackOf(layout)); err != nil {
 		return outcome.Result{}, err
 	}
@@ -91,13 +79,13 @@ func (r *streamRun) pack(ctx context.Context) (outcome.Result, error) {
 	return r.checkpointed(ctx, func(ctx context.Context) error {
 		a, err = r.move(ctx, layout)
 		return err
-	}, func() (outcome.Result, error) { return r.publish(ctx, a) })
+	}, func() (outcome.Result, error) { return r.stage(ctx, a) })
 }
 
 // checkpointed moves what a run moves, with a checkpoint for the next run in case
-// that this one ends early, and publishes it.
-func (r *streamRun) checkpointed(ctx context.Context, move func(ctx context.Context) error, publish func() (outcome.Result, error)) (outcome.Result, error) {
-	r.checkpoint = r.newCheckpoint(ctx)
+// that this one ends early, and stages it.
+func (r *streamRun) checkpointed(ctx context.Context, move func(ctx context.Context) error, stage func() (outcome.Result, error)) (outcome.Result, error) {
+	r.staged, r.checkpoint = r.readStaged(ctx), r.newCheckpoint(ctx)
 	watched, stop := context.WithCancel(ctx)
 	var watching sync.WaitGroup
 	watching.Go(func() { r.checkpoint.watch(watched) })
@@ -108,27 +96,7 @@ func (r *streamRun) checkpointed(ctx context.Context, move func(ctx context.Cont
 		r.checkpoint.keep(ctx)
 		return outcome.Result{}, err
 	}
-	result, err := publish()
-	if err == nil {
-		r.checkpoint.forget(ctx)
-	}
-	return result, err
-}
-
-// isPacked ends a run whose artifact is in the registry already, and reports
-// whether it is. Only of raw layers the Hub's list tells what they must be: an
-// archive is made again.
-func (r *streamRun) isPacked(ctx context.Context, layout *modelpack.Layout) (outcome.Result, bool, error) {
-	if _, fromHub := r.origin.(*hubOrigin); !fromHub || layout.Format != modelpack.FormatModelPack {
-		return outcome.Result{}, false, nil
-	}
-	var files []hub.File
-	for _, l := range layout.Layers {
-		for _, f := range l.Files {
-			files = append(files, r.file(f))
-		}
-	}
-	return r.claim.conclude(ctx, r.provenance(), r.claim.hasFiles(files))
+	return stage()
 }
 
 // A streamRun is one run of a Stream.
@@ -138,7 +106,6 @@ type streamRun struct {
 	run      Run
 	origin   origin
 	registry *registry.Client
-	claim    *claim
 	log      *log.Logger
 
 	uploading  retry.Policy // With this run's log, which is not another's.
@@ -146,6 +113,7 @@ type streamRun struct {
 	byPath     map[string]hub.File
 	packed     int // How many files go into the artifact: a format may leave some out.
 	inspection *inspect.Inspection
+	staged     staged
 	checkpoint *checkpoint
 	mounts     mounts
 }
@@ -166,7 +134,6 @@ func (s *Stream) start(run Run) (*streamRun, error) {
 		r.origin.close()
 		return nil, err
 	}
-	r.claim = &claim{run: run, registry: r.registry, logf: r.log.Printf}
 	return r, nil
 }
 
@@ -228,34 +195,45 @@ func slackOf(l *modelpack.Layout) int64 {
 	return tarSlack
 }
 
-// provenance is the run's record.
-func (r *streamRun) provenance() provenance.Record {
-	return provenanceOf(r.run, hub.Revision{Commit: r.contents.revision, License: r.contents.license}, r.packed)
-}
-
-// publish pushes config and manifest of an artifact whose layers are in the
+// stage pushes config and manifest of an artifact whose layers are in the
 // repository.
-func (r *streamRun) publish(ctx context.Context, a modelpack.Artifact) (outcome.Result, error) {
-	target := r.run.Target
+func (r *streamRun) stage(ctx context.Context, a modelpack.Artifact) (outcome.Result, error) {
 	if err := r.pushImages(ctx, a); err != nil {
 		return outcome.Result{}, err
 	}
-	if err := r.claimed(ctx, a); err != nil {
+	if err := r.pushStaged(ctx, a); err != nil {
 		return outcome.Result{}, err
 	}
-	if err := r.registry.PushManifest(ctx, target.Repository, a.Descriptor, a.Manifest, target.Tag); err != nil {
-		return outcome.Result{}, err
-	}
-	r.claim.settle()
-	size := a.Size()
-	r.log.Printf("pushed %s@%s, %s in %d layers", target.Reference(), a.Descriptor.Digest, formatBytes(size), len(a.Layers))
 	return outcome.Result{
 		Digest:   a.Descriptor.Digest.String(),
-		Size:     size,
+		Size:     a.Size(),
 		Files:    r.packed,
 		Revision: r.contents.revision,
 		License:  r.contents.license,
 	}, nil
+}
+
+// pushStaged pushes an artifact's manifest under the staging tag, unless the tag
+// points to it already. A registry that refuses the tag gets the manifest by its
+// digest alone: the tag only keeps the registry from collecting it.
+func (r *streamRun) pushStaged(ctx context.Context, a modelpack.Artifact) error {
+	t, d := r.run.Target, a.Descriptor
+	what := fmt.Sprintf("%s@%s, %s in %d layers", t.Reference(), d.Digest, formatBytes(a.Size()), len(a.Layers))
+	if r.staged.descriptor.Digest == d.Digest {
+		r.log.Printf("%s, is staged already: there is nothing to push", what)
+		return nil
+	}
+	err := r.registry.PushManifest(ctx, t.Repository, d, a.Manifest, t.StagingTag)
+	if err != nil && ctx.Err() == nil && !outcome.ReasonOf(err).Passes() {
+		tagged := err
+		if err = r.registry.PushManifest(ctx, t.Repository, d, a.Manifest, d.Digest.String()); err == nil {
+			r.log.Printf("the manifest is staged without a tag, since the registry refuses tag %s: %s", t.StagingTag, tagged)
+		}
+	}
+	if err == nil {
+		r.log.Printf("pushed %s", what)
+	}
+	return err
 }
 
 // pushImages pushes what the artifact's manifest, or its index, refers to beside
@@ -268,24 +246,14 @@ func (r *streamRun) pushImages(ctx context.Context, a modelpack.Artifact) error 
 		if err := r.push(ctx, i.ConfigDescriptor, i.Config); err != nil {
 			return err
 		}
+		if r.staged.descriptor.Digest == a.Descriptor.Digest {
+			continue
+		}
 		if err := r.registry.PushManifest(ctx, r.run.Target.Repository, i.Descriptor, i.Manifest, i.Descriptor.Digest.String()); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// claimed pushes the manifest without its tag, and says in the registry whose it
-// is. The tag is set afterwards.
-func (r *streamRun) claimed(ctx context.Context, a modelpack.Artifact) error {
-	if r.claim.isNobodys() {
-		return nil
-	}
-	err := r.registry.PushManifest(ctx, r.run.Target.Repository, a.Descriptor, a.Manifest, a.Descriptor.Digest.String())
-	if err != nil {
-		return err
-	}
-	return r.claim.stake(ctx, a.Descriptor, r.provenance())
 }
 
 // push pushes a small blob unless the registry has it.
@@ -303,4 +271,23 @@ func (r *streamRun) pushNew(ctx context.Context, d ocispec.Descriptor, b []byte)
 		return io.NopCloser(bytes.NewReader(b[offset:])), nil
 	}
 	return r.registry.Upload(ctx, r.run.Target.Repository, d, open, r.uploading)
+}
+
+// totalBytes is what blobs have together, in bytes.
+func totalBytes(blobs []ocispec.Descriptor) int64 {
+	var n int64
+	for _, b := range blobs {
+		n += b.Size
+	}
+	return n
+}
+
+// canonicalURL is where a model is on the public Hub. It is what an artifact
+// names as its source, so that the same model has the same digest whichever
+// mirror it came through.
+func canonicalURL(s Source) string {
+	if s.Kind == hub.Dataset {
+		return hub.DefaultEndpoint + "/datasets/" + s.Model
+	}
+	return hub.DefaultEndpoint + "/" + s.Model
 }

@@ -15,8 +15,9 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/decode"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
-	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
@@ -60,25 +61,20 @@ func (r *streamRun) newCheckpoint(ctx context.Context) *checkpoint {
 	if u.tag() == "" {
 		return u
 	}
-	var (
-		m   ocispec.Manifest
-		err error
-	)
-	u.there, m, err = provenance.Checkpoint(ctx, r.registry, r.run.Target.Repository, u.tag())
-	u.layers, u.earlier = m.Layers, readUploads(m.Annotations[annotationUploads])
-	if err != nil && !registry.IsUnauthorized(err) {
-		r.log.Printf("cannot look for what an earlier run has left: %s", err)
+	d, b, err := r.registry.Manifest(ctx, r.run.Target.Repository, u.tag())
+	if err != nil && !registry.IsNotFound(err) && !registry.IsUnauthorized(err) {
+		r.log.Printf("cannot read the checkpoint of an earlier try: %s", err)
 	}
+	var m ocispec.Manifest
+	if err != nil || decode.JSON(b, &m) != nil || m.ArtifactType != outcome.CheckpointType {
+		return u
+	}
+	u.there, u.layers, u.earlier = d, m.Layers, readUploads(m.Annotations[annotationUploads])
 	return u
 }
 
-// tag of the manifest; empty for a run that needs none.
-func (u *checkpoint) tag() string {
-	if u.run.claim.isNobodys() {
-		return ""
-	}
-	return provenance.CheckpointTag(u.run.run.Owner, u.run.run.RunHash)
-}
+// tag of the checkpoint; empty for a run without one.
+func (u *checkpoint) tag() string { return u.run.run.Target.CheckpointTag }
 
 // find returns the digest of a layer that an earlier run says to have pushed;
 // empty for none. It proves nothing: whoever may push can write it.
@@ -181,7 +177,7 @@ func (u *checkpoint) push(ctx context.Context) error {
 	b, err := json.Marshal(ocispec.Manifest{
 		Versioned:    specs.Versioned{SchemaVersion: 2},
 		MediaType:    ocispec.MediaTypeImageManifest,
-		ArtifactType: provenance.CheckpointType,
+		ArtifactType: outcome.CheckpointType,
 		Config:       empty,
 		Layers:       layers,
 		Annotations:  annotations,
@@ -195,17 +191,6 @@ func (u *checkpoint) push(ctx context.Context) error {
 	}
 	u.there = d
 	return nil
-}
-
-// forget removes the tag: there is an artifact now.
-func (u *checkpoint) forget(ctx context.Context) {
-	if u.there.Digest == "" {
-		return
-	}
-	err := provenance.DeleteCheckpoint(ctx, u.run.registry, u.run.run.Target.Repository, u.tag(), u.there)
-	if err != nil && ctx.Err() == nil {
-		u.run.log.Printf("tag %s, which is not needed any more, stays in the registry: %s", u.tag(), err)
-	}
 }
 
 // key identifies what a layer is made of: all that the layer's bytes follow

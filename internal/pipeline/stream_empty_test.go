@@ -33,10 +33,9 @@ func TestEmptyFiles(t *testing.T) {
 	cases := map[string]struct {
 		reason string
 		folder string
-		again  string // In the log of a second run.
 		pulled bool
 	}{
-		FormatModelPack: {reason: "In a ModelPack each is an archive.", again: "with all its blobs: there is nothing to do", pulled: true},
+		FormatModelPack: {reason: "In a ModelPack each is an archive.", pulled: true},
 		FormatModelKit:  {reason: "In a ModelKit all files are.", pulled: true},
 		FormatImage:     {reason: "In an image too.", folder: "models/"},
 	}
@@ -44,7 +43,7 @@ func TestEmptyFiles(t *testing.T) {
 		t.Run(format, func(t *testing.T) {
 			w := newStreamWorld(t, files, refusesEmpty(gcr.New(gcr.Logger(log.New(io.Discard, "", 0)))))
 			w.run.Format = format
-			w.run.Owner, w.run.RunHash, w.run.Number = claimOwner, claimHash, 1
+			w.run.Target.CheckpointTag = checkpointTag
 			first, err := w.stream.Run(t.Context(), w.run)
 			if err != nil {
 				t.Fatalf("\n%s\nRun(...): %v\n%s", tc.reason, err, w.log)
@@ -53,12 +52,12 @@ func TestEmptyFiles(t *testing.T) {
 			for name, sum := range models.Packed(files) {
 				want[tc.folder+name] = sum
 			}
-			if diff := cmp.Diff(want, w.fetched(t, "v1").Files); diff != "" {
+			if diff := cmp.Diff(want, w.fetched(t, stagingTag).Files); diff != "" {
 				t.Errorf("\n%s\nfiles: -Hub, +registry:\n%s", tc.reason, diff)
 			}
 			w.log.Reset()
 			again, err := w.stream.Run(t.Context(), w.run)
-			if diff := cmp.Diff(first, again); diff != "" || err != nil || !strings.Contains(w.log.String(), tc.again) {
+			if diff := cmp.Diff(first, again); diff != "" || err != nil || !strings.Contains(w.log.String(), alreadyStaged) {
 				t.Errorf("\n%s\nthe second Run(...): -first, +second:\n%s\n%v\n%s", tc.reason, diff, err, w.log)
 			}
 			if !tc.pulled {

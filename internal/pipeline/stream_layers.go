@@ -23,6 +23,10 @@ type layerMove struct {
 	plan   modelpack.LayerPlan
 	digest digest.Digest // Empty until it is known.
 
+	// candidates are the digests of blobs that may be the layer, if the source
+	// announced no digest of it. They are verified before they are reused.
+	candidates []digest.Digest
+
 	// twins are the indexes of layers with the same content, this one's own
 	// first, and alike the files of the others.
 	twins []int
@@ -82,8 +86,9 @@ func (r *streamRun) plan(layout *modelpack.Layout) []*layerMove {
 			if content.SHA256 != "" {
 				m.digest = digest.NewDigestFromEncoded(digest.SHA256, content.SHA256)
 			}
-		} else {
-			m.digest = r.checkpoint.find(p)
+		}
+		if m.digest == "" {
+			m.candidates = r.candidates(layout, i)
 		}
 		moves = append(moves, m)
 	}
@@ -127,42 +132,30 @@ func each[T any](ctx context.Context, parallel int, all []T, move func(context.C
 // file returns what the source announced of a file.
 func (r *streamRun) file(f modelpack.File) hub.File { return r.byPath[f.Path] }
 
-// isThere reports whether the repository has a layer of known digest, or got it
-// without its bytes being moved. The digest of a raw layer is what its source
-// announced; one that a checkpoint names is believed only once the layer was
-// read back and verified.
+// isThere reports whether the repository has a layer, or got it without its bytes
+// being moved. The digest that the source announced is enough for that; a candidate
+// is reused only once it was read back and verified.
 func (r *streamRun) isThere(ctx context.Context, m *layerMove) (bool, error) {
-	if m.digest == "" {
-		return false, nil
+	there := false
+	if m.digest != "" {
+		has, err := r.registry.HasBlob(ctx, r.run.Target.Repository, m.blob())
+		if err != nil {
+			return false, err
+		}
+		there = has || r.mountFrom(ctx, m.blob(), m.plan.Files[0].Path, "")
 	}
-	has, err := r.registry.HasBlob(ctx, r.run.Target.Repository, m.blob())
-	if err == nil && !has {
-		has = r.mountFrom(ctx, m.blob(), m.plan.Files[0].Path, "")
-	}
-	if err != nil {
-		return false, err
-	}
-	if !m.plan.Raw {
-		has = has && r.isReusable(ctx, m)
-		if !has {
-			r.checkpoint.remove(m.plan)
-			m.digest = ""
+	for i := 0; i < len(m.candidates) && !there; i++ {
+		if there = r.isReusable(ctx, m, m.candidates[i]); there {
+			m.digest = m.candidates[i]
 		}
 	}
-	if !has {
-		return false, ctx.Err()
+	if there {
+		return true, r.pass(ctx, m, m.plan.Size)
 	}
-	return true, r.pass(ctx, m, m.plan.Size)
-}
-
-// isReusable reports whether a layer that a checkpoint names is what it should
-// be. One that cannot be read is not: it is moved again.
-func (r *streamRun) isReusable(ctx context.Context, m *layerMove) bool {
-	err := r.verifyStored(ctx, m)
-	if err != nil && ctx.Err() == nil {
-		r.log.Printf("%s: the layer that the checkpoint names is not reused: %s", m.plan.Files[0].Path, err)
+	if len(m.candidates) > 0 {
+		r.checkpoint.remove(m.plan)
 	}
-	return err == nil
+	return false, ctx.Err()
 }
 
 // pass counts bytes of a layer that need not be moved, and reads what its files
@@ -172,8 +165,11 @@ func (r *streamRun) pass(ctx context.Context, m *layerMove, n int64) error {
 	return r.inspectAll(ctx, append(slices.Clone(m.plan.Files), m.alike...))
 }
 
-func (m *layerMove) blob() ocispec.Descriptor {
-	return ocispec.Descriptor{MediaType: "application/octet-stream", Digest: m.digest, Size: m.plan.Size}
+func (m *layerMove) blob() ocispec.Descriptor { return m.blobOf(m.digest) }
+
+// blobOf returns the descriptor of a blob that has the layer's size.
+func (m *layerMove) blobOf(d digest.Digest) ocispec.Descriptor {
+	return ocispec.Descriptor{MediaType: "application/octet-stream", Digest: d, Size: m.plan.Size}
 }
 
 // moveLarge moves a layer in one pass.
@@ -254,7 +250,7 @@ func (r *streamRun) verifySent(ctx context.Context, m *layerMove, s *layerStream
 	if !s.resumed {
 		return s.verify()
 	}
-	if err := r.verifyStored(ctx, m); err != nil {
+	if err := r.verifyStored(ctx, m, m.digest); err != nil {
 		return err
 	}
 	return r.pass(ctx, m, 0)

@@ -14,7 +14,6 @@ import (
 	gcr "github.com/google/go-containerregistry/pkg/registry"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
-	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 )
 
 // A quay behaves as Quay does for an account that may create repositories: of one
@@ -98,7 +97,7 @@ func TestStreamRegistries(t *testing.T) {
 			t.Run(name+format, func(t *testing.T) {
 				w := newStreamWorld(t, streamFiles(), tc.registry(inMemory()))
 				w.run.Format = format
-				w.run.Owner = provenance.Owner{ID: "id", Namespace: "ns", Name: "name"}
+				w.run.Target.CheckpointTag = checkpointTag
 				dir := t.TempDir()
 				if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"auths":{"`+w.run.Target.Registry+`":{"username":"org+robot","password":"p"}}}`), 0o600); err != nil {
 					t.Fatal(err)

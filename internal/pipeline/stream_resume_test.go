@@ -21,7 +21,6 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
-	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 	"github.com/crossplane-contrib/provider-kitops/test/models"
 )
@@ -96,7 +95,7 @@ func TestStreamResumesUpload(t *testing.T) {
 				w := newStreamWorld(t, files, nil)
 				w.into(t, front)
 				w.run.Format, w.run.Target.Repository = format, strings.ToLower("models/"+format+"-"+name)
-				w.run.Owner, w.run.RunHash, w.run.Number = provenance.Owner{Namespace: "team-a", Name: "model"}, "0123456789abcdef", 1
+				w.run.Target.CheckpointTag = checkpointTag
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				front.SetFault(endAfter(first, cancel))
@@ -112,12 +111,11 @@ func TestStreamResumesUpload(t *testing.T) {
 				var sent atomic.Int64
 				front.SetFault(counting(&sent))
 				again := newStreamWorld(t, nil, nil).stream
-				w.run.Number++
 				if _, err := again.Run(t.Context(), w.run); err != nil {
 					t.Fatalf("\n%s\nRun(...): %v\n%s", tc.reason, err, w.log)
 				}
 				front.SetFault(nil)
-				if diff := cmp.Diff(wanted(format, files), w.fetched(t, "v1").Files); diff != "" {
+				if diff := cmp.Diff(wanted(format, files), w.fetched(t, stagingTag).Files); diff != "" {
 					t.Errorf("\n%s\nfiles: -Hub, +registry:\n%s", tc.reason, diff)
 				}
 				if n := sent.Load(); n > tc.most {
@@ -131,18 +129,24 @@ func TestStreamResumesUpload(t *testing.T) {
 	}
 }
 
+// checkpoint returns the manifest that the checkpoint's tag points to.
+func (w *streamWorld) checkpoint(ctx context.Context) (ocispec.Manifest, error) {
+	var m ocispec.Manifest
+	_, b, err := w.registry.Manifest(ctx, w.run.Target.Repository, checkpointTag)
+	if err == nil {
+		err = json.Unmarshal(b, &m)
+	}
+	return m, err
+}
+
 // tamper has the upload of a checkpoint be forgotten by the registry, or replaced
 // by another one, to which foreign bytes were sent.
 func (w *streamWorld) tamper(t *testing.T, forget, forge bool) {
 	t.Helper()
-	repository, tag := w.run.Target.Repository, provenance.CheckpointTag(w.run.Owner, w.run.RunHash)
-	_, b, err := w.registry.Manifest(t.Context(), repository, tag)
+	repository := w.run.Target.Repository
+	m, err := w.checkpoint(t.Context())
 	if err != nil {
 		t.Fatalf("want a checkpoint: %v\n%s", err, w.log)
-	}
-	var m ocispec.Manifest
-	if err := json.Unmarshal(b, &m); err != nil {
-		t.Fatal(err)
 	}
 	var uploads []uploadRecord
 	if err := json.Unmarshal([]byte(m.Annotations[annotationUploads]), &uploads); err != nil || len(uploads) != 1 {
@@ -169,7 +173,8 @@ func (w *streamWorld) tamper(t *testing.T, forget, forge bool) {
 			t.Fatal(err)
 		}
 	}
-	if b, err = json.Marshal(uploads); err != nil {
+	b, err := json.Marshal(uploads)
+	if err != nil {
 		t.Fatal(err)
 	}
 	m.Annotations[annotationUploads] = string(b)
@@ -177,7 +182,7 @@ func (w *streamWorld) tamper(t *testing.T, forget, forge bool) {
 		t.Fatal(err)
 	}
 	d := ocispec.Descriptor{MediaType: m.MediaType, Digest: digest.FromBytes(b), Size: int64(len(b))}
-	if err := w.registry.PushManifest(t.Context(), repository, d, b, tag); err != nil {
+	if err := w.registry.PushManifest(t.Context(), repository, d, b, checkpointTag); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -216,14 +221,13 @@ func TestStreamRecordsUploads(t *testing.T) {
 			w.into(t, front)
 			w.stream.checkpointEvery = 10 * time.Millisecond
 			w.run.Format, w.run.Target.Repository = format, strings.ToLower("models/records-"+format)
-			w.run.Owner, w.run.RunHash, w.run.Number = provenance.Owner{Namespace: "team-a", Name: "model"}, "0123456789abcdef", 1
-			tag := provenance.CheckpointTag(w.run.Owner, w.run.RunHash)
+			w.run.Target.CheckpointTag = checkpointTag
 			var seen atomic.Bool
 			// The upload goes on once the checkpoint is there.
 			front.SetFault(testregistry.Times(1, testregistry.On(http.MethodPatch, "/blobs/uploads/"), func(next http.Handler) http.Handler {
 				return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 					for end := time.Now().Add(30 * time.Second); time.Now().Before(end) && !seen.Load(); time.Sleep(10 * time.Millisecond) {
-						_, m, err := provenance.Checkpoint(r.Context(), w.registry, w.run.Target.Repository, tag)
+						m, err := w.checkpoint(r.Context())
 						seen.Store(err == nil && len(readUploads(m.Annotations[annotationUploads])) == 1)
 					}
 					next.ServeHTTP(rw, r)

@@ -15,17 +15,15 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
-	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 	testhub "github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
 	"github.com/crossplane-contrib/provider-kitops/test/models"
 )
 
-// interrupt has a run of the world's Artifact end at its last file, and returns
-// the tag of its checkpoint.
-func (w *streamWorld) interrupt(t *testing.T, files map[string]string) string {
+// interrupt has a run end at its last file, so that it leaves a checkpoint.
+func (w *streamWorld) interrupt(t *testing.T, files map[string]string) {
 	t.Helper()
 	w.stream.large = 1
-	w.run.Owner, w.run.RunHash, w.run.Number = provenance.Owner{Namespace: "team-a", Name: "model"}, "0123456789abcdef", 1
+	w.run.Target.CheckpointTag = checkpointTag
 	last := slices.Max(slices.Collect(maps.Keys(files)))
 	w.hub.SetFault(testhub.Times(1000, testhub.On("/resolve/"+w.commit(t)+"/"+last), testhub.Status(403, nil)))
 	if _, err := w.stream.Run(t.Context(), w.run); outcome.ReasonOf(err) != outcome.Unauthorized {
@@ -33,21 +31,15 @@ func (w *streamWorld) interrupt(t *testing.T, files map[string]string) string {
 	}
 	w.hub.SetFault(nil)
 	w.log.Reset()
-	w.run.Number++
-	return provenance.CheckpointTag(w.run.Owner, w.run.RunHash)
 }
 
-// forge replaces the layers that a checkpoint lists by what change makes of
-// them.
-func (w *streamWorld) forge(t *testing.T, tag string, change func(b []byte) []byte) {
+// forgeCheckpoint replaces the layers that the checkpoint lists by what change
+// makes of them.
+func (w *streamWorld) forgeCheckpoint(t *testing.T, change func(b []byte) []byte) {
 	t.Helper()
 	repository := w.run.Target.Repository
-	_, b, err := w.registry.Manifest(t.Context(), repository, tag)
+	m, err := w.checkpoint(t.Context())
 	if err != nil {
-		t.Fatal(err)
-	}
-	var m ocispec.Manifest
-	if err := json.Unmarshal(b, &m); err != nil {
 		t.Fatal(err)
 	}
 	if len(m.Layers) == 0 {
@@ -68,11 +60,12 @@ func (w *streamWorld) forge(t *testing.T, tag string, change func(b []byte) []by
 			t.Fatal(err)
 		}
 	}
-	if b, err = json.Marshal(m); err != nil {
+	b, err := json.Marshal(m)
+	if err != nil {
 		t.Fatal(err)
 	}
 	d := ocispec.Descriptor{MediaType: m.MediaType, Digest: digest.FromBytes(b), Size: int64(len(b))}
-	if err := w.registry.PushManifest(t.Context(), repository, d, b, tag); err != nil {
+	if err := w.registry.PushManifest(t.Context(), repository, d, b, checkpointTag); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -98,7 +91,8 @@ func TestStreamForgedCheckpoint(t *testing.T) {
 				files := largeFiles(3, 3<<20)
 				w := newStreamWorld(t, files, nil)
 				w.run.Format = format
-				w.forge(t, w.interrupt(t, files), tc.change)
+				w.interrupt(t, files)
+				w.forgeCheckpoint(t, tc.change)
 				if _, err := w.stream.Run(t.Context(), w.run); err != nil {
 					t.Fatalf("\n%s\nRun(...): %v\n%s", tc.reason, err, w.log)
 				}
@@ -109,7 +103,7 @@ func TestStreamForgedCheckpoint(t *testing.T) {
 					}
 					want[path] = sum
 				}
-				if diff := cmp.Diff(want, w.fetched(t, "v1").Files); diff != "" {
+				if diff := cmp.Diff(want, w.fetched(t, stagingTag).Files); diff != "" {
 					t.Errorf("\n%s\nfiles: -Hub, +registry:\n%s", tc.reason, diff)
 				}
 				if !strings.Contains(w.log.String(), "is not reused") {
@@ -135,6 +129,7 @@ func TestStreamPlanWithoutHashes(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			r := &streamRun{byPath: map[string]hub.File{"a.bin": tc.a, "b.bin": tc.b}}
+			r.checkpoint = &checkpoint{run: r}
 			layout, err := modelpack.NewLayout(modelpack.FormatModelPack, []modelpack.File{{Path: "a.bin", Size: 9}, {Path: "b.bin", Size: 9}})
 			if err != nil {
 				t.Fatal(err)

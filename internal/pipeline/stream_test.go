@@ -27,7 +27,13 @@ import (
 	testhub "github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
 )
 
-const streamModel = "org/model"
+const (
+	streamModel = "org/model"
+
+	// The run's own tags.
+	stagingTag    = "kitops-staging-0123456789abcdef"
+	checkpointTag = "kitops-checkpoint-0123456789abcdef"
+)
 
 var streamWeight = bytes.Repeat([]byte("weight"), 200_000)
 
@@ -84,7 +90,7 @@ func newStreamWorld(t *testing.T, files map[string]string, reg http.Handler, o .
 	host := strings.TrimPrefix(r.URL, "http://")
 	w.run = Run{
 		Source: Source{Endpoint: h.URL, Model: streamModel, Revision: "main", Token: "hf_token"},
-		Target: Target{Registry: host, Repository: "models/model", Tag: "v1", PlainHTTP: true},
+		Target: Target{Registry: host, Repository: "models/model", StagingTag: stagingTag, PlainHTTP: true},
 		Format: FormatModelPack,
 		Log:    w.log,
 	}
@@ -157,9 +163,9 @@ func TestStream(t *testing.T) {
 	if diff := cmp.Diff(files, w.pulled(t, result.Digest)); diff != "" {
 		t.Errorf("Run(...): -want, +got files:\n%s", diff)
 	}
-	d, err := w.registry.Resolve(t.Context(), "models/model", "v1")
+	d, err := w.registry.Resolve(t.Context(), "models/model", stagingTag)
 	if err != nil || d.Digest.String() != result.Digest {
-		t.Errorf("want the tag to stand for %s, got %s, %v", result.Digest, d.Digest, err)
+		t.Errorf("want the staging tag to point to %s, got %s, %v", result.Digest, d.Digest, err)
 	}
 	total := int64(0)
 	for _, content := range files {
@@ -182,7 +188,7 @@ func TestStream(t *testing.T) {
 
 	sent := w.hub.Sent()
 	w.log.Reset()
-	w.run.Target.Tag = "v2"
+	w.run.Target.StagingTag = "v2"
 	again, err := w.stream.Run(t.Context(), w.run)
 	if diff := cmp.Diff(result, again); diff != "" || err != nil {
 		t.Errorf("want the same commit to give the same result: -want, +got:\n%s\n%v", diff, err)
@@ -240,13 +246,13 @@ func TestStreamFaults(t *testing.T) {
 			if err != nil {
 				got.reason = outcome.ReasonOf(err)
 			}
-			_, rerr := w.registry.Resolve(t.Context(), "models/model", "v1")
+			_, rerr := w.registry.Resolve(t.Context(), "models/model", stagingTag)
 			got.tagged = rerr == nil
 			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(want{})); diff != "" {
 				t.Errorf("\n%s\nRun(...): -want, +got:\n%s\n%v\n%s", tc.reason, diff, err, w.log)
 			}
 			if got.tagged {
-				if diff := cmp.Diff(streamFiles(), w.pulled(t, "v1")); diff != "" {
+				if diff := cmp.Diff(streamFiles(), w.pulled(t, stagingTag)); diff != "" {
 					t.Errorf("\n%s\nRun(...): -want, +got files:\n%s", tc.reason, diff)
 				}
 			}
@@ -275,7 +281,7 @@ func TestStreamRegistryFaults(t *testing.T) {
 		"TooLarge":        {reason: "A proxy's limit is no room.", registry: harmed(1000, http.MethodPut, "/blobs/", testhub.Status(413, nil)), want: outcome.NoSpace},
 		"PutFails":        {reason: "An upload that fails is begun anew.", registry: harmed(2, http.MethodPut, "/blobs/", testhub.Status(502, nil))},
 		"PutBreaks":       {reason: "So is one that breaks.", registry: harmed(2, http.MethodPut, "/blobs/", breaking)},
-		"ManifestRefused": {reason: "A registry may take no such artifact.", registry: harmed(1, http.MethodPut, "/manifests/", testhub.Status(400, nil)), want: outcome.Unsupported},
+		"ManifestRefused": {reason: "A registry may take no such artifact.", registry: harmed(1000, http.MethodPut, "/manifests/", testhub.Status(400, nil)), want: outcome.Unsupported},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 
 // CheckpointType is the artifact type of a checkpoint: the manifest that lists
 // the layers that a run has pushed so far.
-const CheckpointType = "application/vnd.kitops.crossplane.checkpoint.v1+json"
+const CheckpointType = outcome.CheckpointType
 
 // Prefixes of the tags that runs use. No Artifact may have a tag that begins with
 // one: runs overwrite them, and the controller removes them.

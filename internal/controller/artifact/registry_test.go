@@ -12,9 +12,9 @@ import (
 	containerregistry "github.com/google/go-containerregistry/pkg/registry"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
@@ -151,12 +151,13 @@ func (w *world) pushIndex(repository, tag string, platforms ...string) string {
 
 // pushFor pushes an artifact with the record of a run, as its worker would, and
 // returns its digest.
-func (w *world) pushFor(run metav1.Object, pod corev1.PodSpec, repository, tag, content string) string {
+func (w *world) pushFor(run metav1.Object, repository, tag, content string) string {
 	w.t.Helper()
-	flags := map[string]string{}
-	for _, arg := range pod.Containers[0].Args {
-		name, value, _ := strings.Cut(arg, "=")
-		flags[name] = value
+	a := &modelv1alpha1.Artifact{}
+	a.SetNamespace(run.GetNamespace())
+	a.SetName(run.GetAnnotations()[artifact.AnnotationArtifact])
+	if err := w.get(a); err != nil {
+		w.t.Log(err) // It may be gone.
 	}
 	// Under a name of its own first: the record comes before the tag.
 	d := w.push(repository, "being-pushed", content)
@@ -165,7 +166,7 @@ func (w *world) pushFor(run metav1.Object, pod corev1.PodSpec, repository, tag, 
 		w.t.Fatal(err)
 	}
 	record := provenance.Record{
-		Owner:    provenance.Owner{ID: flags["--owner-id"], Namespace: flags["--owner-namespace"], Name: flags["--owner-name"]},
+		Owner:    artifact.OwnerOf(a),
 		RunHash:  artifact.RunOf(run).Hash,
 		Run:      artifact.RunOf(run).Number,
 		Files:    3,

@@ -235,7 +235,7 @@ func TestDeletedInMidPush(t *testing.T) {
 		a := w.artifact("midpush")
 		w.create(a)
 		job := w.job(a, 1)
-		d := w.pushFor(job, job.Spec.Template.Spec, "models/midpush", "v1", "one")
+		d := w.pushFor(job, "models/midpush", "v1", "one")
 		if down {
 			w.requests.refuseWith(status(http.StatusServiceUnavailable, http.MethodGet, http.MethodHead))
 		}

@@ -51,7 +51,7 @@ func (r *registry) push(args []string) {
 		name, value, _ := strings.Cut(arg, "=")
 		flags[name] = value
 	}
-	r.pushed.Store("/v2/"+flags["--repository"]+"/manifests/"+flags["--tag"], true)
+	r.pushed.Store("/v2/"+flags["--repository"]+"/manifests/"+flags["--staging-tag"], true)
 }
 
 // ServeHTTP answers for manifests.

@@ -2,13 +2,14 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
 // buildWorker builds the worker of this source tree as the image has it.
@@ -40,16 +41,9 @@ func (s stream) run(ctx context.Context, j job, m *meter) error {
 	_, err := m.run(ctx, command{dir: j.dir, env: j.proxy(), args: []string{
 		s.worker, "run", "--pipeline=Stream", "--format=" + s.format,
 		"--hub-endpoint=" + hubURL, "--hub-ca-file=" + j.ca, "--model=" + j.model.name(), "--revision=main",
-		"--registry=" + j.place.Registry, "--repository=" + repository, "--tag=" + tag, "--plain-http",
-		// As an Artifact's own, so that a second run finds what the first pushed.
-		"--owner-id=benchmark", "--owner-namespace=bench", "--owner-name=bench", "--run-hash=" + runHash(s.format, j.model), "--run=1",
+		"--registry=" + j.place.Registry, "--repository=" + repository, "--plain-http",
+		"--contract=" + strconv.Itoa(outcome.Contract), "--staging-tag=" + tag, "--checkpoint-tag=checkpoint",
 		"--result-file=" + filepath.Join(j.dir, "result"),
 	}})
 	return err
-}
-
-// runHash returns what stands for the hash of an Artifact's spec.
-func runHash(format string, m model) string {
-	sum := sha256.Sum256([]byte(format + m.Name))
-	return hex.EncodeToString(sum[:8])
 }

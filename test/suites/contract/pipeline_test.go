@@ -27,7 +27,7 @@ func newRun(t *testing.T, model, format string) pipeline.Run {
 	return pipeline.Run{
 		Source: pipeline.Source{Endpoint: "https://huggingface.co", Model: model, Revision: "main", CAFile: suite.world.caFile},
 		Target: pipeline.Target{
-			Registry: suite.world.plain.host, Repository: strings.ToLower(model), Tag: "v1", PlainHTTP: true,
+			Registry: suite.world.plain.host, Repository: strings.ToLower(model), StagingTag: stagingTag, PlainHTTP: true,
 			DockerConfig: dockerConfig(t, suite.world.plain.host, password),
 		},
 		Format:    format,
@@ -105,7 +105,7 @@ func TestModels(t *testing.T) {
 			if err != nil {
 				t.Fatalf("\n%s\nRun(...): %v", tc.reason, err)
 			}
-			a := fetch(t, suite.world.plain, run.Target.Repository, "v1")
+			a := fetch(t, suite.world.plain, run.Target.Repository, stagingTag)
 			if diff := cmp.Diff(models.Packed(files), a.Files); diff != "" {
 				t.Errorf("\n%s\nfiles in the registry: -want, +got:\n%s", tc.reason, diff)
 			}

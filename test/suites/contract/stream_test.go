@@ -37,7 +37,7 @@ func TestStreamedModelKit(t *testing.T) {
 	model := addModel(t, files)
 	run := newRun(t, model, pipeline.FormatModelKit)
 	got := runStream(t, run)
-	a := fetch(t, suite.world.plain, run.Target.Repository, "v1")
+	a := fetch(t, suite.world.plain, run.Target.Repository, stagingTag)
 	if diff := cmp.Diff(models.Packed(files), a.Files); diff != "" {
 		t.Errorf("files in the registry: -want, +got:\n%s", diff)
 	}
@@ -53,7 +53,7 @@ func TestStreamedModelKit(t *testing.T) {
 		t.Errorf("unpacked files: -want, +got:\n%s", diff)
 	}
 
-	run.Target.Tag = "kit"
+	run.Target.StagingTag = "kit"
 	if _, _, err := runKit(t.Context(), t, run); err != nil {
 		t.Fatalf("Run(...): %v", err)
 	}

@@ -75,7 +75,7 @@ func TestKilledImport(t *testing.T) {
 	if _, err := os.Stat(leftover); !os.IsNotExist(err) {
 		t.Error("what a killed import left is still there")
 	}
-	a := fetch(t, suite.world.plain, run.Target.Repository, "v1")
+	a := fetch(t, suite.world.plain, run.Target.Repository, stagingTag)
 	if diff := cmp.Diff(models.Packed(files), a.Files); diff != "" {
 		t.Errorf("files in the registry: -want, +got:\n%s", diff)
 	}
@@ -106,7 +106,7 @@ func TestFinishedImport(t *testing.T) {
 			if _, _, err := runKit(t.Context(), t, run); err != nil {
 				t.Fatal(err)
 			}
-			a := fetch(t, suite.world.plain, run.Target.Repository, "v1")
+			a := fetch(t, suite.world.plain, run.Target.Repository, stagingTag)
 			if diff := cmp.Diff(models.Packed(files), a.Files); diff != "" {
 				t.Errorf("files in the registry: -want, +got:\n%s", diff)
 			}
