@@ -98,7 +98,7 @@ func run(f flags) error {
 	if f.leaderElection {
 		elects = pod.Namespace
 	}
-	gate := access.NewGate(kube, log, elects)
+	gate := access.NewChecker(kube, log, elects)
 	mgr, err := ctrl.NewManager(cfg, managerOptions(f, scheme, gate))
 	if err != nil {
 		return errors.Wrap(err, "cannot create the controller manager")

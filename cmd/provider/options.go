@@ -36,7 +36,7 @@ func newScheme() (*runtime.Scheme, error) {
 }
 
 // managerOptions returns what the manager caches, serves and elects.
-func managerOptions(f flags, scheme *runtime.Scheme, gate *access.Gate) ctrl.Options {
+func managerOptions(f flags, scheme *runtime.Scheme, gate *access.Checker) ctrl.Options {
 	ours := cache.ByObject{Label: labels.SelectorFromSet(artifact.CommonLabels())}
 	o := ctrl.Options{
 		Scheme:                        scheme,

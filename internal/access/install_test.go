@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,11 +20,12 @@ import (
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/access/accesstest"
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
 
-// TestInstallFitsTogether: the files of examples/install name each other's
-// objects, and the image that is published.
+// TestInstallFitsTogether checks that the files of examples/install refer to each
+// other's objects and to the published image.
 func TestInstallFitsTogether(t *testing.T) {
 	provider, config, binding := &pkgv1.Provider{}, &v1beta1.DeploymentRuntimeConfig{}, &rbacv1.ClusterRoleBinding{}
 	read(t, "provider.yaml", provider)
@@ -43,13 +45,13 @@ func TestInstallFitsTogether(t *testing.T) {
 	if diff := cmp.Diff(binding.Subjects, lent.Subjects); diff != "" {
 		t.Errorf("the roles are bound to different accounts: %s", diff)
 	}
-	if role != "examples/install/rbac.yaml" {
-		t.Errorf("messages name %s", role)
+	if roleFile != "examples/install/rbac.yaml" {
+		t.Errorf("messages name %s", roleFile)
 	}
 }
 
-// TestInstalledPodIsAdmitted checks the provider's own Pods by the code that a
-// cluster admits Pods by, and that they are looked after.
+// TestInstalledPodIsAdmitted checks that the restricted Pod security standard
+// admits the provider's own Pods, and that they have probes and requests.
 func TestInstalledPodIsAdmitted(t *testing.T) {
 	config := &v1beta1.DeploymentRuntimeConfig{}
 	read(t, "runtimeconfig.yaml", config)
@@ -97,4 +99,116 @@ func read(t *testing.T, file string, into ...runtime.Object) {
 			t.Fatalf("%s: %v", file, err)
 		}
 	}
+}
+
+// TestRolesUnderCrossplane checks that examples/install grants exactly the needed
+// permissions that Crossplane does not grant, and those by which the Pod of an old
+// version releases its Lease after Crossplane has revoked its grant.
+func TestRolesUnderCrossplane(t *testing.T) {
+	crossplane := accesstest.Crossplane(t)
+	lease := Need{Group: "coordination.k8s.io", Resource: "leases", Name: LeaderElectionID, Own: true}
+	want := []string{
+		permission("get", lease),
+		permission("update", lease),
+	}
+	for _, n := range Needs() {
+		for _, verb := range n.Verbs {
+			if !slices.ContainsFunc(crossplane, func(r rbacv1.PolicyRule) bool { return covers(r, verb, n) }) {
+				want = append(want, permission(verb, n))
+			}
+		}
+	}
+	slices.Sort(want)
+	if diff := cmp.Diff(want, granted(t, "rbac.yaml")); diff != "" {
+		t.Errorf("rbac.yaml: -needed, +granted:\n%s", diff)
+	}
+}
+
+// TestRolesWithoutCrossplane checks that the roles for an installation without
+// Crossplane grant exactly the needed permissions.
+func TestRolesWithoutCrossplane(t *testing.T) {
+	var want []string
+	for _, n := range Needs() {
+		for _, verb := range n.Verbs {
+			want = append(want, permission(verb, n))
+		}
+	}
+	slices.Sort(want)
+	if diff := cmp.Diff(want, granted(t, "without-crossplane.yaml")); diff != "" {
+		t.Errorf("without-crossplane.yaml: -needed, +granted:\n%s", diff)
+	}
+}
+
+// TestNeedsAreUnique checks that no two needs are of the same resource.
+func TestNeedsAreUnique(t *testing.T) {
+	seen := map[string]bool{}
+	for _, n := range Needs() {
+		if key := n.Group + "/" + n.Resource + "/" + n.Name; seen[key] {
+			t.Errorf("%s is there twice", key)
+		} else {
+			seen[key] = true
+		}
+		if len(n.Verbs) == 0 || len(slices.Compact(slices.Sorted(slices.Values(n.Verbs)))) != len(n.Verbs) {
+			t.Errorf("%s: verbs %v", n.Resource, n.Verbs)
+		}
+	}
+}
+
+// permission returns one verb of a need as a text.
+func permission(verb string, n Need) string {
+	p := n.Group + "/" + n.Resource + " " + verb
+	if n.Name != "" {
+		p += " named " + n.Name
+	}
+	if n.Own {
+		p += " in its own namespace"
+	}
+	return p
+}
+
+// granted returns what the roles of a file of examples/install grant, sorted.
+func granted(t *testing.T, file string) []string {
+	t.Helper()
+	var out []string
+	everywhere, own := accesstest.Installed(t, file)
+	for _, r := range everywhere {
+		out = append(out, permissions(t, r, false)...)
+	}
+	for _, r := range own {
+		out = append(out, permissions(t, r, true)...)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// permissions returns all permissions that a rule grants. It fails the test for a
+// rule with URLs, which the provider does not need.
+func permissions(t *testing.T, r rbacv1.PolicyRule, own bool) []string {
+	t.Helper()
+	if len(r.NonResourceURLs) > 0 {
+		t.Errorf("a rule with URLs: %v", r)
+	}
+	names := r.ResourceNames
+	if len(names) == 0 {
+		names = []string{""}
+	}
+	var out []string
+	for _, group := range r.APIGroups {
+		for _, resource := range r.Resources {
+			for _, name := range names {
+				for _, verb := range r.Verbs {
+					out = append(out, permission(verb, Need{Group: group, Resource: resource, Name: name, Own: own}))
+				}
+			}
+		}
+	}
+	return out
+}
+
+// covers reports whether a rule of a ClusterRole grants a verb of a need.
+func covers(r rbacv1.PolicyRule, verb string, n Need) bool {
+	in := func(list []string, s string) bool { return slices.Contains(list, s) || slices.Contains(list, "*") }
+	_, sub, found := strings.Cut(n.Resource, "/")
+	return in(r.APIGroups, n.Group) && in(r.Verbs, verb) &&
+		(in(r.Resources, n.Resource) || found && slices.Contains(r.Resources, "*/"+sub))
 }

@@ -1,5 +1,5 @@
-// Package accesstest has accounts for tests that are allowed what a provider is
-// in a cluster, and no more.
+// Package accesstest provides accounts for tests with exactly the permissions
+// that a provider has in a cluster.
 package accesstest
 
 import (
@@ -18,29 +18,29 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// An Account is a user of an API server that is allowed nothing at first.
+// An Account is a user of an API server that starts without any permission.
 type Account struct {
-	// Namespace and Name of the ServiceAccount that the user is.
+	// Namespace and Name of the user's ServiceAccount.
 	Namespace, Name string
 
 	kube client.Client
 }
 
-// NewAccount returns the ServiceAccount provider-kitops of a namespace. It need
-// not exist. The client is an administrator's.
+// NewAccount returns the ServiceAccount provider-kitops of a namespace, which need
+// not exist. The client must be an administrator's.
 func NewAccount(kube client.Client, namespace string) *Account {
 	return &Account{Namespace: namespace, Name: "provider-kitops", kube: kube}
 }
 
-// Config returns an administrator's configuration that speaks for the account.
+// Config returns an administrator's configuration that impersonates the account.
 func (a *Account) Config(admin *rest.Config) *rest.Config {
 	c := rest.CopyConfig(admin)
 	c.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:" + a.Namespace + ":" + a.Name}
 	return c
 }
 
-// Grant allows the account what a ClusterRole of these rules allows, under a
-// name, until the test ends or it is revoked.
+// Grant grants the account these rules under a name, until the test ends or they
+// are revoked.
 func (a *Account) Grant(t testing.TB, name string, rules []rbacv1.PolicyRule) {
 	t.Helper()
 	meta := metav1.ObjectMeta{Name: a.Namespace + "-" + name}
@@ -57,7 +57,7 @@ func (a *Account) Grant(t testing.TB, name string, rules []rbacv1.PolicyRule) {
 	}
 }
 
-// Revoke takes away what was granted under a name.
+// Revoke revokes the rules that were granted under a name.
 func (a *Account) Revoke(t testing.TB, name string) {
 	t.Helper()
 	meta := metav1.ObjectMeta{Name: a.Namespace + "-" + name}

@@ -15,64 +15,63 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 )
 
-// A doorman lets reconciles in once the provider may do what they do. Only then
-// are Jobs and the like watched: who reads from a cache that may not list waits
-// until it may.
-type doorman struct {
-	access *access.Gate
+// An rbacGate holds back reconciles until the provider has all permissions. Only
+// then are Jobs and the other objects of runs watched: reading from a cache that
+// may not list its objects would block.
+type rbacGate struct {
+	access *access.Checker
 	cached client.Reader
 
-	// prepare starts what has to wait for permissions, and returns when it is
-	// there.
+	// prepare starts what needs permissions, and returns when it has started.
 	prepare func(context.Context) error
 
-	// ready is closed when it is.
+	// ready is closed when prepare has returned.
 	ready chan struct{}
 
-	// woken has the Artifacts reconciled that are sent to it.
-	woken chan event.GenericEvent
+	// requeued has the Artifacts reconciled that are sent to it.
+	requeued chan event.GenericEvent
 }
 
-func newDoorman(gate *access.Gate, cached client.Reader) *doorman {
-	return &doorman{access: gate, cached: cached, ready: make(chan struct{}), woken: make(chan event.GenericEvent)}
+func newRBACGate(c *access.Checker, cached client.Reader) *rbacGate {
+	return &rbacGate{access: c, cached: cached, ready: make(chan struct{}), requeued: make(chan event.GenericEvent)}
 }
 
-// Start opens the door when all permissions are there, and wakes the Artifacts
-// that wait for it. When permissions are taken away all are to say so, and when
-// they come back all go on.
-func (d *doorman) Start(ctx context.Context) error {
-	if err := d.keep(ctx); ctx.Err() == nil {
+// Start opens the gate when all permissions are granted, and then requeues the
+// Artifacts that it has held back. When a permission is revoked it requeues all
+// Artifacts, so that they report it, and again when it is granted.
+func (g *rbacGate) Start(ctx context.Context) error {
+	if err := g.run(ctx); ctx.Err() == nil {
 		return errors.Wrap(err, "cannot watch the objects of runs")
 	}
-	// The provider ends.
+	// The provider is shutting down.
 	return nil
 }
 
-// keep keeps the door until the context ends.
-func (d *doorman) keep(ctx context.Context) error {
-	if err := d.access.WaitGranted(ctx); err != nil {
+// run operates the gate until the context is done.
+func (g *rbacGate) run(ctx context.Context) error {
+	if err := g.access.WaitGranted(ctx); err != nil {
 		return err
 	}
-	if err := d.prepare(ctx); err != nil {
+	if err := g.prepare(ctx); err != nil {
 		return err
 	}
-	close(d.ready)
+	close(g.ready)
 	for {
-		d.wake(ctx, func(a *modelv1alpha1.Artifact) bool { return !isWell(a) })
-		if err := d.access.WaitDenied(ctx); err != nil {
+		g.requeue(ctx, func(a *modelv1alpha1.Artifact) bool { return !isWell(a) })
+		if err := g.access.WaitDenied(ctx); err != nil {
 			return err
 		}
-		d.wake(ctx, func(*modelv1alpha1.Artifact) bool { return true })
-		if err := d.access.WaitGranted(ctx); err != nil {
+		g.requeue(ctx, func(*modelv1alpha1.Artifact) bool { return true })
+		if err := g.access.WaitGranted(ctx); err != nil {
 			return err
 		}
 	}
 }
 
-// wake has Artifacts reconciled. One that cannot be listed is found by its poll.
-func (d *doorman) wake(ctx context.Context, which func(*modelv1alpha1.Artifact) bool) {
+// requeue has Artifacts reconciled. If they cannot be listed, their polls do it.
+func (g *rbacGate) requeue(ctx context.Context, which func(*modelv1alpha1.Artifact) bool) {
 	list := &modelv1alpha1.ArtifactList{}
-	if err := d.cached.List(ctx, list); err != nil {
+	if err := g.cached.List(ctx, list); err != nil {
 		return
 	}
 	for i := range list.Items {
@@ -80,48 +79,49 @@ func (d *doorman) wake(ctx context.Context, which func(*modelv1alpha1.Artifact) 
 			continue
 		}
 		select {
-		case d.woken <- event.GenericEvent{Object: &list.Items[i]}:
+		case g.requeued <- event.GenericEvent{Object: &list.Items[i]}:
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// admit returns nil when the door is open, or what the provider may not do.
-func (d *doorman) admit(ctx context.Context) error {
-	if err := d.access.Missing(ctx); err != nil {
+// check returns nil if the gate is open, else an error that names the missing
+// permissions.
+func (g *rbacGate) check(ctx context.Context) error {
+	if err := g.access.Missing(ctx); err != nil {
 		return err
 	}
 	select {
-	case <-d.ready:
+	case <-g.ready:
 		return nil
 	case <-ctx.Done():
 		return errors.Wrap(ctx.Err(), "cannot watch the objects of runs yet")
 	}
 }
 
-// initializer returns an initializer that does nothing before the door is open:
-// what it is for can wait, and Connect says why.
-func (d *doorman) initializer(next managed.Initializer) managed.Initializer {
+// initializer returns an initializer that does nothing while the gate is closed:
+// its work can wait, and Connect reports why.
+func (g *rbacGate) initializer(next managed.Initializer) managed.Initializer {
 	return managed.InitializerFn(func(ctx context.Context, mg resource.Managed) error {
-		if admitted := d.admit(ctx) == nil; !admitted {
+		if open := g.check(ctx) == nil; !open {
 			return nil
 		}
-		return d.access.Explain(next.Initialize(ctx, mg))
+		return g.access.Explain(next.Initialize(ctx, mg))
 	})
 }
 
-// A permitted connector connects once the door is open. What it connects to says
-// of a permission that is taken away how to grant it.
+// A permitted connector connects while the gate is open. The clients that it
+// returns explain a permission that is revoked later, and how to grant it.
 type permitted struct {
 	next managed.TypedExternalConnector[*modelv1alpha1.Artifact]
-	door *doorman
+	gate *rbacGate
 }
 
 // Connect to an Artifact.
 func (p *permitted) Connect(ctx context.Context, a *modelv1alpha1.Artifact) (managed.TypedExternalClient[*modelv1alpha1.Artifact], error) {
-	if err := p.door.admit(ctx); err != nil {
-		if meta.WasDeleted(a) && !wasBegun(a) {
+	if err := p.gate.check(ctx); err != nil {
+		if meta.WasDeleted(a) && !hasBegun(a) {
 			return nothing(), nil
 		}
 		sayWhy(a, err)
@@ -134,24 +134,24 @@ func (p *permitted) Connect(ctx context.Context, a *modelv1alpha1.Artifact) (man
 	return &explaining{TypedExternalClient: c, explain: p.explain}, nil
 }
 
-// explain returns an error with the cure for a missing permission, if that is
-// what it is of, and has Ready say it.
+// explain returns err as it is, unless the provider lacks a permission: then it
+// sets the Ready condition to say so, and returns an error that names the cure.
 func (p *permitted) explain(a *modelv1alpha1.Artifact, err error) error {
 	if access.Denied(err) == nil {
 		return err
 	}
-	err = p.door.access.Explain(err)
+	err = p.gate.access.Explain(err)
 	sayWhy(a, err)
 	return err
 }
 
-// wasBegun says whether anything may have been made for the Artifact: its
-// annotations are written first.
-func wasBegun(a *modelv1alpha1.Artifact) bool {
+// hasBegun reports whether anything may have been created for the Artifact. Its
+// annotations are written before anything else.
+func hasBegun(a *modelv1alpha1.Artifact) bool {
 	return artifact.RunOf(a).Hash != "" || meta.GetExternalName(a) != "" || a.Status.AtProvider.Digest != ""
 }
 
-// nothing is the client of an Artifact of which there is nothing.
+// nothing returns the client of an Artifact for which nothing was created.
 func nothing() managed.TypedExternalClient[*modelv1alpha1.Artifact] {
 	return managed.TypedExternalClientFns[*modelv1alpha1.Artifact]{
 		ObserveFn: func(context.Context, *modelv1alpha1.Artifact) (managed.ExternalObservation, error) {

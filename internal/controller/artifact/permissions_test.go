@@ -177,10 +177,10 @@ func (w *world) startAs(account *accesstest.Account) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	gate := access.NewGate(kube, logging.NewNopLogger(), "")
+	checker := access.NewChecker(kube, logging.NewNopLogger(), "")
 	startManagerAs(w.t, cfg, w.namespace, Options{
 		Images:      settings.Images{Kit: "kit:test"},
 		WorkerImage: func(context.Context) string { return "worker:test" },
-		Access:      gate,
-	}, config.Setup, func(mgr ctrl.Manager, _ controller.Options) error { return mgr.Add(gate) })
+		Access:      checker,
+	}, config.Setup, func(mgr ctrl.Manager, _ controller.Options) error { return mgr.Add(checker) })
 }

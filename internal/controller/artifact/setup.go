@@ -54,7 +54,7 @@ type Options struct {
 	WorkerImage func(context.Context) string
 
 	// Access knows which permissions the provider has; nil for all.
-	Access *access.Gate
+	Access *access.Checker
 
 	// Metrics of runs and of requests to registries; nil for none.
 	Metrics *Metrics
@@ -109,10 +109,10 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		hosts:    connection.NewHosts(),
 		cleared:  &cleared{},
 	}
-	door := newDoorman(o.Access, mgr.GetClient())
+	gate := newRBACGate(o.Access, mgr.GetClient())
 	r := newReconciler(mgr, mgr.GetCache(), c, append(o.forReconciler(name, recorder, c),
-		managed.WithTypedExternalConnector[*modelv1alpha1.Artifact](&permitted{next: c, door: door}),
-		managed.WithInitializers(door.initializer(&cleaner{cache: mgr.GetCache(), direct: direct})),
+		managed.WithTypedExternalConnector[*modelv1alpha1.Artifact](&permitted{next: c, gate: gate}),
+		managed.WithInitializers(gate.initializer(&cleaner{cache: mgr.GetCache(), direct: direct})),
 	)...)
 
 	if err := addIndexes(context.Background(), mgr); err != nil {
@@ -130,7 +130,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		Watches(&v1alpha1.ProviderConfig{}, handler.EnqueueRequestsFromMapFunc(wake.forConfig), builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Watches(&v1alpha1.ClusterProviderConfig{}, handler.EnqueueRequestsFromMapFunc(wake.forConfig), builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Watches(&modelv1alpha1.Artifact{}, wake.released()).
-		WatchesRawSource(source.Channel(door.woken, canWait(&handler.EnqueueRequestForObject{}))).
+		WatchesRawSource(source.Channel(gate.requeued, canWait(&handler.EnqueueRequestForObject{}))).
 		WatchesRawSource(source.Channel(c.asker.Events(), canWait(&handler.EnqueueRequestForObject{}))).
 		Build(&throttle{
 			Reconciler: newUnlimited{
@@ -146,7 +146,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	if err != nil {
 		return err
 	}
-	door.prepare = func(ctx context.Context) error {
+	gate.prepare = func(ctx context.Context) error {
 		if images := &c.settings.Images; images.Worker == "" && o.WorkerImage != nil {
 			images.Worker = o.WorkerImage(ctx)
 		}
@@ -155,7 +155,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	if err := mgr.Add(c.asker); err != nil {
 		return errors.Wrap(err, "cannot ask runs how far they are")
 	}
-	return errors.Wrap(mgr.Add(door), "cannot wait for permissions")
+	return errors.Wrap(mgr.Add(gate), "cannot wait for permissions")
 }
 
 // reconcileTimeout bounds a reconcile. Setting a tag on a manifest of thousands of

@@ -21,7 +21,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// An authorizer answers reviews as an API server does.
+// An authorizer answers access reviews as an API server does.
 type authorizer struct {
 	mu     sync.Mutex
 	user   string
@@ -30,7 +30,7 @@ type authorizer struct {
 	asked  []string
 }
 
-// client that asks the authorizer.
+// client returns a client of an API server with this authorizer.
 func (z *authorizer) client() client.Client {
 	return &test.MockClient{MockCreate: func(_ context.Context, o client.Object, _ ...client.CreateOption) error {
 		z.mu.Lock()
@@ -70,40 +70,40 @@ func TestMissing(t *testing.T) {
 		want   string
 	}{
 		"Nothing": {
-			reason: "A provider that may do all is not told of anything.",
+			reason: "No error should be returned if all permissions are granted.",
 			args:   args{user: serviceAccount, namespace: "crossplane-system"},
 		},
 		"Verbs": {
-			reason: "The verbs and the resource are named, and the account to bind the role to.",
+			reason: "The error should name the verbs, the resource and the account to bind the role to.",
 			args:   args{user: serviceAccount, denied: []string{"list jobs", "watch jobs"}},
 			want:   "The provider may not list, watch jobs.batch: apply the ClusterRole in examples/install/rbac.yaml and bind it to ServiceAccount crossplane-system/provider-kitops",
 		},
 		"Several": {
-			reason: "Each resource is named, one of the core group by itself, and a subresource as kubectl names it.",
+			reason: "The error should name each resource, one of the core group without a group, and a subresource as kubectl does.",
 			args:   args{user: serviceAccount, denied: []string{"get pods", "delete jobs", "update artifacts/status"}},
 			want:   "The provider may not update artifacts.model.kitops.m.crossplane.io/status; delete jobs.batch; get pods: apply the ClusterRole in examples/install/rbac.yaml and bind it to ServiceAccount crossplane-system/provider-kitops",
 		},
 		"User": {
-			reason: "Outside of a cluster the provider is another kind of user.",
+			reason: "The error should name a user that is no ServiceAccount.",
 			args:   args{user: "jane", denied: []string{"create jobs"}},
 			want:   "The provider may not create jobs.batch: apply the ClusterRole in examples/install/rbac.yaml and bind it to user jane",
 		},
 		"Unknown": {
-			reason: "An API server need not say who somebody is.",
+			reason: "The error should name no account if the API server does not tell the provider's user.",
 			args:   args{denied: []string{"create jobs"}},
 			want:   "The provider may not create jobs.batch: apply the ClusterRole in examples/install/rbac.yaml and bind it to the provider's ServiceAccount",
 		},
 		"NoElection": {
-			reason: "Without an election no lease is needed.",
+			reason: "Permissions for leases should not be required without leader election.",
 			args:   args{user: serviceAccount, denied: []string{"get leases"}},
 		},
 		"Election": {
-			reason: "With one, it is.",
+			reason: "Permissions for leases should be required with leader election.",
 			args:   args{user: serviceAccount, denied: []string{"get leases"}, namespace: "crossplane-system"},
 			want:   "The provider may not get leases.coordination.k8s.io: apply the ClusterRole in examples/install/rbac.yaml and bind it to ServiceAccount crossplane-system/provider-kitops",
 		},
 		"Optional": {
-			reason: "What the provider works without is not missing.",
+			reason: "Optional permissions should not be required.",
 			args:   args{user: serviceAccount, denied: []string{"list customresourcedefinitions"}},
 		},
 	}
@@ -111,9 +111,9 @@ func TestMissing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			z := &authorizer{user: tc.args.user}
 			z.deny(tc.args.denied...)
-			g := NewGate(z.client(), logging.NewNopLogger(), tc.args.namespace)
-			start(t, g)
-			err := g.Missing(t.Context())
+			c := NewChecker(z.client(), logging.NewNopLogger(), tc.args.namespace)
+			start(t, c)
+			err := c.Missing(t.Context())
 			got := ""
 			if err != nil {
 				got = err.Error()
@@ -128,74 +128,74 @@ func TestMissing(t *testing.T) {
 	}
 }
 
-// TestGateOpensAndCloses: it opens by itself, and looks again when something was
-// denied.
-func TestGateOpensAndCloses(t *testing.T) {
+// TestCheckerFollowsChanges checks that permissions that are granted or revoked
+// later are noticed.
+func TestCheckerFollowsChanges(t *testing.T) {
 	z := &authorizer{}
 	z.deny("create jobs")
-	g := NewGate(z.client(), logging.NewNopLogger(), "")
-	g.interval = 10 * time.Millisecond
-	start(t, g)
+	c := NewChecker(z.client(), logging.NewNopLogger(), "")
+	c.interval = 10 * time.Millisecond
+	start(t, c)
 
-	if g.Missing(t.Context()) == nil {
+	if c.Missing(t.Context()) == nil {
 		t.Fatal("Missing(...): got nil, want an error")
 	}
-	if err := g.WaitDenied(t.Context()); err != nil {
+	if err := c.WaitDenied(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	z.deny()
-	if err := g.WaitGranted(t.Context()); err != nil {
+	if err := c.WaitGranted(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := g.Missing(t.Context()); err != nil {
+	if err := c.Missing(t.Context()); err != nil {
 		t.Fatalf("Missing(...): got %v, want nil", err)
 	}
 	z.deny("list pods")
 	denial := forbidden("list", "pods")
-	if err := g.Explain(denial); !errors.Is(err, denial) || outcome.ReasonOf(err) != outcome.PermissionMissing {
+	if err := c.Explain(denial); !errors.Is(err, denial) || outcome.ReasonOf(err) != outcome.PermissionMissing {
 		t.Fatalf("Explain(...): got %v", err)
 	}
-	if err := g.WaitDenied(t.Context()); err != nil {
+	if err := c.WaitDenied(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// TestGateWithoutAnAnswer: while the API server does not answer, nobody is told
-// that something is missing or that all is there.
-func TestGateWithoutAnAnswer(t *testing.T) {
+// TestCheckerWithoutAnswer checks that permissions are neither missing nor granted
+// while the API server does not answer.
+func TestCheckerWithoutAnswer(t *testing.T) {
 	z := &authorizer{err: errors.New("boom")}
-	g := NewGate(z.client(), logging.NewNopLogger(), "")
-	start(t, g)
+	c := NewChecker(z.client(), logging.NewNopLogger(), "")
+	start(t, c)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	for what, err := range map[string]error{"Missing": g.Missing(ctx), "WaitGranted": g.WaitGranted(ctx)} {
+	for what, err := range map[string]error{"Missing": c.Missing(ctx), "WaitGranted": c.WaitGranted(ctx)} {
 		if diff := cmp.Diff(context.DeadlineExceeded, err, cmpopts.EquateErrors()); diff != "" {
 			t.Errorf("%s(...): -want error, +got error:\n%s", what, diff)
 		}
 	}
 }
 
-// TestNoGate: where nobody asks, all is allowed.
-func TestNoGate(t *testing.T) {
-	var g *Gate
-	if err := errors.Join(g.Missing(t.Context()), g.WaitGranted(t.Context())); err != nil {
+// TestNilChecker checks that a nil Checker reports all permissions as granted.
+func TestNilChecker(t *testing.T) {
+	var c *Checker
+	if err := errors.Join(c.Missing(t.Context()), c.WaitGranted(t.Context())); err != nil {
 		t.Errorf("got %v, want nil", err)
 	}
-	g.Recheck()
+	c.Recheck()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := g.WaitDenied(ctx); !errors.Is(err, context.Canceled) {
+	if err := c.WaitDenied(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("WaitDenied(...): got %v, want %v", err, context.Canceled)
 	}
 }
 
-// TestGateAsksWhereItMatters: of a lease in the own namespace, of all else in all
-// of them.
-func TestGateAsksWhereItMatters(t *testing.T) {
+// TestCheckerNamespaces checks that leases are checked in the provider's own
+// namespace, and all other resources in all namespaces.
+func TestCheckerNamespaces(t *testing.T) {
 	z := &authorizer{}
-	g := NewGate(z.client(), logging.NewNopLogger(), "own")
-	start(t, g)
-	if err := g.WaitGranted(t.Context()); err != nil {
+	c := NewChecker(z.client(), logging.NewNopLogger(), "own")
+	start(t, c)
+	if err := c.WaitGranted(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	z.mu.Lock()
@@ -213,17 +213,17 @@ func TestDenied(t *testing.T) {
 		err    error
 		want   string
 	}{
-		"Nil": {reason: "No error is none."},
+		"Nil": {reason: "No error should not be taken for a denied request."},
 		"Other": {
-			reason: "Other errors are none of its business.",
+			reason: "An error of another kind should not be taken for a denied request.",
 			err:    errors.New(`User "x" cannot get resource "pods" in API group ""`),
 		},
 		"Admission": {
-			reason: "What an admission policy refuses is no matter of permissions.",
+			reason: "An object that an admission policy refuses should not be taken for a denied request.",
 			err:    kerrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "a", errors.New("violates PodSecurity")),
 		},
 		"InNamespace": {
-			reason: "The verb, the resource and the account are those of the answer.",
+			reason: "The error should name the verb, the resource and the account of the API server's answer.",
 			err:    errors.Wrap(forbidden("list", "pods"), "cannot list Pods"),
 			want:   "The provider may not list pods: apply the ClusterRole in examples/install/rbac.yaml and bind it to ServiceAccount a/b",
 		},
@@ -241,18 +241,18 @@ func TestDenied(t *testing.T) {
 	}
 }
 
-// forbidden is how an API server denies a request for a core resource.
+// forbidden returns an API server's error of a denied request for a core resource.
 func forbidden(verb, resource string) error {
 	return kerrors.NewForbidden(schema.GroupResource{Resource: resource}, "",
 		errors.New(`User "system:serviceaccount:a:b" cannot `+verb+` resource "`+resource+`" in API group "" in the namespace "c"`))
 }
 
-// start runs the gate until the test ends.
-func start(t *testing.T, g *Gate) {
+// start runs the Checker until the test ends.
+func start(t *testing.T, c *Checker) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- g.Start(ctx) }()
+	go func() { done <- c.Start(ctx) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
