@@ -23,6 +23,11 @@ const DefaultKitImage = "ghcr.io/kitops-ml/kitops:v1.16.0"
 
 // Where things are in a run's Pod.
 const (
+	// workerContainer and kitContainer are the main containers' names, of
+	// pipeline Stream and Kit.
+	workerContainer = "worker"
+	kitContainer    = "kit"
+
 	// workerPath is where the provider's image holds the worker.
 	workerPath = "/usr/local/bin/worker"
 
@@ -69,7 +74,7 @@ func jobWithPipeline(a *modelv1alpha1.Artifact, kitImage string) jobOverride {
 // jobWithStream runs the worker in its own image.
 func jobWithStream(a *modelv1alpha1.Artifact) jobOverride {
 	return func(j *batchv1.Job) {
-		c := restrictedContainer("worker", workerImage(a))
+		c := restrictedContainer(workerContainer, workerImage(a))
 		c.Command = []string{workerPath, "run"}
 		c.Args = runArguments(a)
 		j.Spec.Template.Spec.Containers = []corev1.Container{c}
@@ -88,7 +93,7 @@ func jobWithKit(a *modelv1alpha1.Artifact, kitImage string) jobOverride {
 		install.VolumeMounts = []corev1.VolumeMount{tools}
 
 		tools.ReadOnly = true
-		kit := restrictedContainer("kit", kitImage)
+		kit := restrictedContainer(kitContainer, kitImage)
 		kit.Command = []string{toolsMountPath + "/worker", "run"}
 		kit.Args = append(runArguments(a), "--workspace="+WorkspaceMountPath)
 		kit.VolumeMounts = []corev1.VolumeMount{tools, {Name: WorkspaceVolumeName, MountPath: WorkspaceMountPath}}

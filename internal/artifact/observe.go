@@ -135,9 +135,15 @@ func observeFailure(job *batchv1.Job, pods []corev1.Pod) outcome.Failure {
 			Message: "The run took longer than job.activeDeadlineSeconds: raise it, or look at the Pod's logs for what is slow",
 		}
 	case ok && r.Failure != nil:
-		return *r.Failure
+		return withImages(job, *r.Failure)
 	case podFailure(pods) != nil:
 		return *podFailure(pods)
+	case unknownFlag.MatchString(text) && !ok:
+		return *failure(outcome.Errorf(outcome.TooOld,
+			"The worker in image %q is older than the provider and does not know its flag %s: %s", workerImageOf(job), unknownFlag.FindStringSubmatch(text)[1], workerImageCure))
+	case saysNothing(pods):
+		return *failure(outcome.Errorf(outcome.JobFailed,
+			"The worker in image %q failed without a result, as one of another version than the provider does: %s; if it is of the same version, look at the Pod's logs", workerImageOf(job), workerImageCure))
 	case text != "" && !ok:
 		return outcome.Failure{Reason: outcome.JobFailed, Message: text}
 	case c != nil && c.Message != "":

@@ -1,9 +1,11 @@
 package artifact
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
@@ -78,6 +80,48 @@ func ResultLost() ObservationResult {
 		Reason:  outcome.PodLost,
 		Message: "The run succeeded, and its Pod was deleted before its result was read: what it pushed is not known",
 	})
+}
+
+// workerImageCure ends messages about a worker of another version than the
+// provider's.
+const workerImageCure = "remove job.workerImage from the ClusterProviderConfig and the provider's flag --worker-image, or set them to the image of the provider's version"
+
+// unknownFlag matches how a worker refuses a flag that it does not know
+// (github.com/alecthomas/kingpin/v2, flags.go and MustParse). Workers from
+// outcome.Contract 2 on compare the contract first and leave a Result.
+var unknownFlag = regexp.MustCompile(`error: unknown long flag '(--[a-z0-9-]+)', try --help`)
+
+// saysNothing reports whether a run's main container ended with the worker's
+// exit code for a failure and without a termination message. A worker of the
+// provider's version leaves a Result then.
+func saysNothing(pods []corev1.Pod) bool {
+	for i := range pods {
+		for _, s := range pods[i].Status.ContainerStatuses {
+			t := s.State.Terminated
+			if (s.Name == workerContainer || s.Name == kitContainer) && t != nil && t.ExitCode == 1 && t.Message == "" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// workerImageOf returns the image that a Job has its worker from: the first that
+// is started, by both pipelines.
+func workerImageOf(job *batchv1.Job) string {
+	if images := imagesOf(job); len(images) > 0 {
+		return images[0]
+	}
+	return ""
+}
+
+// withImages names the Job's images in a failure for which one of them is too
+// old: the worker does not know them.
+func withImages(job *batchv1.Job, f outcome.Failure) outcome.Failure {
+	if images := imagesOf(job); f.Reason == outcome.TooOld && len(images) > 0 {
+		f.Message += fmt.Sprintf(" (images: %s)", strings.Join(images, ", "))
+	}
+	return f
 }
 
 // containerFailure returns why a container ended that could not say so itself.

@@ -37,7 +37,8 @@ const (
 	// Mismatch: bytes are not those that their owner announced.
 	Mismatch Reason = "Mismatch"
 
-	// TooOld: the kit in the image cannot do what the run needs.
+	// TooOld: the kit in the image cannot do what the run needs, or the worker is
+	// of another version than the provider.
 	TooOld Reason = "TooOld"
 
 	// Unsupported: the combination that the spec asks for does not exist.
