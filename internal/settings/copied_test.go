@@ -6,7 +6,7 @@ import (
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
@@ -19,12 +19,12 @@ import (
 func TestCopyIsNoCredential(t *testing.T) {
 	ref := &xpv2.LocalSecretReference{Name: "qwen3-copy"}
 	key := &xpv2.LocalSecretKeySelector{LocalSecretReference: *ref, Key: "hub-token"}
-	config := func(change func(*v1alpha1.ProviderConfigSpec)) *providerConfig {
+	config := func(change func(*v1alpha1.ProviderConfigSpec)) client.Object {
 		pc := &v1alpha1.ProviderConfig{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "default"}}
 		pc.Spec.Registry.Host = credentialsHost
 		pc.Spec.HuggingFace = &v1alpha1.HuggingFaceConfig{}
 		change(&pc.Spec)
-		return fromProviderConfig(pc)
+		return pc
 	}
 	none := config(func(*v1alpha1.ProviderConfigSpec) {})
 	plain := func() *modelv1alpha1.Artifact { return credentialsArtifact(false) }
@@ -33,7 +33,7 @@ func TestCopyIsNoCredential(t *testing.T) {
 		return a
 	}
 	type args struct {
-		config *providerConfig
+		config client.Object
 		a      *modelv1alpha1.Artifact
 	}
 	cases := map[string]args{
@@ -54,16 +54,18 @@ func TestCopyIsNoCredential(t *testing.T) {
 			copied := credentialsSecret("team-a", ref.Name, map[string]string{corev1.DockerConfigJsonKey: entries(credentialsHost), "hub-token": "t", "ca.crt": "c"})
 			copied.Type, copied.Labels = artifact.SecretTypeCredentials, artifact.SelectorLabelsForArtifact(tc.a.GetName())
 			copied.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(tc.a, modelv1alpha1.ArtifactGroupVersionKind)}
-			kube := fake.NewClientBuilder().WithObjects(copied).Build()
-			// Each run begins with it, whoever reads the Secrets themselves.
-			if _, err := tc.config.hash(t.Context(), kube, tc.a); outcome.ReasonOf(err) != outcome.NotAllowed {
-				t.Errorf("A run must not get the copy: hash(...): %v", err)
+			s, err := resolve(t, newKube(t, copied), tc.config, tc.a)
+			if err == nil {
+				// Each run begins with it, whoever reads the Secrets themselves.
+				_, err = s.ConfigHash(t.Context())
 			}
-			o, err := tc.config.registryOptions(t.Context(), kube, tc.a)
-			if err == nil && len(o.DockerConfig)+len(o.CA) > 0 {
+			if outcome.ReasonOf(err) != outcome.NotAllowed {
+				t.Errorf("A run must not get the copy: %v", err)
+			}
+			if len(s.Registry.DockerConfig)+len(s.Registry.CA) > 0 {
 				t.Error("The controller must not use the copy for the registry")
 			}
-			h, err := tc.config.hubOptions(t.Context(), kube, tc.a)
+			h, err := s.Hub(t.Context())
 			if err == nil && len(h.Token)+len(h.CA) > 0 {
 				t.Error("The controller must not use the copy for the Hub")
 			}

@@ -1,264 +1,280 @@
 package settings
 
 import (
-	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"maps"
-	"slices"
 	"strings"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
-	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/lru"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
 
-const (
-	// Keys in the Secret that an Artifact's runs get of credentials that they
-	// cannot be given as they are. The registry's is corev1.DockerConfigJsonKey.
-	copyRegistryCA          = "registry-ca.crt"
-	copyRegistryCertificate = "registry-tls.crt"
-	copyRegistryKey         = "registry-tls.key"
-	copyHubToken            = "hub-token"
-	copyHubCA               = "hub-ca.crt"
-
-	// Keys of what the registry of source.oci asks for.
-	copySourceCredentials = "source-config.json" //nolint:gosec // A name.
-	copySourceCA          = "source-ca.crt"
-	copySourceCertificate = "source-tls.crt"
-	copySourceKey         = "source-tls.key"
-)
-
-// reader returns one for as long as the config is used, which is one reconcile.
-func (p *providerConfig) reader(kube client.Reader) client.Reader {
-	if p.read == nil {
-		p.read = map[types.NamespacedName]*corev1.Secret{}
-	}
-	return secretsReader{Reader: kube, seen: p.read}
-}
-
-// An endpoint is a repository of a registry, and the Secrets by which it is
-// reached; nil for those that it needs none of.
+// An endpoint is a repository of a registry, and references to the Secrets that
+// connect to it; nil for those that it does not need.
 type endpoint struct {
 	host, repository string
 	plainHTTP        bool
 	credentials      *secretKey
-	certs            *secretKey // All that is in the Secret, or its key.
+	certs            *secretKey // The Secret, or its key with authorities.
 
-	// unnamed says that no certificate is to tell who asks.
-	unnamed bool
+	// anonymous leaves out the client certificate of certs.
+	anonymous bool
 }
 
-// options of a client for an endpoint.
-func (e endpoint) options(ctx context.Context, kube client.Reader) (registry.Options, error) {
+// registryFor returns the endpoint of the Artifact's registry. What the config
+// says of its registry applies to no other, and the Artifact's own credentials
+// replace the config's.
+func (p *providerConfig) registryFor(a *modelv1alpha1.Artifact) endpoint {
+	e := endpoint{}
+	e.host, e.repository = p.locationOf(a)
+	if e.host == p.host() {
+		e.plainHTTP = p.Registry.PlainHTTP
+		e.credentials = p.secret(p.Registry.Credentials.SecretRef, corev1.DockerConfigJsonKey)
+		e.certs = p.secret(p.Registry.CertSecretRef, "")
+	}
+	if own := ownCredentials(a); own != nil {
+		e.credentials = own
+	}
+	return e
+}
+
+// sourceFor returns the endpoint of the Artifact's source.oci; nil for another
+// source. It returns an error with reason Unsupported if the source names no
+// artifact. What the config says of its registry applies to no other, and the
+// Artifact's own Secrets replace the config's.
+func (p *providerConfig) sourceFor(a *modelv1alpha1.Artifact) (*endpoint, error) {
+	s := artifact.OCISource(a)
+	if s == nil {
+		return nil, nil //nolint:nilnil // There is none.
+	}
+	e := &endpoint{plainHTTP: s.PlainHTTP}
+	ref, err := registry.ParseReference(s.Reference)
+	if err != nil {
+		err = outcome.Errorf(outcome.Unsupported, "spec.forProvider.source.oci.reference: %s", err).Because(err)
+	}
+	e.host, e.repository = ref.Registry, ref.Repository
+	if err == nil && e.host == p.host() {
+		// Were it as the Artifact says, a tenant could have the config's
+		// credentials sent without TLS.
+		e.plainHTTP = p.Registry.PlainHTTP
+		e.certs = p.secret(p.Registry.CertSecretRef, "")
+		// A tenant's repositories are not read with the credentials, nor with the
+		// client certificate, by another one.
+		if e.anonymous = !strings.HasPrefix(e.repository, p.prefixFor(a)); !e.anonymous {
+			e.credentials = p.secret(p.Registry.Credentials.SecretRef, corev1.DockerConfigJsonKey)
+		}
+	}
+	credentials, ca := ownSourceSecrets(a)
+	if credentials != nil {
+		e.credentials = credentials
+	}
+	if ca != nil {
+		e.certs = ca
+	}
+	return e, err
+}
+
+// A hubEndpoint is a Hugging Face Hub, and references to the Secrets that connect
+// to it.
+type hubEndpoint struct {
+	url       string
+	token, ca *secretKey
+}
+
+// hubFor returns the endpoint of the Artifact's Hub. The Artifact's own token
+// replaces the config's, and an Artifact that is read from a registry needs
+// neither token nor authorities.
+func (p *providerConfig) hubFor(a *modelv1alpha1.Artifact) hubEndpoint {
+	e := hubEndpoint{url: string(p.HuggingFace.Endpoint)}
+	if artifact.OCISource(a) != nil {
+		return e
+	}
+	e.ca = p.secret(p.HuggingFace.CertSecretRef, artifact.KeyCA)
+	if e.token = ownHubToken(a); e.token == nil {
+		e.token = p.hubToken()
+	}
+	return e
+}
+
+// hubOptions returns how to connect to a Hub.
+func (r *secretReader) hubOptions(ctx context.Context, e hubEndpoint) (hub.Options, error) {
+	o := hub.Options{Endpoint: e.url, UserAgent: version.UserAgent()}
+	token, err := r.value(ctx, e.token)
+	if err != nil {
+		return o, err
+	}
+	o.Token = string(token)
+	o.CA, err = r.value(ctx, e.ca)
+	return o, err
+}
+
+// registryOptions returns how to connect to an endpoint, as it is remembered or
+// read.
+func (r *secretReader) registryOptions(ctx context.Context, e endpoint) (registry.Options, error) {
+	if r.memory == nil || (e.credentials == nil && e.certs == nil) {
+		return r.readOptions(ctx, e)
+	}
+	return r.memory.options(ctx, e, r.readOptions)
+}
+
+// readOptions reads the Secrets of an endpoint.
+func (r *secretReader) readOptions(ctx context.Context, e endpoint) (registry.Options, error) {
 	o := registry.Options{Host: e.host, PlainHTTP: e.plainHTTP, Repository: e.repository}
 	var err error
-	if o.DockerConfig, err = readSecretKey(ctx, kube, e.credentials); err != nil {
+	if o.DockerConfig, err = r.value(ctx, e.credentials); err != nil {
 		return registry.Options{}, err
 	}
-	if err := readCertificates(ctx, kube, e.certs, &o); err != nil {
+	if err := r.readCertificates(ctx, e.certs, &o); err != nil {
 		return registry.Options{}, err
 	}
-	if e.unnamed {
+	if e.anonymous {
 		o.Certificate, o.Key = nil, nil
 	}
 	return o, nil
 }
 
-// registryOptions returns how the controller itself speaks to the Artifact's
-// registry.
-func (p *providerConfig) registryOptions(ctx context.Context, kube client.Reader, a *modelv1alpha1.Artifact) (registry.Options, error) {
-	c := p.forArtifact(a)
-	e := endpoint{host: c.host, repository: p.repositoryFor(a), plainHTTP: c.plainHTTP, credentials: c.registryCredentials, certs: c.registryCerts}
-	if own := ownCredentials(a); own != nil {
-		e.credentials = own
+// readCertificates reads certificate authorities, a client certificate with its
+// key, or both from a registry's certSecretRef; or from a key that is named the
+// authorities alone.
+func (r *secretReader) readCertificates(ctx context.Context, k *secretKey, o *registry.Options) error {
+	if k == nil {
+		return nil
 	}
-	o, err := p.memory.options(ctx, e, p.reader(kube))
+	s, err := r.get(ctx, k)
 	if err != nil {
-		return registry.Options{}, err
+		return err
 	}
-	o.Pushes = !OnlyObserves(a) && !meta.WasDeleted(a)
-	p.options = &o
-	return o, nil
-}
-
-// hubOptions returns how the controller itself speaks to the Artifact's Hub.
-func (p *providerConfig) hubOptions(ctx context.Context, kube client.Reader, a *modelv1alpha1.Artifact) (hub.Options, error) {
-	kube = p.reader(kube)
-	c := p.forArtifact(a)
-	token := c.hubToken
-	if own := ownHubToken(a); own != nil {
-		token = own
+	if k.key != "" {
+		o.CA = valueOf(s, k.key)
+		return nil
 	}
-	o := hub.Options{Endpoint: c.hubEndpoint, UserAgent: version.UserAgent()}
-	value, err := readSecretKey(ctx, kube, token)
-	if err != nil {
-		return o, err
+	o.CA, o.Certificate, o.Key = valueOf(s, artifact.KeyCA), valueOf(s, corev1.TLSCertKey), valueOf(s, corev1.TLSPrivateKeyKey)
+	lacking := func(what string) error {
+		return outcome.Errorf(outcome.ConfigMissing, "Secret %q in namespace %q has no value for the key %s", k.Name, k.Namespace, what)
 	}
-	o.Token = string(value)
-	o.CA, err = readSecretKey(ctx, kube, c.hubCA)
-	return o, err
-}
-
-// addSecrets adds the Secrets of the Artifact's runs to what the config adds to
-// its spec. They are in the Artifact's namespace: what a run cannot be given as
-// it is, it gets by a copy there, as copies returns it. The registry's options
-// were read before.
-func (p *providerConfig) addSecrets(e *modelv1alpha1.Effective, a *modelv1alpha1.Artifact) {
-	c := p.forArtifact(a)
-	if k := c.registryCredentials; k != nil {
-		e.RegistryCredentials = mounted(k, k.key, corev1.DockerConfigJsonKey)
-	}
-	if k := c.hubToken; k != nil {
-		e.HubToken = mounted(k, k.key, copyHubToken)
-	}
-	e.HubCA = mounted(c.hubCA, artifact.KeyCA, copyHubCA)
-	if p.options == nil {
-		return
-	}
-	if len(p.options.CA) > 0 {
-		e.RegistryCA = mounted(c.registryCerts, artifact.KeyCA, copyRegistryCA)
-	}
-	if len(p.options.Certificate) > 0 {
-		e.RegistryCertificate = mounted(c.registryCerts, corev1.TLSCertKey, copyRegistryCertificate)
-		e.RegistryKey = mounted(c.registryCerts, corev1.TLSPrivateKeyKey, copyRegistryKey)
-	}
-	if c.copiesEntry() {
-		e.CopiedCredentials = artifact.SecretKey(artifact.CopiedSecret, corev1.DockerConfigJsonKey)
-	}
-}
-
-// mounted returns where a run finds the key of a Secret, or its copy; nil for no
-// Secret.
-func mounted(k *secretKey, key, copyKey string) *corev1.SecretKeySelector {
 	switch {
-	case k == nil:
-		return nil
-	case k.copied:
-		return artifact.SecretKey(artifact.CopiedSecret, copyKey)
-	}
-	return artifact.SecretKey(k.Name, key)
-}
-
-// copiesEntry says whether the entry for the Artifact's registry is copied,
-// although its Secret is in the Artifact's namespace: where it has another name
-// than the registry's host, kit does not find it.
-func (p *providerConfig) copiesEntry() bool {
-	o := p.options
-	mounted := !p.cluster || p.registryCredentials == nil
-	return o != nil && mounted && !registry.IsPlain(o.DockerConfig, o.Host, o.Repository)
-}
-
-// copies returns what the Artifact's own Secret is to hold: of a
-// ClusterProviderConfig's the one registry's entry, the Hub's token and the
-// certificates; of other Secrets what a run cannot use where it is. It is empty
-// where the Artifact needs none.
-func (p *providerConfig) copies(ctx context.Context, kube client.Reader, a *modelv1alpha1.Artifact) (map[string][]byte, error) {
-	o, err := p.registryOptions(ctx, kube, a)
-	if err != nil {
-		return nil, err
-	}
-	c := p.forArtifact(a)
-	out := map[string][]byte{}
-	if c.copiesEntry() || (c.cluster && c.registryCredentials != nil) {
-		if out[corev1.DockerConfigJsonKey], err = registry.DockerConfigFor(o.DockerConfig, o.Host, o.Repository); err != nil {
-			return nil, err
-		}
-	}
-	if !c.cluster {
-		return out, nil
-	}
-	kube = p.reader(kube)
-	token, err := readSecretKey(ctx, kube, c.hubToken)
-	if err != nil {
-		return nil, err
-	}
-	hubCA, err := readSecretKey(ctx, kube, c.hubCA)
-	if err != nil {
-		return nil, err
-	}
-	source, err := p.sourceCopies(ctx, kube, a)
-	if err != nil {
-		return nil, err
-	}
-	maps.Copy(out, source)
-	maps.Copy(out, map[string][]byte{
-		copyRegistryCA:          o.CA,
-		copyRegistryCertificate: o.Certificate,
-		copyRegistryKey:         o.Key,
-		copyHubToken:            token,
-		copyHubCA:               hubCA,
-	})
-	maps.DeleteFunc(out, func(_ string, value []byte) bool { return len(value) == 0 })
-	return out, nil
-}
-
-// hash identifies the state of the config and of all Secrets that a run of the
-// Artifact uses, by their versions and not by what they hold.
-func (p *providerConfig) hash(ctx context.Context, kube client.Reader, a *modelv1alpha1.Artifact) (string, error) {
-	c := p.forArtifact(a)
-	versions := []string{c.version}
-	kube = p.reader(kube)
-	source, err := p.sourceSecrets(a)
-	if err != nil {
-		return "", err
-	}
-	for _, k := range slices.Concat(c.secrets(), ownSecrets(a), source) {
-		if k == nil {
-			continue
-		}
-		s, err := readSecret(ctx, kube, k)
-		if err != nil {
-			return "", err
-		}
-		versions = append(versions, string(s.GetUID())+"/"+s.GetResourceVersion())
-	}
-	sum := sha256.Sum256([]byte(strings.Join(versions, ",")))
-	return hex.EncodeToString(sum[:8]), nil
-}
-
-// secrets that the config names; nil for those that it does not.
-func (p *providerConfig) secrets() []*secretKey {
-	return []*secretKey{p.registryCredentials, p.registryCerts, p.hubToken, p.hubCA}
-}
-
-// ownSecrets are those that the Artifact names itself, in its own namespace; nil
-// for those that it does not.
-func ownSecrets(a *modelv1alpha1.Artifact) []*secretKey {
-	return []*secretKey{ownCredentials(a), ownHubToken(a), ownSourceCredentials(a), ownSourceCA(a)}
-}
-
-// ownHubToken is the Hub's that the Artifact names itself, if any.
-func ownHubToken(a *modelv1alpha1.Artifact) *secretKey {
-	s := a.Spec.ForProvider.Source
-	if s == nil || s.HuggingFace == nil || s.HuggingFace.TokenSecretRef == nil {
-		return nil
-	}
-	t := s.HuggingFace.TokenSecretRef
-	return &secretKey{NamespacedName: types.NamespacedName{Namespace: a.GetNamespace(), Name: t.Name}, key: cmp.Or(t.Key, artifact.DefaultTokenKey)}
-}
-
-// ownCredentials are the registry's that the Artifact names itself, if any.
-func ownCredentials(a *modelv1alpha1.Artifact) *secretKey {
-	if t := a.Spec.ForProvider.Target; t != nil {
-		return ownKey(a, t.CredentialsSecretRef, corev1.DockerConfigJsonKey)
+	case len(o.Certificate) > 0 && len(o.Key) == 0:
+		return lacking(`"tls.key" beside "tls.crt": add the certificate's key, or take "tls.crt" away`)
+	case len(o.Key) > 0 && len(o.Certificate) == 0:
+		return lacking(`"tls.crt" beside "tls.key": add the key's certificate, or take "tls.key" away`)
+	case len(o.CA) == 0 && len(o.Certificate) == 0:
+		return lacking(`"ca.crt", nor for "tls.crt" and "tls.key": add it, or both of these`)
 	}
 	return nil
 }
 
-// ownKey is a key of a Secret in the Artifact's namespace; nil for no Secret.
-func ownKey(a *modelv1alpha1.Artifact, r *xpv2.LocalSecretReference, key string) *secretKey {
-	if r == nil {
-		return nil
-	}
-	return &secretKey{NamespacedName: types.NamespacedName{Namespace: a.GetNamespace(), Name: r.Name}, key: key}
+const (
+	// maxRemembered bounds how many endpoints' credentials are remembered.
+	maxRemembered = 1024
+
+	// maxRememberedBytes bounds the credentials of one endpoint. Bundles of
+	// certificate authorities may be larger, and are read each time.
+	maxRememberedBytes = 16 << 10
+)
+
+// A CredentialMemory remembers how to connect to registries: of the Secrets that
+// say so only what is for the one registry, and only while the watch of their
+// metadata shows the version that was read. It is safe for concurrent use.
+type CredentialMemory struct {
+	// metadata reads the cache of Secrets' metadata.
+	metadata client.Reader
+
+	// known maps a credentialID to credentials.
+	known *lru.Cache
 }
+
+// NewCredentialMemory returns an empty memory. The reader has the metadata of
+// Secrets.
+func NewCredentialMemory(metadata client.Reader) *CredentialMemory {
+	return &CredentialMemory{metadata: metadata, known: lru.New(maxRemembered)}
+}
+
+// A credentialID is what credentials are remembered by: the registry, and the
+// Secrets.
+type credentialID struct {
+	host                 string
+	plainHTTP, anonymous bool
+	credentials, certs   secretKey
+}
+
+// credentialIDOf returns what the credentials of an endpoint are remembered by.
+func credentialIDOf(e endpoint) credentialID {
+	id := credentialID{host: e.host, plainHTTP: e.plainHTTP, anonymous: e.anonymous}
+	if e.credentials != nil {
+		id.credentials = *e.credentials
+	}
+	if e.certs != nil {
+		id.certs = *e.certs
+	}
+	return id
+}
+
+// credentials are options that Secrets of a version give.
+type credentials struct {
+	version string
+	options registry.Options
+}
+
+// options returns how to connect to an endpoint. What is not known, or not
+// current, is read.
+func (m *CredentialMemory) options(ctx context.Context, e endpoint, read func(context.Context, endpoint) (registry.Options, error)) (registry.Options, error) {
+	id := credentialIDOf(e)
+	version, ok := m.version(ctx, e.credentials, e.certs)
+	if !ok {
+		m.known.Remove(id)
+		return read(ctx, e)
+	}
+	if known, ok := m.known.Get(id); ok {
+		if c, ok := known.(credentials); ok && c.version == version {
+			c.options.Repository = e.repository
+			return c.options, nil
+		}
+	}
+	o, err := read(ctx, e)
+	if err != nil {
+		m.known.Remove(id)
+		return o, err
+	}
+	m.remember(id, version, o)
+	return o, nil
+}
+
+// remember what was read. The watch may be behind what was read: then it shows
+// another version soon, and the Secrets are read again.
+func (m *CredentialMemory) remember(id credentialID, version string, o registry.Options) {
+	o.DockerConfig = registry.EntriesForHost(o.DockerConfig, o.Host)
+	if len(o.DockerConfig)+len(o.CA)+len(o.Certificate)+len(o.Key) > maxRememberedBytes {
+		m.known.Remove(id)
+		return
+	}
+	m.known.Add(id, credentials{version: version, options: o})
+}
+
+// version returns the version of Secrets as their metadata shows it, and reports
+// whether it is known of all.
+func (m *CredentialMemory) version(ctx context.Context, keys ...*secretKey) (string, bool) {
+	out := ""
+	for _, k := range keys {
+		if k == nil {
+			continue
+		}
+		s := &metav1.PartialObjectMetadata{}
+		s.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+		if err := m.metadata.Get(ctx, k.NamespacedName, s); err != nil {
+			return "", false
+		}
+		out += versionOf(s) + ","
+	}
+	return out, true
+}
+
+// versionOf returns the version of a Secret.
+func versionOf(s metav1.Object) string { return string(s.GetUID()) + "/" + s.GetResourceVersion() }

@@ -13,11 +13,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
 // A memoryWorld is a memory, an API server, and a cache of its metadata.
 type memoryWorld struct {
-	*CredentialMemory
+	secretReader
 
 	t      *testing.T
 	server client.Client
@@ -35,8 +36,14 @@ func newMemoryWorld(t *testing.T, secrets ...client.Object) *memoryWorld {
 			return c.Get(ctx, key, o, opts...)
 		},
 	}).Build()
-	w.CredentialMemory = NewCredentialMemory(w.server)
+	w.memory = NewCredentialMemory(w.server)
 	return w
+}
+
+// look returns how to connect to an endpoint in another reconcile.
+func (w *memoryWorld) look(e endpoint) (registry.Options, error) {
+	w.secretReader = secretReader{kube: w.server, memory: w.memory}
+	return w.registryOptions(w.t.Context(), e)
 }
 
 // expect checks which credentials and authorities an endpoint has, and how many
@@ -44,7 +51,7 @@ func newMemoryWorld(t *testing.T, secrets ...client.Object) *memoryWorld {
 func (w *memoryWorld) expect(e endpoint, config, ca string, reads int, reason string) {
 	w.t.Helper()
 	w.reads = 0
-	o, err := w.options(w.t.Context(), e, w.server)
+	o, err := w.look(e)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -103,10 +110,10 @@ func TestCredentialMemory(t *testing.T) {
 	if err := w.server.Delete(t.Context(), account); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.options(t.Context(), e, w.server); err == nil {
+	if _, err := w.look(e); err == nil {
 		t.Error("A Secret that is gone is missed at once.")
 	}
-	if w.known.Len() != 1 {
-		t.Errorf("What was in it is forgotten: %d are known", w.known.Len())
+	if w.memory.known.Len() != 1 {
+		t.Errorf("What was in it is forgotten: %d are known", w.memory.known.Len())
 	}
 }

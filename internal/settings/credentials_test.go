@@ -20,6 +20,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
 	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 )
 
@@ -61,26 +62,47 @@ func entries(names ...string) string {
 }
 
 // namespacedConfig and clusterConfig name the Secrets registry and certs.
-func namespacedConfig() *providerConfig {
-	return fromProviderConfig(&v1alpha1.ProviderConfig{
+func namespacedConfig() *v1alpha1.ProviderConfig {
+	return &v1alpha1.ProviderConfig{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "default"},
 		Spec: v1alpha1.ProviderConfigSpec{Registry: v1alpha1.RegistryConfig{
 			Host:          credentialsHost,
 			Credentials:   v1alpha1.RegistryCredentials{SecretRef: &xpv2.LocalSecretReference{Name: "registry"}},
 			CertSecretRef: &xpv2.LocalSecretReference{Name: "certs"},
 		}},
-	})
+	}
 }
 
-func clusterConfig() *providerConfig {
-	return fromClusterProviderConfig(&v1alpha1.ClusterProviderConfig{
+func clusterConfig() *v1alpha1.ClusterProviderConfig {
+	return &v1alpha1.ClusterProviderConfig{
 		ObjectMeta: metav1.ObjectMeta{Name: "default"},
 		Spec: v1alpha1.ClusterProviderConfigSpec{Registry: v1alpha1.ClusterRegistryConfig{
 			Host:          credentialsHost,
 			Credentials:   v1alpha1.ClusterRegistryCredentials{SecretRef: &xpv2.SecretReference{Namespace: "system", Name: "registry"}},
 			CertSecretRef: &xpv2.SecretReference{Namespace: "system", Name: "certs"},
 		}},
-	})
+	}
+}
+
+// resolve creates a ProviderConfig of either kind and resolves the settings of an
+// Artifact that uses it.
+func resolve(t *testing.T, kube client.Client, config client.Object, a *modelv1alpha1.Artifact) (Settings, error) {
+	t.Helper()
+	kind := v1alpha1.ProviderConfigGroupVersionKind.Kind
+	if _, ok := config.(*v1alpha1.ClusterProviderConfig); ok {
+		kind = v1alpha1.ClusterProviderConfigGroupVersionKind.Kind
+	}
+	if err := kube.Create(t.Context(), config.DeepCopyObject().(client.Object)); err != nil {
+		t.Fatal(err)
+	}
+	a.Spec.ProviderConfigReference = &xpv2.ProviderConfigReference{Kind: kind, Name: config.GetName()}
+	return (&Resolver{Cached: kube, Direct: kube, Metadata: kube}).Resolve(t.Context(), a)
+}
+
+// newKube returns an API server that has objects.
+func newKube(t *testing.T, objects ...client.Object) client.WithWatch {
+	t.Helper()
+	return fake.NewClientBuilder().WithScheme(apiserver.Scheme(t)).WithObjects(objects...).Build()
 }
 
 // given is what a run gets of Secrets.
@@ -96,7 +118,7 @@ type given struct {
 func TestRunsCredentials(t *testing.T) {
 	const copied = artifact.CopiedSecret
 	type args struct {
-		config  *providerConfig
+		config  client.Object
 		own     bool
 		docker  string // Of the Secret registry, or own.
 		certs   map[string]string
@@ -217,28 +239,37 @@ func TestRunsCredentials(t *testing.T) {
 				docker.SetNamespace(namespace)
 			}
 			reads := 0
-			kube := interceptor.NewClient(fake.NewClientBuilder().WithObjects(docker, credentialsSecret(namespace, "certs", tc.args.certs)).Build(), interceptor.Funcs{
+			kube := interceptor.NewClient(newKube(t, docker, credentialsSecret(namespace, "certs", tc.args.certs)), interceptor.Funcs{
 				Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
-					reads++
+					if _, ok := o.(*corev1.Secret); ok {
+						reads++
+					}
 					return c.Get(ctx, key, o, opts...)
 				},
 			})
 			a := credentialsArtifact(tc.args.own)
 			a.Spec.ForProvider.Target.Registry = v1alpha1.RegistryHost(tc.args.target)
-			a.Effective = tc.args.config.effective(a)
-			if _, err := tc.args.config.registryOptions(t.Context(), kube, a); err != nil {
-				t.Fatal(err)
-			}
-			tc.args.config.addSecrets(&a.Effective, a)
-			data, err := tc.args.config.copies(t.Context(), kube, a)
+			s, err := resolve(t, kube, tc.args.config, a)
 			if err != nil {
 				t.Fatal(err)
+			}
+			a.Effective = s.Effective
+			data, err := s.SecretData(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if reads > 2 {
+				t.Errorf("\n%s\nSecretData(...): want each of two Secrets to be read once at most, got %d reads", tc.reason, reads)
 			}
 			if diff := cmp.Diff(tc.want, given{Mounted: mountedBy(t, a), Copied: told(t, data)}); diff != "" {
 				t.Errorf("\n%s\n-want, +got:\n%s", tc.reason, diff)
 			}
-			if _, err := tc.args.config.hash(t.Context(), kube, a); err != nil || reads > 2 {
-				t.Errorf("\n%s\nhash(...): want each of two Secrets to be read once at most, got %d reads, %v", tc.reason, reads, err)
+			reads = 0
+			if _, err := s.ConfigHash(t.Context()); err != nil {
+				t.Errorf("\n%s\nConfigHash(...): %v", tc.reason, err)
+			}
+			if _, err := s.SecretData(t.Context()); err != nil || reads > 2 {
+				t.Errorf("\n%s\nSecretData(...): want each of two Secrets to be read once at most where a run begins, got %d reads, %v", tc.reason, reads, err)
 			}
 		})
 	}
@@ -307,11 +338,11 @@ func TestReadCertificates(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			b := fake.NewClientBuilder()
+			kube := newKube(t)
 			if tc.args != nil {
-				b = b.WithObjects(credentialsSecret("ns", "certs", tc.args))
+				kube = newKube(t, credentialsSecret("ns", "certs", tc.args))
 			}
-			err := readCertificates(t.Context(), b.Build(), &secretKey{NamespacedName: types.NamespacedName{Namespace: "ns", Name: "certs"}}, &registry.Options{})
+			err := (&secretReader{kube: kube}).readCertificates(t.Context(), &secretKey{NamespacedName: types.NamespacedName{Namespace: "ns", Name: "certs"}}, &registry.Options{})
 			if (err == nil) != (tc.want == "") {
 				t.Fatalf("\n%s\nreadCertificates(...): %v", tc.reason, err)
 			}

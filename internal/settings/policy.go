@@ -70,7 +70,8 @@ func (p *providerConfig) tenantPolicy() tenantPolicy {
 	out.cure = func(value, field string) string {
 		return fmt.Sprintf("ask its administrator to add %s to its spec.policy.tenants.%s", value, field)
 	}
-	if t := p.tenants; t != nil {
+	if p.Policy != nil && p.Policy.Tenants != nil {
+		t := p.Policy.Tenants
 		if t.Allow != nil {
 			out.allow = t.Allow
 		}
@@ -95,7 +96,7 @@ func (p *providerConfig) admitSettings(a *modelv1alpha1.Artifact) error {
 	if err := policy.check(a.Spec.ForProvider.Job, "spec.forProvider.job"); err != nil || p.cluster {
 		return err
 	}
-	return policy.check(&p.job.JobSettings, "spec.job of the ProviderConfig")
+	return policy.check(&p.Job.JobSettings, "spec.job of the ProviderConfig")
 }
 
 // check returns an error with reason NotAllowed if job settings ask for more

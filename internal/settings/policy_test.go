@@ -120,24 +120,26 @@ func TestTenantsSettings(t *testing.T) {
 			a := credentialsArtifact(false)
 			a.Spec.ForProvider.Job = tc.args.job
 			a.Spec.ForProvider.Target.ConflictPolicy = tc.args.conflict
-			cluster := &providerConfig{name: "c", cluster: true, tenants: tc.args.policy}
-			check(t, tc.reason, "ClusterProviderConfig", cluster.admitSettings(a), tc.want.cluster)
-			check(t, tc.reason, "ProviderConfig", (&providerConfig{name: "p"}).admitSettings(a), tc.want.namespaced)
+			cluster := &v1alpha1.ClusterProviderConfig{}
+			cluster.Spec.Policy, cluster.Spec.Job = &v1alpha1.ClusterPolicy{Tenants: tc.args.policy}, &v1alpha1.ClusterJobConfig{}
+			namespaced := &v1alpha1.ProviderConfig{}
+			check(t, tc.reason, "ClusterProviderConfig", fromClusterProviderConfig(cluster).admitSettings(a), tc.want.cluster)
+			check(t, tc.reason, "ProviderConfig", fromProviderConfig(namespaced).admitSettings(a), tc.want.namespaced)
 			if tc.args.job == nil {
 				return
 			}
 
 			// A ProviderConfig is a tenant's, a ClusterProviderConfig the administrator's.
 			plain := credentialsArtifact(false)
-			namespaced := &providerConfig{name: "p"}
-			namespaced.job.JobSettings, cluster.job.JobSettings = *tc.args.job, *tc.args.job
-			check(t, tc.reason, "ProviderConfig's own", namespaced.admitSettings(plain), tc.want.namespaced)
-			check(t, tc.reason, "ClusterProviderConfig's own", cluster.admitSettings(plain), nil)
+			namespaced.Spec.Job = &v1alpha1.JobConfig{JobSettings: *tc.args.job}
+			cluster.Spec.Job.JobSettings = *tc.args.job
+			check(t, tc.reason, "ProviderConfig's own", fromProviderConfig(namespaced).admitSettings(plain), tc.want.namespaced)
+			check(t, tc.reason, "ClusterProviderConfig's own", fromClusterProviderConfig(cluster).admitSettings(plain), nil)
 
 			// What is not allowed any more holds up no deletion.
 			now := metav1.Now()
 			a.SetDeletionTimestamp(&now)
-			check(t, tc.reason, "deletion", (&providerConfig{name: "p"}).admitSettings(a), nil)
+			check(t, tc.reason, "deletion", fromProviderConfig(namespaced).admitSettings(a), nil)
 		})
 	}
 }

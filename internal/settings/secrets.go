@@ -2,119 +2,140 @@ package settings
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	corev1 "k8s.io/api/core/v1"
 	kerrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
-	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
-// A secretKey names one key of a Secret in any namespace; without a key, the
-// Secret.
+// A secretKey references one key of a Secret in any namespace; without a key, the
+// Secret as a whole.
 type secretKey struct {
 	types.NamespacedName
 	key string
 
-	// copied says that a run gets a copy: the Secret is a
+	// copied reports whether a run gets a copy, since the Secret is a
 	// ClusterProviderConfig's.
 	copied bool
 }
 
-// A secretsReader reads each Secret once, so that all that is said of it is
-// said of the same version.
-type secretsReader struct {
-	client.Reader
+// ownSecret returns the reference to a key of a Secret in the Artifact's
+// namespace; nil for no Secret.
+func ownSecret(a *modelv1alpha1.Artifact, r *xpv2.LocalSecretReference, key string) *secretKey {
+	if r == nil {
+		return nil
+	}
+	return &secretKey{NamespacedName: types.NamespacedName{Namespace: a.GetNamespace(), Name: r.Name}, key: key}
+}
+
+// ownCredentials returns the reference to the credentials for the target's
+// registry that the Artifact itself names, if any.
+func ownCredentials(a *modelv1alpha1.Artifact) *secretKey {
+	if t := a.Spec.ForProvider.Target; t != nil {
+		return ownSecret(a, t.CredentialsSecretRef, corev1.DockerConfigJsonKey)
+	}
+	return nil
+}
+
+// ownHubToken returns the reference to the token for the Hub that the Artifact
+// itself names, if any.
+func ownHubToken(a *modelv1alpha1.Artifact) *secretKey {
+	s := a.Spec.ForProvider.Source
+	if s == nil || s.HuggingFace == nil || s.HuggingFace.TokenSecretRef == nil {
+		return nil
+	}
+	t := s.HuggingFace.TokenSecretRef
+	return ownSecret(a, &xpv2.LocalSecretReference{Name: t.Name}, cmp.Or(t.Key, artifact.DefaultTokenKey))
+}
+
+// ownSourceSecrets returns the references to the credentials and the certificate
+// authorities for the registry of source.oci that the Artifact itself names, if
+// any.
+func ownSourceSecrets(a *modelv1alpha1.Artifact) (credentials, ca *secretKey) {
+	if s := artifact.OCISource(a); s != nil {
+		return ownSecret(a, s.CredentialsSecretRef, corev1.DockerConfigJsonKey), ownSecret(a, s.CertSecretRef, artifact.KeyCA)
+	}
+	return nil, nil
+}
+
+// SecretsOf returns the Secrets that an Artifact or a ProviderConfig of either
+// kind names, as namespace/name.
+func SecretsOf(o client.Object) []string {
+	var keys []*secretKey
+	switch o := o.(type) {
+	case *modelv1alpha1.Artifact:
+		credentials, ca := ownSourceSecrets(o)
+		keys = []*secretKey{ownCredentials(o), ownHubToken(o), credentials, ca}
+	case *v1alpha1.ProviderConfig:
+		keys = secretsOf(fromProviderConfig(o))
+	case *v1alpha1.ClusterProviderConfig:
+		keys = secretsOf(fromClusterProviderConfig(o))
+	}
+	var names []string
+	for _, k := range keys {
+		if k != nil {
+			names = append(names, k.String())
+		}
+	}
+	return names
+}
+
+// secretsOf returns the references to all Secrets that a config names; nil for
+// those that it does not.
+func secretsOf(p *providerConfig) []*secretKey {
+	return []*secretKey{
+		p.secret(p.Registry.Credentials.SecretRef, corev1.DockerConfigJsonKey), p.secret(p.Registry.CertSecretRef, ""),
+		p.hubToken(), p.secret(p.HuggingFace.CertSecretRef, artifact.KeyCA),
+	}
+}
+
+// A secretReader reads the Secrets of one Artifact for one reconcile, each once,
+// so that everything that is said of a Secret is said of the same version.
+type secretReader struct {
+	kube client.Reader
+
+	// memory has credentials of registries; nil to read them.
+	memory *CredentialMemory
 
 	seen map[types.NamespacedName]*corev1.Secret
 }
 
-// Get implements client.Reader.
-func (r secretsReader) Get(ctx context.Context, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
-	s, ok := o.(*corev1.Secret)
+// refresh drops what was read or remembered: from here on Secrets are those of the
+// API server.
+func (r *secretReader) refresh() { r.memory, r.seen = nil, nil }
+
+// get returns the Secret that a key is in. It returns an error with reason
+// ConfigMissing if the key has no value there, and with reason NotAllowed if the
+// provider made the Secret for a run, whoever names it.
+func (r *secretReader) get(ctx context.Context, k *secretKey) (*corev1.Secret, error) {
+	s, ok := r.seen[k.NamespacedName]
 	if !ok {
-		return r.Reader.Get(ctx, key, o, opts...)
-	}
-	if seen, ok := r.seen[key]; ok {
-		seen.DeepCopyInto(s)
-		return nil
-	}
-	if err := r.Reader.Get(ctx, key, s, opts...); err != nil {
-		return err
-	}
-	r.seen[key] = s.DeepCopy()
-	return nil
-}
-
-// readCertificates reads what a registry's certSecretRef names: certificate
-// authorities, a client certificate with its key, or both; or the authorities
-// alone that are under the one key that is named.
-func readCertificates(ctx context.Context, kube client.Reader, k *secretKey, o *registry.Options) error {
-	if k == nil {
-		return nil
-	}
-	s, err := readSecret(ctx, kube, k)
-	if err != nil {
-		return err
-	}
-	if k.key != "" {
-		o.CA = valueOf(s, k.key)
-		return nil
-	}
-	o.CA, o.Certificate, o.Key = valueOf(s, artifact.KeyCA), valueOf(s, corev1.TLSCertKey), valueOf(s, corev1.TLSPrivateKeyKey)
-	lacking := func(what string) error {
-		return outcome.Errorf(outcome.ConfigMissing, "Secret %q in namespace %q has no value for the key %s", k.Name, k.Namespace, what)
+		s = &corev1.Secret{}
+		err := r.kube.Get(ctx, k.NamespacedName, s)
+		switch {
+		case kerrors.IsNotFound(err) && k.key == "":
+			return nil, outcome.Errorf(outcome.ConfigMissing, `Secret %q in namespace %q does not exist: create it with the key "ca.crt", or with "tls.crt" and "tls.key"`, k.Name, k.Namespace)
+		case kerrors.IsNotFound(err):
+			return nil, outcome.Errorf(outcome.ConfigMissing, "Secret %q in namespace %q does not exist: create it with the key %q", k.Name, k.Namespace, k.key)
+		case err != nil:
+			return nil, errors.Wrapf(err, "cannot get Secret %q in namespace %q", k.Name, k.Namespace)
+		}
+		if r.seen == nil {
+			r.seen = map[types.NamespacedName]*corev1.Secret{}
+		}
+		r.seen[k.NamespacedName] = s
 	}
 	switch {
-	case len(o.Certificate) > 0 && len(o.Key) == 0:
-		return lacking(`"tls.key" beside "tls.crt": add the certificate's key, or take "tls.crt" away`)
-	case len(o.Key) > 0 && len(o.Certificate) == 0:
-		return lacking(`"tls.crt" beside "tls.key": add the key's certificate, or take "tls.key" away`)
-	case len(o.CA) == 0 && len(o.Certificate) == 0:
-		return lacking(`"ca.crt", nor for "tls.crt" and "tls.key": add it, or both of these`)
-	}
-	return nil
-}
-
-// readSecretKey returns the value of a key of a Secret, nil for no key.
-func readSecretKey(ctx context.Context, kube client.Reader, k *secretKey) ([]byte, error) {
-	if k == nil {
-		return nil, nil
-	}
-	s, err := readSecret(ctx, kube, k)
-	if err != nil {
-		return nil, err
-	}
-	return valueOf(s, k.key), nil
-}
-
-// valueOf returns the value of a Secret's key as it stands there; nil for white
-// space alone, which is no value.
-func valueOf(s *corev1.Secret, key string) []byte {
-	if b := s.Data[key]; len(bytes.TrimSpace(b)) > 0 {
-		return b
-	}
-	return nil
-}
-
-// readSecret returns the Secret that a key is in. The key, if one is named, has
-// a value there. A Secret that the provider made for a run is refused, whoever
-// names it.
-func readSecret(ctx context.Context, kube client.Reader, k *secretKey) (*corev1.Secret, error) {
-	s := &corev1.Secret{}
-	err := kube.Get(ctx, k.NamespacedName, s)
-	switch {
-	case kerrors.IsNotFound(err) && k.key == "":
-		return nil, outcome.Errorf(outcome.ConfigMissing, `Secret %q in namespace %q does not exist: create it with the key "ca.crt", or with "tls.crt" and "tls.key"`, k.Name, k.Namespace)
-	case kerrors.IsNotFound(err):
-		return nil, outcome.Errorf(outcome.ConfigMissing, "Secret %q in namespace %q does not exist: create it with the key %q", k.Name, k.Namespace, k.key)
-	case err != nil:
-		return nil, errors.Wrapf(err, "cannot get Secret %q in namespace %q", k.Name, k.Namespace)
 	case artifact.IsCredentials(s):
 		// Whoever may name it would use credentials that are not theirs.
 		return nil, outcome.Errorf(outcome.NotAllowed, "Secret %q in namespace %q is the provider's own copy of credentials, for one run: name a Secret that you made", k.Name, k.Namespace)
@@ -122,4 +143,25 @@ func readSecret(ctx context.Context, kube client.Reader, k *secretKey) (*corev1.
 		return nil, outcome.Errorf(outcome.ConfigMissing, "Secret %q in namespace %q has no value for the key %q: add it", k.Name, k.Namespace, k.key)
 	}
 	return s, nil
+}
+
+// value returns the value of a key of a Secret, nil for no key.
+func (r *secretReader) value(ctx context.Context, k *secretKey) ([]byte, error) {
+	if k == nil {
+		return nil, nil
+	}
+	s, err := r.get(ctx, k)
+	if err != nil {
+		return nil, err
+	}
+	return valueOf(s, k.key), nil
+}
+
+// valueOf returns the value of a Secret's key; nil for white space alone, which is
+// no value.
+func valueOf(s *corev1.Secret, key string) []byte {
+	if b := s.Data[key]; len(bytes.TrimSpace(b)) > 0 {
+		return b
+	}
+	return nil
 }

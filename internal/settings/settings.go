@@ -7,12 +7,10 @@ import (
 	"cmp"
 	"context"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
-	"k8s.io/apimachinery/pkg/types"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
-	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
@@ -42,9 +40,14 @@ type Settings struct {
 	// Effective is what the ProviderConfig adds to the Artifact's spec for runs.
 	Effective modelv1alpha1.Effective
 
-	resolver *Resolver
-	config   *providerConfig
-	artifact *modelv1alpha1.Artifact
+	// What follows is resolved, and read from Secrets when it is needed.
+	cached    client.Reader
+	secrets   *secretReader
+	config    *providerConfig
+	registry  endpoint
+	hub       hubEndpoint
+	source    *endpoint // Nil where the source is no registry.
+	sourceErr error     // Why source.oci names no artifact.
 }
 
 // Images are those that runs use where a ClusterProviderConfig names no other.
@@ -80,12 +83,11 @@ type Resolver struct {
 // asks for something that it may not have. The Settings that it returns with an
 // error have what was resolved before.
 func (r *Resolver) Resolve(ctx context.Context, a *modelv1alpha1.Artifact) (Settings, error) {
-	s := Settings{KitImage: r.Images.Kit, resolver: r, artifact: a}
-	config, err := r.readConfig(ctx, a)
+	s := Settings{KitImage: r.Images.Kit, cached: r.Cached, secrets: &secretReader{kube: r.Direct, memory: r.Credentials}}
+	config, err := readConfig(ctx, r.Cached, a)
 	if err != nil {
 		return s, err
 	}
-	config.memory = r.Credentials
 	s.config = config
 	if err := config.admit(ctx, r.Cached, a); err != nil {
 		return s, err
@@ -93,68 +95,36 @@ func (r *Resolver) Resolve(ctx context.Context, a *modelv1alpha1.Artifact) (Sett
 	if err := r.admitConnectionSecret(ctx, a); err != nil {
 		return s, err
 	}
-	s.ConfigHost, s.RepositoryPrefix, s.Adopts = config.host, config.prefixFor(a), config.adopts
-	s.KitImage = cmp.Or(config.kitImage, r.Images.Kit)
-	s.Effective = config.effective(a)
-	s.Effective.WorkerImage = cmp.Or(config.workerImage, r.Images.Worker)
-	if s.Registry, err = config.registryOptions(ctx, r.Direct, a); err != nil {
+	s.ConfigHost, s.RepositoryPrefix, s.Adopts = config.host(), config.prefixFor(a), config.adopts
+	s.KitImage = cmp.Or(config.Job.KitImage, r.Images.Kit)
+	s.registry, s.hub = config.registryFor(a), config.hubFor(a)
+	s.source, s.sourceErr = config.sourceFor(a)
+	s.Effective = config.effective(s.registry)
+	s.Effective.WorkerImage = cmp.Or(config.Job.WorkerImage, r.Images.Worker)
+	if s.Registry, err = s.secrets.registryOptions(ctx, s.registry); err != nil {
 		return s, err
 	}
-	config.addSecrets(&s.Effective, a)
-	return s, config.addSource(ctx, r.Direct, &s.Effective, a)
+	s.Registry.Pushes = !OnlyObserves(a) && !meta.WasDeleted(a)
+	return s, s.addSecrets(ctx)
 }
 
 // Origin returns the origin of an Artifact's registry from the cache alone, and
 // reports whether it is known.
 func (r *Resolver) Origin(ctx context.Context, a *modelv1alpha1.Artifact) (string, bool) {
-	config, err := r.readConfig(ctx, a)
+	config, err := readConfig(ctx, r.Cached, a)
 	if err != nil {
 		return "", false
 	}
-	c := config.forArtifact(a)
-	return registry.Origin(c.host, c.plainHTTP), true
-}
-
-// ConfigHash identifies the state of the ProviderConfig and of all Secrets that a
-// run uses. It returns an error that names the Secret which does not exist. It is
-// called where a run is about to begin, so it reads the Secrets from the API
-// server itself, and SecretData does after it.
-func (s Settings) ConfigHash(ctx context.Context) (string, error) {
-	s.config.memory, s.config.read = nil, nil
-	return s.config.hash(ctx, s.resolver.Direct, s.artifact)
-}
-
-// SecretData returns the data of the Secret that a run gets of credentials which
-// it cannot use where they are; nothing if it needs none.
-func (s Settings) SecretData(ctx context.Context) (map[string][]byte, error) {
-	return s.config.copies(ctx, s.resolver.Direct, s.artifact)
+	e := config.registryFor(a)
+	return registry.Origin(e.host, e.plainHTTP), true
 }
 
 // Hub returns how the controller connects to the Artifact's Hub.
 func (s Settings) Hub(ctx context.Context) (hub.Options, error) {
-	return s.config.hubOptions(ctx, s.resolver.Direct, s.artifact)
+	return s.secrets.hubOptions(ctx, s.hub)
 }
 
 // Admits reports whether the ProviderConfig admits another Artifact that uses it.
 func (s Settings) Admits(ctx context.Context, other *modelv1alpha1.Artifact) bool {
-	return s.config.admit(ctx, s.resolver.Cached, other) == nil
-}
-
-// readConfig reads the ProviderConfig of either kind that the Artifact names.
-func (r *Resolver) readConfig(ctx context.Context, a *modelv1alpha1.Artifact) (*providerConfig, error) {
-	ref := a.GetProviderConfigReference()
-	if ref == nil {
-		return nil, errors.New("no ProviderConfig is named: write spec.providerConfigRef with kind and name")
-	}
-	switch ref.Kind {
-	case v1alpha1.ProviderConfigGroupVersionKind.Kind:
-		pc := &v1alpha1.ProviderConfig{}
-		err := r.Cached.Get(ctx, types.NamespacedName{Namespace: a.GetNamespace(), Name: ref.Name}, pc)
-		return fromProviderConfig(pc), describeMissing(err, ref)
-	case v1alpha1.ClusterProviderConfigGroupVersionKind.Kind:
-		pc := &v1alpha1.ClusterProviderConfig{}
-		err := r.Cached.Get(ctx, types.NamespacedName{Name: ref.Name}, pc)
-		return fromClusterProviderConfig(pc), describeMissing(err, ref)
-	}
-	return nil, errors.Errorf("spec.providerConfigRef.kind is %q: write ProviderConfig or ClusterProviderConfig", ref.Kind)
+	return s.config.admit(ctx, s.cached, other) == nil
 }

@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -8,9 +9,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
@@ -38,15 +39,21 @@ type sourceGiven struct {
 	Plain bool
 }
 
-// withPrefix and withPlainHTTP change a config.
-func withPrefix(p *providerConfig) *providerConfig {
-	p.repositoryPrefix = "models/{namespace}/"
-	return p
+// withPrefix returns a ClusterProviderConfig with a prefix for each namespace.
+func withPrefix(pc *v1alpha1.ClusterProviderConfig) *v1alpha1.ClusterProviderConfig {
+	pc.Spec.Registry.RepositoryPrefix = "models/{namespace}/"
+	return pc
 }
 
-func withPlainHTTP(p *providerConfig) *providerConfig {
-	p.plainHTTP = true
-	return p
+// withPlainHTTP returns a ProviderConfig of either kind without TLS.
+func withPlainHTTP[T client.Object](config T) T {
+	switch pc := client.Object(config).(type) {
+	case *v1alpha1.ProviderConfig:
+		pc.Spec.Registry.PlainHTTP = true
+	case *v1alpha1.ClusterProviderConfig:
+		pc.Spec.Registry.PlainHTTP = true
+	}
+	return config
 }
 
 func TestSourceCredentials(t *testing.T) {
@@ -56,7 +63,7 @@ func TestSourceCredentials(t *testing.T) {
 	authority := func(s *modelv1alpha1.OCISource) { s.CertSecretRef = &xpv2.LocalSecretReference{Name: "own-ca"} }
 	plain := func(s *modelv1alpha1.OCISource) { s.PlainHTTP = true }
 	type args struct {
-		config *providerConfig
+		config client.Object
 		a      *modelv1alpha1.Artifact
 	}
 	certs := func(of string, keys ...string) map[string]string {
@@ -152,18 +159,28 @@ func TestSourceCredentials(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			a, config := tc.args.a, tc.args.config
-			// The target is elsewhere, so that what is given is the source's.
-			a.Spec.ForProvider.Target.Registry = "target.example.com"
-			kube := sourceSecrets(a, "team-a", "system")
-			a.Effective = config.effective(a)
-			if err := config.addSource(t.Context(), kube, &a.Effective, a); err != nil {
-				t.Fatal(err)
+			// The target is elsewhere where it may be, so that what is given is the source's.
+			shared, _ := config.(*v1alpha1.ClusterProviderConfig)
+			elsewhere := shared == nil || shared.Spec.Registry.RepositoryPrefix == ""
+			if elsewhere {
+				a.Spec.ForProvider.Target.Registry = "target.example.com"
 			}
-			data, err := config.copies(t.Context(), kube, a)
+			s, err := resolve(t, sourceSecrets(t, a, "team-a", "system"), config, a)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tc.want, sourceGivenTo(t, a, data)); diff != "" {
+			a.Effective = s.Effective
+			data, err := s.SecretData(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := sourceGivenTo(t, a, data)
+			if !elsewhere {
+				targets := func(key, _ string) bool { return !strings.HasPrefix(key, "source-") }
+				maps.DeleteFunc(got.Mounted, targets)
+				maps.DeleteFunc(got.Copied, targets)
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("\n%s\n-want, +got:\n%s", tc.reason, diff)
 			}
 		})
@@ -172,20 +189,21 @@ func TestSourceCredentials(t *testing.T) {
 
 // sourceSecrets holds all Secrets that a source may need, those of the config in
 // each of the namespaces.
-func sourceSecrets(a *modelv1alpha1.Artifact, namespaces ...string) client.Client {
+func sourceSecrets(t *testing.T, a *modelv1alpha1.Artifact, namespaces ...string) client.Client {
 	docker := func(namespace, name string) *corev1.Secret {
 		return credentialsSecret(namespace, name, map[string]string{
 			corev1.DockerConfigJsonKey: entries(credentialsHost, credentialsHost+"/models", credentialsHost+"/models/team-a", credentialsHost+"/models/team-b", "other.example.com"),
 		})
 	}
-	b := fake.NewClientBuilder().WithObjects(
+	t.Helper()
+	secrets := []client.Object{
 		docker(a.GetNamespace(), "own"),
 		credentialsSecret(a.GetNamespace(), "own-ca", map[string]string{"ca.crt": "own authority"}),
-	)
-	for _, ns := range namespaces {
-		b = b.WithObjects(docker(ns, "registry"), credentialsSecret(ns, "certs", map[string]string{"ca.crt": "authority", "tls.crt": "certificate", "tls.key": "key"}))
 	}
-	return b.Build()
+	for _, ns := range namespaces {
+		secrets = append(secrets, docker(ns, "registry"), credentialsSecret(ns, "certs", map[string]string{"ca.crt": "authority", "tls.crt": "certificate", "tls.key": "key"}))
+	}
+	return newKube(t, secrets...)
 }
 
 // sourceGivenTo returns what the Artifact's Job gives to its run.
@@ -223,44 +241,48 @@ func TestSourceIsChecked(t *testing.T) {
 	credentials := func(s *modelv1alpha1.OCISource) { s.CredentialsSecretRef = &xpv2.LocalSecretReference{Name: "gone"} }
 	authority := func(s *modelv1alpha1.OCISource) { s.CertSecretRef = &xpv2.LocalSecretReference{Name: "gone"} }
 	noCA := func(s *modelv1alpha1.OCISource) { s.CertSecretRef = &xpv2.LocalSecretReference{Name: "own"} }
-	config := namespacedConfig()
+	noSecrets := namespacedConfig()
+	noSecrets.Spec.Registry.Credentials.SecretRef, noSecrets.Spec.Registry.CertSecretRef = nil, nil
+	hubConfig := noSecrets.DeepCopy()
+	hubConfig.Spec.HuggingFace = &v1alpha1.HuggingFaceConfig{TokenSecretRef: &xpv2.LocalSecretKeySelector{LocalSecretReference: xpv2.LocalSecretReference{Name: "gone"}, Key: "token"}}
 	type want struct {
 		reason outcome.Reason
 		says   string
 	}
 	cases := map[string]struct {
 		reason string
-		config *providerConfig
+		config client.Object
 		args   *modelv1alpha1.Artifact
 		want   want
 	}{
 		"Credentials": {reason: "The Secret must be there.", args: sourceArtifact("other.example.com/a:v1", credentials), want: want{outcome.ConfigMissing, `Secret "gone" in namespace "team-a" does not exist: create it with the key ".dockerconfigjson"`}},
 		"Authority":   {reason: "The Secret must be there.", args: sourceArtifact("other.example.com/a:v1", authority), want: want{outcome.ConfigMissing, `Secret "gone" in namespace "team-a" does not exist: create it with the key "ca.crt"`}},
 		"Key":         {reason: "The key must be there.", args: sourceArtifact("other.example.com/a:v1", noCA), want: want{outcome.ConfigMissing, `Secret "own" in namespace "team-a" has no value for the key "ca.crt": add it`}},
-		"Config":      {reason: "So must the config's.", config: config, args: sourceArtifact(credentialsHost + "/a:v1"), want: want{outcome.ConfigMissing, `Secret "certs" in namespace "team-a" does not exist`}},
+		"Config":      {reason: "So must the config's.", config: namespacedConfig(), args: sourceArtifact(credentialsHost + "/a:v1"), want: want{outcome.ConfigMissing, `Secret "certs" in namespace "team-a" does not exist`}},
 		"NoReference": {reason: "The API server may not have looked.", args: sourceArtifact("models/qwen3"), want: want{outcome.Unsupported, "spec.forProvider.source.oci.reference"}},
-		"NoHub":       {reason: "Who asks no Hub needs no token for it.", config: &providerConfig{host: credentialsHost, hubToken: ownKey(sourceArtifact(""), &xpv2.LocalSecretReference{Name: "gone"}, "token")}, args: sourceArtifact("other.example.com/a:v1")},
+		"NoHub":       {reason: "Who asks no Hub needs no token for it.", config: hubConfig, args: sourceArtifact("other.example.com/a:v1")},
 		"Nothing":     {reason: "Another registry may need nothing.", args: sourceArtifact("other.example.com/a:v1")},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			kube := sourceSecrets(tc.args)
+			kube := sourceSecrets(t, tc.args)
 			tc.args.Spec.ForProvider.Target.Registry = "target.example.com"
 			config := tc.config
 			if config == nil {
-				config = &providerConfig{host: credentialsHost}
+				config = noSecrets.DeepCopy()
 			} else if err := kube.Create(t.Context(), credentialsSecret("team-a", "registry", map[string]string{corev1.DockerConfigJsonKey: "{}"})); err != nil {
 				t.Fatal(err)
 			}
-			_, err := config.hash(t.Context(), kube, tc.args)
+			s, err := resolve(t, kube, config, tc.args)
+			if err != nil {
+				t.Errorf("\n%s\nResolve(...): want what was pushed to be looked at all the same, got %v", tc.reason, err)
+			}
+			_, err = s.ConfigHash(t.Context())
 			if outcome.ReasonOf(err) != tc.want.reason && (err != nil || tc.want.reason != "") {
-				t.Errorf("\n%s\nhash(...): want %s, got %v", tc.reason, tc.want.reason, err)
+				t.Errorf("\n%s\nConfigHash(...): want %s, got %v", tc.reason, tc.want.reason, err)
 			}
 			if err != nil && !strings.Contains(err.Error(), tc.want.says) {
-				t.Errorf("\n%s\nhash(...): want %q, got %v", tc.reason, tc.want.says, err)
-			}
-			if err := config.addSource(t.Context(), kube, &modelv1alpha1.Effective{}, tc.args); err != nil {
-				t.Errorf("\n%s\naddSource(...): want what was pushed to be looked at all the same, got %v", tc.reason, err)
+				t.Errorf("\n%s\nConfigHash(...): want %q, got %v", tc.reason, tc.want.says, err)
 			}
 		})
 	}
@@ -280,9 +302,13 @@ func TestSourceSecretsAreIndexed(t *testing.T) {
 func TestSourceChangesTheConfigHash(t *testing.T) {
 	a := sourceArtifact(credentialsHost + "/models/base:v1")
 	a.Spec.ForProvider.Target.Registry = "target.example.com"
-	kube := sourceSecrets(a, "system")
+	kube := sourceSecrets(t, a, "system")
+	s, err := resolve(t, kube, clusterConfig(), a)
+	if err != nil {
+		t.Fatal(err)
+	}
 	hash := func() string {
-		h, err := clusterConfig().hash(t.Context(), kube, a)
+		h, err := s.ConfigHash(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

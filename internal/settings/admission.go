@@ -18,10 +18,6 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// namespacePlaceholder stands for the Artifact's namespace in a
-// ClusterProviderConfig's registry.repositoryPrefix.
-const namespacePlaceholder = "{namespace}"
-
 // admit returns an error with reason NotAllowed if the Artifact asks for what
 // its ProviderConfig, or the provider, lets no tenant have.
 func (p *providerConfig) admit(ctx context.Context, kube client.Reader, a *modelv1alpha1.Artifact) error {
@@ -38,10 +34,10 @@ func (p *providerConfig) admit(ctx context.Context, kube client.Reader, a *model
 
 // admitNamespace checks a ClusterProviderConfig's namespaceSelector.
 func (p *providerConfig) admitNamespace(ctx context.Context, kube client.Reader, namespace string) error {
-	if p.namespaceSelector == nil {
+	if p.NamespaceSelector == nil {
 		return nil
 	}
-	selector, err := metav1.LabelSelectorAsSelector(p.namespaceSelector)
+	selector, err := metav1.LabelSelectorAsSelector(p.NamespaceSelector)
 	if err != nil {
 		return outcome.Errorf(outcome.NotAllowed, "ClusterProviderConfig %q has a namespaceSelector that cannot be read: correct it", p.name).Because(err)
 	}
@@ -60,35 +56,30 @@ func (p *providerConfig) admitNamespace(ctx context.Context, kube client.Reader,
 // admitRepository checks a ClusterProviderConfig's registry.repositoryPrefix
 // for what the Artifact pushes to, deletes from, or observes.
 func (p *providerConfig) admitRepository(a *modelv1alpha1.Artifact) error {
-	if p.repositoryPrefix == "" {
+	if p.Registry.RepositoryPrefix == "" {
 		return nil
 	}
 	if t := a.Spec.ForProvider.Target; t != nil {
-		if err := p.admitName(a, cmp.Or(string(t.Registry), p.host), t.Repository); err != nil {
+		if err := p.admitName(a, cmp.Or(string(t.Registry), p.host()), t.Repository); err != nil {
 			return err
 		}
 	}
 	if !OnlyObserves(a) {
 		return nil
 	}
-	ref, err := ExistingReference(a, p.host)
+	ref, err := ExistingReference(a, p.host())
 	if err != nil {
 		return nil //nolint:nilerr // Nothing is named, and Observe says so.
 	}
 	return p.admitName(a, ref.Registry, ref.Repository)
 }
 
-// prefixFor returns the prefix for the Artifact's namespace; "" for any.
-func (p *providerConfig) prefixFor(a *modelv1alpha1.Artifact) string {
-	return strings.ReplaceAll(p.repositoryPrefix, namespacePlaceholder, a.GetNamespace())
-}
-
 // admitName checks the prefix for one repository.
 func (p *providerConfig) admitName(a *modelv1alpha1.Artifact, host, repository string) error {
 	prefix := p.prefixFor(a)
-	if host != p.host || !strings.HasPrefix(repository, prefix) {
+	if host != p.host() || !strings.HasPrefix(repository, prefix) {
 		return outcome.Errorf(outcome.NotAllowed, "ClusterProviderConfig %q lets namespace %q use repositories of %s that start with %s, and this is %s/%s: make an Artifact with such a repository, or write another config in spec.providerConfigRef",
-			p.name, a.GetNamespace(), p.host, prefix, host, repository)
+			p.name, a.GetNamespace(), p.host(), prefix, host, repository)
 	}
 	return nil
 }

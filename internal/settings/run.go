@@ -1,0 +1,269 @@
+package settings
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+)
+
+const (
+	// Keys of the Secret that a run gets with copies of credentials. The key of
+	// the registry's docker config is corev1.DockerConfigJsonKey.
+	copyRegistryCA          = "registry-ca.crt"
+	copyRegistryCertificate = "registry-tls.crt"
+	copyRegistryKey         = "registry-tls.key"
+	copyHubToken            = "hub-token"
+	copyHubCA               = "hub-ca.crt"
+
+	// Keys of what the registry of source.oci requires.
+	copySourceCredentials = "source-config.json" //nolint:gosec // A name.
+	copySourceCA          = "source-ca.crt"
+	copySourceCertificate = "source-tls.crt"
+	copySourceKey         = "source-tls.key"
+)
+
+// effective returns what the config adds to the Artifact's spec for runs, but for
+// Secrets.
+func (p *providerConfig) effective(e endpoint) modelv1alpha1.Effective {
+	return modelv1alpha1.Effective{
+		Registry:           e.host,
+		PlainHTTP:          e.plainHTTP,
+		HubEndpoint:        string(p.HuggingFace.Endpoint),
+		ServiceAccountName: p.Job.ServiceAccountName,
+		ImagePullSecrets:   p.Job.ImagePullSecrets,
+		Env:                p.Job.Env,
+		HostAliases:        p.Job.HostAliases,
+		Pipeline:           p.Job.Pipeline,
+		Storage:            p.Job.Storage,
+		Job:                &p.Job.JobSettings,
+	}
+}
+
+// addSecrets adds to the effective settings the keys of Secrets that a run mounts:
+// of Secrets in the Artifact's namespace, or of the copies that SecretData
+// returns.
+func (s *Settings) addSecrets(ctx context.Context) error {
+	e, target := &s.Effective, s.registry
+	e.RegistryCredentials = target.credentials.mounted(corev1.DockerConfigJsonKey, corev1.DockerConfigJsonKey)
+	if copiesEntry(target, s.Registry) && !target.credentials.copied {
+		e.CopiedCredentials = artifact.SecretKey(artifact.CopiedSecret, corev1.DockerConfigJsonKey)
+	}
+	if len(s.Registry.CA) > 0 {
+		e.RegistryCA = target.certs.mounted(artifact.KeyCA, copyRegistryCA)
+	}
+	if len(s.Registry.Certificate) > 0 {
+		e.RegistryCertificate = target.certs.mounted(corev1.TLSCertKey, copyRegistryCertificate)
+		e.RegistryKey = target.certs.mounted(corev1.TLSPrivateKeyKey, copyRegistryKey)
+	}
+	if t := s.hub.token; t != nil {
+		e.HubToken = t.mounted(t.key, copyHubToken)
+	}
+	e.HubCA = s.hub.ca.mounted(artifact.KeyCA, copyHubCA)
+	return s.addSource(ctx)
+}
+
+// addSource adds how a run connects to the registry of source.oci. A Secret that
+// is wrong or missing is reported where a run begins: it changes nothing of what
+// was pushed.
+func (s *Settings) addSource(ctx context.Context) error {
+	if s.source == nil || s.sourceErr != nil {
+		return nil
+	}
+	access := &modelv1alpha1.SourceAccess{
+		PlainHTTP:   s.source.plainHTTP,
+		Credentials: s.source.credentials.mounted(corev1.DockerConfigJsonKey, copySourceCredentials),
+	}
+	s.Effective.Source = access
+	certs := s.source.certs
+	if certs == nil || certs.key != "" {
+		access.CA = certs.mounted(artifact.KeyCA, copySourceCA)
+		return nil
+	}
+	e := *s.source
+	e.credentials = nil
+	o, err := s.secrets.registryOptions(ctx, e)
+	if outcome.ReasonOf(err) == outcome.ConfigMissing {
+		return nil
+	}
+	if len(o.CA) > 0 {
+		access.CA = certs.mounted(artifact.KeyCA, copySourceCA)
+	}
+	if len(o.Certificate) > 0 {
+		access.Certificate = certs.mounted(corev1.TLSCertKey, copySourceCertificate)
+		access.Key = certs.mounted(corev1.TLSPrivateKeyKey, copySourceKey)
+	}
+	return err
+}
+
+// mounted returns the key of a Secret that a run mounts, or the key of its copy;
+// nil for no Secret.
+func (k *secretKey) mounted(key, copyKey string) *corev1.SecretKeySelector {
+	switch {
+	case k == nil:
+		return nil
+	case k.copied:
+		return artifact.SecretKey(artifact.CopiedSecret, copyKey)
+	}
+	return artifact.SecretKey(k.Name, key)
+}
+
+// copiesEntry reports whether a run gets a copy of the docker config's entry for
+// its registry: of another namespace's Secret, and where the entry has another
+// name than the registry's host, by which kit does not find it.
+func copiesEntry(e endpoint, o registry.Options) bool {
+	return e.credentials != nil && (e.credentials.copied || !registry.IsPlain(o.DockerConfig, o.Host, o.Repository))
+}
+
+// SecretData returns the data of the Secret that a run gets with copies of
+// credentials which it cannot use where they are: of a ClusterProviderConfig's the
+// one entry for the registry, the Hub's token and the certificates; of other
+// Secrets the entry that kit would not find. It is empty if the run needs none.
+func (s Settings) SecretData(ctx context.Context) (map[string][]byte, error) {
+	out := map[string][]byte{}
+	o, err := s.secrets.registryOptions(ctx, s.registry)
+	if err != nil {
+		return nil, err
+	}
+	if copiesEntry(s.registry, o) {
+		if out[corev1.DockerConfigJsonKey], err = registry.DockerConfigFor(o.DockerConfig, o.Host, o.Repository); err != nil {
+			return nil, err
+		}
+	}
+	if c := s.registry.certs; c != nil && c.copied {
+		out[copyRegistryCA], out[copyRegistryCertificate], out[copyRegistryKey] = o.CA, o.Certificate, o.Key
+	}
+	for key, k := range map[string]*secretKey{copyHubToken: s.hub.token, copyHubCA: s.hub.ca} {
+		if k != nil && k.copied {
+			if out[key], err = s.secrets.value(ctx, k); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := s.copySource(ctx, out); err != nil {
+		return nil, err
+	}
+	maps.DeleteFunc(out, func(_ string, value []byte) bool { return len(value) == 0 })
+	return out, nil
+}
+
+// copySource adds copies of what the registry of source.oci requires.
+func (s Settings) copySource(ctx context.Context, out map[string][]byte) error {
+	if s.source == nil || s.sourceErr != nil {
+		return s.sourceErr
+	}
+	e := *s.source
+	if e.credentials != nil && !e.credentials.copied {
+		e.credentials = nil
+	}
+	if e.certs != nil && !e.certs.copied {
+		e.certs = nil
+	}
+	o, err := s.secrets.registryOptions(ctx, e)
+	if err != nil {
+		return err
+	}
+	out[copySourceCA], out[copySourceCertificate], out[copySourceKey] = o.CA, o.Certificate, o.Key
+	if e.credentials != nil {
+		out[copySourceCredentials], err = registry.DockerConfigFor(o.DockerConfig, o.Host, o.Repository)
+	}
+	return err
+}
+
+// ConfigHash identifies the state of the ProviderConfig and of all Secrets that a
+// run uses, by their versions and not by what they hold. It returns an error that
+// names the Secret which does not exist. It is called where a run is about to
+// begin, so it reads the Secrets from the API server itself, and what is read
+// after it is of the same versions.
+func (s Settings) ConfigHash(ctx context.Context) (string, error) {
+	s.secrets.refresh()
+	if s.sourceErr != nil {
+		return "", s.sourceErr
+	}
+	used := []*secretKey{s.registry.credentials, s.registry.certs, s.hub.token, s.hub.ca}
+	if s.source != nil {
+		used = append(used, s.source.credentials, s.source.certs)
+	}
+	versions := []string{s.config.version}
+	for _, k := range used {
+		if k == nil {
+			continue
+		}
+		secret, err := s.secrets.get(ctx, k)
+		if err != nil {
+			return "", err
+		}
+		versions = append(versions, versionOf(secret))
+	}
+	sum := sha256.Sum256([]byte(strings.Join(versions, ",")))
+	return hex.EncodeToString(sum[:8]), nil
+}
+
+// maxMounts is how many artifacts a run is told of that may have its blobs.
+const maxMounts = 4
+
+// MountFrom returns what other Artifacts of the same model have pushed to other
+// repositories of the Artifact's registry, as repository@digest: a registry need
+// not be sent what it has. They are of the same namespace and the same
+// ProviderConfig, so that nobody is given what is another's. One that cannot be
+// found is moved.
+func (s Settings) MountFrom(ctx context.Context, a *modelv1alpha1.Artifact) []string {
+	if artifact.Pipeline(a) != modelv1alpha1.PipelineStream {
+		return nil
+	}
+	list := &modelv1alpha1.ArtifactList{}
+	// They are only read.
+	if err := s.cached.List(ctx, list, client.InNamespace(a.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
+		return nil
+	}
+	var found []*modelv1alpha1.Artifact
+	for i := range list.Items {
+		other := &list.Items[i]
+		if _, ok := s.mountable(a, other); ok && !meta.WasDeleted(other) && artifact.SameModel(a, other) &&
+			equality.Semantic.DeepEqual(a.GetProviderConfigReference(), other.GetProviderConfigReference()) {
+			found = append(found, other)
+		}
+	}
+	// Those of the same format have the same layers.
+	likely := func(o *modelv1alpha1.Artifact) int {
+		if o.Status.AtProvider.Format == string(a.Spec.ForProvider.Format) {
+			return 0
+		}
+		return 1
+	}
+	slices.SortFunc(found, func(a, b *modelv1alpha1.Artifact) int {
+		return cmp.Or(cmp.Compare(likely(a), likely(b)), strings.Compare(a.GetName(), b.GetName()))
+	})
+	var out []string
+	for _, o := range found[:min(len(found), maxMounts)] {
+		pinned, _ := s.mountable(a, o)
+		out = append(out, pinned)
+	}
+	return out
+}
+
+// mountable returns where another Artifact of the registry has what it pushed, as
+// repository@digest, and reports whether an Artifact's run may be told of it: it
+// is in another repository, and one that the ProviderConfig lets the namespace
+// use. A status is not believed: who may write it could name anything.
+func (s Settings) mountable(a, other *modelv1alpha1.Artifact) (string, bool) {
+	ref, err := registry.ParseReference(other.Status.AtProvider.PinnedReference)
+	if err != nil || ref.Digest == "" || ref.Registry != artifact.Registry(a) || ref.Repository == artifact.Repository(a) ||
+		!strings.HasPrefix(ref.Repository, s.RepositoryPrefix) {
+		return "", false
+	}
+	return ref.Repository + "@" + ref.Digest.String(), true
+}
