@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -40,22 +41,23 @@ const (
 	stopTimeout = time.Minute
 )
 
-// config is the running server's; Main sets it before any test runs.
-var config *rest.Config
+// server is the one that the tests of a package share.
+var server struct {
+	sync.Mutex
+	main   bool // Main runs the tests.
+	ctx    context.Context
+	config *rest.Config
+	stop   func() error
+	err    error
+}
 
-// Main starts a server with the provider's CustomResourceDefinitions, runs the
-// tests of m and stops the server again, also when it is interrupted. It
-// returns the exit code for os.Exit.
+// Main runs the tests of m, and stops the server that they share, if one of them
+// needed it, also when the tests are interrupted. It returns the exit code for
+// os.Exit.
 func Main(m *testing.M) int {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
-
-	cfg, stop, err := Start(ctx)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	config = cfg
+	server.main, server.ctx = true, ctx
 
 	done := make(chan int, 1)
 	go func() { done <- m.Run() }()
@@ -65,7 +67,12 @@ func Main(m *testing.M) int {
 	case <-ctx.Done():
 		fmt.Fprintln(os.Stderr, "interrupted")
 	}
-	if err := stop(); err != nil {
+	server.Lock()
+	defer server.Unlock()
+	if server.stop == nil {
+		return code
+	}
+	if err := server.stop(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -105,13 +112,26 @@ func Start(ctx context.Context) (*rest.Config, func() error, error) {
 	return cfg, func() error { return errors.Wrap(env.Stop(), "cannot stop the API server") }, nil
 }
 
-// Config returns a copy of the configuration for the server that Main started.
+// Config returns a copy of the configuration for the server that the package's
+// tests share. The first test that calls it starts the server. With -short there
+// is none, and the test is skipped.
 func Config(t testing.TB) *rest.Config {
 	t.Helper()
-	if config == nil {
+	if testing.Short() {
+		t.Skip("needs an API server, which -short leaves out")
+	}
+	server.Lock()
+	defer server.Unlock()
+	if !server.main {
 		t.Fatal("no API server: call apiserver.Main in TestMain")
 	}
-	return rest.CopyConfig(config)
+	if server.config == nil && server.err == nil {
+		server.config, server.stop, server.err = Start(server.ctx)
+	}
+	if server.err != nil {
+		t.Fatal(server.err)
+	}
+	return rest.CopyConfig(server.config)
 }
 
 // Scheme returns a scheme with Kubernetes' own kinds and the provider's.
