@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
 
 const (
@@ -286,12 +288,8 @@ func (h *Hosts) failed(place string, err error) {
 	if s.failures++; s.failures < openAfter || now.Before(s.until) {
 		return
 	}
-	open := firstOpen
-	for range s.opened {
-		open = min(2*open, longestOpen)
-	}
 	s.opened++
-	s.until = now.Add(open).Truncate(time.Second)
+	s.until = now.Add(retry.Backoff(s.opened, firstOpen, longestOpen)).Truncate(time.Second)
 }
 
 // slow records that a host's answer took its time to end.

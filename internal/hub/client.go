@@ -26,6 +26,7 @@ const DefaultEndpoint = "https://huggingface.co"
 const (
 	headerTimeout = 60 * time.Second
 	stallTimeout  = 60 * time.Second
+	streamIdle    = 30 * time.Second
 	commitTimeout = 20 * time.Second
 	maxRedirects  = 10
 	maxIdle       = 64
@@ -59,10 +60,11 @@ type Client struct {
 	http      *http.Client
 	hasToken  bool
 	userAgent string
-	stall     time.Duration // How long a body may stand still.
+	stall     time.Duration // How long an answer may send nothing.
+	idle      time.Duration // How long a stream may send nothing.
 	patience  time.Duration
 	retry     retry.Policy
-	resume    resumption
+	streams   retry.Policy // Of streams that break.
 	throttle  *connection.Throttle
 }
 
@@ -104,11 +106,20 @@ func New(o Options) (*Client, error) {
 		hasToken:  token != "",
 		userAgent: o.UserAgent,
 		stall:     stallTimeout,
+		idle:      streamIdle,
 		patience:  commitTimeout,
 		retry:     retry.Default(),
-		resume:    defaultResumption(),
+		streams:   streamPolicy(),
 		throttle:  &connection.Throttle{},
 	}, nil
+}
+
+// streamPolicy returns the policy of streams that break. Each try has streamIdle to
+// bring bytes, so that their number bounds the time.
+func streamPolicy() retry.Policy {
+	p := retry.Default()
+	p.MaxElapsed = 0
+	return p
 }
 
 // Close closes connections that are kept for later requests. The client may

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 	testhub "github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
 )
 
@@ -51,7 +52,8 @@ func newWorld(t *testing.T, content []byte) *world {
 	t.Cleanup(w.server.Close)
 	w.client = newClient(t, Options{Endpoint: w.server.URL, Token: "hf_in"})
 	t.Cleanup(w.client.Close)
-	w.client.resume = resumption{tries: 4, first: time.Millisecond, longest: 4 * time.Millisecond, patience: 5 * time.Second, stall: 10 * time.Second}
+	w.client.streams = retry.Policy{Tries: 4, FirstWait: time.Millisecond, MaxWait: 4 * time.Millisecond, MaxRetryAfter: 5 * time.Second}
+	w.client.idle = 10 * time.Second
 	files, err := w.client.List(t.Context(), "org/large", "main")
 	if err != nil || len(files) != 1 {
 		t.Fatalf("want one file, got %v, %v", files, err)
@@ -213,7 +215,7 @@ func TestDownloadFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, large)
 			if strings.HasPrefix(name, "Stalled") || name == "Mute" {
-				w.client.resume.stall = 200 * time.Millisecond
+				w.client.idle = 200 * time.Millisecond
 			}
 			w.hub.SetFault(tc.fault)
 			v, err := w.read(t.Context())

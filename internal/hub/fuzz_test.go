@@ -51,7 +51,8 @@ func asking(a answer) *Client {
 		hasToken: true,
 		stall:    time.Minute,
 		retry:    retry.Policy{Tries: 1},
-		resume:   resumption{tries: 1, stall: time.Minute},
+		streams:  retry.Policy{Tries: 1},
+		idle:     time.Minute,
 		throttle: &connection.Throttle{},
 	}
 }

@@ -64,7 +64,14 @@ func (r *Reader) start() error {
 }
 
 func (r *Reader) span(from, to int64) *span {
-	return &span{src: r.src, at: from, to: to, logf: r.logf}
+	s, policy := &span{src: r.src, at: from, to: to}, r.src.client.streams
+	if r.logf != nil {
+		policy.Logf = func(format string, args ...any) {
+			r.logf("from byte %d of "+format, append([]any{s.at}, args...)...)
+		}
+	}
+	s.tries = policy.Start(r.src.subject.path)
+	return s
 }
 
 // Read implements io.Reader. An error other than io.EOF is an outcome.Error or

@@ -109,7 +109,7 @@ func TestReaderCloseWhileReading(t *testing.T) {
 func TestDownloadHonoursContext(t *testing.T) {
 	w := newWorld(t, large)
 	w.hub.SetFault(cdn(100, notFirst(), testhub.Status(500, nil)))
-	w.client.resume = defaultResumption()
+	w.client.streams = streamPolicy()
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	start := time.Now()

@@ -12,12 +12,12 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
 
 // What an answer may be that another try makes up for.
 var (
 	errLinkRefused = errors.New("a link was refused")
-	errOtherFile   = errors.New("the file is another one")
 	errNoIfRange   = errors.New("the server takes no If-Range")
 )
 
@@ -120,7 +120,7 @@ func (s *source) askAt(ctx context.Context, t target, from, to int64) (*part, er
 // send returns the answer to a request, whose header has as much time as the
 // body's bytes have.
 func (s *source) send(ctx context.Context, t target, from, to int64) (*http.Response, error) {
-	c, limit := s.client, s.client.resume.stall
+	c, limit := s.client, s.client.idle
 	asking, cancel := context.WithCancelCause(ctx)
 	req, err := c.request(asking, t.url, s.subject)
 	if err != nil {
@@ -181,7 +181,7 @@ func (s *source) accept(rsp *http.Response, t target, from, to int64) (*part, er
 		return nil, outcome.Errorf(outcome.Unavailable, "%s refused the Hub's link to %s; this may pass by itself", host(rsp), s.subject).Because(errLinkRefused)
 	}
 	err := s.client.refused(rsp, s.subject)
-	if d := outcome.RetryAfterOf(err); d > 0 && d <= s.client.resume.patience {
+	if d := outcome.RetryAfterOf(err); d > 0 && d <= s.client.streams.MaxRetryAfter {
 		s.client.throttle.Hold(host(rsp), d)
 	}
 	return nil, err
@@ -278,8 +278,9 @@ func (s *source) isWhole() bool {
 }
 
 func (s *source) otherFile(rsp *http.Response) error {
-	return outcome.Errorf(outcome.Mismatch,
-		"%s has another size of %s than the Hub announced, which is %d bytes: a proxy, mirror or CDN may serve wrong content", host(rsp), s.subject, s.size).Because(errOtherFile)
+	// Another link may lead to the file.
+	return retry.Transient(outcome.Errorf(outcome.Mismatch,
+		"%s has another size of %s than the Hub announced, which is %d bytes: a proxy, mirror or CDN may serve wrong content", host(rsp), s.subject, s.size))
 }
 
 func (s *source) otherVersion(rsp *http.Response) error {

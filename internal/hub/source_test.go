@@ -180,7 +180,7 @@ func downloadBy(t *testing.T, c *clock, size int64) error {
 	t.Helper()
 	client := asking(answer{})
 	client.http.Transport = c
-	client.resume = defaultResumption()
+	client.streams, client.idle = streamPolicy(), streamIdle
 	c.start = time.Now()
 	r, err := client.Download(t.Context(), "org/model", sha, File{Path: "a.bin", Size: size}, 0,
 		DownloadOptions{Range: size / 10, Parallel: 4, Budget: NewBudget(16 << 20)})
@@ -289,7 +289,7 @@ type trickle struct {
 
 func (b trickle) Read(p []byte) (int, error) {
 	p[0] = 'x'
-	err := sleep(b.ctx, 10*time.Second)
+	err := retry.Sleep(b.ctx, 10*time.Second)
 	if err != nil {
 		return 0, err
 	}

@@ -3,8 +3,6 @@ package hub
 import (
 	"context"
 	"io"
-	"math/rand/v2"
-	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
@@ -12,27 +10,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
 
-// A resumption says how a stream that breaks is taken up.
-type resumption struct {
-	tries    int           // In a row that bring next to nothing.
-	first    time.Duration // Wait after the first of them; each is up to twice the one before.
-	longest  time.Duration // Wait.
-	patience time.Duration // The longest wait that a server may ask for.
-	stall    time.Duration // How long no bytes may come.
-}
-
-func defaultResumption() resumption {
-	p := retry.Default()
-	return resumption{
-		tries:    p.Tries,
-		first:    p.FirstWait,
-		longest:  p.MaxWait,
-		patience: p.MaxRetryAfter,
-		stall:    30 * time.Second,
-	}
-}
-
-// progress is how many bytes make the tries before them forgotten.
+// progress is how many bytes must come for earlier failures not to count.
 const progress = 64 << 10
 
 // errAhead says that what lies ahead cannot be had before what comes first.
@@ -44,12 +22,11 @@ type span struct {
 	src    *source
 	at, to int64
 	ahead  bool // Others read what is before it.
-	logf   func(format string, args ...any)
+	tries  *retry.Tries
 
 	body   io.ReadCloser // From at on.
 	bodyTo int64
-	whole  bool // It goes on to the end of the file.
-	fails  int
+	whole  bool  // It goes on to the end of the file.
 	gained int64 // Since the last failure.
 	afresh bool  // To ask the Hub for another link.
 	err    error // That ended it.
@@ -131,7 +108,8 @@ func (s *span) came(ctx context.Context) {
 	switch {
 	case s.at == s.to:
 	case s.gained >= progress:
-		s.fails, s.gained = 0, 0
+		s.tries.Reset()
+		s.gained = 0
 	default:
 		s.failed(ctx, s.endedEarly())
 	}
@@ -141,49 +119,26 @@ func (s *span) endedEarly() error {
 	return outcome.Errorf(outcome.Unavailable, "the Hub's stream of %s ended early; this may pass by itself", s.src.subject)
 }
 
-// failed drops the stream, and waits until it may be asked for again. If it may
+// failed drops the stream, and waits until it may be asked for again. If it must
 // not, it notes why.
 func (s *span) failed(ctx context.Context, err error) {
 	s.close()
-	policy := s.src.client.resume
 	if s.gained >= progress {
-		s.fails = 0
+		s.tries.Reset()
 	}
 	s.gained = 0
-	s.fails++
-	refused := errors.Is(err, errLinkRefused)
-	passes := outcome.ReasonOf(err).Passes() || errors.Is(err, errOtherFile)
 	switch {
 	case ctx.Err() != nil:
 		s.err = errors.Wrapf(ctx.Err(), "cannot read %s", s.src.subject)
 		return
-	case !passes, s.fails >= policy.tries, outcome.RetryAfterOf(err) > policy.patience:
-		s.err = err
-		return
-	case refused && s.fails == 1:
-		// The next one may be good.
+	case errors.Is(err, errLinkRefused) && s.tries.Failures() == 0:
+		// The next link may be good.
+		s.tries.Failed()
 		return
 	}
 	// The Hub may know a better place by now, unless this one only asks to wait.
-	s.afresh = s.fails > 1 && outcome.ReasonOf(err) != outcome.RateLimited
-	wait := policy.wait(s.fails)
-	if s.logf != nil {
-		s.logf("%s, from byte %d: try %d of %d failed: %v; the next one in %s",
-			s.src.subject.path, s.at, s.fails, policy.tries, err, (outcome.RetryAfterOf(err) + wait).Round(100*time.Millisecond))
-	}
-	if err := sleep(ctx, wait); err != nil {
-		s.err = errors.Wrapf(err, "cannot read %s", s.src.subject)
-	}
-}
-
-// wait returns how long to wait after so many failures: half of a span of time
-// that doubles with each, up to the whole of it.
-func (r resumption) wait(fails int) time.Duration {
-	d := r.first
-	for range fails - 1 {
-		d = min(2*d, r.longest)
-	}
-	return d/2 + rand.N(d/2+1) //nolint:gosec // No secret.
+	s.afresh = s.tries.Failures() > 0 && outcome.ReasonOf(err) != outcome.RateLimited
+	s.err = s.tries.Wait(ctx, err)
 }
 
 // close ends the stream. The span can be read on.
@@ -191,17 +146,5 @@ func (s *span) close() {
 	if s.body != nil {
 		_ = s.body.Close()
 		s.body = nil
-	}
-}
-
-// sleep waits, or returns the context's error if that ends earlier.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
 	}
 }

@@ -7,25 +7,20 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
 
-// bytesABreak is how much of a blob has to come for each time beyond the
-// policy's tries that its connection may break.
-const bytesABreak = 16 << 20
-
 // ReadBlob returns a blob's bytes from one place up to another, for example
 // those of one file in an archive. Nothing is asked before they are read. Where
-// a connection breaks, they go on with another from there, as often as the
-// policy says, and more often the more has come. It ends with io.EOF only after
+// a connection breaks, they go on with another from there, as the policy says;
+// failures before progress do not count. It ends with io.EOF only after
 // all of them. Whether they are the right ones is for the caller to see. The
 // context is for all of the reading.
 func (c *Client) ReadBlob(ctx context.Context, repository string, d ocispec.Descriptor, from, to int64, again retry.Policy) io.ReadCloser {
 	// The end is where the blob ends as far as this reader knows, so that no
 	// more of it is asked for.
 	d.Size = to
-	return &blobReader{ctx: ctx, client: c, repository: repository, blob: d, start: from, at: from, again: again}
+	return &blobReader{ctx: ctx, client: c, repository: repository, blob: d, at: from, mark: from, tries: again.Start(d.Digest.String())}
 }
 
 // A blobReader reads a blob over as many connections as it takes.
@@ -34,11 +29,11 @@ type blobReader struct {
 	client     *Client
 	repository string
 	blob       ocispec.Descriptor
-	again      retry.Policy
+	tries      *retry.Tries
 
-	rc        io.ReadCloser
-	start, at int64
-	broken    int64 // How many connections broke.
+	rc   io.ReadCloser
+	at   int64
+	mark int64 // The place when failures were last forgotten.
 }
 
 // Read implements io.Reader.
@@ -49,13 +44,19 @@ func (r *blobReader) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	n := 0
-	err := r.again.Do(r.ctx, r.blob.Digest.String(), func() error {
-		var err error
-		n, err = r.read(p)
-		return err
-	})
-	return n, err
+	for {
+		n, err := r.read(p)
+		if err == nil {
+			return n, nil
+		}
+		if r.at-r.mark >= progressStep {
+			r.mark = r.at
+			r.tries.Reset()
+		}
+		if err := r.tries.Wait(r.ctx, err); err != nil {
+			return 0, err
+		}
+	}
 }
 
 // read reads once, from the connection that there is or from a new one.
@@ -63,7 +64,7 @@ func (r *blobReader) read(p []byte) (int, error) {
 	if r.rc == nil {
 		rc, err := r.client.OpenBlobAt(r.ctx, r.repository, r.blob, r.at)
 		if err != nil {
-			return 0, r.failed(err)
+			return 0, err
 		}
 		r.rc = rc
 	}
@@ -81,18 +82,7 @@ func (r *blobReader) read(p []byte) (int, error) {
 		err = io.ErrUnexpectedEOF
 	}
 	_ = r.Close()
-	return 0, r.failed(err)
-}
-
-// failed counts a failure, and settles it if there were too many for what came.
-func (r *blobReader) failed(err error) error {
-	if outcome.ReasonOf(err).Passes() {
-		r.broken++
-	}
-	if r.broken > int64(r.again.Tries)+(r.at-r.start)/bytesABreak {
-		return retry.Permanent(err)
-	}
-	return err
+	return 0, err
 }
 
 // Close ends the connection that there is.

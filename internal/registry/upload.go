@@ -30,8 +30,8 @@ type Source func(ctx context.Context, offset int64) (io.ReadCloser, error)
 // and some between.
 var chunks = []int64{64 * mib, 16 * mib, 4 * mib, 1 * mib, mib / 2}
 
-// progressStep is how many more bytes than ever before a registry, or a source,
-// must have moved for its tries to be counted anew. It bounds them all.
+// progressStep is how many more bytes than ever before must have been moved for
+// earlier failures not to count, which bounds the failures of one blob.
 const progressStep = 1 << 20
 
 // Upload pushes a blob of known digest and size, in one pass and with little
@@ -123,25 +123,18 @@ type transfer struct {
 	renewed bool  // Whether tokens were got anew since then.
 }
 
-// run tries until the blob is there. A try that moved on is the first one of a
-// new count.
+// run tries until the blob is there, or has failed too often without progress.
 func (t *transfer) run(ctx context.Context) error {
-	var last error
+	tries := t.again.Start(t.name)
 	for {
-		err := t.again.Do(ctx, t.name, func() error {
-			if last != nil {
-				err := last
-				last = nil
-				return err
-			}
-			moved, err := t.try(ctx)
-			if err != nil && moved {
-				last = err
-				return retry.Permanent(err)
-			}
-			return err
-		})
-		if last == nil {
+		moved, err := t.try(ctx)
+		if err == nil {
+			return nil
+		}
+		if moved {
+			tries.Reset()
+		}
+		if err := tries.Wait(ctx, err); err != nil {
 			return err
 		}
 	}
@@ -232,7 +225,7 @@ func (t *transfer) has(ctx context.Context) (bool, error) {
 
 // send sends the bytes that the session does not have.
 func (t *transfer) send(ctx context.Context) error {
-	f := &feed{open: t.open, again: t.again, name: t.name, size: t.size, offset: t.offset, mark: t.offset}
+	f := &feed{open: t.open, tries: t.again.Start(t.name), name: t.name, size: t.size, offset: t.offset, mark: t.offset}
 	defer func() { t.sent = max(t.sent, f.offset) }()
 	if !t.whole {
 		if t.chunk > 0 {

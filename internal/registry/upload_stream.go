@@ -100,7 +100,7 @@ func (e sourceError) Unwrap() error { return e.error }
 type feed struct {
 	ctx   context.Context //nolint:containedctx // Belongs to one request.
 	open  Source
-	again retry.Policy
+	tries *retry.Tries
 	name  string
 	size  int64
 	end   int64 // Where the request ends, of a chunk; 0 for the blob's end.
@@ -108,8 +108,7 @@ type feed struct {
 	offset  int64 // Of the next byte.
 	source  io.ReadCloser
 	said    error // The source's, with its last bytes.
-	mark    int64 // The offset when tries were last counted anew.
-	tried   int   // How many failed since then.
+	mark    int64 // The offset when failures were last forgotten.
 	failure error // The source's last.
 }
 
@@ -174,29 +173,23 @@ func (f *feed) readSource(p []byte) (int, error) {
 	return n, err
 }
 
-// heal opens the source anew until it can be read again. The first try, which
-// failed, is the one that it is called after.
+// heal opens the source anew, after an error, until it can be read again.
 func (f *feed) heal(p []byte, err error) (n int, _ error) {
 	if f.offset-f.mark >= progressStep {
-		f.mark, f.tried = f.offset, 0
+		f.mark = f.offset
+		f.tries.Reset()
 	}
-	again := f.again
-	again.Tries -= f.tried
-	err = again.Do(f.ctx, f.name, func() error {
-		if err == nil {
-			n, err = f.read(p)
+	for err != nil {
+		f.close()
+		if err = f.tries.Wait(f.ctx, err); err != nil {
+			if f.ctx.Err() == nil {
+				f.failure = err
+			}
+			return 0, err
 		}
-		failed := err
-		if err = nil; failed != nil {
-			f.tried++
-			f.close()
-		}
-		return failed
-	})
-	if err != nil && f.ctx.Err() == nil {
-		f.failure = err
+		n, err = f.read(p)
 	}
-	return n, err
+	return n, nil
 }
 
 // finish returns io.EOF if nothing is wrong with the source at its end, where
