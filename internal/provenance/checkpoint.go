@@ -24,6 +24,10 @@ const (
 	checkpointPrefix = "kitops-checkpoint-"
 )
 
+// IsReservedTag reports whether a tag is one that no Artifact can have, since runs
+// use it.
+func IsReservedTag(tag string) bool { return strings.HasPrefix(tag, "kitops-") }
+
 // IsCheckpointTag reports whether a tag is one that CheckpointTag may return.
 func IsCheckpointTag(tag string) bool { return strings.HasPrefix(tag, checkpointPrefix) }
 

@@ -90,7 +90,7 @@ func (e *external) lostBlob(ctx context.Context, a *modelv1alpha1.Artifact) (str
 	}
 	now := e.now()
 	check := e.blobs.of(a, now)
-	if check.next == 0 && now.Before(check.due) && !isAskedFor(a) {
+	if check.next == 0 && now.Before(check.due) && !isRequested(a) {
 		return check.lost, nil
 	}
 	all, err := e.blobsOf(ctx, a)

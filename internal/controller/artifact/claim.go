@@ -59,7 +59,7 @@ func (e *external) claimedByAnother(ctx context.Context, a *modelv1alpha1.Artifa
 	}
 	for i := range list.Items {
 		if other := &list.Items[i]; claims(other) && isOlder(other, a) && e.sameRegistry(a, other) && e.settings.Admits(ctx, other) {
-			c := unavailable(outcome.TagConflict, "Another, older Artifact is pushed to "+artifact.OCIReference(e.withEffective(a))+": write another repository or tag, or delete that one")
+			c := unavailable(outcome.TagConflict, "Another, older Artifact is pushed to "+artifact.OCIReference(a)+": write another repository or tag, or delete that one")
 			return &c, nil
 		}
 	}

@@ -45,10 +45,13 @@ func (c *cleaner) Initialize(ctx context.Context, mg resource.Managed) error {
 	if !ok {
 		return nil
 	}
-	if settings.OnlyObserves(a) && !ended(a) {
+	// What the status says is all that is known here of the ProviderConfig.
+	a = a.DeepCopy()
+	a.Effective.Pipeline = a.Status.AtProvider.Pipeline
+	if settings.OnlyObserves(a) && !runEnded(a) {
 		return c.stopObserved(ctx, a)
 	}
-	if !ended(a) {
+	if !runEnded(a) {
 		return c.cleanUnrecorded(ctx, a)
 	}
 	left, err := c.left(ctx, a)
@@ -57,7 +60,7 @@ func (c *cleaner) Initialize(ctx context.Context, mg resource.Managed) error {
 	}
 	// A cache that lags behind may not know yet that the next run has begun.
 	a = a.DeepCopy()
-	if err := c.direct.Get(ctx, client.ObjectKeyFromObject(a), a); err != nil || !ended(a) {
+	if err := c.direct.Get(ctx, client.ObjectKeyFromObject(a), a); err != nil || !runEnded(a) {
 		return errors.Wrap(client.IgnoreNotFound(err), "cannot get the Artifact")
 	}
 	if needsNoWorkspace(a) {

@@ -15,9 +15,9 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// sayWhy has the Ready condition of an Artifact that is not ready say why it
+// reportError has the Ready condition of an Artifact that is not ready say why it
 // does not get on.
-func sayWhy(a *modelv1alpha1.Artifact, err error) {
+func reportError(a *modelv1alpha1.Artifact, err error) {
 	if why, ok := conditionOf(a, err); ok {
 		a.SetConditions(why)
 	}
@@ -43,14 +43,14 @@ func settled() managed.ExternalObservation {
 func (e *external) registryChanged(a *modelv1alpha1.Artifact) *xpv2.Condition {
 	// Where the Artifact was observed only, the name has a tag or a digest.
 	name, _, _ := strings.Cut(meta.GetExternalName(a), "@")
-	was, is := trimTag(name), artifact.ExternalName(e.withEffective(a))
+	was, is := trimTag(name), artifact.ExternalName(a)
 	s := a.Status.AtProvider
 	nothingThere := s.Digest == "" && (s.Phase == "" || s.Phase == modelv1alpha1.PhaseFailed)
 	if was == "" || was == is || nothingThere {
 		return nil
 	}
 	cure := "set the ProviderConfig's registry.host back, or make a new Artifact"
-	if wasHost, _, _ := strings.Cut(was, "/"); wasHost == artifact.Registry(e.withEffective(a)) {
+	if wasHost, _, _ := strings.Cut(was, "/"); wasHost == artifact.Registry(a) {
 		cure = "take the annotation crossplane.io/external-name away to make the other, or make a new Artifact"
 	}
 	c := unavailable(outcome.RegistryChanged, "The artifact was made as "+was+" and would now be "+is+": "+cure)

@@ -11,14 +11,11 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/resource"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
-	"github.com/crossplane-contrib/provider-kitops/internal/follow"
-	"github.com/crossplane-contrib/provider-kitops/internal/progress"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
@@ -38,23 +35,12 @@ type connector struct {
 	// 0 for artifact.CopyPatience.
 	copyPatience time.Duration
 
-	refusals *refusals
-	cleared  *cleared
-	soon     *soon
-	metrics  *Metrics
-	blobs    *blobChecks
-	asker    *progress.Poller
-	follower *follow.Follower
-	memory   *registry.Memory
-	hosts    *connection.Hosts
-}
+	metrics *Metrics
+	*memory
 
-// forget drops what is known in memory of an Artifact that is gone.
-func (c *connector) forget(uid types.UID) {
-	c.asker.Forget(uid)
-	c.blobs.forget(uid)
-	c.follower.Forget(uid)
-	c.cleared.take(uid)
+	// tokens and certificates of registries, and what is known of their hosts.
+	registries *registry.Memory
+	hosts      *connection.Hosts
 }
 
 // Connect reads the Artifact's ProviderConfig and returns a client for its runs
@@ -68,19 +54,14 @@ func (c *connector) Connect(ctx context.Context, a *modelv1alpha1.Artifact) (man
 		recorder:     c.recorder,
 		now:          c.now,
 		copyPatience: cmp.Or(c.copyPatience, artifact.CopyPatience),
-		refusals:     c.refusals,
-		cleared:      c.cleared,
-		soon:         c.soon,
 		metrics:      c.metrics,
-		blobs:        c.blobs,
-		asker:        c.asker,
-		follower:     c.follower,
+		memory:       c.memory,
 		labels:       artifact.LabelsForArtifact(a.GetName(), version.Version),
 		selector:     artifact.SelectorLabelsForArtifact(a.GetName()),
 	}
 	err := c.configure(ctx, a, e)
 	if err != nil && !meta.WasDeleted(a) {
-		sayWhy(a, err)
+		reportError(a, err)
 		return nil, err
 	}
 	e.configError = err
@@ -100,7 +81,7 @@ func (c *connector) configure(ctx context.Context, a *modelv1alpha1.Artifact, e 
 	}
 	options := e.settings.Registry
 	options.UserAgent, options.Observe = version.UserAgent(), c.metrics.requested
-	options.Memory, options.Hosts = c.memory, c.hosts
+	options.Memory, options.Hosts = c.registries, c.hosts
 	options.SingleTry = true // The next reconcile is the next try.
 	e.registry, err = registry.New(options)
 	return errors.Wrap(err, "cannot use the registry")

@@ -16,6 +16,7 @@ import (
 const (
 	reasonRunStarted event.Reason = "RunStarted"
 	reasonRunning    event.Reason = "RunRunning"
+	reasonStaged     event.Reason = "Staged"
 	reasonPushed     event.Reason = "Pushed"
 	reasonRunFailed  event.Reason = "RunFailed"
 	reasonTagged     event.Reason = "Tagged"
@@ -26,29 +27,38 @@ const (
 	reasonLeft       event.Reason = "ArtifactLeft"
 )
 
-// tell writes an event for a phase that the Artifact's run has come to, and
-// counts its end. It says nothing where the Artifact is not what the API server
-// has any more: then the status is not kept either, and the next look tells.
+// tell writes an event for a phase that the Artifact's run has come to, and counts
+// its end.
 func (e *external) tell(ctx context.Context, a *modelv1alpha1.Artifact, o artifact.ObservationResult) {
-	if held(a) {
+	s := a.Status.AtProvider
+	var told event.Event
+	switch o.Phase {
+	case modelv1alpha1.PhasePending:
+		// Starting it was an event already.
 		return
+	case modelv1alpha1.PhaseRunning:
+		told = event.Normal(reasonRunning, fmt.Sprintf("Run %d is running", s.Run))
+	case modelv1alpha1.PhaseSucceeded:
+		told = event.Normal(reasonStaged, fmt.Sprintf("Run %d staged %s", s.Run, s.Staged.Digest))
+	case modelv1alpha1.PhaseFailed:
+		told = event.Warning(reasonRunFailed, errors.Errorf("Run %d failed: %s: %s", s.Run, o.Reason, o.Message))
+	}
+	if e.tellIfCurrent(ctx, a, told) && hasEnded(o.Phase) {
+		e.metrics.ended(a, o)
+	}
+}
+
+// tellIfCurrent writes an event and reports whether it did. It does not if the
+// Artifact is not what the API server has any more: then the status is not kept
+// either, and the next reconcile writes it.
+func (e *external) tellIfCurrent(ctx context.Context, a *modelv1alpha1.Artifact, told event.Event) bool {
+	if isHeld(a) {
+		return false
 	}
 	now := &modelv1alpha1.Artifact{}
 	if err := e.direct.Get(ctx, client.ObjectKeyFromObject(a), now); err != nil || now.GetResourceVersion() != a.GetResourceVersion() {
-		return
+		return false
 	}
-	if hasEnded(o.Phase) {
-		e.metrics.ended(a, o)
-	}
-	s := a.Status.AtProvider
-	switch o.Phase {
-	case modelv1alpha1.PhaseRunning:
-		e.recorder.Event(a, event.Normal(reasonRunning, fmt.Sprintf("Run %d is at work", s.Run)))
-	case modelv1alpha1.PhaseSucceeded:
-		e.recorder.Event(a, event.Normal(reasonPushed, fmt.Sprintf("Run %d pushed %s with digest %s", s.Run, s.Reference, s.Digest)))
-	case modelv1alpha1.PhaseFailed:
-		e.recorder.Event(a, event.Warning(reasonRunFailed, errors.Errorf("Run %d failed: %s: %s", s.Run, o.Reason, o.Message)))
-	case modelv1alpha1.PhasePending:
-		// Starting it was an event already.
-	}
+	e.recorder.Event(a, told)
+	return true
 }

@@ -3,12 +3,9 @@ package artifact
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"io"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
-	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
-	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
@@ -18,45 +15,45 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 )
 
-// observeExisting looks at an artifact that is not to be made, and records what
-// it is.
-func (e *external) observeExisting(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalObservation, error) {
+// gatherExisting looks at an artifact that is only observed, and records what it is.
+func (e *external) gatherExisting(ctx context.Context, a *modelv1alpha1.Artifact) (observation, error) {
 	forgetStopped(a)
+	var o observation
 	ref, err := settings.ExistingReference(a, e.settings.Effective.Registry)
 	if err != nil {
-		return unusable(a, err)
+		return o, unusable(a, err, &o)
 	}
+	o.reference = ref.String()
 	there, err := e.registry.Resolve(ctx, ref.Repository, ref.Name())
 	if registry.IsNotFound(err) {
-		a.SetConditions(unavailable(outcome.NotFound, fmt.Sprintf("The registry has no %s", ref)).WithObservedGeneration(a.GetGeneration()))
-		return managed.ExternalObservation{}, nil
+		return o, nil
 	}
 	if err != nil {
-		sayWhy(a, err)
-		return managed.ExternalObservation{}, err
+		return o, err
 	}
+	o.found = true
 	if s := a.Status.AtProvider; s.Digest != there.Digest.String() || s.Reference != ref.String() || s.Format == "" {
 		if err := e.describe(ctx, a, ref, there); err != nil {
-			return unusable(a, err)
+			return o, unusable(a, err, &o)
 		}
 	}
-	a.SetConditions(xpv2.Available().WithObservedGeneration(a.GetGeneration()))
-	return settled(), nil
+	return o, nil
 }
 
 // formatOther is the format of what is none that an Artifact can have.
 const formatOther = "Other"
 
-// unusable says why what is named cannot be observed: in a condition where it
-// stays so, and with an error where another look may help.
-func unusable(a *modelv1alpha1.Artifact, err error) (managed.ExternalObservation, error) {
+// unusable makes an error the obstacle of an observation if it is permanent, and
+// returns it if another look may help.
+func unusable(a *modelv1alpha1.Artifact, err error, o *observation) error {
 	switch reason := outcome.ReasonOf(err); reason {
 	case outcome.Unsupported, outcome.ConfigMissing, outcome.ConfigInvalid:
-		a.SetConditions(unavailable(reason, err.Error()).WithObservedGeneration(a.GetGeneration()))
-		return settled(), nil
+		c := unavailable(reason, err.Error())
+		o.obstacle = &c
+		return nil
 	default:
-		sayWhy(a, err)
-		return managed.ExternalObservation{}, err
+		reportError(a, err)
+		return err
 	}
 }
 
@@ -117,13 +114,6 @@ func forgetObserved(a *modelv1alpha1.Artifact) {
 	}
 	s.Digest, s.Reference, s.PinnedReference, s.Format = "", "", "", ""
 	s.Size, s.Files, s.Source = 0, 0, nil
-}
-
-// knowsNothing reports whether the status of an Artifact whose run succeeded does
-// not know what it pushed, since another artifact was observed after that.
-func knowsNothing(a *modelv1alpha1.Artifact) bool {
-	s := a.Status.AtProvider
-	return s.Digest == "" && s.Phase == modelv1alpha1.PhaseSucceeded
 }
 
 // readManifests reads the manifest of an artifact, or its index and the manifests

@@ -73,7 +73,7 @@ func (l *life) work(job *batchv1.Job) {
 	case goesOn:
 		l.podFor(job)
 	case succeeds:
-		d := l.workFor(job)
+		d := l.workFor(job, job.Spec.Template.Spec)
 		l.finish(job, outcome.Result{}, fmt.Sprintf(`{"digest":%q,"size":42,"files":3,"revision":"0123456789012345678901234567890123456789"}`, d))
 	default:
 		l.finish(job, outcome.Result{Failure: &outcome.Failure{}}, fmt.Sprintf(`{"failure":{"reason":%q,"message":"that is why"}}`, how))
@@ -81,9 +81,9 @@ func (l *life) work(job *batchv1.Job) {
 }
 
 // workFor pushes what a run makes, and returns its digest.
-func (l *life) workFor(o client.Object) string {
+func (l *life) workFor(o client.Object, pod corev1.PodSpec) string {
 	run := artifact.RunOf(o)
-	d := l.pushFor(o, l.a.Spec.ForProvider.Target.Repository, tagOf(o.GetAnnotations()[artifact.AnnotationReference]), run.Hash)
+	d := l.stageFor(pod, l.a.Spec.ForProvider.Target.Repository, run.Hash)
 	l.pushed[run.Hash] = d
 	return d
 }
@@ -96,7 +96,7 @@ func (l *life) collect(pod *corev1.Pod) {
 		return
 	}
 	if pod.Status.Phase == corev1.PodPending {
-		l.workFor(pod)
+		l.workFor(pod, pod.Spec)
 	}
 	if err := l.base.Delete(l.t.Context(), pod, client.GracePeriodSeconds(0)); err != nil {
 		l.t.Fatal(err)

@@ -310,8 +310,7 @@ func (w *world) succeed(a *modelv1alpha1.Artifact, number int64, content string)
 func (w *world) succeedAt(a *modelv1alpha1.Artifact, number int64, content, commit string) string {
 	w.t.Helper()
 	job := w.job(a, number)
-	reference := job.GetAnnotations()[artifact.AnnotationReference]
-	d := w.pushFor(job, a.Spec.ForProvider.Target.Repository, tagOf(reference), content)
+	d := w.stageFor(job.Spec.Template.Spec, a.Spec.ForProvider.Target.Repository, content)
 	w.finish(job, outcome.Result{}, fmt.Sprintf(`{"digest":%q,"size":42,"files":3,"revision":%q,"license":"mit"}`, d, commit))
 	return d
 }

@@ -30,26 +30,26 @@ func followInterval(a *modelv1alpha1.Artifact) time.Duration {
 	return defaultFollowInterval
 }
 
-// hasMoved says whether the revision that the Artifact follows stands for
-// another commit now than the one that its artifact was made from. Where making
-// it anew has failed for good, it says so once in an interval. That the Hub
-// cannot be asked changes nothing: the artifact is what it was.
-func (e *external) hasMoved(ctx context.Context, a *modelv1alpha1.Artifact) (bool, error) {
+// moved says how the revision that the Artifact follows has moved from the commit
+// that its artifact was made from; empty if it has not. If rebuilding it has failed
+// permanently, it does so once in an interval. That the Hub cannot be asked changes
+// nothing: the artifact is what it was.
+func (e *external) moved(ctx context.Context, a *modelv1alpha1.Artifact) (string, error) {
 	s := a.Status.AtProvider
 	if !follows(a) || s.Source == nil || s.Source.Revision == "" {
 		e.follower.Forget(a.GetUID())
-		return false, nil
+		return "", nil
 	}
 	if s.Failure != nil && (s.Failure.NextTryTime != nil || e.now().Before(lastTry(a).Add(followInterval(a)))) {
-		return false, nil
+		return "", nil
 	}
-	now := isAskedFor(a)
+	now := isRequested(a)
 	if commit, ok := e.follower.Known(a.GetUID(), followInterval(a), s.Source.Revision); ok && !now {
-		return e.sayMoved(a, commit), nil
+		return movedTo(a, commit), nil
 	}
 	o, err := e.settings.Hub(ctx)
 	if err != nil {
-		return false, err
+		return "", err
 	}
 	q := follow.Question{Options: o}
 	hf := a.Spec.ForProvider.Source.HuggingFace
@@ -60,17 +60,15 @@ func (e *external) hasMoved(ctx context.Context, a *modelv1alpha1.Artifact) (boo
 	q.Interval, q.Now = followInterval(a), now
 	// What went wrong is remembered as trouble.
 	commit, _ := e.follower.Moved(ctx, a.GetUID(), q, s.Source.Revision)
-	return e.sayMoved(a, commit), nil
+	return movedTo(a, commit), nil
 }
 
-// sayMoved says why there is a run to begin, if the revision has moved to a
-// commit.
-func (e *external) sayMoved(a *modelv1alpha1.Artifact, commit string) bool {
+// movedTo says how a revision has moved, if it has to a commit.
+func movedTo(a *modelv1alpha1.Artifact, commit string) string {
 	if commit == "" {
-		return false
+		return ""
 	}
-	e.why = fmt.Sprintf("%s is commit %s now, and was %s", a.Spec.ForProvider.Source.HuggingFace.Revision, commit, a.Status.AtProvider.Source.Revision)
-	return true
+	return fmt.Sprintf("%s is commit %s now, and was %s", a.Spec.ForProvider.Source.HuggingFace.Revision, commit, a.Status.AtProvider.Source.Revision)
 }
 
 // lastTry returns when the latest run ended.

@@ -1,22 +1,291 @@
 package artifact
 
 import (
-	"cmp"
 	"context"
-	"slices"
+	"fmt"
+	"time"
 
+	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/catalog"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 )
 
+// Observe looks at the Artifact's run and, if none is active, at its registry, and
+// decides what to do. It writes nothing but the Artifact's status and conditions,
+// in memory.
+func (e *external) Observe(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalObservation, error) {
+	a.Effective = e.settings.Effective
+	o, err := e.gather(ctx, a)
+	if err != nil {
+		if !meta.WasDeleted(a) && a.Status.AtProvider.Digest == "" || settings.OnlyObserves(a) {
+			reportError(a, err)
+		}
+		return managed.ExternalObservation{}, err
+	}
+	if o.run == nil || o.run.Phase != modelv1alpha1.PhaseRunning {
+		a.Status.AtProvider.Progress = nil
+		e.asker.Forget(a.GetUID())
+	}
+	e.plan = decide(a, o)
+	if meta.WasDeleted(a) {
+		return observationOf(e.plan), nil
+	}
+	e.reportConflict(a)
+	a.SetConditions(e.plan.ready)
+	if e.plan.action == actionStartRun && e.plan.create {
+		// The runtime writes annotations before it calls Create.
+		e.setRun(a, e.plan.run)
+	}
+	if o.news && e.plan.action == actionWait {
+		e.requeue(a, requeueNow)
+	}
+	out := observationOf(e.plan)
+	if out.ResourceExists {
+		out.ConnectionDetails = connectionDetails(a)
+	}
+	return out, nil
+}
+
+// gather reads what decide needs, and records in the Artifact's status what is new
+// about its run and its artifact.
+func (e *external) gather(ctx context.Context, a *modelv1alpha1.Artifact) (observation, error) {
+	switch {
+	case meta.WasDeleted(a):
+		return e.gatherDeletion(ctx, a)
+	case settings.OnlyObserves(a):
+		return e.gatherExisting(ctx, a)
+	}
+	forgetObserved(a)
+	a.Status.AtProvider.Pipeline = artifact.Pipeline(a)
+	o := observation{reference: artifact.OCIReference(a), restored: isRestored(a)}
+	var err error
+	if o.obstacle, err = e.obstacle(ctx, a); err != nil || o.obstacle != nil {
+		return o, err
+	}
+	if err := e.gatherRun(ctx, a, &o); err != nil {
+		return o, err
+	}
+	if o.run != nil && !hasEnded(o.run.Phase) {
+		return o, nil
+	}
+	if !o.news && a.Status.AtProvider.Phase == modelv1alpha1.PhaseFailed {
+		if o.retryDue, err = e.isRetryDue(ctx, a); err != nil {
+			return o, err
+		}
+	}
+	s := a.Status.AtProvider
+	o.needsRetag = s.Digest != "" && s.Reference != o.reference
+	if o.run != nil && o.run.Phase == modelv1alpha1.PhaseFailed && !matchesSpec(a) && !o.retryDue {
+		// Nothing follows from what the registry has.
+		return o, nil
+	}
+	return o, e.gatherNames(ctx, a, &o)
+}
+
+// obstacle returns a condition for what stands in the way of any run, nil if
+// nothing does.
+func (e *external) obstacle(ctx context.Context, a *modelv1alpha1.Artifact) (*xpv2.Condition, error) {
+	if a.Spec.ForProvider.Source == nil || a.Spec.ForProvider.Target == nil {
+		c := unavailable(outcome.Unsupported, "An artifact cannot be made without source and target: write spec.forProvider.source and spec.forProvider.target, or spec.managementPolicies: [Observe]")
+		return &c, nil
+	}
+	if changed := e.registryChanged(a); changed != nil {
+		return changed, nil
+	}
+	return e.claimedByAnother(ctx, a)
+}
+
+// gatherRun reads how far the run is that the spec asks for.
+func (e *external) gatherRun(ctx context.Context, a *modelv1alpha1.Artifact, o *observation) error {
+	job, pods, err := e.currentJob(ctx, a)
+	if err != nil {
+		return err
+	}
+	if s := a.Status.AtProvider.Staged; s != nil && s.RunHash != artifact.RunHash(a) {
+		// It is of another spec. Its staging tag goes before the next run starts.
+		a.Status.AtProvider.Staged = nil
+	}
+	if job == nil && (!runEnded(a) || forgotResult(a)) {
+		o.leftOver, err = e.leftOver(ctx, a)
+		return err
+	}
+	state, err := artifact.ReadRunState(ctx, e.direct, a, job, pods, e.now())
+	if err != nil {
+		return err
+	}
+	state.Overdue = job != nil && artifact.IsOverdue(job, pods, e.now(), e.copyPatience)
+	run, news := e.recordRun(ctx, a, state)
+	o.run, o.news = &run, news
+	switch run.Phase {
+	case modelv1alpha1.PhasePending:
+		o.stuck = state.Outdated(a, e.settings.KitImage)
+	case modelv1alpha1.PhaseRunning:
+		a.Status.AtProvider.Progress = e.asker.Progress(a, pods)
+	case modelv1alpha1.PhaseSucceeded, modelv1alpha1.PhaseFailed:
+	}
+	return nil
+}
+
+// gatherNames reads what the registry has under the Artifact's name.
+func (e *external) gatherNames(ctx context.Context, a *modelv1alpha1.Artifact, o *observation) error {
+	s := &a.Status.AtProvider
+	var err error
+	switch {
+	case o.news && s.Staged != nil:
+		// It is looked at once the status that says so is written.
+		return nil
+	case s.Staged != nil:
+		if err := e.gatherStaged(ctx, a, o); err != nil || s.Staged != nil {
+			return err
+		}
+	case s.Digest == "":
+		return e.gatherUnknown(ctx, a, o)
+	case o.needsRetag && !settings.MayUpdate(a):
+		o.manifest, err = e.catalogOf(a).Has(ctx, s.Digest)
+		return err
+	}
+	if s.Digest == "" {
+		return nil
+	}
+	if o.tag, err = e.catalogOf(a).Look(ctx, artifact.Tag(a), s.Digest); err != nil {
+		return err
+	}
+	if !o.tag.IsOn(s.Digest) {
+		if !isForeign(a, o.tag) {
+			o.manifest, err = e.catalogOf(a).Has(ctx, s.Digest)
+		}
+		return err
+	}
+	o.manifest = true
+	s.Reference, o.needsRetag = o.reference, false
+	return e.gatherTagged(ctx, a, o)
+}
+
+// gatherStaged looks whether what a run staged has its tag by now, which is
+// recorded, or whether it is gone, which is recorded as a failure.
+func (e *external) gatherStaged(ctx context.Context, a *modelv1alpha1.Artifact, o *observation) error {
+	s := &a.Status.AtProvider
+	var err error
+	if o.tag, err = e.catalogOf(a).Look(ctx, artifact.Tag(a), ""); err != nil {
+		return err
+	}
+	committed, err := e.isCommitted(ctx, a, o.tag)
+	if err != nil {
+		return err
+	}
+	if committed {
+		recordCommitted(a, o.reference)
+		o.needsRetag, o.retryDue = false, false
+		e.blobs.forget(a.GetUID())
+		e.tellIfCurrent(ctx, a, event.Normal(reasonPushed, fmt.Sprintf("Run %d pushed %s with digest %s", s.Run, s.Reference, s.Digest)))
+		return nil
+	}
+	if o.tag.IsOn(s.Digest) {
+		// Known to be ours, whatever records there are.
+		o.tag.Records = nil
+	}
+	there, err := e.catalogOf(a).Has(ctx, s.Staged.Digest)
+	if err != nil || there {
+		return err
+	}
+	job, _, err := e.currentJob(ctx, a)
+	if err != nil {
+		return err
+	}
+	lost := catalog.Unstaged(s.Staged.Digest)
+	s.Staged, s.Phase = nil, modelv1alpha1.PhaseFailed
+	e.recordFailure(a, job, outcome.Failure{Reason: outcome.PodLost, Message: lost.Error()})
+	o.news = true
+	o.run = &artifact.ObservationResult{Phase: s.Phase, Ready: metav1.ConditionFalse, Reason: s.Failure.Reason, Message: failureMessage(s.Failure), Digest: s.Digest}
+	return nil
+}
+
+// isCommitted reports whether what a run staged has its tag, its record and no tag
+// of the run any more. Where the registry cannot tell, this provider remembers that
+// it committed.
+func (e *external) isCommitted(ctx context.Context, a *modelv1alpha1.Artifact, t catalog.Tag) (bool, error) {
+	staged := a.Status.AtProvider.Staged
+	if !t.IsOn(staged.Digest) {
+		return false, nil
+	}
+	if e.committed.has(a.GetUID(), *staged) {
+		return true, nil
+	}
+	for _, r := range t.Records {
+		if r.RunHash == staged.RunHash && r.Run == staged.Run {
+			left, err := e.catalogOf(a).HasRunTags(ctx, staged.RunHash)
+			return !left && err == nil, err
+		}
+	}
+	return false, nil
+}
+
+// gatherUnknown looks whether the registry has what the Artifact asks for although
+// its status does not know, as after it was restored from a backup.
+func (e *external) gatherUnknown(ctx context.Context, a *modelv1alpha1.Artifact, o *observation) error {
+	look := e.catalogOf(a).Look
+	if e.settings.Adopts {
+		look = func(ctx context.Context, tag, _ string) (catalog.Tag, error) {
+			return e.catalogOf(a).Adoptable(ctx, tag)
+		}
+	}
+	var err error
+	o.tag, err = look(ctx, artifact.Tag(a), "")
+	if registry.IsUnauthorized(err) {
+		// Some registries do not show what does not exist yet. The run asks for
+		// more than to read, and reports what is wrong.
+		o.tag = catalog.Tag{}
+		return nil
+	}
+	if err != nil || !e.settings.Adopts || len(o.tag.Records) == 0 || o.tag.Records[0].RunHash == "" {
+		return err
+	}
+	// A record is believed only if the ProviderConfig allows adoption, since whoever
+	// may push can copy one: otherwise the run finds out what is there.
+	if err := e.recordAdopted(ctx, a, o); err != nil || o.obstacle != nil {
+		return err
+	}
+	return e.gatherTagged(ctx, a, o)
+}
+
+// gatherTagged looks at an artifact that has its tag: whether its blobs are there,
+// whether its source has moved, and whether it is written down as the Artifact's.
+func (e *external) gatherTagged(ctx context.Context, a *modelv1alpha1.Artifact, o *observation) error {
+	var err error
+	if o.lostBlob, err = e.lostBlob(ctx, a); err != nil || o.lostBlob != "" {
+		return err
+	}
+	if matchesSpec(a) && !o.retryDue {
+		if o.moved, err = e.moved(ctx, a); err != nil {
+			return err
+		}
+		o.trouble = e.follower.Trouble(a.GetUID())
+	}
+	if o.adopted != nil || e.hasIdentity(a) || !settings.MayUpdate(a) {
+		return nil
+	}
+	records, err := e.catalogOf(a).Records(ctx, o.tag.Descriptor.Digest)
+	o.adopted = &adoption{subject: o.tag.Descriptor, record: recordOf(a)}
+	if err == nil && len(records) > 0 {
+		o.adopted.record = records[0].Record
+	}
+	return err
+}
+
 // currentJob returns the Job of the run that the Artifact's spec asks for, and
-// its Pods; nil where there is none.
+// its Pods; nil if there is none.
 func (e *external) currentJob(ctx context.Context, a *modelv1alpha1.Artifact) (*batchv1.Job, []corev1.Pod, error) {
 	run := artifact.RunOf(a)
 	if run.Hash != artifact.RunHash(a) {
@@ -31,8 +300,8 @@ func (e *external) currentJob(ctx context.Context, a *modelv1alpha1.Artifact) (*
 		return nil, nil, nil
 	}
 	kube := e.cached
-	if job.Status.Active == 0 && !ended(a) {
-		// What the end of a run says is read once, and a cache may have the
+	if job.Status.Active == 0 && !runEnded(a) {
+		// What the end of a run reports is read once, and a cache may have the
 		// Job's end before the Pod's.
 		kube = e.direct
 	}
@@ -49,130 +318,16 @@ func (e *external) currentJob(ctx context.Context, a *modelv1alpha1.Artifact) (*
 	return job, pods, nil
 }
 
-// observeRun says how far the run is and records it in the Artifact's status.
-// A run whose Job is gone stays as it was recorded.
-func (e *external) observeRun(ctx context.Context, a *modelv1alpha1.Artifact, state artifact.RunState) artifact.ObservationResult {
-	s, job, pods := &a.Status.AtProvider, state.Job, state.Pods
-	o := artifact.ObserveRun(state, s.Phase, s.Digest)
-	if job == nil {
-		if o.Phase == modelv1alpha1.PhaseFailed && s.Failure != nil {
-			o.Reason, o.Message = s.Failure.Reason, failureMessage(s.Failure)
-		}
-		return o
-	}
-
-	known := s.Run == artifact.RunOf(job).Number && s.Phase == modelv1alpha1.PhaseSucceeded && s.Digest != ""
-	if o.Phase == modelv1alpha1.PhaseSucceeded && !known && !hasDigest(pods) {
-		// What the tag points to is no answer: anybody may have put it there.
-		o = artifact.ResultLost()
-	}
-	recorded := s.Phase == o.Phase && s.Run == artifact.RunOf(job).Number && !knowsNothing(a)
-	s.Phase = o.Phase
-	s.Run = artifact.RunOf(job).Number
-	if hasEnded(o.Phase) {
-		e.seenEnded = s.Run
-	}
-	s.JobRef = &modelv1alpha1.JobReference{Name: job.GetName()}
-	s.StartTime = job.Status.StartTime
-	s.CompletionTime = artifact.CompletionTime(job)
-	e.observeProgress(a, o.Phase, pods)
-	if !recorded {
-		e.record(a, job, pods, o)
-	}
-	if o.Phase == modelv1alpha1.PhaseFailed {
-		o.Reason, o.Message = s.Failure.Reason, failureMessage(s.Failure)
-	}
-	if !recorded {
-		e.tell(ctx, a, o)
-	}
-	return o
-}
-
-// observeProgress records the progress of a run while it is running.
-func (e *external) observeProgress(a *modelv1alpha1.Artifact, phase modelv1alpha1.ArtifactPhase, pods []corev1.Pod) {
-	if phase != modelv1alpha1.PhaseRunning || meta.WasDeleted(a) {
-		return
-	}
-	e.measured = true
-	a.Status.AtProvider.Progress = e.asker.Progress(a, pods)
-}
-
-// dropProgress removes the progress of a run that is not running.
-func (e *external) dropProgress(a *modelv1alpha1.Artifact) {
-	a.Status.AtProvider.Progress = nil
-	e.asker.Forget(a.GetUID())
-}
-
-// record records how a run ended, if it has.
-func (e *external) record(a *modelv1alpha1.Artifact, job *batchv1.Job, pods []corev1.Pod, o artifact.ObservationResult) {
-	switch o.Phase {
-	case modelv1alpha1.PhaseSucceeded:
-		a.Status.AtProvider.Failure, a.Status.AtProvider.Failures = nil, 0
-		recordArtifact(a, job, pods)
-		e.blobs.forget(a.GetUID())
-	case modelv1alpha1.PhaseFailed:
-		e.recordFailure(a, job, pods, o)
-	case modelv1alpha1.PhasePending, modelv1alpha1.PhaseRunning:
+// reportConflict writes an event for a foreign tag that Ready did not name before.
+func (e *external) reportConflict(a *modelv1alpha1.Artifact) {
+	c := e.plan.ready
+	// What is said before the finalizer is there is said again.
+	if e.plan.conflict != nil && a.GetCondition(xpv2.TypeReady).Reason != c.Reason && meta.FinalizerExists(a, managed.FinalizerName) {
+		e.recorder.Event(a, event.Warning(event.Reason(outcome.TagConflict), e.plan.conflict))
 	}
 }
 
-// hasDigest reports whether a run's Pods say what it pushed.
-func hasDigest(pods []corev1.Pod) bool {
-	r, _, ok := outcome.FromPods(pods)
-	return ok && r.Digest != ""
-}
-
-// recordArtifact records what a run pushed. That is done once: later the artifact
-// may have got another tag, and the Pod may be gone.
-func recordArtifact(a *modelv1alpha1.Artifact, job *batchv1.Job, pods []corev1.Pod) {
-	s := &a.Status.AtProvider
-	before := pushedBefore(s)
-	s.Digest, s.PinnedReference, s.Size, s.Files, s.Source = "", "", 0, 0, nil
-	s.RunHash = artifact.RunOf(job).Hash
-	s.Format = string(cmp.Or(a.Spec.ForProvider.Format, modelv1alpha1.PackFormatModelPack))
-	s.Reference = job.GetAnnotations()[artifact.AnnotationReference]
-	if r, _, ok := outcome.FromPods(pods); ok && r.Digest != "" {
-		recordDigest(a, r.Digest)
-		s.Size, s.Files = r.Size, int64(r.Files)
-		s.Source = &modelv1alpha1.SourceObservation{Revision: r.Revision, License: r.License}
-	}
-	remember(s, before)
-}
-
-// recordDigest records the digest under which the artifact is in its registry.
-func recordDigest(a *modelv1alpha1.Artifact, digest string) {
-	s := &a.Status.AtProvider
-	s.Digest = digest
-	s.PinnedReference = trimTag(s.Reference) + "@" + digest
-	remember(s, nil)
-}
-
-// maxHistory is how many artifacts the status remembers beside the latest.
-const maxHistory = 5
-
-// pushedBefore returns what the status knows of the last artifact that was
-// pushed, nil for none.
-func pushedBefore(s *modelv1alpha1.ArtifactObservation) *modelv1alpha1.PushedArtifact {
-	if s.Digest == "" {
-		return nil
-	}
-	p := &modelv1alpha1.PushedArtifact{Digest: s.Digest, RunHash: s.RunHash}
-	if s.Source != nil {
-		p.Revision = s.Source.Revision
-	}
-	return p
-}
-
-// remember puts an artifact before those that the status remembers, of which the
-// latest one is none.
-func remember(s *modelv1alpha1.ArtifactObservation, before *modelv1alpha1.PushedArtifact) {
-	if before != nil {
-		s.History = slices.DeleteFunc(s.History, func(p modelv1alpha1.PushedArtifact) bool { return p.Digest == before.Digest })
-		s.History = slices.Insert(s.History, 0, *before)
-	}
-	s.History = slices.DeleteFunc(s.History, func(p modelv1alpha1.PushedArtifact) bool { return p.Digest == s.Digest })
-	s.History = s.History[:min(len(s.History), maxHistory)]
-	if len(s.History) == 0 {
-		s.History = nil
-	}
+// requeue has the Artifact reconciled again soon.
+func (e *external) requeue(a *modelv1alpha1.Artifact, after time.Duration) {
+	e.soon.put(client.ObjectKeyFromObject(a), after)
 }

@@ -124,7 +124,7 @@ func (p *permitted) Connect(ctx context.Context, a *modelv1alpha1.Artifact) (man
 		if meta.WasDeleted(a) && !hasBegun(a) {
 			return nothing(), nil
 		}
-		sayWhy(a, err)
+		reportError(a, err)
 		return nil, err
 	}
 	c, err := p.next.Connect(ctx, a)
@@ -141,7 +141,7 @@ func (p *permitted) explain(a *modelv1alpha1.Artifact, err error) error {
 		return err
 	}
 	err = p.gate.access.Explain(err)
-	sayWhy(a, err)
+	reportError(a, err)
 	return err
 }
 

@@ -10,8 +10,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
-	"github.com/crossplane-contrib/provider-kitops/internal/follow"
-	"github.com/crossplane-contrib/provider-kitops/internal/progress"
 )
 
 // An onlyReader has one Artifact.
@@ -63,7 +61,7 @@ func TestNewUnlimited(t *testing.T) {
 
 // TestForgotten has an Artifact be gone that was not deleted from its registry.
 func TestForgotten(t *testing.T) {
-	c := &connector{blobs: newBlobChecks(1), asker: progress.New(progress.Options{}), follower: follow.New(nil), cleared: &cleared{}}
+	c := &connector{memory: newMemory(nil, 1, nil)}
 	a := &modelv1alpha1.Artifact{}
 	a.SetUID("one")
 	c.blobs.of(a, a.GetCreationTimestamp().Time)

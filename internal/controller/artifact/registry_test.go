@@ -12,11 +12,8 @@ import (
 	containerregistry "github.com/google/go-containerregistry/pkg/registry"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	corev1 "k8s.io/api/core/v1"
 
-	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
-	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
-	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
@@ -149,37 +146,17 @@ func (w *world) pushIndex(repository, tag string, platforms ...string) string {
 	return w.pushManifest(repository, tag, ocispec.MediaTypeImageIndex, index).Digest.String()
 }
 
-// pushFor pushes an artifact with the record of a run, as its worker would, and
-// returns its digest.
-func (w *world) pushFor(run metav1.Object, repository, tag, content string) string {
+// stageFor stages an artifact, as the worker in a run's Pod would, and returns its
+// digest.
+func (w *world) stageFor(pod corev1.PodSpec, repository, content string) string {
 	w.t.Helper()
-	a := &modelv1alpha1.Artifact{}
-	a.SetNamespace(run.GetNamespace())
-	a.SetName(run.GetAnnotations()[artifact.AnnotationArtifact])
-	if err := w.get(a); err != nil {
-		w.t.Log(err) // It may be gone.
+	for _, arg := range pod.Containers[0].Args {
+		if tag, ok := strings.CutPrefix(arg, "--staging-tag="); ok {
+			return w.push(repository, tag, content)
+		}
 	}
-	// Under a name of its own first: the record comes before the tag.
-	d := w.push(repository, "being-pushed", content)
-	subject, err := w.registry.Resolve(w.t.Context(), repository, d)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	record := provenance.Record{
-		Owner:    artifact.OwnerOf(a),
-		RunHash:  artifact.RunOf(run).Hash,
-		Run:      artifact.RunOf(run).Number,
-		Files:    3,
-		Revision: "0123456789012345678901234567890123456789",
-		License:  "mit",
-	}
-	if err := provenance.Push(w.t.Context(), w.registry, repository, subject, record); err != nil {
-		w.t.Fatal(err)
-	}
-	if err := w.registry.Untag(w.t.Context(), repository, "being-pushed"); err != nil {
-		w.t.Fatal(err)
-	}
-	return w.push(repository, tag, content)
+	w.t.Fatal("the run has no staging tag")
+	return ""
 }
 
 // lose has the registry lose a tag, and what it stands for.

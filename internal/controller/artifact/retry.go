@@ -11,7 +11,6 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/resource"
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
@@ -22,26 +21,24 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 )
 
-// recordFailure records why a run failed, once, and when it is tried again. The
-// time stands in the status, so that it survives a restart of the provider.
-func (e *external) recordFailure(a *modelv1alpha1.Artifact, job *batchv1.Job, pods []corev1.Pod, o artifact.ObservationResult) {
-	s, generation := &a.Status.AtProvider, artifact.GenerationOf(job)
+// recordFailure records why a run failed, once, and when it is retried. The time
+// stands in the status, so that it survives a restart of the provider. The Job is nil
+// if it is gone.
+func (e *external) recordFailure(a *modelv1alpha1.Artifact, job *batchv1.Job, why outcome.Failure) {
+	s, generation, configHash := &a.Status.AtProvider, a.GetGeneration(), ""
+	if job != nil {
+		generation, configHash = artifact.GenerationOf(job), job.GetAnnotations()[artifact.AnnotationConfigHash]
+	}
 	if s.Failure == nil || s.Failure.Generation != generation {
 		// Another spec has all its tries before it.
 		s.Failures = 0
 	}
 	s.Failures++
 	s.Failure = &modelv1alpha1.FailureObservation{
-		Reason:     o.Reason,
-		Message:    o.Message,
+		Reason:     string(why.Reason),
+		Message:    why.Message,
 		Generation: generation,
-		ConfigHash: job.GetAnnotations()[artifact.AnnotationConfigHash],
-	}
-	e.newFailure = true
-
-	why := outcome.Failure{Reason: outcome.Reason(o.Reason)}
-	if r, _, ok := outcome.FromPods(pods); ok && r.Failure != nil {
-		why.RetryAfterSeconds = r.Failure.RetryAfterSeconds
+		ConfigHash: configHash,
 	}
 	end := ptr.Deref(s.CompletionTime, metav1.NewTime(e.now()))
 	after := func(d time.Duration) *metav1.Time { return ptr.To(metav1.NewTime(end.Add(d).Truncate(time.Second))) }
@@ -56,19 +53,19 @@ func (e *external) recordFailure(a *modelv1alpha1.Artifact, job *batchv1.Job, po
 // kept: it takes up storage, and a person may want to look at it or resume with it.
 const failedWorkspaceTTL = 24 * time.Hour
 
-// isToBeTriedAgain says whether the run that failed is due for another try: its
-// time has come, the spec, the ProviderConfig or a Secret has changed since, or
-// a person asks for it with a new value of the annotation
+// isRetryDue reports whether a run that failed is due for another try: its time has
+// come, the spec, the ProviderConfig or a Secret has changed since, or a person
+// requests it with a new value of the annotation
 // crossplane.io/reconcile-requested-at.
-func (e *external) isToBeTriedAgain(ctx context.Context, a *modelv1alpha1.Artifact) (bool, error) {
+func (e *external) isRetryDue(ctx context.Context, a *modelv1alpha1.Artifact) (bool, error) {
 	f := a.Status.AtProvider.Failure
-	if e.newFailure || f == nil {
+	if f == nil {
 		return false, nil
 	}
 	switch {
 	case f.Generation != a.GetGeneration():
 		return true, nil
-	case isAskedFor(a):
+	case isRequested(a):
 		return true, nil
 	case f.NextTryTime != nil && !e.now().Before(f.NextTryTime.Time):
 		return true, nil
@@ -79,9 +76,9 @@ func (e *external) isToBeTriedAgain(ctx context.Context, a *modelv1alpha1.Artifa
 	return err == nil && hash != f.ConfigHash, err
 }
 
-// isAskedFor says whether a person asks for a look at the Artifact, with a value
-// of the annotation crossplane.io/reconcile-requested-at that was not handled yet.
-func isAskedFor(a *modelv1alpha1.Artifact) bool {
+// isRequested reports whether a person requests a reconcile, with a value of the
+// annotation crossplane.io/reconcile-requested-at that was not handled yet.
+func isRequested(a *modelv1alpha1.Artifact) bool {
 	requested, asked := meta.GetReconcileRequest(a)
 	return asked && requested != a.GetLastHandledReconcileAt()
 }
@@ -91,7 +88,7 @@ func failureMessage(f *modelv1alpha1.FailureObservation) string {
 	if f.NextTryTime == nil {
 		return f.Message
 	}
-	return fmt.Sprintf("%s (it is tried again at %s)", f.Message, f.NextTryTime.UTC().Format(time.RFC3339))
+	return fmt.Sprintf("%s (it is retried at %s)", f.Message, f.NextTryTime.UTC().Format(time.RFC3339))
 }
 
 // A run that has not started is looked at every startPoll, and less often the

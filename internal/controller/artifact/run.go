@@ -17,57 +17,22 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
-	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// nextRun returns the run that the Artifact is to have now. Its number rises
-// only past a run that was seen to end, just now or as the status records, so
-// that a crash skips none and makes none twice.
-func (e *external) nextRun(a *modelv1alpha1.Artifact) artifact.Run {
-	seen := e.seenEnded
-	if s := a.Status.AtProvider; hasEnded(s.Phase) {
-		seen = max(seen, s.Run)
-	}
-	return artifact.Run{Hash: artifact.RunHash(a), Number: max(artifact.RunOf(a).Number, seen+1)}
-}
-
-// hasEnded says whether a run in this phase is over.
-func hasEnded(p modelv1alpha1.ArtifactPhase) bool {
-	return p == modelv1alpha1.PhaseSucceeded || p == modelv1alpha1.PhaseFailed
-}
-
-// ended says whether the run that the Artifact's spec asks for has ended, as
-// its status and annotations say.
-func ended(a *modelv1alpha1.Artifact) bool {
-	run, s := artifact.RunOf(a), a.Status.AtProvider
-	return run.Hash == artifact.RunHash(a) && run.Number == s.Run && hasEnded(s.Phase)
-}
-
-// neverStarted reports whether the run that the Artifact's spec asks for was
-// recorded as stopped since it did not start.
-func neverStarted(a *modelv1alpha1.Artifact) bool {
-	f := a.Status.AtProvider.Failure
-	return ended(a) && f != nil && f.Reason == string(outcome.NotStarted)
-}
-
-// holds says whether the artifact that was pushed last is the one that the
-// Artifact's spec asks for, whatever became of a run after it.
-func holds(a *modelv1alpha1.Artifact) bool {
-	s := a.Status.AtProvider
-	return s.Digest != "" && s.RunHash == artifact.RunHash(a)
-}
-
-// startRun takes one step towards the Artifact's next run, and never waits: it
-// clears away what an earlier run left and returns; once that is gone, which
-// wakes the Artifact, it starts the run.
+// startRun takes one step towards the planned run, and never waits: it deletes what
+// an earlier run left and returns; once that is gone, which requeues the Artifact, it
+// starts the run.
 func (e *external) startRun(ctx context.Context, a *modelv1alpha1.Artifact) error {
-	next := e.nextRun(a)
-	// A Secret that is not there is told before anything waits for it.
+	next := e.plan.run
+	// A missing Secret is reported before anything waits for it.
 	hash, err := e.settings.ConfigHash(ctx)
 	if err != nil {
 		return err
 	}
-	e.dropCheckpoint(ctx, a, next)
+	if earlier := e.plan.earlier; earlier != next.Hash && e.registry != nil {
+		// No run will resume what one of an earlier spec left. What stays does no harm.
+		_, _ = e.catalogOf(a).Drop(ctx, earlier)
+	}
 	// First, so that it is known what was begun, whatever happens.
 	if err := e.persistRun(ctx, a, next); err != nil {
 		return err
@@ -80,7 +45,7 @@ func (e *external) startRun(ctx context.Context, a *modelv1alpha1.Artifact) erro
 		e.cleared.put(a.GetUID(), struct{}{})
 		return nil
 	}
-	wanted := e.withEffective(a)
+	wanted := a.DeepCopy()
 	wanted.Effective.ConfigHash = hash
 	wanted.Effective.MountFrom = e.settings.MountFrom(ctx, wanted)
 	return e.ensureRun(ctx, wanted)
@@ -93,7 +58,7 @@ func (e *external) clearEarlierRuns(ctx context.Context, a *modelv1alpha1.Artifa
 	if err != nil {
 		return false, err
 	}
-	if !e.stuck && slices.ContainsFunc(jobs, func(j batchv1.Job) bool { return isLiveJobOf(&j, a, next) }) {
+	if !e.plan.replace && slices.ContainsFunc(jobs, func(j batchv1.Job) bool { return isLiveJobOf(&j, a, next) }) {
 		return true, nil
 	}
 	if len(jobs) > 0 {
@@ -122,7 +87,7 @@ func (e *external) clearWorkspace(ctx context.Context, a *modelv1alpha1.Artifact
 	if err != nil || pvc == nil {
 		return false, err
 	}
-	if pvc.GetDeletionTimestamp() == nil && artifact.FitsWorkspace(e.withEffective(a), pvc) {
+	if pvc.GetDeletionTimestamp() == nil && artifact.FitsWorkspace(a, pvc) {
 		return false, nil
 	}
 	return true, artifact.DeletePVC(ctx, e.direct, a)
@@ -212,8 +177,8 @@ func (e *external) ensureRun(ctx context.Context, a *modelv1alpha1.Artifact) err
 	job, made, err := artifact.EnsureJob(ctx, lookingUp{Client: e.direct, cached: e.cached}, e.scheme, a, e.settings.KitImage, e.selector, e.labels)
 	if made {
 		message := fmt.Sprintf("Run %d started as Job %q", artifact.RunOf(job).Number, job.GetName())
-		if e.why != "" {
-			message += ": " + e.why
+		if e.plan.why != "" {
+			message += ": " + e.plan.why
 		}
 		e.recorder.Event(a, event.Normal(reasonRunStarted, message))
 	}
@@ -250,7 +215,19 @@ func (e *external) stopRuns(ctx context.Context, a *modelv1alpha1.Artifact) erro
 	if err := artifact.DeletePVC(ctx, e.direct, a); err != nil {
 		return err
 	}
-	return artifact.DeleteSecrets(ctx, e.direct, a)
+	if err := artifact.DeleteSecrets(ctx, e.direct, a); err != nil {
+		return err
+	}
+	left, err := e.runsLeft(ctx, a)
+	if err != nil {
+		return err
+	}
+	if left {
+		e.requeue(a, requeueStopped)
+	} else {
+		e.requeue(a, requeueNow)
+	}
+	return nil
 }
 
 // runsLeft says whether anything of the Artifact's runs is still in the

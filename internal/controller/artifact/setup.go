@@ -36,7 +36,6 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/access"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
-	"github.com/crossplane-contrib/provider-kitops/internal/follow"
 	"github.com/crossplane-contrib/provider-kitops/internal/progress"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	"github.com/crossplane-contrib/provider-kitops/internal/settings"
@@ -102,12 +101,10 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		recorder: recorder,
 		now:      time.Now,
 		metrics:  cmp.Or(o.Metrics, NewMetrics()),
-		blobs:    newBlobChecks(o.BlobCheckInterval),
-		asker:    cmp.Or(o.asker, progress.New(progress.Options{WritesPerMinute: o.ProgressWritesPerMinute})),
-		follower: follow.New(time.Now),
-		memory:   registry.NewMemory(),
-		hosts:    connection.NewHosts(),
-		cleared:  &cleared{},
+		memory: newMemory(time.Now, o.BlobCheckInterval,
+			cmp.Or(o.asker, progress.New(progress.Options{WritesPerMinute: o.ProgressWritesPerMinute}))),
+		registries: registry.NewMemory(),
+		hosts:      connection.NewHosts(),
 	}
 	gate := newRBACGate(o.Access, mgr.GetClient())
 	r := newReconciler(mgr, mgr.GetCache(), c, append(o.forReconciler(name, recorder, c),
@@ -135,8 +132,8 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		Build(&throttle{
 			Reconciler: newUnlimited{
 				cached:  mgr.GetClient(),
-				all:     againLater{Reconciler: r, soon: c.soon},
-				limited: ratelimiter.NewReconciler(name, againLater{Reconciler: r, soon: c.soon}, o.GlobalRateLimiter),
+				all:     againLater{Reconciler: r, soon: &c.soon},
+				limited: ratelimiter.NewReconciler(name, againLater{Reconciler: r, soon: &c.soon}, o.GlobalRateLimiter),
 			},
 			cached:  mgr.GetClient(),
 			origin:  c.settings.Origin,
@@ -170,7 +167,7 @@ func (o Options) forReconciler(name string, recorder xpevent.Recorder, c *connec
 		managed.WithMinPollInterval(minPollInterval),
 		managed.WithTimeout(reconcileTimeout),
 		managed.WithLogger(o.Logger.WithValues("controller", name)),
-		managed.WithRecorder(quietRecorder{Recorder: recorder, cleared: c.cleared}),
+		managed.WithRecorder(quietRecorder{Recorder: recorder, cleared: &c.cleared}),
 	}
 	if o.Features.Enabled(feature.EnableBetaManagementPolicies) {
 		opts = append(opts, managed.WithManagementPolicies())
@@ -249,12 +246,8 @@ func (c sharingClient) List(ctx context.Context, list client.ObjectList, opts ..
 // to, unless an option says otherwise. The cache has what is watched, also the
 // metadata of Secrets.
 func newReconciler(mgr ctrl.Manager, cache client.Reader, c *connector, opts ...managed.ReconcilerOption) *managed.Reconciler {
-	c.refusals, c.soon = &refusals{}, &soon{}
-	c.blobs = cmp.Or(c.blobs, newBlobChecks(0))
-	c.cleared = cmp.Or(c.cleared, &cleared{})
-	c.asker = cmp.Or(c.asker, progress.New(progress.Options{}))
-	c.follower = cmp.Or(c.follower, follow.New(c.now))
-	return managed.NewReconciler(statusManager{Manager: mgr, refusals: c.refusals}, resource.ManagedKind(modelv1alpha1.ArtifactGroupVersionKind), append([]managed.ReconcilerOption{
+	c.memory = cmp.Or(c.memory, newMemory(c.now, 0, nil))
+	return managed.NewReconciler(statusManager{Manager: mgr, refusals: &c.refusals}, resource.ManagedKind(modelv1alpha1.ArtifactGroupVersionKind), append([]managed.ReconcilerOption{
 		managed.WithTypedExternalConnector[*modelv1alpha1.Artifact](c),
 		managed.WithInitializers(&cleaner{cache: cache, direct: c.direct}),
 		managed.WithFinalizer(newFinalizer(mgr.GetClient(), c.forget)),

@@ -13,6 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
@@ -56,7 +58,7 @@ func TestDeletedFromRegistry(t *testing.T) {
 	}{
 		"Tags": {
 			reason: "The tag goes, and the registry collects what it stood for.",
-			want:   want{manifest: true, event: "Took tag v1 away"},
+			want:   want{manifest: true, event: "Removed tag v1"},
 		},
 		"NoTags": {
 			reason: "Without other tags it is deleted by its digest.",
@@ -79,7 +81,7 @@ func TestDeletedFromRegistry(t *testing.T) {
 				}
 				return noTags(http.StatusMethodNotAllowed)(r)
 			},
-			want: func() want { w := all; w.event = "nor tell which tags there are"; return w }(),
+			want: func() want { w := all; w.event = "neither deletes tags nor lists them"; return w }(),
 		},
 		"Nothing": {
 			reason: "A registry that deletes nothing keeps it.",
@@ -94,7 +96,7 @@ func TestDeletedFromRegistry(t *testing.T) {
 				}
 				return 0
 			},
-			want: want{manifest: true, record: true, event: "Took tag v1 away"},
+			want: want{manifest: true, record: true, event: "Removed tag v1"},
 		},
 		"Foreign": {
 			reason: "A tag on something else is not touched.",
@@ -228,25 +230,23 @@ func TestDeletionWaitsForTheRegistry(t *testing.T) {
 	}
 }
 
-// TestDeletedInMidPush deletes an Artifact whose run pushed with its last breath.
-func TestDeletedInMidPush(t *testing.T) {
+// TestDeletedWhileStaging deletes an Artifact whose run staged and did not report it.
+func TestDeletedWhileStaging(t *testing.T) {
 	for _, down := range []bool{false, true} {
 		w := startControllers(t)
 		a := w.artifact("midpush")
 		w.create(a)
 		job := w.job(a, 1)
-		d := w.pushFor(job, "models/midpush", "v1", "one")
+		w.stageFor(job.Spec.Template.Spec, "models/midpush", "one")
+		tag := provenance.StagingTag(ownerOf(a), artifact.RunHash(a))
 		if down {
 			w.requests.refuseWith(status(http.StatusServiceUnavailable, http.MethodGet, http.MethodHead))
 		}
 		w.remove(a)
 		w.waitGoneWithPods(a)
 		w.requests.refuseWith(nil)
-		if _, err := w.registry.Resolve(t.Context(), "models/midpush", "v1"); registry.IsNotFound(err) == down {
-			t.Errorf("tag, registry down %t: %v", down, err)
-		}
-		if got := len(w.records(a, d)); (got > 0) != down {
-			t.Errorf("records, registry down %t: %d", down, got)
+		if _, err := w.registry.Resolve(t.Context(), "models/midpush", tag); registry.IsNotFound(err) == down {
+			t.Errorf("staging tag, registry down %t: %v", down, err)
 		}
 	}
 }

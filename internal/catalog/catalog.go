@@ -1,0 +1,136 @@
+// Package catalog decides who has a name in a registry, and changes names: it
+// commits what a run staged, retags, adopts and deletes. Content is the worker's:
+// nothing here moves a layer.
+package catalog
+
+import (
+	"context"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+)
+
+// A Catalog is what one Artifact has, or is to have, in one repository: its tags,
+// and the records of ownership about what it pushed.
+type Catalog struct {
+	// Registry that the repository is in.
+	Registry *registry.Client
+
+	// Repository in the registry.
+	Repository string
+
+	// Owner is the Artifact.
+	Owner provenance.Owner
+
+	// Earlier is whom the Artifact claims to have been before it was restored. It
+	// is believed only in Adoptable; the zero Owner is nobody.
+	Earlier provenance.Owner
+}
+
+// A Tag is what a tag of the repository points to.
+type Tag struct {
+	// Name of the tag.
+	Name string
+
+	// Descriptor of the manifest; zero if the tag is free.
+	Descriptor ocispec.Descriptor
+
+	// Records of the owner about the manifest, the latest run first. They are not
+	// looked for if the manifest is one that the owner is known to have pushed.
+	Records []provenance.Found
+}
+
+// IsFree reports whether the registry has no such tag.
+func (t Tag) IsFree() bool { return t.Descriptor.Digest == "" }
+
+// IsOn reports whether the tag points to a digest, which may be empty.
+func (t Tag) IsOn(d string) bool { return d != "" && t.Descriptor.Digest.String() == d }
+
+// Look returns what a tag points to. If that is known, which is the digest of what
+// the owner pushed last as its status says, nothing else is asked.
+func (c Catalog) Look(ctx context.Context, tag, known string) (Tag, error) {
+	return c.look(ctx, tag, known, c.Owner)
+}
+
+// Adoptable returns what a tag points to, with records of the owner or, if there
+// are none, of whom it claims to have been earlier.
+func (c Catalog) Adoptable(ctx context.Context, tag string) (Tag, error) {
+	return c.look(ctx, tag, "", c.Owner, c.Earlier)
+}
+
+func (c Catalog) look(ctx context.Context, tag, known string, owners ...provenance.Owner) (Tag, error) {
+	t := Tag{Name: tag}
+	d, err := c.Registry.Resolve(ctx, c.Repository, tag)
+	if registry.IsNotFound(err) {
+		return t, nil
+	}
+	if err != nil {
+		return t, err
+	}
+	t.Descriptor = d
+	if t.IsOn(known) {
+		return t, nil
+	}
+	for _, owner := range owners {
+		t.Records, err = provenance.Of(ctx, c.Registry, c.Repository, d.Digest, owner)
+		if err != nil || len(t.Records) > 0 {
+			break
+		}
+	}
+	return t, err
+}
+
+// MayChange reports whether the owner may change a tag: the tag is free, points to
+// what is known to be the owner's, or to what a record names as the owner's.
+func (t Tag) MayChange(known string) bool {
+	return t.IsFree() || t.IsOn(known) || len(t.Records) > 0
+}
+
+// Conflict returns the error of a foreign tag, with the cure.
+func (t Tag) Conflict() error {
+	return outcome.Errorf(outcome.TagConflict,
+		"Tag %q points to %s, which this Artifact did not push: remove that tag, write another in spec.forProvider.target.tag, or set spec.forProvider.target.conflictPolicy: Overwrite",
+		t.Name, t.Descriptor.Digest)
+}
+
+// Has reports whether the repository has a manifest.
+func (c Catalog) Has(ctx context.Context, d string) (bool, error) {
+	if d == "" {
+		return false, nil
+	}
+	_, err := c.Registry.Resolve(ctx, c.Repository, d)
+	if registry.IsNotFound(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Records returns the records of the owner about a manifest, the latest run first.
+func (c Catalog) Records(ctx context.Context, subject digest.Digest) ([]provenance.Found, error) {
+	return provenance.Of(ctx, c.Registry, c.Repository, subject, c.Owner)
+}
+
+// Retag has a tag point to a manifest that is there. Other tags of the manifest
+// stay, since others may pull by them.
+func (c Catalog) Retag(ctx context.Context, d digest.Digest, tag string) error {
+	there, content, err := c.Registry.Manifest(ctx, c.Repository, d.String())
+	if err != nil {
+		return err
+	}
+	return c.Registry.PushManifest(ctx, c.Repository, there, content, tag)
+}
+
+// Adopt records the owner as that of a manifest which a record names an earlier
+// owner of. A registry that takes no records costs a later adoption, not this one.
+func (c Catalog) Adopt(ctx context.Context, subject ocispec.Descriptor, r provenance.Record) error {
+	r.Owner = c.Owner
+	err := provenance.Push(ctx, c.Registry, c.Repository, subject, r)
+	if provenance.IsRefusal(err) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,207 @@
+package catalog
+
+import (
+	"context"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+)
+
+// A Commit gives names to what a run staged.
+type Commit struct {
+	// Digest of the staged manifest, as the run's Job reported it.
+	Digest digest.Digest
+
+	// Tags that the manifest gets.
+	Tags []string
+
+	// Known is the digest of what the owner is known to have pushed before, which
+	// its tags may point to; empty for none.
+	Known string
+
+	// Overwrite takes foreign tags.
+	Overwrite bool
+
+	// Record about the manifest.
+	Record provenance.Record
+}
+
+// A Committed says how a commit ended.
+type Committed struct {
+	// Left are the run's own tags that the registry does not let be deleted.
+	Left []string
+
+	// Unrecorded means that the registry takes no records: the artifact cannot be
+	// adopted later.
+	Unrecorded bool
+}
+
+// Commit checks all tags, records the owner, sets the tags and removes the run's
+// own. It may be repeated after it was interrupted anywhere. It returns an error
+// with reason TagConflict if a tag is foreign, before any is set, and one with
+// reason NotFound if the staged manifest is gone.
+func (c Catalog) Commit(ctx context.Context, o Commit) (Committed, error) {
+	tags, err := c.checkTags(ctx, o)
+	if err != nil {
+		return Committed{}, err
+	}
+	staged, content, err := c.Registry.Manifest(ctx, c.Repository, o.Digest.String())
+	if err != nil {
+		return Committed{}, err
+	}
+	recorded, err := c.record(ctx, staged, o.Record)
+	if err != nil {
+		return Committed{}, err
+	}
+	// Recording takes a while, and the tag of another may have appeared meanwhile.
+	if err := c.checkAgain(ctx, o, tags, recorded); err != nil {
+		c.withdraw(ctx, recorded)
+		return Committed{}, err
+	}
+	for _, tag := range o.Tags {
+		if err := c.Registry.PushManifest(ctx, c.Repository, staged, content, tag); err != nil {
+			return Committed{}, err
+		}
+	}
+	left, err := c.Drop(ctx, o.Record.RunHash)
+	return Committed{Left: left, Unrecorded: recorded.Digest == ""}, err
+}
+
+// checkTags returns what the tags of a commit point to, or an error if one of them
+// is foreign. A tag on the staged manifest that no record makes the owner's is in
+// doubt: either this commit was interrupted, in a registry without records, or
+// another pushed the same. Whether there are records, recording will tell.
+func (c Catalog) checkTags(ctx context.Context, o Commit) ([]Tag, error) {
+	tags := make([]Tag, 0, len(o.Tags))
+	for _, name := range o.Tags {
+		t, err := c.Look(ctx, name, o.Known)
+		if err != nil {
+			return nil, err
+		}
+		if !o.Overwrite && !t.MayChange(o.Known) && !t.IsOn(o.Digest.String()) {
+			return nil, t.Conflict()
+		}
+		tags = append(tags, t)
+	}
+	return tags, nil
+}
+
+// checkAgain returns an error if a tag has become foreign since it was looked at,
+// or if one in doubt is foreign: the registry takes records, and had none.
+func (c Catalog) checkAgain(ctx context.Context, o Commit, before []Tag, recorded ocispec.Descriptor) error {
+	if o.Overwrite {
+		return nil
+	}
+	for _, t := range before {
+		if t.IsOn(o.Digest.String()) && !t.MayChange(o.Known) && recorded.Digest != "" {
+			return t.Conflict()
+		}
+		d, err := c.Registry.Resolve(ctx, c.Repository, t.Name)
+		if registry.IsNotFound(err) || err == nil && d.Digest == t.Descriptor.Digest {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		now := Tag{Name: t.Name, Descriptor: d}
+		if d.Digest != o.Digest {
+			// The record of this very run is about the staged manifest alone.
+			if now.Records, err = provenance.Of(ctx, c.Registry, c.Repository, d.Digest, c.Owner); err != nil {
+				return err
+			}
+		}
+		if !now.MayChange(o.Known) {
+			return now.Conflict()
+		}
+	}
+	return nil
+}
+
+// record pushes the record of a commit and returns its descriptor, which is zero
+// if the registry takes no records.
+func (c Catalog) record(ctx context.Context, staged ocispec.Descriptor, r provenance.Record) (ocispec.Descriptor, error) {
+	r.Owner = c.Owner
+	d, _, err := r.Manifest(staged)
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	err = provenance.Push(ctx, c.Registry, c.Repository, staged, r)
+	if provenance.IsRefusal(err) {
+		return ocispec.Descriptor{}, nil
+	}
+	return d, err
+}
+
+// withdraw deletes the record of a commit that does not get its tags. A record that
+// stays does no harm: no tag of the owner points to its subject.
+func (c Catalog) withdraw(ctx context.Context, recorded ocispec.Descriptor) {
+	if recorded.Digest != "" {
+		_ = c.Registry.DeleteManifest(ctx, c.Repository, recorded)
+	}
+}
+
+// runTags returns the tags that runs of a run hash use: of the staged manifest and
+// of the checkpoint.
+func (c Catalog) runTags(runHash string) (staging, checkpoint string) {
+	return provenance.StagingTag(c.Owner, runHash), provenance.CheckpointTag(c.Owner, runHash)
+}
+
+// Drop removes the tags that runs of a run hash used, and returns those that the
+// registry does not let be deleted. The staged manifest itself is not deleted, since
+// other tags may be on it; a checkpoint is, since it is the owner's alone.
+func (c Catalog) Drop(ctx context.Context, runHash string) ([]string, error) {
+	staging, checkpoint := c.runTags(runHash)
+	if staging == "" {
+		return nil, nil
+	}
+	var left []string
+	there, err := c.Registry.Resolve(ctx, c.Repository, staging)
+	if err == nil && there.Digest != "" {
+		err = c.Registry.Untag(ctx, c.Repository, staging)
+	}
+	if left, err = leftOf(left, staging, err); err != nil {
+		return left, err
+	}
+	d, _, err := provenance.Checkpoint(ctx, c.Registry, c.Repository, checkpoint)
+	if err == nil && d.Digest != "" {
+		err = provenance.DeleteCheckpoint(ctx, c.Registry, c.Repository, checkpoint, d)
+	}
+	return leftOf(left, checkpoint, err)
+}
+
+// leftOf adds a tag to those that stay, if that is what an error says.
+func leftOf(left []string, tag string, err error) ([]string, error) {
+	switch {
+	case registry.IsNotFound(err):
+		return left, nil
+	case registry.IsUnsupported(err), registry.IsUnauthorized(err):
+		return append(left, tag), nil
+	}
+	return left, err
+}
+
+// HasRunTags reports whether the registry has a tag that runs of a run hash used.
+func (c Catalog) HasRunTags(ctx context.Context, runHash string) (bool, error) {
+	staging, checkpoint := c.runTags(runHash)
+	if staging == "" {
+		return false, nil
+	}
+	for _, tag := range []string{staging, checkpoint} {
+		if _, err := c.Registry.Resolve(ctx, c.Repository, tag); err == nil || !registry.IsNotFound(err) {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+// IsStaged reports whether the registry still has the manifest that a run staged.
+func (c Catalog) IsStaged(ctx context.Context, d string) (bool, error) { return c.Has(ctx, d) }
+
+// Unstaged is the error of a staged manifest that is gone before it was committed.
+func Unstaged(d string) error {
+	return outcome.Errorf(outcome.NotFound, "The registry no longer has %s, which the run staged, so it cannot be tagged: the run is repeated", d)
+}

@@ -1,0 +1,214 @@
+package catalog_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/catalog"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
+)
+
+func TestCommit(t *testing.T) {
+	type want struct {
+		Reason  outcome.Reason
+		Written []string
+		Tagged  bool // Whether the tag is on what was staged.
+		Records int
+		Done    catalog.Committed
+	}
+	whole := []string{aRecord, aTag, aDelete}
+	staging := provenance.StagingTag(owner, runHash)
+	cases := map[string]struct {
+		reason string
+		setup  func(*world, *catalog.Commit)
+		want   want
+	}{
+		"Free": {
+			reason: "The registry must know the owner before the tag points to the artifact, and the staging tag goes last.",
+			setup:  func(*world, *catalog.Commit) {},
+			want:   want{Written: whole, Tagged: true, Records: 1},
+		},
+		"Foreign": {
+			reason: "A foreign tag must not be overwritten, and nothing written before that is found.",
+			setup:  func(w *world, _ *catalog.Commit) { w.foreign("v1") },
+			want:   want{Reason: outcome.TagConflict},
+		},
+		"OneOfTwoForeign": {
+			reason: "No tag may be set if one of them is foreign.",
+			setup: func(w *world, c *catalog.Commit) {
+				w.foreign("v2")
+				c.Tags = []string{"v1", "v2"}
+			},
+			want: want{Reason: outcome.TagConflict},
+		},
+		"OtherOwner": {
+			reason: "What another Artifact pushed is foreign.",
+			setup:  func(w *world, _ *catalog.Commit) { w.record(w.foreign("v1"), other) },
+			want:   want{Reason: outcome.TagConflict},
+		},
+		"Overwrite": {
+			reason: "A foreign tag is overwritten if the spec says so.",
+			setup: func(w *world, c *catalog.Commit) {
+				w.foreign("v1")
+				c.Overwrite = true
+			},
+			want: want{Written: whole, Tagged: true, Records: 1},
+		},
+		"Known": {
+			reason: "What the status knows as pushed may be replaced, also without a record.",
+			setup:  func(w *world, c *catalog.Commit) { c.Known = w.foreign("v1").Digest.String() },
+			want:   want{Written: whole, Tagged: true, Records: 1},
+		},
+		"OwnRecord": {
+			reason: "What an earlier run pushed may be replaced, also if the status does not know it.",
+			setup:  func(w *world, _ *catalog.Commit) { w.record(w.foreign("v1"), owner) },
+			want:   want{Written: whole, Tagged: true, Records: 1},
+		},
+		"SameContentOfAnother": {
+			reason: "A tag on the same content belongs to who set it first; the record is withdrawn.",
+			setup: func(w *world, _ *catalog.Commit) {
+				c := w.commit()
+				first := w.catalog
+				first.Owner = other
+				if _, err := first.Commit(w.Context(), c); err != nil {
+					w.Fatal(err)
+				}
+			},
+			want: want{Reason: outcome.TagConflict, Written: []string{aRecord, aDelete}, Tagged: true},
+		},
+		"Race": {
+			reason: "A foreign tag that appears while the record is pushed must not be overwritten.",
+			setup:  func(w *world, _ *catalog.Commit) { w.watched.after[aRecord] = func() { w.foreign("v1") } },
+			want:   want{Reason: outcome.TagConflict, Written: []string{aRecord, aTag, aDelete}},
+		},
+		"RaceAlike": {
+			reason: "Of two that commit the same content at once, the first to set the tag owns it.",
+			setup: func(w *world, _ *catalog.Commit) {
+				c, first := w.commit(), w.catalog
+				first.Owner = other
+				w.watched.after[aRecord] = func() {
+					if _, err := first.Commit(w.Context(), c); err != nil {
+						w.Error(err)
+					}
+				}
+			},
+			want: want{Reason: outcome.TagConflict, Written: []string{aRecord, aTag, aDelete}, Tagged: true},
+		},
+		"Repeated": {
+			reason: "A commit that was interrupted after it set the tag is finished when it is repeated.",
+			setup: func(w *world, c *catalog.Commit) {
+				if _, err := w.catalog.Commit(w.Context(), *c); err != nil {
+					w.Fatal(err)
+				}
+				w.stage(owner)
+			},
+			want: want{Written: whole, Tagged: true, Records: 1},
+		},
+		"RepeatedWithoutRecords": {
+			reason: "It is finished too in a registry that takes no records.",
+			setup: func(w *world, c *catalog.Commit) {
+				w.watched.refuse = refuse(aRecord, http.StatusBadRequest)
+				if _, err := w.catalog.Commit(w.Context(), *c); err != nil {
+					w.Fatal(err)
+				}
+				w.stage(owner)
+			},
+			want: want{Written: whole, Tagged: true, Done: catalog.Committed{Unrecorded: true}},
+		},
+		"RecordRefused": {
+			reason: "A registry that takes no records fails no commit.",
+			setup: func(w *world, _ *catalog.Commit) {
+				w.watched.refuse = refuse(aRecord, http.StatusMethodNotAllowed)
+			},
+			want: want{Written: whole, Tagged: true, Done: catalog.Committed{Unrecorded: true}},
+		},
+		"RecordForbidden": {
+			reason: "A registry that wants other credentials may take the record with them.",
+			setup: func(w *world, _ *catalog.Commit) {
+				w.watched.refuse = refuse(aRecord, http.StatusForbidden)
+			},
+			want: want{Reason: outcome.Unauthorized, Written: []string{aRecord}},
+		},
+		"NoDeletion": {
+			reason: "A staging tag that cannot be deleted stays, which is reported and fails nothing.",
+			setup: func(w *world, _ *catalog.Commit) {
+				w.watched.refuse = refuse(aDelete, http.StatusMethodNotAllowed)
+			},
+			want: want{Written: whole, Tagged: true, Records: 1, Done: catalog.Committed{Left: []string{staging}}},
+		},
+		"Gone": {
+			reason: "What was staged may have been collected by the registry.",
+			setup: func(w *world, c *catalog.Commit) {
+				c.Digest = "sha256:" + "0000000000000000000000000000000000000000000000000000000000000000"
+			},
+			want: want{Reason: outcome.NotFound},
+		},
+	}
+	for kind, api := range map[string]bool{"API": true, "Fallback": false} {
+		for name, tc := range cases {
+			t.Run(kind+name, func(t *testing.T) {
+				w := newWorld(t, api)
+				c := w.commit()
+				tc.setup(w, &c)
+				w.watched.take()
+				done, err := w.catalog.Commit(t.Context(), c)
+				got := want{Written: w.watched.take(), Done: done}
+				if err != nil {
+					got.Reason = outcome.ReasonOf(err)
+				}
+				got.Tagged = w.tagged("v1") == w.staged.String()
+				got.Records = w.records(w.staged, owner)
+				if diff := cmp.Diff(tc.want, got); diff != "" {
+					t.Errorf("\n%s\nCommit(...): -want, +got:\n%s\n%v", tc.reason, diff, err)
+				}
+				if err == nil && len(done.Left) == 0 && w.tagged(staging) != "" {
+					t.Errorf("\n%s\nCommit(...): the staging tag is still there", tc.reason)
+				}
+			})
+		}
+	}
+}
+
+// refuse answers requests that write something with a status.
+func refuse(what string, status int) func(*http.Request, string) int {
+	return func(_ *http.Request, is string) int {
+		if is == what {
+			return status
+		}
+		return 0
+	}
+}
+
+func TestConflict(t *testing.T) {
+	w := newWorld(t, true)
+	d := w.foreign("v1").Digest
+	_, err := w.catalog.Commit(t.Context(), w.commit())
+	want := `Tag "v1" points to ` + d.String() + ", which this Artifact did not push: " +
+		"remove that tag, write another in spec.forProvider.target.tag, or set spec.forProvider.target.conflictPolicy: Overwrite"
+	if err == nil || err.Error() != want {
+		t.Errorf("want %q, got %v", want, err)
+	}
+}
+
+// A staging tag is no name of the content: it keeps nobody from deleting it.
+func TestDeleteByDigestBesideStagingTag(t *testing.T) {
+	w := newWorld(t, true)
+	if _, err := w.catalog.Commit(t.Context(), w.commit()); err != nil {
+		t.Fatal(err)
+	}
+	w.stage(other)
+	w.watched.refuse = func(r *http.Request, what string) int {
+		if what == aDelete && !strings.Contains(r.URL.Path, "/manifests/sha256:") {
+			return http.StatusMethodNotAllowed
+		}
+		return 0
+	}
+	out, err := w.catalog.Delete(t.Context(), catalog.Holding{Tag: "v1", Digest: w.staged.String(), RunHashes: []string{runHash}})
+	if err != nil || !out.ByDigest || out.Left != "" {
+		t.Errorf("Delete(...): want the manifest to be deleted, got %+v, %v", out, err)
+	}
+}

@@ -1,0 +1,194 @@
+package catalog_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	gcr "github.com/google/go-containerregistry/pkg/registry"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/catalog"
+	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
+)
+
+// What a registry is asked to write.
+const (
+	aRecord = "record" // A manifest that refers to another.
+	aList   = "list"   // The fallback tag's.
+	aTag    = "tag"
+	aDelete = "delete"
+)
+
+// A watched registry notes what is written to it, and may refuse it, or have
+// something happen afterwards. It is safe for concurrent use.
+type watched struct {
+	next http.Handler
+
+	mu      sync.Mutex
+	written []string
+	refuse  func(*http.Request, string) int // A status, or 0.
+	after   map[string]func()               // Once each.
+}
+
+func (h *watched) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	what := writes(r)
+	h.mu.Lock()
+	refuse, after := h.refuse, h.after[what]
+	if what != "" {
+		h.written = append(h.written, what)
+	}
+	delete(h.after, what)
+	h.mu.Unlock()
+	if refuse != nil {
+		if status := refuse(r, what); status != 0 {
+			w.WriteHeader(status)
+			return
+		}
+	}
+	h.next.ServeHTTP(w, r)
+	if after != nil {
+		after()
+	}
+}
+
+// writes returns what a request writes, empty for nothing.
+func writes(r *http.Request) string {
+	name := r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:]
+	switch {
+	case r.Method == http.MethodDelete:
+		return aDelete
+	case r.Method != http.MethodPut || !strings.Contains(r.URL.Path, "/manifests/"):
+		return ""
+	case strings.HasPrefix(name, "sha256-"):
+		return aList
+	case !strings.HasPrefix(name, "sha256:"):
+		return aTag
+	}
+	b, _ := io.ReadAll(r.Body)
+	r.Body = io.NopCloser(bytes.NewReader(b))
+	if bytes.Contains(b, []byte(`"subject"`)) {
+		return aRecord
+	}
+	return ""
+}
+
+// take returns what was written since it was called last: of equal ones in a row the
+// first, without the lists of fallback tags.
+func (h *watched) take() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out := slices.Compact(slices.DeleteFunc(h.written, func(what string) bool { return what == aList }))
+	h.written = nil
+	if len(out) == 0 {
+		return nil
+	}
+	return out
+}
+
+const (
+	repository = "models/model"
+	runHash    = "03545e28e7930cc5"
+)
+
+var (
+	owner = provenance.Owner{ID: "11111111-1111-1111-1111-111111111111", Namespace: "team-a", Name: "model"}
+	other = provenance.Owner{ID: "22222222-2222-2222-2222-222222222222", Namespace: "team-b", Name: "model"}
+)
+
+// A world is a registry with what a run of owner has staged.
+type world struct {
+	*testing.T
+
+	watched *watched
+	catalog catalog.Catalog
+	staged  digest.Digest
+}
+
+// newWorld returns a world whose registry has a referrers API, or has not.
+func newWorld(t *testing.T, api bool) *world {
+	t.Helper()
+	h := &watched{next: gcr.New(gcr.Logger(log.New(io.Discard, "", 0)), gcr.WithReferrersSupport(api)), after: map[string]func(){}}
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	c, err := registry.New(registry.Options{Host: strings.TrimPrefix(server.URL, "http://"), PlainHTTP: true, SingleTry: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	w := &world{T: t, watched: h, catalog: catalog.Catalog{Registry: c, Repository: repository, Owner: owner}}
+	w.stage(owner)
+	return w
+}
+
+// stage pushes a manifest as a run of an owner does.
+func (w *world) stage(o provenance.Owner) {
+	w.Helper()
+	empty := ocispec.DescriptorEmptyJSON
+	content, err := json.Marshal(ocispec.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
+		Config: empty, Layers: []ocispec.Descriptor{empty}, Annotations: map[string]string{"content": "of a model"},
+	})
+	if err != nil {
+		w.Fatal(err)
+	}
+	if err := w.catalog.Registry.PushBlob(w.Context(), repository, empty, bytes.NewReader(empty.Data)); err != nil {
+		w.Fatal(err)
+	}
+	d := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(content), Size: int64(len(content))}
+	if err := w.catalog.Registry.PushManifest(w.Context(), repository, d, content, provenance.StagingTag(o, runHash)); err != nil {
+		w.Fatal(err)
+	}
+	w.staged = d.Digest
+}
+
+// commit is what commits what was staged.
+func (w *world) commit() catalog.Commit {
+	return catalog.Commit{Digest: w.staged, Tags: []string{"v1"}, Record: provenance.Record{RunHash: runHash, Run: 2, Files: 3}}
+}
+
+// foreign pushes a small artifact under a tag.
+func (w *world) foreign(tag string) ocispec.Descriptor {
+	w.Helper()
+	return testregistry.PushForeign(w, w.catalog.Registry, repository, tag)
+}
+
+// record pushes a record of a first run about an artifact.
+func (w *world) record(subject ocispec.Descriptor, o provenance.Owner) {
+	w.Helper()
+	r := provenance.Record{Owner: o, RunHash: runHash, Run: 1}
+	if err := provenance.Push(w.Context(), w.catalog.Registry, repository, subject, r); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// tagged returns the digest that a tag points to, empty for none.
+func (w *world) tagged(tag string) string {
+	w.Helper()
+	d, err := w.catalog.Registry.Resolve(w.Context(), repository, tag)
+	if err != nil && !registry.IsNotFound(err) {
+		w.Fatal(err)
+	}
+	return d.Digest.String()
+}
+
+// records returns how many records of an owner there are about a manifest.
+func (w *world) records(d digest.Digest, o provenance.Owner) int {
+	w.Helper()
+	found, err := provenance.Of(w.Context(), w.catalog.Registry, repository, d, o)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return len(found)
+}

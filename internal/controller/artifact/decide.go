@@ -1,0 +1,422 @@
+package artifact
+
+import (
+	"fmt"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/catalog"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
+	"github.com/crossplane-contrib/provider-kitops/internal/settings"
+)
+
+// An action is what a reconcile does after it has observed.
+type action string
+
+// Actions of a plan. docs/internals/reconcile.md says when each is taken.
+const (
+	// actionNone: the Artifact is as its spec asks, as far as it may be.
+	actionNone action = "none"
+
+	// actionWait: something outside must change or end first.
+	actionWait action = "wait"
+
+	// actionStartRun takes a step towards the next run: clears what an earlier one
+	// left or, if nothing is left, makes the Job.
+	actionStartRun action = "startRun"
+
+	// actionStopRun deletes what runs have in the cluster.
+	actionStopRun action = "stopRun"
+
+	// actionCommit gives what a run staged its tag.
+	actionCommit action = "commit"
+
+	// actionRetag gives what is in the registry its tag.
+	actionRetag action = "retag"
+
+	// actionAdopt writes down who owns what was found in the registry.
+	actionAdopt action = "adopt"
+
+	// actionUntag removes from the registry what goes with the Artifact.
+	actionUntag action = "untag"
+
+	// actionRelease lets the Artifact go: nothing of it is left.
+	actionRelease action = "release"
+)
+
+// A plan is what Observe decided. It is all that Create, Update and Delete know.
+type plan struct {
+	action action
+
+	// create takes the action in Create and not in Update.
+	create bool
+
+	// ready is the Artifact's Ready condition.
+	ready xpv2.Condition
+
+	// run that is to begin, and the run hash of the one before it.
+	run     artifact.Run
+	earlier string
+
+	// why there is a run although there was an artifact; empty if the spec asks
+	// for it.
+	why string
+
+	// replace means that the run's Job cannot start as it is.
+	replace bool
+
+	// conflict is the foreign tag that ready is about; nil for none.
+	conflict error
+
+	// from is the digest that the tag is taken from; empty for none.
+	from string
+
+	// adopted is what is adopted.
+	adopted *adoption
+}
+
+// An adoption is an artifact in the registry that is the Artifact's by a record or
+// by its status.
+type adoption struct {
+	subject ocispec.Descriptor
+	record  provenance.Record
+}
+
+// An observation is what Observe has read of the cluster, the registry and the
+// Hub. What is not needed to decide is not read, and is zero.
+type observation struct {
+	// obstacle stands in the way of any run; nil for none.
+	obstacle *xpv2.Condition
+
+	// run is how far the run is that the spec asks for; nil if it has not begun.
+	run *artifact.ObservationResult
+
+	// stuck means that the run does not start, and may with the Job that the spec
+	// asks for now.
+	stuck bool
+
+	// news means that the status has learned something that must be written before
+	// anything is done: the end of a run, or what is in the registry.
+	news bool
+
+	// leftOver names what of an earlier run is still in the cluster; empty for
+	// nothing.
+	leftOver string
+
+	// retryDue means that a failed run is due for another try.
+	retryDue bool
+
+	// tag is what the Artifact's tag points to. It is free where the registry does
+	// not show it.
+	tag catalog.Tag
+
+	// manifest means that the registry has what was pushed last.
+	manifest bool
+
+	// lostBlob names a blob of it that the registry lost; empty for none.
+	lostBlob string
+
+	// moved says how the source's revision has moved; empty if it has not.
+	moved string
+
+	// trouble says why it is not known whether it has; empty if it is.
+	trouble string
+
+	// adopted is what must be written down as the Artifact's; nil for nothing.
+	adopted *adoption
+
+	// needsRetag means that the spec asks for another tag than the artifact has.
+	needsRetag bool
+
+	// restored means that the Artifact claims another owner's UID, as after it was
+	// restored.
+	restored bool
+
+	// reference is registry/repository:tag as the spec asks for it.
+	reference string
+
+	// found means that there is what an Artifact names that is only observed.
+	found bool
+
+	// runsLeft and namesLeft say what deletion has yet to remove, in the cluster
+	// and in the registry.
+	runsLeft, namesLeft bool
+}
+
+// decide returns what follows from an Artifact and what was observed of it. It
+// reads nothing else and changes nothing.
+func decide(a *modelv1alpha1.Artifact, o observation) plan {
+	p := decideAction(a, o)
+	if o.news && !meta.WasDeleted(a) && p.action != actionAdopt && p.action != actionNone {
+		p.action, p.create = actionWait, false
+	}
+	p.ready = p.ready.WithObservedGeneration(a.GetGeneration())
+	return p
+}
+
+func decideAction(a *modelv1alpha1.Artifact, o observation) plan {
+	s := a.Status.AtProvider
+	switch {
+	case meta.WasDeleted(a):
+		return decideDeletion(a, o)
+	case settings.OnlyObserves(a):
+		return decideExisting(a, o)
+	case o.obstacle != nil:
+		return plan{action: actionWait, ready: *o.obstacle}
+	case o.run != nil && !hasEnded(o.run.Phase):
+		return decideActive(a, o)
+	case s.Staged != nil:
+		return decideStaged(a, o)
+	case o.run != nil && o.run.Phase == modelv1alpha1.PhaseFailed && !matchesSpec(a):
+		return decideFailed(a, o)
+	case s.Digest == "" || !matchesSpec(a) && settings.MayUpdate(a) && !o.tag.IsOn(s.Digest):
+		return decideNew(a, o)
+	case o.needsRetag && !settings.MayUpdate(a):
+		return decideNotRetagged(a, o)
+	case o.tag.IsOn(s.Digest):
+		return decideTagged(a, o)
+	case isForeign(a, o.tag):
+		return conflict(a, o)
+	case !o.manifest:
+		return decideLost(a, o, fmt.Sprintf("The registry no longer has %s", s.Reference))
+	}
+	return decideUntagged(a, o)
+}
+
+// decideDeletion removes runs first, then names, so that no run pushes to a name
+// that was removed.
+func decideDeletion(a *modelv1alpha1.Artifact, o observation) plan {
+	p := plan{action: actionRelease, ready: a.GetCondition(xpv2.TypeReady)}
+	switch {
+	case o.runsLeft:
+		p.action = actionStopRun
+	case o.news:
+		p.action, p.create = actionWait, false
+	case o.namesLeft:
+		p.action = actionUntag
+	}
+	return p
+}
+
+// decideExisting is about an Artifact that is only observed.
+func decideExisting(a *modelv1alpha1.Artifact, o observation) plan {
+	if o.obstacle != nil {
+		return plan{action: actionWait, ready: *o.obstacle}
+	}
+	if !o.found {
+		return plan{action: actionNone, create: true, ready: unavailable(outcome.NotFound, fmt.Sprintf("The registry has no %s", o.reference))}
+	}
+	return plan{action: actionNone, ready: xpv2.Available()}
+}
+
+// decideActive is about a run that has not ended.
+func decideActive(a *modelv1alpha1.Artifact, o observation) plan {
+	ready := readyCondition(*o.run)
+	if isServing(a) {
+		ready = xpv2.Available().WithMessage(fmt.Sprintf("The artifact is there as it was; run %d rebuilds it", a.Status.AtProvider.Run))
+	}
+	if !o.stuck {
+		return plan{action: actionWait, ready: ready}
+	}
+	p := planRun(a, o, ready, "")
+	p.replace = true
+	return p
+}
+
+// decideStaged is about what a run has staged and nobody has committed.
+func decideStaged(a *modelv1alpha1.Artifact, o observation) plan {
+	s := a.Status.AtProvider
+	ready := xpv2.Creating().WithMessage(fmt.Sprintf("Run %d has staged %s, which gets its tag next", s.Staged.Run, s.Staged.Digest))
+	if isServing(a) {
+		ready = xpv2.Available().WithMessage(fmt.Sprintf("The artifact is there as it was; run %d has rebuilt it, and the tag is moved next", s.Staged.Run))
+	}
+	p := plan{action: actionCommit, create: s.Digest == "" || !settings.MayUpdate(a), ready: ready}
+	switch {
+	case isForeign(a, o.tag) && !o.tag.IsOn(s.Staged.Digest):
+		return conflict(a, o)
+	case p.create && !settings.MayCreate(a):
+		return plan{action: actionWait, ready: unavailable(outcome.NotFound, "A run has staged the artifact, and spec.managementPolicies do not allow to tag it: add Create")}
+	}
+	return p
+}
+
+// decideFailed is about a run that failed without an artifact of the spec there.
+func decideFailed(a *modelv1alpha1.Artifact, o observation) plan {
+	ready := readyCondition(*o.run)
+	if !o.retryDue {
+		return plan{action: actionWait, ready: ready}
+	}
+	return planRun(a, o, ready, "")
+}
+
+// decideNew is about an Artifact whose spec's run has not begun, and whose artifact
+// is not in the registry.
+func decideNew(a *modelv1alpha1.Artifact, o observation) plan {
+	if isForeign(a, o.tag) {
+		return conflict(a, o)
+	}
+	ready := xpv2.Creating().WithMessage(o.leftOver)
+	if o.leftOver != "" {
+		return plan{action: actionWait, ready: ready}
+	}
+	return planRun(a, o, ready, "")
+}
+
+// notFollowed says why the artifact is not what the spec asks for.
+const notFollowed = "The artifact stays as it is, since spec.managementPolicies do not allow to follow the changed spec: add Update"
+
+// decideNotRetagged is about an artifact that should have another tag, which the
+// management policies do not allow.
+func decideNotRetagged(a *modelv1alpha1.Artifact, o observation) plan {
+	if !o.manifest {
+		return decideLost(a, o, fmt.Sprintf("The registry no longer has %s", a.Status.AtProvider.PinnedReference))
+	}
+	return plan{action: actionNone, ready: xpv2.Available().WithMessage(notFollowed)}
+}
+
+// decideTagged is about an artifact that has its tag.
+func decideTagged(a *modelv1alpha1.Artifact, o observation) plan {
+	s := a.Status.AtProvider
+	if o.lostBlob != "" {
+		return decideLost(a, o, fmt.Sprintf("The registry lost a part of %s: %s", s.Reference, o.lostBlob))
+	}
+	ready, rebuild := xpv2.Available(), false
+	switch {
+	case !matchesSpec(a) && settings.MayUpdate(a):
+		ready, rebuild = xpv2.Creating().WithMessage("The artifact is that of another spec: it is rebuilt"), true
+	case !matchesSpec(a):
+		ready = ready.WithMessage(notFollowed)
+	case s.Phase == modelv1alpha1.PhaseFailed && s.Failure != nil:
+		ready = ready.WithMessage("The artifact is there as it was; rebuilding it failed: " + failureMessage(s.Failure))
+		rebuild = settings.MayUpdate(a) && (o.retryDue || o.moved != "")
+	case o.moved != "" && settings.MayUpdate(a):
+		ready, rebuild = ready.WithMessage("The artifact is there as it was; its source has moved"), true
+	case o.trouble != "":
+		ready = ready.WithMessage("The artifact is there; whether its source has moved is not known: " + o.trouble)
+	}
+	if o.adopted != nil && settings.MayUpdate(a) {
+		return plan{action: actionAdopt, ready: ready, adopted: o.adopted}
+	}
+	if !rebuild {
+		return plan{action: actionNone, ready: ready}
+	}
+	if o.leftOver != "" {
+		return plan{action: actionWait, ready: ready}
+	}
+	return planRun(a, o, ready, o.moved)
+}
+
+// decideUntagged is about an artifact that is in the registry without its tag.
+func decideUntagged(a *modelv1alpha1.Artifact, o observation) plan {
+	message := "The artifact no longer has its tag"
+	if o.needsRetag {
+		message = "The artifact does not have its new tag yet"
+	}
+	return plan{action: actionRetag, create: !settings.MayUpdate(a), ready: xpv2.Creating().WithMessage(message), from: o.tag.Descriptor.Digest.String()}
+}
+
+// decideLost is about an artifact of which the registry no longer has all.
+func decideLost(a *modelv1alpha1.Artifact, o observation, message string) plan {
+	s := a.Status.AtProvider
+	switch {
+	case s.Phase == modelv1alpha1.PhaseFailed && s.Failure != nil && !o.retryDue:
+		return plan{action: actionWait, ready: unavailable(outcome.Reason(s.Failure.Reason), message+"; rebuilding it failed: "+failureMessage(s.Failure))}
+	case !settings.MayCreate(a):
+		return plan{action: actionWait, ready: unavailable(outcome.NotFound, message+", and spec.managementPolicies do not allow to rebuild it: add Create")}
+	}
+	p := planRun(a, o, unavailable(outcome.NotFound, message), message)
+	p.create = true
+	return p
+}
+
+// planRun starts the next run: in Update if there is an artifact and Update is
+// allowed, else in Create if that is. No run begins whose commit the management
+// policies would not allow.
+func planRun(a *modelv1alpha1.Artifact, o observation, ready xpv2.Condition, why string) plan {
+	create := a.Status.AtProvider.Digest == "" || !settings.MayUpdate(a)
+	switch {
+	case isForeign(a, o.tag):
+		return conflict(a, o)
+	case create && !settings.MayCreate(a):
+		return plan{action: actionWait, ready: unavailable(outcome.NotFound, "Nothing was pushed, and spec.managementPolicies do not allow to: add Create")}
+	}
+	return plan{action: actionStartRun, create: create, ready: ready, run: nextRun(a), earlier: artifact.RunOf(a).Hash, why: why}
+}
+
+// nextRun returns the run that the Artifact needs now. Its number rises only past a
+// run that was seen to end, so that a crash neither skips one nor starts one twice.
+func nextRun(a *modelv1alpha1.Artifact) artifact.Run {
+	n := artifact.RunOf(a).Number
+	if s := a.Status.AtProvider; hasEnded(s.Phase) {
+		n = max(n, s.Run+1)
+	}
+	return artifact.Run{Hash: artifact.RunHash(a), Number: max(n, 1)}
+}
+
+// isForeign reports whether a tag must not be changed by the Artifact.
+func isForeign(a *modelv1alpha1.Artifact, t catalog.Tag) bool {
+	return !t.MayChange(a.Status.AtProvider.Digest) && !artifact.MayOverwrite(a)
+}
+
+// conflict waits for a foreign tag to go.
+func conflict(a *modelv1alpha1.Artifact, o observation) plan {
+	err := o.tag.Conflict()
+	if a.Status.AtProvider.Digest == "" && o.restored {
+		err = errors.Errorf("%w; if the Artifact was restored and pushed it before, annotate the ProviderConfig with %s: \"true\"", err, artifact.AnnotationAdopt)
+	}
+	return plan{action: actionWait, ready: unavailable(outcome.TagConflict, err.Error()), conflict: err}
+}
+
+// isServing reports whether the artifact that the spec asks for was ready before.
+func isServing(a *modelv1alpha1.Artifact) bool {
+	return matchesSpec(a) && a.GetCondition(xpv2.TypeReady).Status == corev1.ConditionTrue
+}
+
+// hasEnded reports whether a run in this phase is over.
+func hasEnded(p modelv1alpha1.ArtifactPhase) bool {
+	return p == modelv1alpha1.PhaseSucceeded || p == modelv1alpha1.PhaseFailed
+}
+
+// runEnded reports whether the run that the Artifact's spec asks for has ended, as
+// its status and annotations say.
+func runEnded(a *modelv1alpha1.Artifact) bool {
+	run, s := artifact.RunOf(a), a.Status.AtProvider
+	return run.Hash == artifact.RunHash(a) && run.Number == s.Run && hasEnded(s.Phase)
+}
+
+// neverStarted reports whether the run that the Artifact's spec asks for was
+// recorded as stopped because it did not start.
+func neverStarted(a *modelv1alpha1.Artifact) bool {
+	f := a.Status.AtProvider.Failure
+	return runEnded(a) && f != nil && f.Reason == string(outcome.NotStarted)
+}
+
+// matchesSpec reports whether the artifact that was pushed last is the one that the
+// Artifact's spec asks for, whatever became of a run after it.
+func matchesSpec(a *modelv1alpha1.Artifact) bool {
+	s := a.Status.AtProvider
+	return s.Digest != "" && s.RunHash == artifact.RunHash(a)
+}
+
+// observationOf returns what the runtime needs to know of a plan: whether to call
+// Create, Update, Delete or none of them.
+func observationOf(p plan) managed.ExternalObservation {
+	switch p.action {
+	case actionNone, actionWait:
+		return managed.ExternalObservation{ResourceExists: !p.create, ResourceUpToDate: true}
+	case actionRelease:
+		return managed.ExternalObservation{}
+	case actionStopRun, actionUntag:
+		return managed.ExternalObservation{ResourceExists: true}
+	case actionStartRun, actionCommit, actionRetag, actionAdopt:
+	}
+	return managed.ExternalObservation{ResourceExists: !p.create}
+}

@@ -1,0 +1,137 @@
+package artifact
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// recordRun records in the Artifact's status how far its run is, and returns it
+// with whether that is news: an end that the status did not have. A run whose Job
+// is gone stays as it was recorded.
+func (e *external) recordRun(ctx context.Context, a *modelv1alpha1.Artifact, state artifact.RunState) (artifact.ObservationResult, bool) {
+	s, job, pods := &a.Status.AtProvider, state.Job, state.Pods
+	o := artifact.ObserveRun(state, s.Phase, s.Digest)
+	if job == nil {
+		if o.Phase == modelv1alpha1.PhaseFailed && s.Failure != nil {
+			o.Reason, o.Message = s.Failure.Reason, failureMessage(s.Failure)
+		}
+		return o, false
+	}
+
+	number := artifact.RunOf(job).Number
+	known := s.Run == number && s.Phase == modelv1alpha1.PhaseSucceeded && !forgotResult(a)
+	result, _, _ := outcome.FromPods(pods)
+	switch {
+	case s.Run == number && s.Phase == modelv1alpha1.PhaseFailed && o.Phase == modelv1alpha1.PhaseSucceeded:
+		// What it staged was gone before it was committed: as recorded.
+		o = artifact.ObserveRun(artifact.RunState{}, s.Phase, s.Digest)
+	case o.Phase == modelv1alpha1.PhaseSucceeded && !known && result.Digest == "":
+		// What a tag points to is no answer: anybody may have put it there.
+		o = artifact.ResultLost()
+	}
+	recorded := s.Phase == o.Phase && s.Run == number && !forgotResult(a)
+	s.Phase, s.Run = o.Phase, number
+	s.JobRef = &modelv1alpha1.JobReference{Name: job.GetName()}
+	s.StartTime, s.CompletionTime = job.Status.StartTime, artifact.CompletionTime(job)
+	if !recorded {
+		e.recordEnd(a, job, pods, o)
+	}
+	if o.Phase == modelv1alpha1.PhaseFailed && s.Failure != nil {
+		o.Reason, o.Message = s.Failure.Reason, failureMessage(s.Failure)
+	}
+	if !recorded {
+		e.tell(ctx, a, o)
+	}
+	return o, !recorded && hasEnded(o.Phase)
+}
+
+// recordEnd records how a run ended, if it has.
+func (e *external) recordEnd(a *modelv1alpha1.Artifact, job *batchv1.Job, pods []corev1.Pod, o artifact.ObservationResult) {
+	switch o.Phase {
+	case modelv1alpha1.PhaseSucceeded:
+		recordStaged(a, artifact.RunOf(job), pods)
+	case modelv1alpha1.PhaseFailed:
+		why := outcome.Failure{Reason: outcome.Reason(o.Reason), Message: o.Message}
+		if r, _, ok := outcome.FromPods(pods); ok && r.Failure != nil {
+			why.RetryAfterSeconds = r.Failure.RetryAfterSeconds
+		}
+		e.recordFailure(a, job, why)
+	case modelv1alpha1.PhasePending, modelv1alpha1.PhaseRunning:
+	}
+}
+
+// recordStaged records what a run staged, as its Job's Pod reports it.
+func recordStaged(a *modelv1alpha1.Artifact, run artifact.Run, pods []corev1.Pod) {
+	r, _, _ := outcome.FromPods(pods)
+	a.Status.AtProvider.Staged = &modelv1alpha1.StagedArtifact{
+		Digest: r.Digest, Run: run.Number, RunHash: run.Hash,
+		Revision: r.Revision, License: r.License, Size: r.Size, Files: int64(r.Files),
+	}
+}
+
+// recordCommitted records that what a run staged has its tag.
+func recordCommitted(a *modelv1alpha1.Artifact, reference string) {
+	s, staged := &a.Status.AtProvider, *a.Status.AtProvider.Staged
+	before := pushedBefore(s)
+	s.Staged, s.Failure, s.Failures = nil, nil, 0
+	s.RunHash = staged.RunHash
+	s.Format = string(cmp.Or(a.Spec.ForProvider.Format, modelv1alpha1.PackFormatModelPack))
+	s.Reference = reference
+	s.Size, s.Files = staged.Size, staged.Files
+	s.Source = &modelv1alpha1.SourceObservation{Revision: staged.Revision, License: staged.License}
+	recordDigest(a, staged.Digest)
+	remember(s, before)
+}
+
+// recordDigest records the digest under which the artifact is in its registry.
+func recordDigest(a *modelv1alpha1.Artifact, digest string) {
+	s := &a.Status.AtProvider
+	s.Digest = digest
+	s.PinnedReference = trimTag(s.Reference) + "@" + digest
+	remember(s, nil)
+}
+
+// forgotResult reports whether the status of an Artifact whose run succeeded does
+// not know what came of it, since another artifact was observed after that.
+func forgotResult(a *modelv1alpha1.Artifact) bool {
+	s := a.Status.AtProvider
+	return s.Digest == "" && s.Staged == nil && s.Phase == modelv1alpha1.PhaseSucceeded
+}
+
+// maxHistory is how many artifacts the status remembers beside the latest.
+const maxHistory = 5
+
+// pushedBefore returns what the status knows of the last artifact that was
+// pushed, nil for none.
+func pushedBefore(s *modelv1alpha1.ArtifactObservation) *modelv1alpha1.PushedArtifact {
+	if s.Digest == "" {
+		return nil
+	}
+	p := &modelv1alpha1.PushedArtifact{Digest: s.Digest, RunHash: s.RunHash}
+	if s.Source != nil {
+		p.Revision = s.Source.Revision
+	}
+	return p
+}
+
+// remember puts an artifact before those that the status remembers. The latest one
+// is not among them.
+func remember(s *modelv1alpha1.ArtifactObservation, before *modelv1alpha1.PushedArtifact) {
+	if before != nil {
+		s.History = slices.DeleteFunc(s.History, func(p modelv1alpha1.PushedArtifact) bool { return p.Digest == before.Digest })
+		s.History = slices.Insert(s.History, 0, *before)
+	}
+	s.History = slices.DeleteFunc(s.History, func(p modelv1alpha1.PushedArtifact) bool { return p.Digest == s.Digest })
+	s.History = s.History[:min(len(s.History), maxHistory)]
+	if len(s.History) == 0 {
+		s.History = nil
+	}
+}

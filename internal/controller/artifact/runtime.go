@@ -1,0 +1,218 @@
+package artifact
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/resource"
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+)
+
+// A statusManager gives the runtime a client that writes an Artifact's status
+// as it should be. The runtime makes its client of the manager's.
+type statusManager struct {
+	ctrl.Manager
+
+	refusals *refusals
+}
+
+// GetClient returns the client that the runtime writes with.
+func (m statusManager) GetClient() client.Client {
+	return &statusClient{Client: m.Manager.GetClient(), refusals: m.refusals}
+}
+
+// A statusClient is a client with another status writer.
+type statusClient struct {
+	client.Client
+
+	refusals *refusals
+}
+
+// Status returns a writer for statuses.
+func (c *statusClient) Status() client.SubResourceWriter {
+	return &statusWriter{SubResourceWriter: c.Client.Status(), cached: c.Client, refusals: c.refusals}
+}
+
+// A statusWriter writes no status that is there already: the runtime does at
+// the end of each reconcile, which would be a request an Artifact and poll. And
+// where Create was refused it has Ready say why: there the runtime puts Creating
+// in its place.
+type statusWriter struct {
+	client.SubResourceWriter
+
+	cached   client.Reader
+	refusals *refusals
+}
+
+// Update updates an object's status. It does nothing where the cache holds the
+// very version that the object is of, with the same status: a cache that lags
+// behind or is ahead holds another version.
+func (w *statusWriter) Update(ctx context.Context, o client.Object, opts ...client.SubResourceUpdateOption) error {
+	a, ok := o.(*modelv1alpha1.Artifact)
+	if !ok {
+		return w.SubResourceWriter.Update(ctx, o, opts...)
+	}
+	there := &modelv1alpha1.Artifact{}
+	err := w.cached.Get(ctx, client.ObjectKeyFromObject(a), there)
+	if why, ok := w.refusals.take(a.GetUID()); ok && a.GetCondition(xpv2.TypeSynced).Status == corev1.ConditionFalse {
+		if said := there.GetCondition(xpv2.TypeReady); said.Equal(why) {
+			// The runtime's Creating was never written.
+			why.LastTransitionTime = said.LastTransitionTime
+		}
+		a.SetConditions(why)
+	}
+	if err == nil && there.GetResourceVersion() == a.GetResourceVersion() && equality.Semantic.DeepEqual(there.Status, a.Status) {
+		return nil
+	}
+	return w.SubResourceWriter.Update(ctx, o, opts...)
+}
+
+// refusals are the Ready conditions of Artifacts whose Create was refused just
+// now, until their status is written.
+type refusals = once[types.UID, xpv2.Condition]
+
+// A finalizer adds the runtime's finalizer. Where a run is about to be created
+// it leaves the write to the runtime, which writes the whole Artifact before it
+// creates: one request less before each first Job. It removes it as the runtime
+// does, and has the Artifact forgotten.
+type finalizer struct {
+	resource.Finalizer
+
+	cached client.Reader
+	forget func(types.UID)
+}
+
+// newFinalizer returns what adds and removes the finalizer.
+func newFinalizer(cached client.Client, forget func(types.UID)) *finalizer {
+	return &finalizer{Finalizer: resource.NewAPIFinalizer(cached, managed.FinalizerName), cached: cached, forget: forget}
+}
+
+// RemoveFinalizer removes the finalizer. Where the management policies do not
+// delete, nothing was observed before.
+func (f *finalizer) RemoveFinalizer(ctx context.Context, o resource.Object) error {
+	f.forget(o.GetUID())
+	return f.Finalizer.RemoveFinalizer(ctx, o)
+}
+
+// AddFinalizer adds the finalizer, if it is not there yet. Observe has annotated
+// an Artifact with its run, in memory alone, where Create follows.
+func (f *finalizer) AddFinalizer(ctx context.Context, o resource.Object) error {
+	if meta.FinalizerExists(o, managed.FinalizerName) {
+		return nil
+	}
+	there := &modelv1alpha1.Artifact{}
+	if err := f.cached.Get(ctx, client.ObjectKeyFromObject(o), there); err != nil {
+		return errors.Wrap(err, "cannot get the Artifact")
+	}
+	if there.GetResourceVersion() == o.GetResourceVersion() && artifact.RunOf(there) != artifact.RunOf(o) {
+		meta.AddFinalizer(o, managed.FinalizerName)
+		return nil
+	}
+	return f.Finalizer.AddFinalizer(ctx, o)
+}
+
+// Reasons of the runtime's events after a Create and an Update
+// (crossplane-runtime 2.4, pkg/reconciler/managed/reconciler.go).
+const (
+	reasonCreated event.Reason = "CreatedExternalResource"
+	reasonUpdated event.Reason = "UpdatedExternalResource"
+)
+
+// cleared are the Artifacts whose Create or Update only cleared away what an
+// earlier run left, until the runtime's event about it.
+type cleared = once[types.UID, struct{}]
+
+// A quietRecorder leaves out the runtime's event that something was created or
+// updated where nothing was.
+type quietRecorder struct {
+	event.Recorder
+
+	cleared *cleared
+}
+
+// Event records an event, unless it is of a step that only cleared away.
+func (r quietRecorder) Event(o runtime.Object, e event.Event) {
+	m, ok := o.(metav1.Object)
+	if ok && (e.Reason == reasonCreated || e.Reason == reasonUpdated) {
+		if _, only := r.cleared.take(m.GetUID()); only {
+			return
+		}
+	}
+	r.Recorder.Event(o, e)
+}
+
+// WithAnnotations returns a recorder like this one that annotates its events.
+func (r quietRecorder) WithAnnotations(keysAndValues ...string) event.Recorder {
+	return quietRecorder{Recorder: r.Recorder.WithAnnotations(keysAndValues...), cleared: r.cleared}
+}
+
+// A once keeps values for keys, each until it is taken. Its zero value is empty.
+// It is safe for concurrent use.
+type once[K comparable, V any] struct {
+	mu     sync.Mutex
+	values map[K]V
+}
+
+// put keeps the value of a key.
+func (o *once[K, V]) put(key K, value V) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.values == nil {
+		o.values = map[K]V{}
+	}
+	o.values[key] = value
+}
+
+// take returns the value of a key once.
+func (o *once[K, V]) take(key K) (V, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	value, ok := o.values[key]
+	delete(o.values, key)
+	return value, ok
+}
+
+// When an Artifact is reconciled again. The runtime would treat a deletion that goes
+// on like one that fails: its wait grows with each step.
+const (
+	// requeueNow is for the next step of what was just done.
+	requeueNow = 10 * time.Millisecond
+
+	// requeueDeleted is for what was deleted, to see that it is gone.
+	requeueDeleted = time.Second
+
+	// requeueStopped is for runs that were stopped. Mostly the end of their Pods
+	// requeues the Artifact before.
+	requeueStopped = 10 * time.Second
+)
+
+// soon are the Artifacts that are reconciled again after a fixed time.
+type soon = once[types.NamespacedName, time.Duration]
+
+// committed is what this provider has committed for each Artifact last: a registry
+// may not be able to tell. It is safe for concurrent use.
+type committed struct {
+	once[types.UID, modelv1alpha1.StagedArtifact]
+}
+
+// has reports whether something that an Artifact's run staged was committed.
+func (c *committed) has(uid types.UID, s modelv1alpha1.StagedArtifact) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.values[uid] == s
+}
