@@ -2,6 +2,9 @@ package artifact
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"maps"
 	"strconv"
 
@@ -35,19 +38,19 @@ func BuildJob(artifact *modelv1alpha1.Artifact, kitImage string, labels map[stri
 			Namespace:    artifact.GetNamespace(),
 		},
 	}
-	settings := settingsFor(artifact)
 	for _, override := range []jobOverride{
 		jobRunsOnce(),
 		jobWithRestrictedPod(),
 		jobWithPipeline(artifact, kitImage),
 		jobWithCredentials(artifact),
+		jobWithSettings(settingsFor(artifact)),
+		jobWithAdministration(artifact.Effective),
+		// What is above decides whether, where and how the Pod starts.
+		jobWithBuildHash(),
 		jobWithProgress(),
 		jobWithMounts(artifact),
-		jobWithSettings(settings),
-		jobWithAdministration(artifact.Effective),
-		// These come last: nothing may replace what objects are found by.
+		// Last, since nothing may replace what objects are found by.
 		jobWithMetadata(labels, metadataFor(artifact)),
-		jobWithBuildHash(settings),
 	} {
 		override(job)
 	}
@@ -139,10 +142,8 @@ func jobWithSettings(s v1alpha1.JobSettings) jobOverride {
 		if s.Resources == nil {
 			return
 		}
-		for _, containers := range [][]corev1.Container{pod.InitContainers, pod.Containers} {
-			for i := range containers {
-				containers[i].Resources = *s.Resources
-			}
+		for _, c := range containersOf(pod) {
+			c.Resources = *s.Resources
 		}
 	}
 }
@@ -184,6 +185,57 @@ func jobWithAdministration(e modelv1alpha1.Effective) jobOverride {
 			pod.Containers[i].Env = append(append([]corev1.EnvVar{}, e.Env...), pod.Containers[i].Env...)
 		}
 	}
+}
+
+// jobWithBuildHash annotates the Job with hashes of what it is asked to be, for
+// sameBuild: what the API server has may have been changed by admission.
+func jobWithBuildHash() jobOverride {
+	return func(j *batchv1.Job) {
+		images := imagesOf(j)
+		spec := j.Spec.DeepCopy()
+		for _, c := range containersOf(&spec.Template.Spec) {
+			c.Image = ""
+		}
+		j.Annotations = merged(j.Annotations, map[string]string{
+			AnnotationBuildHash:  hashOf(spec),
+			AnnotationImagesHash: hashOf(images),
+		})
+	}
+}
+
+// sameBuild reports whether an object was asked to be what the wanted one is, as
+// far as the hash in this annotation covers.
+func sameBuild(there, wanted metav1.Object, annotation string) bool {
+	return there.GetAnnotations()[annotation] == wanted.GetAnnotations()[annotation]
+}
+
+// hashOf returns a hash of a value's JSON.
+func hashOf(v any) string {
+	// Parts of Kubernetes objects: there is nothing that cannot be encoded.
+	out, _ := json.Marshal(v) //nolint:errchkjson // See above.
+	sum := sha256.Sum256(out)
+	return hex.EncodeToString(sum[:8])
+}
+
+// imagesOf returns the images of a Job's containers in the order in which they
+// start.
+func imagesOf(job *batchv1.Job) []string {
+	var out []string
+	for _, c := range containersOf(&job.Spec.Template.Spec) {
+		out = append(out, c.Image)
+	}
+	return out
+}
+
+// containersOf returns all containers of a Pod in the order in which they start.
+func containersOf(pod *corev1.PodSpec) []*corev1.Container {
+	out := make([]*corev1.Container, 0, len(pod.InitContainers)+len(pod.Containers))
+	for _, containers := range [][]corev1.Container{pod.InitContainers, pod.Containers} {
+		for i := range containers {
+			out = append(out, &containers[i])
+		}
+	}
+	return out
 }
 
 // jobWithMetadata sets labels and annotations of the Job and its Pod.

@@ -273,11 +273,7 @@ func TestOutdated(t *testing.T) {
 		"Upgrade": {reason: "What waits for a node waits with any image.", was: newArtifact(nowhere), is: newArtifact(nowhere), image: "kit:2"},
 		"Env":     {reason: "So may what a ClusterProviderConfig sets.", was: newArtifact(), is: newArtifact(withEffective(modelv1alpha1.Effective{Env: []corev1.EnvVar{{Name: "A", Value: "b"}}})), want: true},
 		"Mounts":  {reason: "Where blobs may be is no task.", was: newArtifact(withStream(), withEffective(modelv1alpha1.Effective{MountFrom: []string{"models/other@sha256:00"}})), is: newArtifact(withStream())},
-		"Older": {reason: "A Job of a version that wrote no hash is not rebuilt for that.", was: newArtifact(), is: newArtifact(), change: func(s *RunState) {
-			delete(s.Job.Annotations, AnnotationBuildHash)
-			delete(s.Job.Annotations, AnnotationImagesHash)
-		}},
-		"Labels": {reason: "A policy may ask for a label.", was: newArtifact(), is: newArtifact(settings(v1alpha1.JobSettings{Labels: map[string]string{"a": "b"}})), want: true},
+		"Labels":  {reason: "A policy may ask for a label.", was: newArtifact(), is: newArtifact(settings(v1alpha1.JobSettings{Labels: map[string]string{"a": "b"}})), want: true},
 		"Secret": {reason: "So may another Secret.", was: newArtifact(), is: newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) {
 			p.Target.CredentialsSecretRef = &xpv2.LocalSecretReference{Name: "other"}
 		})), want: true},

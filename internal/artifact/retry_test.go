@@ -142,13 +142,6 @@ func TestFitsWorkspace(t *testing.T) {
 			},
 			want: true,
 		},
-		"Older": {
-			reason: "A claim of a version that wrote no hash is kept.",
-			made:   with(same),
-			now:    with(same),
-			change: func(p *corev1.PersistentVolumeClaim) { delete(p.Annotations, AnnotationBuildHash) },
-			want:   true,
-		},
 		"Size": {
 			reason: "Another size is another volume.",
 			made:   with(same),
