@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"os"
 	"path/filepath"
@@ -19,23 +20,29 @@ import (
 	"go.uber.org/zap/zapcore"
 	// The image holds no certificate authorities of its own.
 	_ "golang.org/x/crypto/x509roots/fallback"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/access"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	controllers "github.com/crossplane-contrib/provider-kitops/internal/controller"
 	artifactcontroller "github.com/crossplane-contrib/provider-kitops/internal/controller/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/memory"
 	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
 
-// mostReconcilesAtOnce bounds how many reconciles wait for the API server at the
-// same time. It is kept busy by fewer, and with more what is new waits longer:
+// maxConcurrentReconciles bounds how many reconciles wait for the API server at
+// the same time. Fewer keep it busy, and with more a new Artifact waits longer:
 // make bench-controller shows both.
-const mostReconcilesAtOnce = 20
+const maxConcurrentReconciles = 20
 
 // flags of the program.
 type flags struct {
@@ -59,47 +66,47 @@ func main() {
 	app := kingpin.New(filepath.Base(os.Args[0]), "Crossplane provider that keeps machine learning models in OCI registries.").DefaultEnvars()
 	app.Version(version.Version)
 	app.Flag("debug", "Log at debug level.").Short('d').BoolVar(&f.debug)
-	app.Flag("leader-election", "Have one of several replicas work at a time.").Short('l').BoolVar(&f.leaderElection)
-	app.Flag("sync", "How often the caches are synced again.").Default("1h").DurationVar(&f.syncInterval)
-	app.Flag("poll", "How often the registry is asked for each Artifact.").Default("10m").DurationVar(&f.pollInterval)
-	app.Flag("poll-jitter-percentage", "How early or late a poll may be, in percent of the poll interval.").Default("10").IntVar(&f.pollJitter)
-	app.Flag("blob-check-interval", "How often all blobs of each Artifact are looked for in its registry; 0 for never.").Default("24h").DurationVar(&f.blobInterval)
-	app.Flag("poll-state-metric", "How often Artifacts are counted by their state, for metrics; 0 for never.").Default("5s").DurationVar(&f.stateInterval)
-	app.Flag("max-reconcile-rate", "Reconciles a second.").Default("100").IntVar(&f.maxReconcileRate)
-	app.Flag("progress-writes-per-minute", "How often the progress of runs is written to Artifacts at most, of all runs together; 0 for never.").Default("30").IntVar(&f.progressWrites)
-	app.Flag("metrics-bind-address", "Where metrics are served; 0 for nowhere.").Default(":8080").StringVar(&f.metricsAddress)
+	app.Flag("leader-election", "Elect a leader, so that one of several replicas runs the controllers at a time.").Short('l').BoolVar(&f.leaderElection)
+	app.Flag("sync", "Interval at which the caches are resynced.").Default("1h").DurationVar(&f.syncInterval)
+	app.Flag("poll", "Interval at which each Artifact is compared with its registry.").Default("10m").DurationVar(&f.pollInterval)
+	app.Flag("poll-jitter-percentage", "Jitter of polls, in percent of the poll interval.").Default("10").IntVar(&f.pollJitter)
+	app.Flag("blob-check-interval", "Interval at which the registry is asked for all blobs of each Artifact; 0 for never.").Default("24h").DurationVar(&f.blobInterval)
+	app.Flag("poll-state-metric", "Interval at which Artifacts are counted by state, for metrics; 0 for never.").Default("5s").DurationVar(&f.stateInterval)
+	app.Flag("max-reconcile-rate", "Maximum number of reconciles per second.").Default("100").IntVar(&f.maxReconcileRate)
+	app.Flag("progress-writes-per-minute", "Maximum number of times per minute that the progress of runs, of all together, is written to Artifacts; 0 for never.").Default("30").IntVar(&f.progressWrites)
+	app.Flag("metrics-bind-address", "Address at which metrics are served; 0 to serve none.").Default(":8080").StringVar(&f.metricsAddress)
 	app.Flag("metrics-secure", "Serve metrics by HTTPS, and only to accounts that may get the URL /metrics.").BoolVar(&f.metricsSecure)
-	app.Flag("health-probe-bind-address", "Where /healthz and /readyz are served.").Default(":8081").StringVar(&f.healthAddress)
-	app.Flag("kit-image", "Image that holds kit, for the Kit pipeline.").Default(artifact.DefaultKitImage).StringVar(&f.images.Kit)
-	app.Flag("worker-image", "Image that holds the worker; by default the one that the provider itself runs as.").StringVar(&f.images.Worker)
+	app.Flag("health-probe-bind-address", "Address at which /healthz and /readyz are served.").Default(":8081").StringVar(&f.healthAddress)
+	app.Flag("kit-image", "Image that contains kit, for the Kit pipeline.").Default(artifact.DefaultKitImage).StringVar(&f.images.Kit)
+	app.Flag("worker-image", "Image that contains the worker; defaults to the provider's own.").StringVar(&f.images.Worker)
 	kingpin.MustParse(app.Parse(os.Args[1:]))
 	kingpin.FatalIfError(run(f), "Cannot run the provider")
 }
 
-// run runs the controllers until the process is told to stop.
+// run runs the controllers until the process gets a signal to stop.
 func run(f flags) error {
 	log := newLogger(f.debug)
 	cfg, err := ctrl.GetConfig()
 	if err != nil {
 		return errors.Wrap(err, "cannot get the API server's address")
 	}
-	// Reconciles are limited, and the API server shares itself out fairly: a
-	// limit of the client's would only be late.
+	// Reconciles have a rate limit, and the API server has priority and fairness:
+	// a rate limit of the client would only add delays.
 	cfg.QPS = -1
-	scheme, err := newScheme()
+	scheme, err := controllers.NewScheme()
 	if err != nil {
 		return err
 	}
 	kube, err := client.New(cfg, client.Options{Scheme: scheme})
 	if err != nil {
-		return errors.Wrap(err, "cannot make a client")
+		return errors.Wrap(err, "cannot create a client")
 	}
-	pod, elects := ownPod(), ""
+	pod, electionNamespace := controllers.OwnPod(), ""
 	if f.leaderElection {
-		elects = pod.Namespace
+		electionNamespace = pod.Namespace
 	}
-	gate := access.NewChecker(kube, log, elects)
-	mgr, err := ctrl.NewManager(cfg, managerOptions(f, scheme, gate))
+	checker := access.NewChecker(kube, log, electionNamespace)
+	mgr, err := ctrl.NewManager(cfg, managerOptions(f, scheme, checker))
 	if err != nil {
 		return errors.Wrap(err, "cannot create the controller manager")
 	}
@@ -109,12 +116,12 @@ func run(f flags) error {
 
 	ctx, stop := context.WithCancelCause(ctrl.SetupSignalHandler())
 	defer stop(nil)
-	go boundGarbage(ctx)
+	go memory.Tune(ctx)
 	o := controllerOptions(f, log)
-	o.Access = gate
-	o.WorkerImage = func(ctx context.Context) string { return workerImage(ctx, kube, pod, log) }
-	if err := mgr.Add(&starter{mgr: mgr, kube: kube, options: o, stop: stop}); err != nil {
-		return errors.Wrap(err, "cannot set up the controllers")
+	o.Access = checker
+	o.WorkerImage = func(ctx context.Context) string { return controllers.WorkerImage(ctx, kube, pod, log) }
+	if err := controllers.Setup(mgr, kube, o, stop); err != nil {
+		return err
 	}
 	log.Info("Starting", "version", version.Version, "poll", f.pollInterval.String(), "kit-image", f.images.Kit)
 	err = errors.Wrap(mgr.Start(ctx), "cannot start the controller manager")
@@ -124,17 +131,48 @@ func run(f flags) error {
 	return err
 }
 
-// controllerOptions returns what the controllers share, and registers their
+// managerOptions returns the options of the manager: its cache, its servers and
+// its leader election.
+func managerOptions(f flags, scheme *runtime.Scheme, checker *access.Checker) ctrl.Options {
+	return ctrl.Options{
+		Scheme:                        scheme,
+		Cache:                         controllers.CacheOptions(f.syncInterval, checker),
+		Client:                        controllers.ClientOptions(),
+		HealthProbeBindAddress:        f.healthAddress,
+		Metrics:                       metricsOptions(f),
+		LeaderElection:                f.leaderElection,
+		LeaderElectionID:              access.LeaderElectionID,
+		LeaderElectionReleaseOnCancel: true,
+		LeaseDuration:                 ptr.To(60 * time.Second),
+		RenewDeadline:                 ptr.To(50 * time.Second),
+	}
+}
+
+// metricsOptions returns how metrics are served. With --metrics-secure that is by
+// HTTPS, and only to accounts that may get the URL /metrics.
+func metricsOptions(f flags) metricsserver.Options {
+	o := metricsserver.Options{BindAddress: f.metricsAddress}
+	if f.metricsSecure {
+		o.SecureServing = true
+		o.FilterProvider = filters.WithAuthenticationAndAuthorization
+		// HTTP/1.1 suffices, and avoids what clients may do in HTTP/2 before they
+		// are authenticated (CVE-2023-44487).
+		o.TLSOpts = []func(*tls.Config){func(c *tls.Config) { c.NextProtos = []string{"http/1.1"} }}
+	}
+	return o
+}
+
+// controllerOptions returns the options of all controllers, and registers their
 // metrics.
 func controllerOptions(f flags, log logging.Logger) artifactcontroller.Options {
-	recorder, states, ours := managed.NewMRMetricRecorder(), statemetrics.NewMRStateMetrics(), artifactcontroller.NewMetrics()
-	metrics.Registry.MustRegister(recorder, states, ours)
+	recorder, states, own := managed.NewMRMetricRecorder(), statemetrics.NewMRStateMetrics(), artifactcontroller.NewMetrics()
+	metrics.Registry.MustRegister(recorder, states, own)
 	features := &feature.Flags{}
 	features.Enable(feature.EnableBetaManagementPolicies)
 	return artifactcontroller.Options{
 		Options: controller.Options{
 			Logger:                  log,
-			MaxConcurrentReconciles: min(f.maxReconcileRate, mostReconcilesAtOnce),
+			MaxConcurrentReconciles: min(f.maxReconcileRate, maxConcurrentReconciles),
 			PollInterval:            f.pollInterval,
 			GlobalRateLimiter:       ratelimiter.NewGlobal(f.maxReconcileRate),
 			Features:                features,
@@ -147,14 +185,14 @@ func controllerOptions(f flags, log logging.Logger) artifactcontroller.Options {
 		Images:               f.images,
 		PollJitterPercentage: f.pollJitter,
 		BlobCheckInterval:    f.blobInterval,
-		Metrics:              ours,
+		Metrics:              own,
 
 		ProgressWritesPerMinute: f.progressWrites,
 	}
 }
 
-// newLogger returns the provider's logger. controller-runtime's own is noisy
-// and only of use to a person who debugs.
+// newLogger returns the provider's logger. It discards controller-runtime's own
+// log, which is verbose, unless debug is set.
 func newLogger(debug bool) logging.Logger {
 	zl := zap.New(zap.UseDevMode(debug), zap.Level(zapcore.InfoLevel))
 	if debug {

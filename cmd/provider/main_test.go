@@ -35,7 +35,7 @@ import (
 )
 
 const (
-	// envMain has the test's own program be the provider.
+	// envMain makes the test's own program run as the provider.
 	envMain = "PROVIDER_TEST_IS_PROVIDER"
 
 	// patience is how long a test waits for the provider.
@@ -50,7 +50,7 @@ func TestMain(m *testing.M) {
 	os.Exit(apiserver.Main(m))
 }
 
-// A provider is the provider as a process of its own, as an account.
+// A provider is a process of the provider that acts as an account.
 type provider struct {
 	t       *testing.T
 	kube    client.Client
@@ -61,8 +61,8 @@ type provider struct {
 	process *os.Process
 }
 
-// newProvider returns a provider that is not started yet, whose account may
-// nothing yet.
+// newProvider returns a provider that has not started, whose account has no
+// permissions.
 func newProvider(t *testing.T) *provider {
 	t.Helper()
 	kube := apiserver.Client(t)
@@ -84,7 +84,7 @@ func (p *provider) start(env []string, flags ...string) {
 	p.t.Cleanup(p.stop)
 }
 
-// stop ends it, which it does in order.
+// stop stops it, and checks that it shuts down cleanly.
 func (p *provider) stop() {
 	_ = p.process.Signal(syscall.SIGTERM)
 	select {
@@ -94,19 +94,19 @@ func (p *provider) stop() {
 		}
 	case <-time.After(patience):
 		_ = p.process.Kill()
-		p.t.Errorf("the provider does not end\n%s", p.log)
+		p.t.Errorf("the provider does not stop\n%s", p.log)
 	}
 	if p.t.Failed() {
 		p.t.Logf("the provider's log:\n%s", p.log)
 	}
 }
 
-// waitLog waits until the log says something.
+// waitLog waits until the log contains a text.
 func (p *provider) waitLog(says string) {
 	p.t.Helper()
 	p.eventually("log", func() string {
 		if !strings.Contains(p.log.String(), says) {
-			return "does not say " + says
+			return "does not contain " + says
 		}
 		return ""
 	})
@@ -115,7 +115,7 @@ func (p *provider) waitLog(says string) {
 // artifact creates an Artifact and its ProviderConfig.
 func (p *provider) artifact(name string) *modelv1alpha1.Artifact {
 	p.t.Helper()
-	// An empty one: the provider looks there before it begins a run.
+	// The provider reads the registry before it starts a run.
 	registry := httptest.NewServer(containerregistry.New(containerregistry.Logger(log.New(io.Discard, "", 0))))
 	p.t.Cleanup(registry.Close)
 	config := &v1alpha1.ProviderConfig{
@@ -131,7 +131,7 @@ func (p *provider) artifact(name string) *modelv1alpha1.Artifact {
 			ManagedResourceSpec: xpv2.ManagedResourceSpec{ProviderConfigReference: &xpv2.ProviderConfigReference{Kind: "ProviderConfig", Name: name}},
 			ForProvider: modelv1alpha1.ArtifactParameters{
 				Source: &modelv1alpha1.Source{HuggingFace: &modelv1alpha1.HuggingFaceSource{Model: "org/model"}},
-				// Nobody else in the cluster pushes there.
+				// No other test pushes there.
 				Target:   &modelv1alpha1.Target{Repository: "models/" + p.account.Namespace},
 				Pipeline: modelv1alpha1.PipelineStream,
 			},
@@ -139,7 +139,7 @@ func (p *provider) artifact(name string) *modelv1alpha1.Artifact {
 	}
 	for _, o := range []client.Object{config, a} {
 		p.eventually("create", func() string {
-			// A kind that came just now is not known everywhere at once.
+			// The API server may not serve a new kind at once.
 			if err := p.kube.Create(p.t.Context(), o); err != nil {
 				return err.Error()
 			}
@@ -172,7 +172,7 @@ func (p *provider) workerOf(a *modelv1alpha1.Artifact) string {
 	return image
 }
 
-// metric returns the line of a metric, "" where there is none.
+// metric returns the line of a metric, or "" if there is none.
 func (p *provider) metric(name string) string {
 	p.t.Helper()
 	rsp, err := http.Get("http://" + p.metrics + "/metrics")
@@ -192,7 +192,7 @@ func (p *provider) metric(name string) string {
 	return ""
 }
 
-// eventually waits until the check says nothing more.
+// eventually waits until check returns an empty text.
 func (p *provider) eventually(what string, check func() string) {
 	p.t.Helper()
 	last := ""
@@ -215,7 +215,7 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// writeKubeconfig writes how another program reaches the API server.
+// writeKubeconfig writes a kubeconfig for another program.
 func writeKubeconfig(t *testing.T, c *rest.Config) string {
 	t.Helper()
 	k := clientcmdapi.NewConfig()
@@ -233,7 +233,7 @@ func writeKubeconfig(t *testing.T, c *rest.Config) string {
 	return file
 }
 
-// A syncBuffer is a buffer that is read while it is written.
+// A syncBuffer is a buffer that may be read while it is written.
 type syncBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer

@@ -55,17 +55,6 @@ func TestMetricsSecure(t *testing.T) {
 	}
 }
 
-func TestStripSecretMetadata(t *testing.T) {
-	meta := metav1.ObjectMeta{Name: "registry", UID: "uid", ResourceVersion: "7", Labels: map[string]string{"app": "x"}}
-	had := *meta.DeepCopy()
-	had.Annotations = map[string]string{corev1.LastAppliedConfigAnnotation: `{"data":{"password":"c2VjcmV0"}}`}
-	had.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl"}}
-	got, err := stripSecretMetadata(&metav1.PartialObjectMetadata{ObjectMeta: had})
-	if diff := cmp.Diff(&metav1.PartialObjectMetadata{ObjectMeta: meta}, got); diff != "" || err != nil {
-		t.Errorf("what kubectl apply was given must not stay in the cache: %v: -want, +got:\n%s", err, diff)
-	}
-}
-
 // tokenOf creates an account's ServiceAccount and returns a token of it.
 func tokenOf(t *testing.T, kube client.Client, a *accesstest.Account) string {
 	t.Helper()
@@ -80,7 +69,7 @@ func tokenOf(t *testing.T, kube client.Client, a *accesstest.Account) string {
 	return token.Status.Token
 }
 
-// scrape returns the status that metrics are answered with.
+// scrape returns the status of a request for metrics.
 func scrape(t *testing.T, address, token string) (int, error) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("https://%s/metrics", address), nil)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	kerrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,6 +17,7 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/access/accesstest"
+	controllers "github.com/crossplane-contrib/provider-kitops/internal/controller"
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
 	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
 )
@@ -27,21 +29,22 @@ const (
 	artifactsStarted = "Started the controllers of Artifacts"
 )
 
-// TestSafeStart: a controller starts with its kinds, also those that come later.
+// TestSafeStart checks that a controller starts once its kinds exist, even if they
+// are created later.
 func TestSafeStart(t *testing.T) {
 	p := newProvider(t)
 	removeArtifacts(t, p)
 	p.account.Grant(t, "crossplane", accesstest.Crossplane(t))
 	installed, _ := accesstest.Installed(t, "rbac.yaml")
 	p.account.Grant(t, "installed", installed)
-	p.start([]string{envProvider + "=provider-kitops"})
+	p.start([]string{controllers.EnvProvider + "=provider-kitops"})
 
 	p.waitLog(configsStarted)
 	if strings.Contains(p.log.String(), artifactsStarted) || p.metric("crossplane_managed_resource_exists") != "" {
-		t.Error("the controller of Artifacts runs, and there are none")
+		t.Error("the controller of Artifacts should not run before its kind exists")
 	}
 
-	bringArtifacts(t)
+	createArtifactCRD(t)
 	p.waitLog(artifactsStarted)
 	a := p.artifact("model")
 	if image := p.workerOf(a); image != version.Image() {
@@ -56,10 +59,11 @@ func TestSafeStart(t *testing.T) {
 	})
 }
 
-// TestStartWaitsForCrossplane: what Crossplane grants comes after the Pod.
+// TestStartWaitsForCrossplane checks that the provider waits for the permissions
+// that Crossplane grants after it has started the Pod.
 func TestStartWaitsForCrossplane(t *testing.T) {
 	p := newProvider(t)
-	p.start([]string{envProvider + "=provider-kitops"})
+	p.start([]string{controllers.EnvProvider + "=provider-kitops"})
 	p.waitLog("Waiting for Crossplane")
 	p.account.Grant(t, "crossplane", accesstest.Crossplane(t))
 	p.waitLog(artifactsStarted)
@@ -71,8 +75,8 @@ func TestStartWaitsForCrossplane(t *testing.T) {
 	p.workerOf(p.artifact("model"))
 }
 
-// TestStartWithoutKinds: a provider that may not watch which kinds there are
-// takes them to be there.
+// TestStartWithoutKinds checks that a provider that may not watch
+// CustomResourceDefinitions assumes that its own exist.
 func TestStartWithoutKinds(t *testing.T) {
 	p := newProvider(t)
 	everywhere, _ := accesstest.Installed(t, "without-crossplane.yaml")
@@ -90,12 +94,36 @@ func TestStartWithoutKinds(t *testing.T) {
 	}
 }
 
-// removeArtifacts removes the kind, as it is before it is activated. The
-// Artifacts of other tests have no provider any more that lets them go.
+// TestWorkerIsOwnImage checks that runs use the provider's own image, even if the
+// permission to read its Pod is granted after the start.
+func TestWorkerIsOwnImage(t *testing.T) {
+	p := newProvider(t)
+	p.account.Grant(t, "crossplane", accesstest.Crossplane(t))
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: p.account.Namespace, Name: "provider-kitops-1"},
+		Spec: corev1.PodSpec{Containers: []corev1.Container{
+			{Name: "proxy", Image: "proxy:1"}, {Name: "package-runtime", Image: "registry.example.com/provider-kitops@sha256:0000000000000000000000000000000000000000000000000000000000000000"},
+		}},
+	}
+	if err := p.kube.Create(t.Context(), pod); err != nil {
+		t.Fatal(err)
+	}
+	p.start([]string{"POD_NAMESPACE=" + pod.GetNamespace(), "POD_NAME=" + pod.GetName()})
+	a := p.artifact("model")
+	p.waitLog("get, list, watch pods")
+	installed, _ := accesstest.Installed(t, "rbac.yaml")
+	p.account.Grant(t, "installed", installed)
+	if got := p.workerOf(a); got != pod.Spec.Containers[1].Image {
+		t.Errorf("the worker is %q, want %q", got, pod.Spec.Containers[1].Image)
+	}
+}
+
+// removeArtifacts deletes the kind Artifact, as before its activation. It removes
+// the finalizers of other tests' Artifacts, whose providers have stopped.
 func removeArtifacts(t *testing.T, p *provider) {
 	t.Helper()
 	crd := &apiextensionsv1.CustomResourceDefinition{ObjectMeta: metav1.ObjectMeta{Name: artifactsCRD}}
-	if err := kinds(t).Delete(t.Context(), crd); err != nil {
+	if err := crdClient(t).Delete(t.Context(), crd); err != nil {
 		t.Fatal(err)
 	}
 	p.eventually("kind gone", func() string {
@@ -108,15 +136,15 @@ func removeArtifacts(t *testing.T, p *provider) {
 				}
 			}
 		}
-		if err := kinds(t).Get(t.Context(), client.ObjectKeyFromObject(crd), crd); !kerrors.IsNotFound(err) {
+		if err := crdClient(t).Get(t.Context(), client.ObjectKeyFromObject(crd), crd); !kerrors.IsNotFound(err) {
 			return "it is there"
 		}
 		return ""
 	})
 }
 
-// bringArtifacts creates the kind.
-func bringArtifacts(t *testing.T) {
+// createArtifactCRD creates the kind Artifact.
+func createArtifactCRD(t *testing.T) {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("..", "..", "package", "crds", "model.kitops.m.crossplane.io_artifacts.yaml"))
 	if err != nil {
@@ -126,13 +154,13 @@ func bringArtifacts(t *testing.T) {
 	if err := yaml.Unmarshal(data, crd); err != nil {
 		t.Fatal(err)
 	}
-	if err := kinds(t).Create(t.Context(), crd); err != nil {
+	if err := crdClient(t).Create(t.Context(), crd); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// kinds returns a client for CustomResourceDefinitions.
-func kinds(t *testing.T) client.Client {
+// crdClient returns a client for CustomResourceDefinitions.
+func crdClient(t *testing.T) client.Client {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	if err := apiextensionsv1.AddToScheme(scheme); err != nil {

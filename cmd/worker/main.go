@@ -19,6 +19,7 @@ import (
 	_ "golang.org/x/crypto/x509roots/fallback"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/memory"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 	"github.com/crossplane-contrib/provider-kitops/internal/pull"
@@ -72,11 +73,11 @@ func main() {
 	case install.FullCommand():
 		app.FatalIfError(installTo(*path), "Cannot install the worker")
 	case run.FullCommand():
-		limitMemory()
+		memory.Limit()
 		r.Source = source.value(os.Getenv(artifact.EnvHubToken))
 		os.Exit(runAndReport(pipeline.Masked(pipeline.Metered(pipelineFor(*kind))), r, *result))
 	case pulling.FullCommand():
-		limitMemory()
+		memory.Limit()
 		os.Exit(pullAndReport(p))
 	}
 }

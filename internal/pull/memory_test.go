@@ -14,8 +14,8 @@ import (
 )
 
 // TestRetainedMemory has a pull retain no more memory for 100,000 files than the
-// limit that the worker sets itself where its container has none (memoryLimit in
-// cmd/worker).
+// limit that the worker sets itself where its container has none (defaultLimit in
+// internal/memory).
 func TestRetainedMemory(t *testing.T) {
 	const count, archives, most = 100_000, 4, 40 << 20
 	dir := t.TempDir()

@@ -1,4 +1,4 @@
-package main
+package controller
 
 import (
 	"cmp"
@@ -19,17 +19,19 @@ import (
 )
 
 const (
-	// runtimeContainer is what Crossplane calls a package's own container.
+	// runtimeContainer is Crossplane's name for a package's own container.
 	runtimeContainer = "package-runtime"
 
-	// namespaceFile is where a Pod finds the namespace that it is in.
+	// namespaceFile holds the namespace of a Pod (Kubernetes documentation,
+	// "Accessing the Kubernetes API from a Pod").
 	namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 )
 
-// ownPod returns the name of the Pod that this process runs in, which is empty
-// outside of a cluster. Crossplane names the namespace in the environment; the
-// name of a Pod is its host's, too.
-func ownPod() types.NamespacedName {
+// OwnPod returns the name of the Pod that this process runs in, or an empty one
+// outside of a cluster. The namespace is that of the environment, which Crossplane
+// sets, or else the ServiceAccount's. The name defaults to the host's name, which
+// is the Pod's.
+func OwnPod() types.NamespacedName {
 	namespace := os.Getenv("POD_NAMESPACE")
 	if data, err := os.ReadFile(namespaceFile); namespace == "" && err == nil {
 		namespace = strings.TrimSpace(string(data))
@@ -44,14 +46,14 @@ func ownPod() types.NamespacedName {
 	return types.NamespacedName{Namespace: namespace, Name: cmp.Or(os.Getenv("POD_NAME"), host)}
 }
 
-// workerImage returns the image of the Pod that this process runs in, which
-// holds the worker too. Where there is no such Pod it is the published one.
-func workerImage(ctx context.Context, kube client.Reader, pod types.NamespacedName, log logging.Logger) string {
+// WorkerImage returns the image of a Pod of the provider, which holds the worker,
+// too. If that is not known it returns the published image, and logs why.
+func WorkerImage(ctx context.Context, kube client.Reader, pod types.NamespacedName, log logging.Logger) string {
 	image := ""
 	backoff := wait.Backoff{Duration: time.Second, Factor: 2, Jitter: 0.5, Steps: 5}
 	var last error
 	err := wait.ExponentialBackoffWithContext(ctx, backoff, func(ctx context.Context) (bool, error) {
-		image, last = ownImage(ctx, kube, pod)
+		image, last = podImage(ctx, kube, pod)
 		return last == nil || kerrors.IsNotFound(last) || kerrors.IsForbidden(last) || errors.Is(last, errNoPod), nil
 	})
 	if err != nil || last != nil {
@@ -63,13 +65,13 @@ func workerImage(ctx context.Context, kube client.Reader, pod types.NamespacedNa
 	return image
 }
 
-// errNoPod says that this process runs in no Pod.
-var errNoPod = errors.New("this is no Pod")
+// errNoPod is the error of a process that does not run in a Pod.
+var errNoPod = errors.New("the process does not run in a Pod")
 
-// ownImage returns the image of a Pod's container that Crossplane calls the
-// runtime, else that of the first one. It is named as it was asked for, not by
-// what a node made of it.
-func ownImage(ctx context.Context, kube client.Reader, name types.NamespacedName) (string, error) {
+// podImage returns the image of the container that Crossplane calls the runtime,
+// or else of the first one. It is the image of the Pod's spec, not what a node
+// resolved it to.
+func podImage(ctx context.Context, kube client.Reader, name types.NamespacedName) (string, error) {
 	if name.Namespace == "" || name.Name == "" {
 		return "", errNoPod
 	}

@@ -1,4 +1,7 @@
-package main
+// Package controller starts the provider's controllers in a cluster: each as soon
+// as the kinds that it watches exist, and with the image of the provider's own Pod
+// for its runs.
+package controller
 
 import (
 	"context"
@@ -16,58 +19,63 @@ import (
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/access"
-	artifactcontroller "github.com/crossplane-contrib/provider-kitops/internal/controller/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/controller/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/controller/config"
 )
 
 const (
-	// envProvider is set where Crossplane runs the provider.
-	envProvider = "PROVIDER_NAME"
+	// EnvProvider is the variable that Crossplane sets for a provider that it
+	// runs.
+	EnvProvider = "PROVIDER_NAME"
 
-	// bindingInterval is how often it is looked whether Crossplane has granted
-	// what it grants to each provider.
-	bindingInterval = 2 * time.Second
+	// grantInterval is how often the provider checks whether Crossplane has
+	// granted the permissions that it grants to every provider.
+	grantInterval = 2 * time.Second
 
-	// bindingTimeout bounds how long Crossplane may take to grant a provider
-	// that it starts what it grants.
-	bindingTimeout = 2 * time.Minute
+	// grantTimeout bounds how long the provider waits for those permissions.
+	grantTimeout = 2 * time.Minute
 )
 
-// A starter sets the controllers up as soon as the kinds that they watch are
-// there: a managed resource's is not before somebody activates it.
+// Setup adds the controllers to the manager, each once the kinds that it watches
+// exist: a managed resource's kind does not exist before somebody activates it.
+// Without the permission to watch kinds, all controllers start at once. Setup
+// calls stop with the error of a controller that cannot be set up later.
+func Setup(mgr ctrl.Manager, kube client.Client, o artifact.Options, stop func(error)) error {
+	return errors.Wrap(mgr.Add(&starter{mgr: mgr, kube: kube, options: o, stop: stop}), "cannot set up the controllers")
+}
+
+// A starter sets up the controllers once the manager runs.
 type starter struct {
 	mgr     ctrl.Manager
 	kube    client.Client
-	options artifactcontroller.Options
-
-	// stop ends the provider for an error that is not nil.
-	stop func(error)
+	options artifact.Options
+	stop    func(error)
 }
 
-// NeedLeaderElection is false: the manager itself holds back the controllers of
-// a replica that is not to work.
+// NeedLeaderElection returns false: the manager itself holds back the controllers
+// of a replica that is not the leader.
 func (s *starter) NeedLeaderElection() bool { return false }
 
-// Start has the controllers start with their kinds, or at once where the
-// provider may not watch which kinds there are.
+// Start implements manager.Runnable.
 func (s *starter) Start(ctx context.Context) error {
 	allowed, err := s.mayWatchKinds(ctx)
 	if err != nil {
 		return err
 	}
-	// Not before: what Crossplane is about to grant is not missing.
+	// Permissions that Crossplane is about to grant must not be reported as
+	// missing, so this comes after mayWatchKinds.
 	if err := s.mgr.Add(s.options.Access); err != nil {
-		return errors.Wrap(err, "cannot find out what the provider may do")
+		return errors.Wrap(err, "cannot check the provider's permissions")
 	}
 	if !allowed {
 		s.options.Logger.Info("The provider may not watch CustomResourceDefinitions, and starts all controllers at once")
-		return errors.Join(config.Setup(s.mgr, s.options.Options), artifactcontroller.Setup(s.mgr, s.options))
+		return errors.Join(config.Setup(s.mgr, s.options.Options), artifact.Setup(s.mgr, s.options))
 	}
 	s.register()
 	return errors.Wrap(customresourcesgate.Setup(s.mgr, s.options.Options), "cannot watch CustomResourceDefinitions")
 }
 
-// register has each controller set up once its kinds are there.
+// register registers each controller to be set up once its kinds exist.
 func (s *starter) register() {
 	usage := v1alpha1.ProviderConfigUsageGroupVersionKind
 	kinds := []schema.GroupVersionKind{v1alpha1.ProviderConfigGroupVersionKind, v1alpha1.ClusterProviderConfigGroupVersionKind, usage}
@@ -76,11 +84,11 @@ func (s *starter) register() {
 		s.started("ProviderConfigs", config.Setup(s.mgr, s.options.Options))
 	}, kinds...)
 	s.options.Gate.Register(func() {
-		s.started("Artifacts", artifactcontroller.Setup(s.mgr, s.options))
+		s.started("Artifacts", artifact.Setup(s.mgr, s.options))
 	}, append(kinds, modelv1alpha1.ArtifactGroupVersionKind)...)
 }
 
-// started tells that controllers were set up, or stops the provider.
+// started logs that controllers were set up, or stops the provider.
 func (s *starter) started(what string, err error) {
 	if err != nil {
 		s.stop(errors.Wrapf(err, "cannot set up the controllers of %s", what))
@@ -89,15 +97,16 @@ func (s *starter) started(what string, err error) {
 	s.options.Logger.Info("Started the controllers of " + what)
 }
 
-// mayWatchKinds says whether the provider may watch which kinds there are. It
-// waits a while for Crossplane, which grants it after it has started the Pod.
+// mayWatchKinds reports whether the provider may watch CustomResourceDefinitions.
+// It waits for a while for Crossplane, which grants that after it has started the
+// provider's Pod.
 func (s *starter) mayWatchKinds(ctx context.Context) (bool, error) {
 	allowed, err := access.Allowed(ctx, s.kube, access.Kinds(), "")
-	if allowed || err != nil || os.Getenv(envProvider) == "" {
+	if allowed || err != nil || os.Getenv(EnvProvider) == "" {
 		return allowed, err
 	}
 	s.options.Logger.Info("Waiting for Crossplane to grant the provider what it needs to start")
-	err = wait.PollUntilContextTimeout(ctx, bindingInterval, bindingTimeout, false, func(ctx context.Context) (bool, error) {
+	err = wait.PollUntilContextTimeout(ctx, grantInterval, grantTimeout, false, func(ctx context.Context) (bool, error) {
 		var err error
 		allowed, err = access.Allowed(ctx, s.kube, access.Kinds(), "")
 		return allowed, err
