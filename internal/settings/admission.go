@@ -18,8 +18,8 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// admit returns an error with reason NotAllowed if the Artifact asks for what
-// its ProviderConfig, or the provider, lets no tenant have.
+// admit returns an error with reason NotAllowed if the ProviderConfig does not admit
+// the Artifact: its namespace, its repository, or what it sets of runs.
 func (p *providerConfig) admit(ctx context.Context, kube client.Reader, a *modelv1alpha1.Artifact) error {
 	if p.cluster {
 		if err := p.admitNamespace(ctx, kube, a.GetNamespace()); err != nil {
@@ -39,22 +39,22 @@ func (p *providerConfig) admitNamespace(ctx context.Context, kube client.Reader,
 	}
 	selector, err := metav1.LabelSelectorAsSelector(p.NamespaceSelector)
 	if err != nil {
-		return outcome.Errorf(outcome.NotAllowed, "ClusterProviderConfig %q has a namespaceSelector that cannot be read: correct it", p.name).Because(err)
+		return outcome.Errorf(outcome.NotAllowed, "ClusterProviderConfig %q has an invalid namespaceSelector: correct it", p.name).Because(err)
 	}
-	// Its metadata is what the cache has.
+	// The cache has the metadata of namespaces only.
 	ns := &metav1.PartialObjectMetadata{}
 	ns.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
 	if err := kube.Get(ctx, types.NamespacedName{Name: namespace}, ns); err != nil {
 		return errors.Wrap(err, "cannot get the Artifact's namespace")
 	}
 	if !selector.Matches(labels.Set(ns.GetLabels())) {
-		return outcome.Errorf(outcome.NotAllowed, "ClusterProviderConfig %q is not for namespace %q: ask for its labels to be those of the config's namespaceSelector, or write another in spec.providerConfigRef", p.name, namespace)
+		return outcome.Errorf(outcome.NotAllowed, "ClusterProviderConfig %q does not admit namespace %q: ask its administrator to label the namespace as the config's namespaceSelector selects, or write another config in spec.providerConfigRef", p.name, namespace)
 	}
 	return nil
 }
 
-// admitRepository checks a ClusterProviderConfig's registry.repositoryPrefix
-// for what the Artifact pushes to, deletes from, or observes.
+// admitRepository checks a ClusterProviderConfig's registry.repositoryPrefix for the
+// repositories that the Artifact pushes to, deletes from or observes.
 func (p *providerConfig) admitRepository(a *modelv1alpha1.Artifact) error {
 	if p.Registry.RepositoryPrefix == "" {
 		return nil
@@ -69,23 +69,23 @@ func (p *providerConfig) admitRepository(a *modelv1alpha1.Artifact) error {
 	}
 	ref, err := ExistingReference(a, p.host())
 	if err != nil {
-		return nil //nolint:nilerr // Nothing is named, and Observe says so.
+		return nil //nolint:nilerr // No artifact is named, which Observe reports.
 	}
 	return p.admitName(a, ref.Registry, ref.Repository)
 }
 
-// admitName checks the prefix for one repository.
+// admitName checks one repository for the prefix.
 func (p *providerConfig) admitName(a *modelv1alpha1.Artifact, host, repository string) error {
 	prefix := p.prefixFor(a)
 	if host != p.host() || !strings.HasPrefix(repository, prefix) {
-		return outcome.Errorf(outcome.NotAllowed, "ClusterProviderConfig %q lets namespace %q use repositories of %s that start with %s, and this is %s/%s: make an Artifact with such a repository, or write another config in spec.providerConfigRef",
+		return outcome.Errorf(outcome.NotAllowed, "ClusterProviderConfig %q admits for namespace %q only repositories of %s that start with %s, and not %s/%s: create an Artifact with such a repository, or write another config in spec.providerConfigRef",
 			p.name, a.GetNamespace(), p.host(), prefix, host, repository)
 	}
 	return nil
 }
 
-// admitConnectionSecret returns an error with reason NotAllowed if the Artifact
-// asks for its connection details in a Secret that the provider made for a run.
+// admitConnectionSecret returns an error with reason NotAllowed if the connection
+// details would go to a Secret that the provider created for a run.
 func (r *Resolver) admitConnectionSecret(ctx context.Context, a *modelv1alpha1.Artifact) error {
 	ref := a.GetWriteConnectionSecretToReference()
 	if ref == nil || meta.WasDeleted(a) {
@@ -95,7 +95,7 @@ func (r *Resolver) admitConnectionSecret(ctx context.Context, a *modelv1alpha1.A
 	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
 	err := r.Metadata.Get(ctx, types.NamespacedName{Namespace: a.GetNamespace(), Name: ref.Name}, secret)
 	if err != nil || !artifact.LooksLikeCredentials(secret) {
-		return errors.Wrap(client.IgnoreNotFound(err), "cannot look for the connection Secret")
+		return errors.Wrap(client.IgnoreNotFound(err), "cannot get the connection Secret")
 	}
-	return outcome.Errorf(outcome.NotAllowed, "Secret %q is the provider's own copy of credentials, for one run: write another name in spec.writeConnectionSecretToRef", ref.Name)
+	return outcome.Errorf(outcome.NotAllowed, "Secret %q is the provider's copy of credentials for a run: write another name in spec.writeConnectionSecretToRef", ref.Name)
 }

@@ -1,16 +1,20 @@
 package settings
 
 import (
+	"strings"
 	"testing"
 
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
 )
@@ -56,6 +60,144 @@ func TestCredentialsGoToTheirHostOnly(t *testing.T) {
 			if diff := cmp.Diff(tc.want, got); diff != "" || err != nil {
 				t.Errorf("%s: %v: -want, +got:\n%s", tc.reason, err, diff)
 			}
+		})
+	}
+}
+
+func TestRepositoryPrefix(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		change func(*modelv1alpha1.Artifact)
+		says   []string
+	}{
+		"OtherNamespace": {
+			reason: "A tenant must not push to repositories of another.",
+			change: func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.Target.Repository = "models/team-b/x" },
+			says:   []string{"models/team-b/x", "models/team-a/"},
+		},
+		"LongerName": {
+			reason: "A namespace whose name starts with the tenant's is another one.",
+			change: func(a *modelv1alpha1.Artifact) {
+				a.Spec.ForProvider.Target.Repository = "models/team-a0/x"
+			},
+			says: []string{"models/team-a/"},
+		},
+		"PrefixWithin": {
+			reason: "A prefix should match at the start only.",
+			change: func(a *modelv1alpha1.Artifact) {
+				a.Spec.ForProvider.Target.Repository = "x/models/team-a/x"
+			},
+			says: []string{"start with"},
+		},
+		"OtherRegistry": {
+			reason: "A prefix should admit the config's registry only.",
+			change: func(a *modelv1alpha1.Artifact) {
+				a.Spec.ForProvider.Target.Registry = "registry.invalid:5000"
+				a.Spec.ForProvider.Target.Repository = "models/team-a/x"
+			},
+			says: []string{"registry.invalid:5000", credentialsHost},
+		},
+		"ObserveOther": {
+			reason: "A repository that must not be pushed to must not be observed by its external name either.",
+			change: func(a *modelv1alpha1.Artifact) {
+				a.Spec.ManagementPolicies = xpv2.ManagementPolicies{xpv2.ManagementActionObserve}
+				a.Spec.ForProvider = modelv1alpha1.ArtifactParameters{}
+				a.SetAnnotations(map[string]string{"crossplane.io/external-name": credentialsHost + "/models/team-b/x:v1"})
+			},
+			says: []string{"models/team-b/x"},
+		},
+		"ObserveTarget": {
+			reason: "An observed Artifact must not have a target outside of the prefix, which deletion could reach.",
+			change: func(a *modelv1alpha1.Artifact) {
+				a.Spec.ManagementPolicies = xpv2.ManagementPolicies{xpv2.ManagementActionObserve, xpv2.ManagementActionDelete}
+				a.SetAnnotations(map[string]string{"crossplane.io/external-name": credentialsHost + "/models/team-a/x:v1"})
+				a.Spec.ForProvider.Target.Repository = "models/team-b/x"
+			},
+			says: []string{"models/team-b/x"},
+		},
+		"ObserveElsewhere": {
+			reason: "An artifact of another registry must not be observed.",
+			change: func(a *modelv1alpha1.Artifact) {
+				a.Spec.ManagementPolicies = xpv2.ManagementPolicies{xpv2.ManagementActionObserve}
+				a.Spec.ForProvider = modelv1alpha1.ArtifactParameters{}
+				a.SetAnnotations(map[string]string{"crossplane.io/external-name": "registry.invalid/models/team-a/x:v1"})
+			},
+			says: []string{"registry.invalid"},
+		},
+		"Within": {
+			reason: "A repository that starts with the prefix should be admitted.",
+			change: func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.Target.Repository = "models/team-a/x" },
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			a := credentialsArtifact(false)
+			tc.change(a)
+			pc := &v1alpha1.ClusterProviderConfig{ObjectMeta: metav1.ObjectMeta{Name: "default"}}
+			pc.Spec.Registry.Host, pc.Spec.Registry.RepositoryPrefix = credentialsHost, "models/{namespace}/"
+			_, err := resolve(t, newKube(t), pc, a)
+			expectRefused(t, tc.reason, err, tc.says)
+		})
+	}
+}
+
+// expectRefused checks that an error has reason NotAllowed and names all parts; that
+// there is none for no parts.
+func expectRefused(t *testing.T, reason string, err error, says []string) {
+	t.Helper()
+	if (err == nil) != (len(says) == 0) || (err != nil && outcome.ReasonOf(err) != outcome.NotAllowed) {
+		t.Errorf("\n%s\nResolve(...): %v", reason, err)
+	}
+	for _, part := range says {
+		if err != nil && !strings.Contains(err.Error(), part) {
+			t.Errorf("\n%s\nResolve(...): want %q to be named, got %v", reason, part, err)
+		}
+	}
+}
+
+func TestNamespaceSelector(t *testing.T) {
+	cases := map[string]struct {
+		reason   string
+		selector *metav1.LabelSelector
+		says     []string
+	}{
+		"None":    {reason: "A config without a selector should admit all namespaces."},
+		"Selects": {reason: "A namespace with the selector's labels should be admitted.", selector: &metav1.LabelSelector{MatchLabels: map[string]string{"models": "true"}}},
+		"Other":   {reason: "A namespace without the selector's labels must not be admitted.", selector: &metav1.LabelSelector{MatchLabels: map[string]string{"models": "false"}}, says: []string{`"team-a"`, "namespaceSelector"}},
+		"Invalid": {reason: "A selector that cannot be parsed must admit no namespace.", selector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "models", Operator: "Like"}}}, says: []string{"invalid namespaceSelector"}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			pc := &v1alpha1.ClusterProviderConfig{ObjectMeta: metav1.ObjectMeta{Name: "default"}}
+			pc.Spec.Registry.Host, pc.Spec.NamespaceSelector = credentialsHost, tc.selector
+			ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "team-a", Labels: map[string]string{"models": "true"}}}
+			_, err := resolve(t, newKube(t, ns), pc, credentialsArtifact(false))
+			expectRefused(t, tc.reason, err, tc.says)
+		})
+	}
+}
+
+func TestConnectionSecret(t *testing.T) {
+	a := credentialsArtifact(false)
+	a.Spec.WriteConnectionSecretToReference = &xpv2.LocalSecretReference{Name: "details"}
+	theCopy := credentialsSecret("team-a", "details", nil)
+	theCopy.Labels = artifact.SelectorLabelsForArtifact("other")
+	theCopy.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(a, modelv1alpha1.ArtifactGroupVersionKind)}
+	cases := map[string]struct {
+		reason string
+		there  []client.Object
+		says   []string
+	}{
+		"None":  {reason: "The connection Secret may not exist yet."},
+		"Plain": {reason: "A Secret that somebody created may get the connection details.", there: []client.Object{credentialsSecret("team-a", "details", nil)}},
+		"Copy":  {reason: "A Secret that the provider created for a run must not get connection details.", there: []client.Object{theCopy}, says: []string{`"details"`, "spec.writeConnectionSecretToRef"}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			pc := &v1alpha1.ProviderConfig{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "default"}}
+			pc.Spec.Registry.Host = credentialsHost
+			_, err := resolve(t, newKube(t, tc.there...), pc, a.DeepCopy())
+			expectRefused(t, tc.reason, err, tc.says)
 		})
 	}
 }

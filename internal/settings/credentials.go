@@ -162,9 +162,9 @@ func (r *secretReader) readCertificates(ctx context.Context, k *secretKey, o *re
 	}
 	switch {
 	case len(o.Certificate) > 0 && len(o.Key) == 0:
-		return lacking(`"tls.key" beside "tls.crt": add the certificate's key, or take "tls.crt" away`)
+		return lacking(`"tls.key" beside "tls.crt": add the certificate's key, or remove "tls.crt"`)
 	case len(o.Key) > 0 && len(o.Certificate) == 0:
-		return lacking(`"tls.crt" beside "tls.key": add the key's certificate, or take "tls.key" away`)
+		return lacking(`"tls.crt" beside "tls.key": add the key's certificate, or remove "tls.key"`)
 	case len(o.CA) == 0 && len(o.Certificate) == 0:
 		return lacking(`"ca.crt", nor for "tls.crt" and "tls.key": add it, or both of these`)
 	}

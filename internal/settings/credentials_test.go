@@ -6,13 +6,10 @@ import (
 	"strings"
 	"testing"
 
-	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
@@ -20,90 +17,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
-	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
-	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 )
-
-const credentialsHost = "registry.example.com"
-
-// credentialsArtifact is pushed to models/qwen3.
-func credentialsArtifact(own bool) *modelv1alpha1.Artifact {
-	a := &modelv1alpha1.Artifact{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "qwen3"},
-		Spec: modelv1alpha1.ArtifactSpec{
-			ManagedResourceSpec: xpv2.ManagedResourceSpec{ManagementPolicies: xpv2.ManagementPolicies{xpv2.ManagementActionAll}},
-			ForProvider: modelv1alpha1.ArtifactParameters{
-				Target: &modelv1alpha1.Target{Repository: "models/qwen3"},
-			},
-		},
-	}
-	if own {
-		a.Spec.ForProvider.Target.CredentialsSecretRef = &xpv2.LocalSecretReference{Name: "own"}
-	}
-	return a
-}
-
-func credentialsSecret(namespace, name string, data map[string]string) *corev1.Secret {
-	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Data: map[string][]byte{}}
-	for k, v := range data {
-		s.Data[k] = []byte(v)
-	}
-	return s
-}
-
-// entries is a docker config with an entry for each name, whose password is
-// that name.
-func entries(names ...string) string {
-	all := map[string]testregistry.Entry{}
-	for _, n := range names {
-		all[n] = testregistry.Entry{Username: "u", Password: n}
-	}
-	return string(testregistry.DockerConfig(all))
-}
-
-// namespacedConfig and clusterConfig name the Secrets registry and certs.
-func namespacedConfig() *v1alpha1.ProviderConfig {
-	return &v1alpha1.ProviderConfig{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "default"},
-		Spec: v1alpha1.ProviderConfigSpec{Registry: v1alpha1.RegistryConfig{
-			Host:          credentialsHost,
-			Credentials:   v1alpha1.RegistryCredentials{SecretRef: &xpv2.LocalSecretReference{Name: "registry"}},
-			CertSecretRef: &xpv2.LocalSecretReference{Name: "certs"},
-		}},
-	}
-}
-
-func clusterConfig() *v1alpha1.ClusterProviderConfig {
-	return &v1alpha1.ClusterProviderConfig{
-		ObjectMeta: metav1.ObjectMeta{Name: "default"},
-		Spec: v1alpha1.ClusterProviderConfigSpec{Registry: v1alpha1.ClusterRegistryConfig{
-			Host:          credentialsHost,
-			Credentials:   v1alpha1.ClusterRegistryCredentials{SecretRef: &xpv2.SecretReference{Namespace: "system", Name: "registry"}},
-			CertSecretRef: &xpv2.SecretReference{Namespace: "system", Name: "certs"},
-		}},
-	}
-}
-
-// resolve creates a ProviderConfig of either kind and resolves the settings of an
-// Artifact that uses it.
-func resolve(t *testing.T, kube client.Client, config client.Object, a *modelv1alpha1.Artifact) (Settings, error) {
-	t.Helper()
-	kind := v1alpha1.ProviderConfigGroupVersionKind.Kind
-	if _, ok := config.(*v1alpha1.ClusterProviderConfig); ok {
-		kind = v1alpha1.ClusterProviderConfigGroupVersionKind.Kind
-	}
-	if err := kube.Create(t.Context(), config.DeepCopyObject().(client.Object)); err != nil {
-		t.Fatal(err)
-	}
-	a.Spec.ProviderConfigReference = &xpv2.ProviderConfigReference{Kind: kind, Name: config.GetName()}
-	return (&Resolver{Cached: kube, Direct: kube, Metadata: kube}).Resolve(t.Context(), a)
-}
-
-// newKube returns an API server that has objects.
-func newKube(t *testing.T, objects ...client.Object) client.WithWatch {
-	t.Helper()
-	return fake.NewClientBuilder().WithScheme(apiserver.Scheme(t)).WithObjects(objects...).Build()
-}
 
 // given is what a run gets of Secrets.
 type given struct {

@@ -212,20 +212,20 @@ func (s Settings) ConfigHash(ctx context.Context) (string, error) {
 	return hex.EncodeToString(sum[:8]), nil
 }
 
-// maxMounts is how many artifacts a run is told of that may have its blobs.
+// maxMounts bounds how many artifacts a run mounts blobs from.
 const maxMounts = 4
 
 // MountFrom returns what other Artifacts of the same model have pushed to other
-// repositories of the Artifact's registry, as repository@digest: a registry need
-// not be sent what it has. They are of the same namespace and the same
-// ProviderConfig, so that nobody is given what is another's. One that cannot be
-// found is moved.
+// repositories of the Artifact's registry, as repository@digest: a registry can
+// mount their blobs, which are not transferred then. They are of the same namespace
+// and the same ProviderConfig, so that no tenant gets the blobs of another. Without
+// a list of Artifacts there are none, and all blobs are transferred.
 func (s Settings) MountFrom(ctx context.Context, a *modelv1alpha1.Artifact) []string {
 	if artifact.Pipeline(a) != modelv1alpha1.PipelineStream {
 		return nil
 	}
 	list := &modelv1alpha1.ArtifactList{}
-	// They are only read.
+	// The list is not modified.
 	if err := s.cached.List(ctx, list, client.InNamespace(a.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
 		return nil
 	}
@@ -237,7 +237,7 @@ func (s Settings) MountFrom(ctx context.Context, a *modelv1alpha1.Artifact) []st
 			found = append(found, other)
 		}
 	}
-	// Those of the same format have the same layers.
+	// Artifacts of the same format have the same layers.
 	likely := func(o *modelv1alpha1.Artifact) int {
 		if o.Status.AtProvider.Format == string(a.Spec.ForProvider.Format) {
 			return 0
@@ -255,14 +255,14 @@ func (s Settings) MountFrom(ctx context.Context, a *modelv1alpha1.Artifact) []st
 	return out
 }
 
-// mountable returns where another Artifact of the registry has what it pushed, as
-// repository@digest, and reports whether an Artifact's run may be told of it: it
-// is in another repository, and one that the ProviderConfig lets the namespace
-// use. A status is not believed: who may write it could name anything.
+// mountable returns what another Artifact has pushed, as repository@digest, and
+// reports whether a run of this Artifact may mount blobs from it: it is in another
+// repository of the same registry, which the ProviderConfig admits for the
+// namespace. The status alone is not trusted: a tenant may be able to write it.
 func (s Settings) mountable(a, other *modelv1alpha1.Artifact) (string, bool) {
 	ref, err := registry.ParseReference(other.Status.AtProvider.PinnedReference)
 	if err != nil || ref.Digest == "" || ref.Registry != artifact.Registry(a) || ref.Repository == artifact.Repository(a) ||
-		!strings.HasPrefix(ref.Repository, s.RepositoryPrefix) {
+		!strings.HasPrefix(ref.Repository, s.config.prefixFor(a)) {
 		return "", false
 	}
 	return ref.Repository + "@" + ref.Digest.String(), true

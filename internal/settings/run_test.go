@@ -3,6 +3,8 @@ package settings
 import (
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 )
 
@@ -23,8 +25,9 @@ func TestMountable(t *testing.T) {
 		"SecondLine":   {reason: "One value must stay one line.", pinned: "registry.example.com/models/team-a/other\nmodels/team-b/theirs@" + d},
 		"NothingThere": {reason: "An Artifact may have pushed nothing.", pinned: ""},
 	}
-	s := Settings{RepositoryPrefix: "models/team-a/"}
-	a := &modelv1alpha1.Artifact{}
+	s := Settings{config: &providerConfig{}}
+	s.config.Registry.RepositoryPrefix = "models/{namespace}/"
+	a := &modelv1alpha1.Artifact{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a"}}
 	a.Spec.ForProvider.Target = &modelv1alpha1.Target{Registry: "registry.example.com", Repository: "models/team-a/own"}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -99,8 +99,8 @@ func secretsOf(p *providerConfig) []*secretKey {
 	}
 }
 
-// A secretReader reads the Secrets of one Artifact for one reconcile, each once,
-// so that everything that is said of a Secret is said of the same version.
+// A secretReader reads the Secrets of one Artifact for one reconcile. It reads each
+// once, so that all that follows from a Secret follows from the same version.
 type secretReader struct {
 	kube client.Reader
 
@@ -116,7 +116,7 @@ func (r *secretReader) refresh() { r.memory, r.seen = nil, nil }
 
 // get returns the Secret that a key is in. It returns an error with reason
 // ConfigMissing if the key has no value there, and with reason NotAllowed if the
-// provider made the Secret for a run, whoever names it.
+// provider created the Secret for a run, whoever names it.
 func (r *secretReader) get(ctx context.Context, k *secretKey) (*corev1.Secret, error) {
 	s, ok := r.seen[k.NamespacedName]
 	if !ok {
@@ -137,8 +137,8 @@ func (r *secretReader) get(ctx context.Context, k *secretKey) (*corev1.Secret, e
 	}
 	switch {
 	case artifact.IsCredentials(s):
-		// Whoever may name it would use credentials that are not theirs.
-		return nil, outcome.Errorf(outcome.NotAllowed, "Secret %q in namespace %q is the provider's own copy of credentials, for one run: name a Secret that you made", k.Name, k.Namespace)
+		// A tenant who names it would use credentials of somebody else.
+		return nil, outcome.Errorf(outcome.NotAllowed, "Secret %q in namespace %q is the provider's copy of credentials for a run: name a Secret that you created", k.Name, k.Namespace)
 	case k.key != "" && valueOf(s, k.key) == nil:
 		return nil, outcome.Errorf(outcome.ConfigMissing, "Secret %q in namespace %q has no value for the key %q: add it", k.Name, k.Namespace, k.key)
 	}

@@ -1,6 +1,7 @@
-// Package settings resolves an Artifact and its ProviderConfig into one value:
-// which registry and Hub it uses and how they are reached, what its runs get,
-// and whether it is admitted. Nothing after that asks which of the two says so.
+// Package settings resolves an Artifact and its ProviderConfig into one value: the
+// registry, Hub and source of the Artifact and the credentials for them, what its
+// runs get, and whether the ProviderConfig admits it. No other package decides
+// which of the two sets something.
 package settings
 
 import (
@@ -15,9 +16,8 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
-// Settings of one Artifact, as its spec and its ProviderConfig say together. They
-// are valid for one reconcile. The fields are values; what needs Secrets that an
-// idle Artifact does not use is read by methods.
+// Settings of one Artifact for one reconcile. Fields are values. Methods read the
+// Secrets that an idle Artifact does not need.
 type Settings struct {
 	// Registry is how the controller connects to the Artifact's registry.
 	Registry registry.Options
@@ -26,12 +26,8 @@ type Settings struct {
 	// Artifact's where that names another.
 	ConfigHost string
 
-	// RepositoryPrefix starts the name of each repository that the ProviderConfig
-	// lets the Artifact's namespace use; "" allows any.
-	RepositoryPrefix string
-
-	// Adopts reports whether the ProviderConfig has records in the registry
-	// believed; see artifact.AnnotationAdopt.
+	// Adopts reports whether the ProviderConfig trusts the records in its registry;
+	// see artifact.AnnotationAdopt.
 	Adopts bool
 
 	// KitImage is the image that has kit.
@@ -40,14 +36,13 @@ type Settings struct {
 	// Effective is what the ProviderConfig adds to the Artifact's spec for runs.
 	Effective modelv1alpha1.Effective
 
-	// What follows is resolved, and read from Secrets when it is needed.
 	cached    client.Reader
 	secrets   *secretReader
 	config    *providerConfig
 	registry  endpoint
 	hub       hubEndpoint
-	source    *endpoint // Nil where the source is no registry.
-	sourceErr error     // Why source.oci names no artifact.
+	source    *endpoint // Nil for a source that is not source.oci.
+	sourceErr error     // Says why the reference of source.oci is invalid.
 }
 
 // Images are those that runs use where a ClusterProviderConfig names no other.
@@ -71,17 +66,18 @@ type Resolver struct {
 	// Metadata reads the metadata of Secrets, which is all that is cached of them.
 	Metadata client.Reader
 
-	// Credentials remembers how registries are reached; nil to read the Secrets
+	// Credentials remembers credentials for registries; nil to read the Secrets
 	// each time.
 	Credentials *CredentialMemory
 
+	// Images of runs.
 	Images Images
 }
 
 // Resolve returns the Settings of an Artifact. It returns an error if its
-// ProviderConfig or a Secret for its registry does not exist, or if the Artifact
-// asks for something that it may not have. The Settings that it returns with an
-// error have what was resolved before.
+// ProviderConfig or a Secret for its registry does not exist, or if the
+// ProviderConfig does not admit it. With an error the Settings are incomplete: an
+// Artifact can be deleted with them, and nothing else.
 func (r *Resolver) Resolve(ctx context.Context, a *modelv1alpha1.Artifact) (Settings, error) {
 	s := Settings{KitImage: r.Images.Kit, cached: r.Cached, secrets: &secretReader{kube: r.Direct, memory: r.Credentials}}
 	config, err := readConfig(ctx, r.Cached, a)
@@ -95,7 +91,7 @@ func (r *Resolver) Resolve(ctx context.Context, a *modelv1alpha1.Artifact) (Sett
 	if err := r.admitConnectionSecret(ctx, a); err != nil {
 		return s, err
 	}
-	s.ConfigHost, s.RepositoryPrefix, s.Adopts = config.host(), config.prefixFor(a), config.adopts
+	s.ConfigHost, s.Adopts = config.host(), config.adopts
 	s.KitImage = cmp.Or(config.Job.KitImage, r.Images.Kit)
 	s.registry, s.hub = config.registryFor(a), config.hubFor(a)
 	s.source, s.sourceErr = config.sourceFor(a)

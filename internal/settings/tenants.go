@@ -16,9 +16,9 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// Keys that any tenant may set on a run's Job and Pod: they choose no code, no
-// identity, no network and no profile, and nobody selects Pods by them. What the
-// API documents is the same list.
+// Keys that any tenant may set on a run's Job and Pod. They select no code, no
+// identity, no network and no security profile, and nothing selects Pods by them.
+// The API documents the same list.
 var (
 	harmlessLabels = []v1alpha1.MetadataKey{
 		"app.kubernetes.io/part-of",
@@ -37,21 +37,22 @@ var (
 	}
 )
 
-// A tenantPolicy says what a tenant may ask of a run, and who may allow more.
+// A tenantPolicy is what tenants may set of a run, and who may allow more.
 type tenantPolicy struct {
 	allow               []v1alpha1.TenantField
 	maxResources        corev1.ResourceList
 	labels, annotations []v1alpha1.MetadataKey
 
-	// of whom the policy is, and how a message goes on that says who may allow
-	// more in one of its fields.
-	of   string
+	// of is the config that has the policy, for messages.
+	of string
+
+	// cure returns how a value gets allowed in a field of the policy.
 	cure func(value, field string) string
 }
 
-// tenantPolicy returns what holds for the Artifacts of a config. A ProviderConfig
-// is a tenant's own and cannot widen the defaults; its registry's account is the
-// tenant's, too, and so is what may be overwritten by it.
+// tenantPolicy returns the policy for the Artifacts of a config. A ProviderConfig
+// is a tenant's own and cannot widen the defaults. Its registry's account is the
+// tenant's, too, so the tenant may overwrite with it.
 func (p *providerConfig) tenantPolicy() tenantPolicy {
 	out := tenantPolicy{
 		allow:       append(v1alpha1.DefaultTenantFields(), v1alpha1.TenantFieldConflictPolicy),
@@ -83,8 +84,8 @@ func (p *providerConfig) tenantPolicy() tenantPolicy {
 }
 
 // admitSettings returns an error with reason NotAllowed if the Artifact, or a
-// ProviderConfig, which is a tenant's as well, asks of runs what no policy allows.
-// It holds up no deletion.
+// ProviderConfig, which is a tenant's as well, sets of runs what the policy does not
+// allow. It never blocks a deletion.
 func (p *providerConfig) admitSettings(a *modelv1alpha1.Artifact) error {
 	if meta.WasDeleted(a) {
 		return nil
@@ -99,8 +100,8 @@ func (p *providerConfig) admitSettings(a *modelv1alpha1.Artifact) error {
 	return policy.check(&p.Job.JobSettings, "spec.job of the ProviderConfig")
 }
 
-// check returns an error with reason NotAllowed if job settings ask for more
-// than the policy allows.
+// check returns an error with reason NotAllowed if job settings are more than the
+// policy allows.
 func (t tenantPolicy) check(s *v1alpha1.JobSettings, where string) error {
 	if s == nil {
 		return nil
@@ -131,13 +132,13 @@ func (t tenantPolicy) check(s *v1alpha1.JobSettings, where string) error {
 // allows reports whether the policy allows a field to be set.
 func (t tenantPolicy) allows(f v1alpha1.TenantField) bool { return slices.Contains(t.allow, f) }
 
-// refuseField says that a field may not be set.
+// refuseField returns the error for a field that must not be set.
 func (t tenantPolicy) refuseField(where string, f v1alpha1.TenantField) error {
-	return outcome.Errorf(outcome.NotAllowed, "%s does not allow %s.%s: take it away, or %s", t.of, where, f, t.cure(string(f), "allow"))
+	return outcome.Errorf(outcome.NotAllowed, "%s does not allow %s.%s: remove it, or %s", t.of, where, f, t.cure(string(f), "allow"))
 }
 
-// checkResources returns an error if a container's resources are not within the
-// policy's bounds.
+// checkResources returns an error with reason NotAllowed if a container's resources
+// exceed the policy's, or if a limit that the policy bounds is not set.
 func (t tenantPolicy) checkResources(r *corev1.ResourceRequirements, where string) error {
 	if r == nil || len(t.maxResources) == 0 {
 		return nil
@@ -150,7 +151,7 @@ func (t tenantPolicy) checkResources(r *corev1.ResourceRequirements, where strin
 		for _, name := range sortedNames(l.list) {
 			bound, ok := t.maxResources[name]
 			if got := l.list[name]; !ok || got.Cmp(bound) > 0 {
-				return outcome.Errorf(outcome.NotAllowed, "%s does not allow %s.%s of %s in %s, but %s at most: ask for less, %s", t.of, l.kind, name, got.String(), where, quantity(bound, ok), cure)
+				return outcome.Errorf(outcome.NotAllowed, "%s does not allow %s.%s of %s in %s, but %s at most: write less, %s", t.of, l.kind, name, got.String(), where, quantity(bound, ok), cure)
 			}
 		}
 	}
@@ -163,7 +164,7 @@ func (t tenantPolicy) checkResources(r *corev1.ResourceRequirements, where strin
 	return nil
 }
 
-// quantity returns a bound for a message, which is 0 where there is none.
+// quantity returns a bound for a message; 0 where the policy has none.
 func quantity(q resource.Quantity, ok bool) string {
 	if !ok {
 		return "0"
@@ -171,22 +172,22 @@ func quantity(q resource.Quantity, ok bool) string {
 	return q.String()
 }
 
-// sortedNames returns the names of resources in order.
+// sortedNames returns the names of resources in order, for deterministic errors.
 func sortedNames(l corev1.ResourceList) []corev1.ResourceName { return slices.Sorted(maps.Keys(l)) }
 
-// checkKeys returns an error if labels or annotations have a key that is not
-// allowed.
+// checkKeys returns an error with reason NotAllowed if labels or annotations have a
+// key that is not allowed.
 func (t tenantPolicy) checkKeys(got map[string]string, allowed []v1alpha1.MetadataKey, where, field string) error {
 	for _, key := range slices.Sorted(maps.Keys(got)) {
 		if !slices.ContainsFunc(allowed, func(k v1alpha1.MetadataKey) bool { return matchesKey(k, key) }) {
-			return outcome.Errorf(outcome.NotAllowed, "%s does not allow %q in %s.%s: take it away, or %s", t.of, key, where, field, t.cure(fmt.Sprintf("%q", key), field))
+			return outcome.Errorf(outcome.NotAllowed, "%s does not allow %q in %s.%s: remove it, or %s", t.of, key, where, field, t.cure(fmt.Sprintf("%q", key), field))
 		}
 	}
 	return nil
 }
 
-// matchesKey reports whether a key is an allowed one, or begins with its prefix
-// where that ends with an asterisk.
+// matchesKey reports whether a key is the allowed one, or begins with it where that
+// ends with an asterisk.
 func matchesKey(allowed v1alpha1.MetadataKey, key string) bool {
 	if prefix, ok := strings.CutSuffix(string(allowed), "*"); ok {
 		return strings.HasPrefix(key, prefix)
