@@ -8,6 +8,7 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
 
 const (
@@ -38,11 +39,8 @@ func RetryWait(a *modelv1alpha1.Artifact, failures, run int64, f outcome.Failure
 	if !f.Reason.Passes() || (failures > int64(limit) && f.Reason != outcome.NotStarted) {
 		return 0, false
 	}
-	for n := int64(1); n < failures && wait < longestRetryWait; n++ {
-		wait *= 2
-	}
 	asked := time.Duration(min(f.RetryAfterSeconds, int64(longestRetryWait/time.Second))) * time.Second
-	wait = max(min(wait, longestRetryWait), asked)
+	wait = max(retry.Backoff(int(failures), wait, longestRetryWait), asked)
 	return wait + time.Duration(float64(wait/2)*spread(a, run)), true
 }
 

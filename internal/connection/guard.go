@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"golang.org/x/net/idna"
 )
 
 // A Guard decides where the requests of a client of one host may go. The host
@@ -176,7 +177,11 @@ func (g *Guard) judge(ctx context.Context, host string) error {
 	if known {
 		return err
 	}
-	for _, at := range g.lookUp(ctx, host) {
+	name, err := idna.Lookup.ToASCII(host)
+	if err != nil || isDisguisedAddress(name) {
+		return &BlockedError{Host: host, network: reserved}
+	}
+	for _, at := range g.lookUp(ctx, name) {
 		if g.isOwn(host) && networkOf(at) != metadata {
 			g.mu.Lock()
 			if g.own == unknown {
@@ -199,6 +204,22 @@ func (g *Guard) judge(ctx context.Context, host string) error {
 	}
 	g.judged[host] = err
 	return err
+}
+
+// isDisguisedAddress reports whether a proxy may read an IPv4 address in a host that
+// has another form than 192.0.2.1: with other parts, or with octal or hexadecimal
+// ones. Readers disagree on which address that is. A host is an address if its last
+// part is a number (https://url.spec.whatwg.org/#ends-in-a-number-checker).
+func isDisguisedAddress(host string) bool {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return false
+	}
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	last, digits := host[strings.LastIndex(host, ".")+1:], "0123456789"
+	if hex, ok := strings.CutPrefix(last, "0x"); ok {
+		return strings.Trim(hex, digits+"abcdef") == ""
+	}
+	return last != "" && strings.Trim(last, digits) == ""
 }
 
 // lookUp returns a host's addresses, or none if it cannot be looked up.

@@ -1,6 +1,7 @@
 package connection
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/http"
@@ -12,7 +13,7 @@ import (
 	"testing"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"golang.org/x/net/dns/dnsmessage"
 )
 
@@ -71,7 +72,7 @@ func TestNetworkOf(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			for _, a := range tc.addresses {
-				if diff := cmp.Diff(tc.want.String(), networkOf(netip.MustParseAddr(a)).String()); diff != "" {
+				if diff := gocmp.Diff(tc.want.String(), networkOf(netip.MustParseAddr(a)).String()); diff != "" {
 					t.Errorf("\n%s\nnetworkOf(%s): -want, +got:\n%s", tc.reason, a, diff)
 				}
 			}
@@ -136,7 +137,7 @@ func TestGuardCheck(t *testing.T) {
 					t.Errorf("\n%s\ncheck(%s): want a BlockedError, got %v", tc.reason, p.address, err)
 				}
 			}
-			if diff := cmp.Diff(tc.allowed, strings.Join(allowed, " ")); diff != "" {
+			if diff := gocmp.Diff(tc.allowed, strings.Join(allowed, " ")); diff != "" {
 				t.Errorf("\n%s\ncheck(...): -want, +got:\n%s", tc.reason, diff)
 			}
 		})
@@ -255,7 +256,7 @@ func TestGuardDials(t *testing.T) {
 					_ = rsp.Body.Close()
 				}
 			}
-			if diff := cmp.Diff(tc.want, refused); diff != "" {
+			if diff := gocmp.Diff(tc.want, refused); diff != "" {
 				t.Errorf("\n%s\nDialContext(...): -want refused, +got:\n%s", tc.reason, diff)
 			}
 			if got := int(served.Load()); got != len(tc.args.asked)-len(tc.want) {
@@ -273,11 +274,19 @@ func TestGuardProxy(t *testing.T) {
 		asked  []string
 		direct bool // The last one is asked without the proxy.
 		proxy  string
+		host   string // The Guard's; registry.test if empty.
 		own    network
 		want   []string
 	}{
 		"Names":     {reason: "A name that only the proxy knows is its business.", asked: []string{"registry.test", "auth.test"}},
 		"Literal":   {reason: "An address is checked all the same.", asked: []string{"registry.test", "10.0.0.1", "169.254.169.254", "8.8.8.8"}, want: []string{"10.0.0.1", "169.254.169.254"}},
+		"Decimal":   {reason: "An IPv4 address written as one number should be refused.", asked: []string{"registry.test", "2130706433", "134744072"}, want: []string{"2130706433", "134744072"}},
+		"Octal":     {reason: "An IPv4 address with octal parts should be refused.", asked: []string{"registry.test", "0177.0.0.1", "08.8.8.8"}, want: []string{"0177.0.0.1", "08.8.8.8"}},
+		"Hex":       {reason: "An IPv4 address with hexadecimal parts should be refused.", asked: []string{"registry.test", "0x7f000001", "127.0.0.0X1"}, want: []string{"0x7f000001", "127.0.0.0X1"}},
+		"Short":     {reason: "An IPv4 address with fewer parts should be refused.", asked: []string{"registry.test", "127.1", "127.0.0.1."}, want: []string{"127.1", "127.0.0.1."}},
+		"Wide":      {reason: "An address in characters that stand for digits should be checked.", asked: []string{"registry.test", "１２７.０.０.１", "8.8.8.８"}, want: []string{"１２７.０.０.１"}},
+		"Digits":    {reason: "A name with digits should be no address.", asked: []string{"registry.test", "10.test", "0x.test", "1e100.test", "3com"}},
+		"OwnNumber": {reason: "A registry whose host is such a number should be refused, since it may be the metadata service.", own: unknown, host: "2852039166", asked: []string{"2852039166"}, want: []string{"2852039166"}},
 		"KnownName": {reason: "So is a name that is known here.", names: map[string][]string{"auth.test.": {"10.0.0.1"}}, asked: []string{"registry.test", "auth.test"}, want: []string{"auth.test"}},
 		"Private":   {reason: "A private registry goes on working.", names: map[string][]string{"registry.test.": {"10.0.0.2"}, "auth.test.": {"10.0.0.1"}}, asked: []string{"registry.test", "auth.test", "10.0.0.3"}},
 		"Case":      {reason: "The proxy may be written in capitals.", asked: []string{"registry.test", "auth.test"}, proxy: "LocalHost", own: public},
@@ -295,7 +304,7 @@ func TestGuardProxy(t *testing.T) {
 			if tc.proxy != "" {
 				proxy.Host = net.JoinHostPort(tc.proxy, proxy.Port())
 			}
-			g := NewGuard("registry.test")
+			g := NewGuard(cmp.Or(tc.host, "registry.test"))
 			g.own = tc.own
 			g.dialer.Resolver = names(t, tc.names)
 			g.environment = func(req *http.Request) (*url.URL, error) {
@@ -318,7 +327,7 @@ func TestGuardProxy(t *testing.T) {
 					_ = rsp.Body.Close()
 				}
 			}
-			if diff := cmp.Diff(tc.want, refused); diff != "" {
+			if diff := gocmp.Diff(tc.want, refused); diff != "" {
 				t.Errorf("\n%s\nProxy(...): -want refused, +got:\n%s", tc.reason, diff)
 			}
 		})

@@ -2,8 +2,10 @@ package connection
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"os"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
 
@@ -162,12 +165,15 @@ func (t *hostTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if err != nil {
 		cancel(nil)
-		if req.Context().Err() != nil && !errors.Is(req.Context().Err(), context.DeadlineExceeded) {
-			// The host is not to blame.
+		switch {
+		case req.Context().Err() != nil && t.hosts.now().Sub(began) < answerTimeout, errors.As(err, new(*outcome.Error)):
+			// The caller gave up early, or this program's settings are wrong.
 			t.hosts.abandon(place)
-			return nil, err
+		case hasAnswered(err):
+			t.hosts.refused(place)
+		default:
+			t.hosts.failed(place)
 		}
-		t.hosts.failed(place, err)
 		return nil, err
 	}
 	t.hosts.answered(place, account, rsp, t.hosts.now().Sub(began))
@@ -181,7 +187,7 @@ func (t *hostTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	rsp.Body = &timedBody{ReadCloser: rsp.Body, ctx: ctx, cancel: cancel, ended: ended, timer: time.AfterFunc(bodyTimeout, func() {
-		t.hosts.failed(place, errNoAnswer)
+		t.hosts.failed(place)
 		cancel(errNoAnswer)
 	})}
 	return rsp, nil
@@ -273,18 +279,33 @@ func (h *Hosts) abandon(place string) {
 	h.of(place, h.now()).probing = false
 }
 
-// failed notes that a host did not answer. That it cannot be trusted, for
-// example, is an answer.
-func (h *Hosts) failed(place string, err error) {
+// hasAnswered reports whether a request failed though its host answered: it cannot
+// be trusted, does not trust the client, or speaks TLS in another way. Errors of
+// crypto/tls about what a server sent have no type.
+func hasAnswered(err error) bool {
+	if CauseOf(err) != None || errors.As(err, new(tls.RecordHeaderError)) || strings.HasPrefix(err.Error(), "tls: ") {
+		return true
+	}
+	// An alert (RFC 8446, section 6), of either side.
+	var alert *net.OpError
+	return errors.As(err, &alert) && (alert.Op == "remote error" || alert.Op == "local error")
+}
+
+// refused notes that a host answered, but not to the request.
+func (h *Hosts) refused(place string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := h.now()
+	*h.of(place, now) = health{used: now}
+}
+
+// failed notes that a host did not answer.
+func (h *Hosts) failed(place string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := h.now()
 	s := h.of(place, now)
 	s.probing, s.quick = false, false
-	if CauseOf(err) != None {
-		s.failures, s.opened = 0, 0
-		return
-	}
 	if s.failures++; s.failures < openAfter || now.Before(s.until) {
 		return
 	}

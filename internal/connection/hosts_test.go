@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"strconv"
 	"strings"
 	"syscall"
@@ -15,13 +16,16 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
 const origin = "https://registry.test"
 
 // A script answers requests, one after the other, as its letters say: "." at
-// once, "s" slowly, "-" not at all, "t" without being trusted, "l" with a limit,
-// "u" as unavailable for a minute and "h" hangs.
+// once, "s" slowly, "-" not at all, "t" without being trusted, "a" with a TLS
+// alert, "v" with a version of TLS that nobody knows, "c" as this program's settings
+// are wrong, "l" with a limit, "u" as unavailable for a minute and "h" hangs.
 type script struct {
 	letters string
 	asked   int
@@ -38,6 +42,12 @@ func (s *script) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, syscall.ECONNREFUSED
 	case 't':
 		return nil, &BlockedError{}
+	case 'a':
+		return nil, &net.OpError{Op: "remote error", Err: errors.New("tls: handshake failure")}
+	case 'v':
+		return nil, errors.New("tls: server selected unsupported protocol version 301")
+	case 'c':
+		return nil, outcome.Errorf(outcome.ConfigInvalid, "no URL of a proxy")
 	case 'l':
 		rsp.Header().Set("Retry-After", "90")
 		rsp.WriteHeader(http.StatusTooManyRequests)
@@ -93,6 +103,10 @@ func TestHosts(t *testing.T) {
 		"Reopen":    {reason: "If that fails, the breaker stays open for longer.", script: "-", steps: []step{{times: 6, want: "-----o"}, {wait: 31 * time.Second, times: 2, want: "-o"}, {wait: 31 * time.Second, times: 1, want: "o"}, {wait: 31 * time.Second, times: 2, want: "-o"}}},
 		"Bounded":   {reason: "But not for ever.", script: "-", steps: []step{{times: 6, want: "-----o"}, {wait: time.Hour, times: 2, want: "-o"}, {wait: time.Hour, times: 2, want: "-o"}, {wait: time.Hour, times: 2, want: "-o"}, {wait: time.Hour, times: 2, want: "-o"}, {wait: longestOpen, times: 1, want: "-"}}},
 		"Untrusted": {reason: "Who cannot be trusted has answered.", script: "----t----.", steps: []step{{times: 10, want: "---------."}}, quick: true},
+		"Alert":     {reason: "A host that sends a TLS alert should count as one that answered.", script: "a", steps: []step{{times: 7, want: "-------"}}},
+		"Version":   {reason: "A host that speaks another TLS should count as one that answered.", script: "v", steps: []step{{times: 7, want: "-------"}}},
+		"Settings":  {reason: "Wrong settings of this program should not count as the host's failures.", script: "c", steps: []step{{times: 7, want: "-------"}}},
+		"Probed":    {reason: "A TLS alert should close the breaker.", script: "-----a", steps: []step{{times: 6, want: "-----o"}, {wait: 31 * time.Second, times: 2, want: "--"}}},
 		"Hangs":     {reason: "One that hangs does not answer.", script: "h", steps: []step{{times: 6, want: "-----o"}}},
 		"Limit":     {reason: "A host says when to come back, in seconds.", script: "l.", steps: []step{{times: 2, want: ".r"}, {wait: 88 * time.Second, times: 1, want: "r"}, {wait: 3 * time.Second, times: 1, want: "."}}, quick: true},
 		"Date":      {reason: "Or by a date.", script: "u.", steps: []step{{times: 2, want: ".r"}, {wait: 58 * time.Second, times: 1, want: "r"}, {wait: 3 * time.Second, times: 1, want: "."}}, quick: true},
@@ -147,6 +161,42 @@ func TestHostsApart(t *testing.T) {
 	})
 }
 
+func TestHostsDeadlines(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		method string
+		within time.Duration
+		want   string // Of the next request.
+	}{
+		"Short": {reason: "A caller's short deadline should not count as the host's failure.", method: http.MethodGet, within: time.Second, want: "."},
+		"Write": {reason: "Nor should one of a write.", method: http.MethodDelete, within: 3 * time.Second, want: "."},
+		"Long":  {reason: "A host that has not answered a write for long should count as silent.", method: http.MethodDelete, within: time.Minute, want: "o"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := NewHosts()
+				hangs := roundTrip(func(req *http.Request) (*http.Response, error) {
+					httptrace.ContextClientTrace(req.Context()).GotConn(httptrace.GotConnInfo{})
+					<-req.Context().Done()
+					return nil, req.Context().Err()
+				})
+				for range openAfter {
+					ctx, cancel := context.WithTimeout(t.Context(), tc.within)
+					req := httptest.NewRequest(tc.method, origin+"/v2/", nil).WithContext(ctx)
+					if _, err := h.Transport(origin, "", hangs).RoundTrip(req); err == nil { //nolint:bodyclose // There is none.
+						t.Error("want an error")
+					}
+					cancel()
+				}
+				if got := askHost(t, h, &script{letters: "."}, "", origin); got != tc.want {
+					t.Errorf("\n%s\nRoundTrip(...): want %q, got %q", tc.reason, tc.want, got)
+				}
+			})
+		})
+	}
+}
+
 // TestHostsHalfOpen: while one request tries, no other does.
 func TestHostsHalfOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -165,7 +215,7 @@ func TestHostsHalfOpen(t *testing.T) {
 	})
 }
 
-func TestRestingError(t *testing.T) {
+func TestUnavailableError(t *testing.T) {
 	until := time.Date(2026, 11, 28, 12, 3, 10, 0, time.UTC)
 	cases := map[string]struct {
 		reason string

@@ -6,6 +6,7 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
 
 const (
@@ -105,15 +106,10 @@ func (f *Follower) fail(w *following, err error, now time.Time) {
 	a.retry = now.Add(wait)
 }
 
-// backoff returns a wait that doubles with each failure, from the one limit to
-// the other: half of it at least, and the rest at random.
+// backoff returns a wait that grows with each failure: half of it at least, and the
+// rest at random.
 func (f *Follower) backoff(failures int, first, longest time.Duration) time.Duration {
-	span := first
-	for range failures - 1 {
-		if span = min(2*span, longest); span == longest {
-			break
-		}
-	}
+	span := retry.Backoff(failures, first, longest)
 	return f.between(span/2, span)
 }
 
