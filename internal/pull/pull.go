@@ -10,12 +10,16 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
 	"log"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
@@ -214,4 +218,40 @@ func (s *source) config(ctx context.Context, manifest []byte) ([]byte, error) {
 		return nil, outcome.Errorf(outcome.Mismatch, "registry %s sent other bytes than those of %s@%s", s.ref.Registry, s.ref.Repository, d.Config.Digest)
 	}
 	return b, nil
+}
+
+// A blob is a stream of a layer's bytes, whose coming it tells.
+type blob struct {
+	io.ReadCloser
+
+	moved func(n int) // Is told how many bytes came.
+}
+
+// open returns a layer's bytes from an offset on. Nothing is asked before they
+// are read.
+func (s *source) open(ctx context.Context, layer ocispec.Descriptor, offset int64, moved func(n int)) *blob {
+	return &blob{ReadCloser: s.ReadBlob(ctx, s.ref.Repository, layer, offset, layer.Size, s.again), moved: moved}
+}
+
+// Read ends with io.EOF only at the layer's size.
+func (b *blob) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.moved(n)
+	return n, err
+}
+
+// dockerConfig reads the credentials in a folder, or nothing where there are
+// none.
+func dockerConfig(dir string) ([]byte, error) {
+	if dir == "" {
+		return nil, nil
+	}
+	for _, name := range []string{"config.json", corev1.DockerConfigJsonKey} {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		return b, errors.Wrap(err, "cannot read the registry's credentials")
+	}
+	return nil, nil
 }
