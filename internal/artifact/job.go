@@ -6,7 +6,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"maps"
+	"net"
 	"strconv"
+	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -16,6 +18,7 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
 // userID is the numeric user and group of a run's Pod, so that the kubelet can
@@ -258,4 +261,33 @@ func merged(a, b map[string]string) map[string]string {
 	maps.Copy(out, a)
 	maps.Copy(out, b)
 	return out
+}
+
+// jobWithMounts tells the worker which artifacts may have the same blobs.
+func jobWithMounts(a *modelv1alpha1.Artifact) jobOverride {
+	return func(j *batchv1.Job) {
+		if len(a.Effective.MountFrom) == 0 {
+			return
+		}
+		c := &j.Spec.Template.Spec.Containers[0]
+		c.Env = append(c.Env, corev1.EnvVar{Name: EnvMountFrom, Value: strings.Join(literal(a.Effective.MountFrom), "\n")})
+	}
+}
+
+// jobWithProgress has the worker say on a port of the Pod how far its run is. A
+// worker that is older than that does not.
+func jobWithProgress() jobOverride {
+	return func(j *batchv1.Job) {
+		// In each Pod the only container, beside those that initialize it.
+		c := &j.Spec.Template.Spec.Containers[0]
+		c.Ports = []corev1.ContainerPort{{
+			Name:          outcome.ProgressPortName,
+			ContainerPort: outcome.ProgressPort,
+			Protocol:      corev1.ProtocolTCP,
+		}}
+		c.Env = append(c.Env, corev1.EnvVar{
+			Name:  outcome.EnvProgressAddress,
+			Value: net.JoinHostPort("", strconv.Itoa(outcome.ProgressPort)),
+		})
+	}
 }

@@ -2,11 +2,17 @@ package artifact
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
 
@@ -149,5 +155,245 @@ func TestBuildJobArguments(t *testing.T) {
 				t.Errorf("\n%s\nsubcommand: -want, +got:\n%s", tc.reason, diff)
 			}
 		})
+	}
+}
+
+// planted is a value that must never be in a Job.
+const planted = "hf_PlantedSecretValue"
+
+// mounted is what a container gets of Secrets by files.
+type mounted struct {
+	// Files maps a path in the container to the Secret and key it holds.
+	Files map[string]string
+
+	// Flags are the arguments that name files.
+	Flags []string
+
+	// Token is the Secret and the key of the Hub's token.
+	Token string
+}
+
+func TestBuildJobCredentials(t *testing.T) {
+	own := withParameters(func(p *modelv1alpha1.ArtifactParameters) {
+		p.Source.HuggingFace.TokenSecretRef = &modelv1alpha1.SecretKeySelector{Name: "hf", Key: "t"}
+		p.Target.CredentialsSecretRef = &xpv2.LocalSecretReference{Name: "push"}
+	})
+	config := withEffective(modelv1alpha1.Effective{
+		Registry:            "registry.example.com",
+		RegistryCredentials: SecretKey("config", "auth.json"),
+		RegistryCA:          SecretKey("ca", "ca.crt"),
+		HubToken:            SecretKey("config-hf", "token"),
+		HubCA:               SecretKey("hub", "ca.crt"),
+	})
+	all := mounted{
+		Files: map[string]string{
+			"/credentials/docker/config.json": "config/auth.json",
+			"/credentials/registry-ca.crt":    "ca/ca.crt",
+			"/credentials/hub-ca.crt":         "hub/ca.crt",
+		},
+		Flags: []string{
+			"--docker-config=/credentials/docker",
+			"--registry-ca-file=/credentials/registry-ca.crt",
+			"--hub-ca-file=/credentials/hub-ca.crt",
+		},
+		Token: "config-hf/token",
+	}
+	both := mounted{Flags: all.Flags, Token: "hf/t", Files: merged(all.Files, map[string]string{
+		"/credentials/docker/config.json": "push/.dockerconfigjson",
+	})}
+	cases := map[string]struct {
+		reason string
+		args   *modelv1alpha1.Artifact
+		want   mounted
+	}{
+		"None": {
+			reason: "Without credentials nothing is mounted.",
+			args:   newArtifact(),
+		},
+		"Config": {
+			reason: "The ProviderConfig's hold where the Artifact brings none.",
+			args:   newArtifact(config),
+			want:   all,
+		},
+		"Stream": {
+			reason: "Both pipelines get them.",
+			args:   newArtifact(config, withStream()),
+			want:   all,
+		},
+		"Own": {
+			reason: "The Artifact may bring its own.",
+			args:   newArtifact(own),
+			want: mounted{
+				Files: map[string]string{"/credentials/docker/config.json": "push/.dockerconfigjson"},
+				Flags: []string{"--docker-config=/credentials/docker"},
+				Token: "hf/t",
+			},
+		},
+		"OwnWins": {
+			reason: "The Artifact's own hold over the ProviderConfig's.",
+			args:   newArtifact(own, config),
+			want:   both,
+		},
+		"ClientCertificate": {
+			reason: "A client certificate and its key go together.",
+			args: newArtifact(withEffective(modelv1alpha1.Effective{
+				RegistryCertificate: SecretKey("ca", "tls.crt"),
+				RegistryKey:         SecretKey("ca", "tls.key"),
+			})),
+			want: mounted{
+				Files: map[string]string{"/credentials/registry-tls.crt": "ca/tls.crt", "/credentials/registry-tls.key": "ca/tls.key"},
+				Flags: []string{"--registry-cert-file=/credentials/registry-tls.crt", "--registry-key-file=/credentials/registry-tls.key"},
+			},
+		},
+		"Copied": {
+			reason: "What was copied of credentials takes their place, of whomever they are.",
+			args: newArtifact(own, withEffective(modelv1alpha1.Effective{
+				RegistryCredentials: SecretKey("config", "auth.json"),
+				CopiedCredentials:   SecretKey("copy", "auth.json"),
+			})),
+			want: mounted{
+				Files: map[string]string{"/credentials/docker/config.json": "copy/auth.json"},
+				Flags: []string{"--docker-config=/credentials/docker"},
+				Token: "hf/t",
+			},
+		},
+		"DefaultKey": {
+			reason: "A token's key has a default.",
+			args: newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) {
+				p.Source.HuggingFace.TokenSecretRef = &modelv1alpha1.SecretKeySelector{Name: "hf"}
+			})),
+			want: mounted{Token: "hf/token"},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			pod := BuildJob(tc.args, testKitImage, nil).Spec.Template.Spec
+			if diff := cmp.Diff(tc.want, mountedIn(t, pod)); diff != "" {
+				t.Errorf("\n%s\ncredentials: -want, +got:\n%s", tc.reason, diff)
+			}
+			for _, c := range pod.InitContainers {
+				if len(c.Env) > 0 || slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == credentialsVolumeName }) {
+					t.Errorf("\n%s\nWho only copies a program gets no credentials: %q", tc.reason, c.Name)
+				}
+			}
+		})
+	}
+}
+
+// mountedIn returns what the container that does the work gets of Secrets.
+func mountedIn(t *testing.T, pod corev1.PodSpec) mounted {
+	t.Helper()
+	out := mounted{}
+	main := pod.Containers[0]
+	for _, e := range main.Env {
+		if e.Name == EnvHubToken {
+			out.Token = e.ValueFrom.SecretKeyRef.Name + "/" + e.ValueFrom.SecretKeyRef.Key
+		}
+	}
+	for _, a := range main.Args {
+		if strings.Contains(a, "="+credentialsMountPath) {
+			out.Flags = append(out.Flags, a)
+		}
+	}
+	for _, v := range pod.Volumes {
+		if v.Projected == nil {
+			continue
+		}
+		if mode := ptr.Deref(v.Projected.DefaultMode, 0o644); mode&0o007 != 0 {
+			t.Errorf("credentials can be read by all: mode %o", mode)
+		}
+		at := ""
+		for _, m := range main.VolumeMounts {
+			if m.Name == v.Name {
+				at = m.MountPath + "/"
+				if !m.ReadOnly {
+					t.Errorf("credentials can be written at %s", m.MountPath)
+				}
+			}
+		}
+		out.Files = map[string]string{}
+		for _, s := range v.Projected.Sources {
+			for _, i := range s.Secret.Items {
+				out.Files[at+i.Path] = s.Secret.Name + "/" + i.Key
+			}
+		}
+	}
+	return out
+}
+
+// TestSecretsReachJobsByReference plants a value in every Secret that a run
+// uses, makes all that a run needs, and looks for the value.
+func TestSecretsReachJobsByReference(t *testing.T) {
+	for name, tc := range podCases() {
+		t.Run(name, func(t *testing.T) {
+			data := map[string][]byte{corev1.DockerConfigJsonKey: []byte(planted), "t": []byte(planted), "token": []byte(planted)}
+			c := newClient(t, interceptor.Funcs{})
+			for _, secret := range []string{"hf", "push", "config", "config-hf", "registry-ca", "hub-ca"} {
+				s := newSecret(data)
+				s.SetName(secret)
+				if err := c.Create(t.Context(), s); err != nil {
+					t.Fatal(err)
+				}
+			}
+			labels := LabelsForArtifact(testName, "v1")
+			if _, err := EnsureSecret(t.Context(), c, newScheme(t), tc.args, labels, data); err != nil {
+				t.Fatal(err)
+			}
+			if err := EnsurePVC(t.Context(), c, newScheme(t), tc.args, labels); err != nil {
+				t.Fatal(err)
+			}
+			job, _, err := EnsureJob(t.Context(), c, newScheme(t), tc.args, testKitImage, SelectorLabelsForArtifact(testName), labels)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, o := range []any{job, BuildJob(tc.args, testKitImage, labels), BuildPVC(tc.args, labels)} {
+				if strings.Contains(encoded(t, o), planted) {
+					t.Errorf("\n%s\nA secret's value is in %T:\n%s", tc.reason, o, encoded(t, o))
+				}
+			}
+		})
+	}
+}
+
+func TestBuildJobEnv(t *testing.T) {
+	token := &corev1.EnvVarSource{SecretKeyRef: SecretKey("hf", "token")}
+	cases := map[string]struct {
+		reason string
+		args   modelv1alpha1.Effective
+		want   []corev1.EnvVar
+	}{
+		"None": {
+			reason: "Nothing is set but where the worker says how far it is.",
+		},
+		"Token": {
+			reason: "The token's variable is the Hub's own.",
+			args:   modelv1alpha1.Effective{HubToken: SecretKey("hf", "token")},
+			want:   []corev1.EnvVar{{Name: "HF_TOKEN", ValueFrom: token}},
+		},
+		"Config": {
+			reason: "An administrator's variables reach the worker in their order.",
+			args:   modelv1alpha1.Effective{Env: []corev1.EnvVar{{Name: "B", Value: "1"}, {Name: "A", Value: "$(B)"}}},
+			want:   []corev1.EnvVar{{Name: "B", Value: "1"}, {Name: "A", Value: "$(B)"}},
+		},
+		"OwnWins": {
+			reason: "Of two values of a variable the last holds, and that is the provider's.",
+			args: modelv1alpha1.Effective{
+				HubToken: SecretKey("hf", "token"),
+				Env:      []corev1.EnvVar{{Name: "HF_TOKEN", Value: "other"}, {Name: "NO_PROXY", Value: "x"}},
+			},
+			want: []corev1.EnvVar{{Name: "HF_TOKEN", Value: "other"}, {Name: "NO_PROXY", Value: "x"}, {Name: "HF_TOKEN", ValueFrom: token}},
+		},
+	}
+	for name, tc := range cases {
+		for pipeline, modify := range map[string]artifactModifier{"Kit": func(*modelv1alpha1.Artifact) {}, "Stream": withStream()} {
+			t.Run(name+pipeline, func(t *testing.T) {
+				j := BuildJob(newArtifact(modify, withEffective(tc.args)), testKitImage, nil)
+				got := j.Spec.Template.Spec.Containers[0].Env
+				want := append(slices.Clone(tc.want), corev1.EnvVar{Name: outcome.EnvProgressAddress, Value: ":9797"})
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("\n%s\nenvironment: -want, +got:\n%s", tc.reason, diff)
+				}
+			})
+		}
 	}
 }

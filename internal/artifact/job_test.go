@@ -8,10 +8,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/pod-security-admission/api"
+	"k8s.io/pod-security-admission/policy"
 	"k8s.io/utils/ptr"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 )
 
 // podCase is an Artifact whose Job is looked at.
@@ -224,5 +228,311 @@ func TestBuildJobWithoutTarget(t *testing.T) {
 	args := BuildJob(a, testKitImage, nil).Spec.Template.Spec.Containers[0].Args
 	if !slices.ContainsFunc(args, func(s string) bool { return strings.HasPrefix(s, "--staging-tag=kitops-staging-") }) {
 		t.Errorf("arguments: %q", args)
+	}
+}
+
+// TestMountsAreNotExpanded has a value name a variable, which the kubelet would
+// put the value of in its place.
+func TestMountsAreNotExpanded(t *testing.T) {
+	a := newArtifact(withStream(), withEffective(modelv1alpha1.Effective{MountFrom: []string{"models/$(HF_TOKEN)@sha256:00"}}))
+	for _, e := range BuildJob(a, "kit:1", nil).Spec.Template.Spec.Containers[0].Env {
+		if e.Name != EnvMountFrom {
+			continue
+		}
+		if want := "models/$$(HF_TOKEN)@sha256:00"; e.Value != want {
+			t.Errorf("want %q, got %q", want, e.Value)
+		}
+		return
+	}
+	t.Errorf("want the variable %s", EnvMountFrom)
+}
+
+func TestBuildJobProgress(t *testing.T) {
+	for name, tc := range podCases() {
+		t.Run(name, func(t *testing.T) {
+			pod := BuildJob(tc.args, testKitImage, nil).Spec.Template.Spec
+			want := []corev1.ContainerPort{{Name: "progress", ContainerPort: 9797, Protocol: corev1.ProtocolTCP}}
+			if diff := cmp.Diff(want, pod.Containers[0].Ports); diff != "" {
+				t.Errorf("\n%s\nBy its port a Pod is known that can be asked how far it is.\nports: -want, +got:\n%s", tc.reason, diff)
+			}
+			if len(pod.InitContainers) > 0 && len(pod.InitContainers[0].Ports) > 0 {
+				t.Errorf("\n%s\nWhat initializes a Pod cannot be asked.\nports: got %v", tc.reason, pod.InitContainers[0].Ports)
+			}
+			if pod.HostNetwork || pod.AutomountServiceAccountToken == nil || *pod.AutomountServiceAccountToken {
+				t.Errorf("\n%s\nThe port is on the Pod's own network, and the Pod has no token.\ngot %+v", tc.reason, pod)
+			}
+		})
+	}
+}
+
+func TestBuildJobReadsTheRecordedCommit(t *testing.T) {
+	const commit = "0123456789012345678901234567890123456789"
+	withRevision := func(revision string) *modelv1alpha1.Artifact {
+		return &modelv1alpha1.Artifact{Spec: modelv1alpha1.ArtifactSpec{ForProvider: modelv1alpha1.ArtifactParameters{
+			Source: &modelv1alpha1.Source{HuggingFace: &modelv1alpha1.HuggingFaceSource{Model: "org/model", Revision: revision}},
+			Target: &modelv1alpha1.Target{Repository: "models/model"},
+		}}}
+	}
+	made := func(a *modelv1alpha1.Artifact, from string) *modelv1alpha1.Artifact {
+		a.Status.AtProvider.RunHash = RunHash(withRevision(from))
+		a.Status.AtProvider.Source = &modelv1alpha1.SourceObservation{Revision: commit}
+		return a
+	}
+
+	following := func(a *modelv1alpha1.Artifact, policy modelv1alpha1.RevisionPolicy) *modelv1alpha1.Artifact {
+		a.Spec.ForProvider.Source.HuggingFace.RevisionPolicy = policy
+		return a
+	}
+
+	cases := map[string]struct {
+		reason string
+		args   *modelv1alpha1.Artifact
+		want   string
+	}{
+		"First": {
+			reason: "Nothing is recorded before the first run.",
+			args:   withRevision("v1"),
+			want:   "--revision=v1",
+		},
+		"Default": {
+			reason: "A revision that is not set is main.",
+			args:   withRevision(""),
+			want:   "--revision=main",
+		},
+		"Again": {
+			reason: "An artifact that is made again is made from the same commit, also if the branch has moved.",
+			args:   made(withRevision("main"), "main"),
+			want:   "--revision=" + commit,
+		},
+		"Pinned": {
+			reason: "So it is where the spec says so.",
+			args:   following(made(withRevision("main"), "main"), modelv1alpha1.RevisionPinned),
+			want:   "--revision=" + commit,
+		},
+		"Follow": {
+			reason: "An artifact that follows its branch is made from where that is now.",
+			args:   following(made(withRevision("main"), "main"), modelv1alpha1.RevisionFollow),
+			want:   "--revision=main",
+		},
+		"Changed": {
+			reason: "The commit of another source is no answer to this one.",
+			args:   made(withRevision("v2"), "v1"),
+			want:   "--revision=v2",
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			args := BuildJob(tc.args, "kit", nil).Spec.Template.Spec.Containers[0].Args
+			if !slices.Contains(args, tc.want) {
+				t.Errorf("\n%s\nBuildJob(...): want %q in %q", tc.reason, tc.want, args)
+			}
+		})
+	}
+}
+
+// TestBuildJobIsAdmitted checks each Job's Pod by the code that a cluster
+// admits Pods by.
+func TestBuildJobIsAdmitted(t *testing.T) {
+	evaluator, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	level := api.LevelVersion{Level: api.LevelRestricted, Version: api.LatestVersion()}
+	for name, tc := range podCases() {
+		t.Run(name, func(t *testing.T) {
+			template := BuildJob(tc.args, testKitImage, LabelsForArtifact(testName, "v1")).Spec.Template
+			result := policy.AggregateCheckResults(evaluator.EvaluatePod(level, &template.ObjectMeta, &template.Spec))
+			if !result.Allowed {
+				t.Errorf("\n%s\nThe restricted Pod security standard refuses the Pod: %s", tc.reason, result.ForbiddenDetail())
+			}
+		})
+	}
+}
+
+// TestBuildJobIsConfined checks what we ask beyond the restricted standard.
+func TestBuildJobIsConfined(t *testing.T) {
+	for name, tc := range podCases() {
+		t.Run(name, func(t *testing.T) {
+			pod := BuildJob(tc.args, testKitImage, nil).Spec.Template.Spec
+			if ptr.Deref(pod.AutomountServiceAccountToken, true) {
+				t.Errorf("\n%s\nThe Pod gets a service account's token", tc.reason)
+			}
+			s := pod.SecurityContext
+			for what, id := range map[string]*int64{"user": s.RunAsUser, "group": s.RunAsGroup, "volumes' group": s.FSGroup} {
+				if ptr.Deref(id, 0) == 0 {
+					t.Errorf("\n%s\nThe %s has no number, or root's", tc.reason, what)
+				}
+			}
+			if pod.HostNetwork || pod.HostPID || pod.HostIPC {
+				t.Errorf("\n%s\nThe Pod uses its node's namespaces", tc.reason)
+			}
+			for _, c := range containers(pod) {
+				if !ptr.Deref(c.SecurityContext.ReadOnlyRootFilesystem, false) {
+					t.Errorf("\n%s\nContainer %q can write its root", tc.reason, c.Name)
+				}
+				if len(c.Resources.Requests) == 0 {
+					t.Errorf("\n%s\nContainer %q asks for nothing", tc.reason, c.Name)
+				}
+			}
+		})
+	}
+}
+
+// memory returns resources that request this much.
+func memory(quantity string) *corev1.ResourceRequirements {
+	return &corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse(quantity)}}
+}
+
+// placement is what job settings say of a Pod.
+type placement struct {
+	Resources             corev1.ResourceRequirements
+	NodeSelector          map[string]string
+	Tolerations           []corev1.Toleration
+	Affinity              *corev1.Affinity
+	PriorityClassName     string
+	ActiveDeadlineSeconds *int64
+}
+
+func TestBuildJobSettings(t *testing.T) {
+	type args struct{ config, artifact *v1alpha1.JobSettings }
+	defaults := corev1.ResourceRequirements{Requests: corev1.ResourceList{
+		corev1.ResourceCPU:    resource.MustParse("100m"),
+		corev1.ResourceMemory: resource.MustParse("256Mi"),
+	}}
+	config := &v1alpha1.JobSettings{
+		Resources:             memory("1Gi"),
+		NodeSelector:          map[string]string{"disk": "slow", "zone": "a"},
+		Tolerations:           []corev1.Toleration{{Key: "config"}},
+		Affinity:              &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{}},
+		PriorityClassName:     "low",
+		ActiveDeadlineSeconds: ptr.To[int64](60),
+	}
+	own := &v1alpha1.JobSettings{
+		Resources:             memory("2Gi"),
+		NodeSelector:          map[string]string{"disk": "fast"},
+		Tolerations:           []corev1.Toleration{{Key: "own"}},
+		Affinity:              &corev1.Affinity{PodAffinity: &corev1.PodAffinity{}},
+		PriorityClassName:     "high",
+		ActiveDeadlineSeconds: ptr.To[int64](120),
+	}
+	placed := func(s *v1alpha1.JobSettings) placement {
+		return placement{
+			Resources:             *s.Resources,
+			NodeSelector:          s.NodeSelector,
+			Tolerations:           s.Tolerations,
+			Affinity:              s.Affinity,
+			PriorityClassName:     s.PriorityClassName,
+			ActiveDeadlineSeconds: s.ActiveDeadlineSeconds,
+		}
+	}
+	cases := map[string]struct {
+		reason string
+		args   args
+		want   placement
+	}{
+		"None":        {reason: "A run asks for little by default.", want: placement{Resources: defaults}},
+		"Config":      {reason: "The ProviderConfig holds where the Artifact says nothing.", args: args{config: config}, want: placed(config)},
+		"Artifact":    {reason: "The Artifact needs no ProviderConfig.", args: args{artifact: own}, want: placed(own)},
+		"Both":        {reason: "The Artifact's field holds, whole.", args: args{config: config, artifact: own}, want: placed(own)},
+		"EmptyFields": {reason: "A field that is not set replaces nothing.", args: args{config: config, artifact: &v1alpha1.JobSettings{}}, want: placed(config)},
+		"OneField": {
+			reason: "Each field is taken by itself.",
+			args:   args{config: &v1alpha1.JobSettings{PriorityClassName: "low"}, artifact: &v1alpha1.JobSettings{ActiveDeadlineSeconds: ptr.To[int64](120)}},
+			want:   placement{Resources: defaults, PriorityClassName: "low", ActiveDeadlineSeconds: ptr.To[int64](120)},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			a := newArtifact(withEffective(modelv1alpha1.Effective{Job: tc.args.config}),
+				withParameters(func(p *modelv1alpha1.ArtifactParameters) { p.Job = tc.args.artifact }))
+			j := BuildJob(a, testKitImage, nil)
+			pod := j.Spec.Template.Spec
+			got := placement{
+				Resources:             pod.Containers[0].Resources,
+				NodeSelector:          pod.NodeSelector,
+				Tolerations:           pod.Tolerations,
+				Affinity:              pod.Affinity,
+				PriorityClassName:     pod.PriorityClassName,
+				ActiveDeadlineSeconds: j.Spec.ActiveDeadlineSeconds,
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("\n%s\nplacement: -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+func TestBuildJobSettingsMetadata(t *testing.T) {
+	settings := &v1alpha1.JobSettings{
+		Labels: map[string]string{"team": "config", "cost": "1", labelInstance: "forged", labelVersion: "forged"},
+		Annotations: map[string]string{
+			"note": "config", "sidecar.istio.io/inject": "false",
+			AnnotationRun: "99", AnnotationRunHash: "forged", AnnotationArtifact: "forged", AnnotationReference: "forged",
+		},
+	}
+	own := &v1alpha1.JobSettings{
+		Labels:      map[string]string{"team": "own", labelComponent: "forged"},
+		Annotations: map[string]string{"note": "own", AnnotationRun: "98"},
+	}
+	labels := LabelsForArtifact(testName, "v1")
+	wantLabels := merged(map[string]string{"team": "own", "cost": "1"}, labels)
+	wantAnnotations := map[string]string{
+		"note": "own", "sidecar.istio.io/inject": "false",
+		AnnotationRun: "1", AnnotationRunHash: goldenDefault, AnnotationArtifact: testName,
+		AnnotationReference:  "registry.example.com/models/qwen3:v1",
+		AnnotationGeneration: "0",
+	}
+
+	a := newArtifact(withEffective(modelv1alpha1.Effective{Job: settings}),
+		withParameters(func(p *modelv1alpha1.ArtifactParameters) { p.Job = own }))
+	j := BuildJob(a, testKitImage, labels)
+	for object, got := range map[string][2]map[string]string{
+		"Job": {j.Labels, j.Annotations},
+		"Pod": {j.Spec.Template.Labels, j.Spec.Template.Annotations},
+	} {
+		if diff := cmp.Diff(wantLabels, got[0]); diff != "" {
+			t.Errorf("Labels are merged, and nobody replaces what objects are found by.\n%s: -want, +got:\n%s", object, diff)
+		}
+		if diff := cmp.Diff(wantAnnotations, got[1], ignoreBuildHashes()); diff != "" {
+			t.Errorf("Annotations are merged, and nobody replaces what tells the run.\n%s: -want, +got:\n%s", object, diff)
+		}
+	}
+}
+
+func TestBuildJobAdministration(t *testing.T) {
+	type want struct {
+		ServiceAccountName string
+		ImagePullSecrets   []corev1.LocalObjectReference
+		HostAliases        []corev1.HostAlias
+	}
+	full := want{
+		ServiceAccountName: "models",
+		ImagePullSecrets:   []corev1.LocalObjectReference{{Name: "pull"}},
+		HostAliases:        []corev1.HostAlias{{IP: "10.0.0.1", Hostnames: []string{"huggingface.co"}}},
+	}
+	cases := map[string]struct {
+		reason string
+		args   modelv1alpha1.Effective
+		want   want
+	}{
+		"None": {reason: "Nothing is set that nobody chose."},
+		"All": {
+			reason: "What the administrator chose holds.",
+			args: modelv1alpha1.Effective{
+				ServiceAccountName: full.ServiceAccountName,
+				ImagePullSecrets:   full.ImagePullSecrets,
+				HostAliases:        full.HostAliases,
+			},
+			want: full,
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			pod := BuildJob(newArtifact(withEffective(tc.args)), testKitImage, nil).Spec.Template.Spec
+			got := want{ServiceAccountName: pod.ServiceAccountName, ImagePullSecrets: pod.ImagePullSecrets, HostAliases: pod.HostAliases}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("\n%s\npod: -want, +got:\n%s", tc.reason, diff)
+			}
+		})
 	}
 }

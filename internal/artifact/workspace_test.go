@@ -252,3 +252,75 @@ func TestDelete(t *testing.T) {
 		}
 	}
 }
+
+func TestFitsWorkspace(t *testing.T) {
+	with := func(change func(*modelv1alpha1.Artifact)) *modelv1alpha1.Artifact {
+		a := &modelv1alpha1.Artifact{}
+		a.Spec.ForProvider.Storage = &v1alpha1.StorageSettings{Size: ptr.To(resource.MustParse("10Gi")), StorageClassName: ptr.To("fast")}
+		change(a)
+		return a
+	}
+	same := func(*modelv1alpha1.Artifact) {}
+	cases := map[string]struct {
+		reason string
+		made   *modelv1alpha1.Artifact
+		now    *modelv1alpha1.Artifact
+		change func(*corev1.PersistentVolumeClaim)
+		want   bool
+	}{
+		"Same": {reason: "Nothing has changed.", made: with(same), now: with(same), want: true},
+		"Default": {
+			reason: "The API server fills in the default class.",
+			made:   &modelv1alpha1.Artifact{},
+			now:    &modelv1alpha1.Artifact{},
+			change: func(p *corev1.PersistentVolumeClaim) { p.Spec.StorageClassName = ptr.To("standard") },
+			want:   true,
+		},
+		"Admission": {
+			reason: "A class that an admission policy sets is the cluster's choice.",
+			made:   with(same),
+			now:    with(same),
+			change: func(p *corev1.PersistentVolumeClaim) { p.Spec.StorageClassName = ptr.To("encrypted") },
+			want:   true,
+		},
+		"Expanded": {
+			reason: "A claim that was expanded by hand is kept.",
+			made:   with(same),
+			now:    with(same),
+			change: func(p *corev1.PersistentVolumeClaim) {
+				p.Spec.Resources.Requests[corev1.ResourceStorage] = resource.MustParse("40Gi")
+			},
+			want: true,
+		},
+		"Size": {
+			reason: "Another size is another volume.",
+			made:   with(same),
+			now: with(func(a *modelv1alpha1.Artifact) {
+				a.Spec.ForProvider.Storage.Size = ptr.To(resource.MustParse("20Gi"))
+			}),
+		},
+		"Class": {
+			reason: "Another class is another volume.",
+			made:   with(same),
+			now:    with(func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.Storage.StorageClassName = ptr.To("slow") }),
+		},
+		"Source": {
+			reason: "What another source left is of no use.",
+			made:   with(same),
+			now: with(func(a *modelv1alpha1.Artifact) {
+				a.Spec.ForProvider.Source = &modelv1alpha1.Source{HuggingFace: &modelv1alpha1.HuggingFaceSource{Model: "org/other"}}
+			}),
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			pvc := BuildPVC(tc.made, nil)
+			if tc.change != nil {
+				tc.change(pvc)
+			}
+			if diff := cmp.Diff(tc.want, FitsWorkspace(tc.now, pvc)); diff != "" {
+				t.Errorf("\n%s\nFitsWorkspace(...): -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
