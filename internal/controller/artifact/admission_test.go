@@ -1,7 +1,6 @@
 package artifact
 
 import (
-	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -9,7 +8,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -17,11 +15,10 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
 )
 
-// Changes to what is admitted, as CEL expressions of a MutatingAdmissionPolicy
-// (https://kubernetes.io/docs/reference/access-authn-authz/mutating-admission-policy/):
-// what queues, meshes and policy engines do.
+// Changes to what is admitted, as queues, meshes and policy engines make them.
 const (
 	changeJobs = `[
 		JSONPatch{op: "add", path: "/spec/template/spec/nodeSelector", value: {"flavor": "spot"}},
@@ -39,38 +36,6 @@ const (
 		JSONPatch{op: "replace", path: "/spec/resources/requests/storage", value: "60Gi"}
 	]`
 )
-
-// changeOnAdmission has the API server change what is created in the world's
-// namespace, until the test ends.
-func (w *world) changeOnAdmission(group, resource, expression string) {
-	w.t.Helper()
-	name := w.namespace + "-" + resource
-	policy := &unstructured.Unstructured{Object: map[string]any{
-		"spec": map[string]any{
-			"failurePolicy":      "Fail",
-			"reinvocationPolicy": "Never",
-			"matchConstraints": map[string]any{"resourceRules": []any{map[string]any{
-				"apiGroups": []any{group}, "apiVersions": []any{"v1"}, "resources": []any{resource}, "operations": []any{"CREATE"},
-			}}},
-			"mutations": []any{map[string]any{"patchType": "JSONPatch", "jsonPatch": map[string]any{"expression": expression}}},
-		},
-	}}
-	binding := &unstructured.Unstructured{Object: map[string]any{
-		"spec": map[string]any{
-			"policyName": name,
-			"matchResources": map[string]any{"namespaceSelector": map[string]any{
-				"matchLabels": map[string]any{corev1.LabelMetadataName: w.namespace},
-			}},
-		},
-	}}
-	for kind, o := range map[string]*unstructured.Unstructured{"MutatingAdmissionPolicy": policy, "MutatingAdmissionPolicyBinding": binding} {
-		o.SetAPIVersion("admissionregistration.k8s.io/v1")
-		o.SetKind(kind)
-		o.SetName(name)
-		w.create(o)
-		w.t.Cleanup(func() { _ = w.client.Delete(context.Background(), o) }) // They hold for this namespace only.
-	}
-}
 
 // waitAdmission waits until what the controller would create is changed.
 func (w *world) waitAdmission(a *modelv1alpha1.Artifact) {
@@ -90,10 +55,11 @@ func (w *world) waitAdmission(a *modelv1alpha1.Artifact) {
 	})
 }
 
+// It is slow because the API server reads admission policies every few seconds.
 func TestRunThatAdmissionChangedIsNotRebuilt(t *testing.T) {
 	w := startControllers(t)
-	w.changeOnAdmission(batchv1.GroupName, "jobs", changeJobs)
-	w.changeOnAdmission(corev1.GroupName, "persistentvolumeclaims", changeClaims)
+	apiserver.ChangeOnAdmission(t, w.client, w.namespace, batchv1.GroupName, "jobs", changeJobs)
+	apiserver.ChangeOnAdmission(t, w.client, w.namespace, corev1.GroupName, "persistentvolumeclaims", changeClaims)
 	a := w.artifact("admitted")
 	a.Spec.ForProvider.Pipeline = modelv1alpha1.PipelineKit
 	w.waitAdmission(a)

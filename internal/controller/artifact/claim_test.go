@@ -15,12 +15,12 @@ import (
 func TestClaimedReference(t *testing.T) {
 	cases := map[string]struct {
 		reason  string
-		younger func(*modelv1alpha1.Artifact)
+		younger func(*world, *modelv1alpha1.Artifact)
 		release func(w *world, older *modelv1alpha1.Artifact)
 	}{
 		"Deleted": {
 			reason:  "The younger one goes on when the older one is gone.",
-			younger: func(*modelv1alpha1.Artifact) {},
+			younger: func(*world, *modelv1alpha1.Artifact) {},
 			release: func(w *world, older *modelv1alpha1.Artifact) {
 				w.remove(older)
 				w.waitGoneWithPods(older)
@@ -28,7 +28,7 @@ func TestClaimedReference(t *testing.T) {
 		},
 		"Renamed": {
 			reason: "It goes on when the older one has another tag.",
-			younger: func(a *modelv1alpha1.Artifact) {
+			younger: func(w *world, a *modelv1alpha1.Artifact) {
 				a.Spec.ForProvider.Target.ConflictPolicy = modelv1alpha1.ConflictOverwrite
 			},
 			release: func(w *world, older *modelv1alpha1.Artifact) {
@@ -37,8 +37,8 @@ func TestClaimedReference(t *testing.T) {
 		},
 		"NamedRegistry": {
 			reason: "Who names the ProviderConfig's registry means the same reference.",
-			younger: func(a *modelv1alpha1.Artifact) {
-				a.Spec.ForProvider.Target.Registry = v1alpha1.RegistryHost(registryHost)
+			younger: func(w *world, a *modelv1alpha1.Artifact) {
+				a.Spec.ForProvider.Target.Registry = v1alpha1.RegistryHost(w.host)
 			},
 			release: func(w *world, older *modelv1alpha1.Artifact) {
 				w.remove(older)
@@ -61,7 +61,7 @@ func TestClaimedReference(t *testing.T) {
 			})
 			younger := w.artifact("younger")
 			younger.Spec.ForProvider.Target.Repository = older.Spec.ForProvider.Target.Repository
-			tc.younger(younger)
+			tc.younger(w, younger)
 			w.create(younger)
 			w.waitReady(younger, corev1.ConditionFalse, string(outcome.TagConflict))
 			w.stays(younger, tc.reason)

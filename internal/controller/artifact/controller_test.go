@@ -29,7 +29,7 @@ func TestArtifactIsMadeAndDeleted(t *testing.T) {
 
 	w.waitReady(a, corev1.ConditionFalse, "Creating")
 	job := w.job(a, 1)
-	if got, want := job.GetAnnotations()[artifact.AnnotationReference], registryHost+"/models/qwen:v1"; got != want {
+	if got, want := job.GetAnnotations()[artifact.AnnotationReference], w.host+"/models/qwen:v1"; got != want {
 		t.Errorf("reference: got %q, want %q", got, want)
 	}
 	digest := w.succeed(a, 1, "one")
@@ -38,8 +38,8 @@ func TestArtifactIsMadeAndDeleted(t *testing.T) {
 	want := modelv1alpha1.ArtifactObservation{
 		Phase:           modelv1alpha1.PhaseSucceeded,
 		Digest:          digest,
-		Reference:       registryHost + "/models/qwen:v1",
-		PinnedReference: registryHost + "/models/qwen@" + digest,
+		Reference:       w.host + "/models/qwen:v1",
+		PinnedReference: w.host + "/models/qwen@" + digest,
 		Size:            42,
 		Files:           3,
 		Format:          "ModelPack",
@@ -51,7 +51,7 @@ func TestArtifactIsMadeAndDeleted(t *testing.T) {
 	if diff := cmp.Diff(want, a.Status.AtProvider, cmpopts.IgnoreTypes(&metav1.Time{})); diff != "" {
 		t.Errorf("status: -want, +got:\n%s", diff)
 	}
-	if got, want := a.GetAnnotations()["crossplane.io/external-name"], registryHost+"/models/qwen"; got != want {
+	if got, want := a.GetAnnotations()["crossplane.io/external-name"], w.host+"/models/qwen"; got != want {
 		t.Errorf("external-name: got %q, want %q", got, want)
 	}
 	if a.GetCondition(xpv2.TypeSynced).Status != corev1.ConditionTrue {
@@ -173,7 +173,7 @@ func TestChangedTagMovesNoBytes(t *testing.T) {
 		if err := w.get(a); err != nil {
 			return err.Error()
 		}
-		if got := a.Status.AtProvider.Reference; got != registryHost+"/models/tagged:v2" {
+		if got := a.Status.AtProvider.Reference; got != w.host+"/models/tagged:v2" {
 			return got
 		}
 		return ""
@@ -337,7 +337,7 @@ func (w *world) releaseClaims() {
 }
 
 func TestClusterProviderConfig(t *testing.T) {
-	w := startControllers(t)
+	w := startControllersAlone(t) // Others' controllers do not see what uses it.
 	const password, token = "pass-w0rd", "hf_t0ken"
 	home := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "home-"}}
 	w.create(home)
@@ -346,7 +346,7 @@ func TestClusterProviderConfig(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Name: "registry", Namespace: home.GetName()},
 		Type:       corev1.SecretTypeDockerConfigJson,
 		Data: map[string][]byte{corev1.DockerConfigJsonKey: fmt.Appendf(nil,
-			`{"auths":{%q:{"auth":%q},"other.example.com":{"auth":"b3RoZXI6b3RoZXI="}}}`, registryHost, auth)},
+			`{"auths":{%q:{"auth":%q},"other.example.com":{"auth":"b3RoZXI6b3RoZXI="}}}`, w.host, auth)},
 	})
 	w.create(&corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: "hub", Namespace: home.GetName()},
@@ -356,7 +356,7 @@ func TestClusterProviderConfig(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Name: w.namespace},
 		Spec: v1alpha1.ClusterProviderConfigSpec{
 			Registry: v1alpha1.ClusterRegistryConfig{
-				Host:      v1alpha1.RegistryHost(registryHost),
+				Host:      v1alpha1.RegistryHost(w.host),
 				PlainHTTP: true,
 				Credentials: v1alpha1.ClusterRegistryCredentials{
 					Source:    xpv2.CredentialsSourceSecret,
@@ -389,7 +389,7 @@ func TestClusterProviderConfig(t *testing.T) {
 		t.Fatalf("there are %d copies", len(copies))
 	}
 	copied := &copies[0]
-	if got := string(copied.Data[corev1.DockerConfigJsonKey]); !strings.Contains(got, registryHost) || strings.Contains(got, "other.example.com") {
+	if got := string(copied.Data[corev1.DockerConfigJsonKey]); !strings.Contains(got, w.host) || strings.Contains(got, "other.example.com") {
 		t.Errorf("the copy holds more or less than the one entry: %s", got)
 	}
 	if got := string(copied.Data["hub-token"]); got != token {

@@ -39,7 +39,7 @@ func TestCopyIsNobodys(t *testing.T) {
 
 	pc := &v1alpha1.ProviderConfig{ObjectMeta: metav1.ObjectMeta{Name: "thief", Namespace: w.namespace}}
 	pc.Spec.Registry = v1alpha1.RegistryConfig{
-		Host: v1alpha1.RegistryHost(registryHost), PlainHTTP: true,
+		Host: v1alpha1.RegistryHost(w.host), PlainHTTP: true,
 		Credentials: v1alpha1.RegistryCredentials{Source: xpv2.CredentialsSourceSecret, SecretRef: &xpv2.LocalSecretReference{Name: name}},
 	}
 	w.create(pc)
@@ -47,7 +47,7 @@ func TestCopyIsNobodys(t *testing.T) {
 		"config": func(a *modelv1alpha1.Artifact) { a.Spec.ProviderConfigReference.Name = "thief" },
 		"source": func(a *modelv1alpha1.Artifact) {
 			a.Spec.ForProvider.Source = &modelv1alpha1.Source{OCI: &modelv1alpha1.OCISource{
-				Reference: registryHost + "/secret/model:v1", CredentialsSecretRef: &xpv2.LocalSecretReference{Name: name},
+				Reference: w.host + "/secret/model:v1", CredentialsSecretRef: &xpv2.LocalSecretReference{Name: name},
 			}}
 		},
 		"connection": func(a *modelv1alpha1.Artifact) {
@@ -78,7 +78,7 @@ func TestCopyIsNobodys(t *testing.T) {
 // would not find, and a run need them.
 func TestCopiedEntry(t *testing.T) {
 	w := startControllers(t)
-	host, port, _ := strings.Cut(registryHost, ":")
+	host, port, _ := strings.Cut(w.host, ":")
 	pattern := "*." + strings.SplitN(host, ".", 2)[1] + ":" + port
 	secret := w.dockerConfig("registry", "x")
 	secret.Data[corev1.DockerConfigJsonKey] = []byte(entries(pattern, "other.example.com"))
@@ -96,7 +96,7 @@ func TestCopiedEntry(t *testing.T) {
 	if len(copies) != 1 || mounted != copies[0].GetName() || job.GetAnnotations()[artifact.AnnotationCredentials] != mounted {
 		t.Fatalf("want the run to mount its one Secret, got %q of %d", mounted, len(copies))
 	}
-	want := map[string]string{corev1.DockerConfigJsonKey: registryHost + " " + pattern}
+	want := map[string]string{corev1.DockerConfigJsonKey: w.host + " " + pattern}
 	if diff := cmp.Diff(want, told(t, copies[0].Data)); diff != "" {
 		t.Errorf("The run's Secret: -want, +got:\n%s", diff)
 	}
@@ -105,7 +105,7 @@ func TestCopiedEntry(t *testing.T) {
 	w.waitNoCopies(a)
 
 	// Where the entry is the host's own, nothing is copied.
-	secret.Data[corev1.DockerConfigJsonKey] = []byte(entries(registryHost))
+	secret.Data[corev1.DockerConfigJsonKey] = []byte(entries(w.host))
 	if err := w.client.Update(t.Context(), secret); err != nil {
 		t.Fatal(err)
 	}

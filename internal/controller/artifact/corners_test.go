@@ -39,7 +39,7 @@ func TestMovedTagIsTheOneThatIsDeleted(t *testing.T) {
 	w.waitReady(a, corev1.ConditionTrue, "Available")
 	for i := range 3 {
 		w.poke(a, fmt.Sprint(i))
-		if got := a.Status.AtProvider.Reference; got != registryHost+"/models/retagged:v2" {
+		if got := a.Status.AtProvider.Reference; got != w.host+"/models/retagged:v2" {
 			t.Fatalf("reference: got %q", got)
 		}
 	}
@@ -117,13 +117,13 @@ func TestMistypedRegistryIsCorrected(t *testing.T) {
 	if err := w.get(pc); err != nil {
 		t.Fatal(err)
 	}
-	pc.Spec.Registry.Host = v1alpha1.RegistryHost(registryHost)
+	pc.Spec.Registry.Host = v1alpha1.RegistryHost(w.host)
 	if err := w.client.Update(t.Context(), pc); err != nil {
 		t.Fatal(err)
 	}
 	w.succeed(a, 1, "one")
 	w.waitReady(a, corev1.ConditionTrue, "Available")
-	if got := a.GetAnnotations()["crossplane.io/external-name"]; got != registryHost+"/models/mistyped" {
+	if got := a.GetAnnotations()["crossplane.io/external-name"]; got != w.host+"/models/mistyped" {
 		t.Errorf("external-name: got %q", got)
 	}
 }
@@ -163,7 +163,7 @@ func TestDeletionWithUnreadableCredentials(t *testing.T) {
 	if err := w.get(secret); err != nil {
 		t.Fatal(err)
 	}
-	secret.Data = map[string][]byte{corev1.DockerConfigJsonKey: []byte(`{"auths":{"` + registryHost + `":{"auth":"!!!"}}}`)}
+	secret.Data = map[string][]byte{corev1.DockerConfigJsonKey: []byte(`{"auths":{"` + w.host + `":{"auth":"!!!"}}}`)}
 	if err := w.client.Update(t.Context(), secret); err != nil {
 		t.Fatal(err)
 	}

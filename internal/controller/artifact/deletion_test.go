@@ -18,7 +18,7 @@ func (w *world) withOwnCredentials(name string) (*modelv1alpha1.Artifact, *corev
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: "own", Namespace: w.namespace},
 		Type:       corev1.SecretTypeDockerConfigJson,
-		StringData: map[string]string{corev1.DockerConfigJsonKey: `{"auths":{"` + registryHost + `":{"username":"u","password":"p"}}}`},
+		StringData: map[string]string{corev1.DockerConfigJsonKey: `{"auths":{"` + w.host + `":{"username":"u","password":"p"}}}`},
 	}
 	w.create(secret)
 	a := w.artifact(name)

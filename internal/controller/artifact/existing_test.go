@@ -30,7 +30,7 @@ func TestObservedArtifact(t *testing.T) {
 	}
 	w := startControllers(t)
 	digest := w.push("models/existing", "v7", "existing")
-	name := registryHost + "/models/existing"
+	name := w.host + "/models/existing"
 	at := modelv1alpha1.ArtifactObservation{Digest: digest, PinnedReference: name + "@" + digest, Size: 2, Format: "Other", Source: &modelv1alpha1.SourceObservation{}}
 	byTag, byDigest := at, at
 	byTag.Reference, byDigest.Reference = name+":v7", name+"@"+digest
@@ -94,7 +94,7 @@ func TestObservedImage(t *testing.T) {
 		a := w.artifact("image-" + tag)
 		a.Spec.ForProvider = modelv1alpha1.ArtifactParameters{}
 		a.Spec.ManagementPolicies = xpv2.ManagementPolicies{xpv2.ManagementActionObserve}
-		a.SetAnnotations(map[string]string{"crossplane.io/external-name": registryHost + "/models/image:" + tag})
+		a.SetAnnotations(map[string]string{"crossplane.io/external-name": w.host + "/models/image:" + tag})
 		w.create(a)
 		w.waitReady(a, corev1.ConditionTrue, "Available")
 		if s := a.Status.AtProvider; s.Format != "Image" || s.Size != 4 || s.Source.Revision != revision {
@@ -138,7 +138,7 @@ func TestObservedPart(t *testing.T) {
 			a := w.artifact("part-" + tag)
 			a.Spec.ForProvider = modelv1alpha1.ArtifactParameters{}
 			a.Spec.ManagementPolicies = xpv2.ManagementPolicies{xpv2.ManagementActionObserve}
-			a.SetAnnotations(map[string]string{"crossplane.io/external-name": registryHost + "/models/part:" + tag})
+			a.SetAnnotations(map[string]string{"crossplane.io/external-name": w.host + "/models/part:" + tag})
 			w.create(a)
 			w.waitReady(a, corev1.ConditionFalse, string(outcome.Unsupported))
 			if got := a.GetCondition(xpv2.TypeReady).Message; !strings.Contains(got, tc.says) {
@@ -273,7 +273,7 @@ func TestObservedArtifactIsRenamed(t *testing.T) {
 	a.Spec.ManagementPolicies = xpv2.ManagementPolicies{xpv2.ManagementActionObserve}
 	name := func(to string) func(*modelv1alpha1.Artifact) {
 		return func(a *modelv1alpha1.Artifact) {
-			a.SetAnnotations(map[string]string{"crossplane.io/external-name": registryHost + "/models/" + to})
+			a.SetAnnotations(map[string]string{"crossplane.io/external-name": w.host + "/models/" + to})
 		}
 	}
 	name("existing:v7")(a)

@@ -51,7 +51,6 @@ const mostRounds = 40
 type life struct {
 	*world
 
-	host string
 	a    *modelv1alpha1.Artifact
 	base client.WithWatch
 	fuse *fuse
@@ -97,9 +96,9 @@ func newLife(t *testing.T, base client.WithWatch, f *fuse) *life {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, client: base, namespace: apiserver.Namespace(t, base), registry: r}
+	w := &world{t: t, client: base, namespace: apiserver.Namespace(t, base), host: host, registry: r}
 	l := &life{
-		world: w, host: host, a: w.artifact("mortal"), base: base, fuse: f,
+		world: w, a: w.artifact("mortal"), base: base, fuse: f,
 		goes:         func(*batchv1.Job) string { return succeeds },
 		copyPatience: 1000 * time.Hour,
 		pushed:       map[string]string{}, orphans: map[string]bool{}, foreign: map[client.Object]string{},

@@ -3,6 +3,7 @@ package artifact
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -39,11 +40,13 @@ import (
 	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 )
 
-// registryHost is the registry of the test that runs.
-var registryHost string
+// atOnce is how many tests run at once where -parallel does not say: most of
+// their time they wait.
+const atOnce = "6"
 
 func TestMain(m *testing.M) {
 	ctrl.SetLogger(zap.New(zap.WriteTo(io.Discard)))
+	_ = flag.Set("test.parallel", atOnce) // The command line comes later.
 	os.Exit(apiserver.Main(m))
 }
 
@@ -51,8 +54,17 @@ func TestMain(m *testing.M) {
 const patience = 30 * time.Second
 
 // startControllers starts the controllers for a namespace, and a registry, for
-// one test. There is no kubelet and no Job controller: the test plays them.
+// one test, which runs beside others from here on. There is no kubelet and no Job
+// controller: the test plays them.
 func startControllers(t *testing.T) *world {
+	t.Helper()
+	t.Parallel()
+	return startControllersAlone(t)
+}
+
+// startControllersAlone does the same for a test that no controllers of another
+// test may disturb.
+func startControllersAlone(t *testing.T) *world {
 	t.Helper()
 	w := newWorld(t)
 	startManager(t, w.namespace, config.Setup)
@@ -69,7 +81,7 @@ func newWorld(t *testing.T) *world {
 	w.create(&v1alpha1.ProviderConfig{
 		ObjectMeta: metav1.ObjectMeta{Name: "default", Namespace: w.namespace},
 		Spec: v1alpha1.ProviderConfigSpec{Registry: v1alpha1.RegistryConfig{
-			Host:        v1alpha1.RegistryHost(registryHost),
+			Host:        v1alpha1.RegistryHost(w.host),
 			PlainHTTP:   true,
 			Credentials: v1alpha1.RegistryCredentials{Source: xpv2.CredentialsSourceNone},
 		}},
@@ -135,6 +147,7 @@ type world struct {
 	t         *testing.T
 	client    client.Client
 	namespace string
+	host      string // The registry's.
 	registry  *registry.Client
 
 	// stopRegistry takes the registry down.
@@ -235,7 +248,7 @@ func (w *world) copyFor(a *modelv1alpha1.Artifact) *corev1.Secret {
 		},
 		Type: artifact.SecretTypeCredentials,
 		Data: map[string][]byte{
-			corev1.DockerConfigJsonKey: []byte(entries(registryHost)), "hub-token": []byte("t"), "ca.crt": []byte("c"),
+			corev1.DockerConfigJsonKey: []byte(entries(w.host)), "hub-token": []byte("t"), "ca.crt": []byte("c"),
 		},
 	}
 }

@@ -485,7 +485,7 @@ func TestRegistryThatCannotBeAsked(t *testing.T) {
 				if err := w.get(a); err != nil {
 					return err.Error()
 				}
-				if s := a.GetCondition(xpv2.TypeSynced); s.Status != corev1.ConditionFalse || !strings.Contains(s.Message, registryHost) {
+				if s := a.GetCondition(xpv2.TypeSynced); s.Status != corev1.ConditionFalse || !strings.Contains(s.Message, w.host) {
 					return s.Message
 				}
 				return ""

@@ -111,6 +111,7 @@ func TestPermissionsSuffice(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			account := accesstest.NewAccount(w.client, w.namespace)
 			t.Log(tc.reason)

@@ -33,7 +33,8 @@ func (w *world) forbid(name corev1.ResourceName) *corev1.ResourceQuota {
 }
 
 // TestRefusedRunLeavesNothing checks that a run that the API server does not let
-// start is given neither a workspace nor credentials, not even for a moment.
+// start is given neither a workspace nor credentials, not even for a moment. It
+// is slow because the runtime waits longer before each try.
 func TestRefusedRunLeavesNothing(t *testing.T) {
 	cases := map[string]struct {
 		reason string
@@ -45,6 +46,7 @@ func TestRefusedRunLeavesNothing(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			startManager(t, w.namespace)
 			// Its Secrets are another namespace's, so that runs get copies.

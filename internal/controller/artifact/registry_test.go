@@ -91,8 +91,8 @@ func (w *world) startRegistry() {
 	w.t.Helper()
 	server := httptest.NewServer(w.requests.before(containerregistry.New(containerregistry.Logger(log.New(io.Discard, "", 0)))))
 	w.t.Cleanup(server.Close)
-	registryHost = strings.TrimPrefix(server.URL, "http://")
-	r, err := registry.New(registry.Options{Host: registryHost, PlainHTTP: true, UserAgent: testUserAgent})
+	w.host = strings.TrimPrefix(server.URL, "http://")
+	r, err := registry.New(registry.Options{Host: w.host, PlainHTTP: true, UserAgent: testUserAgent})
 	if err != nil {
 		w.t.Fatal(err)
 	}

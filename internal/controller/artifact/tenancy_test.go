@@ -23,7 +23,7 @@ func (w *world) shared(name string, change func(*v1alpha1.ClusterProviderConfigS
 	w.t.Helper()
 	pc := &v1alpha1.ClusterProviderConfig{ObjectMeta: metav1.ObjectMeta{Name: w.namespace + "-" + name}}
 	pc.Spec.Registry = v1alpha1.ClusterRegistryConfig{
-		Host: v1alpha1.RegistryHost(registryHost), PlainHTTP: true,
+		Host: v1alpha1.RegistryHost(w.host), PlainHTTP: true,
 		Credentials: v1alpha1.ClusterRegistryCredentials{Source: xpv2.CredentialsSourceNone},
 	}
 	change(&pc.Spec)
@@ -150,7 +150,7 @@ func TestNobodyClaimsByAnnotation(t *testing.T) {
 	w := startControllers(t)
 	claimant := w.shared("claimant", func(s *v1alpha1.ClusterProviderConfigSpec) { s.Registry.RepositoryPrefix = "others/" })
 	meta.AddAnnotations(claimant, artifact.Run{Hash: "x", Number: 1}.Annotations())
-	meta.SetExternalName(claimant, registryHost+"/models/victim")
+	meta.SetExternalName(claimant, w.host+"/models/victim")
 	claimant.Spec.ForProvider.Target.Repository = "models/victim"
 	w.create(claimant)
 	w.waitReady(claimant, corev1.ConditionFalse, string(outcome.NotAllowed))
@@ -240,7 +240,7 @@ func TestForgedStatus(t *testing.T) {
 			return err.Error()
 		}
 		s := &a.Status.AtProvider
-		s.Digest, s.Reference, s.PinnedReference = digest, registryHost+"/models/team-b/theirs:v1", registryHost+"/models/team-b/theirs@"+digest
+		s.Digest, s.Reference, s.PinnedReference = digest, w.host+"/models/team-b/theirs:v1", w.host+"/models/team-b/theirs@"+digest
 		if err := w.client.Status().Update(t.Context(), a); err != nil {
 			return err.Error()
 		}
@@ -258,11 +258,11 @@ func TestSecretOfAnotherNamespace(t *testing.T) {
 	elsewhere := apiserver.Namespace(t, w.client)
 	w.create(&corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: "theirs", Namespace: elsewhere},
-		Data:       map[string][]byte{corev1.DockerConfigJsonKey: []byte(`{"auths":{"` + registryHost + `":{"username":"u","password":"p"}}}`)},
+		Data:       map[string][]byte{corev1.DockerConfigJsonKey: []byte(`{"auths":{"` + w.host + `":{"username":"u","password":"p"}}}`)},
 	})
 	pc := &v1alpha1.ProviderConfig{ObjectMeta: metav1.ObjectMeta{Name: "thief", Namespace: w.namespace}}
 	pc.Spec.Registry = v1alpha1.RegistryConfig{
-		Host: v1alpha1.RegistryHost(registryHost), PlainHTTP: true,
+		Host: v1alpha1.RegistryHost(w.host), PlainHTTP: true,
 		Credentials: v1alpha1.RegistryCredentials{Source: xpv2.CredentialsSourceSecret, SecretRef: &xpv2.LocalSecretReference{Name: "theirs"}},
 	}
 	w.create(pc)
@@ -282,7 +282,7 @@ func TestTenantsPolicy(t *testing.T) {
 
 	pc := &v1alpha1.ProviderConfig{ObjectMeta: metav1.ObjectMeta{Name: "mine", Namespace: w.namespace}}
 	pc.Spec.Registry = v1alpha1.RegistryConfig{
-		Host: v1alpha1.RegistryHost(registryHost), PlainHTTP: true,
+		Host: v1alpha1.RegistryHost(w.host), PlainHTTP: true,
 		Credentials: v1alpha1.RegistryCredentials{Source: xpv2.CredentialsSourceNone},
 	}
 	pc.Spec.Job = &v1alpha1.JobConfig{JobSettings: v1alpha1.JobSettings{PriorityClassName: "high"}}

@@ -79,7 +79,7 @@ func TestSilentRegistry(t *testing.T) {
 	}()
 	w.config("silent", silent.Addr().String())
 	// The same registry by another name, which nobody has asked yet.
-	w.config("fresh", strings.Replace(registryHost, "127.0.0.1", "localhost", 1))
+	w.config("fresh", strings.Replace(w.host, "127.0.0.1", "localhost", 1))
 	startManager(t, w.namespace)
 	w.jobsWithin("first", "default") // Once the controllers have started.
 	without := w.jobsWithin("without", "default", "default", "default")

@@ -1,6 +1,7 @@
 package artifact
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -233,21 +234,23 @@ func TestDeletionWaitsForTheRegistry(t *testing.T) {
 // TestDeletedWhileStaging deletes an Artifact whose run staged and did not report it.
 func TestDeletedWhileStaging(t *testing.T) {
 	for _, down := range []bool{false, true} {
-		w := startControllers(t)
-		a := w.artifact("midpush")
-		w.create(a)
-		job := w.job(a, 1)
-		w.stageFor(job.Spec.Template.Spec, "models/midpush", "one")
-		tag := provenance.StagingTag(ownerOf(a), artifact.RunHash(a))
-		if down {
-			w.requests.refuseWith(status(http.StatusServiceUnavailable, http.MethodGet, http.MethodHead))
-		}
-		w.remove(a)
-		w.waitGoneWithPods(a)
-		w.requests.refuseWith(nil)
-		if _, err := w.registry.Resolve(t.Context(), "models/midpush", tag); registry.IsNotFound(err) == down {
-			t.Errorf("staging tag, registry down %t: %v", down, err)
-		}
+		t.Run(fmt.Sprintf("RegistryDown=%t", down), func(t *testing.T) {
+			w := startControllers(t)
+			a := w.artifact("midpush")
+			w.create(a)
+			job := w.job(a, 1)
+			w.stageFor(job.Spec.Template.Spec, "models/midpush", "one")
+			tag := provenance.StagingTag(ownerOf(a), artifact.RunHash(a))
+			if down {
+				w.requests.refuseWith(status(http.StatusServiceUnavailable, http.MethodGet, http.MethodHead))
+			}
+			w.remove(a)
+			w.waitGoneWithPods(a)
+			w.requests.refuseWith(nil)
+			if _, err := w.registry.Resolve(t.Context(), "models/midpush", tag); registry.IsNotFound(err) == down {
+				t.Errorf("staging tag, registry down %t: %v", down, err)
+			}
+		})
 	}
 }
 

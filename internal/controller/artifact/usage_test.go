@@ -26,7 +26,7 @@ func TestConfigIsKeptWhileUsed(t *testing.T) {
 	}
 	for name, user := range cases {
 		t.Run(name, func(t *testing.T) {
-			w := startControllers(t)
+			w := startControllersAlone(t) // Others' controllers do not see what uses it.
 			a, pc := user(w)
 			w.create(a)
 			w.succeed(a, 1, "one")

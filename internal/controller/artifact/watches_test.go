@@ -19,7 +19,7 @@ func (w *world) dockerConfig(name, password string) *corev1.Secret {
 	return &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: w.namespace},
 		Type:       corev1.SecretTypeDockerConfigJson,
-		Data:       map[string][]byte{corev1.DockerConfigJsonKey: fmt.Appendf(nil, `{"auths":{%q:{"username":"u","password":%q}}}`, registryHost, password)},
+		Data:       map[string][]byte{corev1.DockerConfigJsonKey: fmt.Appendf(nil, `{"auths":{%q:{"username":"u","password":%q}}}`, w.host, password)},
 	}
 }
 
@@ -69,13 +69,16 @@ func TestChangedSecretStartsATry(t *testing.T) {
 	w.fail(a, 2, outcome.Unauthorized)
 
 	// So does a ProviderConfig that has changed.
-	if err := w.get(pc); err != nil {
-		t.Fatal(err)
-	}
-	pc.Spec.Job = &v1alpha1.JobConfig{JobSettings: v1alpha1.JobSettings{Labels: map[string]string{"team": "research"}}}
-	if err := w.client.Update(t.Context(), pc); err != nil {
-		t.Fatal(err)
-	}
+	w.eventually("update of the ProviderConfig", func() string {
+		if err := w.get(pc); err != nil {
+			return err.Error()
+		}
+		pc.Spec.Job = &v1alpha1.JobConfig{JobSettings: v1alpha1.JobSettings{Labels: map[string]string{"team": "research"}}}
+		if err := w.client.Update(t.Context(), pc); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
 	w.waitNoJob()
 	w.deletePods()
 	if job := w.job(a, 3); job.GetLabels()["team"] != "research" {
@@ -114,7 +117,7 @@ func TestEventsAreToldOnce(t *testing.T) {
 		"RunStarted/1": "Run 1 started as Job",
 		"RunFailed/1":  "Run 1 failed: Gated: that is why",
 		"RunStarted/2": "Run 2 started as Job",
-		"Pushed/1":     "Run 2 pushed " + registryHost + "/models/told:v1 with digest " + digest,
+		"Pushed/1":     "Run 2 pushed " + w.host + "/models/told:v1 with digest " + digest,
 	}
 	w.eventually("events", func() string {
 		list := &corev1.EventList{}

@@ -8,12 +8,12 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
 )
 
 // twoPolls is longer than it took to rebuild a run that waits, twice.
@@ -61,28 +61,7 @@ func TestRunChangedByAdmission(t *testing.T) {
 // until the test ends, and waits until it does so with Jobs.
 func (n *tenant) changeOnAdmission(group, resource, expression string) {
 	n.t.Helper()
-	name := n.namespace + "-" + resource
-	policy := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{
-		"failurePolicy":      "Fail",
-		"reinvocationPolicy": "Never",
-		"matchConstraints": map[string]any{"resourceRules": []any{map[string]any{
-			"apiGroups": []any{group}, "apiVersions": []any{"v1"}, "resources": []any{resource}, "operations": []any{"CREATE"},
-		}}},
-		"mutations": []any{map[string]any{"patchType": "JSONPatch", "jsonPatch": map[string]any{"expression": expression}}},
-	}}}
-	binding := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{
-		"policyName": name,
-		"matchResources": map[string]any{"namespaceSelector": map[string]any{
-			"matchLabels": map[string]any{corev1.LabelMetadataName: n.namespace},
-		}},
-	}}}
-	for kind, o := range map[string]*unstructured.Unstructured{"MutatingAdmissionPolicy": policy, "MutatingAdmissionPolicyBinding": binding} {
-		o.SetAPIVersion("admissionregistration.k8s.io/v1")
-		o.SetKind(kind)
-		o.SetName(name)
-		n.create(o)
-		n.t.Cleanup(func() { _ = local.Client.Delete(context.WithoutCancel(n.t.Context()), o) })
-	}
+	apiserver.ChangeOnAdmission(n.t, local.Client, n.namespace, group, resource, expression)
 	if group != batchv1.GroupName {
 		return
 	}
