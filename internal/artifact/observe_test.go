@@ -320,7 +320,7 @@ func TestObserveOtherWorker(t *testing.T) {
 			if strings.ContainsAny(got.Message, "\n\r") {
 				t.Errorf("\n%s\nmessage: want one line, got %q", tc.reason, got.Message)
 			}
-			if outcome.Reason(got.Reason).Passes() {
+			if outcome.Reason(got.Reason).Transient() {
 				t.Errorf("\n%s\nA run by another worker should not be retried, got reason %s", tc.reason, got.Reason)
 			}
 		})

@@ -206,7 +206,7 @@ func RetryWait(a *modelv1alpha1.Artifact, failures, run int64, f outcome.Failure
 			wait = p.Interval.Duration
 		}
 	}
-	if !f.Reason.Passes() || (failures > int64(limit) && f.Reason != outcome.NotStarted) {
+	if !f.Reason.Transient() || (failures > int64(limit) && f.Reason != outcome.NotStarted) {
 		return 0, false
 	}
 	asked := time.Duration(min(f.RetryAfterSeconds, int64(longestRetryWait/time.Second))) * time.Second

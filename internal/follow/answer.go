@@ -98,7 +98,7 @@ func (f *Follower) fail(w *following, err error, now time.Time) {
 	a.failures++
 	a.trouble = err.Error()
 	wait := f.backoff(a.failures, followFirstRetry, followLongestRetry)
-	if reason := outcome.ReasonOf(err); reason.Passes() {
+	if reason := outcome.ReasonOf(err); reason.Transient() {
 		a.door.fail(now.Add(f.backoff(a.door.failures+1, doorFirstRetry, doorLongestRetry)), reason)
 	} else {
 		wait = max(wait, w.interval)

@@ -85,7 +85,7 @@ func (c *Client) commitDate(ctx context.Context, model, commit string) (time.Tim
 		return commits[0].Date.UTC(), nil
 	case err == nil, errors.Is(err, errNoHub):
 		return time.Time{}, nil
-	case ctx.Err() == nil && !outcome.ReasonOf(err).Passes():
+	case ctx.Err() == nil && !outcome.ReasonOf(err).Transient():
 		return time.Time{}, nil
 	}
 	return time.Time{}, err

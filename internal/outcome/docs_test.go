@@ -16,8 +16,8 @@ import (
 
 const failuresPage = "../../docs/runbooks/failures.md"
 
-// TestFailuresPage checks that the page for users has each reason, in the order
-// of the code, and says of each what the code does.
+// TestFailuresPage checks that the page for users lists all reasons, in the order
+// of the code, and tells for each whether it is retried as the code does it.
 func TestFailuresPage(t *testing.T) {
 	rows := documentedReasons(t)
 	var documented []string
@@ -28,29 +28,29 @@ func TestFailuresPage(t *testing.T) {
 		t.Errorf("%s: -reason.go, +page:\n%s", failuresPage, diff)
 	}
 
-	// A Job that was never made is no failure of a run: the next step makes it.
+	// A Job that does not exist yet is no failure of a run: it is created next.
 	again := map[bool][]string{true: {"yes"}, false: {"no", "waits", "yes, at once"}}
 	for _, r := range rows {
 		if r.means == "" || r.cure == "" {
-			t.Errorf("%s: nothing is said of the meaning or the cure", r.reason)
+			t.Errorf("%s: the meaning or the cure is missing", r.reason)
 		}
-		if passes := Reason(r.reason).Passes(); !slices.Contains(again[passes], r.again) {
-			t.Errorf("%s: the page says %q of trying again, where Passes() is %t", r.reason, r.again, passes)
+		if transient := Reason(r.reason).Transient(); !slices.Contains(again[transient], r.again) {
+			t.Errorf("%s: the page says %q of retries, and Transient() is %t", r.reason, r.again, transient)
 		}
 	}
 }
 
-// TestPassingReasonsAreDeclared: no other text can be taken for a reason.
-func TestPassingReasonsAreDeclared(t *testing.T) {
+// TestTransientReasonsAreDeclared checks that transient holds only constants.
+func TestTransientReasonsAreDeclared(t *testing.T) {
 	declared := declaredReasons(t)
-	for r := range maps.Keys(passing) {
+	for r := range maps.Keys(transient) {
 		if !slices.Contains(declared, string(r)) {
-			t.Errorf("%s passes and is none of the constants", r)
+			t.Errorf("%s is transient and is none of the constants", r)
 		}
 	}
 }
 
-// TestVocabularyIsDeclared checks that all constants are known, and nothing else.
+// TestVocabularyIsDeclared checks that the vocabulary is the set of the constants.
 func TestVocabularyIsDeclared(t *testing.T) {
 	declared := declaredReasons(t)
 	for _, r := range declared {

@@ -147,7 +147,7 @@ func TestReasonOf(t *testing.T) {
 	}
 }
 
-func TestPasses(t *testing.T) {
+func TestTransient(t *testing.T) {
 	cases := map[string]struct {
 		reason string
 		args   []Reason
@@ -159,8 +159,8 @@ func TestPasses(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			for _, r := range tc.args {
-				if got := r.Passes(); got != tc.want {
-					t.Errorf("\n%s\n%q.Passes(): want %t, got %t", tc.reason, r, tc.want, got)
+				if got := r.Transient(); got != tc.want {
+					t.Errorf("\n%s\n%q.Transient(): want %t, got %t", tc.reason, r, tc.want, got)
 				}
 			}
 		})

@@ -1,57 +1,59 @@
-// Package outcome is the contract between a run's worker and the controller:
-// the result that the worker leaves in its container's termination message,
-// and the one vocabulary of reasons that an Artifact's Ready condition uses.
+// Package outcome is the contract between a run's worker and the controller: the
+// result that the worker writes as its container's termination message, the
+// progress that it reports meanwhile, and the vocabulary of reasons that the Ready
+// condition of an Artifact uses.
 package outcome
 
-// A Reason says in one word why a run, or an Artifact, is not what was asked
-// for. It is what the Ready condition of an Artifact shows.
+// A Reason is the reason, in one word, why a run failed or an Artifact is not
+// Ready. It is the reason of the Ready condition.
 type Reason string
 
-// Reasons that a worker gives for a failed run.
+// Reasons that a worker reports for a failed run.
 const (
-	// Unauthorized: the Hub or the registry refused the credentials, or
-	// wanted some and got none.
+	// Unauthorized: the Hub or the registry refused the credentials, or requires
+	// some and got none.
 	Unauthorized Reason = "Unauthorized"
 
-	// Gated: the model is there, but its owner has not granted the token's
-	// account access to it.
+	// Gated: the model exists, but its owner has not granted access to the
+	// token's account.
 	Gated Reason = "Gated"
 
-	// NotFound: the model, its revision or the repository does not exist, or
-	// not for these credentials.
+	// NotFound: the model, its revision or the repository does not exist, or is
+	// not visible with these credentials.
 	NotFound Reason = "NotFound"
 
-	// RateLimited: the Hub or the registry asked to come back later.
+	// RateLimited: the Hub or the registry limits the rate of requests.
 	RateLimited Reason = "RateLimited"
 
 	// Unavailable: the Hub or the registry could not be reached, or failed.
 	Unavailable Reason = "Unavailable"
 
-	// Untrusted: the Hub's or the registry's certificate, or its lack of one,
-	// is not what the configuration expects.
+	// Untrusted: the certificate of the Hub or the registry is not trusted, or one
+	// of them speaks HTTP where the configuration requires HTTPS, or vice versa.
 	Untrusted Reason = "Untrusted"
 
 	// NoSpace: the workspace or the registry has no room for the model.
 	NoSpace Reason = "NoSpace"
 
-	// Mismatch: bytes are not those that their owner announced.
+	// Mismatch: bytes do not match the digest or size that was announced.
 	Mismatch Reason = "Mismatch"
 
 	// TooOld: the kit in the image cannot do what the run needs, or the worker is
 	// of another version than the provider.
 	TooOld Reason = "TooOld"
 
-	// Unsupported: the combination that the spec asks for does not exist.
+	// Unsupported: the source, format, files and pipeline of the spec cannot be
+	// combined, or the source has a form that is not supported.
 	Unsupported Reason = "Unsupported"
 
-	// Internal: something else went wrong, most likely in this program.
+	// Internal: any other failure, most likely a bug in this program.
 	Internal Reason = "Internal"
 )
 
-// Reasons that the controller reads from the Job's and its Pods' own state,
-// where no worker could speak.
+// Reasons that the controller derives from the state of the Job, its Pods and the
+// cluster, where no worker reports one.
 const (
-	// Evicted: the node took the Pod away, by eviction or preemption.
+	// Evicted: the Pod was evicted or preempted.
 	Evicted Reason = "Evicted"
 
 	// OutOfMemory: a container of the Pod used more memory than its limit.
@@ -63,66 +65,65 @@ const (
 	// ImagePull: an image of the Pod cannot be pulled.
 	ImagePull Reason = "ImagePull"
 
-	// PodLost: the Pod was deleted, or its node was lost, before the run's end.
+	// PodLost: the Pod was deleted, or its node was lost, before the run ended.
 	PodLost Reason = "PodLost"
 
-	// ImageUnusable: an image of the Pod is there, but what the container runs
+	// ImageUnusable: an image of the Pod was pulled, but the container's command
 	// cannot be started in it.
 	ImageUnusable Reason = "ImageUnusable"
 
-	// ConfigMissing: a Secret, a key of it, or a ProviderConfig that the
-	// Artifact needs does not exist.
+	// ConfigMissing: a Secret, a key of it, or a ProviderConfig to which the
+	// Artifact refers does not exist.
 	ConfigMissing Reason = "ConfigMissing"
 
-	// ConfigInvalid: a value of a Secret, a file or a variable cannot be used as
-	// it is. A run's worker gives this reason, too.
+	// ConfigInvalid: a value in a Secret, a file or a variable is invalid. A
+	// worker reports this reason, too.
 	ConfigInvalid Reason = "ConfigInvalid"
 
-	// WorkspaceUnbound: the workspace has no volume, or none that the Pod's
-	// node can mount.
+	// WorkspaceUnbound: the workspace has no volume, or none that the Pod's node
+	// can mount.
 	WorkspaceUnbound Reason = "WorkspaceUnbound"
 
-	// QuotaExceeded: a ResourceQuota leaves no room for the run.
+	// QuotaExceeded: a ResourceQuota does not allow the run.
 	QuotaExceeded Reason = "QuotaExceeded"
 
-	// Refused: the API server, or an admission policy, refuses an object of
-	// the run.
+	// Refused: the API server, or an admission policy, refuses an object of the
+	// run.
 	Refused Reason = "Refused"
 
-	// PermissionMissing: the provider's own account may not do what it has to.
+	// PermissionMissing: the provider's own account lacks a permission.
 	PermissionMissing Reason = "PermissionMissing"
 
-	// NotAllowed: the ProviderConfig does not let the Artifact's namespace do
-	// what the Artifact asks for.
+	// NotAllowed: the ProviderConfig does not allow the Artifact's namespace what
+	// the Artifact asks for.
 	NotAllowed Reason = "NotAllowed"
 
-	// Unschedulable: no node takes the Pod.
+	// Unschedulable: the Pod fits on no node.
 	Unschedulable Reason = "Unschedulable"
 
-	// NotStarted: the Pod of a run with a copy of credentials did not start in
-	// time, and the run was stopped.
+	// NotStarted: the run was stopped because its Pod, which has a copy of
+	// credentials, did not start in time.
 	NotStarted Reason = "NotStarted"
 
-	// JobFailed: the Job failed and nothing says why.
+	// JobFailed: the Job failed for an unknown reason.
 	JobFailed Reason = "JobFailed"
 
-	// JobNotCreated: no Job has been seen for this Artifact.
+	// JobNotCreated: the Artifact has no Job yet.
 	JobNotCreated Reason = "JobNotCreated"
 
-	// WorkspaceConflict: an object with the name of the Artifact's workspace,
-	// Job or Secret belongs to somebody else.
+	// WorkspaceConflict: an object with the name of the Artifact's workspace, Job
+	// or Secret has another owner.
 	WorkspaceConflict Reason = "WorkspaceConflict"
 
-	// TagConflict: the Artifact's tag points to something that it did not push.
-	// A run's worker gives this reason, too.
+	// TagConflict: the Artifact's tag names something that it did not push.
 	TagConflict Reason = "TagConflict"
 
-	// RegistryChanged: the ProviderConfig names another registry than the one
-	// that the Artifact was made for.
+	// RegistryChanged: the ProviderConfig names another registry than the one to
+	// which the Artifact was pushed.
 	RegistryChanged Reason = "RegistryChanged"
 )
 
-// vocabulary holds all reasons.
+// vocabulary is the set of all reasons.
 var vocabulary = map[Reason]bool{
 	Unauthorized: true, Gated: true, NotFound: true, RateLimited: true, Unavailable: true, Untrusted: true, NoSpace: true,
 	Mismatch: true, TooOld: true, Unsupported: true, Internal: true, Evicted: true, OutOfMemory: true, DeadlineExceeded: true,
@@ -131,12 +132,12 @@ var vocabulary = map[Reason]bool{
 	WorkspaceConflict: true, TagConflict: true, RegistryChanged: true,
 }
 
-// Known reports whether r is one of the vocabulary. A termination message can
-// hold any word.
+// Known reports whether r is one of the reasons above. A termination message may
+// contain any word.
 func (r Reason) Known() bool { return vocabulary[r] }
 
-// passing are the reasons that go away by themselves.
-var passing = map[Reason]bool{
+// transient are the reasons of failures that a retry may fix.
+var transient = map[Reason]bool{
 	RateLimited: true,
 	Unavailable: true,
 	Evicted:     true,
@@ -145,6 +146,6 @@ var passing = map[Reason]bool{
 	NotStarted:  true,
 }
 
-// Passes says whether a failure for this reason may pass by itself, so that
-// another try of the same run makes sense.
-func (r Reason) Passes() bool { return passing[r] }
+// Transient reports whether a failure for this reason is transient, so that the
+// same run should be retried.
+func (r Reason) Transient() bool { return transient[r] }

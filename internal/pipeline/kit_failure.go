@@ -56,7 +56,7 @@ func kitReason(stderr []string) outcome.Reason {
 	text = kitNames.ReplaceAllString(text, "")
 	if m := kitStatus.FindStringSubmatch(text); m != nil {
 		reason := statusReason(m[1])
-		if m[1][0] == '4' && !reason.Passes() && registry.SaysFull(text) {
+		if m[1][0] == '4' && !reason.Transient() && registry.SaysFull(text) {
 			// Registries refuse what a quota does not allow.
 			return outcome.NoSpace
 		}

@@ -23,7 +23,7 @@ func (r *kitRun) assemble(ctx context.Context) (*kitArtifact, error) {
 	}
 	r.log.printf("the workspace holds this model already (%s): going on from there", stage)
 	a, err := r.assembleFrom(ctx, stage)
-	if err == nil || ctx.Err() != nil || outcome.ReasonOf(err).Passes() || outcome.ReasonOf(err) == outcome.NoSpace {
+	if err == nil || ctx.Err() != nil || outcome.ReasonOf(err).Transient() || outcome.ReasonOf(err) == outcome.NoSpace {
 		return a, err
 	}
 	r.log.printf("what the workspace holds is damaged, importing it anew: %s", err)

@@ -224,7 +224,7 @@ func (r *streamRun) pushStaged(ctx context.Context, a modelpack.Artifact) error 
 		return nil
 	}
 	err := r.registry.PushManifest(ctx, t.Repository, d, a.Manifest, t.StagingTag)
-	if err != nil && ctx.Err() == nil && !outcome.ReasonOf(err).Passes() {
+	if err != nil && ctx.Err() == nil && !outcome.ReasonOf(err).Transient() {
 		tagged := err
 		if err = r.registry.PushManifest(ctx, t.Repository, d, a.Manifest, d.Digest.String()); err == nil {
 			r.log.Printf("the manifest is staged without a tag, since the registry refuses tag %s: %s", t.StagingTag, tagged)

@@ -27,7 +27,7 @@ type verdict struct {
 
 func verdictOn(err error) verdict {
 	v := verdict{Reason: reasonOf(err)}
-	v.Passes = v.Reason.Passes()
+	v.Passes = v.Reason.Transient()
 	var e *outcome.Error
 	if errors.As(err, &e) {
 		v.After = e.RetryAfter

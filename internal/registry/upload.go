@@ -278,7 +278,7 @@ func (t *transfer) judgeRefusal(ctx context.Context, err error, rsp *errcode.Err
 		return outcome.Errorf(outcome.Unavailable, "registry %s forgot an upload that was under way; this may pass by itself", t.host).Because(rsp)
 	case rsp.StatusCode == http.StatusRequestEntityTooLarge && t.shrink():
 		t.leave(ctx)
-	case t.whole, reason.Passes(), reason == outcome.Unauthorized:
+	case t.whole, reason.Transient(), reason == outcome.Unauthorized:
 		return err
 	case reason == outcome.Mismatch && (!t.resumed || t.adopted), reason == outcome.NoSpace && !outOfRange:
 		return err
@@ -312,7 +312,7 @@ func (t *transfer) shrink() bool {
 // inTime returns the error of a request with all of a blob's bytes; a permanent
 // one if it took as long as the registry lets an upload take.
 func (t *transfer) inTime(err error, took time.Duration) error {
-	if err == nil || t.uploadTime == 0 || took < t.uploadTime*9/10 || !outcome.ReasonOf(err).Passes() || errors.As(err, new(sourceError)) {
+	if err == nil || t.uploadTime == 0 || took < t.uploadTime*9/10 || !outcome.ReasonOf(err).Transient() || errors.As(err, new(sourceError)) {
 		return err
 	}
 	return outcome.Errorf(outcome.Unsupported,

@@ -54,5 +54,5 @@ func (c *Client) Mount(ctx context.Context, repository, from string, d ocispec.D
 // request and will not do it.
 func refusal(err error) bool {
 	var rsp *errcode.ErrorResponse
-	return errors.As(err, &rsp) && rsp.StatusCode/100 == 4 && !outcome.ReasonOf(err).Passes()
+	return errors.As(err, &rsp) && rsp.StatusCode/100 == 4 && !outcome.ReasonOf(err).Transient()
 }

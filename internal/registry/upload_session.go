@@ -105,7 +105,7 @@ func (s sessions) status(ctx context.Context, of *session) (int64, error) {
 	switch {
 	case rsp != nil && rsp.StatusCode == http.StatusNotFound:
 		return 0, errForgotten
-	case rsp != nil && err != nil && !outcome.ReasonOf(err).Passes():
+	case rsp != nil && err != nil && !outcome.ReasonOf(err).Transient():
 		// Where this is for want of permission, the next request says so.
 		return 0, errNoStatus
 	case err != nil:

@@ -205,7 +205,7 @@ func (f *feed) finish() error {
 	case n > 0:
 		f.failure = outcome.Errorf(outcome.Mismatch, "the source of %s has more than its %d bytes", f.name, f.size)
 		return f.failure
-	case err != nil && !errors.Is(err, io.EOF) && !outcome.ReasonOf(err).Passes():
+	case err != nil && !errors.Is(err, io.EOF) && !outcome.ReasonOf(err).Transient():
 		f.failure = err
 		return err
 	}

@@ -98,7 +98,7 @@ func (t *Tries) Failed() {
 // mark of Permanent or Transient, or that of a context that ended in the wait.
 func (t *Tries) Wait(ctx context.Context, err error) error {
 	t.Failed()
-	transient := outcome.ReasonOf(err).Passes()
+	transient := outcome.ReasonOf(err).Transient()
 	var m *mark
 	if errors.As(err, &m) {
 		err, transient = m.error, m.transient
