@@ -18,17 +18,17 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 )
 
-// An Error is a failure with the reason that an Artifact's user is told. Its
-// message is one line that names the cause and, where there is one, the cure.
-// It never holds a token, a password or what a server answered as it stood.
+// An Error is a failure that is reported to an Artifact's user. Its message is one
+// line that names the cause and, if there is one, the cure. It must never contain a
+// token, a password or a server's answer as it is.
 type Error struct {
 	// Reason of the failure.
 	Reason Reason
 
-	// Message for the user: what failed, why, and what to do about it.
+	// Message for the user: what failed, why, and how to fix it.
 	Message string
 
-	// RetryAfter is how long a server asked to wait; zero where none did.
+	// RetryAfter is how long a server asked to wait; zero if none did.
 	RetryAfter time.Duration
 
 	cause error
@@ -37,7 +37,7 @@ type Error struct {
 // Error returns the message.
 func (e *Error) Error() string { return e.Message }
 
-// Unwrap returns the error that this one was made from, if any.
+// Unwrap returns the cause, if any.
 func (e *Error) Unwrap() error { return e.cause }
 
 // Errorf returns an Error with this reason and message.
@@ -45,23 +45,22 @@ func Errorf(r Reason, format string, args ...any) *Error {
 	return &Error{Reason: r, Message: singleLine(fmt.Sprintf(format, args...))}
 }
 
-// Because returns a copy of e that unwraps to the supplied cause. The cause's
-// text does not become part of the message.
+// Because returns a copy of e with a cause. The cause's text does not become part
+// of the message.
 func (e *Error) Because(cause error) *Error {
 	out := *e
 	out.cause = cause
 	return &out
 }
 
-// After returns a copy of e that asks to be tried again no sooner than d.
+// After returns a copy of e that must not be retried sooner than after d.
 func (e *Error) After(d time.Duration) *Error {
 	out := *e
 	out.RetryAfter = d
 	return &out
 }
 
-// RetryAfterOf returns how long a server asked to wait by an error; zero where
-// none did.
+// RetryAfterOf returns RetryAfter of the first Error in the chain of err, or zero.
 func RetryAfterOf(err error) time.Duration {
 	var e *Error
 	if errors.As(err, &e) {
@@ -70,9 +69,9 @@ func RetryAfterOf(err error) time.Duration {
 	return 0
 }
 
-// ReasonOf returns the reason of the first Error in the chain of err, or what
-// the kind of error tells: Unavailable for what the network did, NoSpace for
-// a full disk, otherwise Internal.
+// ReasonOf returns the reason of the first Error in the chain of err. Without one
+// it returns Unavailable for an error of the network, NoSpace for a full disk, and
+// Internal for any other error.
 func ReasonOf(err error) Reason {
 	var e *Error
 	if errors.As(err, &e) {
@@ -87,15 +86,16 @@ func ReasonOf(err error) Reason {
 	return Internal
 }
 
-// IsNetwork says whether err comes from the network rather than from what a
-// server said: a refused or reset connection, a timeout, a stream cut short, a
-// name that cannot be resolved.
+// IsNetwork reports whether err is an error of the network rather than a server's
+// answer: a refused or reset connection, a timeout, a truncated stream, or a name
+// that cannot be resolved.
 func IsNetwork(err error) bool {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return false
 	}
-	// Not any net.Error: each system call's is one, also where a file is
-	// missing, and so is a request's where a certificate is not trusted.
+	// Not every net.Error is one: the errors of all system calls implement it,
+	// such as that of a missing file, and so does that of an untrusted
+	// certificate.
 	var (
 		op      *net.OpError
 		dns     *net.DNSError
@@ -115,9 +115,8 @@ func IsNetwork(err error) bool {
 	return false
 }
 
-// IsBadRequest reports whether err says that a request could not be sent as it
-// was made, which no other try changes. What net/http checks before it connects
-// has no type.
+// IsBadRequest reports whether err says that net/http refused to send a request,
+// which is permanent. Its errors have no type.
 func IsBadRequest(err error) bool {
 	var request *url.Error
 	if !errors.As(err, &request) || request.Err == nil {
@@ -129,8 +128,7 @@ func IsBadRequest(err error) bool {
 	}, func(prefix string) bool { return strings.HasPrefix(text, prefix) })
 }
 
-// isTLS says whether two parties could not agree on how to be private, which no
-// other try changes.
+// isTLS reports whether err is a failed TLS handshake, which is permanent.
 func isTLS(err error) bool {
 	var (
 		certificate *tls.CertificateVerificationError
@@ -139,21 +137,20 @@ func isTLS(err error) bool {
 	return errors.As(err, &certificate) || errors.As(err, &record)
 }
 
-// userinfo is what an address in a text may name an account and a password by
-// (RFC 3986, section 3.2.1), also where the password holds an @.
+// userinfo matches the account and password of a URL (RFC 3986, section 3.2.1),
+// even if the password contains an @.
 var userinfo = regexp.MustCompile(`(?i)\b([a-z][a-z0-9+.-]*://)[^/?#\s"'<>]*@`)
 
-// WithoutUserinfo returns a text in which no address, such as a proxy's, holds an
-// account or a password.
+// WithoutUserinfo returns a text without the accounts and passwords of the URLs in
+// it, such as a proxy's.
 func WithoutUserinfo(s string) string { return userinfo.ReplaceAllString(s, "${1}***@") }
 
 // Shorten returns a foreign text, such as a name, cut to a length that suits a
 // message.
 func Shorten(s string) string { return truncate(s, 120) }
 
-// singleLine folds white space and control characters, so that a message is
-// one line wherever it is shown. What is no UTF-8 is replaced, and no address in
-// it holds a password.
+// singleLine returns a text as one line of valid UTF-8, with white space and control
+// characters folded and without the passwords of URLs.
 func singleLine(s string) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
 	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")

@@ -34,10 +34,10 @@ func TestErrorf(t *testing.T) {
 		args   args
 		want   want
 	}{
-		"Plain":     {reason: "A message is formatted.", args: args{reason: Gated, format: "cannot read %q", args: []any{"a/b"}}, want: want{Reason: Gated, Message: `cannot read "a/b"`}},
-		"Lines":     {reason: "A message is one line.", args: args{reason: Internal, format: "a\n\tb\r\nc  d"}, want: want{Reason: Internal, Message: "a b c d"}},
-		"Arguments": {reason: "What is formatted is in the line, too.", args: args{reason: Internal, format: "cannot %s", args: []any{"a\nb"}}, want: want{Reason: Internal, Message: "cannot a b"}},
-		"Controls":  {reason: "A terminal must not obey a message.", args: args{reason: Internal, format: "a\x00b\x1b[31mc\x7fd\u0085e\u2028f"}, want: want{Reason: Internal, Message: "a b [31mc d e f"}},
+		"Plain":     {reason: "The message should be formatted.", args: args{reason: Gated, format: "cannot read %q", args: []any{"a/b"}}, want: want{Reason: Gated, Message: `cannot read "a/b"`}},
+		"Lines":     {reason: "The message should be one line.", args: args{reason: Internal, format: "a\n\tb\r\nc  d"}, want: want{Reason: Internal, Message: "a b c d"}},
+		"Arguments": {reason: "Arguments should become part of the one line.", args: args{reason: Internal, format: "cannot %s", args: []any{"a\nb"}}, want: want{Reason: Internal, Message: "cannot a b"}},
+		"Controls":  {reason: "Control characters, which terminals obey, should be removed.", args: args{reason: Internal, format: "a\x00b\x1b[31mc\x7fd\u0085e\u2028f"}, want: want{Reason: Internal, Message: "a b [31mc d e f"}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -69,7 +69,7 @@ func TestBecauseAndAfter(t *testing.T) {
 	}
 }
 
-// networkCase is an error and what it is taken for.
+// A networkCase is an error, and whether it is one of the network.
 type networkCase struct {
 	reason string
 	args   error
@@ -79,27 +79,27 @@ type networkCase struct {
 func networkCases() map[string]networkCase {
 	request := func(err error) error { return &url.Error{Op: "Get", URL: "https://hub.example.com", Err: err} }
 	return map[string]networkCase{
-		"Nil":              {reason: "No error is none of the network."},
-		"Refused":          {reason: "A connection that is refused may be taken later.", args: request(&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}), want: true},
-		"Reset":            {reason: "A connection that is reset may last the next time.", args: errors.Wrap(syscall.ECONNRESET, "read"), want: true},
-		"BrokenPipe":       {reason: "A connection that is closed may last the next time.", args: errors.Wrap(syscall.EPIPE, "write"), want: true},
-		"Unreachable":      {reason: "A host that cannot be reached may be reached later.", args: &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EHOSTUNREACH)}, want: true},
-		"Name":             {reason: "A name may be known later.", args: request(&net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", IsNotFound: true}}), want: true},
-		"Timeout":          {reason: "A timeout may not be reached the next time.", args: os.ErrDeadlineExceeded, want: true},
-		"Deadline":         {reason: "A deadline may not be reached the next time.", args: errors.Wrap(context.DeadlineExceeded, "cannot read"), want: true},
-		"CutShort":         {reason: "A stream may be whole the next time.", args: errors.Wrap(io.ErrUnexpectedEOF, "cannot read"), want: true},
-		"NoAnswer":         {reason: "A server that closes without an answer may answer the next time.", args: request(io.EOF), want: true},
-		"Canceled":         {reason: "Who stops does not blame the network.", args: request(context.Canceled)},
-		"EndOfFile":        {reason: "The end of a file is not the network's.", args: io.EOF},
-		"Other":            {reason: "What nobody knows is not the network's.", args: errBoom},
-		"NoFile":           {reason: "A file that is missing is not the network's.", args: &fs.PathError{Op: "open", Path: "x", Err: syscall.ENOENT}},
-		"NoPermission":     {reason: "A file that is not readable is not the network's.", args: &fs.PathError{Op: "open", Path: "x", Err: syscall.EACCES}},
-		"DiskFull":         {reason: "A full disk is not the network's.", args: &fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}},
-		"ConnectionLost":   {reason: "A connection that is lost may last the next time.", args: request(errors.New("http2: client connection lost")), want: true},
-		"BadHeader":        {reason: "A header that cannot be sent is this program's fault.", args: request(errors.New(`net/http: invalid header field value for "Authorization"`))},
-		"BadScheme":        {reason: "So is a URL that is none of HTTP.", args: request(errors.New(`unsupported protocol scheme ""`))},
-		"UnknownAuthority": {reason: "A certificate that is not trusted will not be by itself.", args: request(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}})},
-		"PlainText":        {reason: "A server without TLS will not have it by itself.", args: request(tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"})},
+		"Nil":              {reason: "No error should not be an error of the network."},
+		"Refused":          {reason: "A refused connection should be an error of the network.", args: request(&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}), want: true},
+		"Reset":            {reason: "A reset connection should be an error of the network.", args: errors.Wrap(syscall.ECONNRESET, "read"), want: true},
+		"BrokenPipe":       {reason: "A closed connection should be an error of the network.", args: errors.Wrap(syscall.EPIPE, "write"), want: true},
+		"Unreachable":      {reason: "An unreachable host should be an error of the network.", args: &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EHOSTUNREACH)}, want: true},
+		"Name":             {reason: "A name that cannot be resolved should be an error of the network.", args: request(&net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", IsNotFound: true}}), want: true},
+		"Timeout":          {reason: "A timeout should be an error of the network.", args: os.ErrDeadlineExceeded, want: true},
+		"Deadline":         {reason: "An exceeded deadline should be an error of the network.", args: errors.Wrap(context.DeadlineExceeded, "cannot read"), want: true},
+		"CutShort":         {reason: "A truncated stream should be an error of the network.", args: errors.Wrap(io.ErrUnexpectedEOF, "cannot read"), want: true},
+		"NoAnswer":         {reason: "A connection that is closed without a response should be an error of the network.", args: request(io.EOF), want: true},
+		"Canceled":         {reason: "A canceled request should not be an error of the network.", args: request(context.Canceled)},
+		"EndOfFile":        {reason: "The end of a file should not be an error of the network.", args: io.EOF},
+		"Other":            {reason: "An unknown error should not be an error of the network.", args: errBoom},
+		"NoFile":           {reason: "A missing file should not be an error of the network.", args: &fs.PathError{Op: "open", Path: "x", Err: syscall.ENOENT}},
+		"NoPermission":     {reason: "An unreadable file should not be an error of the network.", args: &fs.PathError{Op: "open", Path: "x", Err: syscall.EACCES}},
+		"DiskFull":         {reason: "A full disk should not be an error of the network.", args: &fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}},
+		"ConnectionLost":   {reason: "A lost connection should be an error of the network.", args: request(errors.New("http2: client connection lost")), want: true},
+		"BadHeader":        {reason: "A header that net/http refuses to send should not be an error of the network.", args: request(errors.New(`net/http: invalid header field value for "Authorization"`))},
+		"BadScheme":        {reason: "A URL that is not of HTTP should not be an error of the network.", args: request(errors.New(`unsupported protocol scheme ""`))},
+		"UnknownAuthority": {reason: "An untrusted certificate should not be an error of the network.", args: request(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}})},
+		"PlainText":        {reason: "A server without TLS should not be an error of the network.", args: request(tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"})},
 	}
 }
 
@@ -119,14 +119,14 @@ func TestReasonOf(t *testing.T) {
 		args   error
 		want   Reason
 	}{
-		"Own":       {reason: "An error says its reason.", args: Errorf(Gated, "x"), want: Gated},
-		"Wrapped":   {reason: "An error says its reason through others.", args: errors.Wrap(Errorf(Mismatch, "x"), "cannot push"), want: Mismatch},
-		"First":     {reason: "The outermost reason holds.", args: Errorf(NotFound, "x").Because(Errorf(Internal, "y")), want: NotFound},
-		"OverCause": {reason: "A reason holds over what its cause looks like.", args: Errorf(Unauthorized, "x").Because(io.ErrUnexpectedEOF), want: Unauthorized},
-		"NoSpace":   {reason: "A full disk has a reason.", args: &fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, want: NoSpace},
-		"Quota":     {reason: "A quota that is used up is a full disk.", args: &fs.PathError{Op: "write", Path: "x", Err: syscall.EDQUOT}, want: NoSpace},
+		"Own":       {reason: "The error's own reason should be returned.", args: Errorf(Gated, "x"), want: Gated},
+		"Wrapped":   {reason: "The reason of a wrapped error should be returned.", args: errors.Wrap(Errorf(Mismatch, "x"), "cannot push"), want: Mismatch},
+		"First":     {reason: "The outermost reason should be returned.", args: Errorf(NotFound, "x").Because(Errorf(Internal, "y")), want: NotFound},
+		"OverCause": {reason: "An error's reason should be returned whatever its cause is.", args: Errorf(Unauthorized, "x").Because(io.ErrUnexpectedEOF), want: Unauthorized},
+		"NoSpace":   {reason: "The reason of a full disk should be NoSpace.", args: &fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, want: NoSpace},
+		"Quota":     {reason: "The reason of an exhausted quota should be NoSpace.", args: &fs.PathError{Op: "write", Path: "x", Err: syscall.EDQUOT}, want: NoSpace},
 		"Other":     {reason: "All else is ours.", args: errBoom, want: Internal},
-		"Canceled":  {reason: "Who stops does not blame the network.", args: context.Canceled, want: Internal},
+		"Canceled":  {reason: "A canceled request should not be an error of the network.", args: context.Canceled, want: Internal},
 		"NoFile":    {reason: "A file that is missing does not come by itself.", args: &fs.PathError{Op: "open", Path: "x", Err: syscall.ENOENT}, want: Internal},
 	}
 	for name, n := range networkCases() {
@@ -153,8 +153,8 @@ func TestTransient(t *testing.T) {
 		args   []Reason
 		want   bool
 	}{
-		"Pass": {reason: "What the world did may pass by itself.", args: []Reason{RateLimited, Unavailable, Evicted}, want: true},
-		"Stay": {reason: "What a person must mend stays.", args: []Reason{Unauthorized, Gated, NotFound, NoSpace, TooOld, Unsupported, Untrusted, DeadlineExceeded, WorkspaceConflict, RegistryChanged, "Other", ""}},
+		"Pass": {reason: "Failures of servers, networks and nodes should be transient.", args: []Reason{RateLimited, Unavailable, Evicted}, want: true},
+		"Stay": {reason: "Failures that somebody must fix should be permanent.", args: []Reason{Unauthorized, Gated, NotFound, NoSpace, TooOld, Unsupported, Untrusted, DeadlineExceeded, WorkspaceConflict, RegistryChanged, "Other", ""}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

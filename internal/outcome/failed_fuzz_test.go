@@ -8,8 +8,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// FuzzFailed checks that each error becomes a result that can be shown, fits
-// into a termination message and shows no signature of an address.
+// FuzzFailed checks that the result of any error can be displayed, fits into a
+// termination message and contains no signature of a URL.
 func FuzzFailed(f *testing.F) {
 	f.Add("Gated", "ask\x00 <for> access")
 	f.Add("", `Get "https://cdn.example.com/a?X-Amz-Signature=abc": EOF`)
@@ -32,8 +32,8 @@ func FuzzFailed(f *testing.F) {
 	})
 }
 
-// FuzzFromPods checks that what containers leave behind can be shown, and that
-// the order of the Pods decides nothing.
+// FuzzFromPods checks that any termination message can be displayed, and that the
+// order of the Pods does not matter.
 func FuzzFromPods(f *testing.F) {
 	f.Add(`{"digest":"`+testDigest+`"}`, `{"failure":{"reason":"Gated","message":"x"}}`, int64(0))
 	f.Add("panic: \x00", testDigest, int64(1))

@@ -5,11 +5,11 @@ import (
 	"testing"
 )
 
-// oneWord is what a condition's reason may be.
+// oneWord matches a condition's reason.
 var oneWord = regexp.MustCompile(`^[A-Z][A-Za-z]{0,63}$`)
 
-// FuzzParse checks what holds of each message, whoever wrote it: what is read
-// can be shown as it is and written again.
+// FuzzParse checks that a result that was parsed from any message can be displayed
+// and written again.
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{
 		"", testDigest, "sha256:0\n", `{"digest":"` + testDigest + `","size":1,"files":2}`,

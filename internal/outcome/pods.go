@@ -8,10 +8,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// FromPods returns the last termination message in these Pods that is a Result.
-// The text is returned too, in one line and bounded; where no message is a
-// Result it is the last one, and it is empty where no container left any. The
-// order of the Pods decides nothing.
+// FromPods returns the latest termination message of these Pods that is a Result,
+// and that message's text as one bounded line. If no message is a Result, it
+// returns the text of the latest message, or an empty one if there is none. The
+// order of the Pods does not matter.
 func FromPods(pods []corev1.Pod) (r Result, text string, ok bool) {
 	var last metav1.Time
 	for _, p := range slices.SortedFunc(slices.Values(pods), byName) {
@@ -21,7 +21,7 @@ func FromPods(pods []corev1.Pod) (r Result, text string, ok bool) {
 				continue
 			}
 			got, readable := Parse(t.Message)
-			// Of two at once the later container holds.
+			// If two containers terminated at the same time, the later one counts.
 			if readable == ok && text != "" && t.FinishedAt.Before(&last) || ok && !readable {
 				continue
 			}
@@ -34,8 +34,8 @@ func FromPods(pods []corev1.Pod) (r Result, text string, ok bool) {
 
 func byName(a, b corev1.Pod) int { return strings.Compare(a.GetName(), b.GetName()) }
 
-// ContainerStatuses returns the statuses of a Pod's containers, those of the
-// init containers first.
+// ContainerStatuses returns the statuses of a Pod's init containers and then of its
+// containers.
 func ContainerStatuses(p *corev1.Pod) []corev1.ContainerStatus {
 	out := make([]corev1.ContainerStatus, 0, len(p.Status.InitContainerStatuses)+len(p.Status.ContainerStatuses))
 	return append(append(out, p.Status.InitContainerStatuses...), p.Status.ContainerStatuses...)

@@ -9,7 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// ended returns a container's state after it ended, at the supplied second.
+// ended returns the status of a container that terminated at a second.
 func ended(second int64, message string) corev1.ContainerStatus {
 	return corev1.ContainerStatus{State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
 		Message:    message,
@@ -46,22 +46,22 @@ func TestFromPods(t *testing.T) {
 		args   []corev1.Pod
 		want   want
 	}{
-		"None":          {reason: "Without Pods nobody speaks."},
-		"Running":       {reason: "Who runs has not spoken.", args: []corev1.Pod{pod(running())}},
-		"Silent":        {reason: "Who ends may say nothing.", args: []corev1.Pod{pod(ended(1, ""))}},
-		"Success":       {reason: "A result is read.", args: []corev1.Pod{pod(ended(1, success))}, want: read},
-		"Failure":       {reason: "A failure is read.", args: []corev1.Pod{pod(ended(1, failure))}, want: bad},
-		"Text":          {reason: "What is no result is a text.", args: []corev1.Pod{pod(ended(1, "a\nb"))}, want: want{Text: "a b"}},
-		"SilentLater":   {reason: "Who says nothing hides nobody.", args: []corev1.Pod{pod(ended(1, success), ended(2, ""))}, want: read},
-		"RunningBeside": {reason: "A sidecar that runs hides nobody.", args: []corev1.Pod{pod(running(), ended(1, success))}, want: read},
-		"AfterInit":     {reason: "The work comes after the preparation.", args: []corev1.Pod{withInit(pod(ended(2, success)), ended(1, "copied"))}, want: read},
-		"AtOnce":        {reason: "The work comes after the preparation, in the same second too.", args: []corev1.Pod{withInit(pod(ended(1, failure)), ended(1, success))}, want: bad},
-		"Init":          {reason: "A preparation that failed speaks.", args: []corev1.Pod{withInit(pod(), ended(1, "cannot copy"))}, want: want{Text: "cannot copy"}},
-		"LastPod":       {reason: "The last that ended speaks.", args: []corev1.Pod{pod(ended(1, success)), pod(ended(3, failure)), pod(ended(2, success))}, want: bad},
-		"FirstPod":      {reason: "The last that ended speaks, wherever it stands.", args: []corev1.Pod{pod(ended(3, failure)), pod(ended(2, success))}, want: bad},
-		"TextLater":     {reason: "A text hides no result.", args: []corev1.Pod{pod(ended(1, success), ended(2, "proxy has ended"))}, want: read},
-		"LastText":      {reason: "Of texts alone the last holds.", args: []corev1.Pod{pod(ended(1, "first"), ended(2, "second"))}, want: want{Text: "second"}},
-		"NoTime":        {reason: "Who ended at an unknown time speaks, too.", args: []corev1.Pod{pod(corev1.ContainerStatus{State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Message: success}}})}, want: read},
+		"None":          {reason: "There should be no result without Pods."},
+		"Running":       {reason: "There should be no result while the container is running.", args: []corev1.Pod{pod(running())}},
+		"Silent":        {reason: "There should be no result without a termination message.", args: []corev1.Pod{pod(ended(1, ""))}},
+		"Success":       {reason: "A success should be returned.", args: []corev1.Pod{pod(ended(1, success))}, want: read},
+		"Failure":       {reason: "A failure should be returned.", args: []corev1.Pod{pod(ended(1, failure))}, want: bad},
+		"Text":          {reason: "A message that is no result should be returned as text.", args: []corev1.Pod{pod(ended(1, "a\nb"))}, want: want{Text: "a b"}},
+		"SilentLater":   {reason: "A later container without a message should not hide a result.", args: []corev1.Pod{pod(ended(1, success), ended(2, ""))}, want: read},
+		"RunningBeside": {reason: "A running sidecar should not hide a result.", args: []corev1.Pod{pod(running(), ended(1, success))}, want: read},
+		"AfterInit":     {reason: "The result of a container should be preferred to the message of an init container.", args: []corev1.Pod{withInit(pod(ended(2, success)), ended(1, "copied"))}, want: read},
+		"AtOnce":        {reason: "The result of a container should be preferred to an init container's of the same second.", args: []corev1.Pod{withInit(pod(ended(1, failure)), ended(1, success))}, want: bad},
+		"Init":          {reason: "The message of a failed init container should be returned.", args: []corev1.Pod{withInit(pod(), ended(1, "cannot copy"))}, want: want{Text: "cannot copy"}},
+		"LastPod":       {reason: "The result of the container that terminated last should be returned.", args: []corev1.Pod{pod(ended(1, success)), pod(ended(3, failure)), pod(ended(2, success))}, want: bad},
+		"FirstPod":      {reason: "The result of the container that terminated last should be returned in any order of Pods.", args: []corev1.Pod{pod(ended(3, failure)), pod(ended(2, success))}, want: bad},
+		"TextLater":     {reason: "A later text should not hide a result.", args: []corev1.Pod{pod(ended(1, success), ended(2, "proxy has ended"))}, want: read},
+		"LastText":      {reason: "The latest of several texts should be returned.", args: []corev1.Pod{pod(ended(1, "first"), ended(2, "second"))}, want: want{Text: "second"}},
+		"NoTime":        {reason: "The result of a container that terminated at an unknown time should be returned.", args: []corev1.Pod{pod(corev1.ContainerStatus{State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Message: success}}})}, want: read},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

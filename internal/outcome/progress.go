@@ -11,75 +11,75 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 )
 
-// Where a run's worker says how far it is. Whoever reaches the Pod may read it:
-// there are only numbers in it, and the name of a step.
+// How a worker serves the progress of its run. Anyone who reaches the Pod may read
+// it, since it holds nothing but numbers and the name of a step.
 const (
-	// EnvProgressAddress is the variable that names the worker the address to
-	// listen on, as HOST:PORT or :PORT. Without it, the worker listens nowhere.
-	// It is no flag, since an older worker would not start with one.
+	// EnvProgressAddress is the variable with the address on which the worker
+	// listens, as HOST:PORT or :PORT. Without it, the worker does not listen. It
+	// is not a flag, with which an older worker would not start.
 	EnvProgressAddress = "KITOPS_PROGRESS_ADDRESS"
 
-	// ProgressPortName is the container port's name, by which a Pod is known
-	// that can be asked.
+	// ProgressPortName is the name of the container port. A Pod with such a port
+	// serves its progress.
 	ProgressPortName = "progress"
 
-	// ProgressPort is the port on the Pod's own addresses.
+	// ProgressPort is the port of the Pod.
 	ProgressPort = 9797
 
-	// ProgressPath is what to GET there, by plain HTTP. The answer is a
-	// Progress as JSON.
+	// ProgressPath is the path of the progress, which is served by plain HTTP as
+	// a Progress in JSON.
 	ProgressPath = "/progress"
 
-	// MaxProgressBytes is the most that an answer has.
+	// MaxProgressBytes bounds a response.
 	MaxProgressBytes = 4096
 )
 
-// stepPattern is what a step may be called: a word or two, in lower case.
+// stepPattern matches the name of a step: a word or two, in lower case.
 var stepPattern = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
 
-// A Progress is how far a run is.
+// A Progress is the progress of a run.
 type Progress struct {
-	// Step that the run is at: a word in lower case, or empty.
+	// Step of the run: a word in lower case, or empty.
 	Step string `json:"step,omitempty"`
 
 	// Percent of the run's work that is done, 0 to 100.
 	Percent int32 `json:"percent"`
 
-	// BytesDone of the step: moved, or there already.
+	// BytesDone of the step: transferred, or already present.
 	BytesDone int64 `json:"bytesDone,omitempty"`
 
-	// BytesTotal of the step; 0 while that is not known.
+	// BytesTotal of the step; 0 if it is not known yet.
 	BytesTotal int64 `json:"bytesTotal,omitempty"`
 
-	// BytesPerSecond is the rate at which bytes were moved in the last minute.
+	// BytesPerSecond is the rate of transfers in the last minute.
 	BytesPerSecond int64 `json:"bytesPerSecond,omitempty"`
 }
 
-// ParseProgress reads what a worker says, and trusts it with nothing: an answer
-// is one JSON object of at most MaxProgressBytes, a step is a word, no number is
-// negative, and no more is done than there is to do. Fields that are not known
-// are passed over: a newer worker may have more to say.
+// ParseProgress parses a worker's response without trusting it: the response must
+// be one JSON object of at most MaxProgressBytes. A step that is no word is dropped,
+// and numbers are clamped so that none is negative and no more is done than the
+// total. Unknown fields, as of a newer worker, are ignored.
 func ParseProgress(b []byte) (Progress, error) {
 	if len(b) > MaxProgressBytes {
 		return Progress{}, errors.Errorf("cannot read a run's progress: it has more than %d bytes", MaxProgressBytes)
 	}
 	b = bytes.TrimSpace(b)
 	if len(b) == 0 || b[0] != '{' {
-		return Progress{}, errors.New("cannot read a run's progress: it is no JSON object")
+		return Progress{}, errors.New("cannot read a run's progress: it is not a JSON object")
 	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	var p Progress
 	if err := d.Decode(&p); err != nil {
-		// Not with its words, which are the Pod's.
-		return Progress{}, errors.New("cannot read a run's progress: it is not of the JSON that is expected")
+		// The decoder's error could quote the Pod.
+		return Progress{}, errors.New("cannot read a run's progress: its JSON does not have the expected fields")
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return Progress{}, errors.New("cannot read a run's progress: something follows it")
+		return Progress{}, errors.New("cannot read a run's progress: more data follows it")
 	}
 	return p.clamped(), nil
 }
 
-// clamped returns the progress with all of its parts within their bounds.
+// clamped returns the progress with all fields within their bounds.
 func (p Progress) clamped() Progress {
 	if !stepPattern.MatchString(p.Step) {
 		p.Step = ""
@@ -94,12 +94,12 @@ func (p Progress) clamped() Progress {
 	return p
 }
 
-// longestLeft is more time than anybody waits: beyond it, none is said.
+// longestLeft bounds TimeLeft: beyond it, no estimate is useful.
 const longestLeft = 100 * 24 * time.Hour
 
-// TimeLeft returns how long the rest of the step takes at the rate, rounded for
-// people. There is no such time where nothing moves, nothing is left, or it is
-// not known how much there is to do.
+// TimeLeft estimates how long the rest of the step takes at the current rate,
+// rounded for people. It reports false if the rate is zero, nothing is left, or the
+// total is not known.
 func (p Progress) TimeLeft() (time.Duration, bool) {
 	left := p.BytesTotal - p.BytesDone
 	if p.BytesTotal <= 0 || left <= 0 || p.BytesPerSecond <= 0 {

@@ -12,7 +12,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 )
 
-// Contract is the version of what the controller and a run's worker agree on: the
+// Contract is the version of the contract between the controller and a worker: the
 // worker's arguments, its result and the names that it uses in the registry. A
 // worker refuses a run of another version.
 const Contract = 2
@@ -21,43 +21,43 @@ const Contract = 2
 // the layers that the run has pushed so far.
 const CheckpointType = "application/vnd.kitops.crossplane.checkpoint.v1+json"
 
-// MaxMessageBytes is the most that a worker writes as its termination message.
-// The kubelet keeps 4,096 bytes a container and 12,288 a Pod
+// MaxMessageBytes bounds the termination message that a worker writes. The kubelet
+// keeps 4,096 bytes per container and 12,288 per Pod
 // (https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/).
 const MaxMessageBytes = 2048
 
-// maxTextBytes bounds a failure's message, so that a result always fits into
-// MaxMessageBytes, whatever escaping JSON adds.
+// maxTextBytes bounds a failure's message, so that a result fits into
+// MaxMessageBytes with all escapes of JSON.
 const maxTextBytes = 600
 
 const (
-	// maxWordBytes bounds what the Hub calls a revision.
+	// maxWordBytes bounds a revision.
 	maxWordBytes = 128
 
-	// maxLicenseBytes bounds the expression of a model's licences, which has
-	// 256 bytes at most.
+	// maxLicenseBytes bounds the expression of a model's licences
+	// (license.MaxBytes).
 	maxLicenseBytes = 256
 )
 
-// reasonPattern is what a condition's reason may be: one word.
+// reasonPattern matches a reason: one word.
 var reasonPattern = regexp.MustCompile(`^[A-Z][A-Za-z]{0,63}$`)
 
-// query is that of an address in a text.
+// query matches the query of a URL in a text.
 var query = regexp.MustCompile(`(https?://[^\s"?]+)\?[^\s"]*`)
 
-// digestPattern does not ask for all 64 digits: whether a digest is whole is for
-// the registry to say, which is asked for it.
+// digestPattern does not require all 64 digits: the registry, which is asked for
+// the digest, refuses an incomplete one.
 var digestPattern = regexp.MustCompile(`^sha256:[a-f0-9]{1,64}$`)
 
-// A Result is what a run's worker leaves behind, on success and on failure.
+// A Result is what a worker reports when its run has succeeded or failed.
 type Result struct {
-	// Digest of the pushed manifest, as sha256:… Empty when the run failed.
+	// Digest of the staged manifest, as sha256:…; empty if the run failed.
 	Digest string `json:"digest,omitempty"`
 
 	// Size of the artifact in bytes: its manifest's layers and config.
 	Size int64 `json:"size,omitempty"`
 
-	// Files is the number of files of the model that the artifact holds.
+	// Files is the number of the model's files in the artifact.
 	Files int `json:"files,omitempty"`
 
 	// Revision is the commit that the model was read at, 40 hex digits.
@@ -67,16 +67,16 @@ type Result struct {
 	// example Apache-2.0.
 	License string `json:"license,omitempty"`
 
-	// Failure says why the run failed; nil when it did not.
+	// Failure tells why the run failed; nil if it succeeded.
 	Failure *Failure `json:"failure,omitempty"`
 }
 
-// A Failure says why a run failed.
+// A Failure tells why a run failed.
 type Failure struct {
-	// Reason in one word.
+	// Reason of the failure.
 	Reason Reason `json:"reason"`
 
-	// Message that names cause and cure, in one line.
+	// Message in one line that names the cause and the cure.
 	Message string `json:"message"`
 
 	// RetryAfterSeconds is how long a server asked to wait.
@@ -90,13 +90,13 @@ func Failed(err error) Result {
 	return Result{Failure: f}
 }
 
-// Write writes the result to the file at path, which the kubelet reads as the
+// Write writes the result to the file at path, from which the kubelet reads the
 // container's termination message.
 func (r Result) Write(path string) error {
 	r.Revision, r.License = word(r.Revision), truncate(singleLine(r.License), maxLicenseBytes)
 	out := &bytes.Buffer{}
 	encoder := json.NewEncoder(out)
-	// A bracket would take six bytes, and error pages are full of them.
+	// An escaped bracket takes six bytes, and error pages are full of them.
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(r); err != nil {
 		return errors.Wrap(err, "cannot encode the run's result")
@@ -108,15 +108,15 @@ func (r Result) Write(path string) error {
 	return errors.Wrap(os.WriteFile(path, out.Bytes(), 0o644), "cannot write the run's result")
 }
 
-// word returns what others call something as far as it is short enough.
+// word returns a foreign word as one bounded line.
 func word(s string) string { return truncate(singleLine(s), maxWordBytes) }
 
-// unsigned returns the error's text without the queries of addresses, which
-// may hold signatures.
+// unsigned returns the error's text without the queries of URLs, which may contain
+// signatures.
 func unsigned(err error) string { return query.ReplaceAllString(err.Error(), "$1") }
 
-// Parse reads a termination message: a Result, or a bare sha256:… digest, as
-// other tools leave it. What is neither is not a result.
+// Parse parses a termination message: a Result, or a bare sha256:… digest, as other
+// tools write it. It reports whether the message is either.
 func Parse(message string) (Result, bool) {
 	message = strings.TrimSpace(message)
 	if digestPattern.MatchString(message) {

@@ -20,11 +20,11 @@ var (
 	testRevision = strings.Repeat("2b", 20)
 )
 
-// written returns what a result leaves in the termination message's file.
+// written returns the termination message that a result writes.
 func written(t *testing.T, r Result) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "termination-log")
-	// The kubelet has made the file already.
+	// The kubelet creates the file.
 	if err := os.WriteFile(path, []byte(strings.Repeat("x", 5000)), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -46,10 +46,10 @@ func TestResultRoundTrip(t *testing.T) {
 		reason string
 		args   Result
 	}{
-		"Success": {reason: "A worker says all it knows.", args: Result{Digest: testDigest, Size: 1 << 40, Files: 10, Revision: testRevision, License: "apache-2.0"}},
-		"Digest":  {reason: "A digest is enough.", args: Result{Digest: testDigest}},
-		"Failure": {reason: "A worker says why it failed.", args: Failed(Errorf(RateLimited, `the Hub said "slow down" <later>`).After(time.Minute))},
-		"Late":    {reason: "A run may fail after it knew its revision.", args: Result{Revision: testRevision, Failure: &Failure{Reason: Mismatch, Message: "bytes differ"}}},
+		"Success": {reason: "A result should keep all of its fields.", args: Result{Digest: testDigest, Size: 1 << 40, Files: 10, Revision: testRevision, License: "apache-2.0"}},
+		"Digest":  {reason: "A result with only a digest should be valid.", args: Result{Digest: testDigest}},
+		"Failure": {reason: "A failure should keep its reason, message and wait.", args: Failed(Errorf(RateLimited, `the Hub said "slow down" <later>`).After(time.Minute))},
+		"Late":    {reason: "A failure should keep the revision.", args: Result{Revision: testRevision, Failure: &Failure{Reason: Mismatch, Message: "bytes differ"}}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -64,24 +64,24 @@ func TestResultRoundTrip(t *testing.T) {
 	}
 }
 
-// TestFailedFits checks that each failure can be written, whatever a server
-// said: a run that failed must not fail to say so.
+// TestFailedFits checks that any failure fits into a termination message, whatever
+// a server answered.
 func TestFailedFits(t *testing.T) {
 	cases := map[string]struct {
 		reason string
 		args   string
 		want   string
 	}{
-		"Short":       {reason: "What is short is kept.", args: "no such model", want: "no such model"},
-		"Long":        {reason: "What is long is cut.", args: strings.Repeat("a", 10000), want: "aaa"},
-		"Controls":    {reason: "JSON makes six bytes of a control character.", args: "x" + strings.Repeat("\x01\x1f\x7f", 1000) + "y", want: "x y"},
-		"Quotes":      {reason: "JSON makes two bytes of a quote.", args: strings.Repeat(`"\`, 5000), want: `"\"\`},
-		"Markup":      {reason: "JSON may make six bytes of a bracket, of which an error page is full.", args: strings.Repeat("<a>&", 2000), want: "<a>&"},
-		"MultiByte":   {reason: "A rune is not cut.", args: strings.Repeat("ä€😀", 1000), want: "ä€😀"},
-		"Separators":  {reason: "JSON makes six bytes of a line separator, which is white space.", args: "x" + strings.Repeat("\u2028\u2029", 1000) + "y", want: "x"},
-		"NoUTF8":      {reason: "JSON makes six bytes of a byte that is no UTF-8.", args: strings.Repeat("\xff\xfe", 3000)},
-		"NoUTF8First": {reason: "A byte that is no UTF-8 does not hide the rest.", args: "\xff" + strings.Repeat("reason ", 1000), want: "reason"},
-		"Empty":       {reason: "An error may say nothing."},
+		"Short":       {reason: "A short message should be kept.", args: "no such model", want: "no such model"},
+		"Long":        {reason: "A long message should be truncated.", args: strings.Repeat("a", 10000), want: "aaa"},
+		"Controls":    {reason: "Control characters, which JSON escapes with six bytes, should be folded.", args: "x" + strings.Repeat("\x01\x1f\x7f", 1000) + "y", want: "x y"},
+		"Quotes":      {reason: "A message of quotes, which JSON escapes with two bytes, should fit.", args: strings.Repeat(`"\`, 5000), want: `"\"\`},
+		"Markup":      {reason: "A message of brackets, which JSON may escape with six bytes, should fit.", args: strings.Repeat("<a>&", 2000), want: "<a>&"},
+		"MultiByte":   {reason: "A message should be truncated between runes.", args: strings.Repeat("ä€😀", 1000), want: "ä€😀"},
+		"Separators":  {reason: "Line separators, which JSON escapes with six bytes, should be folded.", args: "x" + strings.Repeat("\u2028\u2029", 1000) + "y", want: "x"},
+		"NoUTF8":      {reason: "Invalid UTF-8, which JSON escapes with six bytes, should fit.", args: strings.Repeat("\xff\xfe", 3000)},
+		"NoUTF8First": {reason: "Text after invalid UTF-8 should be kept.", args: "\xff" + strings.Repeat("reason ", 1000), want: "reason"},
+		"Empty":       {reason: "An error without a message should be written."},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -111,8 +111,8 @@ func checkText(t *testing.T, reason, message string) {
 	}
 }
 
-// TestResultFits checks that what a Hub says of a model cannot keep a run that
-// went well from saying so.
+// TestResultFits checks that a success fits into a termination message, whatever a
+// Hub says about the model.
 func TestResultFits(t *testing.T) {
 	r := Result{Digest: testDigest, Size: 1 << 62, Files: 1 << 30, Revision: testRevision, License: strings.Repeat(`<"\`, 3000)}
 	got, ok := Parse(written(t, r))
@@ -127,17 +127,17 @@ func TestFailed(t *testing.T) {
 		args   error
 		want   Failure
 	}{
-		"Own":     {reason: "An error's reason and message are the failure's.", args: Errorf(Gated, "ask for access"), want: Failure{Reason: Gated, Message: "ask for access"}},
-		"Wrapped": {reason: "What others add is shown.", args: errors.Wrap(Errorf(Gated, "ask for access"), "cannot list files"), want: Failure{Reason: Gated, Message: "cannot list files: ask for access"}},
-		"Waits":   {reason: "What a server asked is kept.", args: errors.Wrap(Errorf(RateLimited, "x").After(90*time.Second), "y"), want: Failure{Reason: RateLimited, Message: "y: x", RetryAfterSeconds: 90}},
+		"Own":     {reason: "The failure should have the error's reason and message.", args: Errorf(Gated, "ask for access"), want: Failure{Reason: Gated, Message: "ask for access"}},
+		"Wrapped": {reason: "The failure should have the whole message of a wrapped error.", args: errors.Wrap(Errorf(Gated, "ask for access"), "cannot list files"), want: Failure{Reason: Gated, Message: "cannot list files: ask for access"}},
+		"Waits":   {reason: "The failure should have the wait that a server asked for.", args: errors.Wrap(Errorf(RateLimited, "x").After(90*time.Second), "y"), want: Failure{Reason: RateLimited, Message: "y: x", RetryAfterSeconds: 90}},
 		"NoSooner": {
-			reason: "No sooner means no sooner: a part of a second counts.",
+			reason: "A part of a second should be rounded up, so that no retry comes too soon.",
 			args:   Errorf(RateLimited, "x").After(1500 * time.Millisecond),
 			want:   Failure{Reason: RateLimited, Message: "x", RetryAfterSeconds: 2},
 		},
-		"Other": {reason: "Any error is a failure.", args: errBoom, want: Failure{Reason: Internal, Message: "boom"}},
+		"Other": {reason: "An error without a reason should be Internal.", args: errBoom, want: Failure{Reason: Internal, Message: "boom"}},
 		"Signed": {
-			reason: "A signed address is a secret for as long as it holds.",
+			reason: "The query of a URL, which may contain a signature, should be removed.",
 			args:   errors.Wrap(&url.Error{Op: "Get", URL: "https://cdn.example.com/f?Signature=hush", Err: errors.New("connection lost")}, "cannot get f"),
 			want:   Failure{Reason: Unavailable, Message: `cannot get f: Get "https://cdn.example.com/f": connection lost`},
 		},
@@ -176,33 +176,33 @@ func TestParse(t *testing.T) {
 		args   string
 		want   want
 	}{
-		"Success":       {reason: "A result is read.", args: encode(Result{Digest: testDigest, Files: 1}), want: want{Result: Result{Digest: testDigest, Files: 1}, OK: true}},
-		"Failure":       {reason: "A failure is read.", args: encode(failure), want: want{Result: failure, OK: true}},
-		"Bare":          {reason: "A digest alone is a result.", args: testDigest, want: want{Result: Result{Digest: testDigest}, OK: true}},
-		"WhiteSpace":    {reason: "White space around is none of the result.", args: " \n" + testDigest + "\r\n", want: want{Result: Result{Digest: testDigest}, OK: true}},
-		"NewerWorker":   {reason: "A newer worker may say more.", args: `{"digest":"` + testDigest + `","layers":3}`, want: want{Result: Result{Digest: testDigest}, OK: true}},
-		"FailureLines":  {reason: "A message is one line, whoever wrote it.", args: `{"failure":{"reason":"Gated","message":"ask\n for\taccess"}}`, want: want{Result: failure, OK: true}},
-		"Empty":         {reason: "Nothing is no result."},
-		"Text":          {reason: "A text is no result.", args: "pushed " + testDigest},
-		"TwoDigests":    {reason: "Two digests are no digest.", args: testDigest + "\n" + testDigest},
-		"OtherHash":     {reason: "A registry's digests are sha256.", args: "md5:00"},
-		"UpperCase":     {reason: "A digest has lower-case digits.", args: strings.ToUpper(testDigest)},
-		"TooLong":       {reason: "A digest has 64 digits.", args: testDigest + "0"},
-		"NoDigest":      {reason: "A success without a digest is no result.", args: `{"size":1}`},
-		"NullFailure":   {reason: "A failure of nothing is no failure.", args: `{"failure":null}`},
-		"BadDigest":     {reason: "What is no digest is none.", args: `{"digest":"latest"}`, want: want{Result: Result{Digest: "latest"}}},
-		"Half":          {reason: "A message that was cut is no result.", args: `{"digest":"` + testDigest + `","si`},
-		"Array":         {reason: "A list is no result.", args: `["` + testDigest + `"]`},
-		"Two":           {reason: "Two results are no result.", args: encode(failure) + encode(failure)},
-		"NoReason":      {reason: "A failure has a reason.", args: `{"failure":{"message":"x"}}`, want: want{Result: Result{Failure: &Failure{Message: "x"}}}},
-		"ReasonIsWord":  {reason: "A condition's reason is one word.", args: `{"failure":{"reason":"not one\nword","message":"x"}}`},
-		"ReasonIsShort": {reason: "A condition's reason is short.", args: `{"failure":{"reason":"` + strings.Repeat("A", 3000) + `","message":"x"}}`},
+		"Success":       {reason: "A success should be parsed.", args: encode(Result{Digest: testDigest, Files: 1}), want: want{Result: Result{Digest: testDigest, Files: 1}, OK: true}},
+		"Failure":       {reason: "A failure should be parsed.", args: encode(failure), want: want{Result: failure, OK: true}},
+		"Bare":          {reason: "A bare digest should be parsed.", args: testDigest, want: want{Result: Result{Digest: testDigest}, OK: true}},
+		"WhiteSpace":    {reason: "Surrounding white space should be ignored.", args: " \n" + testDigest + "\r\n", want: want{Result: Result{Digest: testDigest}, OK: true}},
+		"NewerWorker":   {reason: "Unknown fields of a newer worker should be ignored.", args: `{"digest":"` + testDigest + `","layers":3}`, want: want{Result: Result{Digest: testDigest}, OK: true}},
+		"FailureLines":  {reason: "The message of a foreign failure should be folded into one line.", args: `{"failure":{"reason":"Gated","message":"ask\n for\taccess"}}`, want: want{Result: failure, OK: true}},
+		"Empty":         {reason: "An empty message should not be a result."},
+		"Text":          {reason: "A text should not be a result.", args: "pushed " + testDigest},
+		"TwoDigests":    {reason: "Two digests should not be a result.", args: testDigest + "\n" + testDigest},
+		"OtherHash":     {reason: "A digest of another algorithm should not be a result.", args: "md5:00"},
+		"UpperCase":     {reason: "A digest in upper case should not be a result.", args: strings.ToUpper(testDigest)},
+		"TooLong":       {reason: "A digest of more than 64 digits should not be a result.", args: testDigest + "0"},
+		"NoDigest":      {reason: "A success without a digest should not be a result.", args: `{"size":1}`},
+		"NullFailure":   {reason: "A failure of null should not be a result.", args: `{"failure":null}`},
+		"BadDigest":     {reason: "A success with an invalid digest should not be a result.", args: `{"digest":"latest"}`, want: want{Result: Result{Digest: "latest"}}},
+		"Half":          {reason: "A truncated message should not be a result.", args: `{"digest":"` + testDigest + `","si`},
+		"Array":         {reason: "A list should not be a result.", args: `["` + testDigest + `"]`},
+		"Two":           {reason: "Two results should not be a result.", args: encode(failure) + encode(failure)},
+		"NoReason":      {reason: "A failure without a reason should not be a result.", args: `{"failure":{"message":"x"}}`, want: want{Result: Result{Failure: &Failure{Message: "x"}}}},
+		"ReasonIsWord":  {reason: "A failure whose reason is more than a word should not be a result.", args: `{"failure":{"reason":"not one\nword","message":"x"}}`},
+		"ReasonIsShort": {reason: "A failure with a long reason should not be a result.", args: `{"failure":{"reason":"` + strings.Repeat("A", 3000) + `","message":"x"}}`},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			got, ok := Parse(tc.args)
 			if !tc.want.OK {
-				// What is beside a false ok is nobody's business.
+				// The result is undefined if there is none.
 				got, tc.want.Result = Result{}, Result{}
 			}
 			if diff := cmp.Diff(tc.want, want{Result: got, OK: ok}); diff != "" {

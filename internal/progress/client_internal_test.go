@@ -123,7 +123,7 @@ func TestProgressClient(t *testing.T) {
 		"Text": {
 			reason: "What a Pod says gets into no error.",
 			args:   func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"percent":"secret"}`)) },
-			err:    "it is not of the JSON that is expected",
+			err:    "its JSON does not have the expected fields",
 		},
 	}
 	for name, tc := range cases {
