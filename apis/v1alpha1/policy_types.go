@@ -55,8 +55,9 @@ type TenantPolicy struct {
 
 	// MaxResources is the most that an Artifact may request, and set as a limit,
 	// of each resource. With it an Artifact that sets resources must set limits
-	// for what is named here, and may ask for nothing else. Default: no bound.
-	// Example: {cpu: "4", memory: 16Gi}.
+	// for what is named here, and may ask for no other resource. Default: no
+	// bound for cpu, memory and ephemeral-storage, and no other resource, such
+	// as nvidia.com/gpu: no run needs any. Example: {cpu: "4", memory: 16Gi}.
 	// +optional
 	MaxResources corev1.ResourceList `json:"maxResources,omitempty"`
 

@@ -97,7 +97,7 @@ func (p *providerConfig) admitSettings(a *modelv1alpha1.Artifact) error {
 	if err := policy.check(a.Spec.ForProvider.Job, "spec.forProvider.job"); err != nil || p.cluster {
 		return err
 	}
-	return policy.check(&p.Job.JobSettings, "spec.job of the ProviderConfig")
+	return policy.check(&p.Job.JobSettings, "its spec.job")
 }
 
 // check returns an error with reason NotAllowed if job settings are more than the
@@ -137,10 +137,24 @@ func (t tenantPolicy) refuseField(where string, f v1alpha1.TenantField) error {
 	return outcome.Errorf(outcome.NotAllowed, "%s does not allow %s.%s: remove it, or %s", t.of, where, f, t.cure(string(f), "allow"))
 }
 
+// unboundedResources are those that a tenant may ask for where no policy bounds
+// them: a run uses no others, and a node has few of most, as of GPUs
+// (https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/#extended-resources).
+var unboundedResources = []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage}
+
 // checkResources returns an error with reason NotAllowed if a container's resources
-// exceed the policy's, or if a limit that the policy bounds is not set.
+// exceed the policy's, or if a limit that the policy bounds is not set. A policy
+// without bounds allows unboundedResources.
 func (t tenantPolicy) checkResources(r *corev1.ResourceRequirements, where string) error {
-	if r == nil || len(t.maxResources) == 0 {
+	if r == nil {
+		return nil
+	}
+	if len(t.maxResources) == 0 {
+		for _, name := range slices.Concat(sortedNames(r.Requests), sortedNames(r.Limits)) {
+			if !slices.Contains(unboundedResources, name) {
+				return outcome.Errorf(outcome.NotAllowed, "%s does not allow %s in %s, which no run needs: remove it, or %s", t.of, name, where, t.cure(string(name), "maxResources"))
+			}
+		}
 		return nil
 	}
 	const cure = "or ask its administrator to change its spec.policy.tenants.maxResources"

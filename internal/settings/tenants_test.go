@@ -73,10 +73,32 @@ func TestTenantsSettings(t *testing.T) {
 		"NoResources":   {reason: "A ClusterProviderConfig may allow nothing.", args: args{policy: allow(), job: asks(memory, nil)}, want: want{cluster: []string{".resources"}}},
 		"Unset":         {reason: "A policy that says nothing of fields leaves the defaults.", args: args{policy: &v1alpha1.TenantPolicy{}, job: selector}},
 		"Within":        {reason: "Resources up to the bound should be allowed.", args: args{policy: bounded, job: asks(within, within)}},
+		"GPU": {
+			reason: "A resource that no run needs should be refused where no policy bounds it.",
+			args:   args{job: asks(nil, map[corev1.ResourceName]string{"memory": "4Gi", "nvidia.com/gpu": "1"})},
+			want: want{
+				cluster:    []string{"nvidia.com/gpu in spec.forProvider.job.resources", "ask its administrator to add nvidia.com/gpu to its spec.policy.tenants.maxResources"},
+				namespaced: []string{"nvidia.com/gpu in ", "use a ClusterProviderConfig"},
+			},
+		},
+		"HugePages": {
+			reason: "Huge pages are as scarce as other resources that no run needs.",
+			args:   args{job: asks(map[corev1.ResourceName]string{"hugepages-2Mi": "1Gi"}, nil)},
+			want:   want{cluster: []string{"hugepages-2Mi"}, namespaced: []string{"hugepages-2Mi"}},
+		},
+		"GPUAllowed": {
+			reason: "A policy that names a resource should allow it up to its bound.",
+			args: args{
+				policy: &v1alpha1.TenantPolicy{Allow: v1alpha1.DefaultTenantFields(), MaxResources: resources(map[corev1.ResourceName]string{"nvidia.com/gpu": "1"})},
+				job:    asks(nil, map[corev1.ResourceName]string{"nvidia.com/gpu": "1"}),
+			},
+			want: want{namespaced: []string{"nvidia.com/gpu"}},
+		},
+		"Ephemeral":     {reason: "A run may need room on its node.", args: args{job: asks(map[corev1.ResourceName]string{"ephemeral-storage": "1Gi"}, nil)}},
 		"Request":       {reason: "A request over the bound should be refused.", args: args{policy: bounded, job: asks(map[corev1.ResourceName]string{"memory": "5Gi"}, within)}, want: want{cluster: []string{"requests.memory of 5Gi", "4Gi at most", "maxResources"}}},
 		"Limit":         {reason: "A limit over the bound should be refused.", args: args{policy: bounded, job: asks(nil, map[corev1.ResourceName]string{"cpu": "3", "memory": "1Gi"})}, want: want{cluster: []string{"limits.cpu of 3", "2 at most"}}},
 		"NoLimit":       {reason: "Without a limit there would be no bound.", args: args{policy: bounded, job: asks(memory, nil)}, want: want{cluster: []string{"without limits.cpu", "maxResources"}}},
-		"OtherResource": {reason: "What the bound does not name should not be asked for.", args: args{policy: bounded, job: asks(map[corev1.ResourceName]string{"nvidia.com/gpu": "1"}, within)}, want: want{cluster: []string{"requests.nvidia.com/gpu of 1", "0 at most"}}},
+		"OtherResource": {reason: "What the bound does not name should not be asked for.", args: args{policy: bounded, job: asks(map[corev1.ResourceName]string{"nvidia.com/gpu": "1"}, within)}, want: want{cluster: []string{"requests.nvidia.com/gpu of 1", "0 at most"}, namespaced: []string{"nvidia.com/gpu"}}},
 
 		"Team":          {reason: "Labels by which costs are known should be allowed.", args: args{job: labelled("cost-center")}},
 		"Queue":         {reason: "A queue of the namespace is the tenant's choice.", args: args{job: labelled("kueue.x-k8s.io/queue-name")}},

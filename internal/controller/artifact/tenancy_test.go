@@ -290,7 +290,7 @@ func TestTenantsPolicy(t *testing.T) {
 	byConfig := w.artifact("config")
 	byConfig.Spec.ProviderConfigReference.Name = "mine"
 	w.create(byConfig)
-	w.waitRefused(byConfig, outcome.NotAllowed, "spec.job of the ProviderConfig.priorityClassName")
+	w.waitRefused(byConfig, outcome.NotAllowed, "its spec.job.priorityClassName")
 
 	// The administrator's are the administrator's business, and what is allowed
 	// reaches the Pod. An empty list stays one although the runtime writes the
