@@ -25,6 +25,24 @@ help: ## List the targets.
 demo: ## Show the main job on a cluster: Artifacts become OCI artifacts and are pulled back. CLUSTER=existing MODEL=org/name uses yours.
 	$(GO) run ./test/demo
 
+.PHONY: build
+build: ## Build the two programs, provider and worker, into bin/.
+	$(GO) build -o bin/ ./cmd/...
+
+.PHONY: run
+run: build ## Run the provider against the current kubeconfig, after a confirmation (CONFIRM=yes gives it); CLUSTER=local: against make cluster's. ARGS= adds flags.
+	./hack/run $(ARGS)
+
+.PHONY: reviewable
+reviewable: generate lint unit ## Before asking for a review: generate, lint and unit.
+
+# -short leaves out what needs an API server (internal/controller, cmd/provider,
+# test/suites/api), a cluster (test/suites/e2e, test/suites/crossplane), or the
+# compilation of whole programs. .ci/run has all of it.
+.PHONY: unit
+unit: ## Run the tests that need no API server, no cluster and no root; under 2 minutes once all is compiled.
+	@for m in . $(MODULES); do $(GO) test -C $$m -short ./... || exit 1; done
+
 .PHONY: test
 test: ## Run all tests; those on the local cluster need root on Linux.
 	./hack/test

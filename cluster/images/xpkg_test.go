@@ -100,8 +100,11 @@ func checkXpkgImage(t *testing.T, image v1.Image, arch string) {
 }
 
 // TestXpkgIsReproducible builds the provider's own package twice, the second time
-// in a copy of the source tree.
+// in a copy of the source tree. It is slow because it links four programs twice.
 func TestXpkgIsReproducible(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the provider's programs twice, which -short leaves out")
+	}
 	elsewhere := t.TempDir()
 	for _, name := range []string{"apis", "cmd", "examples", "internal", "package"} {
 		if err := os.CopyFS(filepath.Join(elsewhere, name), os.DirFS(filepath.Join(root, name))); err != nil {

@@ -35,6 +35,11 @@ func (c *Cluster) Listen(context.Context, int) (net.Listener, error) { return ni
 // LoadImage fails: it needs Linux.
 func (c *Cluster) LoadImage(context.Context, string) error { return errNotLinux }
 
+// Command is a command that fails: it needs Linux.
+func (c *Cluster) Command(context.Context, ...string) *exec.Cmd {
+	return &exec.Cmd{Err: errNotLinux}
+}
+
 // Kubectl is a command that fails: it needs Linux.
 func (c *Cluster) Kubectl(context.Context, ...string) *exec.Cmd {
 	return &exec.Cmd{Err: errNotLinux}

@@ -143,15 +143,22 @@ func (c *Cluster) CrossplaneCLI(ctx context.Context, args ...string) *exec.Cmd {
 	return c.command(ctx, "crossplane", args)
 }
 
-// command runs one of the programs for people in the cluster's network
-// namespace, as admin. What it caches stays out of the user's home, and the
-// user's settings stay out of it.
+// command runs one of the cluster's programs as Command does. What it caches
+// stays out of the user's home, and the user's settings stay out of it.
 func (c *Cluster) command(ctx context.Context, program string, args []string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "nsenter", "--net="+c.proc("ns", "net"), "--", filepath.Join(c.instance.Programs, program))
-	cmd.Args = append(cmd.Args, args...)
+	cmd := c.Command(ctx, append([]string{filepath.Join(c.instance.Programs, program)}, args...)...)
+	cmd.Env = append(cmd.Env, "HOME="+c.dir)
+	return cmd
+}
+
+// Command runs a command in the cluster's network namespace, as admin, with the
+// cluster's programs first in PATH.
+func (c *Cluster) Command(ctx context.Context, command ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "nsenter", append([]string{"--net=" + c.proc("ns", "net"), "--"}, command...)...)
 	cmd.Env = append(os.Environ(),
+		"PATH="+c.instance.Programs+":"+os.Getenv("PATH"),
 		"KUBECONFIG="+c.Kubeconfig(), "KUBERC=off", "KUBECACHEDIR="+filepath.Join(c.dir, "kubectl-cache"),
-		"HOME="+c.dir, "NO_PROXY=*", "no_proxy=*")
+		"NO_PROXY=*", "no_proxy=*")
 	return cmd
 }
 

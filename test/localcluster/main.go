@@ -56,6 +56,10 @@ func main() {
 	var args []string
 	add("kubectl", "Run the cluster's kubectl.", func() error { return run(*dir, func(c *cluster.Cluster) *exec.Cmd { return c.Kubectl(ctx, args...) }) }).
 		Arg("args", "Arguments of kubectl, after --.").StringsVar(&args)
+	add("exec", "Run a command that reaches the cluster, with its kubeconfig and its programs.", func() error {
+		return run(*dir, func(c *cluster.Cluster) *exec.Cmd { return c.Command(ctx, args...) })
+	}).
+		Arg("command", "The command and its arguments, after --.").Required().StringsVar(&args)
 	add("crossplane", "Run Crossplane's command line.", func() error {
 		return run(*dir, func(c *cluster.Cluster) *exec.Cmd { return c.CrossplaneCLI(ctx, args...) })
 	}).

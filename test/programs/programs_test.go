@@ -62,7 +62,11 @@ func keyOf(t *testing.T, files map[string]string, r recipe) string {
 	return key
 }
 
+// TestBuild is slow because it builds a program, in an empty cache.
 func TestBuild(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds a program, which -short leaves out")
+	}
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	t.Setenv("HOME", t.TempDir())
 	t.Setenv("GOCACHE", goEnv(t, "GOCACHE"))
