@@ -61,19 +61,19 @@ func (r Run) Annotations() map[string]string {
 // Pipeline that makes the Artifact: the one that its spec names. Where it names
 // none, it is the one that the Artifact's content or its run in progress was
 // started with, so that a change of its ProviderConfig rebuilds and stops
-// nothing; else the ProviderConfig's, else Kit. Stream takes the place of a Kit
-// that nobody asked for in the spec and that cannot do what the spec asks.
+// nothing; else Stream for what kit cannot make; else the ProviderConfig's, else
+// Kit.
 func Pipeline(a *modelv1alpha1.Artifact) modelv1alpha1.PipelineType {
 	if p := a.Spec.ForProvider.Pipeline; p != "" {
 		return p
-	}
-	if !kitCanMake(a) {
-		return modelv1alpha1.PipelineStream
 	}
 	for _, p := range []modelv1alpha1.PipelineType{modelv1alpha1.PipelineKit, modelv1alpha1.PipelineStream} {
 		if slices.Contains(standingRuns(a), runHash(a, p)) {
 			return p
 		}
+	}
+	if !kitCanMake(a) {
+		return modelv1alpha1.PipelineStream
 	}
 	return cmp.Or(a.Effective.Pipeline, modelv1alpha1.PipelineKit)
 }

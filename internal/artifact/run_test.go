@@ -276,8 +276,13 @@ func TestPipeline(t *testing.T) {
 		"OtherHub":      {reason: "Kit knows the public Hub only.", args: newArtifact(unset, hub("https://hub.example.com")), want: stream},
 		"PublicHub":     {reason: "A ProviderConfig may name the public Hub.", args: newArtifact(unset, hub("https://huggingface.co/")), want: kit},
 
-		"Made":          {reason: "A change of the ProviderConfig should not rebuild an artifact.", args: newArtifact(unset, config(stream), made(kit)), want: kit},
-		"MadeByStream":  {reason: "An artifact keeps the pipeline that a ProviderConfig named before.", args: newArtifact(unset, made(stream)), want: stream},
+		"Made":         {reason: "A change of the ProviderConfig should not rebuild an artifact.", args: newArtifact(unset, config(stream), made(kit)), want: kit},
+		"MadeByStream": {reason: "An artifact keeps the pipeline that a ProviderConfig named before.", args: newArtifact(unset, made(stream)), want: stream},
+		"MadeBeforeMirror": {
+			reason: "Another Hub in the ProviderConfig should not rebuild what was made of the public one.",
+			args:   newArtifact(unset, hub("https://hub.example.com"), made(kit)),
+			want:   kit,
+		},
 		"MadeOtherwise": {reason: "A change of the spec is built as the ProviderConfig says now.", args: newArtifact(unset, config(stream), made(kit), withModel("Qwen/Qwen3-1.7B", "main")), want: stream},
 		"Explicit":      {reason: "The spec rebuilds what was made by another pipeline.", args: newArtifact(withPipeline(stream), made(kit)), want: stream},
 		"Staged": {
