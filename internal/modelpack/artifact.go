@@ -18,57 +18,56 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// Facts about a model at one commit.
+// Facts are facts about a model at one commit.
 type Facts struct {
 	// Name of the model, without its organisation.
 	Name string
 
-	// Author is the organisation or the person whose model it is; empty where
-	// that is not known.
+	// Author is the organisation or person that owns the model; empty if not known.
 	Author string
 
-	// Family of the model, such as qwen3; empty where it is not known.
+	// Family of the model, such as qwen3; empty if not known.
 	Family string
 
-	// Config is what is known of how the model is made. Of what it leaves
-	// empty, New fills in the format, as the files' names tell it.
+	// Config describes how the model is made. An empty Format defaults to the one
+	// that the files' names tell.
 	Config specv1.ModelConfig
 
-	// SourceURL is where people find the model.
+	// SourceURL is the address of the model's page.
 	SourceURL string
 
 	// Revision is the commit, in 40 hex digits.
 	Revision string
 
-	// License is an SPDX expression of what the source names; empty where it
-	// names none.
+	// License is an SPDX expression of the licences that the source names; empty if
+	// it names none.
 	License string
 
-	// CommittedAt is the commit's own date; zero where it is not known.
+	// CommittedAt is the date of the commit; zero if not known.
 	CommittedAt time.Time
 }
 
-// An Artifact is what is pushed beside the layers.
+// An Artifact is what is pushed in addition to the layers.
 type Artifact struct {
-	// ConfigDescriptor and Config are the config, which is a blob. An index has
-	// none.
+	// ConfigDescriptor and Config are the config, which is a blob. They are empty
+	// for an index.
 	ConfigDescriptor ocispec.Descriptor
 	Config           []byte
 
-	// Descriptor and Manifest are the manifest, or the index of Images, whose
-	// digest is the artifact's.
+	// Descriptor and Manifest are the manifest or, if there are Images, their
+	// index. Its digest is the artifact's.
 	Descriptor ocispec.Descriptor
 	Manifest   []byte
 
-	// Layers are the manifest's, in its order.
+	// Layers of the manifest, in its order.
 	Layers []ocispec.Descriptor
 
-	// Images are what an index names, one for each platform: configs and
-	// manifests of the same layers. There are none where Manifest is no index.
+	// Images that the index lists, one per platform, with the same layers. They are
+	// empty unless Manifest is an index.
 	Images []Artifact
 }
 
-// Size returns how many bytes the artifact's configs and layers have.
+// Size returns the size of the artifact's configs and layers in bytes.
 func (a Artifact) Size() int64 {
 	size := a.ConfigDescriptor.Size
 	for _, i := range a.Images {
@@ -80,9 +79,9 @@ func (a Artifact) Size() int64 {
 	return size
 }
 
-// New returns the ModelPack of a model with these layers, as LayerFor makes
-// them, in any order. A model of so many files that registries would refuse the
-// manifest is an error with reason Unsupported.
+// New returns the ModelPack of a model with these layers, in any order, each as
+// LayerFor returns it. It returns an error with reason Unsupported if there are so
+// many files that registries would refuse the manifest.
 func New(f Facts, layers []ocispec.Descriptor) (Artifact, error) {
 	layers = slices.Clone(layers)
 	slices.SortFunc(layers, func(a, b ocispec.Descriptor) int {
@@ -101,7 +100,7 @@ func New(f Facts, layers []ocispec.Descriptor) (Artifact, error) {
 	})
 }
 
-// finish returns the artifact of a config and a manifest that lacks only that.
+// finish returns the artifact of a config, and of a manifest without its config.
 func finish(config []byte, configType string, m ocispec.Manifest) (Artifact, error) {
 	if len(m.Layers) == 0 {
 		return Artifact{}, outcome.Errorf(outcome.Unsupported, "a model without files cannot be packed")

@@ -17,34 +17,34 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// A Format is how a model is laid out as an OCI artifact.
+// A Format is a layout of models as OCI artifacts.
 type Format string
 
-// Formats, of which ModelPack and ModelKit are known by the media types of their
-// configs. An image, which has the model's files under /models, is known by its
-// layers, which say what files they hold.
+// Formats. The media type of the config identifies a ModelPack or a ModelKit. The
+// layers of an image, which has the model's files under /models, have annotations
+// with their files.
 const (
 	FormatModelPack Format = "ModelPack"
 	FormatModelKit  Format = "ModelKit"
 	FormatImage     Format = "Image"
 )
 
-// A Description says what an artifact is, as its manifest tells.
+// A Description describes an artifact according to its manifest.
 type Description struct {
-	// Format of the artifact; empty for one that is neither.
+	// Format of the artifact; empty for any other artifact.
 	Format Format
 
-	// Size of its config and its layers together, in bytes.
+	// Size of the config and the layers together, in bytes.
 	Size int64
 
-	// Config of the artifact, which may say more; see Facts.
+	// Config of the artifact, which may hold more facts; see Facts.
 	Config ocispec.Descriptor
 
 	annotations map[string]string
 }
 
-// Describe reads a manifest. What is not the manifest of one artifact, such as
-// an index of several, is an error with reason Unsupported.
+// Describe reads a manifest. It returns an error with reason Unsupported for
+// anything but the manifest of one artifact, such as an index of several.
 func Describe(manifest []byte) (Description, error) {
 	var m ocispec.Manifest
 	if err := decode.JSON(manifest, &m); err != nil || m.Config.MediaType == "" {
@@ -67,8 +67,8 @@ func Describe(manifest []byte) (Description, error) {
 	return d, nil
 }
 
-// Blobs returns what a manifest refers to: the config, then the layers. It takes
-// the manifest of anything, if its digests are such.
+// Blobs returns the blobs of a manifest: the config, then the layers. It accepts the
+// manifest of any artifact with valid digests.
 func Blobs(manifest []byte) ([]ocispec.Descriptor, error) {
 	var m ocispec.Manifest
 	if err := decode.JSON(manifest, &m); err != nil {
@@ -83,21 +83,21 @@ func Blobs(manifest []byte) ([]ocispec.Descriptor, error) {
 	return blobs, nil
 }
 
-// HasConfig says whether the artifact's config can say more about the model.
+// HasConfig reports whether the artifact's config may hold more facts.
 func (d Description) HasConfig() bool {
 	return d.Format != "" && d.Config.Size > 0 && d.Config.Size <= decode.MaxBytes
 }
 
-// Facts returns what manifest and config say of the model. The config may be
-// empty, and what it does not say stays so: it is foreign.
+// Facts returns the facts of manifest and config that a status may show. The config
+// is foreign, and may be empty. Unknown facts stay empty.
 func (d Description) Facts(config []byte) Facts {
 	f := Facts{
 		SourceURL: d.annotations[ocispec.AnnotationSource],
 		Revision:  d.annotations[ocispec.AnnotationRevision],
 		License:   license.Join([]string{d.annotations[ocispec.AnnotationLicenses]}),
 	}
-	said := configFacts(d.Format, config)
-	for to, from := range map[*string]string{&f.Name: said.Name, &f.SourceURL: said.SourceURL, &f.Revision: said.Revision, &f.License: said.License} {
+	c := configFacts(d.Format, config)
+	for to, from := range map[*string]string{&f.Name: c.Name, &f.SourceURL: c.SourceURL, &f.Revision: c.Revision, &f.License: c.License} {
 		if *to == "" {
 			*to = from
 		}
@@ -106,8 +106,8 @@ func (d Description) Facts(config []byte) Facts {
 	return f
 }
 
-// configFacts reads a config: ModelPack's, or a ModelKit's, which is its
-// Kitfile as JSON
+// configFacts returns the facts of a config: ModelPack's, or a ModelKit's, which is
+// its Kitfile as JSON
 // (https://github.com/kitops-ml/kitops/blob/main/docs/src/docs/kitfile/format.md).
 func configFacts(format Format, config []byte) Facts {
 	switch format {
@@ -134,7 +134,7 @@ func configFacts(format Format, config []byte) Facts {
 		}
 		f := Facts{Name: k.Package.Name, License: license.Join([]string{k.Package.License})}
 		if f.License == "" {
-			// Its parts may have some of their own.
+			// The package names none, but its parts may.
 			f.License = licensesOf(append(append([]licensed{k.Model}, k.Code...), k.DataSets...))
 		}
 		return f
@@ -143,7 +143,7 @@ func configFacts(format Format, config []byte) Facts {
 	}
 }
 
-// A licensed entry of a Kitfile may name its own licence.
+// A licensed is an entry of a Kitfile that may name its own licence.
 type licensed struct {
 	License string `json:"license"`
 }
@@ -158,10 +158,10 @@ func licensesOf(entries []licensed) string {
 	return license.Join(all)
 }
 
-// maxFactBytes bounds what is kept of each foreign word.
+// maxFactBytes bounds each foreign fact.
 const maxFactBytes = 256
 
-// cleaned returns a foreign word as far as a status may hold it: one line of
+// cleaned returns a foreign fact as a status may show it: one bounded line of
 // printable characters.
 func cleaned(s string) string {
 	s = strings.Map(func(r rune) rune {
@@ -177,10 +177,10 @@ func cleaned(s string) string {
 	return s
 }
 
-// Model returns all that manifest and config say of the model, as far as another
-// artifact of it is to say the same: beside what Facts returns, whose it is and
-// when it was committed. The name of a model that has none is the last part of
-// its source. What is foreign is cleaned as by Facts.
+// Model returns the facts of manifest and config from which another artifact of the
+// same model is packed: those that Facts returns, the author and the date of the
+// commit. The name defaults to the last part of the source's address. Foreign facts
+// are cleaned as by Facts.
 func (d Description) Model(config []byte) Facts {
 	f := d.Facts(config)
 	if f.Name == "" && f.SourceURL != "" {
@@ -197,7 +197,7 @@ func (d Description) Model(config []byte) Facts {
 		}
 		f.Author = strings.Join(m.Descriptor.Authors, ", ")
 		if t := m.Descriptor.CreatedAt; t != nil && !t.IsZero() {
-			// It may be told to the nanosecond here.
+			// The config may have the date in nanoseconds.
 			f.CommittedAt = t.UTC()
 		}
 	case FormatModelKit:
@@ -212,7 +212,7 @@ func (d Description) Model(config []byte) Facts {
 		}
 	}
 	f.Author = cleaned(f.Author)
-	// Only years of four digits can be written again (RFC 3339).
+	// Only years of four digits can be encoded (RFC 3339).
 	if y := f.CommittedAt.Year(); y < 1 || y > 9999 {
 		f.CommittedAt = time.Time{}
 	}

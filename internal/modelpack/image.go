@@ -15,39 +15,39 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// imageStyle lays a model's files where KServe looks for them in an image, be it
+// imageStyle puts a model's files where KServe looks for them in an image that is
 // mounted as a volume or fetched
-// (https://kserve.github.io/website/docs/model-serving/storage/providers/oci).
-// Everybody may read them, and they are root's.
+// (https://kserve.github.io/website/docs/model-serving/storage/providers/oci). They
+// are owned by root and readable by everybody.
 var imageStyle = tarStyle{folder: "models/", dirSuffix: "/"}
 
-// imageArchitectures are what the images say they are for, in the order of the
-// index. They hold no programs, and differ in nothing else; but a node does not
-// unpack an image for another architecture before a container is made of it.
+// imageArchitectures are the architectures of the index, in its order. Its images
+// contain no programs and differ in nothing else, but a node does not unpack an
+// image for another architecture.
 var imageArchitectures = []string{"amd64", "arm64"}
 
 const imageOS = "linux"
 
-// An image is mounted as an overlay of its layers, and of those there is a
-// limit: 500 in Linux, somewhat above 400 by the length of containerd's mount
-// options, 127 in Docker.
+// Bounds of an image's layers. An image is mounted as an overlay of its layers, whose
+// number is limited: to 500 by Linux, to somewhat more than 400 by the length of
+// containerd's mount options, and to 127 by Docker.
 const (
-	// manyImageFiles is up to how many files each is a layer of its own.
+	// manyImageFiles is the number of files up to which each has its own layer.
 	manyImageFiles = 100
 
-	// smallImageFile is up to how many bytes a file may share a layer, where
+	// smallImageFile is the size up to which a file shares a layer with others if
 	// there are more files than that.
 	smallImageFile = 16 << 20
 
-	// sharedImageLayer is how many bytes of files share a layer at most.
+	// sharedImageLayer bounds the bytes of files that share a layer.
 	sharedImageLayer = 64 << 20
 
-	// maxImageLayers is how many layers an image may have.
+	// maxImageLayers bounds the layers of an image.
 	maxImageLayers = 400
 )
 
-// layOutImage makes each file a layer, unless there are so many that the image
-// could not be mounted: then small ones share some.
+// layOutImage puts each file into its own layer, unless there are so many that the
+// image could not be mounted: then small files share layers.
 func layOutImage(files []File) (*Layout, error) {
 	groups := imageGroups(files)
 	if len(groups) > maxImageLayers {
@@ -57,8 +57,8 @@ func layOutImage(files []File) (*Layout, error) {
 	}
 	l := &Layout{Format: FormatImage}
 	for _, f := range files {
-		// Such a name is not a file's but says that one is gone (image-spec,
-		// layer.md, "Whiteouts").
+		// A whiteout is no file, but the removal of one (image-spec, layer.md,
+		// "Whiteouts").
 		if strings.Contains("/"+f.Path, "/.wh.") {
 			return nil, outcome.Errorf(outcome.Unsupported, "an image cannot hold the file %q with this name: set spec.forProvider.format to another", outcome.Shorten(f.Path))
 		}
@@ -73,7 +73,7 @@ func layOutImage(files []File) (*Layout, error) {
 	return l, nil
 }
 
-// imageGroups returns which files share a layer.
+// imageGroups returns the files of each layer.
 func imageGroups(files []File) [][]File {
 	var groups [][]File
 	var shared []File
@@ -95,7 +95,7 @@ func imageGroups(files []File) [][]File {
 	return groups
 }
 
-// newImage returns the image of these layers: an index of one for each
+// newImage returns the image of these layers: an index of one image per
 // architecture
 // (https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md).
 func newImage(f Facts, layers []ocispec.Descriptor) (Artifact, error) {
@@ -121,8 +121,8 @@ func newImage(f Facts, layers []ocispec.Descriptor) (Artifact, error) {
 }
 
 // newPlatformImage returns the image of these layers for one platform
-// (https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md). It can
-// be mounted and fetched, and not run: it holds nothing but the model.
+// (https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md). It can be
+// mounted and fetched, but not run: it contains nothing but the model.
 func newPlatformImage(f Facts, platform ocispec.Platform, layers []ocispec.Descriptor) (Artifact, error) {
 	i := ocispec.Image{
 		Author:   f.Author,

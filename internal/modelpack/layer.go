@@ -1,11 +1,9 @@
-// Package modelpack makes manifests and configs of CNCF's ModelPack
-// (https://github.com/modelpack/model-spec/blob/main/docs/spec.md), with one
-// raw layer a file that is not empty, which runtimes can mount as they are, and of a model as a
-// KitOps ModelKit and as an OCI image. It finds out what goes into a config from
-// the model's own files, and reads artifacts, too.
+// Package modelpack lays out models as OCI artifacts, and reads such artifacts: as
+// CNCF's ModelPack (https://github.com/modelpack/model-spec/blob/main/docs/spec.md),
+// with one raw layer per file that is not empty, which runtimes can mount; as a
+// KitOps ModelKit; and as an OCI image.
 //
-// All that goes into them follows from the model's content: packing the same
-// commit again, on any day, gives the same digest.
+// Packing is deterministic: the same commit of a model always gives the same digest.
 package modelpack
 
 import (
@@ -26,10 +24,10 @@ var (
 	docNames       = []string{"readme", "license", "licence", "notice", "copying"}
 )
 
-// LayerFor returns the descriptor of the layer that a file is: its bytes as
-// they are, with a media type by the file's name, and the file's path in the
-// annotations org.opencontainers.image.title, by which runtimes name what they
-// mount, and org.cncf.model.filepath.
+// LayerFor returns the descriptor of a raw layer, which is a file as it is. The
+// file's name decides its media type. The annotations have the file's path:
+// org.opencontainers.image.title, which runtimes use to name what they mount, and
+// org.cncf.model.filepath.
 func LayerFor(name string, size int64, d digest.Digest) ocispec.Descriptor {
 	return ocispec.Descriptor{
 		MediaType: mediaType(name),
@@ -42,8 +40,8 @@ func LayerFor(name string, size int64, d digest.Digest) ocispec.Descriptor {
 	}
 }
 
-// mediaType sorts a file by its name. What is not known otherwise is taken for
-// a configuration of the weights, which every consumer unpacks.
+// mediaType returns the media type of a file with this name. It defaults to a
+// configuration of the weights, which every consumer unpacks.
 func mediaType(name string) string {
 	base := strings.ToLower(path.Base(name))
 	suffix := path.Ext(base)
@@ -64,7 +62,7 @@ func mediaType(name string) string {
 	return specv1.MediaTypeModelWeightConfigRaw
 }
 
-// formatOf returns the format that most of the weights' bytes are in, or none.
+// formatOf returns the format of most bytes of the weights, or "" if there is none.
 func formatOf(layers []ocispec.Descriptor) string {
 	sizes := map[string]int64{}
 	best := ""
@@ -81,11 +79,11 @@ func formatOf(layers []ocispec.Descriptor) string {
 	return best
 }
 
-// weightFormats are the formats of weights by the suffixes of their files' names,
-// for every format of artifact: what modctl
-// (https://github.com/modelpack/modctl/blob/main/pkg/modelfile/constants.go) and
-// kit (kitops, pkg/lib/kitfile/generate/generate.go) take for weights, and what
-// neither knows. The empty format is one that the name does not tell.
+// weightFormats maps suffixes of files' names to formats of weights, for all formats
+// of artifacts. It has the suffixes that modctl
+// (https://github.com/modelpack/modctl/blob/main/pkg/modelfile/constants.go) and kit
+// (kitops, pkg/lib/kitfile/generate/generate.go) know as weights, and others. A
+// format is empty if the suffix does not tell it.
 var weightFormats = map[string]string{
 	".safetensors": "safetensors",
 	".gguf":        "gguf",
@@ -124,19 +122,19 @@ var weightFormats = map[string]string{
 	".pickle":      "",
 }
 
-// datasetSuffixes are those of a dataset's files, for every format of artifact.
+// datasetSuffixes are the suffixes of datasets' files, for all formats of artifacts.
 var datasetSuffixes = []string{".parquet", ".arrow", ".csv", ".tsv", ".jsonl", ".tar", ".zip"}
 
-// weightPart is how the names of the parts of a file of weights end, after its
-// suffix: onnx_data_1, bin.1 and gguf.part1of2.
+// weightPart matches what follows the suffix in the name of a part of a weights
+// file: onnx_data_1, bin.1 and gguf.part1of2.
 var weightPart = regexp.MustCompile(`(?:[._][0-9]{1,5}|\.part[0-9]{1,5}of[0-9]{1,5})$`)
 
-// checkpointPart is how TensorFlow names the files of a checkpoint that hold its
-// variables.
+// checkpointPart matches the suffix of the files with the variables of a checkpoint
+// of TensorFlow.
 var checkpointPart = regexp.MustCompile(`\.data-[0-9]{5}-of-[0-9]{5}$`)
 
-// weightFormat reports whether a file holds weights, as far as its name tells,
-// and in which format, if the name tells that.
+// weightFormat reports whether a file's name is one of weights, and returns their
+// format, if the name tells that.
 func weightFormat(name string) (format string, ok bool) {
 	base := strings.ToLower(path.Base(name))
 	if checkpointPart.MatchString(base) {
@@ -156,7 +154,7 @@ func weightFormat(name string) (format string, ok bool) {
 	return "", false
 }
 
-// isWeight reports whether a file holds weights, as far as its name tells.
+// isWeight reports whether a file's name is one of weights.
 func isWeight(name string) bool {
 	_, ok := weightFormat(name)
 	return ok

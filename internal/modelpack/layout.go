@@ -14,33 +14,33 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// LayoutVersion changes with what the bytes of layers are that are made of the
-// same files.
+// LayoutVersion must be increased whenever the layers that are planned for the same
+// files get other bytes.
 const LayoutVersion = 2
 
-// A Layout says of which layers an artifact of a format will be, before a byte
-// has moved: which files are in which layer, and each layer's exact size. It
-// depends on nothing but the format and the files' paths and sizes.
+// A Layout plans the layers of an artifact before any bytes are transferred: the
+// files of each layer, and its exact size. It depends on nothing but the format and
+// the files' paths and sizes.
 type Layout struct {
 	// Format of the artifact.
 	Format Format
 
-	// Layers in the order of the manifest's.
+	// Layers in the order of the manifest.
 	Layers []LayerPlan
 
-	kitfile *Kitfile // Of a ModelKit; its entries are in the order of Layers.
+	kitfile *Kitfile // Of a ModelKit, with entries in the order of Layers.
 }
 
-// A LayerPlan is a layer that will be.
+// A LayerPlan is the plan of a layer.
 type LayerPlan struct {
-	// Files in the layer, in the order of their bytes.
+	// Files in the layer, in order.
 	Files []File
 
 	// Size of the layer in bytes.
 	Size int64
 
-	// Raw says that the layer is its one file as it is: what is known as the
-	// file's SHA-256 is the layer's digest.
+	// Raw reports whether the layer is its one file as it is, so that the file's
+	// SHA-256 is the layer's digest.
 	Raw bool
 
 	mediaType   string
@@ -48,15 +48,15 @@ type LayerPlan struct {
 	style       *tarStyle // Of the archive; nil for a raw layer.
 }
 
-// NewLayout returns the layout of an artifact of these files, in any order.
-// Files of which the format cannot be made are an error with reason
-// Unsupported. A ModelKit leaves out the files that are KitOps' own.
+// NewLayout returns the layout of an artifact of these files, in any order. It
+// returns an error with reason Unsupported if the format cannot contain them. A
+// ModelKit omits the files that are KitOps' own.
 func NewLayout(format Format, files []File) (*Layout, error) {
 	return newLayout(format, files, false)
 }
 
-// NewDatasetLayout returns the layout of an artifact of a dataset, whose files
-// are not a model's, whatever their names are. It promises what NewLayout does.
+// NewDatasetLayout does what NewLayout does for a dataset, none of whose files is a
+// model's, whatever their names are.
 func NewDatasetLayout(format Format, files []File) (*Layout, error) {
 	return newLayout(format, files, true)
 }
@@ -75,7 +75,7 @@ func newLayout(format Format, files []File, dataset bool) (*Layout, error) {
 	return nil, outcome.Errorf(outcome.Unsupported, "format %q is none: write %s, %s or %s", outcome.Shorten(string(format)), FormatModelPack, FormatModelKit, FormatImage)
 }
 
-// layOutModelPack makes each file a layer as it is, but for empty ones.
+// layOutModelPack makes each file a raw layer, except for empty ones.
 func layOutModelPack(files []File, dataset bool) (*Layout, error) {
 	l := &Layout{Format: FormatModelPack}
 	for _, f := range files {
@@ -98,13 +98,13 @@ func layOutModelPack(files []File, dataset bool) (*Layout, error) {
 	return l, nil
 }
 
-// emptyStyle is how an empty file of a ModelPack is archived.
+// emptyStyle is the style of the archive of an empty file in a ModelPack.
 var emptyStyle = tarStyle{dirSuffix: "/"}
 
-// planEmpty returns the plan of the layer of an empty file, whose raw layer is d:
-// an archive of that file alone. A raw layer would be a blob of 0 bytes, which
-// some registries refuse. Its title, by which a runtime that does not unpack
-// layers names what it mounts, is not the file's, for the archive is not it.
+// planEmpty returns the plan of the layer of an empty file, whose raw layer would be
+// d: an archive of only that file. A raw layer would be a blob of 0 bytes, which some
+// registries refuse. A runtime that does not unpack layers mounts the archive, so
+// its title is not the file's.
 func planEmpty(name string, d ocispec.Descriptor) (LayerPlan, error) {
 	p, err := planTar(emptyStyle, strings.TrimSuffix(d.MediaType, string(Raw))+string(Tar), File{Path: name})
 	if err != nil {
@@ -128,15 +128,15 @@ func planTar(style tarStyle, mediaType string, files ...File) (LayerPlan, error)
 	return p, nil
 }
 
-// Open returns the layer's bytes from an offset on. It calls open for each file
-// that has bytes left when its turn comes, with the offset in the file, and
-// closes what that returns. A file of fewer bytes than announced is io.ErrUnexpectedEOF. Of one
-// with more, what is too much is not read.
+// Open returns the layer's bytes from an offset on. It calls open for each file after
+// that offset when its content is needed, and closes the reader that open returns. If
+// a file is shorter than planned, Read returns io.ErrUnexpectedEOF; of a longer one,
+// the rest is not read.
 func (p LayerPlan) Open(offset int64, open OpenFunc) io.ReadCloser {
 	return &pieceReader{pieces: p.pieces(), offset: max(offset, 0), open: open}
 }
 
-// pieces returns what the layer consists of.
+// pieces returns the pieces of the layer.
 func (p LayerPlan) pieces() *pieces {
 	if p.style == nil {
 		return &pieces{now: []piece{{size: p.Size, file: &p.Files[0]}}, ended: true}
@@ -145,8 +145,7 @@ func (p LayerPlan) pieces() *pieces {
 }
 
 // Artifact returns the artifact whose layers have these digests, in the order of
-// the plan's. All layers are uncompressed, so that each digest is the layer's
-// diff ID too.
+// Layers. Since no layer is compressed, each digest is also the layer's diff ID.
 func (l *Layout) Artifact(f Facts, digests []digest.Digest) (Artifact, error) {
 	if len(digests) != len(l.Layers) {
 		return Artifact{}, outcome.Errorf(outcome.Internal, "%d digests of %d layers are known", len(digests), len(l.Layers))
@@ -166,11 +165,10 @@ func (l *Layout) Artifact(f Facts, digests []digest.Digest) (Artifact, error) {
 	}
 }
 
-// Verify reads a layer that somebody has stored and returns an error with
-// reason Mismatch unless it is the planned one: each byte that is no file's must
-// be the planned byte, and the layer must end after its last one. It calls verify
-// with each file's bytes, in their order; verify must read them to their end and
-// return an error unless they are the file's.
+// Verify reads a stored layer and returns an error with reason Mismatch unless it is
+// the planned one: all bytes that belong to no file must be as planned, and the layer
+// must have the planned size. It calls verify with each file's content, in order;
+// verify must read it to its end and return an error unless it is the file's.
 func (p LayerPlan) Verify(stored io.Reader, verify func(f File, content io.Reader) error) error {
 	for pieces := p.pieces(); ; {
 		piece, err := pieces.next()
@@ -212,8 +210,8 @@ func (p piece) verify(stored io.Reader, verify func(f File, content io.Reader) e
 	return sameBytes(planned, in)
 }
 
-// sameBytes returns an error with reason Mismatch unless both readers have the
-// same bytes.
+// sameBytes returns an error with reason Mismatch unless both readers return the same
+// bytes.
 func sameBytes(planned, stored io.Reader) error {
 	want, got := make([]byte, tarBlockBytes), make([]byte, tarBlockBytes)
 	for {
@@ -229,7 +227,7 @@ func sameBytes(planned, stored io.Reader) error {
 			return err
 		}
 		if !bytes.Equal(want[:n], got[:m]) {
-			return outcome.Errorf(outcome.Mismatch, "the layer's archive is not the one that the files are packed in")
+			return outcome.Errorf(outcome.Mismatch, "the layer's archive is not the planned one")
 		}
 	}
 }

@@ -11,37 +11,37 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// maxIndexManifests bounds how many manifests an index may name. There are fewer
-// platforms that run Kubernetes.
+// maxIndexManifests bounds the manifests of an index. Kubernetes runs on fewer
+// platforms.
 const maxIndexManifests = 16
 
-// Manifests are what an artifact consists of beside its blobs: its manifest, or
-// an index of images for several platforms that have the same layers.
+// Manifests are the manifest of an artifact, or an index with the manifests of
+// images that have the same layers for several platforms.
 type Manifests struct {
-	// Top is the manifest, or the index, that has the artifact's digest.
+	// Top is the manifest or the index. Its digest is the artifact's.
 	Top []byte
 
-	// Images are the manifests that an index names; none for a manifest.
+	// Images are the manifests that the index lists; none if Top is a manifest.
 	Images []ImageManifest
 }
 
-// An ImageManifest is a manifest that an index names.
+// An ImageManifest is a manifest that an index lists.
 type ImageManifest struct {
 	ocispec.Descriptor
 
-	// Content is the manifest itself.
+	// Content is the manifest.
 	Content []byte
 }
 
 // A ManifestReader reads manifests from a registry.
 type ManifestReader interface {
-	// Manifest that a tag or a digest stands for.
+	// Manifest returns the manifest with a tag or a digest.
 	Manifest(ctx context.Context, repository, reference string) (ocispec.Descriptor, []byte, error)
 }
 
-// ReadManifests returns the manifests of the artifact that has this manifest or
-// index, and reads those that an index names. An index of images that do not all
-// have the same layers is an error with reason Unsupported.
+// ReadManifests returns the manifests of the artifact with this manifest or index,
+// and reads those that the index lists. It returns an error with reason Unsupported
+// if these do not all have the same layers.
 func ReadManifests(ctx context.Context, r ManifestReader, repository string, top []byte) (Manifests, error) {
 	named, err := IndexManifests(top)
 	if err != nil || len(named) == 0 {
@@ -72,16 +72,16 @@ func ReadManifests(ctx context.Context, r ManifestReader, repository string, top
 	return m, nil
 }
 
-// IndexManifests returns the manifests that an index names; none for what is no
-// index. It is an error with reason Unsupported if these are too many, or no
-// manifests.
+// IndexManifests returns the manifests that an index lists, or none for anything but
+// an index. It returns an error with reason Unsupported if there are too many, or
+// their descriptors are invalid.
 func IndexManifests(top []byte) ([]ocispec.Descriptor, error) {
 	var index struct {
 		Config    ocispec.Descriptor   `json:"config"`
 		Manifests []ocispec.Descriptor `json:"manifests"`
 	}
 	if err := decode.JSON(top, &index); err != nil || index.Config.MediaType != "" {
-		return nil, nil //nolint:nilerr // Whoever reads it as a manifest says what is wrong.
+		return nil, nil //nolint:nilerr // Reading it as a manifest returns the error.
 	}
 	if len(index.Manifests) > maxIndexManifests {
 		return nil, severalArtifacts(nil)
@@ -94,15 +94,15 @@ func IndexManifests(top []byte) ([]ocispec.Descriptor, error) {
 	return index.Manifests, nil
 }
 
-// severalArtifacts is the error of an index that is not one image.
+// severalArtifacts returns the error of an index that is not one image.
 func severalArtifacts(why error) error {
 	return outcome.Errorf(outcome.Unsupported, "what is there is an index of several artifacts: name one of them by its digest").Because(why)
 }
 
 func sameBlob(a, b ocispec.Descriptor) bool { return a.Digest == b.Digest && a.Size == b.Size }
 
-// Main returns the manifest that says what the artifact holds: its own, or that
-// of its first image, whose layers all of them have.
+// Main returns the manifest with the artifact's layers: its own, or that of its
+// first image.
 func (m Manifests) Main() []byte {
 	if len(m.Images) > 0 {
 		return m.Images[0].Content
@@ -110,7 +110,7 @@ func (m Manifests) Main() []byte {
 	return m.Top
 }
 
-// Describe returns what the artifact is, as its manifests say.
+// Describe describes the artifact according to its manifests.
 func (m Manifests) Describe() (Description, error) {
 	d, err := Describe(m.Main())
 	if err != nil || len(m.Images) == 0 {
@@ -124,8 +124,7 @@ func (m Manifests) Describe() (Description, error) {
 	return d, err
 }
 
-// Blobs returns what the manifests refer to: the configs, each once, then the
-// layers.
+// Blobs returns the blobs of all manifests: the configs, each once, then the layers.
 func (m Manifests) Blobs() ([]ocispec.Descriptor, error) {
 	blobs, err := Blobs(m.Main())
 	if err != nil || len(m.Images) == 0 {

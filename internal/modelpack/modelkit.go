@@ -16,7 +16,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// What KitOps calls its manifest and its layers, which are archives without
+// Media types of a ModelKit's manifest, and of its layers as archives without
 // compression
 // (https://github.com/kitops-ml/kitops/tree/main/pkg/lib/constants/mediatype).
 const (
@@ -30,19 +30,19 @@ const (
 	mediaTypeKitDocs    = mediaTypeKitPrefix + "docs.v1.tar"
 )
 
-// kitStyle is how kit writes archives, so that a file that kit packs, too, is
-// the same layer.
+// kitStyle is the style of kit's archives, so that a file becomes the same layer as
+// if kit had packed it.
 var kitStyle = tarStyle{uid: 1000}
 
-// layOutModelKit makes each file an entry of a Kitfile, and each entry a layer,
-// in kit's order.
+// layOutModelKit makes each file an entry of a Kitfile, and each entry a layer, in
+// kit's order.
 func layOutModelKit(files []File, dataset bool) (*Layout, error) {
 	packed := make([]File, 0, len(files))
 	for _, f := range files {
 		if KitLeavesOut(f.Path) {
 			continue
 		}
-		// Kit takes two dots anywhere for a way out of the folder.
+		// Kit takes any two dots for a path that leaves the folder.
 		if strings.Contains(f.Path, "..") {
 			return nil, outcome.Errorf(outcome.Unsupported, "kit cannot unpack the file %q with this name: set spec.forProvider.format to another", outcome.Shorten(f.Path))
 		}
@@ -64,8 +64,8 @@ func layOutModelKit(files []File, dataset bool) (*Layout, error) {
 	return l, nil
 }
 
-// KitLeavesOut says whether a file is one that kit itself reads, or writes when
-// it unpacks, and that no ModelKit can hold.
+// KitLeavesOut reports whether a file is kit's own, which it reads, or writes when it
+// unpacks, so that no ModelKit can contain it.
 func KitLeavesOut(name string) bool {
 	switch name {
 	case "Kitfile", "kitfile", ".kitfile", ".kitignore":
@@ -74,8 +74,8 @@ func KitLeavesOut(name string) bool {
 	return false
 }
 
-// newModelKit returns the ModelKit of these layers, which are in the order of
-// the Kitfile's entries.
+// newModelKit returns the ModelKit of these layers, which must be in the order of the
+// Kitfile's entries.
 func newModelKit(f Facts, k *Kitfile, layers []ocispec.Descriptor) (Artifact, error) {
 	k = k.clone()
 	k.Package = KitPackage{Name: f.Name, License: f.License}
@@ -103,7 +103,7 @@ func newModelKit(f Facts, k *Kitfile, layers []ocispec.Descriptor) (Artifact, er
 	})
 }
 
-// A Kitfile is what kit packs and unpacks by, and as JSON a ModelKit's config
+// A Kitfile lists what kit packs and unpacks. As JSON it is a ModelKit's config
 // (https://kitops.org/docs/kitfile/format/).
 type Kitfile struct {
 	ManifestVersion string     `json:"manifestVersion"`
@@ -114,15 +114,15 @@ type Kitfile struct {
 	Docs            []KitEntry `json:"docs,omitempty"`
 }
 
-// A KitPackage says what a ModelKit is.
+// A KitPackage describes a ModelKit.
 type KitPackage struct {
 	Name    string   `json:"name,omitempty"`
 	License string   `json:"license,omitempty"`
 	Authors []string `json:"authors,omitempty"`
 }
 
-// A KitModel is the one model of a Kitfile: a file, and all others that belong
-// to it as its parts.
+// A KitModel is the one model of a Kitfile: a file, with all others of the model as
+// its parts.
 type KitModel struct {
 	Name   string     `json:"name,omitempty"`
 	Format string     `json:"format,omitempty"`
@@ -130,15 +130,14 @@ type KitModel struct {
 	KitEntry
 }
 
-// A KitEntry is a file, and in a config the layer that it is in.
+// A KitEntry is a file and, in a config, its layer.
 type KitEntry struct {
 	Path   string        `json:"path"`
 	Digest digest.Digest `json:"digest,omitempty"`
 	DiffID digest.Digest `json:"diffId,omitempty"`
 }
 
-// Suffixes by which kit itself tells what belongs to a model, beside its weights
-// and data.
+// Suffixes by which kit sorts the files of a model other than weights and data.
 var (
 	kitParts = []string{
 		".json", ".yaml", ".yml", ".xml", ".txt", ".model", ".jinja", ".tiktoken", ".bpe", ".vocab", ".proto",
@@ -146,13 +145,13 @@ var (
 	kitDocs = []string{".md", ".adoc", ".html", ".pdf", ".png", ".jpg", ".jpeg", ".gif", ".svg"}
 )
 
-// NewKitfile returns a Kitfile that names every one of these files, each to
-// become one layer. A Kitfile of kit's own making names folders too, in which it
-// loses each file whose name begins with that of another layer's.
+// NewKitfile returns a Kitfile with one entry, and so one layer, for each file. The
+// Kitfiles that kit generates have entries for folders, from which kit drops files
+// whose names begin with that of another layer.
 func NewKitfile(files []File) *Kitfile { return newKitfile(files, false) }
 
-// newKitfile returns such a Kitfile. A dataset has no model, whatever its files
-// are called.
+// newKitfile returns such a Kitfile. The Kitfile of a dataset has no model, whatever
+// the names of its files are.
 func newKitfile(files []File, dataset bool) *Kitfile {
 	k := &Kitfile{ManifestVersion: "1.0.0"}
 	var weights []File
@@ -176,7 +175,7 @@ func newKitfile(files []File, dataset bool) *Kitfile {
 		k.Model = kitModel(weights, parts)
 	}
 	if k.Model == nil {
-		// Without a model there is nothing for them to be parts of.
+		// Only a model can have parts.
 		for _, w := range weights {
 			k.DataSets = append(k.DataSets, KitEntry{Path: w.Path})
 		}
@@ -185,9 +184,9 @@ func newKitfile(files []File, dataset bool) *Kitfile {
 	return k
 }
 
-// kitModel makes the largest file the model, since a Kitfile has but one, and
-// all others its parts. A path with a colon or an at sign can be no model's: kit
-// may take it for another ModelKit's reference, which it would go and fetch.
+// kitModel makes the largest file the model, since a Kitfile has only one, and all
+// others its parts. The model's path must not contain a colon or an at sign: kit may
+// take it for the reference of another ModelKit, and fetch that.
 func kitModel(weights []File, parts []KitEntry) *KitModel {
 	largest := -1
 	for i, w := range weights {
@@ -208,8 +207,7 @@ func kitModel(weights []File, parts []KitEntry) *KitModel {
 	return m
 }
 
-// entries are all entries in kit's order of layers, each with its layer's media
-// type.
+// entries returns all entries with the media types of their layers, in kit's order.
 func (k *Kitfile) entries() iter.Seq2[string, *KitEntry] {
 	return func(yield func(string, *KitEntry) bool) {
 		if k.Model != nil && !yield(mediaTypeKitModel, &k.Model.KitEntry) {
@@ -232,7 +230,7 @@ func (k *Kitfile) entries() iter.Seq2[string, *KitEntry] {
 	}
 }
 
-// clone returns a copy that shares nothing that is written to.
+// clone returns a copy whose entries can be changed.
 func (k *Kitfile) clone() *Kitfile {
 	c := *k
 	if k.Model != nil {

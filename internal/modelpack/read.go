@@ -13,42 +13,42 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// An Encoding is how a layer holds files.
+// An Encoding is the encoding of the files in a layer.
 type Encoding string
 
-// Encodings of layers, as their media types end.
+// Encodings of layers, which are the suffixes of their media types.
 const (
-	// Raw is one file, as it is.
+	// Raw is one file as it is.
 	Raw Encoding = "raw"
 
-	// Tar is an archive of files by their paths.
+	// Tar is an archive of files.
 	Tar Encoding = "tar"
 
-	// TarGzip is such an archive, compressed with gzip.
+	// TarGzip is an archive that is compressed with gzip.
 	TarGzip Encoding = "tar+gzip"
 
-	// TarZstd is such an archive, compressed with Zstandard.
+	// TarZstd is an archive that is compressed with Zstandard.
 	TarZstd Encoding = "tar+zstd"
 )
 
-// A Layer of an artifact that is read.
+// A Layer is a layer of an artifact that is read.
 type Layer struct {
 	ocispec.Descriptor
 
 	// Encoding of the files in the layer.
 	Encoding Encoding
 
-	// Path of the file that a raw layer is; empty for the others, which know
-	// the paths of theirs.
+	// Path of the file of a raw layer; empty for archives, which contain the paths
+	// of their files.
 	Path string
 
-	image   bool   // The layer is an image's, of which the files under /models count.
-	kitType string // Of a ModelKit's layer: which entry of the Kitfile it holds.
-	folder  string // The folder that an archive's paths are relative to; empty for the model's own.
+	image   bool   // The layer is an image's, with the model under /models.
+	kitType string // The type of a ModelKit's layer, as in its media type.
+	folder  string // The folder to which an archive's paths are relative; "" for the model's.
 }
 
-// Key identifies a layer's files by their content and their paths. An old
-// ModelKit may hold the same archive for two folders.
+// Key identifies a layer's files by content and path. An old ModelKit may have the
+// same archive in two folders.
 func (l Layer) Key() string {
 	if l.folder == "" {
 		return l.Digest.String()
@@ -56,18 +56,18 @@ func (l Layer) Key() string {
 	return l.Digest.String() + " " + l.folder
 }
 
-// What KitOps calls its config
-// (https://github.com/kitops-ml/kitops/blob/main/pkg/lib/constants/mediaType.go),
-// and ModelPack's before CNCF took it in.
+// The media type of KitOps' config
+// (https://github.com/kitops-ml/kitops/blob/main/pkg/lib/constants/mediaType.go), and
+// ModelPack's names from before it joined CNCF.
 const (
 	mediaTypeModelKitConfig = "application/vnd.kitops.modelkit.config.v1+json"
 	mediaTypeCNAIConfig     = "application/vnd.cnai.model.config.v1+json"
 	annotationCNAIFilepath  = "org.cnai.model.filepath"
 )
 
-// layerTypes are the media types of layers with files: of ModelPack
-// (https://github.com/modelpack/model-spec/blob/main/docs/spec.md) and of
-// ModelKits, whose gzip-fastest is gzip to whoever reads it.
+// layerTypes matches the media types of layers with files: of ModelPack
+// (https://github.com/modelpack/model-spec/blob/main/docs/spec.md) and of ModelKits,
+// whose gzip-fastest is read as gzip.
 var layerTypes = regexp.MustCompile(`^application/vnd\.(?:(?:cncf|cnai)\.model\.[a-z.]{1,40}\.v1\.(raw|tar|tar\+gzip|tar\+zstd)|` +
 	`kitops\.modelkit\.([a-z]{1,40})\.v1\.(tar|tar\+gzip|tar\+gzip-fastest|tar\+zstd))$`)
 
@@ -78,11 +78,10 @@ const (
 	layerTypeKitEncoding = 3
 )
 
-// ReadManifest returns the layers of an artifact of either format, ModelPack or
-// ModelKit. The config must be given for a ModelKit, whose files it places. A
-// manifest of anything else, with a layer that holds no files, with files that
-// cannot lie in one folder together, or that Whole refuses is an error with
-// reason Unsupported.
+// ReadManifest returns the layers of a ModelPack or a ModelKit. The config, which
+// places the files of a ModelKit, may be empty for a ModelPack. It returns an error
+// with reason Unsupported for the manifest of anything else, for a layer without
+// files, for files that cannot be in one folder, and for what Whole refuses.
 func ReadManifest(manifest, config []byte) ([]Layer, error) {
 	if err := Whole(manifest, config); err != nil {
 		return nil, err
@@ -115,14 +114,14 @@ func ReadManifest(manifest, config []byte) ([]Layer, error) {
 	return layers, noConflict(layers)
 }
 
-// readLayer reads the descriptor of a layer.
+// readLayer returns the layer with a descriptor.
 func readLayer(d ocispec.Descriptor) (Layer, error) {
 	parts := layerTypes.FindStringSubmatch(d.MediaType)
 	switch {
 	case parts == nil:
 		return Layer{}, outcome.Errorf(outcome.Unsupported, "its media type %q is none of a ModelPack or a ModelKit", outcome.Shorten(d.MediaType))
 	case d.Digest.Validate() != nil:
-		return Layer{}, outcome.Errorf(outcome.Unsupported, "its digest is none")
+		return Layer{}, outcome.Errorf(outcome.Unsupported, "its digest is invalid")
 	case d.Size < 0:
 		return Layer{}, outcome.Errorf(outcome.Unsupported, "its size is negative")
 	}
@@ -140,12 +139,12 @@ func readLayer(d ocispec.Descriptor) (Layer, error) {
 	return Layer{}, outcome.Errorf(outcome.Unsupported, "it is one file, and has no annotation %s that says which", specv1.AnnotationFilepath)
 }
 
-// pathAnnotations are those that say which file a layer is, the one to believe
-// first.
+// pathAnnotations are the annotations with the path of a layer's file, in order of
+// precedence.
 var pathAnnotations = []string{specv1.AnnotationFilepath, annotationCNAIFilepath, ocispec.AnnotationTitle}
 
-// noConflict returns an error if two layers are the same file with other
-// content, or one is a file where another wants a folder.
+// noConflict returns an error if two layers are a file with the same path and
+// different content, or if one is a file where another needs a folder.
 func noConflict(layers []Layer) error {
 	files := make(map[string]Layer, len(layers))
 	for _, l := range layers {
@@ -163,8 +162,8 @@ func noConflict(layers []Layer) error {
 	return nil
 }
 
-// FileAndFolder returns a path of files, by which they are kept, that is also
-// the folder of another one. It says whether there is one.
+// FileAndFolder returns a key of files, which are paths, that is also the folder of
+// another one. It reports whether there is one.
 func FileAndFolder[V any](files map[string]V) (string, bool) {
 	for name := range files {
 		for i, r := range name {
@@ -176,15 +175,15 @@ func FileAndFolder[V any](files map[string]V) (string, bool) {
 	return "", false
 }
 
-// The longest name, and the longest path, that Linux takes (limits.h).
+// The longest name and the longest path of Linux (limits.h).
 const (
 	maxNameBytes = 255
 	maxPathBytes = 4095
 )
 
-// FilePath returns the clean form of a file's path in an artifact: relative,
-// with slashes, below the folder that it is relative to. Any other path is an
-// error with reason Unsupported.
+// FilePath returns the clean form of a file's path in an artifact: relative, with
+// slashes, and inside of the folder to which it is relative. It returns an error with
+// reason Unsupported for any other path.
 func FilePath(name string) (string, error) {
 	if len(name) > maxPathBytes {
 		return "", outcome.Errorf(outcome.Unsupported, "the path %q is too long", outcome.Shorten(name))
@@ -204,15 +203,15 @@ func FilePath(name string) (string, error) {
 	return clean, nil
 }
 
-// What Docker calls an image's config and its layers, in manifests from before
-// OCI's (https://distribution.github.io/distribution/spec/manifest-v2-2/).
+// Docker's media types of an image's config and layers
+// (https://distribution.github.io/distribution/spec/manifest-v2-2/).
 const (
 	mediaTypeDockerConfig    = "application/vnd.docker.container.image.v1+json"
 	mediaTypeDockerLayer     = "application/vnd.docker.image.rootfs.diff.tar"
 	mediaTypeDockerLayerGzip = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 )
 
-// imageEncodings are how an image's layers hold files
+// imageEncodings maps the media types of an image's layers to their encodings
 // (https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md).
 var imageEncodings = map[string]Encoding{
 	ocispec.MediaTypeImageLayer:     Tar,
@@ -222,10 +221,10 @@ var imageEncodings = map[string]Encoding{
 	mediaTypeDockerLayerGzip:        TarGzip,
 }
 
-// ReadLayers returns the layers of an artifact of any format: those that
-// ReadManifest returns, or those of an image, whose files under /models are the
-// model's. What it refuses has reason Unsupported, also where layers, or files
-// that belong to it, lie elsewhere. The config must be given for a ModelKit.
+// ReadLayers returns the layers of an artifact of any format: as ReadManifest does,
+// or those of an image, whose files under /models are the model's. The config may be
+// empty unless it is a ModelKit's. It returns an error with reason Unsupported for
+// what ReadManifest or Whole refuses.
 func ReadLayers(manifest, config []byte) ([]Layer, error) {
 	var m ocispec.Manifest
 	if err := decode.JSON(manifest, &m); err != nil {
@@ -251,22 +250,22 @@ func ReadLayers(manifest, config []byte) ([]Layer, error) {
 	return layers, nil
 }
 
-// Whole is an error with reason Unsupported if not all of what an artifact is
-// made of is in its own repository: a layer may lie at another address, an
-// artifact may be about another one, and a ModelKit may take its model from
-// another one. The config may be empty where it is not known.
+// Whole returns an error with reason Unsupported unless an artifact is a model that is
+// wholly in its own repository: a layer may be at another address, an artifact may be
+// a statement about another one, and a ModelKit may refer to the model of another
+// one. The config may be empty if it is not known.
 func Whole(manifest, config []byte) error {
 	var m ocispec.Manifest
 	if err := decode.JSON(manifest, &m); err != nil {
 		return outcome.Errorf(outcome.Unsupported, "what is there is not the manifest of an OCI artifact").Because(err)
 	}
 	if m.Subject != nil {
-		return outcome.Errorf(outcome.Unsupported, "the artifact is a statement about another one (%s), and no model", outcome.Shorten(m.Subject.Digest.String()))
+		return outcome.Errorf(outcome.Unsupported, "the artifact is a statement about another one (%s), not a model", outcome.Shorten(m.Subject.Digest.String()))
 	}
 	model := false
 	for i, l := range append([]ocispec.Descriptor{m.Config}, m.Layers...) {
 		if len(l.URLs) > 0 {
-			return outcome.Errorf(outcome.Unsupported, "blob %d of the artifact lies at another address, and not in its repository", i)
+			return outcome.Errorf(outcome.Unsupported, "blob %d of the artifact is at another address, not in its repository", i)
 		}
 		model = model || strings.HasPrefix(l.MediaType, mediaTypeKitModelPrefix)
 	}
@@ -278,24 +277,24 @@ func Whole(manifest, config []byte) error {
 			Path string `json:"path"`
 		} `json:"model"`
 	}
-	// What cannot be read names no other ModelKit.
+	// A config that cannot be decoded refers to no other ModelKit.
 	if decode.JSON(config, &k) == nil && k.Model.Path != "" {
 		return outcome.Errorf(outcome.Unsupported,
-			"the ModelKit takes its model from another one, %q, and does not hold it: name that one, or pack a ModelKit that holds the model itself", outcome.Shorten(k.Model.Path))
+			"the ModelKit refers to the model of another one, %q, and does not contain it: name that one, or pack a ModelKit that contains the model itself", outcome.Shorten(k.Model.Path))
 	}
 	return nil
 }
 
-// mediaTypeKitModelPrefix is how the media types of a ModelKit's own model
-// begin, however it is compressed.
+// mediaTypeKitModelPrefix is the prefix of the media types of a ModelKit's own model
+// with any compression.
 const mediaTypeKitModelPrefix = "application/vnd.kitops.modelkit.model.v1."
 
-// Overlays says whether a file in the layer takes the place of one of the same
-// path in a layer before it, as in an image.
+// Overlays reports whether a file in the layer replaces one with the same path in an
+// earlier layer, as in an image.
 func (l Layer) Overlays() bool { return l.image }
 
-// entryPath returns the path in the model of an archive's entry. One that lies
-// outside of the model is an error with reason Unsupported.
+// entryPath returns the path in the model of an archive's entry. It returns an error
+// with reason Unsupported for a path outside of the model.
 func (l Layer) entryPath(name string) (string, error) {
 	if !l.image {
 		clean, err := FilePath(name)
@@ -311,19 +310,18 @@ func (l Layer) entryPath(name string) (string, error) {
 	inside, ok := strings.CutPrefix(clean, imageStyle.folder)
 	switch {
 	case strings.HasPrefix(path.Base(clean), whiteout):
-		return "", outcome.Errorf(outcome.Unsupported, "%q takes away what another layer holds: make an image without such layers", outcome.Shorten(name))
+		return "", outcome.Errorf(outcome.Unsupported, "%q removes a file of another layer: build an image without such layers", outcome.Shorten(name))
 	case !ok:
-		return "", outcome.Errorf(outcome.Unsupported, "%q lies outside of /models: it is no model image", outcome.Shorten(name))
+		return "", outcome.Errorf(outcome.Unsupported, "%q is outside of /models: the image is not one of a model", outcome.Shorten(name))
 	}
 	return inside, nil
 }
 
-// whiteout is how the name begins of a file that says that one is gone
-// (image-spec, layer.md, "Whiteouts").
+// whiteout is the prefix of the name of an entry that removes a file (image-spec,
+// layer.md, "Whiteouts").
 const whiteout = ".wh."
 
-// titleOf returns what a layer is called by its annotations; empty where they do
-// not say.
+// titleOf returns the name that a layer's annotations give it, or "".
 func titleOf(d ocispec.Descriptor) string {
 	for _, key := range pathAnnotations {
 		if name := cleaned(d.Annotations[key]); name != "" {
@@ -333,8 +331,8 @@ func titleOf(d ocispec.Descriptor) string {
 	return ""
 }
 
-// BlobName returns what to call a blob of an artifact in a log: the file that it
-// is, or else its digest.
+// BlobName returns the name of a blob of an artifact for a log: its file's path, or
+// else its digest.
 func BlobName(d ocispec.Descriptor) string {
 	if name := titleOf(d); name != "" && name != "." {
 		return name
@@ -342,19 +340,19 @@ func BlobName(d ocispec.Descriptor) string {
 	return d.Digest.String()
 }
 
-// placeKitLayers sets the folder of each of a ModelKit's layers, by the rules of
-// kit (kitops, pkg/cmd/unpack/unpack.go, runUnpackRecursive). A layer whose
-// digest the config names holds its files by their paths in the model. Before
-// kit wrote digests, a layer held the files of one entry of the Kitfile without
-// the folders above it, and the n-th layer of a type is the n-th entry of that
-// type. A layer for which neither holds is an error with reason Unsupported: kit
-// could not unpack it either.
+// placeKitLayers sets the folder of each layer of a ModelKit, by the rules of kit
+// (kitops, pkg/cmd/unpack/unpack.go, runUnpackRecursive). A layer whose digest is in
+// the config contains its files with their paths in the model. Before kit wrote
+// digests, a layer contained the files of one entry of the Kitfile without their
+// parent folders, and the n-th layer of a type was the n-th entry of that type. It
+// returns an error with reason Unsupported for any other layer, which kit could not
+// unpack either.
 func placeKitLayers(layers []Layer, config []byte) error {
 	var k Kitfile
 	if err := decode.JSON(config, &k); err != nil {
-		return outcome.Errorf(outcome.Unsupported, "the ModelKit's config, which says where its files belong, cannot be read").Because(err)
+		return outcome.Errorf(outcome.Unsupported, "the ModelKit's config, which places its files, cannot be read").Because(err)
 	}
-	// The types of layers that there were before digests, without compression.
+	// The types of layers from before kit wrote digests, without compression.
 	entries := map[string][]*KitEntry{mediaTypeKitModel: nil, mediaTypeKitPart: nil, mediaTypeKitCode: nil, mediaTypeKitDataset: nil, mediaTypeKitDocs: nil}
 	known := map[digest.Digest]bool{}
 	for mediaType, e := range k.entries() {
@@ -372,7 +370,7 @@ func placeKitLayers(layers []Layer, config []byte) error {
 			continue
 		}
 		if n >= len(ofKind) || ofKind[n].hasDigest() {
-			return outcome.Errorf(outcome.Unsupported, "layer %d of the ModelKit is none that its config names", i+1)
+			return outcome.Errorf(outcome.Unsupported, "layer %d of the ModelKit is not in its config", i+1)
 		}
 		var err error
 		if l.folder, err = ofKind[n].folder(); err != nil {
@@ -382,11 +380,11 @@ func placeKitLayers(layers []Layer, config []byte) error {
 	return nil
 }
 
-// hasDigest reports whether a kit wrote the entry that wrote digests.
+// hasDigest reports whether a version of kit that writes digests wrote the entry.
 func (e KitEntry) hasDigest() bool { return e.Digest != "" || e.DiffID != "" }
 
-// folder returns the folder that the entry's file or folder lies in; empty for
-// the model's own. An entry outside of the model is an error.
+// folder returns the folder that contains the entry's file or folder; "" for the
+// model's own. It returns an error for an entry outside of the model.
 func (e KitEntry) folder() (string, error) {
 	clean := path.Clean(e.Path)
 	if clean == "." {
