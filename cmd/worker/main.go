@@ -22,6 +22,8 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/memory"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
+	"github.com/crossplane-contrib/provider-kitops/internal/pipeline/kit"
+	"github.com/crossplane-contrib/provider-kitops/internal/pipeline/stream"
 	"github.com/crossplane-contrib/provider-kitops/internal/pull"
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
@@ -94,9 +96,9 @@ func dockerFolder() string {
 // pipelineFor returns the pipeline of this name.
 func pipelineFor(kind string) pipeline.Pipeline {
 	if kind == "Stream" {
-		return pipeline.NewStream()
+		return stream.New()
 	}
-	return pipeline.NewKit()
+	return kit.New()
 }
 
 // runAndReport runs the pipeline until it ends or the Pod is told to, leaves

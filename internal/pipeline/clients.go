@@ -15,8 +15,8 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
 
-// newHub returns a client of the Hub that a source is at.
-func newHub(s Source) (*hub.Client, error) {
+// NewHub returns a client of the Hub that a source is at.
+func NewHub(s Source) (*hub.Client, error) {
 	c, err := hub.New(hub.Options{Endpoint: s.Endpoint, Token: s.Token, CAFile: s.CAFile, UserAgent: version.UserAgent()})
 	if err != nil {
 		return nil, errors.Wrap(err, "cannot prepare to ask the Hub")
@@ -24,27 +24,19 @@ func newHub(s Source) (*hub.Client, error) {
 	return c.Of(cmp.Or(s.Kind, hub.Model)), nil
 }
 
-// newRegistry returns a client of the registry that a target is in, which waits
-// while any of the run's that share the throttle is asked to.
-func newRegistry(t Target, again retry.Policy, throttle *connection.Throttle) (*registry.Client, error) {
-	return newRegistryClient(t.DockerConfig, registry.Options{
+// NewRegistry returns a client of a target's registry. Clients that share a throttle
+// all wait if a registry asks one of them to.
+func NewRegistry(t Target, again retry.Policy, throttle *connection.Throttle) (*registry.Client, error) {
+	return NewRegistryClient(t.DockerConfig, registry.Options{
 		Retry: again, Throttle: throttle,
 		Host: t.Registry, PlainHTTP: t.PlainHTTP, Repository: t.Repository, Pushes: true,
 		CAFile: t.CAFile, CertificateFile: t.CertificateFile, KeyFile: t.KeyFile,
 	})
 }
 
-// newSourceRegistry returns a client of the registry that a run's source is in.
-func newSourceRegistry(a ArtifactSource, ref registry.Reference, again retry.Policy, throttle *connection.Throttle) (*registry.Client, error) {
-	return newRegistryClient(a.DockerConfig, registry.Options{
-		Retry: again, Throttle: throttle,
-		Host: ref.Registry, PlainHTTP: a.PlainHTTP, Repository: ref.Repository, Cures: sourceCures,
-		CAFile: a.CAFile, CertificateFile: a.CertificateFile, KeyFile: a.KeyFile,
-	})
-}
-
-// newRegistryClient returns a client with the credentials in a folder.
-func newRegistryClient(credentials string, o registry.Options) (*registry.Client, error) {
+// NewRegistryClient returns a client of a registry, with the credentials of the
+// config.json in a folder.
+func NewRegistryClient(credentials string, o registry.Options) (*registry.Client, error) {
 	config, err := dockerConfig(credentials)
 	if err != nil {
 		return nil, err

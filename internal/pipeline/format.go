@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"time"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 )
 
-// formatBytes returns a size for people, for example 1.5 GiB.
-func formatBytes(n int64) string {
+// FormatBytes returns a size for people, for example 1.5 GiB.
+func FormatBytes(n int64) string {
 	const unit = 1024
 	if n < unit {
 		return fmt.Sprintf("%d B", n)
@@ -21,26 +23,35 @@ func formatBytes(n int64) string {
 	return fmt.Sprintf("%.1f %ciB", float64(n)/float64(div), "KMGTP"[exp])
 }
 
-// inSeconds is how long something took, for people.
-func inSeconds(start time.Time) string {
+// Took returns how long something took, for people.
+func Took(start time.Time) string {
 	return time.Since(start).Round(100 * time.Millisecond).String()
 }
 
-// atRate is how fast so many bytes went, for people; empty where it was too
+// Rate returns how fast so many bytes were moved, for people; empty if it was too
 // fast to tell.
-func atRate(n int64, start time.Time) string {
+func Rate(n int64, start time.Time) string {
 	took := time.Since(start)
 	if took < 100*time.Millisecond {
 		return ""
 	}
-	return fmt.Sprintf(", %s/s", formatBytes(int64(float64(n)/took.Seconds())))
+	return fmt.Sprintf(", %s/s", FormatBytes(int64(float64(n)/took.Seconds())))
 }
 
-// totalSize is what files have together, in bytes.
-func totalSize(files []hub.File) int64 {
+// TotalSize returns the size of files together.
+func TotalSize(files []hub.File) int64 {
 	var n int64
 	for _, f := range files {
 		n += f.Size
+	}
+	return n
+}
+
+// TotalBytes returns the size of blobs together.
+func TotalBytes(blobs []ocispec.Descriptor) int64 {
+	var n int64
+	for _, b := range blobs {
+		n += b.Size
 	}
 	return n
 }

@@ -6,28 +6,29 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
-	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
-// tarSlack is what a tar archive of one file has at most beside the file: its
+// TarSlack is what a tar archive of one file has at most beside the file: its
 // headers, padding and end.
-const tarSlack = 4 << 10
+const TarSlack = 4 << 10
 
-// layerLimit is what is known of registries. Tests have their own.
-var layerLimit = registry.LayerLimit
+// A LayerLimit returns the largest layer that a registry accepts and the page that
+// documents it, as registry.LayerLimit does.
+type LayerLimit func(host string) (limit int64, origin string, known bool)
 
-// fits refuses a file that the registry is known to refuse, before anything is
-// moved. Each file becomes a layer of its own, with slack bytes more.
-func fits(t Target, files []hub.File, slack int64) error {
-	limit, origin, known := layerLimit(t.Registry)
+// Fits returns an error if a file is larger than the registry is known to accept,
+// before anything is moved. Each file becomes a layer of its own, with at most slack
+// more bytes.
+func (limit LayerLimit) Fits(t Target, files []hub.File, slack int64) error {
+	most, origin, known := limit(t.Registry)
 	if !known || len(files) == 0 {
 		return nil
 	}
 	largest := slices.MaxFunc(files, func(a, b hub.File) int { return cmp.Compare(a.Size, b.Size) })
-	if largest.Size+slack <= limit {
+	if largest.Size+slack <= most {
 		return nil
 	}
 	return outcome.Errorf(outcome.Unsupported,
 		"file %s has %s, and registry %s takes at most %s a layer (%s): push to another registry, or pack a revision of the model with smaller files",
-		largest.Path, formatBytes(largest.Size), t.Registry, formatBytes(limit), origin)
+		largest.Path, FormatBytes(largest.Size), t.Registry, FormatBytes(most), origin)
 }

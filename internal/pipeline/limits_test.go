@@ -6,6 +6,7 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
 func TestFits(t *testing.T) {
@@ -27,13 +28,13 @@ func TestFits(t *testing.T) {
 		},
 		"Archive": {
 			reason: "An archive is larger than the file in it.", registry: "ghcr.io",
-			files: []hub.File{{Path: "big.gguf", Size: limit}}, slack: tarSlack,
+			files: []hub.File{{Path: "big.gguf", Size: limit}}, slack: TarSlack,
 			want: []string{"big.gguf"},
 		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			err := fits(Target{Registry: tc.registry}, tc.files, tc.slack)
+			err := LayerLimit(registry.LayerLimit).Fits(Target{Registry: tc.registry}, tc.files, tc.slack)
 			if (err != nil) != (len(tc.want) > 0) || err != nil && outcome.ReasonOf(err) != outcome.Unsupported {
 				t.Fatalf("\n%s\nfits(...): want an error %t, got %v", tc.reason, len(tc.want) > 0, err)
 			}
@@ -43,16 +44,5 @@ func TestFits(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// Kit packs each file into an archive of its own.
-func TestKitFits(t *testing.T) {
-	const limit = 10 << 30
-	for size, want := range map[int64]bool{limit - tarSlack: true, limit - tarSlack + 1: false} {
-		r := &kitRun{run: Run{Target: Target{Registry: "ghcr.io"}}, files: []hub.File{{Path: "big.gguf", Size: size}}}
-		if err := r.fits(t.Context()); (err == nil) != want {
-			t.Errorf("A file of %d bytes: want it to fit %t, got %v", size, want, err)
-		}
 	}
 }

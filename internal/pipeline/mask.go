@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// masked stands where a secret was.
-	masked = "***"
+	// Redacted stands in place of a secret.
+	Redacted = "***"
 
 	// minSecret is how many bytes a secret has at least. Shorter ones are
 	// none, and masking them would blot out words.
@@ -38,20 +38,20 @@ type maskedPipeline struct{ Pipeline }
 
 // Run implements Pipeline.
 func (m maskedPipeline) Run(ctx context.Context, run Run) (outcome.Result, error) {
-	secrets, err := secretsOf(run)
+	secrets, err := Secrets(run)
 	if err != nil {
 		return outcome.Result{}, err
 	}
-	mask := newMask(secrets)
+	mask := NewMask(secrets)
 	if run.Log != nil {
 		run.Log = maskedWriter{run.Log, mask}
 	}
 	result, err := m.Pipeline.Run(ctx, run)
-	result.License = mask.replace(result.License)
-	if err == nil || mask.replace(err.Error()) == err.Error() {
+	result.License = mask.Replace(result.License)
+	if err == nil || mask.Replace(err.Error()) == err.Error() {
 		return result, err
 	}
-	out := outcome.Errorf(outcome.ReasonOf(err), "%s", mask.replace(err.Error())).Because(err)
+	out := outcome.Errorf(outcome.ReasonOf(err), "%s", mask.Replace(err.Error())).Because(err)
 	var e *outcome.Error
 	if errors.As(err, &e) {
 		out = out.After(e.RetryAfter)
@@ -62,24 +62,24 @@ func (m maskedPipeline) Run(ctx context.Context, run Run) (outcome.Result, error
 // A maskedWriter takes secrets out of what is written line by line.
 type maskedWriter struct {
 	w    io.Writer
-	mask mask
+	mask Mask
 }
 
 // Write implements io.Writer.
 func (m maskedWriter) Write(b []byte) (int, error) {
-	_, err := io.WriteString(m.w, outcome.WithoutUserinfo(m.mask.replace(string(b))))
+	_, err := io.WriteString(m.w, outcome.WithoutUserinfo(m.mask.Replace(string(b))))
 	return len(b), err
 }
 
-// A mask takes secrets out of texts.
-type mask struct {
+// A Mask removes secrets from texts.
+type Mask struct {
 	replacer *strings.Replacer
 	forms    []string // longest first
 }
 
-// newMask returns a mask for secrets in each form that a server may repeat
+// NewMask returns a mask for secrets in each form that a server may repeat
 // them in: as they are, escaped in JSON or a URL, and in base64.
-func newMask(secrets []string) mask {
+func NewMask(secrets []string) Mask {
 	var forms []string
 	for _, s := range secrets {
 		quoted, _ := json.Marshal(s) // A string can always be encoded.
@@ -90,15 +90,16 @@ func newMask(secrets []string) mask {
 	slices.SortStableFunc(forms, func(a, b string) int { return len(b) - len(a) })
 	pairs := make([]string, 0, 2*len(forms))
 	for _, f := range forms {
-		pairs = append(pairs, f, masked)
+		pairs = append(pairs, f, Redacted)
 	}
-	return mask{replacer: strings.NewReplacer(pairs...), forms: forms}
+	return Mask{replacer: strings.NewReplacer(pairs...), forms: forms}
 }
 
-func (m mask) replace(s string) string { return m.replacer.Replace(s) }
+// Replace returns the text with Redacted in place of each secret.
+func (m Mask) Replace(s string) string { return m.replacer.Replace(s) }
 
-// trim takes the beginning of a secret off the end of a text that was cut.
-func (m mask) trim(s string) string {
+// Trim removes the beginning of a secret from the end of a text that was cut.
+func (m Mask) Trim(s string) string {
 	most := 0
 	for _, f := range m.forms {
 		for n := min(len(f), len(s)); n >= max(minSecret, most+1); n-- {
@@ -110,11 +111,11 @@ func (m mask) trim(s string) string {
 	if most == 0 {
 		return s
 	}
-	return s[:len(s)-most] + masked
+	return s[:len(s)-most] + Redacted
 }
 
-// secretsOf returns what must not be shown of a run's credentials.
-func secretsOf(run Run) ([]string, error) {
+// Secrets returns what must not be shown of a run's credentials.
+func Secrets(run Run) ([]string, error) {
 	secrets := append(proxySecrets(), run.Source.Token)
 	registries := []struct{ dockerConfig, key string }{{run.Target.DockerConfig, run.Target.KeyFile}}
 	if from := run.Source.Artifact; from != nil {

@@ -73,9 +73,9 @@ func (m *Meter) Skip(n int64) {
 	m.done += n
 }
 
-// reach counts what is missing to so many bytes of the step, if the run is still
+// Reach counts what is missing to so many bytes of the step, if the run is still
 // at that. It takes nothing back.
-func (m *Meter) reach(step string, done int64) {
+func (m *Meter) Reach(step string, done int64) {
 	if m == nil {
 		return
 	}
@@ -88,8 +88,8 @@ func (m *Meter) reach(step string, done int64) {
 	m.done = done
 }
 
-// end says that all of a step is done, whatever of it was seen.
-func (m *Meter) end(step string) {
+// End says that all of a step is done, whatever of it was seen.
+func (m *Meter) End(step string) {
 	if m == nil {
 		return
 	}

@@ -95,12 +95,12 @@ func progressLine(p outcome.Progress) string {
 	if p.Step != "" {
 		fmt.Fprintf(b, "%s: ", p.Step)
 	}
-	b.WriteString(formatBytes(p.BytesDone))
+	b.WriteString(FormatBytes(p.BytesDone))
 	if p.BytesTotal > 0 {
-		fmt.Fprintf(b, " of %s (%d %%)", formatBytes(p.BytesTotal), int(100*float64(p.BytesDone)/float64(p.BytesTotal)))
+		fmt.Fprintf(b, " of %s (%d %%)", FormatBytes(p.BytesTotal), int(100*float64(p.BytesDone)/float64(p.BytesTotal)))
 	}
 	if p.BytesPerSecond > 0 {
-		fmt.Fprintf(b, ", %s/s", formatBytes(p.BytesPerSecond))
+		fmt.Fprintf(b, ", %s/s", FormatBytes(p.BytesPerSecond))
 	}
 	if left, ok := p.TimeLeft(); ok {
 		fmt.Fprintf(b, ", %s left", shortly(left))

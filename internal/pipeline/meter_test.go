@@ -151,10 +151,10 @@ func TestMeter(t *testing.T) {
 				m.Plan("import", "push")
 				m.Step("import", 1000)
 				pass(10 * time.Second)
-				m.reach("import", 400)
-				m.reach("import", 300)
-				m.reach("push", 900)
-				m.end("push")
+				m.Reach("import", 400)
+				m.Reach("import", 300)
+				m.Reach("push", 900)
+				m.End("push")
 			},
 			want: outcome.Progress{Step: "import", Percent: 20, BytesDone: 400, BytesTotal: 1000, BytesPerSecond: 40},
 		},
@@ -164,8 +164,8 @@ func TestMeter(t *testing.T) {
 				m.Plan("import", "push")
 				m.Step("push", 1000)
 				pass(10 * time.Second)
-				m.reach("push", 400)
-				m.end("push")
+				m.Reach("push", 400)
+				m.End("push")
 			},
 			want: outcome.Progress{Step: "push", Percent: 100, BytesDone: 1000, BytesTotal: 1000, BytesPerSecond: 40},
 		},
@@ -187,8 +187,8 @@ func TestNilMeter(t *testing.T) {
 	m.Step("a", 1)
 	m.Add(1)
 	m.Skip(1)
-	m.reach("a", 1)
-	m.end("a")
+	m.Reach("a", 1)
+	m.End("a")
 	if diff := cmp.Diff(outcome.Progress{}, m.Progress()); diff != "" {
 		t.Errorf("A nil meter counts nothing.\nProgress(): -want, +got:\n%s", diff)
 	}

@@ -183,17 +183,17 @@ func TestAskInChild(t *testing.T) {
 	defer cancel()
 	var err error
 	if kind == "hub" {
-		c, cerr := newHub(Source{Endpoint: host, CAFile: cas})
+		c, cerr := NewHub(Source{Endpoint: host, CAFile: cas})
 		if cerr != nil {
 			t.Fatal(cerr)
 		}
 		_, err = c.Resolve(ctx, "org/model", "main")
 	} else {
-		c, cerr := newRegistry(Target{Registry: host, Repository: "models/model", CAFile: cas}, retry.Policy{Tries: 1}, nil)
+		c, cerr := NewRegistry(Target{Registry: host, Repository: "models/model", CAFile: cas}, retry.Policy{Tries: 1}, nil)
 		if cerr != nil {
 			t.Fatal(cerr)
 		}
-		_, err = c.Resolve(ctx, "models/model", stagingTag)
+		_, err = c.Resolve(ctx, "models/model", "v1")
 	}
 	fmt.Printf("REASON %s\n", outcome.ReasonOf(err))
 }

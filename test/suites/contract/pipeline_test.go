@@ -16,6 +16,7 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
+	"github.com/crossplane-contrib/provider-kitops/internal/pipeline/kit"
 	"github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
 	"github.com/crossplane-contrib/provider-kitops/test/models"
 	"github.com/crossplane-contrib/provider-kitops/test/pull"
@@ -51,7 +52,7 @@ func runKit(ctx context.Context, t *testing.T, run pipeline.Run) (outcome.Result
 	t.Helper()
 	log := &bytes.Buffer{}
 	run.Log = log
-	got, err := pipeline.NewKit(pipeline.WithKitPath(suite.kit), pipeline.WithKitGrace(time.Second)).Run(ctx, run)
+	got, err := kit.New(kit.WithPath(suite.kit), kit.WithGrace(time.Second)).Run(ctx, run)
 	t.Logf("log of the run:\n%s", log)
 	if err != nil {
 		t.Logf("error of the run (%s): %s", outcome.ReasonOf(err), err)

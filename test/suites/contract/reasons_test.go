@@ -9,6 +9,7 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
+	"github.com/crossplane-contrib/provider-kitops/internal/pipeline/kit"
 	"github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
 )
 
@@ -191,16 +192,16 @@ func onManifests(status int) func(*http.Request) int {
 
 // TestTooOld asks kits for what they are too old for.
 func TestTooOld(t *testing.T) {
-	kit := suite.kit
+	program := suite.kit
 	if kitHas("v1.10.0") {
 		var err error
-		if kit, err = buildStandIn(t.Context(), filepath.Join(t.TempDir(), "kit"), "1.9.0"); err != nil {
+		if program, err = buildStandIn(t.Context(), filepath.Join(t.TempDir(), "kit"), "1.9.0"); err != nil {
 			t.Fatal(err)
 		}
 		t.Log("this kit is not too old for anything; asking the stand-in, stamped 1.9.0")
 	}
 	run := newRun(t, addModel(t, map[string]string{"model.onnx": "weights"}), pipeline.FormatModelPack)
-	_, err := pipeline.NewKit(pipeline.WithKitPath(kit)).Run(t.Context(), run)
+	_, err := kit.New(kit.WithPath(program)).Run(t.Context(), run)
 	wantReason(t, err, outcome.TooOld)
 	for _, part := range []string{"1.10.0", "--kit-image", "job.kitImage"} {
 		if err != nil && !strings.Contains(err.Error(), part) {
@@ -208,6 +209,6 @@ func TestTooOld(t *testing.T) {
 		}
 	}
 
-	_, err = pipeline.NewKit(pipeline.WithKitPath("/nowhere/kit")).Run(t.Context(), run)
+	_, err = kit.New(kit.WithPath("/nowhere/kit")).Run(t.Context(), run)
 	wantReason(t, err, outcome.TooOld)
 }

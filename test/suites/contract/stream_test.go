@@ -13,6 +13,7 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
+	"github.com/crossplane-contrib/provider-kitops/internal/pipeline/stream"
 	"github.com/crossplane-contrib/provider-kitops/test/models"
 	"github.com/crossplane-contrib/provider-kitops/test/pull"
 )
@@ -22,7 +23,7 @@ func runStream(t *testing.T, run pipeline.Run) outcome.Result {
 	t.Helper()
 	log := &bytes.Buffer{}
 	run.Log = log
-	got, err := pipeline.NewStream().Run(t.Context(), run)
+	got, err := stream.New().Run(t.Context(), run)
 	t.Logf("log of the run:\n%s", log)
 	if err != nil {
 		t.Fatalf("Run(...): %v", err)

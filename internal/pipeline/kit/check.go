@@ -1,0 +1,115 @@
+package kit
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
+)
+
+// maxNamed is how many files a message names.
+const maxNamed = 3
+
+// kitDrops says why a file may be missing, and the way out.
+const dropsFiles = "kit passes over files of folders with more than 1000 entries: set spec.forProvider.pipeline to Stream if this stays"
+
+// A kitCheck holds files against the Hub's list of them.
+type check struct {
+	missing map[string]hub.File
+	seen    map[string]bool
+	wrong   []string
+}
+
+func newCheck(files []hub.File) *check {
+	c := &check{missing: make(map[string]hub.File, len(files)), seen: map[string]bool{}}
+	for _, f := range files {
+		c.missing[f.Path] = f
+	}
+	return c
+}
+
+// visit checks one file; its hash too if content is to be read.
+func (c *check) visit(name string, size int64, content io.Reader) error {
+	want, ok := c.missing[name]
+	switch {
+	case c.seen[name]:
+		// Whoever unpacks the artifact would get one or the other.
+		c.wrong = append(c.wrong, name+" (twice)")
+		return nil
+	case !ok:
+		c.wrong = append(c.wrong, name+" (not on the Hub)")
+		return nil
+	}
+	delete(c.missing, name)
+	c.seen[name] = true
+	if size != want.Size {
+		c.wrong = append(c.wrong, fmt.Sprintf("%s (%d bytes, not %d)", name, size, want.Size))
+		return nil
+	}
+	if content == nil {
+		return nil
+	}
+	v := want.NewVerifier()
+	if _, err := io.Copy(v, content); err != nil {
+		return errors.Wrapf(err, "cannot read %s from what kit stored", name)
+	}
+	if v.Verify() != nil {
+		c.wrong = append(c.wrong, name+" (another hash)")
+	}
+	return nil
+}
+
+// verdict returns an outcome.Error unless all files were there, as they are on
+// the Hub, and no other.
+func (c *check) verdict() error {
+	bad := slices.Clone(c.wrong)
+	for name := range c.missing {
+		bad = append(bad, name+" (missing)")
+	}
+	if len(bad) == 0 {
+		return nil
+	}
+	slices.Sort(bad)
+	named := strings.Join(bad[:min(maxNamed, len(bad))], ", ")
+	if more := len(bad) - maxNamed; more > 0 {
+		named += fmt.Sprintf(" and %d more", more)
+	}
+	return outcome.Errorf(outcome.Mismatch,
+		"what kit packed is not what the Hub has: %s; nothing was pushed; %s", named, dropsFiles)
+}
+
+// checkPresence checks names and sizes of what is stored, which takes no
+// time.
+func (r *task) checkPresence(ctx context.Context, a *artifact) error {
+	c := newCheck(r.files)
+	if err := a.walk(ctx, func(name string, size int64, _ io.Reader) error { return c.visit(name, size, nil) }); err != nil {
+		return err
+	}
+	return c.verdict()
+}
+
+// checkContent checks every byte of what is stored.
+func (r *task) checkContent(ctx context.Context, a *artifact) error {
+	c := newCheck(r.files)
+	r.run.Meter.Step(stepCheck, pipeline.TotalSize(r.files))
+	err := a.walk(ctx, func(name string, size int64, content io.Reader) error {
+		return c.visit(name, size, r.counted(content))
+	})
+	if err != nil {
+		return err
+	}
+	return c.verdict()
+}
+
+// inUnpacked returns where a file of the model is when it is unpacked.
+func (r *task) inUnpacked(f hub.File) string {
+	return filepath.Join(r.workspace.unpacked, filepath.FromSlash(f.Path))
+}

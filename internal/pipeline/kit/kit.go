@@ -1,0 +1,234 @@
+package kit
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+	"github.com/crossplane-contrib/provider-kitops/internal/source"
+	hubsource "github.com/crossplane-contrib/provider-kitops/internal/source/hub"
+)
+
+// DefaultKitGrace is how long a step of kit gets to end after it was told to.
+const DefaultGrace = 5 * time.Second
+
+// Kit is the pipeline that a person would type: it runs KitOps' command line
+// (https://kitops.org) step by step on a workspace.
+//
+//	kit import  the model at one commit, as a ModelKit in kit's local storage
+//	kit unpack, kit pack --use-model-pack   where a ModelPack is asked for
+//	kit push    to the registry
+//
+// Kit checks no hash, drops files without a word where a folder has too many,
+// and exits with 1 whatever went wrong. So the pipeline asks the Hub itself
+// first, which also tells best what is wrong; it checks what kit stored against
+// the Hub's list of files before anything is pushed; and it takes the digest from
+// the registry. It reuses nothing that an earlier try has staged: only kit knows
+// what config it would make. What an earlier try has packed is in the workspace.
+type Pipeline struct {
+	path       string
+	grace      time.Duration
+	gaugeEvery time.Duration
+}
+
+var _ pipeline.Pipeline = &Pipeline{}
+
+// A KitOption of a Kit.
+type Option func(*Pipeline)
+
+// WithKitPath sets where the kit binary is. By default it is looked up as kit
+// in PATH.
+func WithPath(path string) Option {
+	return func(k *Pipeline) { k.path = path }
+}
+
+// WithKitGrace sets how long a step gets to end after SIGTERM, before SIGKILL;
+// DefaultKitGrace by default.
+func WithGrace(d time.Duration) Option {
+	return func(k *Pipeline) { k.grace = d }
+}
+
+// NewKit returns a Kit pipeline.
+func New(o ...Option) *Pipeline {
+	k := &Pipeline{path: "kit", grace: DefaultGrace, gaugeEvery: gaugeEvery}
+	for _, fn := range o {
+		fn(k)
+	}
+	return k
+}
+
+// Run implements Pipeline. It needs run.Workspace, with room for about twice
+// the model, and leaves there what a later try of the same run can use.
+func (k *Pipeline) Run(ctx context.Context, run pipeline.Run) (outcome.Result, error) {
+	if err := canServe(run); err != nil {
+		return outcome.Result{}, err
+	}
+	r, err := k.start(run)
+	if err != nil {
+		return outcome.Result{}, err
+	}
+	run.Meter.Plan(plan(run.Format)...)
+	defer r.close()
+	if err := inTurn(ctx, r.resolve, r.fits, r.detect, r.tryRead, r.askRegistry); err != nil {
+		return outcome.Result{}, err
+	}
+	artifact, err := r.assemble(ctx)
+	if err != nil {
+		return outcome.Result{}, err
+	}
+	if err := r.push(ctx, artifact); err != nil {
+		return outcome.Result{}, err
+	}
+	return outcome.Result{
+		Digest:   artifact.manifest.Digest.String(),
+		Size:     artifact.size,
+		Files:    len(r.files),
+		Revision: r.contents.Revision,
+		License:  r.contents.License,
+	}, nil
+}
+
+// close closes idle connections.
+func (r *task) close() {
+	r.registry.Close()
+	if r.source != nil {
+		r.source.Close()
+	}
+}
+
+// inTurn takes steps until one of them fails.
+func inTurn(ctx context.Context, steps ...func(context.Context) error) error {
+	for _, step := range steps {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A task is one run of the pipeline.
+type task struct {
+	kit       *Pipeline
+	run       pipeline.Run
+	log       *runLog
+	workspace workspace
+	env       []string
+	registry  *registry.Client
+	pid       atomic.Int64 // Of the command that runs; 0 for none.
+
+	// Known after detect.
+	abilities abilities
+
+	// Known after resolve.
+	source   source.Source
+	contents source.Contents
+	files    []hub.File
+}
+
+// canServe refuses early what would fail only after the model's download.
+func canServe(run pipeline.Run) error {
+	switch {
+	case run.Workspace == "":
+		return outcome.Errorf(outcome.Internal, "pipeline Kit was started without a workspace")
+	case needsStream(run):
+		return outcome.Errorf(outcome.Unsupported,
+			"pipeline Kit packs whole models of the Hub, as ModelPack or ModelKit: set spec.forProvider.pipeline to Stream for format Image, source.oci, and source.huggingFace's dataset and files")
+	case run.Format != pipeline.FormatModelPack && run.Format != pipeline.FormatModelKit:
+		return outcome.Errorf(outcome.Unsupported, "format %q is none: write ModelPack or ModelKit", run.Format)
+	case !isPublicHub(run.Source.Endpoint):
+		return outcome.Errorf(outcome.Unsupported,
+			"pipeline Kit cannot use the Hub at %s, since kit speaks to %s only: set spec.forProvider.pipeline to Stream",
+			run.Source.Endpoint, hub.DefaultEndpoint)
+	case strings.Count(run.Source.Model, "/") != 1:
+		return outcome.Errorf(outcome.Unsupported,
+			"kit takes a model's full name only, and %q has no organisation: write organisation/name, or set spec.forProvider.pipeline to Stream",
+			run.Source.Model)
+	case !strings.ContainsAny(run.Target.Registry, ".:"):
+		return outcome.Errorf(outcome.Unsupported,
+			"kit takes the registry %q for a part of the repository: name it with a domain or a port", run.Target.Registry)
+	}
+	return nil
+}
+
+// needsStream says whether kit cannot do what a run asks for.
+func needsStream(run pipeline.Run) bool {
+	s := run.Source
+	return run.Format == pipeline.FormatImage || s.Artifact != nil || s.Kind == hub.Dataset || len(s.Files.Include)+len(s.Files.Exclude) > 0
+}
+
+func isPublicHub(endpoint string) bool {
+	endpoint = strings.TrimRight(endpoint, "/")
+	return endpoint == "" || endpoint == hub.DefaultEndpoint
+}
+
+// start prepares what every step needs.
+func (k *Pipeline) start(run pipeline.Run) (*task, error) {
+	w, err := openWorkspace(run.Workspace)
+	if err != nil {
+		return nil, err
+	}
+	secrets, err := pipeline.Secrets(run)
+	if err != nil {
+		return nil, err
+	}
+	r := &task{kit: k, run: run, log: newRunLog(run.Log, secrets), workspace: w}
+	if r.env, err = environment(run, w); err != nil {
+		return nil, err
+	}
+	return r, r.connect()
+}
+
+// fits returns an error if a file is larger than the registry is known to accept.
+func (r *task) fits(context.Context) error {
+	return pipeline.LayerLimit(registry.LayerLimit).Fits(r.run.Target, r.files, pipeline.TarSlack)
+}
+
+// resolve asks the Hub which commit the revision stands for and which files it has.
+func (r *task) resolve(ctx context.Context) error {
+	src, err := hubsource.New(r.run.Source, hub.DownloadOptions{}, r.log.printf)
+	if err != nil {
+		return err
+	}
+	r.source = src
+	if r.contents, err = r.source.Resolve(ctx); err != nil {
+		return err
+	}
+	if at := r.contents.Facts.CommittedAt; !at.IsZero() {
+		r.env = append(r.env, sourceDateEpoch(at))
+	}
+	all, err := r.source.List(ctx, r.run.Meter)
+	if err != nil {
+		return err
+	}
+	if r.files, err = packable(all); err != nil {
+		return err
+	}
+	r.log.printf("%d files, %s, as %s made by kit", len(r.files), pipeline.FormatBytes(pipeline.TotalSize(r.files)), r.run.Format)
+	if left := len(all) - len(r.files); left > 0 {
+		r.log.printf("%d of kit's own files are left out, as kit does", left)
+	}
+	return nil
+}
+
+// tryRead reads the first byte of the smallest file that has any. A gated model
+// shows its list of files to everyone, and only its files tell who may read them.
+func (r *task) tryRead(ctx context.Context) error {
+	var smallest hub.File
+	for _, f := range r.files {
+		if f.Size > 0 && (smallest.Size == 0 || f.Size < smallest.Size) {
+			smallest = f
+		}
+	}
+	rc, err := r.source.Head(ctx, smallest, 1)
+	if err != nil {
+		return err
+	}
+	return errors.Wrap(rc.Close(), "cannot close a file of the Hub")
+}

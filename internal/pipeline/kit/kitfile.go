@@ -1,0 +1,59 @@
+package kit
+
+import (
+	"os"
+	"strings"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"sigs.k8s.io/yaml"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// packable returns the files that kit can pack: those of a model without the ones
+// in its top folder that kit takes for its own. It returns an error for a name that
+// kit would make a wrong URL of, since it escapes none, or that it may take for
+// another ModelKit's reference, which it would fetch.
+func packable(all []hub.File) ([]hub.File, error) {
+	var files []hub.File
+	for _, f := range all {
+		if modelpack.KitLeavesOut(f.Path) {
+			continue
+		}
+		if strings.ContainsAny(f.Path, "#?%:") {
+			return nil, outcome.Errorf(outcome.Unsupported,
+				"kit cannot take the file %q with this name: set spec.forProvider.pipeline to Stream", f.Path)
+		}
+		files = append(files, f)
+	}
+	if len(files) == 0 {
+		return nil, outcome.Errorf(outcome.NotFound, "the model has no files at this revision: check model and revision")
+	}
+	return files, nil
+}
+
+// newKitfile returns a Kitfile for a model.
+func newKitfile(model, license string, files []hub.File) *modelpack.Kitfile {
+	all := make([]modelpack.File, 0, len(files))
+	for _, f := range files {
+		all = append(all, modelpack.File{Path: f.Path, Size: f.Size})
+	}
+	author, name, _ := strings.Cut(model, "/")
+	k := modelpack.NewKitfile(all)
+	k.Package = modelpack.KitPackage{Name: name, License: license, Authors: []string{author}}
+	if k.Model != nil {
+		k.Model.Name = name
+	}
+	return k
+}
+
+// writeKitfile writes a Kitfile to a file.
+func writeKitfile(k *modelpack.Kitfile, file string) error {
+	b, err := yaml.Marshal(k)
+	if err != nil {
+		return errors.Wrap(err, "cannot encode the Kitfile")
+	}
+	return errors.Wrap(os.WriteFile(file, b, 0o600), "cannot write the Kitfile")
+}

@@ -1,0 +1,96 @@
+package kit
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
+)
+
+const (
+	// maxKitLine bounds a line of kit's output, in bytes.
+	maxLine = 4096
+
+	// maxKitLines is how many of its last lines a step's output is judged by.
+	maxLines = 40
+)
+
+// signedQuery is the query of a URL, in which CDNs and object stores put
+// signatures.
+var signedQuery = regexp.MustCompile(`(https?://[^\s"'?]+)\?[^\s"']+`)
+
+// A kitLog is a run's log, which no secret gets into. It is safe for
+// concurrent use.
+type runLog struct {
+	mu   sync.Mutex
+	w    io.Writer
+	mask pipeline.Mask
+}
+
+func newRunLog(w io.Writer, secrets []string) *runLog {
+	if w == nil {
+		w = io.Discard
+	}
+	return &runLog{w: w, mask: pipeline.NewMask(secrets)}
+}
+
+// clean takes secrets out of a text.
+func (l *runLog) clean(s string) string {
+	return outcome.WithoutUserinfo(signedQuery.ReplaceAllString(l.mask.Replace(s), "$1?"+pipeline.Redacted))
+}
+
+func (l *runLog) printf(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	// Nobody is left to tell that the log cannot be written.
+	_, _ = fmt.Fprintln(l.w, l.clean(fmt.Sprintf(format, args...)))
+}
+
+// A kitLines is one output of a step: it logs each line as it comes, and keeps
+// the last ones.
+type outputLines struct {
+	log  *runLog
+	rest []byte
+	last []string
+}
+
+// Write takes output. It never fails.
+func (l *outputLines) Write(b []byte) (int, error) {
+	n := len(b)
+	for {
+		line, rest, ended := bytes.Cut(b, []byte("\n"))
+		if room := maxLine - len(l.rest); len(line) > room {
+			line = line[:room]
+		}
+		l.rest = append(l.rest, line...)
+		if !ended {
+			return n, nil
+		}
+		l.end()
+		b = rest
+	}
+}
+
+// end ends the line that was begun.
+func (l *outputLines) end() {
+	text := l.log.clean(string(l.rest))
+	if len(l.rest) == maxLine {
+		text = l.log.mask.Trim(text)
+	}
+	line := strings.TrimRight(text, "\r ")
+	l.rest = l.rest[:0]
+	if line == "" {
+		return
+	}
+	l.log.printf("  %s", line)
+	if len(l.last) == maxLines {
+		l.last = slices.Delete(l.last, 0, 1)
+	}
+	l.last = append(l.last, line)
+}

@@ -1,0 +1,170 @@
+package kit
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
+)
+
+// A kitWorkspace is where things are in a run's workspace. All that kit writes
+// goes there: the root filesystem of its container is read-only.
+type workspace struct {
+	root     string
+	home     string // HOME
+	kitHome  string // KITOPS_HOME
+	temp     string // TMPDIR
+	work     string // The working directory, empty: kit would take a LICENSE in it for the model's.
+	certs    string // Certificate authorities, for SSL_CERT_DIR.
+	unpacked string // The model's files, where a ModelPack is made.
+	kitfile  string // What kit packs by.
+	marker   string // What is done already.
+}
+
+// storage is kit's local storage.
+func (w workspace) storage() string { return filepath.Join(w.kitHome, "storage") }
+
+// openKitWorkspace lays out the workspace and takes away what a killed step
+// may have left half done. What a finished import left stays.
+func openWorkspace(root string) (workspace, error) {
+	in := func(name string) string { return filepath.Join(root, name) }
+	w := workspace{
+		root: root, home: in("home"), kitHome: in("kitops"), temp: in("tmp"), work: in("work"),
+		certs: in("certs"), unpacked: in("unpacked"), kitfile: in("Kitfile"), marker: in("import.json"),
+	}
+	scratch := []string{w.home, w.temp, w.work, w.certs, filepath.Join(w.kitHome, "cache"), filepath.Join(w.storage(), "ingest")}
+	for _, dir := range scratch {
+		if err := os.RemoveAll(dir); err != nil {
+			return w, errors.Wrap(err, "cannot clear the workspace")
+		}
+	}
+	for _, dir := range []string{w.home, w.kitHome, w.temp, w.work, w.certs} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return w, errors.Wrap(err, "cannot lay out the workspace")
+		}
+	}
+	// Without this file, each command of kit asks GitHub for a newer release.
+	quiet := filepath.Join(w.kitHome, "disable-update-notifications")
+	return w, errors.Wrap(os.WriteFile(quiet, nil, 0o600), "cannot lay out the workspace")
+}
+
+// wipe takes away what was imported, and the word of it first.
+func (w workspace) wipe() error {
+	for _, path := range []string{w.marker, w.unpacked, w.storage(), filepath.Join(w.kitHome, "cache")} {
+		if err := os.RemoveAll(path); err != nil {
+			return errors.Wrap(err, "cannot clear the workspace of an earlier import")
+		}
+	}
+	return nil
+}
+
+// A kitStage is how far a workspace has come.
+type stage string
+
+const (
+	stageNone     stage = ""
+	stageImported stage = "imported" // The ModelKit is in kit's storage.
+	stageUnpacked stage = "unpacked" // Its files are unpacked, and it may be gone.
+)
+
+// A kitMarker says what a workspace holds. It is there only while that is
+// whole.
+type marker struct {
+	Model     string `json:"model"`
+	Commit    string `json:"commit"`
+	Reference string `json:"reference"`
+	Format    string `json:"format"`
+	Stage     stage  `json:"stage"`
+}
+
+// stage returns how far the workspace has come with what want describes.
+func (w workspace) stage(want marker) stage {
+	b, err := os.ReadFile(w.marker)
+	var got marker
+	if err != nil || json.Unmarshal(b, &got) != nil {
+		return stageNone
+	}
+	want.Stage = got.Stage
+	if got != want {
+		return stageNone
+	}
+	return got.Stage
+}
+
+// mark writes the marker so that it is either there whole or not at all,
+// also after the machine lost its power.
+func (w workspace) mark(m marker) error {
+	b, err := json.Marshal(m)
+	if err != nil {
+		return errors.Wrap(err, "cannot encode what the workspace holds")
+	}
+	temp := w.marker + ".new"
+	if err := writeSynced(temp, b); err != nil {
+		return errors.Wrap(err, "cannot note what the workspace holds")
+	}
+	if err := os.Rename(temp, w.marker); err != nil {
+		return errors.Wrap(err, "cannot note what the workspace holds")
+	}
+	return errors.Wrap(syncDir(w.root), "cannot note what the workspace holds")
+}
+
+func writeSynced(path string, b []byte) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if errors.Is(err, syscall.EINVAL) {
+		// Some network filesystems sync no folders, and need not.
+		err = nil
+	}
+	return errors.Join(err, d.Close())
+}
+
+// kitSlack is room for what is not the model's own: manifests, headers of tar
+// archives, the filesystem's own blocks.
+const slack = 32 << 20
+
+// kitNeeds returns how many bytes kit will add to a workspace that has come so
+// far. Import holds the files and the layers made of them; for a ModelPack,
+// the files are unpacked while the ModelKit is still there, and packed when it
+// is gone.
+func roomNeeded(stage stage, format string, model int64) int64 {
+	switch {
+	case stage == stageNone:
+		return 2*model + slack
+	case format == pipeline.FormatModelPack:
+		return model + slack
+	}
+	return slack
+}
+
+// needRoom refuses to begin what the workspace has no room for.
+func (r *task) needRoom(stage stage) error {
+	var fsys syscall.Statfs_t
+	if err := syscall.Statfs(r.workspace.root, &fsys); err != nil {
+		return errors.Wrap(err, "cannot tell how much room the workspace has")
+	}
+	free := int64(fsys.Bavail) * int64(fsys.Bsize) //nolint:gosec,unconvert // Types differ between systems; no disk is that large.
+	model := pipeline.TotalSize(r.files)
+	if needed := roomNeeded(stage, r.run.Format, model); free < needed {
+		return outcome.Errorf(outcome.NoSpace,
+			"kit needs %s in the workspace for this model of %s, and %s are free: raise spec.forProvider.storage.size to at least %s",
+			pipeline.FormatBytes(needed), pipeline.FormatBytes(model), pipeline.FormatBytes(free), pipeline.FormatBytes(2*model+2*slack))
+	}
+	return nil
+}

@@ -1,0 +1,347 @@
+package stream
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
+	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+	"github.com/crossplane-contrib/provider-kitops/internal/source"
+)
+
+// A layerMove is a layer on its way into the repository.
+type layerMove struct {
+	plan   modelpack.LayerPlan
+	digest digest.Digest // Empty until it is known.
+
+	// candidates are the digests of blobs that may be the layer, if the source
+	// announced no digest of it. They are verified before they are reused.
+	candidates []digest.Digest
+
+	// twins are the indexes of layers with the same content, this one's own
+	// first, and alike the files of the others.
+	twins []int
+	alike []modelpack.File
+}
+
+// move brings all layers into the repository, a few side by side, and returns
+// the artifact of them, whose manifest is not pushed yet.
+func (r *task) move(ctx context.Context, layout *modelpack.Layout) (modelpack.Artifact, error) {
+	moves := r.plan(layout)
+	r.run.Meter.Step("copy", totalMoved(moves))
+	large, small := bySize(moves, func(m *layerMove) int64 { return m.plan.Size }, r.inMemory)
+
+	group, gctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return each(gctx, r.largeAtOnce(), large, r.moveLarge) })
+	group.Go(func() error { return each(gctx, r.small, small, r.moveSmall) })
+	if err := group.Wait(); err != nil {
+		return modelpack.Artifact{}, err
+	}
+	if len(small) > 0 {
+		r.log.Printf("%d small layers: %s", len(small), pipeline.FormatBytes(totalMoved(small)))
+	}
+	digests := make([]digest.Digest, len(layout.Layers))
+	for _, m := range moves {
+		for _, i := range m.twins {
+			digests[i] = m.digest
+		}
+	}
+	return layout.Artifact(r.inspection.Facts(r.contents.Facts), digests)
+}
+
+// largeAtOnce returns how many large layers are moved side by side: one where the
+// registry bounds the time of each upload, which has all of the connection then.
+func (r *task) largeAtOnce() int {
+	if registry.UploadTime(r.run.Target.Registry) > 0 {
+		return 1
+	}
+	return r.large
+}
+
+// plan returns what must be moved: of raw layers with the same content, one. A
+// file without a content identity is never taken for another.
+func (r *task) plan(layout *modelpack.Layout) []*layerMove {
+	seen := map[hub.File]*layerMove{}
+	var moves []*layerMove
+	for i, p := range layout.Layers {
+		m := &layerMove{plan: p, twins: []int{i}}
+		if p.Raw {
+			content := r.file(p.Files[0])
+			content.Path = ""
+			if first, ok := seen[content]; ok && source.HasIdentity(content) {
+				first.twins = append(first.twins, i)
+				first.alike = append(first.alike, p.Files[0])
+				continue
+			}
+			seen[content] = m
+			if content.SHA256 != "" {
+				m.digest = digest.NewDigestFromEncoded(digest.SHA256, content.SHA256)
+			}
+		}
+		if m.digest == "" {
+			m.candidates = r.candidates(layout, i)
+		}
+		moves = append(moves, m)
+	}
+	return moves
+}
+
+// bySize parts what is held in memory, up to so many bytes each, from what is
+// not, and returns the largest first, so that the last ones to end are short.
+func bySize[T any](all []T, size func(T) int64, inMemory int64) (large, small []T) {
+	sorted := slices.SortedStableFunc(slices.Values(all), func(a, b T) int { return cmp.Compare(size(b), size(a)) })
+	at := slices.IndexFunc(sorted, func(one T) bool { return size(one) <= inMemory })
+	if at < 0 {
+		return sorted, nil
+	}
+	return sorted[:at], sorted[at:]
+}
+
+func totalMoved(moves []*layerMove) int64 {
+	var n int64
+	for _, m := range moves {
+		n += m.plan.Size
+	}
+	return n
+}
+
+// each moves one after the other, so many side by side, until one fails.
+func each[T any](ctx context.Context, parallel int, all []T, move func(context.Context, T) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallel)
+	for _, one := range all {
+		group.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			return move(ctx, one)
+		})
+	}
+	return group.Wait()
+}
+
+// file returns what the source announced of a file.
+func (r *task) file(f modelpack.File) hub.File { return r.byPath[f.Path] }
+
+// isThere reports whether the repository has a layer, or got it without its bytes
+// being moved. The digest that the source announced is enough for that; a candidate
+// is reused only once it was read back and verified.
+func (r *task) isThere(ctx context.Context, m *layerMove) (bool, error) {
+	there := false
+	if m.digest != "" {
+		has, err := r.registry.HasBlob(ctx, r.run.Target.Repository, m.blob())
+		if err != nil {
+			return false, err
+		}
+		there = has || r.mountFrom(ctx, m.blob(), m.plan.Files[0].Path, "")
+	}
+	for i := 0; i < len(m.candidates) && !there; i++ {
+		if there = r.isReusable(ctx, m, m.candidates[i]); there {
+			m.digest = m.candidates[i]
+		}
+	}
+	if there {
+		return true, r.pass(ctx, m, m.plan.Size)
+	}
+	if len(m.candidates) > 0 {
+		r.checkpoint.remove(m.plan)
+	}
+	return false, ctx.Err()
+}
+
+// pass counts bytes of a layer that need not be moved, and reads what its files
+// say of the model.
+func (r *task) pass(ctx context.Context, m *layerMove, n int64) error {
+	r.run.Meter.Skip(n)
+	return r.inspectAll(ctx, append(slices.Clone(m.plan.Files), m.alike...))
+}
+
+func (m *layerMove) blob() ocispec.Descriptor { return m.blobOf(m.digest) }
+
+// blobOf returns the descriptor of a blob that has the layer's size.
+func (m *layerMove) blobOf(d digest.Digest) ocispec.Descriptor {
+	return ocispec.Descriptor{MediaType: "application/octet-stream", Digest: d, Size: m.plan.Size}
+}
+
+// moveLarge moves a layer in one pass.
+func (r *task) moveLarge(ctx context.Context, m *layerMove) error {
+	start := time.Now()
+	name := m.plan.Files[0].Path
+	there, err := r.isThere(ctx, m)
+	if err != nil {
+		return err
+	}
+	if there {
+		r.log.Printf("%s: %s, in the registry already", name, pipeline.FormatBytes(m.plan.Size))
+		return nil
+	}
+	if err := r.upload(ctx, m); err != nil {
+		return err
+	}
+	r.log.Printf("%s: %s in %s%s", name, pipeline.FormatBytes(m.plan.Size), pipeline.Took(start), pipeline.Rate(m.plan.Size, start))
+	return nil
+}
+
+// upload moves a layer's bytes, from where an earlier run's upload ended if the
+// registry still has that, and it is of the same bytes.
+func (r *task) upload(ctx context.Context, m *layerMove) error {
+	from := r.checkpoint.resume(r.checkpoint.key(m.plan))
+	known := m.digest
+	err := r.uploadFrom(ctx, m, from)
+	if from.Location != "" && isMismatch(err) {
+		r.log.Printf("%s: the checkpoint names an upload of other bytes: starting another", m.plan.Files[0].Path)
+		m.digest = known
+		err = r.uploadFrom(ctx, m, uploadRecord{})
+	}
+	return err
+}
+
+// uploadFrom moves a layer's bytes.
+func (r *task) uploadFrom(ctx context.Context, m *layerMove, from uploadRecord) error {
+	s := r.newLayerStream(m)
+	defer s.close()
+	if m.digest != "" {
+		err := r.registry.Upload(ctx, r.run.Target.Repository, m.blob(), s.open, r.uploading, r.checkpoint.resumable(r.checkpoint.key(m.plan), from, nil)...)
+		if err == nil && (s.resumed || s.read < m.plan.Size) {
+			// An earlier run has sent the first bytes, or another one has brought
+			// the blob meanwhile: the registry has held it against its digest.
+			return r.pass(ctx, m, m.plan.Size-s.read)
+		}
+		if err != nil {
+			return err
+		}
+		return s.verify()
+	}
+	var options []registry.UploadOption
+	if !m.plan.Raw {
+		s.restore(from)
+		options = r.checkpoint.resumable(r.checkpoint.key(m.plan), from, s.state)
+	}
+	name := m.plan.Files[0].Path
+	if err := r.registry.UploadUnnamed(ctx, r.run.Target.Repository, name, m.plan.Size, s.digest, s.open, r.uploading, options...); err != nil {
+		return err
+	}
+	var err error
+	if m.digest, err = s.digest(ctx); err != nil {
+		return err
+	}
+	if err := r.verifySent(ctx, m, s); err != nil {
+		return err
+	}
+	if !m.plan.Raw {
+		r.checkpoint.add(ctx, m)
+	}
+	return nil
+}
+
+// verifySent returns an error unless a layer that was uploaded is what its source
+// announced. Of one whose first bytes an earlier run has sent, that is known only
+// once it was read back.
+func (r *task) verifySent(ctx context.Context, m *layerMove, s *layerStream) error {
+	if !s.resumed {
+		return s.verify()
+	}
+	if err := r.verifyStored(ctx, m, m.digest); err != nil {
+		return err
+	}
+	return r.pass(ctx, m, 0)
+}
+
+// moveSmall takes a layer into memory, and pushes it from there.
+func (r *task) moveSmall(ctx context.Context, m *layerMove) error {
+	known := m.digest != ""
+	if there, err := r.isThere(ctx, m); there || err != nil {
+		return err
+	}
+	content, err := r.readLayer(ctx, m)
+	if err != nil {
+		return err
+	}
+	if known {
+		// Whether it is there was asked already.
+		err = r.pushNew(ctx, m.blob(), content)
+	} else {
+		err = r.push(ctx, m.blob(), content)
+	}
+	if err == nil {
+		r.run.Meter.Add(m.plan.Size)
+	}
+	return err
+}
+
+// readLayer reads a small layer, and finds out its digest.
+func (r *task) readLayer(ctx context.Context, m *layerMove) ([]byte, error) {
+	s := r.newLayerStream(m)
+	s.meter = nil
+	defer s.close()
+	rc, err := s.open(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer rc.Close()
+	content := bytes.NewBuffer(make([]byte, 0, m.plan.Size+bytes.MinRead))
+	if _, err := content.ReadFrom(rc); err != nil {
+		return nil, err
+	}
+	if m.digest, err = s.digest(ctx); err != nil {
+		return nil, err
+	}
+	return content.Bytes(), s.verify()
+}
+
+// inspectAll reads what files say of the model whose bytes do not come by.
+func (r *task) inspectAll(ctx context.Context, files []modelpack.File) error {
+	for _, f := range files {
+		if err := r.inspect(ctx, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inspect reads the beginning of a file, and more of it where that does not
+// say all.
+func (r *task) inspect(ctx context.Context, f modelpack.File) error {
+	n, wanted := r.inspection.Wants(f.Path)
+	if !wanted {
+		return nil
+	}
+	for {
+		err := r.inspectHead(ctx, f, n)
+		if !errors.Is(err, io.ErrUnexpectedEOF) || n >= f.Size {
+			return err
+		}
+		n = min(8*n, f.Size)
+	}
+}
+
+// inspectHead reads the first n bytes of a file, which are held against what was
+// announced where they are all that it has.
+func (r *task) inspectHead(ctx context.Context, f modelpack.File, n int64) error {
+	file := r.file(f)
+	rc, err := r.source.Head(ctx, file, n)
+	if err != nil {
+		return err
+	}
+	defer rc.Close()
+	v := file.NewVerifier()
+	in := io.TeeReader(rc, v)
+	if err := r.inspection.Read(f.Path, in); err != nil || n < f.Size {
+		return err
+	}
+	if _, err := io.Copy(io.Discard, in); err != nil {
+		return err
+	}
+	return v.Verify()
+}

@@ -1,0 +1,99 @@
+package stream
+
+import (
+	"context"
+	"io"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+	"github.com/crossplane-contrib/provider-kitops/internal/source"
+)
+
+// isMismatch reports whether bytes were not what they should be.
+func isMismatch(err error) bool { return err != nil && outcome.ReasonOf(err) == outcome.Mismatch }
+
+// A staged artifact is what the run's staging tag points to: what an earlier try of
+// the same run has pushed. Its zero value is none. It saves work and proves
+// nothing, since anyone who may push to the repository can have written it.
+type staged struct {
+	descriptor ocispec.Descriptor
+	layers     []ocispec.Descriptor
+}
+
+// readStaged returns the staged artifact. Any failure to read it fails no run.
+func (r *task) readStaged(ctx context.Context) staged {
+	t := r.run.Target
+	d, top, err := r.registry.Manifest(ctx, t.Repository, t.StagingTag)
+	var manifests modelpack.Manifests
+	if err == nil {
+		manifests, err = modelpack.ReadManifests(ctx, r.registry, t.Repository, top)
+	}
+	var blobs []ocispec.Descriptor
+	if err == nil {
+		blobs, err = modelpack.Blobs(manifests.Main())
+	}
+	switch {
+	case registry.IsNotFound(err), registry.IsUnauthorized(err):
+		// Some registries refuse to show what does not exist yet.
+		return staged{}
+	case err != nil:
+		r.log.Printf("cannot read what an earlier try has staged: %s", err)
+		return staged{}
+	}
+	return staged{descriptor: d, layers: blobs[1:]}
+}
+
+// candidates returns the digests of blobs that may be the layer at an index of the
+// layout: what the checkpoint lists, and what the staged artifact has at its place.
+// A layer has none if the source announced no hash of one of its files.
+func (r *task) candidates(layout *modelpack.Layout, i int) []digest.Digest {
+	plan := layout.Layers[i]
+	if slices.ContainsFunc(plan.Files, func(f modelpack.File) bool { return !source.HasIdentity(r.file(f)) }) {
+		return nil
+	}
+	var out []digest.Digest
+	if d := r.checkpoint.find(plan); d != "" {
+		out = append(out, d)
+	}
+	if len(r.staged.layers) != len(layout.Layers) {
+		return out
+	}
+	if l := r.staged.layers[i]; l.Size == plan.Size && l.Digest.Algorithm() == digest.SHA256 && !slices.Contains(out, l.Digest) {
+		out = append(out, l.Digest)
+	}
+	return out
+}
+
+// isReusable reports whether the blob of a digest is a layer. One that cannot be
+// read is not: the layer is moved again.
+func (r *task) isReusable(ctx context.Context, m *layerMove, d digest.Digest) bool {
+	err := r.verifyStored(ctx, m, d)
+	if err != nil && ctx.Err() == nil && !registry.IsNotFound(err) {
+		r.log.Printf("%s: the layer that an earlier try has pushed is not reused: %s", m.plan.Files[0].Path, err)
+	}
+	return err == nil
+}
+
+// verifyStored reads a blob back from the repository and returns an error unless it
+// is the layer that is planned, of files that are what their source announced.
+func (r *task) verifyStored(ctx context.Context, m *layerMove, d digest.Digest) error {
+	rc := r.registry.ReadBlob(ctx, r.run.Target.Repository, m.blobOf(d), 0, m.plan.Size, r.uploading)
+	defer rc.Close()
+	sum := digest.SHA256.Hash()
+	err := m.plan.Verify(io.TeeReader(rc, sum), func(f modelpack.File, content io.Reader) error {
+		v := r.file(f).NewVerifier()
+		if _, err := io.Copy(v, content); err != nil {
+			return err
+		}
+		return v.Verify()
+	})
+	if err == nil && digest.NewDigest(digest.SHA256, sum) != d {
+		err = outcome.Errorf(outcome.Mismatch, "the registry sent other bytes than those of %s", d)
+	}
+	return err
+}

@@ -1,0 +1,272 @@
+package stream
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/connection"
+	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
+	"github.com/crossplane-contrib/provider-kitops/internal/modelpack/inspect"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+	"github.com/crossplane-contrib/provider-kitops/internal/retry"
+	"github.com/crossplane-contrib/provider-kitops/internal/source"
+	hubsource "github.com/crossplane-contrib/provider-kitops/internal/source/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/source/oci"
+)
+
+// A Stream takes a model from its source to the registry in one pass, in any
+// format. A whole file is never in memory or on disk: its bytes go through this
+// program's hands, hashed on the way. The Hub knows a large file's SHA-256
+// beforehand, and that is the digest of its layer in a ModelPack: what the
+// registry has already is not moved.
+type Pipeline struct {
+	large, small    int   // How many large layers, and small ones, are moved side by side.
+	inMemory        int64 // Up to how many bytes a layer is small, and held in memory.
+	ahead           int64 // How many bytes are read ahead at most, of all files together.
+	ranges          int64 // How many bytes of a file one request asks for.
+	retry           retry.Policy
+	uploads         retry.Policy
+	checkpointEvery time.Duration // How often a run's checkpoint is looked at.
+	limit           pipeline.LayerLimit
+}
+
+var _ pipeline.Pipeline = &Pipeline{}
+
+// NewStream returns a Stream.
+func New() *Pipeline {
+	return &Pipeline{large: 4, small: 8, inMemory: 1 << 20, ahead: 16 << 20, ranges: 2 << 20, retry: retry.Default(), uploads: retry.Default(), checkpointEvery: checkpointAfter, limit: registry.LayerLimit}
+}
+
+// Run implements Pipeline. The manifest is pushed last, and only if every file
+// was what its source announced: a failed run stages nothing.
+func (s *Pipeline) Run(ctx context.Context, run pipeline.Run) (outcome.Result, error) {
+	r, err := s.start(run)
+	if err != nil {
+		return outcome.Result{}, err
+	}
+	defer r.close()
+	if r.contents, err = r.source.Resolve(ctx); err != nil {
+		return outcome.Result{}, err
+	}
+	o, ok := r.source.(*oci.Source)
+	if !ok || string(o.Format()) != run.Format {
+		return r.pack(ctx)
+	}
+	return r.copyArtifact(ctx, o)
+}
+
+// pack makes an artifact of the origin's files.
+func (r *task) pack(ctx context.Context) (outcome.Result, error) {
+	files, err := r.source.List(ctx, r.run.Meter)
+	if err != nil {
+		return outcome.Result{}, err
+	}
+	layout, err := r.layOut(files)
+	if err != nil {
+		return outcome.Result{}, err
+	}
+	if err := r.limit.Fits(r.run.Target, files, slackOf(layout)); err != nil {
+		return outcome.Result{}, err
+	}
+	var a modelpack.Artifact
+	return r.checkpointed(ctx, func(ctx context.Context) error {
+		a, err = r.move(ctx, layout)
+		return err
+	}, func() (outcome.Result, error) { return r.stage(ctx, a) })
+}
+
+// checkpointed moves what a run moves, with a checkpoint for the next run in case
+// that this one ends early, and stages it.
+func (r *task) checkpointed(ctx context.Context, move func(ctx context.Context) error, stage func() (outcome.Result, error)) (outcome.Result, error) {
+	r.staged, r.checkpoint = r.readStaged(ctx), r.newCheckpoint(ctx)
+	watched, stop := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() { r.checkpoint.watch(watched) })
+	err := move(ctx)
+	stop()
+	watching.Wait()
+	if err != nil {
+		r.checkpoint.keep(ctx)
+		return outcome.Result{}, err
+	}
+	return stage()
+}
+
+// A task is one run of the pipeline.
+type task struct {
+	*Pipeline
+
+	run      pipeline.Run
+	source   source.Source
+	registry *registry.Client
+	log      *log.Logger
+
+	uploading  retry.Policy // With this run's log, which is not another's.
+	contents   source.Contents
+	byPath     map[string]hub.File
+	packed     int // How many files go into the artifact: a format may leave some out.
+	inspection *inspect.Inspection
+	staged     staged
+	checkpoint *checkpoint
+	mounts     mounts
+}
+
+func (s *Pipeline) start(run pipeline.Run) (*task, error) {
+	if run.Log == nil {
+		run.Log = io.Discard
+	}
+	r := &task{Pipeline: s, run: run, log: log.New(run.Log, "", 0)}
+	r.uploading = s.uploads
+	r.uploading.Logf = r.log.Printf
+	var err error
+	throttle := &connection.Throttle{Sleep: s.uploads.Sleep}
+	if r.source, err = s.newSource(run, throttle, r.log.Printf); err != nil {
+		return nil, err
+	}
+	if r.registry, err = pipeline.NewRegistry(run.Target, r.uploading, throttle); err != nil {
+		r.source.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// newSource returns where a run's files come from.
+func (s *Pipeline) newSource(run pipeline.Run, throttle *connection.Throttle, logf func(format string, args ...any)) (source.Source, error) {
+	if run.Source.Artifact != nil {
+		return oci.New(*run.Source.Artifact, s.retry, throttle, logf)
+	}
+	return hubsource.New(run.Source, hub.DownloadOptions{Range: s.ranges, Budget: hub.NewBudget(s.ahead)}, logf)
+}
+
+func (r *task) close() {
+	r.source.Close()
+	r.registry.Close()
+}
+
+// layOut says which layers there will be. It refuses a model of which no
+// artifact can be made before anything is moved.
+func (r *task) layOut(listed []hub.File) (*modelpack.Layout, error) {
+	files := make([]modelpack.File, 0, len(listed))
+	r.byPath = make(map[string]hub.File, len(listed))
+	for _, f := range listed {
+		files = append(files, modelpack.File{Path: f.Path, Size: f.Size})
+		r.byPath[f.Path] = f
+	}
+	newLayout := modelpack.NewLayout
+	if r.run.Source.Kind == hub.Dataset {
+		newLayout = modelpack.NewDatasetLayout
+	}
+	layout, err := newLayout(modelpack.Format(r.run.Format), files)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range layout.Layers {
+		r.packed += len(l.Files)
+	}
+	r.log.Printf("%d files, %s, as %s in %d layers", r.packed, pipeline.FormatBytes(pipeline.TotalSize(listed)), layout.Format, len(layout.Layers))
+	// Any digest will do: all have the same length.
+	digests := slices.Repeat([]digest.Digest{digest.Canonical.FromString("")}, len(layout.Layers))
+	if _, err := layout.Artifact(r.contents.Facts, digests); err != nil {
+		return nil, err
+	}
+	r.inspection = inspect.New(files)
+	return layout, nil
+}
+
+// slackOf is what a layer has at most beside its file.
+func slackOf(l *modelpack.Layout) int64 {
+	if l.Format == modelpack.FormatModelPack {
+		return 0
+	}
+	return pipeline.TarSlack
+}
+
+// stage pushes config and manifest of an artifact whose layers are in the
+// repository.
+func (r *task) stage(ctx context.Context, a modelpack.Artifact) (outcome.Result, error) {
+	if err := r.pushImages(ctx, a); err != nil {
+		return outcome.Result{}, err
+	}
+	if err := r.pushStaged(ctx, a); err != nil {
+		return outcome.Result{}, err
+	}
+	return outcome.Result{
+		Digest:   a.Descriptor.Digest.String(),
+		Size:     a.Size(),
+		Files:    r.packed,
+		Revision: r.contents.Revision,
+		License:  r.contents.License,
+	}, nil
+}
+
+// pushStaged pushes an artifact's manifest under the staging tag, unless the tag
+// points to it already. A registry that refuses the tag gets the manifest by its
+// digest alone: the tag only keeps the registry from collecting it.
+func (r *task) pushStaged(ctx context.Context, a modelpack.Artifact) error {
+	t, d := r.run.Target, a.Descriptor
+	what := fmt.Sprintf("%s@%s, %s in %d layers", t.Reference(), d.Digest, pipeline.FormatBytes(a.Size()), len(a.Layers))
+	if r.staged.descriptor.Digest == d.Digest {
+		r.log.Printf("%s, is staged already: there is nothing to push", what)
+		return nil
+	}
+	err := r.registry.PushManifest(ctx, t.Repository, d, a.Manifest, t.StagingTag)
+	if err != nil && ctx.Err() == nil && !outcome.ReasonOf(err).Transient() {
+		tagged := err
+		if err = r.registry.PushManifest(ctx, t.Repository, d, a.Manifest, d.Digest.String()); err == nil {
+			r.log.Printf("the manifest is staged without a tag, since the registry refuses tag %s: %s", t.StagingTag, tagged)
+		}
+	}
+	if err == nil {
+		r.log.Printf("pushed %s", what)
+	}
+	return err
+}
+
+// pushImages pushes what the artifact's manifest, or its index, refers to beside
+// the layers: its config, or configs and manifests of its images.
+func (r *task) pushImages(ctx context.Context, a modelpack.Artifact) error {
+	if len(a.Images) == 0 {
+		return r.push(ctx, a.ConfigDescriptor, a.Config)
+	}
+	for _, i := range a.Images {
+		if err := r.push(ctx, i.ConfigDescriptor, i.Config); err != nil {
+			return err
+		}
+		if r.staged.descriptor.Digest == a.Descriptor.Digest {
+			continue
+		}
+		if err := r.registry.PushManifest(ctx, r.run.Target.Repository, i.Descriptor, i.Manifest, i.Descriptor.Digest.String()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// push pushes a small blob unless the registry has it.
+func (r *task) push(ctx context.Context, d ocispec.Descriptor, b []byte) error {
+	has, err := r.registry.HasBlob(ctx, r.run.Target.Repository, d)
+	if has || err != nil {
+		return err
+	}
+	return r.pushNew(ctx, d, b)
+}
+
+// pushNew pushes a small blob.
+func (r *task) pushNew(ctx context.Context, d ocispec.Descriptor, b []byte) error {
+	open := func(_ context.Context, offset int64) (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(b[offset:])), nil
+	}
+	return r.registry.Upload(ctx, r.run.Target.Repository, d, open, r.uploading)
+}

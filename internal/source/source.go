@@ -1,0 +1,52 @@
+// Package source is where the files of a run come from: one package each for the
+// Hugging Face Hub and for registries. A new kind of source is one more
+// implementation of Source.
+package source
+
+import (
+	"context"
+	"io"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
+	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
+)
+
+// A Source holds the files of a model or a dataset. Its errors are or wrap an
+// outcome.Error, and are final: a Source retries transient errors itself.
+type Source interface {
+	// Resolve finds the version to read. It must be called before all other
+	// methods, once.
+	Resolve(ctx context.Context) (Contents, error)
+
+	// List returns the files, each with the size and the hashes that its bytes are
+	// verified against. It must be called before a file is read, once.
+	List(ctx context.Context, m *pipeline.Meter) ([]hub.File, error)
+
+	// Open returns a file's bytes from an offset on. The context is for all of
+	// the reading.
+	Open(ctx context.Context, f hub.File, offset int64) (io.ReadCloser, error)
+
+	// Head returns the first n bytes of a file.
+	Head(ctx context.Context, f hub.File, n int64) (io.ReadCloser, error)
+
+	// Close closes idle connections.
+	Close()
+}
+
+// Contents is what a Source tells about one version of a model.
+type Contents struct {
+	// Facts that go into the artifact.
+	Facts modelpack.Facts
+
+	// Revision of the files: a commit, or the digest of an artifact.
+	Revision string
+
+	// License as the source names it.
+	License string
+}
+
+// HasIdentity reports whether a source announced a hash of a file's content.
+// Without one, nothing tells whether two files of one size are the same, or
+// whether what a registry stores is the file.
+func HasIdentity(f hub.File) bool { return f.SHA256 != "" || f.GitSHA1 != "" }
