@@ -19,8 +19,8 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
 )
 
-// TestCredentialsGoToTheirHostOnly has Artifacts name another registry than that
-// whose credentials the ClusterProviderConfig has.
+// TestCredentialsGoToTheirHostOnly checks that no registry but the config's gets its
+// credentials, whatever an Artifact names.
 func TestCredentialsGoToTheirHostOnly(t *testing.T) {
 	const host, other = credentialsHost + ":5000", "other.example.com:5000"
 	dockerConfig := []byte(`{"auths":{"` + host + `":{"username":"u","password":"p"}}}`)
@@ -43,11 +43,11 @@ func TestCredentialsGoToTheirHostOnly(t *testing.T) {
 		change func(*modelv1alpha1.Artifact)
 		want   registry.Options
 	}{
-		"Own":       {reason: "Its own registry gets them.", change: func(*modelv1alpha1.Artifact) {}, want: registry.Options{Pushes: true, Host: host, PlainHTTP: true, DockerConfig: dockerConfig}},
-		"Target":    {reason: "Another target does not.", change: func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.Target.Registry = other }, want: registry.Options{Pushes: true, Host: other}},
-		"Observed":  {reason: "Nor does what is only observed.", change: observed(other + "/models/x:v1"), want: registry.Options{Host: other}},
-		"OtherPort": {reason: "Another port is another registry.", change: observed(host + "0/models/x:v1"), want: registry.Options{Host: host + "0"}},
-		"UserInfo":  {reason: "What only looks like the registry names none: the config's is asked for nothing.", change: observed(host + "@evil.example.com/models/x:v1"), want: registry.Options{Host: host, PlainHTTP: true, DockerConfig: dockerConfig}},
+		"Own":       {reason: "The config's registry should get the config's credentials.", change: func(*modelv1alpha1.Artifact) {}, want: registry.Options{Pushes: true, Host: host, PlainHTTP: true, DockerConfig: dockerConfig}},
+		"Target":    {reason: "A target in another registry must not get the config's credentials.", change: func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.Target.Registry = other }, want: registry.Options{Pushes: true, Host: other}},
+		"Observed":  {reason: "An observed artifact in another registry must not get the config's credentials.", change: observed(other + "/models/x:v1"), want: registry.Options{Host: other}},
+		"OtherPort": {reason: "A registry at another port must not get the config's credentials.", change: observed(host + "0/models/x:v1"), want: registry.Options{Host: host + "0"}},
+		"UserInfo":  {reason: "An external name with user information should be ignored, since it is no reference.", change: observed(host + "@evil.example.com/models/x:v1"), want: registry.Options{Host: host, PlainHTTP: true, DockerConfig: dockerConfig}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -56,7 +56,7 @@ func TestCredentialsGoToTheirHostOnly(t *testing.T) {
 			tc.change(a)
 			s, err := resolver.Resolve(t.Context(), a)
 			got := s.Registry
-			got.Repository = "" // It is another matter.
+			got.Repository = "" // Not tested here.
 			if diff := cmp.Diff(tc.want, got); diff != "" || err != nil {
 				t.Errorf("%s: %v: -want, +got:\n%s", tc.reason, err, diff)
 			}
@@ -76,7 +76,7 @@ func TestRepositoryPrefix(t *testing.T) {
 			says:   []string{"models/team-b/x", "models/team-a/"},
 		},
 		"LongerName": {
-			reason: "A namespace whose name starts with the tenant's is another one.",
+			reason: "A namespace whose name starts with the tenant's should be another one.",
 			change: func(a *modelv1alpha1.Artifact) {
 				a.Spec.ForProvider.Target.Repository = "models/team-a0/x"
 			},
@@ -141,8 +141,8 @@ func TestRepositoryPrefix(t *testing.T) {
 	}
 }
 
-// expectRefused checks that an error has reason NotAllowed and names all parts; that
-// there is none for no parts.
+// expectRefused checks that an error has reason NotAllowed and names all parts, or
+// that there is no error where there are no parts.
 func expectRefused(t *testing.T, reason string, err error, says []string) {
 	t.Helper()
 	if (err == nil) != (len(says) == 0) || (err != nil && outcome.ReasonOf(err) != outcome.NotAllowed) {
@@ -188,8 +188,8 @@ func TestConnectionSecret(t *testing.T) {
 		there  []client.Object
 		says   []string
 	}{
-		"None":  {reason: "The connection Secret may not exist yet."},
-		"Plain": {reason: "A Secret that somebody created may get the connection details.", there: []client.Object{credentialsSecret("team-a", "details", nil)}},
+		"None":  {reason: "A connection Secret that does not exist yet should be admitted."},
+		"Plain": {reason: "A Secret that somebody created should be admitted for connection details.", there: []client.Object{credentialsSecret("team-a", "details", nil)}},
 		"Copy":  {reason: "A Secret that the provider created for a run must not get connection details.", there: []client.Object{theCopy}, says: []string{`"details"`, "spec.writeConnectionSecretToRef"}},
 	}
 	for name, tc := range cases {

@@ -14,8 +14,8 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// TestCopyIsNoCredential has each reference that a tenant may write name a Secret
-// that the provider made for a run.
+// TestCopyIsNoCredential checks that no reference a tenant can write gives access to
+// a Secret that the provider created for a run.
 func TestCopyIsNoCredential(t *testing.T) {
 	ref := &xpv2.LocalSecretReference{Name: "qwen3-copy"}
 	key := &xpv2.LocalSecretKeySelector{LocalSecretReference: *ref, Key: "hub-token"}
@@ -56,7 +56,7 @@ func TestCopyIsNoCredential(t *testing.T) {
 			copied.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(tc.a, modelv1alpha1.ArtifactGroupVersionKind)}
 			s, err := resolve(t, newKube(t, copied), tc.config, tc.a)
 			if err == nil {
-				// Each run begins with it, whoever reads the Secrets themselves.
+				// Each run starts with it.
 				_, err = s.ConfigHash(t.Context())
 			}
 			if outcome.ReasonOf(err) != outcome.NotAllowed {

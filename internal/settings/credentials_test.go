@@ -19,13 +19,13 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
-// given is what a run gets of Secrets.
+// given is what a run gets from Secrets.
 type given struct {
-	// Mounted maps what it is to the Secret and its key.
+	// Mounted maps the use of a key to the Secret and the key.
 	Mounted map[string]string
 
-	// Copied is what the Artifact's own Secret holds, by key: of a docker
-	// config the name of its entry and the password, else the value.
+	// Copied maps the keys of the run's own Secret to their values: of a docker
+	// config the name of its entry and the password.
 	Copied map[string]string
 }
 
@@ -48,12 +48,12 @@ func TestRunsCredentials(t *testing.T) {
 		want   given
 	}{
 		"Plain": {
-			reason: "What kit can use is mounted as it is.",
+			reason: "Secrets that kit can use should be mounted as they are.",
 			args:   args{config: namespacedConfig(), docker: entries(credentialsHost, "other.example.com"), certs: ca},
 			want:   given{Mounted: map[string]string{"credentials": "registry/.dockerconfigjson", "ca": "certs/ca.crt"}},
 		},
 		"Path": {
-			reason: "The one entry that kit would not find is copied.",
+			reason: "The entry for the repository should be copied where kit would not find it.",
 			args:   args{config: namespacedConfig(), docker: entries(credentialsHost, credentialsHost+"/models", credentialsHost+"/other"), certs: ca},
 			want: given{
 				Mounted: map[string]string{"credentials": copied + "/.dockerconfigjson", "ca": "certs/ca.crt"},
@@ -61,12 +61,12 @@ func TestRunsCredentials(t *testing.T) {
 			},
 		},
 		"OtherPath": {
-			reason: "One for another repository changes nothing.",
+			reason: "An entry for another repository should be ignored.",
 			args:   args{config: namespacedConfig(), docker: entries(credentialsHost, credentialsHost+"/other"), certs: ca},
 			want:   given{Mounted: map[string]string{"credentials": "registry/.dockerconfigjson", "ca": "certs/ca.crt"}},
 		},
 		"Wildcard": {
-			reason: "So is one with wildcards.",
+			reason: "An entry with a wildcard should be copied, since kit would not find it.",
 			args:   args{config: namespacedConfig(), docker: entries("*.example.com"), certs: ca},
 			want: given{
 				Mounted: map[string]string{"credentials": copied + "/.dockerconfigjson", "ca": "certs/ca.crt"},
@@ -74,17 +74,17 @@ func TestRunsCredentials(t *testing.T) {
 			},
 		},
 		"Stranger": {
-			reason: "Where there is none, the registry says so.",
+			reason: "A Secret without an entry for the registry should be mounted as it is.",
 			args:   args{config: namespacedConfig(), docker: entries("other.example.com"), certs: ca},
 			want:   given{Mounted: map[string]string{"credentials": "registry/.dockerconfigjson", "ca": "certs/ca.crt"}},
 		},
 		"Own": {
-			reason: "The Artifact's own are mounted as they are.",
+			reason: "The Artifact's own credentials should be mounted as they are where kit finds the entry.",
 			args:   args{config: namespacedConfig(), own: true, docker: entries(credentialsHost), certs: ca},
 			want:   given{Mounted: map[string]string{"credentials": "own/.dockerconfigjson", "ca": "certs/ca.crt"}},
 		},
 		"OwnWildcard": {
-			reason: "And copied where kit would not find them.",
+			reason: "The entry of the Artifact's own credentials should be copied where kit would not find it.",
 			args:   args{config: namespacedConfig(), own: true, docker: entries("*.example.com"), certs: ca},
 			want: given{
 				Mounted: map[string]string{"credentials": copied + "/.dockerconfigjson", "ca": "certs/ca.crt"},
@@ -92,17 +92,17 @@ func TestRunsCredentials(t *testing.T) {
 			},
 		},
 		"Certificate": {
-			reason: "A client certificate goes with its key, and needs no authority.",
+			reason: "A client certificate should be mounted with its key and without an authority.",
 			args:   args{config: namespacedConfig(), docker: entries(credentialsHost), certs: pair},
 			want:   given{Mounted: map[string]string{"credentials": "registry/.dockerconfigjson", "certificate": "certs/tls.crt", "key": "certs/tls.key"}},
 		},
 		"Both": {
-			reason: "All of them may be there.",
+			reason: "Authorities, client certificate and key should be mounted together.",
 			args:   args{config: namespacedConfig(), docker: entries(credentialsHost), certs: all},
 			want:   given{Mounted: map[string]string{"credentials": "registry/.dockerconfigjson", "ca": "certs/ca.crt", "certificate": "certs/tls.crt", "key": "certs/tls.key"}},
 		},
 		"Cluster": {
-			reason: "Of another namespace's Secrets all is copied that is used, and nothing else.",
+			reason: "Of another namespace's Secrets everything that is used should be copied, and nothing else.",
 			args:   args{config: clusterConfig(), docker: entries(credentialsHost, "other.example.com"), certs: all, outside: true},
 			want: given{
 				Mounted: map[string]string{"credentials": copied + "/.dockerconfigjson", "ca": copied + "/registry-ca.crt", "certificate": copied + "/registry-tls.crt", "key": copied + "/registry-tls.key"},
@@ -113,7 +113,7 @@ func TestRunsCredentials(t *testing.T) {
 			},
 		},
 		"ClusterPath": {
-			reason: "The most specific entry for the repository is.",
+			reason: "The most specific entry for the repository should be copied.",
 			args:   args{config: clusterConfig(), docker: entries(credentialsHost, credentialsHost+"/models/qwen3"), certs: ca, outside: true},
 			want: given{
 				Mounted: map[string]string{"credentials": copied + "/.dockerconfigjson", "ca": copied + "/registry-ca.crt"},
@@ -121,12 +121,12 @@ func TestRunsCredentials(t *testing.T) {
 			},
 		},
 		"OtherRegistry": {
-			reason: "Nothing is for another registry than the config's.",
+			reason: "Another registry must get nothing of the config's.",
 			args:   args{config: clusterConfig(), docker: entries(credentialsHost, "*.example.com", "*.example.com:*"), certs: all, outside: true, target: "other.example.com"},
 			want:   given{Mounted: map[string]string{}},
 		},
 		"OtherRegistryOwn": {
-			reason: "But what the Artifact itself brings.",
+			reason: "Another registry should get the Artifact's own credentials.",
 			args:   args{config: namespacedConfig(), own: true, docker: entries("*.example.com"), certs: all, target: "other.example.com"},
 			want: given{
 				Mounted: map[string]string{"credentials": copied + "/.dockerconfigjson"},
@@ -134,7 +134,7 @@ func TestRunsCredentials(t *testing.T) {
 			},
 		},
 		"ClusterOwn": {
-			reason: "The Artifact's own take the place of the config's, which are not copied.",
+			reason: "The Artifact's own credentials should replace the config's, which must not be copied.",
 			args:   args{config: clusterConfig(), own: true, docker: entries(credentialsHost), certs: ca, outside: true},
 			want: given{
 				Mounted: map[string]string{"credentials": "own/.dockerconfigjson", "ca": copied + "/registry-ca.crt"},
@@ -175,7 +175,7 @@ func TestRunsCredentials(t *testing.T) {
 			if reads > 2 {
 				t.Errorf("\n%s\nSecretData(...): want each of two Secrets to be read once at most, got %d reads", tc.reason, reads)
 			}
-			if diff := cmp.Diff(tc.want, given{Mounted: mountedBy(t, a), Copied: told(t, data)}); diff != "" {
+			if diff := cmp.Diff(tc.want, given{Mounted: mountedBy(t, a), Copied: summary(t, data)}); diff != "" {
 				t.Errorf("\n%s\n-want, +got:\n%s", tc.reason, diff)
 			}
 			reads = 0
@@ -207,8 +207,9 @@ func mountedBy(t *testing.T, a *modelv1alpha1.Artifact) map[string]string {
 	return out
 }
 
-// told returns a Secret's data in few words.
-func told(t *testing.T, data map[string][]byte) map[string]string {
+// summary returns a Secret's data with a docker config as the name of its entry and
+// the password.
+func summary(t *testing.T, data map[string][]byte) map[string]string {
 	t.Helper()
 	var out map[string]string
 	for key, value := range data {
@@ -237,18 +238,18 @@ func TestReadCertificates(t *testing.T) {
 	cases := map[string]struct {
 		reason string
 		args   map[string]string // Nil for no Secret.
-		want   string            // What the message says; empty for none.
+		want   string            // Part of the message; empty for no error.
 	}{
-		"All":      {reason: "All may be there.", args: map[string]string{"ca.crt": "a", "tls.crt": "c", "tls.key": "k"}},
-		"CA":       {reason: "An authority alone may be.", args: map[string]string{"ca.crt": "a"}},
-		"EmptyTLS": {reason: "A Secret of type kubernetes.io/tls has empty keys instead of none.", args: map[string]string{"ca.crt": "a", "tls.crt": "", "tls.key": ""}},
-		"Pair":     {reason: "A client certificate alone may be.", args: map[string]string{"tls.crt": "c", "tls.key": "k"}},
-		"BlankTLS": {reason: "White space is no certificate.", args: map[string]string{"ca.crt": "a", "tls.crt": "\n", "tls.key": " "}},
-		"BlankKey": {reason: "Nor is it a key.", args: map[string]string{"tls.crt": "c", "tls.key": "\n"}, want: `has no value for the key "tls.key"`},
-		"NoKey":    {reason: "A certificate needs its key.", args: map[string]string{"ca.crt": "a", "tls.crt": "c"}, want: `has no value for the key "tls.key"`},
-		"NoCert":   {reason: "A key needs its certificate.", args: map[string]string{"ca.crt": "a", "tls.key": "hunter2"}, want: `has no value for the key "tls.crt"`},
-		"Nothing":  {reason: "One of both must be there.", args: map[string]string{"other": "x"}, want: `"ca.crt", nor for "tls.crt" and "tls.key"`},
-		"Missing":  {reason: "The Secret must be there.", want: `does not exist: create it with the key "ca.crt", or with "tls.crt" and "tls.key"`},
+		"All":      {reason: "Authorities, client certificate and key should be accepted together.", args: map[string]string{"ca.crt": "a", "tls.crt": "c", "tls.key": "k"}},
+		"CA":       {reason: "Authorities alone should be accepted.", args: map[string]string{"ca.crt": "a"}},
+		"EmptyTLS": {reason: "Empty values should count as none: a Secret of type kubernetes.io/tls must have the keys.", args: map[string]string{"ca.crt": "a", "tls.crt": "", "tls.key": ""}},
+		"Pair":     {reason: "A client certificate with its key should be accepted without authorities.", args: map[string]string{"tls.crt": "c", "tls.key": "k"}},
+		"BlankTLS": {reason: "A certificate and key of white space should count as none.", args: map[string]string{"ca.crt": "a", "tls.crt": "\n", "tls.key": " "}},
+		"BlankKey": {reason: "A key of white space should count as none.", args: map[string]string{"tls.crt": "c", "tls.key": "\n"}, want: `has no value for the key "tls.key"`},
+		"NoKey":    {reason: "A certificate without its key should be an error that does not quote it.", args: map[string]string{"ca.crt": "a", "tls.crt": "c"}, want: `has no value for the key "tls.key"`},
+		"NoCert":   {reason: "A key without its certificate should be an error that does not quote it.", args: map[string]string{"ca.crt": "a", "tls.key": "hunter2"}, want: `has no value for the key "tls.crt"`},
+		"Nothing":  {reason: "A Secret with neither authorities nor a certificate should be an error.", args: map[string]string{"other": "x"}, want: `"ca.crt", nor for "tls.crt" and "tls.key"`},
+		"Missing":  {reason: "A Secret that does not exist should be an error that names the keys.", want: `does not exist: create it with the key "ca.crt", or with "tls.crt" and "tls.key"`},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -16,13 +16,14 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
-// A memoryWorld is a memory, an API server, and a cache of its metadata.
+// A memoryWorld is a credential memory with an API server, which serves as the cache
+// of metadata, too.
 type memoryWorld struct {
 	secretReader
 
 	t      *testing.T
 	server client.Client
-	reads  int // Of Secrets, with what is in them.
+	reads  int // Of Secrets with their data.
 }
 
 func newMemoryWorld(t *testing.T, secrets ...client.Object) *memoryWorld {
@@ -88,32 +89,32 @@ func TestCredentialMemory(t *testing.T) {
 	}
 	e := endpoint{host: "r.example.com", repository: "models/a", credentials: named("account", corev1.DockerConfigJsonKey), certs: named("certs", "")}
 
-	w.expect(e, theirs, "one", 2, "At first Secrets are read.")
-	w.expect(e, mine, "one", 0, "Then what is for the registry is remembered, and nothing else of them.")
+	w.expect(e, theirs, "one", 2, "Secrets should be read at first.")
+	w.expect(e, mine, "one", 0, "Only what is for the registry should be remembered.")
 	e.repository = "models/b"
-	w.expect(e, mine, "one", 0, "It is for all repositories of the registry.")
+	w.expect(e, mine, "one", 0, "Credentials should be remembered for all repositories of the registry.")
 
 	other := e
 	other.host = "x.example.com"
-	w.expect(other, theirs, "one", 2, "Another registry's are not these.")
-	w.expect(endpoint{host: "r.example.com"}, "", "", 0, "Who has no credentials gets none.")
+	w.expect(other, theirs, "one", 2, "Another registry's credentials should be read.")
+	w.expect(endpoint{host: "r.example.com"}, "", "", 0, "An endpoint without Secrets should get no credentials.")
 
 	w.change(certs, artifact.KeyCA, "two")
-	w.expect(e, theirs, "two", 2, "What has changed is read again.")
-	w.expect(e, mine, "two", 0, "And remembered.")
+	w.expect(e, theirs, "two", 2, "Secrets that changed should be read again.")
+	w.expect(e, mine, "two", 0, "Secrets that changed should be remembered.")
 	w.change(certs, artifact.KeyCA, strings.Repeat("x", maxRememberedBytes))
-	w.expect(e, theirs, strings.Repeat("x", maxRememberedBytes), 2, "What is large is read.")
-	w.expect(e, theirs, strings.Repeat("x", maxRememberedBytes), 2, "It is not remembered.")
+	w.expect(e, theirs, strings.Repeat("x", maxRememberedBytes), 2, "Large Secrets should be read.")
+	w.expect(e, theirs, strings.Repeat("x", maxRememberedBytes), 2, "Large Secrets must not be remembered.")
 
 	w.change(certs, artifact.KeyCA, "three")
-	w.expect(e, theirs, "three", 2, "Until it is small.")
+	w.expect(e, theirs, "three", 2, "A Secret that is small again should be read again.")
 	if err := w.server.Delete(t.Context(), account); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.look(e); err == nil {
-		t.Error("A Secret that is gone is missed at once.")
+		t.Error("A deleted Secret should be an error at once.")
 	}
 	if w.memory.known.Len() != 1 {
-		t.Errorf("What was in it is forgotten: %d are known", w.memory.known.Len())
+		t.Errorf("want the deleted Secret to be forgotten and the other one kept, got %d", w.memory.known.Len())
 	}
 }

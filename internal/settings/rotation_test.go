@@ -17,8 +17,8 @@ import (
 	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 )
 
-// A rotation is one provider that looks at an Artifact's registry, while the
-// registry and the Secrets for it change.
+// A rotation is a Resolver for one Artifact whose registry, and the Secrets for it,
+// change.
 type rotation struct {
 	t             *testing.T
 	kube          client.Client
@@ -80,8 +80,8 @@ func (r *rotation) setCerts(ca, client *testregistry.Registry) {
 	r.update(r.certs)
 }
 
-// look asks the registry for the tag, and returns why that fails: NotFound where
-// all is well, since nothing is there.
+// look resolves a tag in the registry and returns the reason of the error. It is
+// NotFound if the credentials are right, since there is no tag.
 func (r *rotation) look() outcome.Reason {
 	r.t.Helper()
 	got, err := r.resolver.Resolve(r.t.Context(), r.artifact)
@@ -99,9 +99,9 @@ func (r *rotation) look() outcome.Reason {
 	return outcome.ReasonOf(err)
 }
 
-// TestRotation has a registry change its account, its authority and the client
-// certificates that it takes, one after the other, and each time the Secret
-// follow: the next look at the Artifact goes with it.
+// TestRotation checks that each reconcile uses the credentials of the moment: a
+// registry changes its account, its authority and its client certificates one after
+// the other, and the Secrets follow.
 func TestRotation(t *testing.T) {
 	old, renewed := testregistry.User{Name: "ada", Password: "correct horse"}, testregistry.User{Name: "ada", Password: "battery staple"}
 	first := testregistry.Start(t, testregistry.Options{TLS: true, ClientCertificates: true, Users: []testregistry.User{old}})

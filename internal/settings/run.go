@@ -97,7 +97,7 @@ func (s *Settings) addSource(ctx context.Context) error {
 	e.credentials = nil
 	o, err := s.secrets.registryOptions(ctx, e)
 	if outcome.ReasonOf(err) == outcome.ConfigMissing {
-		return nil
+		return nil //nolint:nilerr // ConfigHash reports it.
 	}
 	if len(o.CA) > 0 {
 		access.CA = certs.mounted(artifact.KeyCA, copySourceCA)

@@ -15,15 +15,15 @@ func TestMountable(t *testing.T) {
 		pinned string
 		want   string
 	}{
-		"Allowed":      {reason: "What may be used is told to the run.", pinned: "registry.example.com/models/team-a/other@" + d, want: "models/team-a/other@" + d},
-		"Own":          {reason: "The run looks at its own repository anyway.", pinned: "registry.example.com/models/team-a/own@" + d},
-		"Outside":      {reason: "A repository outside of the prefix is not the namespace's to use.", pinned: "registry.example.com/models/team-b/theirs@" + d},
-		"OtherHost":    {reason: "Another registry has nothing to mount.", pinned: "other.example.com/models/team-a/other@" + d},
-		"Tag":          {reason: "A tag names no blobs for good.", pinned: "registry.example.com/models/team-a/other:v1"},
-		"NoDigest":     {reason: "What is no digest is not believed.", pinned: "registry.example.com/models/team-a/other@sha256:00"},
-		"Variable":     {reason: "What is no repository is not believed.", pinned: "registry.example.com/models/team-a/$(HF_TOKEN)@" + d},
-		"SecondLine":   {reason: "One value must stay one line.", pinned: "registry.example.com/models/team-a/other\nmodels/team-b/theirs@" + d},
-		"NothingThere": {reason: "An Artifact may have pushed nothing.", pinned: ""},
+		"Allowed":      {reason: "A repository within the prefix should be mounted from.", pinned: "registry.example.com/models/team-a/other@" + d, want: "models/team-a/other@" + d},
+		"Own":          {reason: "The Artifact's own repository should be omitted, since the run looks there anyway.", pinned: "registry.example.com/models/team-a/own@" + d},
+		"Outside":      {reason: "A repository outside of the prefix must not be mounted from.", pinned: "registry.example.com/models/team-b/theirs@" + d},
+		"OtherHost":    {reason: "A repository of another registry must not be mounted from.", pinned: "other.example.com/models/team-a/other@" + d},
+		"Tag":          {reason: "A tag should be omitted, since it can move.", pinned: "registry.example.com/models/team-a/other:v1"},
+		"NoDigest":     {reason: "An invalid digest should be omitted.", pinned: "registry.example.com/models/team-a/other@sha256:00"},
+		"Variable":     {reason: "An invalid repository should be omitted.", pinned: "registry.example.com/models/team-a/$(HF_TOKEN)@" + d},
+		"SecondLine":   {reason: "A value with a second line should be omitted.", pinned: "registry.example.com/models/team-a/other\nmodels/team-b/theirs@" + d},
+		"NothingThere": {reason: "An Artifact that has pushed nothing should be omitted.", pinned: ""},
 	}
 	s := Settings{config: &providerConfig{}}
 	s.config.Registry.RepositoryPrefix = "models/{namespace}/"

@@ -21,7 +21,8 @@ import (
 
 const credentialsHost = "registry.example.com"
 
-// credentialsArtifact is pushed to models/qwen3.
+// credentialsArtifact returns an Artifact that is pushed to models/qwen3, with own
+// credentials or without.
 func credentialsArtifact(own bool) *modelv1alpha1.Artifact {
 	a := &modelv1alpha1.Artifact{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "qwen3"},
@@ -46,8 +47,8 @@ func credentialsSecret(namespace, name string, data map[string]string) *corev1.S
 	return s
 }
 
-// entries is a docker config with an entry for each name, whose password is
-// that name.
+// entries returns a docker config with an entry for each name. Its password is the
+// name.
 func entries(names ...string) string {
 	all := map[string]testregistry.Entry{}
 	for _, n := range names {
@@ -87,7 +88,8 @@ func resolve(t *testing.T, kube client.Client, config client.Object, a *modelv1a
 	if _, ok := config.(*v1alpha1.ClusterProviderConfig); ok {
 		kind = v1alpha1.ClusterProviderConfigGroupVersionKind.Kind
 	}
-	if err := kube.Create(t.Context(), config.DeepCopyObject().(client.Object)); err != nil {
+	config.SetResourceVersion("") // An earlier case may have created it elsewhere.
+	if err := kube.Create(t.Context(), config); err != nil {
 		t.Fatal(err)
 	}
 	a.Spec.ProviderConfigReference = &xpv2.ProviderConfigReference{Kind: kind, Name: config.GetName()}
@@ -95,7 +97,7 @@ func resolve(t *testing.T, kube client.Client, config client.Object, a *modelv1a
 	return (&Resolver{Cached: kube, Direct: kube, Metadata: kube, Images: images}).Resolve(t.Context(), a)
 }
 
-// newKube returns an API server that has objects.
+// newKube returns an API server with objects.
 func newKube(t *testing.T, objects ...client.Object) client.WithWatch {
 	t.Helper()
 	return fake.NewClientBuilder().WithScheme(apiserver.Scheme(t)).WithObjects(objects...).Build()

@@ -16,8 +16,8 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// sourceArtifact is made from an artifact of a registry, and pushed to
-// models/team-a/copy.
+// sourceArtifact returns an Artifact that is made from an artifact of a registry and
+// pushed to models/team-a/copy.
 func sourceArtifact(reference string, change ...func(*modelv1alpha1.OCISource)) *modelv1alpha1.Artifact {
 	a := credentialsArtifact(false)
 	a.Spec.ForProvider.Target.Repository = "models/team-a/copy"
@@ -29,13 +29,13 @@ func sourceArtifact(reference string, change ...func(*modelv1alpha1.OCISource)) 
 	return a
 }
 
-// sourceGiven is what a run gets for its source.
+// sourceGiven is what a run gets for the registry of its source.
 type sourceGiven struct {
-	// Mounted maps files to the Secret and its key, Copied keys of the
-	// Artifact's own Secret to what they hold.
+	// Mounted maps files to the Secret and its key, Copied the keys of the run's
+	// own Secret to their values.
 	Mounted, Copied map[string]string
 
-	// Plain says that the registry is spoken to without TLS.
+	// Plain reports whether the run connects without TLS.
 	Plain bool
 }
 
@@ -91,67 +91,67 @@ func TestSourceCredentials(t *testing.T) {
 		want   sourceGiven
 	}{
 		"Namespaced": {
-			reason: "In its own registry a tenant's config holds for all repositories.",
+			reason: "A tenant's config should give its credentials to all repositories of its registry.",
 			args:   args{config: namespacedConfig(), a: sourceArtifact(outside)},
 			want:   sourceGiven{Mounted: with(all(), docker, "registry/.dockerconfigjson")},
 		},
 		"Cluster": {
-			reason: "Of a ClusterProviderConfig's the source's entry is copied, and nothing else.",
+			reason: "Of a ClusterProviderConfig's Secret only the source's entry should be copied.",
 			args:   args{config: clusterConfig(), a: sourceArtifact(host + "/models/base:v1")},
 			want:   sourceGiven{Mounted: with(copies(), docker, copied+"/source-config.json"), Copied: with(values(), "source-config.json", host+" "+host+"/models")},
 		},
 		"Within": {
-			reason: "What the namespace may push to, it may read.",
+			reason: "A namespace should read with the config's credentials from where it may push.",
 			args:   args{config: withPrefix(clusterConfig()), a: sourceArtifact(within)},
 			want:   sourceGiven{Mounted: with(copies(), docker, copied+"/source-config.json"), Copied: with(values(), "source-config.json", host+" "+host+"/models/team-a")},
 		},
 		"Outside": {
-			reason: "A tenant does not read another's models as the administrator; that the registry is known by its authority harms nobody.",
+			reason: "A tenant must not read another's models with the administrator's credentials or certificate. The authorities are no secret.",
 			args:   args{config: withPrefix(clusterConfig()), a: sourceArtifact(outside)},
 			want:   sourceGiven{Mounted: certs(copied, "source-ca.crt", "", ""), Copied: map[string]string{"source-ca.crt": "authority"}},
 		},
 		"OutsideLonger": {
-			reason: "A name that only starts like the tenant's is another's.",
+			reason: "A namespace whose name starts with the tenant's should be another one.",
 			args:   args{config: withPrefix(clusterConfig()), a: sourceArtifact(host + "/models/team-a0/base:v1")},
 			want:   sourceGiven{Mounted: certs(copied, "source-ca.crt", "", ""), Copied: map[string]string{"source-ca.crt": "authority"}},
 		},
 		"OutsideOwn": {
-			reason: "But who has credentials may.",
+			reason: "A tenant with own credentials should read with them, outside of the prefix too.",
 			args:   args{config: withPrefix(clusterConfig()), a: sourceArtifact(outside, credentials)},
 			want:   sourceGiven{Mounted: with(certs(copied, "source-ca.crt", "", ""), docker, "own/.dockerconfigjson"), Copied: map[string]string{"source-ca.crt": "authority"}},
 		},
 		"Own": {
-			reason: "The Artifact's own take the config's place.",
+			reason: "The Artifact's own Secrets should replace the config's.",
 			args:   args{config: namespacedConfig(), a: sourceArtifact(within, credentials, authority)},
 			want:   sourceGiven{Mounted: map[string]string{docker: "own/.dockerconfigjson", "source-ca.crt": "own-ca/ca.crt"}},
 		},
 		"ClusterOwn": {
-			reason: "And nothing is copied then.",
+			reason: "The Artifact's own Secrets should replace a ClusterProviderConfig's, and nothing should be copied.",
 			args:   args{config: clusterConfig(), a: sourceArtifact(within, credentials, authority)},
 			want:   sourceGiven{Mounted: map[string]string{docker: "own/.dockerconfigjson", "source-ca.crt": "own-ca/ca.crt"}},
 		},
 		"Elsewhere": {
-			reason: "A config's credentials go nowhere else.",
+			reason: "Another registry must get nothing of the config's.",
 			args:   args{config: withPlainHTTP(namespacedConfig()), a: sourceArtifact("other.example.com/models/base:v1")},
 			want:   sourceGiven{Mounted: map[string]string{}},
 		},
 		"ElsewhereCluster": {
-			reason: "Nor to another port, nor to a host that is written otherwise.",
+			reason: "A registry whose host is spelled otherwise must get nothing of the config's.",
 			args:   args{config: withPlainHTTP(clusterConfig()), a: sourceArtifact(strings.ToUpper(host) + ":443/models/base:v1")},
 			want:   sourceGiven{Mounted: map[string]string{}},
 		},
 		"ElsewhereOwn": {
-			reason: "The Artifact says how another registry is reached.",
+			reason: "The Artifact should set how to connect to another registry.",
 			args:   args{config: clusterConfig(), a: sourceArtifact("other.example.com/models/base:v1", credentials, authority, plain)},
 			want:   sourceGiven{Mounted: map[string]string{docker: "own/.dockerconfigjson", "source-ca.crt": "own-ca/ca.crt"}, Plain: true},
 		},
 		"Plain": {
-			reason: "The config says how its own registry is spoken to.",
+			reason: "The config's PlainHTTP should apply to its own registry.",
 			args:   args{config: withPlainHTTP(namespacedConfig()), a: sourceArtifact(within, authority, credentials)},
 			want:   sourceGiven{Mounted: map[string]string{docker: "own/.dockerconfigjson", "source-ca.crt": "own-ca/ca.crt"}, Plain: true},
 		},
 		"NotPlain": {
-			reason: "No tenant has its credentials sent without TLS.",
+			reason: "A tenant must not have the config's credentials sent without TLS.",
 			args:   args{config: clusterConfig(), a: sourceArtifact(host+"/models/base:v1", plain)},
 			want:   sourceGiven{Mounted: with(copies(), docker, copied+"/source-config.json"), Copied: with(values(), "source-config.json", host+" "+host+"/models")},
 		},
@@ -159,7 +159,7 @@ func TestSourceCredentials(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			a, config := tc.args.a, tc.args.config
-			// The target is elsewhere where it may be, so that what is given is the source's.
+			// The target is elsewhere if it may be, so that all that is given is the source's.
 			shared, _ := config.(*v1alpha1.ClusterProviderConfig)
 			elsewhere := shared == nil || shared.Spec.Registry.RepositoryPrefix == ""
 			if elsewhere {
@@ -187,8 +187,8 @@ func TestSourceCredentials(t *testing.T) {
 	}
 }
 
-// sourceSecrets holds all Secrets that a source may need, those of the config in
-// each of the namespaces.
+// sourceSecrets returns an API server with all Secrets that a source may need, and
+// the config's in each of the namespaces.
 func sourceSecrets(t *testing.T, a *modelv1alpha1.Artifact, namespaces ...string) client.Client {
 	docker := func(namespace, name string) *corev1.Secret {
 		return credentialsSecret(namespace, name, map[string]string{
@@ -231,12 +231,13 @@ func sourceGivenTo(t *testing.T, a *modelv1alpha1.Artifact, data map[string][]by
 		out.Copied[key] = string(value)
 	}
 	if docker, ok := data[copySourceCredentials]; ok {
-		out.Copied[copySourceCredentials] = told(t, map[string][]byte{corev1.DockerConfigJsonKey: docker})[corev1.DockerConfigJsonKey]
+		out.Copied[copySourceCredentials] = summary(t, map[string][]byte{corev1.DockerConfigJsonKey: docker})[corev1.DockerConfigJsonKey]
 	}
 	return out
 }
 
-// TestSourceIsChecked has what a source needs be missing, or be none.
+// TestSourceIsChecked checks that a Secret or a reference which a source lacks is
+// reported where a run begins, and not before.
 func TestSourceIsChecked(t *testing.T) {
 	credentials := func(s *modelv1alpha1.OCISource) { s.CredentialsSecretRef = &xpv2.LocalSecretReference{Name: "gone"} }
 	authority := func(s *modelv1alpha1.OCISource) { s.CertSecretRef = &xpv2.LocalSecretReference{Name: "gone"} }
@@ -255,13 +256,13 @@ func TestSourceIsChecked(t *testing.T) {
 		args   *modelv1alpha1.Artifact
 		want   want
 	}{
-		"Credentials": {reason: "The Secret must be there.", args: sourceArtifact("other.example.com/a:v1", credentials), want: want{outcome.ConfigMissing, `Secret "gone" in namespace "team-a" does not exist: create it with the key ".dockerconfigjson"`}},
-		"Authority":   {reason: "The Secret must be there.", args: sourceArtifact("other.example.com/a:v1", authority), want: want{outcome.ConfigMissing, `Secret "gone" in namespace "team-a" does not exist: create it with the key "ca.crt"`}},
-		"Key":         {reason: "The key must be there.", args: sourceArtifact("other.example.com/a:v1", noCA), want: want{outcome.ConfigMissing, `Secret "own" in namespace "team-a" has no value for the key "ca.crt": add it`}},
-		"Config":      {reason: "So must the config's.", config: namespacedConfig(), args: sourceArtifact(credentialsHost + "/a:v1"), want: want{outcome.ConfigMissing, `Secret "certs" in namespace "team-a" does not exist`}},
-		"NoReference": {reason: "The API server may not have looked.", args: sourceArtifact("models/qwen3"), want: want{outcome.Unsupported, "spec.forProvider.source.oci.reference"}},
-		"NoHub":       {reason: "Who asks no Hub needs no token for it.", config: hubConfig, args: sourceArtifact("other.example.com/a:v1")},
-		"Nothing":     {reason: "Another registry may need nothing.", args: sourceArtifact("other.example.com/a:v1")},
+		"Credentials": {reason: "A Secret that does not exist should be an error that names the key.", args: sourceArtifact("other.example.com/a:v1", credentials), want: want{outcome.ConfigMissing, `Secret "gone" in namespace "team-a" does not exist: create it with the key ".dockerconfigjson"`}},
+		"Authority":   {reason: "A Secret that does not exist should be an error that names the key.", args: sourceArtifact("other.example.com/a:v1", authority), want: want{outcome.ConfigMissing, `Secret "gone" in namespace "team-a" does not exist: create it with the key "ca.crt"`}},
+		"Key":         {reason: "A Secret without the key should be an error that names it.", args: sourceArtifact("other.example.com/a:v1", noCA), want: want{outcome.ConfigMissing, `Secret "own" in namespace "team-a" has no value for the key "ca.crt": add it`}},
+		"Config":      {reason: "A Secret of the config that does not exist should be an error.", config: namespacedConfig(), args: sourceArtifact(credentialsHost + "/a:v1"), want: want{outcome.ConfigMissing, `Secret "certs" in namespace "team-a" does not exist`}},
+		"NoReference": {reason: "A reference that the API server did not validate should be an error.", args: sourceArtifact("models/qwen3"), want: want{outcome.Unsupported, "spec.forProvider.source.oci.reference"}},
+		"NoHub":       {reason: "An Artifact that is not read from a Hub should not need the config's token.", config: hubConfig, args: sourceArtifact("other.example.com/a:v1")},
+		"Nothing":     {reason: "A source without Secrets should be no error.", args: sourceArtifact("other.example.com/a:v1")},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -275,7 +276,7 @@ func TestSourceIsChecked(t *testing.T) {
 			}
 			s, err := resolve(t, kube, config, tc.args)
 			if err != nil {
-				t.Errorf("\n%s\nResolve(...): want what was pushed to be looked at all the same, got %v", tc.reason, err)
+				t.Errorf("\n%s\nResolve(...): want the artifact to be observed all the same, got %v", tc.reason, err)
 			}
 			_, err = s.ConfigHash(t.Context())
 			if outcome.ReasonOf(err) != tc.want.reason && (err != nil || tc.want.reason != "") {
@@ -298,7 +299,8 @@ func TestSourceSecretsAreIndexed(t *testing.T) {
 	}
 }
 
-// TestSourceChangesTheConfigHash has a Secret change that a source needs.
+// TestSourceChangesTheConfigHash checks that a change of a source's Secret has a failed
+// run retried.
 func TestSourceChangesTheConfigHash(t *testing.T) {
 	a := sourceArtifact(credentialsHost + "/models/base:v1")
 	a.Spec.ForProvider.Target.Registry = "target.example.com"
@@ -324,6 +326,6 @@ func TestSourceChangesTheConfigHash(t *testing.T) {
 		t.Fatal(err)
 	}
 	if hash() == before {
-		t.Error("A Secret that the run reads its source with starts a try when it changes")
+		t.Error("ConfigHash(...): want another hash after a Secret of the source changed")
 	}
 }

@@ -49,7 +49,7 @@ func TestTenantsSettings(t *testing.T) {
 		job      *v1alpha1.JobSettings
 		conflict modelv1alpha1.ConflictPolicy
 	}
-	// What the message names; empty where it is allowed.
+	// Parts of the message; none if the policy allows it.
 	type want struct{ cluster, namespaced []string }
 	refused := func(names ...string) want { return want{cluster: names, namespaced: names} }
 	cases := map[string]struct {
@@ -60,18 +60,18 @@ func TestTenantsSettings(t *testing.T) {
 		"Nothing":       {reason: "An Artifact that asks for nothing should be admitted."},
 		"Resources":     {reason: "Resources should be allowed by default.", args: args{job: asks(memory, nil)}},
 		"NodeSelector":  {reason: "A node selector should be allowed by default.", args: args{job: selector}},
-		"Deadline":      {reason: "What bounds the tenant's own run needs no policy.", args: args{job: &v1alpha1.JobSettings{ActiveDeadlineSeconds: new(int64)}}},
-		"Tolerations":   {reason: "Tolerations reach nodes that are kept for others.", args: args{job: tolerations}, want: refused(".tolerations", "spec.policy.tenants.allow", "administrator")},
-		"Affinity":      {reason: "Affinity places a Pod beside others.", args: args{job: affinity}, want: refused(".affinity", "spec.policy.tenants.allow", "administrator")},
-		"Priority":      {reason: "A priority class preempts others.", args: args{job: priority}, want: refused(".priorityClassName", "spec.policy.tenants.allow", "administrator")},
+		"Deadline":      {reason: "A bound of the tenant's own run should need no policy.", args: args{job: &v1alpha1.JobSettings{ActiveDeadlineSeconds: new(int64)}}},
+		"Tolerations":   {reason: "Tolerations should be refused by default: they reach nodes that are kept for others.", args: args{job: tolerations}, want: refused(".tolerations", "spec.policy.tenants.allow", "administrator")},
+		"Affinity":      {reason: "Affinity should be refused by default: it places a Pod beside others.", args: args{job: affinity}, want: refused(".affinity", "spec.policy.tenants.allow", "administrator")},
+		"Priority":      {reason: "A priority class should be refused by default: it preempts others.", args: args{job: priority}, want: refused(".priorityClassName", "spec.policy.tenants.allow", "administrator")},
 		"Overwrite":     {reason: "What others pushed by the administrator's account should not be overwritten; a tenant's own account is the tenant's.", args: args{conflict: modelv1alpha1.ConflictOverwrite}, want: want{cluster: []string{"spec.forProvider.target.conflictPolicy", "spec.policy.tenants.allow"}}},
-		"MayTolerate":   {reason: "A ClusterProviderConfig may allow tolerations.", args: args{policy: allow("tolerations"), job: tolerations}, want: want{namespaced: []string{".tolerations"}}},
-		"MayAffinity":   {reason: "A ClusterProviderConfig may allow affinity.", args: args{policy: allow("affinity"), job: affinity}, want: want{namespaced: []string{".affinity"}}},
-		"MayPrioritise": {reason: "A ClusterProviderConfig may allow a priority class.", args: args{policy: allow("priorityClassName"), job: priority}, want: want{namespaced: []string{".priorityClassName"}}},
-		"MayOverwrite":  {reason: "A ClusterProviderConfig may allow to overwrite.", args: args{policy: allow("conflictPolicy"), conflict: modelv1alpha1.ConflictOverwrite}},
-		"NoSelector":    {reason: "A ClusterProviderConfig may allow less than the default.", args: args{policy: allow("resources"), job: selector}, want: want{cluster: []string{".nodeSelector"}}},
-		"NoResources":   {reason: "A ClusterProviderConfig may allow nothing.", args: args{policy: allow(), job: asks(memory, nil)}, want: want{cluster: []string{".resources"}}},
-		"Unset":         {reason: "A policy that says nothing of fields leaves the defaults.", args: args{policy: &v1alpha1.TenantPolicy{}, job: selector}},
+		"MayTolerate":   {reason: "A ClusterProviderConfig should be able to allow tolerations.", args: args{policy: allow("tolerations"), job: tolerations}, want: want{namespaced: []string{".tolerations"}}},
+		"MayAffinity":   {reason: "A ClusterProviderConfig should be able to allow affinity.", args: args{policy: allow("affinity"), job: affinity}, want: want{namespaced: []string{".affinity"}}},
+		"MayPrioritise": {reason: "A ClusterProviderConfig should be able to allow a priority class.", args: args{policy: allow("priorityClassName"), job: priority}, want: want{namespaced: []string{".priorityClassName"}}},
+		"MayOverwrite":  {reason: "A ClusterProviderConfig should be able to allow overwriting.", args: args{policy: allow("conflictPolicy"), conflict: modelv1alpha1.ConflictOverwrite}},
+		"NoSelector":    {reason: "A ClusterProviderConfig should be able to allow less than the default.", args: args{policy: allow("resources"), job: selector}, want: want{cluster: []string{".nodeSelector"}}},
+		"NoResources":   {reason: "A ClusterProviderConfig should be able to allow nothing.", args: args{policy: allow(), job: asks(memory, nil)}, want: want{cluster: []string{".resources"}}},
+		"Unset":         {reason: "A policy that sets no fields should leave the defaults.", args: args{policy: &v1alpha1.TenantPolicy{}, job: selector}},
 		"Within":        {reason: "Resources up to the bound should be allowed.", args: args{policy: bounded, job: asks(within, within)}},
 		"GPU": {
 			reason: "A resource that no run needs should be refused where no policy bounds it.",
@@ -82,7 +82,7 @@ func TestTenantsSettings(t *testing.T) {
 			},
 		},
 		"HugePages": {
-			reason: "Huge pages are as scarce as other resources that no run needs.",
+			reason: "Huge pages should be refused, as scarce as other resources that no run needs.",
 			args:   args{job: asks(map[corev1.ResourceName]string{"hugepages-2Mi": "1Gi"}, nil)},
 			want:   want{cluster: []string{"hugepages-2Mi"}, namespaced: []string{"hugepages-2Mi"}},
 		},
@@ -94,37 +94,37 @@ func TestTenantsSettings(t *testing.T) {
 			},
 			want: want{namespaced: []string{"nvidia.com/gpu"}},
 		},
-		"Ephemeral":     {reason: "A run may need room on its node.", args: args{job: asks(map[corev1.ResourceName]string{"ephemeral-storage": "1Gi"}, nil)}},
+		"Ephemeral":     {reason: "Ephemeral storage should be allowed, since a run may need it.", args: args{job: asks(map[corev1.ResourceName]string{"ephemeral-storage": "1Gi"}, nil)}},
 		"Request":       {reason: "A request over the bound should be refused.", args: args{policy: bounded, job: asks(map[corev1.ResourceName]string{"memory": "5Gi"}, within)}, want: want{cluster: []string{"requests.memory of 5Gi", "4Gi at most", "maxResources"}}},
 		"Limit":         {reason: "A limit over the bound should be refused.", args: args{policy: bounded, job: asks(nil, map[corev1.ResourceName]string{"cpu": "3", "memory": "1Gi"})}, want: want{cluster: []string{"limits.cpu of 3", "2 at most"}}},
-		"NoLimit":       {reason: "Without a limit there would be no bound.", args: args{policy: bounded, job: asks(memory, nil)}, want: want{cluster: []string{"without limits.cpu", "maxResources"}}},
+		"NoLimit":       {reason: "A missing limit should be refused, since nothing would bound the run.", args: args{policy: bounded, job: asks(memory, nil)}, want: want{cluster: []string{"without limits.cpu", "maxResources"}}},
 		"OtherResource": {reason: "What the bound does not name should not be asked for.", args: args{policy: bounded, job: asks(map[corev1.ResourceName]string{"nvidia.com/gpu": "1"}, within)}, want: want{cluster: []string{"requests.nvidia.com/gpu of 1", "0 at most"}, namespaced: []string{"nvidia.com/gpu"}}},
 
 		"Team":          {reason: "Labels by which costs are known should be allowed.", args: args{job: labelled("cost-center")}},
-		"Queue":         {reason: "A queue of the namespace is the tenant's choice.", args: args{job: labelled("kueue.x-k8s.io/queue-name")}},
-		"Identity":      {reason: "A label may give the Pod an identity in a cloud.", args: args{job: labelled("azure.workload.identity/use")}, want: refused(`"azure.workload.identity/use"`, ".labels", "spec.policy.tenants.labels")},
-		"App":           {reason: "A label may make the Pod the server of somebody's Service.", args: args{job: labelled("app")}, want: refused(`"app"`, ".labels")},
-		"MayLabel":      {reason: "A ClusterProviderConfig may allow a label.", args: args{policy: &v1alpha1.TenantPolicy{Labels: []v1alpha1.MetadataKey{"app"}}, job: labelled("app")}, want: want{namespaced: []string{`"app"`}}},
-		"Autoscaler":    {reason: "An autoscaler may be told to wait.", args: args{job: annotated("cluster-autoscaler.kubernetes.io/safe-to-evict")}},
-		"Switch":        {reason: "An injector may be turned off.", args: args{job: annotated("linkerd.io/inject")}},
-		"AppArmor":      {reason: "An annotation may take a profile away.", args: args{job: annotated("container.apparmor.security.beta.kubernetes.io/worker")}, want: refused("apparmor", ".annotations", "spec.policy.tenants.annotations")},
-		"Seccomp":       {reason: "An annotation may take a profile away.", args: args{job: annotated("seccomp.security.alpha.kubernetes.io/pod")}, want: refused("seccomp")},
-		"Multus":        {reason: "An annotation may connect the Pod to other networks.", args: args{job: annotated("k8s.v1.cni.cncf.io/networks")}, want: refused("k8s.v1.cni.cncf.io/networks")},
-		"Vault":         {reason: "An annotation may have a role's secrets written into the Pod.", args: args{job: annotated("vault.security.banzaicloud.io/vault-role")}, want: refused("vault-role")},
-		"VaultAgent":    {reason: "A command is code.", args: args{job: annotated("vault.hashicorp.com/agent-inject-command-x")}, want: refused("agent-inject-command-x")},
-		"Kuma":          {reason: "An annotation may change a sidecar.", args: args{job: annotated("kuma.io/sidecar-env-vars")}, want: refused("kuma.io/sidecar-env-vars")},
-		"IstioImage":    {reason: "A sidecar's image is code.", args: args{job: annotated("sidecar.istio.io/proxyImage")}, want: refused("proxyImage")},
-		"Templates":     {reason: "A template is code.", args: args{job: annotated("inject.istio.io/templates")}, want: refused("templates")},
-		"LinkerdImage":  {reason: "A sidecar's image is code.", args: args{job: annotated("config.linkerd.io/proxy-image")}, want: refused("proxy-image")},
-		"OpenTelemetry": {reason: "Instrumentation is an image.", args: args{job: annotated("instrumentation.opentelemetry.io/inject-java")}, want: refused("inject-java")},
-		"Dapr":          {reason: "A sidecar's image is code.", args: args{job: annotated("dapr.io/sidecar-image")}, want: refused("sidecar-image")},
-		"Bandwidth":     {reason: "An annotation may shape the Pod's traffic.", args: args{job: annotated("kubernetes.io/egress-bandwidth")}, want: refused("egress-bandwidth")},
+		"Queue":         {reason: "The label of a Kueue queue should be allowed: queues are the namespace's own.", args: args{job: labelled("kueue.x-k8s.io/queue-name")}},
+		"Identity":      {reason: "A label that gives the Pod an identity in a cloud should be refused.", args: args{job: labelled("azure.workload.identity/use")}, want: refused(`"azure.workload.identity/use"`, ".labels", "spec.policy.tenants.labels")},
+		"App":           {reason: "A label that Services select by should be refused.", args: args{job: labelled("app")}, want: refused(`"app"`, ".labels")},
+		"MayLabel":      {reason: "A ClusterProviderConfig should be able to allow a label.", args: args{policy: &v1alpha1.TenantPolicy{Labels: []v1alpha1.MetadataKey{"app"}}, job: labelled("app")}, want: want{namespaced: []string{`"app"`}}},
+		"Autoscaler":    {reason: "An annotation that makes an autoscaler wait should be allowed.", args: args{job: annotated("cluster-autoscaler.kubernetes.io/safe-to-evict")}},
+		"Switch":        {reason: "An annotation that disables an injector should be allowed.", args: args{job: annotated("linkerd.io/inject")}},
+		"AppArmor":      {reason: "An annotation that removes a security profile should be refused.", args: args{job: annotated("container.apparmor.security.beta.kubernetes.io/worker")}, want: refused("apparmor", ".annotations", "spec.policy.tenants.annotations")},
+		"Seccomp":       {reason: "An annotation that removes a security profile should be refused.", args: args{job: annotated("seccomp.security.alpha.kubernetes.io/pod")}, want: refused("seccomp")},
+		"Multus":        {reason: "An annotation that connects the Pod to other networks should be refused.", args: args{job: annotated("k8s.v1.cni.cncf.io/networks")}, want: refused("k8s.v1.cni.cncf.io/networks")},
+		"Vault":         {reason: "An annotation that writes a role's secrets into the Pod should be refused.", args: args{job: annotated("vault.security.banzaicloud.io/vault-role")}, want: refused("vault-role")},
+		"VaultAgent":    {reason: "An annotation with a command should be refused.", args: args{job: annotated("vault.hashicorp.com/agent-inject-command-x")}, want: refused("agent-inject-command-x")},
+		"Kuma":          {reason: "An annotation that changes a sidecar should be refused.", args: args{job: annotated("kuma.io/sidecar-env-vars")}, want: refused("kuma.io/sidecar-env-vars")},
+		"IstioImage":    {reason: "An annotation with a sidecar's image should be refused.", args: args{job: annotated("sidecar.istio.io/proxyImage")}, want: refused("proxyImage")},
+		"Templates":     {reason: "An annotation with a template of a sidecar should be refused.", args: args{job: annotated("inject.istio.io/templates")}, want: refused("templates")},
+		"LinkerdImage":  {reason: "An annotation with a sidecar's image should be refused.", args: args{job: annotated("config.linkerd.io/proxy-image")}, want: refused("proxy-image")},
+		"OpenTelemetry": {reason: "An annotation that injects instrumentation should be refused.", args: args{job: annotated("instrumentation.opentelemetry.io/inject-java")}, want: refused("inject-java")},
+		"Dapr":          {reason: "An annotation with a sidecar's image should be refused.", args: args{job: annotated("dapr.io/sidecar-image")}, want: refused("sidecar-image")},
+		"Bandwidth":     {reason: "An annotation that shapes the Pod's traffic should be refused.", args: args{job: annotated("kubernetes.io/egress-bandwidth")}, want: refused("egress-bandwidth")},
 		"Unknown":       {reason: "What nobody has allowed should be refused.", args: args{job: annotated("example.com/team")}, want: refused("example.com/team")},
-		"Forged":        {reason: "The provider's own annotations are nobody else's.", args: args{job: annotated("model.kitops.m.crossplane.io/owner")}, want: refused("model.kitops.m.crossplane.io/owner")},
-		"LongerKey":     {reason: "A key that only begins like an allowed one is another.", args: args{job: annotated("linkerd.io/inject-x")}, want: refused("linkerd.io/inject-x")},
-		"MayAnnotate":   {reason: "A ClusterProviderConfig may allow all keys of a prefix.", args: args{policy: &v1alpha1.TenantPolicy{Annotations: []v1alpha1.MetadataKey{"example.com/*"}}, job: annotated("example.com/team")}, want: want{namespaced: []string{"example.com/team"}}},
-		"OtherPrefix":   {reason: "A prefix is a whole one.", args: args{policy: &v1alpha1.TenantPolicy{Annotations: []v1alpha1.MetadataKey{"example.com/*"}}, job: annotated("evil.example.com/team")}, want: refused("evil.example.com/team")},
-		"MayAll":        {reason: "A ClusterProviderConfig may allow all keys.", args: args{policy: &v1alpha1.TenantPolicy{Annotations: []v1alpha1.MetadataKey{"*"}}, job: annotated("kuma.io/sidecar-env-vars")}, want: want{namespaced: []string{"kuma.io"}}},
+		"Forged":        {reason: "The provider's own annotations should be refused.", args: args{job: annotated("model.kitops.m.crossplane.io/owner")}, want: refused("model.kitops.m.crossplane.io/owner")},
+		"LongerKey":     {reason: "A key that starts with an allowed one should be another key.", args: args{job: annotated("linkerd.io/inject-x")}, want: refused("linkerd.io/inject-x")},
+		"MayAnnotate":   {reason: "A ClusterProviderConfig should be able to allow all keys of a prefix.", args: args{policy: &v1alpha1.TenantPolicy{Annotations: []v1alpha1.MetadataKey{"example.com/*"}}, job: annotated("example.com/team")}, want: want{namespaced: []string{"example.com/team"}}},
+		"OtherPrefix":   {reason: "A prefix should match at the start only.", args: args{policy: &v1alpha1.TenantPolicy{Annotations: []v1alpha1.MetadataKey{"example.com/*"}}, job: annotated("evil.example.com/team")}, want: refused("evil.example.com/team")},
+		"MayAll":        {reason: "A ClusterProviderConfig should be able to allow all keys.", args: args{policy: &v1alpha1.TenantPolicy{Annotations: []v1alpha1.MetadataKey{"*"}}, job: annotated("kuma.io/sidecar-env-vars")}, want: want{namespaced: []string{"kuma.io"}}},
 	}
 	check := func(t *testing.T, reason, by string, err error, names []string) {
 		t.Helper()
@@ -158,7 +158,7 @@ func TestTenantsSettings(t *testing.T) {
 			check(t, tc.reason, "ProviderConfig's own", fromProviderConfig(namespaced).admitSettings(plain), tc.want.namespaced)
 			check(t, tc.reason, "ClusterProviderConfig's own", fromClusterProviderConfig(cluster).admitSettings(plain), nil)
 
-			// What is not allowed any more holds up no deletion.
+			// The policy must not block a deletion.
 			now := metav1.Now()
 			a.SetDeletionTimestamp(&now)
 			check(t, tc.reason, "deletion", fromProviderConfig(namespaced).admitSettings(a), nil)
@@ -166,7 +166,7 @@ func TestTenantsSettings(t *testing.T) {
 	}
 }
 
-// TestHarmlessKeysAreDocumented checks that who writes YAML can read the list.
+// TestHarmlessKeysAreDocumented checks that the API and its reference list the keys.
 func TestHarmlessKeysAreDocumented(t *testing.T) {
 	for _, file := range []string{
 		"../../docs/guides/tenants.md",
