@@ -86,15 +86,15 @@ func TestEntries(t *testing.T) {
 		want     []string
 		refused  outcome.Reason
 	}{
-		"Tar":       {reason: "Files are found where they lie.", archive: good, encoding: Tar, want: []string{"a/b c", "d", long}},
-		"TarGzip":   {reason: "In what is compressed, too.", archive: good, encoding: TarGzip, want: []string{"a/b c", "d", long}},
-		"TarZstd":   {reason: "However it is.", archive: good, encoding: TarZstd, want: []string{"a/b c", "d", long}},
-		"Image":     {reason: "Of an image, what lies in its folder.", archive: tarOf(t, tar.Header{Name: "etc/", Typeflag: tar.TypeDir}, tar.Header{Name: "/models/a"}), encoding: Tar, image: true, want: []string{"a"}},
-		"NotGzip":   {reason: "A media type may lie.", archive: []byte("no archive"), encoding: TarGzip, refused: outcome.Mismatch},
-		"Outside":   {reason: "No file leaves its folder.", archive: tarOf(t, tar.Header{Name: "a/../../b"}), encoding: Tar, refused: outcome.Unsupported},
-		"HardLink":  {reason: "A link is no file.", archive: tarOf(t, tar.Header{Name: "a", Typeflag: tar.TypeLink, Linkname: "b"}), encoding: Tar, refused: outcome.Unsupported},
-		"OtherFile": {reason: "An image may hold what is no model.", archive: tarOf(t, tar.Header{Name: "modelsx/a"}), encoding: Tar, image: true, refused: outcome.Unsupported},
-		"Folder":    {reason: "The folder itself is no file.", archive: tarOf(t, tar.Header{Name: "models"}), encoding: Tar, image: true, refused: outcome.Unsupported},
+		"Tar":       {reason: "The files of an archive should be found at their offsets.", archive: good, encoding: Tar, want: []string{"a/b c", "d", long}},
+		"TarGzip":   {reason: "The files of an archive in gzip should be found.", archive: good, encoding: TarGzip, want: []string{"a/b c", "d", long}},
+		"TarZstd":   {reason: "The files of an archive in Zstandard should be found.", archive: good, encoding: TarZstd, want: []string{"a/b c", "d", long}},
+		"Image":     {reason: "The files of an image's folder /models should be found.", archive: tarOf(t, tar.Header{Name: "etc/", Typeflag: tar.TypeDir}, tar.Header{Name: "/models/a"}), encoding: Tar, image: true, want: []string{"a"}},
+		"NotGzip":   {reason: "A layer that is not what its media type says should be called malformed.", archive: []byte("no archive"), encoding: TarGzip, refused: outcome.Mismatch},
+		"Outside":   {reason: "A path outside of the model should be refused.", archive: tarOf(t, tar.Header{Name: "a/../../b"}), encoding: Tar, refused: outcome.Unsupported},
+		"HardLink":  {reason: "A link should be refused.", archive: tarOf(t, tar.Header{Name: "a", Typeflag: tar.TypeLink, Linkname: "b"}), encoding: Tar, refused: outcome.Unsupported},
+		"OtherFile": {reason: "An image with files that belong to no model should be refused.", archive: tarOf(t, tar.Header{Name: "modelsx/a"}), encoding: Tar, image: true, refused: outcome.Unsupported},
+		"Folder":    {reason: "A file with the name of the model's folder should be refused.", archive: tarOf(t, tar.Header{Name: "models"}), encoding: Tar, image: true, refused: outcome.Unsupported},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -119,7 +119,7 @@ func TestEntries(t *testing.T) {
 	}
 }
 
-// checkEntries holds entries against the bytes that they are of.
+// checkEntries compares entries with the bytes of their layer.
 func checkEntries(t *testing.T, l Layer, b []byte, entries []Entry) {
 	t.Helper()
 	if len(entries) == 0 {
@@ -130,7 +130,7 @@ func checkEntries(t *testing.T, l Layer, b []byte, entries []Entry) {
 		t.Fatal(err)
 	}
 	defer func() { _ = rc.Close() }()
-	// What comes after the last file may be broken.
+	// What follows the last file may be malformed.
 	plain, _ := io.ReadAll(rc)
 	seen := map[string]bool{}
 	for _, e := range entries {
@@ -218,7 +218,7 @@ func TestZstdWindow(t *testing.T) {
 }
 
 // TestZstdWindowsTogether checks that the windows of all layers that are read at
-// the same time have no more memory together than the largest one.
+// the same time take no more memory together than the largest one.
 func TestZstdWindowsTogether(t *testing.T) {
 	largest, largestBytes := zstdOf(t, maxZstdWindow)
 	usual, usualBytes := zstdOf(t, usualZstdWindow)
@@ -249,8 +249,8 @@ func TestZstdWindowsTogether(t *testing.T) {
 	}
 }
 
-// FuzzEntries checks that whatever an archive holds, each file that is found in
-// it is one, and where it is said to be.
+// FuzzEntries checks that each file that is found in any archive is one, and is at
+// its offset.
 func FuzzEntries(f *testing.F) {
 	good := tarOf(f, tar.Header{Name: "models/a"}, tar.Header{Name: "b/", Typeflag: tar.TypeDir}, tar.Header{Name: strings.Repeat("long/", 40) + "c"})
 	encodings := []Encoding{Tar, TarGzip, TarZstd}
@@ -272,8 +272,8 @@ func FuzzEntries(f *testing.F) {
 	})
 }
 
-// TestWalkPadding checks that bytes that belong to no file count, too.
-func TestWalkPadding(t *testing.T) {
+// TestPlainPadding checks that bytes that belong to no file are bounded, too.
+func TestPlainPadding(t *testing.T) {
 	bomb := packedAs(t, TarGzip, append(tarOf(t, tar.Header{Name: "a"}), make([]byte, 2*archiveSlackBytes)...))
 	l := layerOf(TarGzip, bomb, false)
 	plain, err := l.Plain(t.Context(), bytes.NewReader(bomb))

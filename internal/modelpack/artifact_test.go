@@ -26,7 +26,7 @@ func TestMediaType(t *testing.T) {
 		want   string
 	}{
 		"Weights": {
-			reason: "Every shard is a weight.",
+			reason: "Every part of the weights should be a weight.",
 			names: []string{
 				"model.safetensors", "model-00002-of-00003.safetensors", "pytorch_model.bin", "onnx/model.onnx", "q4/Model.GGUF",
 				"a.pt", "a.pth", "a.ckpt", "tf_model.h5", "flax_model.msgpack", "a.tflite", "model.onnx_data",
@@ -34,14 +34,14 @@ func TestMediaType(t *testing.T) {
 			want: "weight",
 		},
 		"Docs": {
-			reason: "Consumers look for the licence and the readme among documents.",
+			reason: "The licence and the readme should be documents, among which consumers look for them.",
 			names:  []string{"README.md", "readme", "LICENSE", "LICENSE.txt", "NOTICE", "docs/use.md", "LICENSE-APACHE", "card.png"},
 			want:   "doc",
 		},
-		"Code":     {reason: "What runs is code.", names: []string{"modeling_x.py", "x.ipynb", "run.sh", "chat_template.jinja"}, want: "code"},
-		"Datasets": {reason: "Data is a dataset.", names: []string{"data/train.parquet", "labels.csv"}, want: "dataset"},
+		"Code":     {reason: "Programs should be code.", names: []string{"modeling_x.py", "x.ipynb", "run.sh", "chat_template.jinja"}, want: "code"},
+		"Datasets": {reason: "Files of data should be datasets.", names: []string{"data/train.parquet", "labels.csv"}, want: "dataset"},
 		"Config": {
-			reason: "The rest configures the weights.",
+			reason: "All other files should be configurations of the weights.",
 			names: []string{
 				"config.json", "tokenizer.json", "tokenizer.model", "merges.txt", "vocab.txt", "model.safetensors.index.json",
 				"license_map.json", "spiece", "safetensors",
@@ -97,7 +97,7 @@ func TestNew(t *testing.T) {
 		want   want
 	}{
 		"Full": {
-			reason: "The digest of the same model never changes.",
+			reason: "The digest of the same model should never change.",
 			facts:  full,
 			layers: layers("config.json", "model.safetensors"),
 			want: want{
@@ -112,24 +112,24 @@ func TestNew(t *testing.T) {
 			},
 		},
 		"Bare": {
-			reason: "What is not known is left out.",
+			reason: "Unknown facts should be omitted.",
 			facts:  Facts{Name: "x"},
 			layers: layers("config.json"),
 			want:   want{digest: "sha256:37da4fe1b6501ca824d0c323b7c9b8ef1ba4375e34015abb5ec302d97386c32a"},
 		},
 		"TwoFormats": {
-			reason: "The format is that of most bytes.",
+			reason: "The format should be that of most bytes.",
 			facts:  Facts{Name: "x"},
 			layers: layers("onnx/model.onnx", "model.safetensors", "pytorch_model.bin"),
 			want:   want{digest: "sha256:f37f22f0814dbe35a9fd3f34acba56b4df18e2f61efa0d866a27b24382b79c6a", format: "pytorch"},
 		},
 		"Empty": {
-			reason: "The specification wants a layer.",
+			reason: "An error should be returned for a model without files, since the specification requires a layer.",
 			facts:  full,
 			want:   want{reason: outcome.Unsupported},
 		},
 		"TooMany": {
-			reason: "What registries refuse is refused before anything moves.",
+			reason: "An error should be returned if registries would refuse the manifest.",
 			facts:  full,
 			layers: layers(many...),
 			want:   want{reason: outcome.Unsupported},
@@ -158,8 +158,8 @@ func TestNew(t *testing.T) {
 	}
 }
 
-// read returns the config's format and the manifest's annotations, and holds
-// both against the specification.
+// read returns the config's format and the manifest's annotations, and validates
+// both by the specification.
 func read(t *testing.T, a Artifact) (string, map[string]string) {
 	t.Helper()
 	if err := schema.ValidatorMediaTypeModelConfig.Validate(bytes.NewReader(a.Config)); err != nil {
@@ -195,8 +195,8 @@ func TestSize(t *testing.T) {
 	}
 }
 
-// TestWeightNames checks that weights are told by their names in every format:
-// consumers leave weights out, or want nothing else.
+// TestWeightNames checks that names of weights are recognized in all formats:
+// consumers skip weights, or need nothing else.
 func TestWeightNames(t *testing.T) {
 	cases := map[string]bool{
 		"model.safetensors": true, "a/B.GGUF": true, "model.onnx_data": true, "model.onnx_data_1": true, "model_q4.onnx.data": true, "model.gguf.part1of2": true,
@@ -208,7 +208,7 @@ func TestWeightNames(t *testing.T) {
 		if got := LayerFor(name, 5<<30, "").MediaType == specv1.MediaTypeModelWeightRaw; got != want {
 			t.Errorf("LayerFor(%q): want a weight %t, got %t", name, want, got)
 		}
-		// The last file of a kit that is a weight is its model.
+		// The only file of a Kitfile that is a weight is its model.
 		if k := NewKitfile([]File{{Path: name, Size: 5 << 30}}); (k.Model != nil) != want {
 			t.Errorf("NewKitfile(%q): want a model %t, got %+v", name, want, k)
 		}
@@ -216,7 +216,7 @@ func TestWeightNames(t *testing.T) {
 }
 
 // TestDatasetLayout checks that a dataset's files are data, whatever their names
-// say.
+// are.
 func TestDatasetLayout(t *testing.T) {
 	files := []File{{Path: "README.md", Size: 1}, {Path: "a.npy", Size: 1}, {Path: "b.json", Size: 1}, {Path: "c.parquet", Size: 1}, {Path: "load.py", Size: 1}}
 	pack, err := NewDatasetLayout(FormatModelPack, files)

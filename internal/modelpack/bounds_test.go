@@ -13,9 +13,9 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/decode"
 )
 
-// TestHostileManifest checks that no reader of a manifest or a config takes more
-// memory than a few manifests have, whatever they hold: 4 MiB of empty layers
-// are half a gigabyte of descriptors.
+// TestHostileManifest checks that reading any manifest or config takes no more memory
+// than a few manifests: 4 MiB of empty layers would be half a gigabyte of
+// descriptors.
 func TestHostileManifest(t *testing.T) {
 	list := func(before, element, after string) []byte {
 		return []byte(before + strings.TrimSuffix(strings.Repeat(element+",", (decode.MaxBytes-1000)/(len(element)+1)), ",") + after)
@@ -55,9 +55,9 @@ func TestHostileManifest(t *testing.T) {
 	}
 }
 
-// TestHostileManifestsAtOnce has as many reconciles as there may be read the
-// largest manifests that are read at all, and others that are refused, within the
-// memory that examples/install gives the provider.
+// TestHostileManifestsAtOnce checks that as many concurrent reconciles as there may
+// be can read the largest manifests that are accepted, and others that are refused,
+// within the memory that examples/install gives the provider.
 func TestHostileManifestsAtOnce(t *testing.T) {
 	const (
 		readers = 20        // As many reconciles as cmd/provider has at the same time.
@@ -103,7 +103,7 @@ func TestHostileManifestsAtOnce(t *testing.T) {
 			_ = d.Model(b)
 			layers, _ := ReadManifest(b, b)
 			_, _ = Blobs(b)
-			// All of it is kept until the last one is read, as while a registry is asked.
+			// All results are kept until the last one is read, as during requests.
 			read.Done()
 			read.Wait()
 			runtime.KeepAlive(b)

@@ -39,47 +39,47 @@ func TestDescribe(t *testing.T) {
 		want     want
 	}{
 		"ModelPack": {
-			reason:   "The manifest says it all.",
+			reason:   "The facts of the manifest should be returned.",
 			manifest: modelPackManifest,
 			config:   `{"descriptor":{"name":"m","licenses":["apache-2.0"]}}`,
 			want: want{format: FormatModelPack, size: 123, config: true,
 				facts: Facts{Name: "m", SourceURL: "https://huggingface.co/org/m", Revision: "c0ffee", License: "MIT"}},
 		},
 		"ConfigOnly": {
-			reason:   "What the manifest does not say, the config may.",
+			reason:   "The facts of the config should be returned if the manifest has none.",
 			manifest: plainModelPack,
 			config:   `{"descriptor":{"name":"m","sourceURL":"https://x","revision":"1","licenses":["apache-2.0"]}}`,
 			want:     want{format: FormatModelPack, size: 120, config: true, facts: Facts{Name: "m", SourceURL: "https://x", Revision: "1", License: "Apache-2.0"}},
 		},
 		"Several": {
-			reason:   "All licences of several hold.",
+			reason:   "All of several licences should be returned.",
 			manifest: plainModelPack,
 			config:   `{"descriptor":{"licenses":["apache-2.0","LicenseRef-gfdl","MIT OR Zlib"]}}`,
 			want:     want{format: FormatModelPack, size: 120, config: true, facts: Facts{License: "Apache-2.0 AND LicenseRef-gfdl AND (MIT OR Zlib)"}},
 		},
 		"Parts": {
-			reason:   "What a ModelKit's package does not say, its parts may.",
+			reason:   "The licences of a ModelKit's parts should be returned if its package has none.",
 			manifest: modelKitManifest,
 			config:   `{"model":{"license":"mit"},"code":[{"path":"a"},{"license":"mit"}],"datasets":[{"license":"gfdl"}]}`,
 			want:     want{format: FormatModelKit, size: 8, config: true, facts: Facts{License: "MIT AND gfdl"}},
 		},
 		"ModelKit": {
-			reason:   "A ModelKit's config is its Kitfile.",
+			reason:   "The facts of a ModelKit's Kitfile should be returned.",
 			manifest: modelKitManifest,
 			config:   `{"manifestVersion":"1.0.0","package":{"name":"m"},"model":{"license":"mit"}}`,
 			want:     want{format: FormatModelKit, size: 8, config: true, facts: Facts{Name: "m", License: "MIT"}},
 		},
 		"BadConfig": {
-			reason:   "A config that cannot be read says nothing.",
+			reason:   "A config that cannot be decoded should yield no facts.",
 			manifest: modelKitManifest,
 			config:   `{"package":[]}`,
 			want:     want{format: FormatModelKit, size: 8, config: true},
 		},
-		"Image":    {reason: "An image is neither.", manifest: imageManifest, want: want{size: 8}},
-		"Index":    {reason: "An index is not one artifact.", manifest: `{"manifests":[]}`, want: want{reason: outcome.Unsupported}},
-		"Nonsense": {reason: "Nor is what cannot be read.", manifest: `<html>`, want: want{reason: outcome.Unsupported}},
+		"Image":    {reason: "An image that was not packed from a model should have no format.", manifest: imageManifest, want: want{size: 8}},
+		"Index":    {reason: "An error should be returned for an index.", manifest: `{"manifests":[]}`, want: want{reason: outcome.Unsupported}},
+		"Nonsense": {reason: "An error should be returned for anything but a manifest.", manifest: `<html>`, want: want{reason: outcome.Unsupported}},
 		"Lines": {
-			reason:   "Foreign words are one line each, and not long.",
+			reason:   "Foreign facts should be cut to one bounded line.",
 			manifest: `{"config":{"mediaType":"x"},"annotations":{"org.opencontainers.image.licenses":"a\nb\u0000` + strings.Repeat("ü", 500) + `"}}`,
 			want:     want{facts: Facts{License: "ab" + strings.Repeat("ü", 127)}},
 		},
@@ -100,8 +100,8 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
-// FuzzDescribe checks that what a foreign registry sends makes words that a
-// status may hold.
+// FuzzDescribe checks that the facts of any manifest and config can be shown in a
+// status.
 func FuzzDescribe(f *testing.F) {
 	f.Add([]byte(modelPackManifest), []byte(`{"descriptor":{"licenses":["mit"]}}`))
 	f.Add([]byte(modelKitManifest), []byte(`{"package":{"license":"mit"}}`))
@@ -120,8 +120,8 @@ func FuzzDescribe(f *testing.F) {
 	})
 }
 
-// TestSeveralLicenses writes a model with several licences, and reads
-// them again.
+// TestSeveralLicenses checks that several licences of a model are read back as they
+// were packed.
 func TestSeveralLicenses(t *testing.T) {
 	const all = "CC-BY-SA-3.0 AND LicenseRef-gfdl"
 	files := []File{{Path: "model.safetensors", Size: 1}}

@@ -12,8 +12,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// FuzzNew checks that whatever a Hub calls files and licences, an artifact of
-// them can be read back, and does not depend on the order of its files.
+// FuzzNew checks that an artifact with any names of files and licences can be read
+// back, and does not depend on the order of its files.
 func FuzzNew(f *testing.F) {
 	f.Add("model.safetensors", "README.md", "mit", int64(1), int64(2), int64(1767323045))
 	f.Add("a/b\"c\\.GGUF", "é/.bin", "a\x00b", int64(0), int64(-1), int64(0))
@@ -58,8 +58,8 @@ func FuzzNew(f *testing.F) {
 	})
 }
 
-// FuzzLayout checks that whatever a Hub calls a file, either no archive is made
-// of it, or one that holds just that file, with the size that was announced.
+// FuzzLayout checks that a file with any name is either refused, or packed into an
+// archive of just that file with the planned size.
 func FuzzLayout(f *testing.F) {
 	f.Add("a/b.json", "x")
 	f.Add("é/.gguf", "")

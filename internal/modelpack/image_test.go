@@ -81,8 +81,8 @@ func checkImage(t *testing.T, a Artifact, l *Layout, blobs [][]byte, p ocispec.P
 	}
 }
 
-// TestImageIsOne checks with other people's code that what is called an image
-// is one, and what a container would see of it.
+// TestImageIsOne checks with independent code that an image is a valid one, and what a
+// container would see of it.
 func TestImageIsOne(t *testing.T) {
 	l, blobs := pack(t, FormatImage, small)
 	a, err := l.Artifact(full, digests(blobs))

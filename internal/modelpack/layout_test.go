@@ -34,7 +34,7 @@ func (f folder) open(file File, offset int64) (io.ReadCloser, error) {
 	return io.NopCloser(iotest.OneByteReader(strings.NewReader(f[file.Path][offset:]))), nil
 }
 
-// pack returns the layout of the files and what is in each layer.
+// pack returns the layout of the files and the bytes of each layer.
 func pack(t *testing.T, format Format, f folder) (*Layout, [][]byte) {
 	t.Helper()
 	l, err := NewLayout(format, f.files())
@@ -60,8 +60,8 @@ func digests(blobs [][]byte) []digest.Digest {
 	return out
 }
 
-// unpack returns the files in archives, and each file's and folder's mode and
-// owner. A folder comes before what is in it, as kit needs it.
+// unpack returns the files in archives, and the mode and owner of each file and
+// folder. It checks that a folder precedes its files, as kit requires.
 func unpack(t *testing.T, blobs [][]byte) (folder, map[string]string) {
 	t.Helper()
 	files, modes := folder{}, map[string]string{}
@@ -96,7 +96,7 @@ func unpack(t *testing.T, blobs [][]byte) (folder, map[string]string) {
 
 var longName = "d/" + strings.Repeat("x", 90) + "/" + strings.Repeat("y", 120) + ".json"
 
-// small is a model with all that an archive has to cope with.
+// small is a model with all kinds of names and sizes that archives must support.
 var small = folder{
 	"model.safetensors": "hello", "config.json": "{}", "sub/deep/ä ü.json": "x", "empty.txt": "", longName: "long",
 	"sub/w.bin": strings.Repeat("\x00", 1000), "README.md": "# hi", "run.py": "run", "data/a.csv": strings.Repeat("1,2\n", 128),
@@ -110,11 +110,11 @@ func TestLayoutRoundTrip(t *testing.T) {
 		modes  map[string]string
 	}{
 		"ModelKit": {
-			reason: "As kit sanitizes it.", format: FormatModelKit,
+			reason: "Archives should have the owner and modes that kit writes.", format: FormatModelKit,
 			modes: map[string]string{"sub/w.bin": "0 644 1000:0 0", "sub": "5 755 1000:0 0", "sub/deep": "5 755 1000:0 0"},
 		},
 		"Image": {
-			reason: "Root's, and for everybody to read.", format: FormatImage, prefix: "models/",
+			reason: "Files should be owned by root and readable by everybody.", format: FormatImage, prefix: "models/",
 			modes: map[string]string{"models/sub/w.bin": "0 644 0:0 0", "models/": "5 755 0:0 0", "models/sub/deep/": "5 755 0:0 0"},
 		},
 	}
@@ -186,20 +186,20 @@ func TestNewLayout(t *testing.T) {
 		files  []File
 		want   want
 	}{
-		"Few":       {reason: "A layer a file.", format: FormatImage, files: many(100, 10), want: want{Layers: 100, Largest: 512*4 + 512 + 1024 - 512}},
-		"Many":      {reason: "Small files share layers, so that it can be mounted.", format: FormatImage, files: many(2000, 1<<20), want: want{Layers: 32, Largest: 64<<20 + 64*512 + 2*512 + 1024}},
-		"Large":     {reason: "Large ones do not.", format: FormatImage, files: append(many(163, 4<<30), File{Path: "config.json", Size: 1}, File{Path: "README.md", Size: 1}), want: want{Layers: 164, Largest: 4<<30 + 3*512 + 1024}},
-		"TooLarge":  {reason: "Eight GiB need a longer header.", format: FormatImage, files: many(1, 9<<30), want: want{Layers: 1, Largest: 9<<30 + 5*512 + 1024}},
-		"TooMany":   {reason: "No node could mount it.", format: FormatImage, files: many(401, 1<<30), want: want{Reason: outcome.Unsupported}},
-		"Whiteout":  {reason: "It would delete a file.", format: FormatImage, files: []File{{Path: "a/.wh.b"}}, want: want{Reason: outcome.Unsupported}},
-		"ManyKit":   {reason: "A ModelKit is unpacked, and can have any number.", format: FormatModelKit, files: many(2000, 10), want: want{Layers: 2000, Largest: 4*512 + 512}},
-		"KitsOwn":   {reason: "Unpacking would write over it.", format: FormatModelKit, files: []File{{Path: "Kitfile"}, {Path: ".kitignore"}, {Path: "a.bin"}, {Path: "a/Kitfile"}}, want: want{Layers: 2, Largest: 4 * 512}},
-		"KitDots":   {reason: "Kit takes it for a way out.", format: FormatModelKit, files: []File{{Path: "a..b"}}, want: want{Reason: outcome.Unsupported}},
-		"Outside":   {reason: "It is.", format: FormatModelKit, files: []File{{Path: "../a"}}, want: want{Reason: outcome.Unsupported}},
-		"Unclean":   {reason: "It is another file.", format: FormatImage, files: []File{{Path: "a//b"}}, want: want{Reason: outcome.Unsupported}},
-		"Negative":  {reason: "There is no such file.", format: FormatImage, files: []File{{Path: "a", Size: -1}}, want: want{Reason: outcome.Unsupported}},
-		"NoFormat":  {reason: "There is no such format.", format: "Zip", files: many(1, 1), want: want{Reason: outcome.Unsupported}},
-		"ModelPack": {reason: "A layer a file, as it is.", format: FormatModelPack, files: many(3, 10), want: want{Layers: 3, Largest: 10}},
+		"Few":       {reason: "Each of a few files should have its own layer.", format: FormatImage, files: many(100, 10), want: want{Layers: 100, Largest: 512*4 + 512 + 1024 - 512}},
+		"Many":      {reason: "Small files should share layers, so that the image can be mounted.", format: FormatImage, files: many(2000, 1<<20), want: want{Layers: 32, Largest: 64<<20 + 64*512 + 2*512 + 1024}},
+		"Large":     {reason: "Large files should not share layers.", format: FormatImage, files: append(many(163, 4<<30), File{Path: "config.json", Size: 1}, File{Path: "README.md", Size: 1}), want: want{Layers: 164, Largest: 4<<30 + 3*512 + 1024}},
+		"TooLarge":  {reason: "A file of eight GiB should get a longer header.", format: FormatImage, files: many(1, 9<<30), want: want{Layers: 1, Largest: 9<<30 + 5*512 + 1024}},
+		"TooMany":   {reason: "An error should be returned if no node could mount the image.", format: FormatImage, files: many(401, 1<<30), want: want{Reason: outcome.Unsupported}},
+		"Whiteout":  {reason: "An error should be returned for a name that removes a file of an image.", format: FormatImage, files: []File{{Path: "a/.wh.b"}}, want: want{Reason: outcome.Unsupported}},
+		"ManyKit":   {reason: "A ModelKit, which is unpacked, should have any number of layers.", format: FormatModelKit, files: many(2000, 10), want: want{Layers: 2000, Largest: 4*512 + 512}},
+		"KitsOwn":   {reason: "Files that kit overwrites when it unpacks should be omitted.", format: FormatModelKit, files: []File{{Path: "Kitfile"}, {Path: ".kitignore"}, {Path: "a.bin"}, {Path: "a/Kitfile"}}, want: want{Layers: 2, Largest: 4 * 512}},
+		"KitDots":   {reason: "An error should be returned for a name that kit takes for a path out of the folder.", format: FormatModelKit, files: []File{{Path: "a..b"}}, want: want{Reason: outcome.Unsupported}},
+		"Outside":   {reason: "An error should be returned for a path outside of the model.", format: FormatModelKit, files: []File{{Path: "../a"}}, want: want{Reason: outcome.Unsupported}},
+		"Unclean":   {reason: "An error should be returned for a path that is not clean.", format: FormatImage, files: []File{{Path: "a//b"}}, want: want{Reason: outcome.Unsupported}},
+		"Negative":  {reason: "An error should be returned for a file of a negative size.", format: FormatImage, files: []File{{Path: "a", Size: -1}}, want: want{Reason: outcome.Unsupported}},
+		"NoFormat":  {reason: "An error should be returned for an unknown format.", format: "Zip", files: many(1, 1), want: want{Reason: outcome.Unsupported}},
+		"ModelPack": {reason: "Each file should be a raw layer.", format: FormatModelPack, files: many(3, 10), want: want{Layers: 3, Largest: 10}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -272,7 +272,7 @@ func TestLayerPlanVerify(t *testing.T) {
 	}
 }
 
-// changed returns the bytes with one of them another.
+// changed returns the bytes with one of them changed.
 func changed(at int) func(b []byte) io.Reader {
 	return func(b []byte) io.Reader {
 		b[at]++

@@ -68,14 +68,14 @@ func TestReadManifests(t *testing.T) {
 		top    []byte
 		want   want
 	}{
-		"Ours":      {reason: "An index of images with the same layers is one artifact.", top: ours.Manifest, want: want{format: FormatImage, size: ours.Size(), images: 2, blobs: 2 + len(ours.Layers)}},
-		"Manifest":  {reason: "A manifest is read as it is.", top: single.Manifest, want: want{format: FormatModelPack, size: single.Size(), blobs: 2}},
-		"SameTwice": {reason: "A config counts once.", top: index(first, first), want: want{format: FormatImage, size: ours.Images[0].Size(), images: 2, blobs: 1 + len(ours.Layers)}},
-		"Several":   {reason: "Images with other layers are several artifacts.", top: index(first, digest.FromBytes(other)), want: want{reason: outcome.Unsupported}},
-		"Lost":      {reason: "A manifest that is gone is told from one that cannot be used.", top: index(first, digest.FromString("gone")), want: want{reason: outcome.NotFound}},
-		"Changed":   {reason: "A manifest is compared with its digest.", top: index(changed), want: want{reason: outcome.Mismatch}},
-		"NoDigest":  {reason: "What a digest names may be a path.", top: index("../../x"), want: want{reason: outcome.Unsupported}},
-		"TooMany":   {reason: "An index of many manifests is not read to its end.", top: index(slices.Repeat([]digest.Digest{first}, maxIndexManifests+1)...), want: want{reason: outcome.Unsupported}},
+		"Ours":      {reason: "An index of images with the same layers should be one artifact.", top: ours.Manifest, want: want{format: FormatImage, size: ours.Size(), images: 2, blobs: 2 + len(ours.Layers)}},
+		"Manifest":  {reason: "A manifest should be returned as it is.", top: single.Manifest, want: want{format: FormatModelPack, size: single.Size(), blobs: 2}},
+		"SameTwice": {reason: "A config that two images share should be counted once.", top: index(first, first), want: want{format: FormatImage, size: ours.Images[0].Size(), images: 2, blobs: 1 + len(ours.Layers)}},
+		"Several":   {reason: "An error should be returned for images with different layers.", top: index(first, digest.FromBytes(other)), want: want{reason: outcome.Unsupported}},
+		"Lost":      {reason: "Any error encountered while reading a manifest should be returned.", top: index(first, digest.FromString("gone")), want: want{reason: outcome.NotFound}},
+		"Changed":   {reason: "An error should be returned for a manifest with another digest.", top: index(changed), want: want{reason: outcome.Mismatch}},
+		"NoDigest":  {reason: "An error should be returned for an invalid digest, which may be a path.", top: index("../../x"), want: want{reason: outcome.Unsupported}},
+		"TooMany":   {reason: "An error should be returned for an index of too many manifests.", top: index(slices.Repeat([]digest.Digest{first}, maxIndexManifests+1)...), want: want{reason: outcome.Unsupported}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -102,8 +102,8 @@ func TestReadManifests(t *testing.T) {
 	}
 }
 
-// FuzzReadManifests checks that no index is read to more than its limit, and that
-// what is read can be described.
+// FuzzReadManifests checks that no index is read beyond its limit, and that what is
+// read can be described.
 func FuzzReadManifests(f *testing.F) {
 	d := digest.FromString(imageManifest)
 	f.Add(fmt.Appendf(nil, `{"manifests":[{"digest":%q,"size":1},{"digest":%[1]q,"size":1}]}`, d))

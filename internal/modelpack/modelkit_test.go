@@ -10,7 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// TestKitLayers compares layers with those that kit 1.7.0 and 1.11.0 made of the
+// TestKitLayers checks that layers equal those that kit 1.7.0 and 1.11.0 pack of the
 // same files.
 func TestKitLayers(t *testing.T) {
 	want := map[string]digest.Digest{
@@ -64,7 +64,7 @@ func TestModelKit(t *testing.T) {
 	if diff := cmp.Diff(want, k); diff != "" {
 		t.Errorf("Kitfile: -want, +got:\n%s", diff)
 	}
-	// What pulls ModelKits takes it, and finds the layers in kit's order.
+	// ReadManifest must accept it, and find the layers in kit's order.
 	read, err := ReadManifest(a.Manifest, a.Config)
 	if err != nil {
 		t.Fatal(err)
@@ -96,17 +96,17 @@ func TestNewKitfile(t *testing.T) {
 		want   *Kitfile
 	}{
 		"Reference": {
-			reason: "Kit might fetch what is named like a reference.",
+			reason: "A file whose path looks like a reference should not be the model, since kit might fetch it.",
 			files:  []File{{"a:b.safetensors", 9}, {"b.safetensors", 1}},
 			want:   &Kitfile{ManifestVersion: "1.0.0", Model: &KitModel{KitEntry: KitEntry{Path: "b.safetensors"}, Parts: []KitEntry{{Path: "a:b.safetensors"}}}},
 		},
 		"OnlyReferences": {
-			reason: "Then there is no model.",
+			reason: "There should be no model if all paths look like references.",
 			files:  []File{{"a:b.safetensors", 9}, {"config.json", 1}},
 			want:   &Kitfile{ManifestVersion: "1.0.0", DataSets: []KitEntry{{Path: "a:b.safetensors"}, {Path: "config.json"}}},
 		},
 		"Dataset": {
-			reason: "Without a model there are no parts.",
+			reason: "There should be no parts without a model.",
 			files:  []File{{"data.parquet", 9}, {"info.json", 1}, {"LICENSE", 1}},
 			want:   &Kitfile{ManifestVersion: "1.0.0", DataSets: []KitEntry{{Path: "data.parquet"}, {Path: "info.json"}}, Docs: []KitEntry{{Path: "LICENSE"}}},
 		},

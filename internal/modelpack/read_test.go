@@ -42,28 +42,28 @@ func TestReadManifest(t *testing.T) {
 		kitfile string // The config of a ModelKit.
 	}{
 		"ModelPack": {
-			reason: "All encodings of the specification.", config: specv1.MediaTypeModelConfig,
+			reason: "All encodings of the specification should be read.", config: specv1.MediaTypeModelConfig,
 			layers: []ocispec.Descriptor{file("a/b"), layer(specv1.MediaTypeModelWeightConfig), layer(specv1.MediaTypeModelDocGzip), layer(specv1.MediaTypeModelCodeZstd)},
 			want:   want{Layers: []string{"raw a/b", "tar ", "tar+gzip ", "tar+zstd "}},
 		},
 		"ModelKit": {
-			reason: "All that kit can write.", config: mediaTypeModelKitConfig, kitfile: `{"model":{"path":"a","parts":[{"path":"b"}]},"docs":[{"path":"c"}],"code":[{"path":"d"}]}`,
+			reason: "All layers that kit writes should be read.", config: mediaTypeModelKitConfig, kitfile: `{"model":{"path":"a","parts":[{"path":"b"}]},"docs":[{"path":"c"}],"code":[{"path":"d"}]}`,
 			layers: []ocispec.Descriptor{layer(kit + "model.v1.tar"), layer(kit + "modelpart.v1.tar+gzip"), layer(kit + "docs.v1.tar+gzip-fastest"), layer(kit + "code.v1.tar+zstd")},
 			want:   want{Layers: []string{"tar ", "tar+gzip ", "tar+gzip ", "tar+zstd "}},
 		},
-		"CNAI":          {reason: "ModelPack's former names.", config: mediaTypeCNAIConfig, layers: []ocispec.Descriptor{layer("application/vnd.cnai.model.weight.v1.raw", annotationCNAIFilepath, "a")}, want: want{Layers: []string{"raw a"}}},
-		"Title":         {reason: "As other tools name files.", config: specv1.MediaTypeModelConfig, layers: []ocispec.Descriptor{layer(raw, ocispec.AnnotationTitle, "./a")}, want: want{Layers: []string{"raw a"}}},
-		"SameTwice":     {reason: "It does no harm.", config: specv1.MediaTypeModelConfig, layers: []ocispec.Descriptor{file("a"), file("a")}, want: want{Layers: []string{"raw a", "raw a"}}},
-		"AnImage":       {reason: "It holds no model.", config: ocispec.MediaTypeImageConfig, layers: []ocispec.Descriptor{file("a")}, want: want{Message: "neither a ModelPack nor a ModelKit"}},
-		"NoLayers":      {reason: "It holds nothing.", config: specv1.MediaTypeModelConfig, want: want{Message: "no layers"}},
-		"RawKit":        {reason: "Kit writes none.", config: mediaTypeModelKitConfig, layers: []ocispec.Descriptor{layer(kit + "model.v1.raw")}, want: want{Message: "media type"}},
-		"OtherLayer":    {reason: "Whether it is a file is not known.", config: specv1.MediaTypeModelConfig, layers: []ocispec.Descriptor{layer(strings.Repeat("x", 500))}, want: want{Message: "layer 1"}},
-		"NoPath":        {reason: "It has no name.", config: specv1.MediaTypeModelConfig, layers: []ocispec.Descriptor{layer(raw)}, want: want{Message: specv1.AnnotationFilepath}},
-		"BadPath":       {reason: "It leads out.", config: specv1.MediaTypeModelConfig, layers: []ocispec.Descriptor{file("../a")}, want: want{Message: "inside of a folder"}},
-		"BadDigest":     {reason: "It would be another path.", config: specv1.MediaTypeModelConfig, layers: []ocispec.Descriptor{noDigest}, want: want{Message: "digest"}},
-		"NegativeSize":  {reason: "It cannot be.", config: specv1.MediaTypeModelConfig, layers: []ocispec.Descriptor{negative}, want: want{Message: "negative"}},
-		"OtherTwice":    {reason: "Which one is meant cannot be told.", config: specv1.MediaTypeModelConfig, layers: []ocispec.Descriptor{file("a"), other}, want: want{Message: "twice"}},
-		"FileAndFolder": {reason: "Both cannot be.", config: specv1.MediaTypeModelConfig, layers: []ocispec.Descriptor{file("a"), file("a/b/c")}, want: want{Message: "as a folder"}},
+		"CNAI":          {reason: "ModelPack's former names should be read.", config: mediaTypeCNAIConfig, layers: []ocispec.Descriptor{layer("application/vnd.cnai.model.weight.v1.raw", annotationCNAIFilepath, "a")}, want: want{Layers: []string{"raw a"}}},
+		"Title":         {reason: "The title should name a file, as other tools write it.", config: specv1.MediaTypeModelConfig, layers: []ocispec.Descriptor{layer(raw, ocispec.AnnotationTitle, "./a")}, want: want{Layers: []string{"raw a"}}},
+		"SameTwice":     {reason: "The same file twice should be accepted.", config: specv1.MediaTypeModelConfig, layers: []ocispec.Descriptor{file("a"), file("a")}, want: want{Layers: []string{"raw a", "raw a"}}},
+		"AnImage":       {reason: "An error should be returned for an image.", config: ocispec.MediaTypeImageConfig, layers: []ocispec.Descriptor{file("a")}, want: want{Message: "neither a ModelPack nor a ModelKit"}},
+		"NoLayers":      {reason: "An error should be returned for an artifact without layers.", config: specv1.MediaTypeModelConfig, want: want{Message: "no layers"}},
+		"RawKit":        {reason: "An error should be returned for a raw layer of a ModelKit, which kit does not write.", config: mediaTypeModelKitConfig, layers: []ocispec.Descriptor{layer(kit + "model.v1.raw")}, want: want{Message: "media type"}},
+		"OtherLayer":    {reason: "An error should be returned for a layer of an unknown media type.", config: specv1.MediaTypeModelConfig, layers: []ocispec.Descriptor{layer(strings.Repeat("x", 500))}, want: want{Message: "layer 1"}},
+		"NoPath":        {reason: "An error should be returned for a file without a name.", config: specv1.MediaTypeModelConfig, layers: []ocispec.Descriptor{layer(raw)}, want: want{Message: specv1.AnnotationFilepath}},
+		"BadPath":       {reason: "An error should be returned for a path outside of the model.", config: specv1.MediaTypeModelConfig, layers: []ocispec.Descriptor{file("../a")}, want: want{Message: "inside of a folder"}},
+		"BadDigest":     {reason: "An error should be returned for an invalid digest, which may be a path.", config: specv1.MediaTypeModelConfig, layers: []ocispec.Descriptor{noDigest}, want: want{Message: "digest"}},
+		"NegativeSize":  {reason: "An error should be returned for a negative size.", config: specv1.MediaTypeModelConfig, layers: []ocispec.Descriptor{negative}, want: want{Message: "negative"}},
+		"OtherTwice":    {reason: "An error should be returned for two files with the same path and different content.", config: specv1.MediaTypeModelConfig, layers: []ocispec.Descriptor{file("a"), other}, want: want{Message: "twice"}},
+		"FileAndFolder": {reason: "An error should be returned for a file with the path of a folder.", config: specv1.MediaTypeModelConfig, layers: []ocispec.Descriptor{file("a"), file("a/b/c")}, want: want{Message: "as a folder"}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -89,8 +89,8 @@ func TestReadManifest(t *testing.T) {
 	}
 }
 
-// FuzzReadManifest checks that no manifest yields a file that lies outside of a
-// folder, or a layer whose digest is a path.
+// FuzzReadManifest checks that no manifest yields a file outside of its folder, or a
+// layer whose digest is a path.
 func FuzzReadManifest(f *testing.F) {
 	f.Add([]byte(`{"config":{"mediaType":"application/vnd.cncf.model.config.v1+json"},"layers":[{"mediaType":"application/vnd.cncf.model.doc.v1.raw",`+
 		`"digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2,"annotations":{"org.cncf.model.filepath":"a/./b"}}]}`), []byte(nil))
@@ -155,49 +155,49 @@ func TestReadLayers(t *testing.T) {
 		want     want
 	}{
 		"Image": {
-			reason:   "An image's layers are archives, of which the later one counts.",
+			reason:   "The layers of an image should be archives, of which the later one takes precedence.",
 			manifest: `{"config":{"mediaType":"application/vnd.oci.image.config.v1+json"},"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar",` + d + `},{"mediaType":"application/vnd.oci.image.layer.v1.tar+zstd",` + d + `}]}`,
 			want:     want{encodings: []Encoding{Tar, TarZstd}, overlays: true},
 		},
 		"Docker": {
-			reason:   "Docker's own are no others.",
+			reason:   "Docker's media types should be read as OCI's.",
 			manifest: `{"config":{"mediaType":"application/vnd.docker.container.image.v1+json"},"layers":[{"mediaType":"application/vnd.docker.image.rootfs.diff.tar.gzip",` + d + `}]}`,
 			want:     want{encodings: []Encoding{TarGzip}, overlays: true},
 		},
 		"ModelKit": {
-			reason:   "What ReadManifest reads is read, too.",
+			reason:   "Layers that ReadManifest reads should be read.",
 			manifest: `{"config":{"mediaType":"application/vnd.kitops.modelkit.config.v1+json"},"layers":[{"mediaType":"application/vnd.kitops.modelkit.code.v1.tar+gzip-fastest",` + d + `}]}`,
 			config:   `{"code":[{"path":"a"}]}`,
 			want:     want{encodings: []Encoding{TarGzip}},
 		},
 		"Foreign": {
-			reason:   "What is not to be given away is not to be had.",
+			reason:   "An error should be returned for a layer that may not be distributed.",
 			manifest: `{"config":{"mediaType":"application/vnd.oci.image.config.v1+json"},"layers":[{"mediaType":"application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",` + d + `}]}`,
 			want:     want{says: "layer 1 of the image"},
 		},
 		"NoDigest": {
-			reason:   "A layer has a digest.",
+			reason:   "An error should be returned for an invalid digest.",
 			manifest: `{"config":{"mediaType":"application/vnd.oci.image.config.v1+json"},"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"sha256:x","size":1}]}`,
 			want:     want{says: "layer 1 of the image"},
 		},
 		"Subject": {
-			reason:   "A statement about an artifact is none.",
+			reason:   "An error should be returned for a statement about another artifact.",
 			manifest: `{"config":{"mediaType":"application/vnd.oci.image.config.v1+json"},"subject":{` + d + `},"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar",` + d + `}]}`,
 			want:     want{says: "a statement about another"},
 		},
 		"Elsewhere": {
-			reason:   "A layer that lies at another address is not in the repository.",
+			reason:   "An error should be returned for a layer at another address, which is not in the repository.",
 			manifest: `{"config":{"mediaType":"application/vnd.cncf.model.config.v1+json"},"layers":[{"mediaType":"application/vnd.cncf.model.doc.v1.tar","urls":["https://example.com"],` + d + `}]}`,
 			want:     want{says: "another address"},
 		},
 		"OtherKit": {
-			reason:   "A ModelKit that takes its model from another one does not hold it.",
+			reason:   "An error should be returned for a ModelKit that does not contain its model.",
 			manifest: `{"config":{"mediaType":"application/vnd.kitops.modelkit.config.v1+json"},"layers":[{"mediaType":"application/vnd.kitops.modelkit.docs.v1.tar",` + d + `}]}`,
 			config:   `{"model":{"path":"registry.example.com/base:v1"},"docs":[{"path":"a"}]}`,
-			want:     want{says: `from another one, "registry.example.com/base:v1"`},
+			want:     want{says: `of another one, "registry.example.com/base:v1"`},
 		},
-		"NoLayers": {reason: "An image has layers.", manifest: `{"config":{"mediaType":"application/vnd.oci.image.config.v1+json"}}`, want: want{says: "no layers"}},
-		"NoJSON":   {reason: "A manifest is JSON.", manifest: `<html>`, want: want{says: "not the manifest"}},
+		"NoLayers": {reason: "An error should be returned for an image without layers.", manifest: `{"config":{"mediaType":"application/vnd.oci.image.config.v1+json"}}`, want: want{says: "no layers"}},
+		"NoJSON":   {reason: "An error should be returned for anything but JSON.", manifest: `<html>`, want: want{says: "not the manifest"}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -218,7 +218,7 @@ func TestReadLayers(t *testing.T) {
 	}
 }
 
-// TestModel reads back what artifacts of each format are made with.
+// TestModel checks that the facts of artifacts of each format are read back.
 func TestModel(t *testing.T) {
 	facts := Facts{
 		Name: "model", Author: "org", SourceURL: "https://huggingface.co/org/model", Revision: strings.Repeat("c", 40), License: "MIT",
@@ -261,8 +261,8 @@ func TestModel(t *testing.T) {
 	})
 }
 
-// FuzzSource checks that no manifest, and no config, does harm to whoever reads
-// an artifact to pack it anew.
+// FuzzSource checks that any manifest and config can be read in order to pack the
+// artifact again.
 func FuzzSource(f *testing.F) {
 	f.Add([]byte(modelPackManifest), []byte(`{"descriptor":{"createdAt":"2026-01-01T00:00:00Z"}}`))
 	f.Add([]byte(modelKitManifest), []byte(`{"model":{"path":"x:y"},"package":{"authors":["a"]}}`))
@@ -298,7 +298,7 @@ func FuzzSource(f *testing.F) {
 	})
 }
 
-// TestPlaceKitLayers checks that a ModelKit's files are where kit unpacks them.
+// TestPlaceKitLayers checks that a ModelKit's files are placed where kit unpacks them.
 func TestPlaceKitLayers(t *testing.T) {
 	layer := func(kind string) ocispec.Descriptor {
 		return ocispec.Descriptor{MediaType: mediaTypeKitPrefix + kind, Digest: digest.FromString("a"), Size: 1}
@@ -315,31 +315,31 @@ func TestPlaceKitLayers(t *testing.T) {
 		want   want
 	}{
 		"Digests": {
-			reason: "A layer that the config names by its digest holds full paths.",
+			reason: "A layer whose digest is in the config should contain full paths.",
 			config: `{"model":{"path":"./m/a.gguf","digest":"` + a + `","diffId":"` + a + `"}}`,
 			layers: []ocispec.Descriptor{layer("model.v1.tar")},
 			want:   want{paths: []string{"x"}},
 		},
 		"Old": {
-			reason: "Without digests the n-th layer of a type is the n-th entry, and lacks the folders above it.",
+			reason: "Without digests the n-th layer of a type should be the n-th entry, without its parent folders.",
 			config: `{"model":{"path":"./m/a.gguf","parts":[{"path":"p/q/r"},{"path":"."}]},"code":[{"path":"c"}],"datasets":[{"path":"data/train/"}],"docs":[{"path":""},{"path":"docs/../d/README.md"}]}`,
 			layers: []ocispec.Descriptor{layer("model.v1.tar+gzip"), layer("modelpart.v1.tar"), layer("modelpart.v1.tar"), layer("docs.v1.tar"), layer("code.v1.tar"),
 				layer("dataset.v1.tar+gzip-fastest"), layer("docs.v1.tar")},
 			want: want{paths: []string{"m/x", "p/q/x", "x", "x", "x", "data/x", "d/x"}},
 		},
 		"NewType": {
-			reason: "Kits that know other types of layers write digests.",
+			reason: "A layer of a type from after kit wrote digests should contain full paths.",
 			config: `{"prompts":[{"path":"p/q"}]}`,
 			layers: []ocispec.Descriptor{layer("prompt.v1.tar")},
 			want:   want{paths: []string{"x"}},
 		},
-		"OtherDigest": {reason: "The config is about other layers.", config: `{"docs":[{"path":"d/e","digest":"sha256:b"}]}`, layers: []ocispec.Descriptor{layer("docs.v1.tar")}, want: want{says: "layer 1"}},
-		"DiffIDAlone": {reason: "The config is about other layers.", config: `{"docs":[{"path":"d/e","diffId":"sha256:b"}]}`, layers: []ocispec.Descriptor{layer("docs.v1.tar")}, want: want{says: "layer 1"}},
-		"Unnamed":     {reason: "Where a layer's files belong is not known.", config: `{"code":[{"path":"a"}]}`, layers: []ocispec.Descriptor{layer("code.v1.tar"), layer("code.v1.tar")}, want: want{says: "layer 2"}},
-		"NoModel":     {reason: "Where the model's files belong is not known.", config: `{}`, layers: []ocispec.Descriptor{layer("model.v1.tar")}, want: want{says: "layer 1"}},
-		"Outside":     {reason: "A folder outside of the model is no place for files.", config: `{"docs":[{"path":"../../etc/passwd"}]}`, layers: []ocispec.Descriptor{layer("docs.v1.tar")}, want: want{says: "inside of a folder"}},
-		"Absolute":    {reason: "A folder outside of the model is no place for files.", config: `{"docs":[{"path":"/etc/passwd"}]}`, layers: []ocispec.Descriptor{layer("docs.v1.tar")}, want: want{says: "inside of a folder"}},
-		"NoConfig":    {reason: "Where the files belong is not known.", config: "", layers: []ocispec.Descriptor{layer("docs.v1.tar")}, want: want{says: "cannot be read"}},
+		"OtherDigest": {reason: "An error should be returned if the config has other digests.", config: `{"docs":[{"path":"d/e","digest":"sha256:b"}]}`, layers: []ocispec.Descriptor{layer("docs.v1.tar")}, want: want{says: "layer 1"}},
+		"DiffIDAlone": {reason: "An error should be returned if the config has other diff IDs.", config: `{"docs":[{"path":"d/e","diffId":"sha256:b"}]}`, layers: []ocispec.Descriptor{layer("docs.v1.tar")}, want: want{says: "layer 1"}},
+		"Unnamed":     {reason: "An error should be returned for a layer without an entry.", config: `{"code":[{"path":"a"}]}`, layers: []ocispec.Descriptor{layer("code.v1.tar"), layer("code.v1.tar")}, want: want{says: "layer 2"}},
+		"NoModel":     {reason: "An error should be returned for a layer of the model without an entry.", config: `{}`, layers: []ocispec.Descriptor{layer("model.v1.tar")}, want: want{says: "layer 1"}},
+		"Outside":     {reason: "An error should be returned for an entry outside of the model.", config: `{"docs":[{"path":"../../etc/passwd"}]}`, layers: []ocispec.Descriptor{layer("docs.v1.tar")}, want: want{says: "inside of a folder"}},
+		"Absolute":    {reason: "An error should be returned for an entry with an absolute path.", config: `{"docs":[{"path":"/etc/passwd"}]}`, layers: []ocispec.Descriptor{layer("docs.v1.tar")}, want: want{says: "inside of a folder"}},
+		"NoConfig":    {reason: "An error should be returned for a config that cannot be decoded.", config: "", layers: []ocispec.Descriptor{layer("docs.v1.tar")}, want: want{says: "cannot be read"}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

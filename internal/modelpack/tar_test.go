@@ -13,8 +13,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// TestOpenAnywhere checks that a layer can be gone on with at every byte, and
-// that only files are opened of which something is left.
+// TestOpenAnywhere checks that a layer can be opened at every offset, and that only
+// files with content after it are opened.
 func TestOpenAnywhere(t *testing.T) {
 	f := folder{"a/b": strings.Repeat("x", 700), "a/c": "", "a/d": strings.Repeat("y", 512)}
 	p, err := planTar(imageStyle, ocispec.MediaTypeImageLayer, File{"a/b", 700}, File{"a/c", 0}, File{"a/d", 512})
@@ -64,10 +64,10 @@ func TestOpenErrors(t *testing.T) {
 		want   error
 		opened bool
 	}{
-		"Short":  {reason: "What follows would be elsewhere.", open: source(strings.NewReader("123456789")), want: io.ErrUnexpectedEOF, opened: true},
-		"Long":   {reason: "What is too much is left.", open: source(strings.NewReader("12345678901")), opened: true},
-		"Broken": {reason: "It is handed on.", open: source(iotest.ErrReader(errBoom)), want: errBoom, opened: true},
-		"Closed": {reason: "It cannot be opened.", open: func(File, int64) (io.ReadCloser, error) { return nil, errBoom }, want: errBoom},
+		"Short":  {reason: "An error should be returned if a file is too short, since what follows would be at a wrong offset.", open: source(strings.NewReader("123456789")), want: io.ErrUnexpectedEOF, opened: true},
+		"Long":   {reason: "The rest of a file that is too long should not be read.", open: source(strings.NewReader("12345678901")), opened: true},
+		"Broken": {reason: "Any error encountered while reading a file should be returned.", open: source(iotest.ErrReader(errBoom)), want: errBoom, opened: true},
+		"Closed": {reason: "Any error encountered while opening a file should be returned.", open: func(File, int64) (io.ReadCloser, error) { return nil, errBoom }, want: errBoom},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

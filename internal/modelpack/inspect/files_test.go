@@ -76,27 +76,27 @@ func TestInspectGGUF(t *testing.T) {
 		want   modelpack.Facts
 	}{
 		"Quantized": {
-			reason: "All that is known is in one file.",
+			reason: "The facts of the one file should be returned.",
 			files:  []file{{"Qwen3-0.6B-Q4_K_M.gguf", gguf(head("qwen3", 15), tensors...)}, {"mmproj-F16.gguf", gguf([]pair{{"general.architecture", "clip"}})}},
 			want:   config(specv1.ModelConfig{ParamSize: "243.7m", Quantization: "Q4_K_M"}),
 		},
 		"Precise": {
-			reason: "What is not quantized has a precision.",
+			reason: "A file that is not quantized should have a precision.",
 			files:  []file{{"a.gguf", gguf(head("qwen3", 32), tensors...)}},
 			want:   config(specv1.ModelConfig{ParamSize: "243.7m", Precision: "bfloat16"}),
 		},
 		"Guessed": {
-			reason: "A file type may have been guessed.",
+			reason: "A file type that llama.cpp guessed should be recognized.",
 			files:  []file{{"a.gguf", gguf(head("qwen3", 1024+7), tensors...)}},
 			want:   config(specv1.ModelConfig{ParamSize: "243.7m", Quantization: "Q8_0"}),
 		},
 		"Several": {
-			reason: "Each is quantized in its own way.",
+			reason: "Several files should have no quantization, since each has its own.",
 			files:  []file{{"b/Q8_0.gguf", nil}, {"a/Q4_0.gguf", gguf(head("qwen3", 2), tensors...)}},
 			want:   config(specv1.ModelConfig{ParamSize: "243.7m"}),
 		},
 		"Shards": {
-			reason: "One model in two files.",
+			reason: "The parameters of all shards should be counted.",
 			files: []file{
 				{"a-00001-of-00002.gguf", gguf(head("qwen3", 15), tensors[:1]...)},
 				{"a-00002-of-00002.gguf", gguf([]pair{{"split.no", uint32(1)}}, tensors[1:]...)},
@@ -104,28 +104,28 @@ func TestInspectGGUF(t *testing.T) {
 			want: config(specv1.ModelConfig{ParamSize: "243.7m", Quantization: "Q4_K_M"}),
 		},
 		"ShardMissing": {
-			reason: "What is not there is not counted; the author's word is taken.",
+			reason: "The size label should be returned if a shard is missing.",
 			files:  []file{{"a-00001-of-00002.gguf", gguf(head("qwen3", 15), tensors[:1]...)}},
 			want:   config(specv1.ModelConfig{ParamSize: "0.6b", Quantization: "Q4_K_M"}),
 		},
 		"Adapter": {
-			reason: "It is no model.",
+			reason: "An adapter should have no facts of a model.",
 			files:  []file{{"lora.gguf", gguf([]pair{{"general.architecture", "llama"}, {"general.type", "adapter"}}, tensors...)}},
 		},
 		"StateSpace": {
-			reason: "It is no transformer.",
+			reason: "A model with a state space should not be a transformer.",
 			files:  []file{{"a.gguf", gguf([]pair{{"general.architecture", "mamba"}})}},
 			want:   modelpack.Facts{Family: "mamba", Config: specv1.ModelConfig{Architecture: "ssm"}},
 		},
 		"Capitals": {
-			reason: "As everywhere, a name may be in capitals.",
+			reason: "A suffix in capitals should be recognized.",
 			files:  []file{{"A.GGUF", gguf(head("qwen3", 15), tensors...)}},
 			want:   config(specv1.ModelConfig{ParamSize: "243.7m", Quantization: "Q4_K_M"}),
 		},
-		"Malformed": {reason: "It says nothing.", files: []file{{"a.gguf", []byte("GGUF\x03\x00\x00\x00 and so on and so on")}}},
-		"BigEndian": {reason: "Nobody has such a file.", files: []file{{"a.gguf", []byte("GGUF\x00\x00\x00\x03 and so on and so on")}}},
-		"TooLong":   {reason: "A lie ends where reading does.", files: []file{{"a.gguf", gguf([]pair{{"x", ""}}, []uint64{1 << 60, 1 << 60})}}},
-		"Empty":     {reason: "There is nothing.", files: []file{{"a.gguf", nil}}},
+		"Malformed": {reason: "A malformed file should yield no facts.", files: []file{{"a.gguf", []byte("GGUF\x03\x00\x00\x00 and so on and so on")}}},
+		"BigEndian": {reason: "A big-endian file, which nobody publishes, should yield no facts.", files: []file{{"a.gguf", []byte("GGUF\x00\x00\x00\x03 and so on and so on")}}},
+		"TooLong":   {reason: "Sizes that cannot be true should yield no facts.", files: []file{{"a.gguf", gguf([]pair{{"x", ""}}, []uint64{1 << 60, 1 << 60})}}},
+		"Empty":     {reason: "An empty file should yield no facts.", files: []file{{"a.gguf", nil}}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -150,17 +150,17 @@ func TestFindWeights(t *testing.T) {
 		args   []string
 		want   want
 	}{
-		"Default":     {reason: "What is loaded by default.", args: []string{"model.safetensors", "model.fp16.safetensors", "onnx/model.safetensors"}, want: want{[]string{"model.safetensors"}, true}},
-		"Shards":      {reason: "All parts of it.", args: []string{"model-00002-of-00002.safetensors", "model-00001-of-00002.safetensors"}, want: want{[]string{"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"}, true}},
-		"SixDigits":   {reason: "As DeepSeek counts.", args: []string{"model-00001-of-000163.safetensors"}, want: want{[]string{"model-00001-of-000163.safetensors"}, false}},
-		"Both":        {reason: "One file before several.", args: []string{"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors"}, want: want{[]string{"model.safetensors"}, true}},
-		"Complete":    {reason: "All of it before a part.", args: []string{"model-00001-of-00002.safetensors", "model-00001-of-00001.safetensors"}, want: want{[]string{"model-00001-of-00001.safetensors"}, true}},
-		"Other":       {reason: "The only one there is.", args: []string{"open_clip_model.safetensors", "a/b.safetensors.txt"}, want: want{[]string{"open_clip_model.safetensors"}, true}},
-		"Capitals":    {reason: "In capitals too, as wherever weights are told by their names.", args: []string{"model-00001-of-00002.SafeTensors", "model-00002-of-00002.SAFETENSORS"}, want: want{[]string{"model-00001-of-00002.SafeTensors", "model-00002-of-00002.SAFETENSORS"}, true}},
-		"NotAPart":    {reason: "What has no header of its own is not inspected.", args: []string{"model.safetensors.1"}},
-		"Ambiguous":   {reason: "It is not known which.", args: []string{"a.safetensors", "b.safetensors"}},
-		"Elsewhere":   {reason: "A folder is something else.", args: []string{"text_encoder/model.safetensors"}},
-		"Transformer": {reason: "A pipeline's largest.", args: []string{"vae/diffusion_pytorch_model.safetensors", "transformer/diffusion_pytorch_model.safetensors"}, want: want{[]string{"transformer/diffusion_pytorch_model.safetensors"}, true}},
+		"Default":     {reason: "The set that programs load by default should be found.", args: []string{"model.safetensors", "model.fp16.safetensors", "onnx/model.safetensors"}, want: want{[]string{"model.safetensors"}, true}},
+		"Shards":      {reason: "All shards of a set should be found.", args: []string{"model-00002-of-00002.safetensors", "model-00001-of-00002.safetensors"}, want: want{[]string{"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"}, true}},
+		"SixDigits":   {reason: "Shards with six digits, as DeepSeek's, should be found.", args: []string{"model-00001-of-000163.safetensors"}, want: want{[]string{"model-00001-of-000163.safetensors"}, false}},
+		"Both":        {reason: "One file should be preferred to shards.", args: []string{"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors"}, want: want{[]string{"model.safetensors"}, true}},
+		"Complete":    {reason: "A complete set should be preferred to an incomplete one.", args: []string{"model-00001-of-00002.safetensors", "model-00001-of-00001.safetensors"}, want: want{[]string{"model-00001-of-00001.safetensors"}, true}},
+		"Other":       {reason: "The only set should be found.", args: []string{"open_clip_model.safetensors", "a/b.safetensors.txt"}, want: want{[]string{"open_clip_model.safetensors"}, true}},
+		"Capitals":    {reason: "Suffixes in capitals should be found.", args: []string{"model-00001-of-00002.SafeTensors", "model-00002-of-00002.SAFETENSORS"}, want: want{[]string{"model-00001-of-00002.SafeTensors", "model-00002-of-00002.SAFETENSORS"}, true}},
+		"NotAPart":    {reason: "A part without a header of its own should not be found.", args: []string{"model.safetensors.1"}},
+		"Ambiguous":   {reason: "No set should be found if it is ambiguous.", args: []string{"a.safetensors", "b.safetensors"}},
+		"Elsewhere":   {reason: "A set in a folder should not be found.", args: []string{"text_encoder/model.safetensors"}},
+		"Transformer": {reason: "The denoiser of a pipeline should be found.", args: []string{"vae/diffusion_pytorch_model.safetensors", "transformer/diffusion_pytorch_model.safetensors"}, want: want{[]string{"transformer/diffusion_pytorch_model.safetensors"}, true}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -191,19 +191,19 @@ func TestSafetensorsLies(t *testing.T) {
 		args   []byte
 		want   string
 	}{
-		"Good":      {reason: "It is believed.", args: append(framed(`{`+good+`}`), make([]byte, 4000)...), want: "float32"},
-		"Padded":    {reason: "Spaces follow.", args: append(framed(`{`+good+`}   `), make([]byte, 4000)...), want: "float32"},
-		"Fake":      {reason: "The file has no room for it.", args: framed(`{"a":{"dtype":"F32","shape":[1000000,16000000]}}`)},
-		"Overflow":  {reason: "No file has.", args: framed(`{"a":{"dtype":"F32","shape":[4294967296,4294967296,4]}}`)},
-		"Negative":  {reason: "There is no such shape.", args: framed(`{"a":{"dtype":"F32","shape":[-2]}}`)},
-		"Fraction":  {reason: "Nor such.", args: framed(`{"a":{"dtype":"F32","shape":[0.5]}}`)},
-		"Type":      {reason: "Nor such a type.", args: framed(`{"a":{"dtype":"F33","shape":[]}}`)},
-		"Array":     {reason: "It is no object.", args: framed(`[1]`)},
-		"Cut":       {reason: "It does not end.", args: framed(`{` + good)},
-		"TooLong":   {reason: "The format has no such header.", args: binary.LittleEndian.AppendUint64(nil, 1<<62)},
-		"LongName":  {reason: "No name is so long.", args: framed(`{"` + strings.Repeat("a", 2*maxSafetensorsValue) + `":1}`)},
-		"Metadata":  {reason: "It is passed over.", args: append(framed(`{"__metadata__":{"a":[{"b":"c"},1],"d":null},`+good+`}`), make([]byte, 4000)...), want: "float32"},
-		"TwoBraces": {reason: "What follows is not looked at.", args: append(framed(`{`+good+`}}`), make([]byte, 4000)...), want: "float32"},
+		"Good":      {reason: "A valid header should be read.", args: append(framed(`{`+good+`}`), make([]byte, 4000)...), want: "float32"},
+		"Padded":    {reason: "A header that is padded with spaces should be read.", args: append(framed(`{`+good+`}   `), make([]byte, 4000)...), want: "float32"},
+		"Fake":      {reason: "Tensors for which the file has no room should yield no facts.", args: framed(`{"a":{"dtype":"F32","shape":[1000000,16000000]}}`)},
+		"Overflow":  {reason: "A shape that overflows should yield no facts.", args: framed(`{"a":{"dtype":"F32","shape":[4294967296,4294967296,4]}}`)},
+		"Negative":  {reason: "A negative shape should yield no facts.", args: framed(`{"a":{"dtype":"F32","shape":[-2]}}`)},
+		"Fraction":  {reason: "A fractional shape should yield no facts.", args: framed(`{"a":{"dtype":"F32","shape":[0.5]}}`)},
+		"Type":      {reason: "An unknown type should yield no facts.", args: framed(`{"a":{"dtype":"F33","shape":[]}}`)},
+		"Array":     {reason: "A header that is no object should yield no facts.", args: framed(`[1]`)},
+		"Cut":       {reason: "A truncated header should yield no facts.", args: framed(`{` + good)},
+		"TooLong":   {reason: "A header longer than the format allows should yield no facts.", args: binary.LittleEndian.AppendUint64(nil, 1<<62)},
+		"LongName":  {reason: "A name that is too long should yield no facts.", args: framed(`{"` + strings.Repeat("a", 2*maxSafetensorsValue) + `":1}`)},
+		"Metadata":  {reason: "Metadata should be skipped.", args: append(framed(`{"__metadata__":{"a":[{"b":"c"},1],"d":null},`+good+`}`), make([]byte, 4000)...), want: "float32"},
+		"TwoBraces": {reason: "Bytes after the object should not be read.", args: append(framed(`{`+good+`}}`), make([]byte, 4000)...), want: "float32"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -230,9 +230,9 @@ func TestTooManyTensors(t *testing.T) {
 		found  [][]tensor
 		want   specv1.ModelConfig
 	}{
-		"Enough":  {reason: "They are counted.", found: [][]tensor{f16, f32, f16}, want: specv1.ModelConfig{Format: "safetensors", ParamSize: "1m", Precision: "float32"}},
-		"TooMany": {reason: "They are not.", found: [][]tensor{f16, append(f32, f32[0])}, want: specv1.ModelConfig{Format: "safetensors"}},
-		"Before":  {reason: "Nor the other way round.", found: [][]tensor{append(f32, f32[0]), f16}, want: specv1.ModelConfig{Format: "safetensors"}},
+		"Enough":  {reason: "Up to the limit, tensors should be counted.", found: [][]tensor{f16, f32, f16}, want: specv1.ModelConfig{Format: "safetensors", ParamSize: "1m", Precision: "float32"}},
+		"TooMany": {reason: "Beyond the limit, no tensors should be counted.", found: [][]tensor{f16, append(f32, f32[0])}, want: specv1.ModelConfig{Format: "safetensors"}},
+		"Before":  {reason: "The order of the files should not matter.", found: [][]tensor{append(f32, f32[0]), f16}, want: specv1.ModelConfig{Format: "safetensors"}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

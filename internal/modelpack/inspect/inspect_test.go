@@ -155,103 +155,103 @@ func TestInspect(t *testing.T) {
 		want   want
 	}{
 		"qwen3": {
-			reason: "One file, of 751,632,384 parameters with the head that is tied, and stored.",
+			reason: "One file of 751,632,384 parameters, with a tied head that is stored, should be counted.",
 			want:   want{"qwen3", "Apache-2.0", config{Architecture: tf, Format: st, ParamSize: "751.6m", Precision: "bfloat16", Capabilities: text}},
 		},
 		"llama": {
-			reason: "Two shards, and a tensor in both of them: 8,030,261,248 parameters.",
+			reason: "A tensor in both of two shards should be counted once: 8,030,261,248 parameters.",
 			want:   want{"llama", "", config{Architecture: tf, Format: st, ParamSize: "8b", Precision: "bfloat16", Capabilities: text}},
 		},
 		"mistral": {
-			reason: "The same weights twice are counted once: 7,248,023,552.",
+			reason: "The same weights in two sets should be counted once: 7,248,023,552 parameters.",
 			want:   want{"mistral", "", config{Architecture: tf, Format: st, ParamSize: "7.2b", Precision: "bfloat16", Capabilities: text}},
 		},
 		"mistral-native": {
-			reason: "Mistral's own format has no name of a family.",
+			reason: "Mistral's own format should be read, which has no family.",
 			want:   want{"", "", config{Architecture: tf, Format: st, ParamSize: "2.1b", Precision: "bfloat16"}},
 		},
 		"gemma3": {
-			reason: "It sees.",
+			reason: "A model with a vision config should take images.",
 			want:   want{"gemma3", "", config{Architecture: tf, Format: st, ParamSize: "1.7b", Precision: "bfloat16", Capabilities: can("text image", "text")}},
 		},
 		"phi3": {
-			reason: "3,821,079,552 parameters.",
+			reason: "All parameters of two shards should be counted: 3,821,079,552.",
 			want:   want{"phi3", "", config{Architecture: tf, Format: st, ParamSize: "3.8b", Precision: "bfloat16", Capabilities: text}},
 		},
 		"deepseek": {
-			reason: "Eight bits a parameter; what scales blocks of them is none.",
+			reason: "Scales of blocks should not be counted as parameters.",
 			want:   want{"deepseek_v3", "", config{Architecture: tf, Format: st, ParamSize: "662.9b", Precision: "float8_e4m3", Quantization: "fp8", Capabilities: text}},
 		},
 		"gpt-oss": {
-			reason: "Two parameters a byte: 20,914,757,184, as the Hub has it.",
+			reason: "Two parameters per byte should be counted: 20,914,757,184, as the Hub does.",
 			want:   want{"gpt_oss", "", config{Architecture: tf, Format: st, ParamSize: "20.9b", Precision: "bfloat16", Quantization: "mxfp4", Capabilities: text}},
 		},
 		"whisper": {
-			reason: "It hears.",
+			reason: "A model of speech should take audio.",
 			want:   want{"whisper", "", config{Architecture: tf, Format: st, ParamSize: "23.1m", Precision: "float32", Capabilities: can("audio", "text")}},
 		},
 		"minilm": {
-			reason: "Positions are no parameters: 22,713,216.",
+			reason: "Positions should not be counted as parameters: 22,713,216.",
 			want:   want{"bert", "", config{Architecture: tf, Format: st, ParamSize: "22.7m", Precision: "float32", Capabilities: can("", "embedding")}},
 		},
 		"lora": {
-			reason: "An adapter's parameters are its own.",
+			reason: "The parameters of an adapter should be its own.",
 			want:   want{"", "", config{Format: st, ParamSize: "6.8m", Precision: "float32", Capabilities: text}},
 		},
 		"flux": {
-			reason: "A pipeline is as large as what denoises, in folders of its own.",
+			reason: "The parameters of a pipeline should be those of its denoiser.",
 			want:   want{"", "Apache-2.0", config{Architecture: tf, Format: st, ParamSize: "7.9b", Precision: "bfloat16", Capabilities: can("text", "image")}},
 		},
 		"sd": {
-			reason: "The U-Net is there in two precisions, and counted once.",
+			reason: "A U-Net in two precisions should be counted once.",
 			want:   want{"", "", config{Architecture: "unet", Format: st, ParamSize: "855.3m", Precision: "float32"}},
 		},
 		"gptq": {
-			reason: "Eight parameters a number.",
+			reason: "Eight parameters per integer should be counted.",
 			want:   want{"llama", "", config{Architecture: tf, Format: st, ParamSize: "8b", Precision: "float16", Quantization: "gptq", Capabilities: text}},
 		},
 		"gptq-old": {
-			reason: "It was once said in a file of its own.",
+			reason: "A quantization in a file of its own should be read.",
 			want:   want{"llama", "", config{Architecture: tf, Format: st, ParamSize: "8b", Precision: "float16", Quantization: "gptq", Capabilities: text}},
 		},
 		"awq": {
-			reason: "Packed another way round.",
+			reason: "Eight parameters per integer should be counted, however they are packed.",
 			want:   want{"llama", "", config{Architecture: tf, Format: st, ParamSize: "8b", Precision: "float16", Quantization: "awq", Capabilities: text}},
 		},
 		"bnb": {
-			reason: "Two parameters a byte: 8,030,261,248, as the Hub has it.",
+			reason: "Two parameters per byte should be counted: 8,030,261,248, as the Hub does.",
 			want:   want{"llama", "", config{Architecture: tf, Format: st, ParamSize: "8b", Precision: "bfloat16", Quantization: "bitsandbytes", Capabilities: text}},
 		},
 		"w4a16": {
-			reason: "Eight parameters a number, and shapes beside them.",
+			reason: "Eight parameters per integer should be counted, without their shapes.",
 			want:   want{"llama", "", config{Architecture: tf, Format: st, ParamSize: "8b", Precision: "bfloat16", Quantization: "compressed-tensors", Capabilities: text}},
 		},
 		"w8a8": {
-			reason: "One parameter a byte.",
+			reason: "One parameter per byte should be counted.",
 			want:   want{"llama", "", config{Architecture: tf, Format: st, ParamSize: "2.4b", Precision: "int8", Quantization: "compressed-tensors", Capabilities: text}},
 		},
 		"nvfp4": {
-			reason: "ModelOpt says it in a file of its own.",
+			reason: "ModelOpt's file with the quantization should be read.",
 			want:   want{"llama", "", config{Architecture: tf, Format: st, ParamSize: "2.4b", Precision: "bfloat16", Quantization: "nvfp4", Capabilities: text}},
 		},
 		"mlx": {
-			reason: "What is packed in an unknown way is not counted.",
+			reason: "Parameters that are packed in an unknown way should not be counted.",
 			want:   want{"llama", "", config{Architecture: tf, Format: st, Precision: "float16", Capabilities: text}},
 		},
 		"pytorch": {
-			reason: "The index knows how many bytes there are: 6,738,417,664 parameters.",
+			reason: "The parameters should follow from the size in the index: 6,738,417,664.",
 			want:   want{"llama", "", config{Architecture: tf, ParamSize: "6.7b", Precision: "float16", Capabilities: text}},
 		},
 		"mamba": {
-			reason: "Not all of transformers' models are transformers, and not all of its JSON is JSON.",
+			reason: "A model that is no transformer should be recognized, and JSON with NaN be read.",
 			want:   want{"mamba2", "", config{Architecture: "ssm", Precision: "bfloat16", Capabilities: text}},
 		},
 		"resnet": {
-			reason: "A network of convolutions.",
+			reason: "A convolutional network should be recognized.",
 			want:   want{"resnet", "", config{Architecture: "cnn", Precision: "float32"}},
 		},
 		"dtype": {
-			reason: "A newer name, and a field of the wrong type that says nothing.",
+			reason: "A newer field should be read, and a field of the wrong type be ignored.",
 			want:   want{"qwen3", "", config{Architecture: tf, Precision: "bfloat16"}},
 		},
 	}
@@ -318,14 +318,14 @@ func TestInspectErrors(t *testing.T) {
 		reader io.Reader
 		want   error
 	}{
-		"Broken":    {reason: "A connection's end is not the file's.", path: "model.safetensors", reader: io.MultiReader(bytes.NewReader(header[:20]), iotest.ErrReader(errBoom)), want: errBoom},
-		"Short":     {reason: "Nor is that of a range that was too small.", path: "model.safetensors", reader: bytes.NewReader(header[:20]), want: io.ErrUnexpectedEOF},
-		"Enough":    {reason: "No more than the header is needed.", path: "model.safetensors", reader: bytes.NewReader(header)},
-		"NoMore":    {reason: "And no more is asked for.", path: "model.safetensors", reader: io.MultiReader(bytes.NewReader(header), iotest.ErrReader(errBoom))},
-		"ShortJSON": {reason: "Half of it says nothing.", path: "config.json", reader: strings.NewReader(`{"a":`), want: io.ErrUnexpectedEOF},
-		"ShortCard": {reason: "It may go on.", path: "README.md", reader: strings.NewReader("---\n"), want: io.ErrUnexpectedEOF},
-		"LongCard":  {reason: "Its end is not needed.", path: "README.md", reader: strings.NewReader("---\n---\n" + strings.Repeat("x", maxCardBytes))},
-		"Unwanted":  {reason: "It is not even read.", path: "a.txt", reader: iotest.ErrReader(errBoom)},
+		"Broken":    {reason: "Any error encountered while reading should be returned.", path: "model.safetensors", reader: io.MultiReader(bytes.NewReader(header[:20]), iotest.ErrReader(errBoom)), want: errBoom},
+		"Short":     {reason: "An error should be returned if a header is longer than what was read.", path: "model.safetensors", reader: bytes.NewReader(header[:20]), want: io.ErrUnexpectedEOF},
+		"Enough":    {reason: "No more than the header should be needed.", path: "model.safetensors", reader: bytes.NewReader(header)},
+		"NoMore":    {reason: "No more than the header should be read.", path: "model.safetensors", reader: io.MultiReader(bytes.NewReader(header), iotest.ErrReader(errBoom))},
+		"ShortJSON": {reason: "An error should be returned for truncated JSON.", path: "config.json", reader: strings.NewReader(`{"a":`), want: io.ErrUnexpectedEOF},
+		"ShortCard": {reason: "An error should be returned for a truncated card.", path: "README.md", reader: strings.NewReader("---\n"), want: io.ErrUnexpectedEOF},
+		"LongCard":  {reason: "The end of a long card should not be needed.", path: "README.md", reader: strings.NewReader("---\n---\n" + strings.Repeat("x", maxCardBytes))},
+		"Unwanted":  {reason: "A file without facts should not be read.", path: "a.txt", reader: iotest.ErrReader(errBoom)},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -365,10 +365,10 @@ func TestCardLicenses(t *testing.T) {
 		args   string
 		want   []string
 	}{
-		"One":    {reason: "A word.", args: "license: mit\n", want: []string{"mit"}},
-		"Flow":   {reason: "A list in one line.", args: "license: [mit, 'apache-2.0']\n", want: []string{"mit", "apache-2.0"}},
-		"Block":  {reason: "A list of lines, and another that is none of it.", args: "license:\n- mit\n  - gfdl\ntags:\n- a\n", want: []string{"mit", "gfdl"}},
-		"Others": {reason: "Another list alone.", args: "tags:\n- a\n"},
+		"One":    {reason: "One licence should be read.", args: "license: mit\n", want: []string{"mit"}},
+		"Flow":   {reason: "A list in one line should be read.", args: "license: [mit, 'apache-2.0']\n", want: []string{"mit", "apache-2.0"}},
+		"Block":  {reason: "A list of lines should be read, without a list of another field.", args: "license:\n- mit\n  - gfdl\ntags:\n- a\n", want: []string{"mit", "gfdl"}},
+		"Others": {reason: "A list of another field should not be read.", args: "tags:\n- a\n"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
