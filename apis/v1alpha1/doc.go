@@ -1,5 +1,5 @@
-// Package v1alpha1 holds how the provider is configured: which registry, which
-// Hub, with which credentials, and how Jobs run.
+// Package v1alpha1 has the kinds that configure the provider: registry, Hub,
+// credentials, Jobs and policy.
 // +kubebuilder:object:generate=true
 // +groupName=kitops.m.crossplane.io
 // +versionName=v1alpha1

@@ -2,14 +2,13 @@ package v1alpha1
 
 import corev1 "k8s.io/api/core/v1"
 
-// A TenantField is a field of an Artifact that its author may set only where
-// policy allows it: resources, nodeSelector, tolerations, affinity and
-// priorityClassName of spec.forProvider.job, or conflictPolicy of
-// spec.forProvider.target.
+// A TenantField is a field of an Artifact that may be set only if policy allows
+// it: resources, nodeSelector, tolerations, affinity and priorityClassName of
+// spec.forProvider.job, or conflictPolicy of spec.forProvider.target.
 // +kubebuilder:validation:Enum=resources;nodeSelector;tolerations;affinity;priorityClassName;conflictPolicy
 type TenantField string
 
-// Fields that policy allows or does not.
+// Fields that a policy may allow.
 const (
 	TenantFieldResources         TenantField = "resources"
 	TenantFieldNodeSelector      TenantField = "nodeSelector"
@@ -19,63 +18,65 @@ const (
 	TenantFieldConflictPolicy    TenantField = "conflictPolicy"
 )
 
-// DefaultTenantFields are those that are allowed where no policy says.
+// DefaultTenantFields returns the fields that are allowed without a policy.
 func DefaultTenantFields() []TenantField {
 	return []TenantField{TenantFieldResources, TenantFieldNodeSelector}
 }
 
-// A MetadataKey is the key of a label or an annotation, or all keys with a
-// prefix.
+// A MetadataKey is the key of a label or an annotation, or, with * at its end,
+// all keys with a prefix.
 // +kubebuilder:validation:MaxLength=317
-// +kubebuilder:validation:XValidation:rule="self.matches('^([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?([a-zA-Z0-9]([a-zA-Z0-9._-]*[a-zA-Z0-9])?|[*])$')",message="a key is written as it is, or with * in the place of all that follows a prefix: write example.com/cost-center, example.com/* or *"
+// +kubebuilder:validation:XValidation:rule="self.matches('^([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?([a-zA-Z0-9]([a-zA-Z0-9._-]*[a-zA-Z0-9])?|[*])$')",message="a key must be that of a label or annotation, or a prefix followed by *: write example.com/cost-center, example.com/* or *"
 type MetadataKey string
 
-// A ClusterPolicy bounds what a ClusterProviderConfig may be used for.
+// A ClusterPolicy limits the use of a ClusterProviderConfig.
 type ClusterPolicy struct {
-	// Tenants says what Artifacts that use this config may ask for. What the
-	// config itself says in job is not bounded by it.
+	// Tenants limits what Artifacts that use this config may set. It does not
+	// limit the config's own job. Default: see its fields.
+	// Example: {allow: [resources, tolerations]}.
 	// +optional
 	Tenants *TenantPolicy `json:"tenants,omitempty"`
 }
 
-// A TenantPolicy says what Artifacts may ask for. An Artifact that asks for
-// more is refused: nothing is made of it, and its Ready condition has the
-// reason NotAllowed and names the field.
+// A TenantPolicy limits what Artifacts may set. An Artifact that sets more is
+// refused: it gets no run, and its Ready condition has the reason NotAllowed and
+// names the field.
 type TenantPolicy struct {
-	// Allow names the fields that an Artifact may set: resources, nodeSelector,
+	// Allow lists the fields that an Artifact may set: resources, nodeSelector,
 	// tolerations, affinity and priorityClassName of spec.forProvider.job, and
-	// conflictPolicy of spec.forProvider.target, which an Artifact sets to
-	// Overwrite. [] allows none of them.
+	// conflictPolicy: Overwrite of spec.forProvider.target. [] allows none.
 	// Default: [resources, nodeSelector].
+	// Example: [resources, nodeSelector, conflictPolicy].
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:default={resources,nodeSelector}
 	Allow []TenantField `json:"allow"`
 
-	// MaxResources is the most that an Artifact may request, and set as a limit,
-	// of each resource. With it an Artifact that sets resources must set limits
-	// for what is named here, and may ask for no other resource. Default: no
-	// bound for cpu, memory and ephemeral-storage, and no other resource, such
-	// as nvidia.com/gpu: no run needs any. Example: {cpu: "4", memory: 16Gi}.
+	// MaxResources limits the requests and limits of each resource in an
+	// Artifact's job.resources. With it an Artifact that sets resources must set
+	// limits for all resources listed here, and may set no others. Default: cpu,
+	// memory and ephemeral-storage without a limit, and no other resource, such
+	// as nvidia.com/gpu, which no run needs.
+	// Example: {cpu: "4", memory: 16Gi}.
 	// +optional
 	MaxResources corev1.ResourceList `json:"maxResources,omitempty"`
 
-	// Labels are the keys that an Artifact may set in job.labels beside
+	// Labels lists the keys that an Artifact may set in job.labels beside
 	// app.kubernetes.io/part-of, cost-center, department,
 	// kueue.x-k8s.io/queue-name, owner, sidecar.istio.io/inject and team.
-	// Services and network policies may select Pods by others.
+	// Services and network policies may select Pods by others. Default: none.
 	// Example: [example.com/*].
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=64
 	Labels []MetadataKey `json:"labels,omitempty"`
 
-	// Annotations are the keys that an Artifact may set in job.annotations
+	// Annotations lists the keys that an Artifact may set in job.annotations
 	// beside cluster-autoscaler.kubernetes.io/safe-to-evict,
 	// karpenter.sh/do-not-disrupt, linkerd.io/inject and
-	// sidecar.istio.io/inject. Others may choose code that runs in the Pod, its
-	// networks or its profiles. Example: [example.com/note].
+	// sidecar.istio.io/inject. Others may select code, networks or security
+	// profiles of the Pod. Default: none. Example: [example.com/note].
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=64

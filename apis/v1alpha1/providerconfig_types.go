@@ -6,14 +6,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// DefaultHubEndpoint is where models come from unless a ProviderConfig names
-// another Hub.
+// DefaultHubEndpoint is the Hub that models come from unless a ProviderConfig names
+// another one.
 const DefaultHubEndpoint = "https://huggingface.co"
 
-// A RegistryHost is a registry's host, with a port where it needs one.
+// A RegistryHost is a registry's host, with a port if it is not the default.
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=253
-// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?(:[0-9]+)?$') && (self.contains('.') || self.contains(':')) && !self.contains('..')",message="a registry is a host with a dot or a port and nothing else: write registry.example.com or localhost:5000, without https:// and without a path"
+// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?(:[0-9]+)?$') && (self.contains('.') || self.contains(':')) && !self.contains('..')",message="a registry must be a host with a dot or a port and nothing else: write registry.example.com or localhost:5000, without https:// and without a path"
 type RegistryHost string
 
 // A HubEndpoint is the address of a Hugging Face Hub or a mirror of it.
@@ -22,240 +22,260 @@ type RegistryHost string
 type HubEndpoint string
 
 // A ProviderConfigSpec configures the provider for one namespace. All Secrets
-// that it names are in that namespace.
+// that it refers to are in that namespace.
 type ProviderConfigSpec struct {
-	// Registry that Artifacts are pushed to.
+	// Registry that Artifacts are pushed to. It is required.
 	Registry RegistryConfig `json:"registry"`
 
-	// HuggingFace says how the Hugging Face Hub is reached.
+	// HuggingFace configures access to the Hugging Face Hub. Default: the public
+	// Hub, without a token.
+	// Example: {tokenSecretRef: {name: huggingface, key: token}}.
 	// +optional
 	HuggingFace *HuggingFaceConfig `json:"huggingFace,omitempty"`
 
-	// Job holds the defaults for the Jobs of Artifacts.
+	// Job has defaults for the Jobs of runs. Default: see its fields.
+	// Example: {resources: {limits: {memory: 4Gi}}}.
 	// +optional
 	Job *JobConfig `json:"job,omitempty"`
 }
 
-// A RegistryConfig says how a registry is reached.
+// A RegistryConfig configures access to a registry.
 type RegistryConfig struct {
-	// Host of the registry. Example: registry.example.com or 10.0.0.5:5000.
+	// Host of the registry, with its port if needed. It is required.
+	// Example: registry.example.com or 10.0.0.5:5000.
 	Host RegistryHost `json:"host"`
 
-	// PlainHTTP speaks to the registry without TLS. Default: false.
+	// PlainHTTP connects to the registry without TLS. Default: false.
+	// Example: true.
 	// +optional
 	PlainHTTP bool `json:"plainHTTP,omitempty"`
 
-	// CertSecretRef names a Secret, in PEM: its key ca.crt holds the
-	// certificate authorities that are trusted for the registry beside the
-	// public ones, and its keys tls.crt and tls.key a client certificate and
-	// its private key. Either may be missing. Default: the public authorities
-	// only, and no client certificate.
+	// CertSecretRef names a Secret with PEM data: its key ca.crt has certificate
+	// authorities that are trusted for the registry beside the public ones, and
+	// its keys tls.crt and tls.key have a client certificate and its private key.
+	// Either may be missing. Default: the public authorities only, and no client
+	// certificate. Example: {name: registry-ca}.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
 	CertSecretRef *xpv2.LocalSecretReference `json:"certSecretRef,omitempty"`
 
-	// Credentials for the registry. They are sent to its host only.
+	// Credentials for the registry, sent to its host only. They are required.
+	// Example: {source: Secret, secretRef: {name: registry}}.
 	Credentials RegistryCredentials `json:"credentials"`
 }
 
-// RegistryCredentials say who the provider is to a registry.
+// RegistryCredentials are the account that a registry is accessed with.
 // +kubebuilder:validation:XValidation:rule="(self.source == 'Secret') == has(self.secretRef)",message="write source: Secret together with secretRef, or source: None without it"
 type RegistryCredentials struct {
-	// Source of the credentials: Secret, or None for a registry that lets
-	// anybody push.
+	// Source of the credentials: Secret, or None for a registry that allows
+	// anonymous pushes. Example: Secret.
 	// +kubebuilder:validation:Enum=None;Secret
 	Source xpv2.CredentialsSource `json:"source"`
 
 	// SecretRef names a Secret of type kubernetes.io/dockerconfigjson with an
 	// entry for the registry's host, as kubectl create secret docker-registry
-	// makes it. As for image pull secrets, an entry may also be for the
-	// beginning of a repository (registry.example.com/models) or for many
-	// hosts (*.example.com); the most specific one is used.
+	// creates it. As in image pull secrets, an entry may also be for a prefix of
+	// repositories (registry.example.com/models) or for several hosts
+	// (*.example.com); the most specific one is used. Example: {name: registry}.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
 	SecretRef *xpv2.LocalSecretReference `json:"secretRef,omitempty"`
 }
 
-// A HuggingFaceConfig says how a Hugging Face Hub is reached.
+// A HuggingFaceConfig configures access to a Hugging Face Hub.
 type HuggingFaceConfig struct {
-	// Endpoint of the Hub. Default: https://huggingface.co. Another one, such
-	// as a mirror, works with pipeline Stream only, since kit knows no other.
+	// Endpoint of the Hub. Pipeline Kit supports no other than the default.
+	// Default: https://huggingface.co. Example: https://hub.example.com.
 	// +optional
 	Endpoint HubEndpoint `json:"endpoint,omitempty"`
 
-	// TokenSecretRef names the Secret and the key that hold an access token
-	// for the Hub, for private and gated models. Default: no token.
+	// TokenSecretRef names the key of a Secret with an access token for the Hub,
+	// for private and gated models and datasets. Default: no token.
+	// Example: {name: huggingface, key: token}.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
 	TokenSecretRef *xpv2.LocalSecretKeySelector `json:"tokenSecretRef,omitempty"`
 
-	// CertSecretRef names a Secret whose key ca.crt holds the certificate
-	// authorities, in PEM, that are trusted for the Hub beside the public
-	// ones. Default: the public ones only.
+	// CertSecretRef names a Secret whose key ca.crt has certificate authorities,
+	// in PEM, that are trusted for the Hub beside the public ones. Default: the
+	// public ones only. Example: {name: hub-ca}.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
 	CertSecretRef *xpv2.LocalSecretReference `json:"certSecretRef,omitempty"`
 }
 
-// A JobConfig holds the defaults for the Jobs of Artifacts.
+// A JobConfig has defaults for the Jobs of runs.
 type JobConfig struct {
 	JobSettings `json:",inline"`
 
-	// Pipeline of Artifacts that set none: Kit or Stream. Artifacts that only
-	// Stream can make (of datasets, of chosen files, from an OCI registry or
-	// another Hub, as an Image) are made by Stream all the same. Changing it
-	// rebuilds no artifact that exists and stops no run in progress: it applies
-	// to what is built from then on. Default: Kit. Example: Stream.
+	// Pipeline of Artifacts that name none, Kit or Stream. It is ignored for
+	// Artifacts that only Stream supports (see spec.forProvider.pipeline of
+	// Artifact). Changing it rebuilds no artifact that exists and stops no run in
+	// progress. Default: Kit. Example: Stream.
 	// +optional
 	Pipeline PipelineType `json:"pipeline,omitempty"`
 
-	// Storage is the default workspace of the Kit pipeline.
+	// Storage is the default workspace of pipeline Kit. Default: 50Gi of the
+	// cluster's default StorageClass. Example: {storageClassName: fast}.
 	// +optional
 	Storage *StorageSettings `json:"storage,omitempty"`
 }
 
-// A ClusterProviderConfigSpec configures the provider for many namespaces.
+// A ClusterProviderConfigSpec configures the provider for several namespaces.
 type ClusterProviderConfigSpec struct {
-	// Registry that Artifacts are pushed to.
+	// Registry that Artifacts are pushed to. It is required.
 	Registry ClusterRegistryConfig `json:"registry"`
 
-	// NamespaceSelector picks the namespaces whose Artifacts may use this
-	// config, by their labels. Default: all namespaces.
+	// NamespaceSelector selects the namespaces whose Artifacts may use this
+	// config by their labels. Default: all namespaces.
 	// Example: {matchLabels: {models: "true"}}.
 	// +optional
 	NamespaceSelector *metav1.LabelSelector `json:"namespaceSelector,omitempty"`
 
-	// HuggingFace says how the Hugging Face Hub is reached.
+	// HuggingFace configures access to the Hugging Face Hub. Default: the public
+	// Hub, without a token.
+	// Example: {tokenSecretRef: {namespace: models, name: huggingface, key: token}}.
 	// +optional
 	HuggingFace *ClusterHuggingFaceConfig `json:"huggingFace,omitempty"`
 
-	// Job holds the defaults for the Jobs of Artifacts, and what only the
-	// cluster's administrator may choose.
+	// Job has defaults for the Jobs of runs, and settings that only the cluster's
+	// administrator may choose. Default: see its fields.
+	// Example: {serviceAccountName: models}.
 	// +optional
 	Job *ClusterJobConfig `json:"job,omitempty"`
 
-	// Policy bounds what the config may be used for.
+	// Policy limits the use of the config. Default: see its fields.
+	// Example: {tenants: {allow: [resources]}}.
 	// +optional
 	Policy *ClusterPolicy `json:"policy,omitempty"`
 }
 
-// A ClusterRegistryConfig says how a registry is reached.
+// A ClusterRegistryConfig configures access to a registry.
 type ClusterRegistryConfig struct {
-	// Host of the registry. Example: registry.example.com or 10.0.0.5:5000.
+	// Host of the registry, with its port if needed. It is required.
+	// Example: registry.example.com or 10.0.0.5:5000.
 	Host RegistryHost `json:"host"`
 
-	// PlainHTTP speaks to the registry without TLS. Default: false.
+	// PlainHTTP connects to the registry without TLS. Default: false.
+	// Example: true.
 	// +optional
 	PlainHTTP bool `json:"plainHTTP,omitempty"`
 
-	// RepositoryPrefix is what the repositories start with that an Artifact
-	// may push to, delete from, or observe. {namespace} stands for the
-	// Artifact's namespace. With it, Artifacts may use no other registry.
-	// Default: any repository. Example: models/{namespace}/.
+	// RepositoryPrefix of the repositories that an Artifact may push to, delete
+	// from, or observe. {namespace} is replaced by the Artifact's namespace. With
+	// it, Artifacts may use no other registry. Default: any repository.
+	// Example: models/{namespace}/.
 	// +optional
 	// +kubebuilder:validation:MaxLength=200
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([a-z0-9._-]*(\\\\{namespace\\\\})?[a-z0-9._-]*/)+$') && !self.contains('..') && !self.startsWith('/') && !self.contains('//')",message="repositoryPrefix must be parts of a repository that each end with /: write models/ or models/{namespace}/"
 	RepositoryPrefix string `json:"repositoryPrefix,omitempty"`
 
-	// CertSecretRef names a Secret, in PEM: its key ca.crt holds the
-	// certificate authorities that are trusted for the registry beside the
-	// public ones, and its keys tls.crt and tls.key a client certificate and
-	// its private key. Either may be missing. Default: the public authorities
-	// only, and no client certificate.
+	// CertSecretRef names a Secret with PEM data: its key ca.crt has certificate
+	// authorities that are trusted for the registry beside the public ones, and
+	// its keys tls.crt and tls.key have a client certificate and its private key.
+	// Either may be missing. Default: the public authorities only, and no client
+	// certificate. Example: {namespace: models, name: registry-ca}.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
 	CertSecretRef *xpv2.SecretReference `json:"certSecretRef,omitempty"`
 
-	// Credentials for the registry. They are sent to its host only. While a
-	// run lasts, its one entry of them is in a Secret beside the Artifact.
+	// Credentials for the registry, sent to its host only. During a run, the
+	// entry that it needs is copied to a Secret in the Artifact's namespace. They
+	// are required.
+	// Example: {source: Secret, secretRef: {namespace: models, name: registry}}.
 	Credentials ClusterRegistryCredentials `json:"credentials"`
 }
 
-// ClusterRegistryCredentials say who the provider is to a registry.
+// ClusterRegistryCredentials are the account that a registry is accessed with.
 // +kubebuilder:validation:XValidation:rule="(self.source == 'Secret') == has(self.secretRef)",message="write source: Secret together with secretRef, or source: None without it"
 type ClusterRegistryCredentials struct {
-	// Source of the credentials: Secret, or None for a registry that lets
-	// anybody push.
+	// Source of the credentials: Secret, or None for a registry that allows
+	// anonymous pushes. Example: Secret.
 	// +kubebuilder:validation:Enum=None;Secret
 	Source xpv2.CredentialsSource `json:"source"`
 
 	// SecretRef names a Secret of type kubernetes.io/dockerconfigjson with an
 	// entry for the registry's host, as kubectl create secret docker-registry
-	// makes it. As for image pull secrets, an entry may also be for the
-	// beginning of a repository (registry.example.com/models) or for many
-	// hosts (*.example.com); the most specific one is used.
+	// creates it. As in image pull secrets, an entry may also be for a prefix of
+	// repositories (registry.example.com/models) or for several hosts
+	// (*.example.com); the most specific one is used. Example: {namespace: models, name: registry}.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
 	SecretRef *xpv2.SecretReference `json:"secretRef,omitempty"`
 }
 
-// A ClusterHuggingFaceConfig says how a Hugging Face Hub is reached.
+// A ClusterHuggingFaceConfig configures access to a Hugging Face Hub.
 type ClusterHuggingFaceConfig struct {
-	// Endpoint of the Hub. Default: https://huggingface.co. Another one, such
-	// as a mirror, works with pipeline Stream only, since kit knows no other.
+	// Endpoint of the Hub. Pipeline Kit supports no other than the default.
+	// Default: https://huggingface.co. Example: https://hub.example.com.
 	// +optional
 	Endpoint HubEndpoint `json:"endpoint,omitempty"`
 
-	// TokenSecretRef names the Secret and the key that hold an access token
-	// for the Hub, for private and gated models. Default: no token.
+	// TokenSecretRef names the key of a Secret with an access token for the Hub,
+	// for private and gated models and datasets. Default: no token.
+	// Example: {namespace: models, name: huggingface, key: token}.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
 	TokenSecretRef *xpv2.SecretKeySelector `json:"tokenSecretRef,omitempty"`
 
-	// CertSecretRef names a Secret whose key ca.crt holds the certificate
-	// authorities, in PEM, that are trusted for the Hub beside the public
-	// ones. Default: the public ones only.
+	// CertSecretRef names a Secret whose key ca.crt has certificate authorities,
+	// in PEM, that are trusted for the Hub beside the public ones. Default: the
+	// public ones only. Example: {namespace: models, name: hub-ca}.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
 	CertSecretRef *xpv2.SecretReference `json:"certSecretRef,omitempty"`
 }
 
-// A ClusterJobConfig holds the defaults for the Jobs of Artifacts, and what
-// decides which code runs as whom.
+// A ClusterJobConfig has defaults for the Jobs of runs, and settings that decide
+// which code runs with which identity.
 type ClusterJobConfig struct {
 	JobConfig `json:",inline"`
 
-	// KitImage is the image that holds kit, for the Kit pipeline. Default: the
-	// provider's flag --kit-image.
+	// KitImage is the image with kit, for pipeline Kit. Default: the provider's
+	// flag --kit-image. Example: registry.example.com/kitops:v1.16.0.
 	// +optional
 	KitImage string `json:"kitImage,omitempty"`
 
-	// WorkerImage is the image that holds the worker. Default: the provider's
-	// flag --worker-image.
+	// WorkerImage is the image with the worker. It must be of the provider's own
+	// version, so that upgrades of the provider have to change it too. Default:
+	// the provider's flag --worker-image, else the provider's own image.
+	// Example: registry.example.com/provider-kitops:v0.1.0.
 	// +optional
 	WorkerImage string `json:"workerImage,omitempty"`
 
-	// ServiceAccountName that the Pod runs as, in the Artifact's namespace.
-	// Its token is not mounted. Default: the namespace's default account.
+	// ServiceAccountName of the Pod, in the Artifact's namespace. Its token is not
+	// mounted. Default: the namespace's default account. Example: models.
 	// +optional
 	ServiceAccountName string `json:"serviceAccountName,omitempty"`
 
 	// ImagePullSecrets for the images above, in the Artifact's namespace.
+	// Default: none. Example: [{name: registry-pull}].
 	// +optional
 	// +listType=atomic
 	ImagePullSecrets []corev1.LocalObjectReference `json:"imagePullSecrets,omitempty"`
 
-	// Env that the worker gets beside what the provider sets, for example
-	// HTTPS_PROXY.
+	// Env of the worker beside the provider's own variables. Default: none.
+	// Example: [{name: HTTPS_PROXY, value: "http://proxy.example.com:3128"}].
 	// +optional
 	// +listType=atomic
 	Env []corev1.EnvVar `json:"env,omitempty"`
 
-	// HostAliases of the Pod, for hosts that the cluster's DNS does not know.
+	// HostAliases of the Pod, for hosts that the cluster's DNS does not resolve.
+	// Default: none. Example: [{ip: 10.0.0.5, hostnames: [registry.example.com]}].
 	// +optional
 	// +listType=atomic
 	HostAliases []corev1.HostAlias `json:"hostAliases,omitempty"`
 }
 
-// A ProviderConfigStatus counts who uses a ProviderConfig.
+// A ProviderConfigStatus has the number of Artifacts that use a config.
 type ProviderConfigStatus struct {
 	xpv2.ProviderConfigStatus `json:",inline"`
 }
 
 // +kubebuilder:object:root=true
 
-// A ProviderConfig says where the Artifacts of its namespace go and with which
-// credentials.
+// A ProviderConfig configures registry, Hub, credentials and Jobs for Artifacts of
+// its namespace.
 // +kubebuilder:subresource:status
 // +kubebuilder:storageversion
 // +kubebuilder:printcolumn:name="REGISTRY",type="string",JSONPath=".spec.registry.host"
@@ -272,7 +292,7 @@ type ProviderConfig struct {
 
 // +kubebuilder:object:root=true
 
-// ProviderConfigList holds ProviderConfigs.
+// ProviderConfigList is a list of ProviderConfigs.
 type ProviderConfigList struct {
 	metav1.TypeMeta `json:",inline"`
 	metav1.ListMeta `json:"metadata,omitempty"`
@@ -281,8 +301,8 @@ type ProviderConfigList struct {
 
 // +kubebuilder:object:root=true
 
-// A ClusterProviderConfig says where Artifacts of any namespace go and with
-// which credentials.
+// A ClusterProviderConfig configures registry, Hub, credentials and Jobs for
+// Artifacts of several namespaces, and limits its use.
 // +kubebuilder:subresource:status
 // +kubebuilder:storageversion
 // +kubebuilder:printcolumn:name="REGISTRY",type="string",JSONPath=".spec.registry.host"
@@ -299,7 +319,7 @@ type ClusterProviderConfig struct {
 
 // +kubebuilder:object:root=true
 
-// ClusterProviderConfigList holds ClusterProviderConfigs.
+// ClusterProviderConfigList is a list of ClusterProviderConfigs.
 type ClusterProviderConfigList struct {
 	metav1.TypeMeta `json:",inline"`
 	metav1.ListMeta `json:"metadata,omitempty"`
@@ -308,8 +328,8 @@ type ClusterProviderConfigList struct {
 
 // +kubebuilder:object:root=true
 
-// A ProviderConfigUsage says that an Artifact uses a ProviderConfig or a
-// ClusterProviderConfig, which is not deleted while that is so.
+// A ProviderConfigUsage records that an Artifact uses a ProviderConfig or a
+// ClusterProviderConfig, which is not deleted meanwhile.
 // +kubebuilder:storageversion
 // +kubebuilder:printcolumn:name="CONFIG-KIND",type="string",JSONPath=".providerConfigRef.kind"
 // +kubebuilder:printcolumn:name="CONFIG-NAME",type="string",JSONPath=".providerConfigRef.name"
@@ -326,7 +346,7 @@ type ProviderConfigUsage struct {
 
 // +kubebuilder:object:root=true
 
-// ProviderConfigUsageList holds ProviderConfigUsages.
+// ProviderConfigUsageList is a list of ProviderConfigUsages.
 type ProviderConfigUsageList struct {
 	metav1.TypeMeta `json:",inline"`
 	metav1.ListMeta `json:"metadata,omitempty"`

@@ -7,13 +7,13 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 )
 
-// A PackFormat is how a model is laid out as an OCI artifact.
+// A PackFormat is the layout of a model as an OCI artifact.
 // +kubebuilder:validation:Enum=ModelPack;ModelKit;Image
 type PackFormat string
 
 // Formats of an Artifact.
 const (
-	// PackFormatModelPack is CNCF's ModelPack, one layer a file.
+	// PackFormatModelPack is CNCF's ModelPack, with one layer for each file.
 	PackFormatModelPack PackFormat = "ModelPack"
 
 	// PackFormatModelKit is KitOps' own format.
@@ -32,7 +32,7 @@ const (
 	PipelineStream = v1alpha1.PipelineStream
 )
 
-// An ArtifactPhase says how far the latest run is.
+// An ArtifactPhase is the state of the latest run.
 type ArtifactPhase string
 
 // Phases of an Artifact.
@@ -40,17 +40,17 @@ const (
 	// PhasePending: the run has not started yet.
 	PhasePending ArtifactPhase = "Pending"
 
-	// PhaseRunning: the run's Pod is at work.
+	// PhaseRunning: the run's Pod has started.
 	PhaseRunning ArtifactPhase = "Running"
 
-	// PhaseSucceeded: the artifact has been pushed.
+	// PhaseSucceeded: the run has staged the artifact.
 	PhaseSucceeded ArtifactPhase = "Succeeded"
 
 	// PhaseFailed: the run ended without an artifact.
 	PhaseFailed ArtifactPhase = "Failed"
 )
 
-// A ConflictPolicy decides what happens to a tag of somebody else.
+// A ConflictPolicy decides what happens to a foreign tag.
 // +kubebuilder:validation:Enum=Fail;Overwrite
 type ConflictPolicy string
 
@@ -63,21 +63,23 @@ const (
 	ConflictOverwrite ConflictPolicy = "Overwrite"
 )
 
-// A Target says under which name an artifact is in a registry.
+// A Target is the artifact's name in a registry.
 type Target struct {
-	// Registry that the artifact is pushed to; it cannot be changed. Default:
-	// the ProviderConfig's registry. The ProviderConfig's credentials are not
-	// sent to another one: write credentialsSecretRef with it.
+	// Registry that the artifact is pushed to. It is immutable. A registry other
+	// than the ProviderConfig's is never sent the ProviderConfig's credentials:
+	// set credentialsSecretRef too. Default: the ProviderConfig's registry.
+	// Example: registry.example.com.
 	// +optional
 	Registry v1alpha1.RegistryHost `json:"registry,omitempty"`
 
-	// Repository in the registry; it cannot be changed. Example: models/qwen3.
+	// Repository in the registry. It is immutable. Example: models/qwen3.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=255
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]+((\\\\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\\\\.|_|__|-+)[a-z0-9]+)*)*$')",message="repository must be lower-case letters, digits and . _ - between them, in parts separated by /: write models/qwen3, without a registry and without a tag"
 	Repository string `json:"repository"`
 
-	// Tag that the artifact gets. Default: latest.
+	// Tag of the artifact. Changing it moves no content. Default: latest.
+	// Example: v1.
 	// +optional
 	// +kubebuilder:default=latest
 	// +kubebuilder:validation:MaxLength=128
@@ -95,105 +97,108 @@ type Target struct {
 	ConflictPolicy ConflictPolicy `json:"conflictPolicy,omitempty"`
 
 	// CredentialsSecretRef names a Secret of type
-	// kubernetes.io/dockerconfigjson in the Artifact's namespace. Default: the
-	// ProviderConfig's credentials, for the ProviderConfig's registry.
+	// kubernetes.io/dockerconfigjson in the Artifact's namespace, with an entry
+	// for the target's registry. Default: the ProviderConfig's credentials, for
+	// the ProviderConfig's registry only. Example: {name: registry}.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
 	CredentialsSecretRef *xpv2.LocalSecretReference `json:"credentialsSecretRef,omitempty"`
 }
 
-// ArtifactParameters say which model is to be in which registry.
+// ArtifactParameters are the desired state of an artifact.
 // +kubebuilder:validation:XValidation:rule="!has(self.pipeline) || self.pipeline != 'Kit' || !has(self.format) || self.format != 'Image'",message="pipeline Kit cannot make format Image: leave pipeline out, or write pipeline: Stream"
 // +kubebuilder:validation:XValidation:rule="!has(self.pipeline) || self.pipeline != 'Kit' || !has(self.source) || !has(self.source.oci)",message="pipeline Kit cannot read source.oci: leave pipeline out, or write pipeline: Stream"
 // +kubebuilder:validation:XValidation:rule="!has(self.pipeline) || self.pipeline != 'Kit' || !has(self.source) || !has(self.source.huggingFace) || !(has(self.source.huggingFace.dataset) || has(self.source.huggingFace.files))",message="pipeline Kit cannot read source.huggingFace.dataset and files: leave pipeline out, or write pipeline: Stream"
 type ArtifactParameters struct {
-	// Source says where the model comes from.
+	// Source of the model. It is required unless managementPolicies is [Observe].
 	// +optional
 	Source *Source `json:"source,omitempty"`
 
-	// Target says under which name the artifact is in a registry.
+	// Target is the artifact's name in a registry. It is required unless
+	// managementPolicies is [Observe].
 	// +optional
 	Target *Target `json:"target,omitempty"`
 
-	// Format of the artifact: ModelPack, CNCF's; ModelKit, KitOps' own; or
-	// Image, an OCI image with the files under /models, which Kubernetes mounts
-	// as an image volume and KServe takes, and which only pipeline Stream makes.
-	// Default: ModelPack.
+	// Format of the artifact: ModelPack is CNCF's format, ModelKit is KitOps'
+	// own, and Image is an OCI image with the files under /models, which
+	// Kubernetes mounts as an image volume and KServe supports. Changing the
+	// format rebuilds the artifact. Default: ModelPack. Example: Image.
 	// +optional
 	// +kubebuilder:default=ModelPack
 	Format PackFormat `json:"format,omitempty"`
 
-	// Pipeline that makes the artifact: Kit runs kit import, pack and push on
-	// a workspace volume; Stream pipes the files from their source into the
-	// registry and needs no volume. Only Stream makes format Image and reads
-	// source.oci, source.huggingFace.dataset and files, and Hubs other than
-	// https://huggingface.co. Changing the pipeline rebuilds the artifact.
-	// Default: the ProviderConfig's job.pipeline, else Kit; Stream for what only
-	// Stream can do, whatever the ProviderConfig says. An artifact that exists,
-	// or whose run is in progress, keeps the pipeline that it was started with
-	// if the ProviderConfig changes; status.atProvider.pipeline says which it is.
-	// Example: Stream.
+	// Pipeline that builds the artifact: Kit runs kit import, pack and push on a
+	// workspace volume; Stream copies the files from their source to the registry
+	// and needs no volume. Only Stream supports format Image, source.oci,
+	// source.huggingFace.dataset and files, models without an organisation, and
+	// Hubs other than https://huggingface.co. Changing the pipeline rebuilds the
+	// artifact. Default: Stream for what only Stream supports, else the
+	// ProviderConfig's job.pipeline, else Kit. If the ProviderConfig changes, an
+	// artifact that exists and a run in progress keep their pipeline.
+	// status.atProvider.pipeline shows the pipeline in use. Example: Stream.
 	// +optional
 	Pipeline v1alpha1.PipelineType `json:"pipeline,omitempty"`
 
-	// Storage is the workspace of the Kit pipeline. Default: the
-	// ProviderConfig's, else 50Gi of the cluster's default class.
+	// Storage is the workspace of pipeline Kit. Default: the ProviderConfig's,
+	// else 50Gi of the cluster's default StorageClass. Example: {size: 200Gi}.
 	// +optional
 	Storage *v1alpha1.StorageSettings `json:"storage,omitempty"`
 
-	// Job says how the run's Pod is placed and what it may use. Default: the
-	// ProviderConfig's.
+	// Job configures the Jobs of runs: resources, scheduling, metadata and
+	// deadline. Default: the ProviderConfig's.
+	// Example: {nodeSelector: {disk: fast}}.
 	// +optional
 	Job *v1alpha1.JobSettings `json:"job,omitempty"`
 
-	// Retry says how a run is tried again that failed for a reason which may
-	// pass by itself, such as a Hub that asks to come back later. A run that
-	// failed for another reason waits for a change of the spec.
+	// Retry configures how runs are retried after a transient error, such as a
+	// Hub's rate limit. After a permanent error a run is retried when the spec,
+	// the ProviderConfig or one of their Secrets changes. Default: 5 retries,
+	// with backoff from 30s. Example: {limit: 10, interval: 1m}.
 	// +optional
 	Retry *RetryPolicy `json:"retry,omitempty"`
 }
 
-// A RetryPolicy bounds how often and how soon a run is tried again.
+// A RetryPolicy configures retries after transient errors.
 type RetryPolicy struct {
-	// Limit is how many times a failed run is tried again. Default: 5; 0 for
-	// never. It does not hold for a run whose Pod did not start.
+	// Limit of retries; 0 disables them. Runs whose Pod did not start do not
+	// count. Default: 5. Example: 10.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=100
 	Limit *int32 `json:"limit,omitempty"`
 
-	// Interval is the wait before the first of these tries; it doubles with
-	// each, up to an hour. Default: 30s. Example: 2m.
+	// Interval before the first retry. It doubles with each retry, up to an
+	// hour. Default: 30s. Example: 2m.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('1h')",message="interval must be from 1s to 1h: write 30s or 2m"
 	Interval *metav1.Duration `json:"interval,omitempty"`
 }
 
-// An ArtifactSpec says what an Artifact is to be.
-// +kubebuilder:validation:XValidation:rule="!has(self.managementPolicies) || !('*' in self.managementPolicies || 'Create' in self.managementPolicies || 'Update' in self.managementPolicies) || (has(self.forProvider.source) && has(self.forProvider.target))",message="forProvider.source and forProvider.target are needed to make an artifact: write source.huggingFace.model and target.repository, or managementPolicies: [Observe]"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.forProvider.target) || (has(self.forProvider.target) && self.forProvider.target.repository == oldSelf.forProvider.target.repository)",message="forProvider.target.repository cannot be changed or removed: write it as it was, or make a new Artifact"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.forProvider.target) || (has(self.forProvider.target) && has(self.forProvider.target.registry) == has(oldSelf.forProvider.target.registry) && (!has(self.forProvider.target.registry) || self.forProvider.target.registry == oldSelf.forProvider.target.registry))",message="forProvider.target.registry cannot be set, changed or removed afterwards: write it as it was, or make a new Artifact"
+// An ArtifactSpec is the desired state of an Artifact.
+// +kubebuilder:validation:XValidation:rule="!has(self.managementPolicies) || !('*' in self.managementPolicies || 'Create' in self.managementPolicies || 'Update' in self.managementPolicies) || (has(self.forProvider.source) && has(self.forProvider.target))",message="forProvider.source and forProvider.target are required to build an artifact: write source.huggingFace.model and target.repository, or managementPolicies: [Observe]"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.forProvider.target) || (has(self.forProvider.target) && self.forProvider.target.repository == oldSelf.forProvider.target.repository)",message="forProvider.target.repository is immutable: write it as it was, or create another Artifact"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.forProvider.target) || (has(self.forProvider.target) && has(self.forProvider.target.registry) == has(oldSelf.forProvider.target.registry) && (!has(self.forProvider.target.registry) || self.forProvider.target.registry == oldSelf.forProvider.target.registry))",message="forProvider.target.registry is immutable, and cannot be set or removed afterwards: write it as it was, or create another Artifact"
 type ArtifactSpec struct {
 	xpv2.ManagedResourceSpec `json:",inline"`
 
-	// ForProvider says which model is to be in which registry.
+	// ForProvider is the desired state of the artifact.
 	// +kubebuilder:default={}
 	ForProvider ArtifactParameters `json:"forProvider"`
 }
 
-// An ArtifactStatus says what an Artifact is.
+// An ArtifactStatus is the observed state of an Artifact.
 type ArtifactStatus struct {
 	xpv2.ManagedResourceStatus `json:",inline"`
 
-	// AtProvider says what is known of the artifact.
+	// AtProvider is the observed state of the artifact.
 	// +optional
 	AtProvider ArtifactObservation `json:"atProvider,omitempty"`
 }
 
 // +kubebuilder:object:root=true
 
-// An Artifact is a model, packaged as an OCI artifact, in a registry under a
-// name, and kept there.
+// An Artifact declares that a model from a source is in a registry, packaged as
+// an OCI artifact, under a name.
 // +kubebuilder:subresource:status
 // +kubebuilder:storageversion
 // +kubebuilder:printcolumn:name="READY",type="string",JSONPath=".status.conditions[?(@.type=='Ready')].status"
@@ -213,14 +218,15 @@ type Artifact struct {
 	Spec   ArtifactSpec   `json:"spec"`
 	Status ArtifactStatus `json:"status,omitempty"`
 
-	// Effective is what the Artifact's ProviderConfig and the provider's flags
-	// add to its spec. It is never serialized.
+	// Effective holds the settings of the Artifact's ProviderConfig and of the
+	// provider's flags for functions that take an Artifact. It is never
+	// serialized.
 	Effective Effective `json:"-"`
 }
 
 // +kubebuilder:object:root=true
 
-// ArtifactList holds Artifacts.
+// ArtifactList is a list of Artifacts.
 type ArtifactList struct {
 	metav1.TypeMeta `json:",inline"`
 	metav1.ListMeta `json:"metadata,omitempty"`

@@ -1,5 +1,5 @@
-// Package v1alpha1 holds the managed resource Artifact: a model, packaged as an
-// OCI artifact, in a registry under a name.
+// Package v1alpha1 has the managed resource Artifact: a model in a registry,
+// packaged as an OCI artifact.
 // +kubebuilder:object:generate=true
 // +groupName=model.kitops.m.crossplane.io
 // +versionName=v1alpha1

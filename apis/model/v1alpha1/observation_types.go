@@ -6,29 +6,29 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 )
 
-// SourceObservation says what an artifact was made from.
+// SourceObservation is the source that an artifact was built from.
 type SourceObservation struct {
-	// URL where people find the model, as an artifact says that was observed
-	// only.
+	// URL of the model's page, as the annotations of an artifact name it that is
+	// only observed.
 	// +optional
 	URL string `json:"url,omitempty"`
 
-	// Revision is the commit that the model was read at, 40 hex digits, or the
-	// digest of the artifact that it was read from.
+	// Revision is the source's commit, 40 hex digits, or the digest of the
+	// artifact in source.oci.
 	// +optional
 	Revision string `json:"revision,omitempty"`
 
 	// License of the model as an SPDX expression: Apache-2.0, or CC-BY-SA-3.0 AND
-	// LicenseRef-gfdl where the source names several. A licence that SPDX does not
-	// list is LicenseRef- and the Hub's word for it. Empty where the source names
+	// LicenseRef-gfdl if the source names several. A licence that SPDX does not
+	// list is LicenseRef- and the Hub's name for it. Empty if the source names
 	// none.
 	// +optional
 	License string `json:"license,omitempty"`
 }
 
-// ArtifactObservation says what is known of an artifact. Digest, references,
-// size, files, source and runHash are of the last artifact that was pushed;
-// phase, run, jobRef and the times are of the latest run.
+// ArtifactObservation is the observed state of an artifact. Digest, references,
+// size, files, source and runHash describe the artifact under the Artifact's tag;
+// phase, run, pipeline, jobRef and the times describe the latest run.
 type ArtifactObservation struct {
 	// Phase of the latest run: Pending, Running, Succeeded or Failed.
 	// +optional
@@ -38,11 +38,12 @@ type ArtifactObservation struct {
 	// +optional
 	Digest string `json:"digest,omitempty"`
 
-	// Reference of the artifact by its tag: registry/repository:tag.
+	// Reference is the artifact's name by its tag: registry/repository:tag.
 	// +optional
 	Reference string `json:"reference,omitempty"`
 
-	// PinnedReference of the artifact: registry/repository@digest.
+	// PinnedReference is the artifact's name by its digest:
+	// registry/repository@digest.
 	// +optional
 	PinnedReference string `json:"pinnedReference,omitempty"`
 
@@ -50,42 +51,43 @@ type ArtifactObservation struct {
 	// +optional
 	Size int64 `json:"size,omitempty"`
 
-	// Files is the number of the model's files in the artifact.
+	// Files is the number of files in the artifact.
 	// +optional
 	Files int64 `json:"files,omitempty"`
 
-	// Format of the artifact: ModelPack, ModelKit or Image, or Other where one
-	// is observed that is none of these.
+	// Format of the artifact: ModelPack, ModelKit, Image, or Other for an
+	// artifact that is only observed and is none of these.
 	// +optional
 	Format string `json:"format,omitempty"`
 
-	// Source that the artifact was made from.
+	// Source that the artifact was built from.
 	// +optional
 	Source *SourceObservation `json:"source,omitempty"`
 
-	// Pipeline that the latest run uses: Kit or Stream. See
-	// spec.forProvider.pipeline for how it is chosen.
+	// Pipeline of the Artifact's runs, Kit or Stream, as
+	// spec.forProvider.pipeline sets or defaults it.
 	// +optional
 	Pipeline v1alpha1.PipelineType `json:"pipeline,omitempty"`
 
-	// Staged is what the latest run has stored in the registry and the provider
-	// has not put under the Artifact's tag yet; absent afterwards.
+	// Staged is the content that the latest run has pushed and that is not yet
+	// committed, which sets the Artifact's tag on it; absent afterwards.
 	// +optional
 	Staged *StagedArtifact `json:"staged,omitempty"`
 
-	// History has what was pushed before, newest first: at most five.
+	// History has the artifacts that were pushed before, newest first, at most
+	// five.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=5
 	History []PushedArtifact `json:"history,omitempty"`
 
-	// LeftInRegistry says why what was pushed stays in the registry although
+	// LeftInRegistry is the reason why the artifact stays in the registry when
 	// the Artifact is deleted.
 	// +optional
 	LeftInRegistry string `json:"leftInRegistry,omitempty"`
 
-	// RunHash identifies the source, format and pipeline that the artifact
-	// answers to.
+	// RunHash is a hash of the source, format, files and pipeline that the
+	// artifact was built from.
 	// +optional
 	RunHash string `json:"runHash,omitempty"`
 
@@ -93,13 +95,13 @@ type ArtifactObservation struct {
 	// +optional
 	Run int64 `json:"run,omitempty"`
 
-	// JobRef names the Job of the latest run, in the Artifact's namespace. It
-	// is deleted an hour after its end.
+	// JobRef names the latest run's Job, in the Artifact's namespace. The Job is
+	// deleted an hour after its end.
 	// +optional
 	JobRef *JobReference `json:"jobRef,omitempty"`
 
-	// Progress of the latest run, while it is running. It is written every 15
-	// seconds at most.
+	// Progress of the latest run while it is running, updated at most every 15
+	// seconds.
 	// +optional
 	Progress *ProgressObservation `json:"progress,omitempty"`
 
@@ -115,60 +117,59 @@ type ArtifactObservation struct {
 	// +optional
 	Failure *FailureObservation `json:"failure,omitempty"`
 
-	// Failures is how many runs failed, one after the other, for the present
-	// spec.
+	// Failures is the number of consecutive failed runs of the current spec.
 	// +optional
 	Failures int64 `json:"failures,omitempty"`
 }
 
-// A ProgressObservation says how far a run is.
+// A ProgressObservation is the progress of a run.
 type ProgressObservation struct {
-	// Step that the run is at, where it has several. Example: push.
+	// Step of the run, if its pipeline has several. Example: push.
 	// +optional
 	Step string `json:"step,omitempty"`
 
-	// Percent of the work that is done: of the bytes for pipeline Stream, of
-	// the steps, and the bytes in each, for pipeline Kit.
+	// Percent of the run that is done: of its bytes in pipeline Stream; of its
+	// steps, and the bytes in each, in pipeline Kit.
 	Percent int32 `json:"percent"`
 
-	// BytesDone is how many bytes of the artifact have been moved, or were in
-	// the registry already.
+	// BytesDone is the number of bytes of the artifact that were transferred or
+	// found in the registry.
 	// +optional
 	BytesDone int64 `json:"bytesDone,omitempty"`
 
-	// BytesTotal is how many bytes there are to be moved; absent while that is
-	// not known.
+	// BytesTotal is the number of bytes of the artifact; absent while it is
+	// unknown.
 	// +optional
 	BytesTotal int64 `json:"bytesTotal,omitempty"`
 
-	// BytesPerSecond is the rate of the last minute.
+	// BytesPerSecond is the average of the last minute.
 	// +optional
 	BytesPerSecond int64 `json:"bytesPerSecond,omitempty"`
 
-	// TimeLeft is how long the rest takes at that rate. Example: 5m30s.
+	// TimeLeft is the estimated time to the run's end. Example: 5m30s.
 	// +optional
 	TimeLeft *metav1.Duration `json:"timeLeft,omitempty"`
 }
 
-// A StagedArtifact is what a run has stored in the registry, complete and
-// verified, and no tag of an Artifact points to yet.
+// A StagedArtifact is verified content that a run has pushed and that is not
+// committed yet.
 type StagedArtifact struct {
 	// Digest of its manifest. Example: sha256:...
 	Digest string `json:"digest"`
 
-	// Run is the number of the run that stored it.
+	// Run is the number of the run that pushed it.
 	Run int64 `json:"run"`
 
-	// RunHash identifies the source, format and pipeline that it answers to.
+	// RunHash is a hash of the source, format, files and pipeline that it was
+	// built from.
 	RunHash string `json:"runHash"`
 
-	// Revision is the commit that the model was read at, 40 hex digits, or the
-	// digest of the artifact that it was read from.
+	// Revision is the source's commit, 40 hex digits, or the digest of the
+	// artifact in source.oci.
 	// +optional
 	Revision string `json:"revision,omitempty"`
 
-	// License of the model as an SPDX expression; empty where the source names
-	// none.
+	// License of the model as an SPDX expression; empty if the source names none.
 	// +optional
 	License string `json:"license,omitempty"`
 
@@ -176,21 +177,23 @@ type StagedArtifact struct {
 	// +optional
 	Size int64 `json:"size,omitempty"`
 
-	// Files is the number of the model's files in it.
+	// Files is the number of files in it.
 	// +optional
 	Files int64 `json:"files,omitempty"`
 }
 
-// A PushedArtifact is what an Artifact has pushed once.
+// A PushedArtifact is an artifact that an Artifact has pushed.
 type PushedArtifact struct {
 	// Digest of its manifest.
 	Digest string `json:"digest"`
 
-	// Revision is the commit that it was made from, 40 hex digits.
+	// Revision is the source's commit, 40 hex digits, or the digest of the
+	// artifact in source.oci.
 	// +optional
 	Revision string `json:"revision,omitempty"`
 
-	// RunHash identifies the source, format and pipeline that it answers to.
+	// RunHash is a hash of the source, format, files and pipeline that it was
+	// built from.
 	// +optional
 	RunHash string `json:"runHash,omitempty"`
 }
@@ -201,16 +204,16 @@ type JobReference struct {
 	Name string `json:"name"`
 }
 
-// A FailureObservation says why a run failed.
+// A FailureObservation is the failure of a run.
 type FailureObservation struct {
-	// Reason in one word.
+	// Reason of the failure, in one word. Example: Unauthorized.
 	Reason string `json:"reason"`
 
-	// Message that names the cause and the cure.
+	// Message with the cause and the cure.
 	// +optional
 	Message string `json:"message,omitempty"`
 
-	// Generation of the Artifact that the run was made for.
+	// Generation of the Artifact that the run was started for.
 	// +optional
 	Generation int64 `json:"generation,omitempty"`
 
@@ -219,13 +222,13 @@ type FailureObservation struct {
 	// +optional
 	ConfigHash string `json:"configHash,omitempty"`
 
-	// NextTryTime is when the run is tried again; absent when it is not.
+	// NextTryTime is the time of the next retry; absent after a permanent error.
 	// +optional
 	NextTryTime *metav1.Time `json:"nextTryTime,omitempty"`
 
-	// WorkspaceExpiryTime is when the workspace of a run that is not tried again
-	// is deleted, 24 hours after its end; absent where there is none. Until then
-	// another try goes on with what is in it.
+	// WorkspaceExpiryTime is the time at which the workspace of a run that is not
+	// retried is deleted, 24 hours after its end; absent for runs without one. A
+	// run that starts before resumes from it.
 	// +optional
 	WorkspaceExpiryTime *metav1.Time `json:"workspaceExpiryTime,omitempty"`
 }

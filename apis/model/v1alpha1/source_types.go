@@ -5,44 +5,47 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// A RevisionPolicy says whether an artifact follows a revision that moves.
+// A RevisionPolicy decides whether an artifact follows a revision that moves.
 // +kubebuilder:validation:Enum=Pinned;Follow
 type RevisionPolicy string
 
 // Policies of a revision.
 const (
-	// RevisionPinned keeps the commit that was read first.
+	// RevisionPinned keeps the commit of the first run.
 	RevisionPinned RevisionPolicy = "Pinned"
 
-	// RevisionFollow makes the artifact anew when the revision has moved.
+	// RevisionFollow rebuilds the artifact when the revision moves.
 	RevisionFollow RevisionPolicy = "Follow"
 )
 
 // A HuggingFaceSource is a model or a dataset on a Hugging Face Hub.
-// +kubebuilder:validation:XValidation:rule="has(self.model) != has(self.dataset)",message="exactly one of model and dataset is needed: write model: organisation/name, or dataset: organisation/name"
+// +kubebuilder:validation:XValidation:rule="has(self.model) != has(self.dataset)",message="exactly one of model and dataset is required: write model: organisation/name, or dataset: organisation/name"
 type HuggingFaceSource struct {
-	// Model as the Hub names it: organisation/name. Example: Qwen/Qwen3-0.6B.
+	// Model to package, as the Hub names it: organisation/name. Exactly one of
+	// model and dataset is required. Example: Qwen/Qwen3-0.6B.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=193
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([a-zA-Z0-9][a-zA-Z0-9._-]*/)?[a-zA-Z0-9][a-zA-Z0-9._-]*$') && !self.contains('..') && !self.contains('--') && !self.matches('^(api|datasets|models|spaces)/')",message="model must be as the Hub names it: write organisation/name, for example Qwen/Qwen3-0.6B, without https:// and without a revision"
 	Model string `json:"model,omitempty"`
 
-	// Dataset as the Hub names it, in place of model: organisation/name. It
-	// needs pipeline Stream. Example: openai/gsm8k.
+	// Dataset to package in place of a model, as the Hub names it:
+	// organisation/name. Pipeline Kit does not support it.
+	// Example: openai/gsm8k.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=193
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([a-zA-Z0-9][a-zA-Z0-9._-]*/)?[a-zA-Z0-9][a-zA-Z0-9._-]*$') && !self.contains('..') && !self.contains('--') && !self.matches('^(api|datasets|models|spaces)/')",message="dataset must be as the Hub names it: write organisation/name, for example openai/gsm8k, without https://, without datasets/ and without a revision"
 	Dataset string `json:"dataset,omitempty"`
 
-	// Files says which files of the model or the dataset are packed. It needs
-	// pipeline Stream. Default: all of them.
+	// Files of the model or dataset to package. Pipeline Kit does not support
+	// it. Default: all files. Example: {include: ["*.safetensors", "*.json"]}.
 	// +optional
 	Files *FileFilter `json:"files,omitempty"`
 
-	// Revision of the model or the dataset: a branch, a tag or a commit. It is
+	// Revision of the model or dataset: a branch, a tag or a commit. It is
 	// resolved to a commit when a run starts; see revisionPolicy. Default: main.
+	// Example: v1.0.
 	// +optional
 	// +kubebuilder:default=main
 	// +kubebuilder:validation:MinLength=1
@@ -50,37 +53,36 @@ type HuggingFaceSource struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9]([a-zA-Z0-9._/-]*[a-zA-Z0-9_-])?$') && !self.contains('..') && !self.contains('//') && !self.contains('/.')",message="revision must be a branch, a tag or a commit: write main, v1.0, refs/pr/1 or 40 hex digits"
 	Revision string `json:"revision,omitempty"`
 
-	// RevisionPolicy says what happens when the branch or tag that revision
-	// names moves to another commit. Pinned keeps the commit that was read
-	// first, also where the artifact has to be made again. Follow asks the Hub
-	// every followInterval and makes the artifact anew, under the same tag;
-	// until it is there the old one stays. Default: Pinned.
+	// RevisionPolicy decides what happens when the branch or tag in revision
+	// moves to another commit. Pinned keeps the first run's commit, also if the
+	// artifact has to be rebuilt. Follow checks the Hub every followInterval and
+	// rebuilds the artifact under the same tag; the old artifact stays until the
+	// new one is complete. Default: Pinned. Example: Follow.
 	// +optional
 	// +kubebuilder:default=Pinned
 	RevisionPolicy RevisionPolicy `json:"revisionPolicy,omitempty"`
 
-	// FollowInterval is how often the Hub is asked where revisionPolicy is
-	// Follow. It may be asked later where it limits the rate of requests.
-	// Default: 1h. Example: 15m.
+	// FollowInterval between two checks of the Hub with revisionPolicy Follow. A
+	// check may be later if the Hub limits the rate of requests. Default: 1h.
+	// Example: 15m.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('720h')",message="followInterval must be from 1m to 720h: write 15m or 24h"
 	FollowInterval *metav1.Duration `json:"followInterval,omitempty"`
 
-	// TokenSecretRef names a Secret in the Artifact's namespace that holds an
-	// access token for the Hub, for what is private or gated. Default: the
-	// ProviderConfig's token.
+	// TokenSecretRef names a Secret in the Artifact's namespace with an access
+	// token for the Hub, for private and gated models and datasets. Default: the
+	// ProviderConfig's token. Example: {name: huggingface, key: token}.
 	// +optional
 	TokenSecretRef *SecretKeySelector `json:"tokenSecretRef,omitempty"`
 }
 
-// A FileFilter says which files of a model are wanted, by patterns of their
-// paths: * stands for any characters, slashes too, ? for any one, [abc] for one
-// of these, and a pattern that ends with a slash for all that the folder holds.
-// All else stands for itself, and case counts.
+// A FileFilter selects files by patterns of their paths: * matches any
+// characters, slashes too, ? any one character, [abc] one of these, and a pattern
+// that ends with a slash all files in the folder. Patterns are case-sensitive.
 // +kubebuilder:validation:XValidation:rule="has(self.include) || has(self.exclude)",message="files needs patterns: write include: [\"*.safetensors\", \"*.json\"], or exclude: [original/], or leave files out"
 type FileFilter struct {
-	// Include has the patterns of which a file must match one. Default: every
-	// file. Example: ["*.safetensors", "*.json", "tokenizer*"].
+	// Include lists patterns of which a file must match one. Default: all files
+	// match. Example: ["*.safetensors", "*.json", "tokenizer*"].
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
@@ -89,7 +91,7 @@ type FileFilter struct {
 	// +kubebuilder:validation:items:MaxLength=512
 	Include []string `json:"include,omitempty"`
 
-	// Exclude has the patterns of which a file must match none. Default: none.
+	// Exclude lists patterns of which a file must match none. Default: none.
 	// Example: ["original/", "*.onnx"].
 	// +optional
 	// +listType=atomic
@@ -102,33 +104,36 @@ type FileFilter struct {
 
 // An OCISource is an artifact in a registry.
 type OCISource struct {
-	// Reference of the artifact: registry/repository@digest, or
-	// registry/repository:tag, which is resolved to a digest when a run starts,
-	// and kept once that has succeeded. Example: registry.example.com/models/qwen3@sha256:…
+	// Reference of the artifact: registry/repository@digest or
+	// registry/repository:tag. A tag is resolved to a digest when the first run
+	// starts; later runs read the same digest.
+	// Example: registry.example.com/models/qwen3:v1.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=700
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?(:[0-9]+)?/[a-z0-9]+((\\\\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\\\\.|_|__|-+)[a-z0-9]+)*)*(:[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127})?(@sha256:[a-f0-9]{64})?$') && self.matches('^[^/]*[.:]') && self.matches('/[^/]*[:@][^/]*$') && !self.matches('^[^/]*[.][.]')",message="reference must be a registry's host with a dot or a port, a lower-case repository, and a tag or a digest: write registry.example.com/models/qwen3@sha256:... or registry.example.com/models/qwen3:v1, without https://"
 	// +kubebuilder:validation:XValidation:rule="!self.matches(':kitops-[^/]*$')",message="tags that begin with kitops- are reserved for runs, and what they name may be incomplete: write the artifact's own tag, for example v1, or its digest"
 	Reference string `json:"reference"`
 
-	// PlainHTTP speaks to the source's registry without TLS. The
-	// ProviderConfig's registry is spoken to as the ProviderConfig says,
-	// whatever this says. Default: false.
+	// PlainHTTP connects to the source's registry without TLS. It is ignored for
+	// the ProviderConfig's registry, which the ProviderConfig configures.
+	// Default: false. Example: true.
 	// +optional
 	PlainHTTP bool `json:"plainHTTP,omitempty"`
 
 	// CredentialsSecretRef names a Secret of type
-	// kubernetes.io/dockerconfigjson in the Artifact's namespace. Default: the
-	// ProviderConfig's credentials where it is the ProviderConfig's registry
-	// and a repository that the namespace may push to, else none.
+	// kubernetes.io/dockerconfigjson in the Artifact's namespace, with an entry
+	// for the source's registry. Default: the ProviderConfig's credentials if the
+	// source is in the ProviderConfig's registry, in a repository that the
+	// namespace may push to; else none. Example: {name: source-registry}.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
 	CredentialsSecretRef *xpv2.LocalSecretReference `json:"credentialsSecretRef,omitempty"`
 
-	// CertSecretRef names a Secret in the Artifact's namespace with the
-	// certificate authorities that are trusted for the source's registry,
-	// beside the public ones, under ca.crt. Default: the ProviderConfig's where
-	// it is the ProviderConfig's registry.
+	// CertSecretRef names a Secret in the Artifact's namespace whose key ca.crt
+	// has certificate authorities, in PEM, that are trusted for the source's
+	// registry beside the public ones. Default: the ProviderConfig's if the source
+	// is in the ProviderConfig's registry; else the public ones only.
+	// Example: {name: source-registry-ca}.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
 	CertSecretRef *xpv2.LocalSecretReference `json:"certSecretRef,omitempty"`
@@ -136,27 +141,29 @@ type OCISource struct {
 
 // A SecretKeySelector names a key of a Secret in the Artifact's namespace.
 type SecretKeySelector struct {
-	// Name of the Secret.
+	// Name of the Secret. Example: huggingface.
 	// +kubebuilder:validation:MinLength=1
 	Name string `json:"name"`
 
-	// Key in the Secret. Default: token.
+	// Key in the Secret. Default: token. Example: HF_TOKEN.
 	// +optional
 	// +kubebuilder:default=token
 	// +kubebuilder:validation:MinLength=1
 	Key string `json:"key,omitempty"`
 }
 
-// A Source says where a model comes from.
-// +kubebuilder:validation:XValidation:rule="has(self.huggingFace) != has(self.oci)",message="exactly one source is needed: write huggingFace with model: organisation/name, or oci with reference: registry/repository@digest"
+// A Source is where a model comes from: exactly one of its fields.
+// +kubebuilder:validation:XValidation:rule="has(self.huggingFace) != has(self.oci)",message="exactly one source is required: write huggingFace with model: organisation/name, or oci with reference: registry/repository@digest"
 type Source struct {
-	// HuggingFace is a model or a dataset on a Hugging Face Hub.
+	// HuggingFace is a model or a dataset of a Hugging Face Hub.
+	// Example: {model: Qwen/Qwen3-0.6B, revision: main}.
 	// +optional
 	HuggingFace *HuggingFaceSource `json:"huggingFace,omitempty"`
 
-	// OCI is an artifact in a registry. One of the format that spec.forProvider.format
-	// names is copied as it is, with the same digest; one of another format is
-	// packed anew. It needs pipeline Stream.
+	// OCI is an artifact in a registry. If it has the format in
+	// spec.forProvider.format, it is copied with the same digest; otherwise its
+	// files are packaged in that format. Pipeline Kit does not support it.
+	// Example: {reference: "registry.example.com/models/qwen3:v1"}.
 	// +optional
 	OCI *OCISource `json:"oci,omitempty"`
 }

@@ -118,8 +118,8 @@ func TestArtifactImmutability(t *testing.T) {
 		repository = "forProvider.target.repository"
 		target     = "forProvider.target"
 	)
-	sayRepository := []string{"forProvider.target.repository cannot be changed or removed", "write it as it was, or make a new Artifact"}
-	sayRegistry := []string{"forProvider.target.registry cannot be set, changed or removed afterwards", "write it as it was, or make a new Artifact"}
+	sayRepository := []string{"forProvider.target.repository is immutable", "write it as it was, or create another Artifact"}
+	sayRegistry := []string{"forProvider.target.registry is immutable, and cannot be set or removed afterwards", "write it as it was, or create another Artifact"}
 	observe := []any{"Observe"}
 
 	type args struct {
