@@ -21,7 +21,7 @@ const (
 // exampleInput is the input of the first step of examples/compositions.
 func exampleInput(t *testing.T) *structpb.Struct {
 	t.Helper()
-	b, err := os.ReadFile("../../examples/compositions/composition.yaml")
+	b, err := os.ReadFile("../../../examples/compositions/composition.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
