@@ -7,22 +7,21 @@ import (
 	"strings"
 )
 
-// A count is what the headers of weights say together.
+// A count is what the headers of weights say together about parameters.
 type count struct {
 	parameters int64
-	known      bool   // Whether the number is right.
-	precision  string // Of most bytes; empty where they are packed.
-	rest       string // Of most of those that are not packed.
+	known      bool   // Whether parameters is right.
+	precision  string // Of most bytes; empty if those are packed.
+	rest       string // Of most bytes that are not packed.
 }
 
-// maxUnknown is the share of a model's bytes, as its reciprocal, that may be of
-// integers of which it is not known what they are, such as positions.
+// maxUnknown is the reciprocal of the share of a model's bytes that may be integers of
+// unknown meaning, such as positions.
 const maxUnknown = 16
 
-// countTensors counts the parameters in tensors that are quantized so. A tensor
-// that several files have is counted once. Where weights are packed in a way
-// that is not known, their number is not, either: it would be a fraction of
-// what it is.
+// countTensors counts the parameters in tensors with a quantization. It counts a
+// tensor that is in several files once. The count is not known if weights are packed
+// in an unknown way, since it would be only a fraction of the parameters.
 func countTensors(tensors []tensor, q quantization) count {
 	slices.SortFunc(tensors, func(a, b tensor) int {
 		return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(b.elements, a.elements), cmp.Compare(b.dtype.bits, a.dtype.bits))
@@ -61,7 +60,7 @@ func countTensors(tensors []tensor, q quantization) count {
 	return c
 }
 
-// largest returns the key of the largest number, and of equal ones the first.
+// largest returns the key of the largest number; of equal ones, the first key.
 func largest(numbers map[string]int64) string {
 	best, most := "", int64(0)
 	for key, n := range numbers {
@@ -72,16 +71,16 @@ func largest(numbers map[string]int64) string {
 	return best
 }
 
-// A quantization is how weights are packed.
+// A quantization describes how weights are packed.
 type quantization struct {
-	method string // Empty where they are not.
-	bits   int64  // Of a value; 0 where that is not known.
-	packed bool   // Whether integers hold several values each.
-	expert int64  // Bits of a value in an expert's integers, where FP8 is for the others.
+	method string // Empty if they are not quantized.
+	bits   int64  // Bits per value; 0 if not known.
+	packed bool   // Whether each integer holds several values.
+	expert int64  // Bits per value in an expert's integers, if all others are FP8.
 }
 
-// values returns how many parameters a tensor holds: none if it is bookkeeping.
-// It is false where that is not known.
+// values returns the number of parameters in a tensor, which is 0 if it belongs to the
+// quantization itself. It reports whether that is known.
 func (q quantization) values(t tensor) (int64, bool) {
 	switch {
 	case t.dtype == scales, q.method != "" && t.role == roleAux:
@@ -96,7 +95,7 @@ func (q quantization) values(t tensor) (int64, bool) {
 	return q.integers(t)
 }
 
-// integers returns how many parameters a tensor of integers holds.
+// integers returns the number of parameters in a tensor of integers.
 func (q quantization) integers(t tensor) (int64, bool) {
 	width := q.bits
 	switch {
@@ -115,7 +114,7 @@ func (q quantization) integers(t tensor) (int64, bool) {
 		}
 		width = q.expert
 	case !q.packed && t.dtype == signedByte && (q.method == "bitsandbytes" || q.method == "compressed-tensors"):
-		return t.elements, true // One value a byte.
+		return t.elements, true // One value per byte.
 	case !q.packed:
 		return 0, false
 	}
@@ -125,7 +124,7 @@ func (q quantization) integers(t tensor) (int64, bool) {
 	return t.elements * t.dtype.bits / width, true
 }
 
-// quantizationOf returns how weights are packed by a config.
+// quantizationOf returns the quantization of a config.
 func quantizationOf(c *quantConfig, expertDType string) quantization {
 	if c == nil {
 		return quantization{}
@@ -149,12 +148,12 @@ func quantizationOf(c *quantConfig, expertDType string) quantization {
 	return q
 }
 
-// compressed returns whether compressed-tensors packs values into integers, and
-// how wide the values are; 0 where they differ.
+// compressed reports whether compressed-tensors packs values into integers, and
+// returns the bits per value; 0 if they differ.
 func (c *quantConfig) compressed() (bool, int64) {
 	format, width := c.Format, int64(-1)
 	for _, g := range c.Groups {
-		format = max(format, g.Format) // Any; those of one model are alike.
+		format = max(format, g.Format) // Any one; those of a model are the same.
 		if bits := g.Weights.Bits; width >= 0 && bits != width {
 			width = 0
 		} else {
@@ -167,8 +166,7 @@ func (c *quantConfig) compressed() (bool, int64) {
 	return strings.HasSuffix(strings.ToLower(format), "pack-quantized"), width
 }
 
-// bitsOf returns how many bits a value of a format has that has less than a
-// byte; 0 for any other.
+// bitsOf returns the bits per value of a format of less than a byte; 0 for any other.
 func bitsOf(format string) int64 {
 	format = strings.ToLower(format)
 	for _, four := range []string{"fp4", "int4", "nf4"} {
@@ -179,8 +177,8 @@ func bitsOf(format string) int64 {
 	return 0
 }
 
-// paramSize returns a number of parameters as ModelPack writes it, for example
-// 8b or 7.2b; empty if that says nothing
+// paramSize returns a number of parameters in the form of ModelPack, for example 8b or
+// 7.2b; empty for numbers below 50
 // (https://github.com/modelpack/model-spec/blob/v0.0.7/docs/config.md).
 func paramSize(n int64) string {
 	const prefixes = "kmbtq"

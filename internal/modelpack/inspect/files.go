@@ -10,60 +10,60 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 )
 
-// weights are the files that a model's parameters are in. A repository may hold
-// them several times: in other precisions, for other programs.
+// weights are the files with a model's parameters. A repository may hold several
+// sets of them: in different precisions, or for different programs.
 type weights struct {
-	// safetensors is the set that programs load by default; none where that
-	// cannot be told.
+	// safetensors is the set that programs load by default; empty if that is not
+	// known.
 	safetensors weightSet
 
-	// gguf is a set of GGUF files; the first of several, which differ in how
-	// they are quantized and in little else.
+	// gguf is the first set of GGUF files. Others differ in little but their
+	// quantization.
 	gguf weightSet
 
-	// ggufs is how many sets of GGUF files there are.
+	// ggufs is the number of sets of GGUF files.
 	ggufs int
 
-	// pytorch says that there is an index of files in PyTorch's own format, and
-	// no safetensors.
+	// pytorch reports whether there is an index of files in PyTorch's own format,
+	// and no safetensors.
 	pytorch bool
 }
 
-// A weightSet is one file, or several that are parts of one.
+// A weightSet is one file, or the shards of one.
 type weightSet struct {
-	stem     string // The files' path, without number and suffix.
-	total    int    // How many parts there are; none where it is one file.
+	stem     string // The path without the shard's number and the suffix.
+	total    int    // The number of shards; 0 for one file.
 	files    []modelpack.File
 	complete bool
 }
 
-// index is the file that lists which of the set's files a tensor is in.
+// index returns the file that lists the tensors of each of the set's files.
 func (s weightSet) index() string { return s.stem + ".safetensors.index.json" }
 
-// config is the file that describes the model whose weights these are.
+// config returns the file that describes the set's model.
 func (s weightSet) config() string { return path.Join(path.Dir(s.stem), fileConfig) }
 
-// pytorchIndex lists which of several files a tensor is in, as transformers
-// writes it.
+// pytorchIndex lists the tensors of several files in PyTorch's own format, as
+// transformers writes it.
 const pytorchIndex = "pytorch_model.bin.index.json"
 
-// mainStems are the files that programs load by default, the first before the
-// others: transformers, the denoiser of a diffusers pipeline, whose size is
-// what people call the pipeline's, a single component of one, Mistral's own
-// format, and adapters. The Hub counts parameters so, too.
+// mainStems are the sets that programs load by default, in order of preference:
+// transformers', the denoiser of a diffusers pipeline, whose size is regarded as the
+// pipeline's, a single component of a pipeline, Mistral's own format, and adapters.
+// The Hub counts parameters in the same way.
 var mainStems = []string{
 	"model", "transformer/diffusion_pytorch_model", "unet/diffusion_pytorch_model", "diffusion_pytorch_model",
 	"consolidated", "adapter_model",
 }
 
-// shardName is how the parts of a set are named.
+// shardName matches the name of a shard.
 var shardName = regexp.MustCompile(`^(.*?)[-_.](\d{5,6})-of-(\d{5,6})$`)
 
-// findWeights finds a model's weights by the files' names.
+// findWeights finds a model's weights by the names of its files.
 func findWeights(files []modelpack.File) weights {
 	w := weights{safetensors: mainSafetensors(weightSets(files, "safetensors"))}
 	gguf := slices.DeleteFunc(weightSets(files, "gguf"), func(s weightSet) bool {
-		// A projector of images, which goes with a model and is none.
+		// A projector of images belongs to a model, but is none.
 		return strings.Contains(strings.ToLower(path.Base(s.stem)), "mmproj")
 	})
 	if w.ggufs = len(gguf); w.ggufs > 0 && len(w.safetensors.files) == 0 {
@@ -73,7 +73,7 @@ func findWeights(files []modelpack.File) weights {
 	return w
 }
 
-// mainSafetensors returns the set that programs load by default.
+// mainSafetensors returns the set that programs load by default, or an empty one.
 func mainSafetensors(sets []weightSet) weightSet {
 	for _, stem := range mainStems {
 		var first weightSet
@@ -96,7 +96,7 @@ func mainSafetensors(sets []weightSet) weightSet {
 	return weightSet{}
 }
 
-// weightSets returns the sets of files of weights in this format, by their stems.
+// weightSets returns the sets of weights in this format, sorted by stem.
 func weightSets(files []modelpack.File, format string) []weightSet {
 	type key struct {
 		stem  string
@@ -111,7 +111,7 @@ func weightSets(files []modelpack.File, format string) []weightSet {
 		stem := strings.TrimSuffix(f.Path, suffix)
 		k := key{stem: stem}
 		if m := shardName.FindStringSubmatch(stem); m != nil {
-			// Six digits are always a number.
+			// The pattern allows nothing but digits.
 			k.stem = m[1]
 			k.total, _ = strconv.Atoi(m[3])
 		}

@@ -180,7 +180,7 @@ func TestFindWeights(t *testing.T) {
 	}
 }
 
-// TestSafetensorsLies checks that a header that cannot be true says nothing.
+// TestSafetensorsLies checks that an implausible header yields no facts.
 func TestSafetensorsLies(t *testing.T) {
 	framed := func(header string) []byte {
 		return append(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), header...)
@@ -216,8 +216,8 @@ func TestSafetensorsLies(t *testing.T) {
 	}
 }
 
-// TestTooManyTensors checks that what is too much to be counted is not counted,
-// whichever file came first, and that a file that is read twice is one.
+// TestTooManyTensors checks that too many tensors are not counted, in any order of
+// files, and that a file that is read twice is counted once.
 func TestTooManyTensors(t *testing.T) {
 	f16, f32 := make([]tensor, maxTensors/2), make([]tensor, maxTensors/2)
 	for i := range f16 {

@@ -13,8 +13,8 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 )
 
-// check reads foreign files and checks that whatever they say can be published:
-// the same each time, short, and as the specification has it.
+// check reads foreign files and checks that their facts can be published: that they
+// are deterministic, short and valid by the specification.
 func check(t *testing.T, m *model) {
 	t.Helper()
 	facts := func() modelpack.Facts {
@@ -42,7 +42,7 @@ func check(t *testing.T, m *model) {
 	}
 }
 
-// FuzzInspectSafetensors checks that no header of a safetensors file does harm.
+// FuzzInspectSafetensors checks that the facts of any safetensors header can be published.
 func FuzzInspectSafetensors(f *testing.F) {
 	f.Add([]byte(`{"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}`), int64(24), false)
 	f.Add([]byte(`{"a.qweight":{"dtype":"I32","shape":[2]},"a.scales":{"dtype":"F16","shape":[]}}`), int64(100), true)
@@ -60,7 +60,7 @@ func FuzzInspectSafetensors(f *testing.F) {
 	})
 }
 
-// FuzzInspectGGUF checks that no head of a GGUF file does harm.
+// FuzzInspectGGUF checks that the facts of any GGUF head can be published.
 func FuzzInspectGGUF(f *testing.F) {
 	f.Add(gguf([]pair{{"general.architecture", "llama"}, {"general.file_type", uint32(15)}, {"x", []string{"a", "b"}}, {"y", []float32{1}}, {"z", true}}, []uint64{2, 3}))
 	f.Add(gguf([]pair{{"general.size_label", "8B"}}, []uint64{1 << 62, 4}))
@@ -72,7 +72,7 @@ func FuzzInspectGGUF(f *testing.F) {
 	})
 }
 
-// FuzzInspectJSON checks that no file beside the weights does harm.
+// FuzzInspectJSON checks that the facts of any other file can be published.
 func FuzzInspectJSON(f *testing.F) {
 	f.Add([]byte(`{"model_type":"qwen3","architectures":["X"],"torch_dtype":"bfloat16","quantization_config":{"quant_method":"awq"},"a":NaN}`),
 		[]byte(`{"metadata":{"total_size":1,"total_parameters":2}}`), []byte("---\npipeline_tag: text-generation\nlicense: mit\n---\n"))

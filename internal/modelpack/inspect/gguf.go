@@ -10,17 +10,17 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 )
 
-// Limits of what is read of a GGUF file: the head of the largest ones has some
-// ten MiB, nearly all of it the vocabulary, which is passed over.
+// Limits of reading a GGUF file. The heads of the largest ones have about ten MiB,
+// nearly all of it the vocabulary, which is skipped.
 const (
 	ggufHead       = 12 << 20
 	maxGGUFHead    = 64 << 20
 	maxGGUFKeys    = 1 << 16
 	maxGGUFTensors = 1 << 20
-	maxGGUFKey     = 1<<16 - 1 // As the format has it.
+	maxGGUFKey     = 1<<16 - 1 // The format's limit.
 	maxGGUFString  = 256       // Of a value that is kept.
 	maxGGUFDepth   = 4         // Of arrays in arrays.
-	maxGGUFDims    = 8         // Twice as many as programs know.
+	maxGGUFDims    = 8         // Twice as many as programs support.
 )
 
 // Types of values in GGUF's metadata
@@ -31,27 +31,27 @@ const (
 	ggufArray  = 9
 )
 
-// ggufWidths are how many bytes values of a type have; strings and arrays have
-// none of their own.
+// ggufWidths maps types to the sizes of their values in bytes, except for strings and
+// arrays.
 var ggufWidths = map[uint32]uint64{0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 
-// A ggufHeader is what the head of a GGUF file says.
+// A ggufHeader is the content of a GGUF file's head.
 type ggufHeader struct {
 	architecture string // general.architecture
 	kind         string // general.type
 	sizeLabel    string // general.size_label
-	fileType     uint32 // general.file_type, if any.
+	fileType     uint32 // general.file_type, if hasFileType.
 	hasFileType  bool
 	elements     int64 // Of all tensors.
-	whole        bool  // All of the head was read.
+	whole        bool  // The whole head was read.
 }
 
-// readGGUF reads the head of a GGUF file, and returns a *ggufHeader with what
-// could be read of it.
+// readGGUF reads the head of a GGUF file, and returns a *ggufHeader with the part that
+// could be read.
 func readGGUF(r io.Reader, _ modelpack.File) (any, bool) {
 	g := &ggufReader{r: bufio.NewReaderSize(io.LimitReader(r, maxGGUFHead), 64<<10)}
 	magic, version := g.u32(), g.u32()
-	// Version 1 is from before anybody published models in it.
+	// No models were published in version 1.
 	if magic != 0x46554747 || version < 2 || version > 3 {
 		return nil, false
 	}
@@ -74,7 +74,7 @@ func readGGUF(r io.Reader, _ modelpack.File) (any, bool) {
 	return h, true
 }
 
-// A ggufReader reads a GGUF file's head. Once it has failed, it returns zeros.
+// A ggufReader reads a GGUF file's head. After a failure it returns zeros.
 type ggufReader struct {
 	r      *bufio.Reader
 	failed bool
@@ -102,7 +102,7 @@ func (g *ggufReader) u64() uint64 {
 	return binary.LittleEndian.Uint64(b[:])
 }
 
-// skip passes over so many bytes.
+// skip skips n bytes.
 func (g *ggufReader) skip(n uint64) {
 	if g.failed || n > maxGGUFHead {
 		g.failed = true
@@ -113,8 +113,7 @@ func (g *ggufReader) skip(n uint64) {
 	}
 }
 
-// str reads a string of up to so many bytes; a longer one is passed over, and
-// empty.
+// str reads a string of at most that many bytes. It skips a longer one, and returns "".
 func (g *ggufReader) str(most uint64) string {
 	n := g.u64()
 	if n > most {
@@ -126,7 +125,7 @@ func (g *ggufReader) str(most uint64) string {
 	return string(b)
 }
 
-// pair reads a key and its value, and keeps what is wanted.
+// pair reads a key and its value, and stores the value if it is used.
 func (g *ggufReader) pair(h *ggufHeader) {
 	key, kind := g.str(maxGGUFKey), g.u32()
 	switch {
@@ -143,7 +142,7 @@ func (g *ggufReader) pair(h *ggufHeader) {
 	}
 }
 
-// value passes over a value.
+// value skips a value.
 func (g *ggufReader) value(kind uint32, depth int) {
 	switch kind {
 	case ggufString:
@@ -174,8 +173,7 @@ func (g *ggufReader) array(depth int) {
 	}
 }
 
-// tensor reads what the head says of a tensor, and returns how many elements it
-// has.
+// tensor reads the description of a tensor, and returns the number of its elements.
 func (g *ggufReader) tensor() int64 {
 	g.skip(g.u64()) // Its name.
 	dims := g.u32()
@@ -194,9 +192,9 @@ func (g *ggufReader) tensor() int64 {
 	return n
 }
 
-// ggufQuantizations are the file types of llama.cpp
+// ggufQuantizations maps the file types of llama.cpp
 // (https://github.com/ggml-org/llama.cpp/blob/master/include/llama.h, enum
-// llama_ftype) by the names that people know them by.
+// llama_ftype) to their common names.
 var ggufQuantizations = map[uint32]string{
 	2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S", 12: "Q3_K_M", 13: "Q3_K_L",
 	14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K", 19: "IQ2_XXS", 20: "IQ2_XS", 21: "Q2_K_S",
@@ -204,15 +202,15 @@ var ggufQuantizations = map[uint32]string{
 	30: "IQ4_XS", 31: "IQ1_M", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4_MOE", 39: "NVFP4",
 }
 
-// ggufPrecisions are the file types that are not quantized.
+// ggufPrecisions maps the file types that are not quantized to precisions.
 var ggufPrecisions = map[uint32]string{0: "float32", 1: "float16", 32: "bfloat16"}
 
-// ggufGuessed marks a file type that llama.cpp guessed.
+// ggufGuessed is set in a file type that llama.cpp guessed.
 const ggufGuessed = 1024
 
 var sizeLabel = regexp.MustCompile(`^[0-9]{1,4}(\.[0-9])?[QTBMKqtbmk]$`)
 
-// paramSize returns the size label where it is one that ModelPack knows.
+// paramSize returns the size label if it has the form of ModelPack, else "".
 func (h *ggufHeader) paramSize() string {
 	if !sizeLabel.MatchString(h.sizeLabel) {
 		return ""

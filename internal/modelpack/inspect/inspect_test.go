@@ -25,7 +25,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 )
 
-// A model is the beginnings of its files, by their paths, and the files' sizes.
+// A model is a model's files, with their beginnings by path.
 type model struct {
 	files []modelpack.File
 	heads map[string][]byte
@@ -112,12 +112,12 @@ func safetensors(t *testing.T, lines []string) ([]byte, int64) {
 	return append(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), header...), end
 }
 
-// inspect reads what is wanted of a model.
+// inspect reads what the inspection of a model needs.
 func inspect(t *testing.T, m *model) *Inspection {
 	t.Helper()
 	i := New(m.files)
 	for path, head := range m.heads {
-		// What is not wanted is not read.
+		// Read must not read other files.
 		if _, ok := i.Wants(path); !ok {
 			head = []byte("not read")
 		}
@@ -275,7 +275,7 @@ func TestInspect(t *testing.T) {
 	}
 }
 
-// TestInspectPasses checks that it does not matter how the bytes come by.
+// TestInspectPasses checks that written bytes give the same facts as read ones.
 func TestInspectPasses(t *testing.T) {
 	for _, name := range []string{"deepseek", "qwen3", "minilm"} {
 		t.Run(name, func(t *testing.T) {
@@ -283,7 +283,7 @@ func TestInspectPasses(t *testing.T) {
 			want := inspect(t, m).Facts(modelpack.Facts{Name: "x"})
 			i := New(m.files)
 			for _, path := range slices.Sorted(maps.Keys(m.heads)) {
-				// The first attempt breaks off.
+				// The first transfer is interrupted.
 				for _, n := range []int64{int64(len(m.heads[path])) / 2, sizeOfFile(m, path)} {
 					w := i.Writer(path)
 					r := io.LimitReader(io.MultiReader(bytes.NewReader(m.heads[path]), bytes.NewReader(make([]byte, 8<<20))), n)
@@ -343,10 +343,10 @@ func TestInspectFacts(t *testing.T) {
 		Config: specv1.ModelConfig{Architecture: "a", Format: "b", ParamSize: "1k", Precision: "p", Quantization: "q", Capabilities: &specv1.ModelCapabilities{}},
 	}
 	if diff := cmp.Diff(known, inspect(t, m).Facts(known)); diff != "" {
-		t.Errorf("what is known stays: -want, +got:\n%s", diff)
+		t.Errorf("known facts should be kept: -want, +got:\n%s", diff)
 	}
 	if diff := cmp.Diff(modelpack.Facts{Config: specv1.ModelConfig{Format: "safetensors"}}, New(m.files).Facts(modelpack.Facts{})); diff != "" {
-		t.Errorf("what was not read says nothing: -want, +got:\n%s", diff)
+		t.Errorf("a file that was not read should yield no facts: -want, +got:\n%s", diff)
 	}
 	a, err := modelpack.New(inspect(t, m).Facts(modelpack.Facts{Name: "n"}), []ocispec.Descriptor{modelpack.LayerFor("model.safetensors", 1, digest.FromString("x"))})
 	if err != nil {

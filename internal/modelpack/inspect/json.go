@@ -12,15 +12,15 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 )
 
-// Limits of what is read of files of JSON and of a model card: the longest of
-// the real ones have some hundred KiB, for the names of 21,000 classes.
+// Limits of reading JSON files and model cards. The longest published ones have some
+// hundred KiB, for the names of 21,000 classes.
 const (
 	maxJSONBytes = 4 << 20
 	maxCardBytes = 64 << 10
 	indexHead    = 64 << 10
 )
 
-// Files in a model's folder that say something of it.
+// Files in a model's folder with facts about it.
 const (
 	fileConfig   = "config.json"
 	fileAdapter  = "adapter_config.json"
@@ -32,7 +32,7 @@ const (
 	fileCard     = "README.md"
 )
 
-// heads are how files are read, by their paths.
+// heads maps the paths of files to the functions that read them.
 var heads = map[string]func(io.Reader, modelpack.File) (any, bool){
 	fileConfig:   readJSON[configFile],
 	fileAdapter:  readJSON[adapterFile],
@@ -51,7 +51,7 @@ type configFile struct {
 	ModelType           string          `json:"model_type"`
 	TransformersVersion string          `json:"transformers_version"`
 	DType               string          `json:"dtype"`
-	TorchDType          string          `json:"torch_dtype"` // As it was called before.
+	TorchDType          string          `json:"torch_dtype"` // The former name of dtype.
 	Quantization        *quantConfig    `json:"quantization_config"`
 	ExpertDType         string          `json:"expert_dtype"`
 	VisionConfig        json.RawMessage `json:"vision_config"`
@@ -64,7 +64,7 @@ type configFile struct {
 	} `json:"text_config"`
 }
 
-// A quantConfig says how weights are quantized
+// A quantConfig describes how weights are quantized
 // (https://huggingface.co/docs/transformers/quantization/overview).
 type quantConfig struct {
 	Method     string `json:"quant_method"`
@@ -72,7 +72,7 @@ type quantConfig struct {
 	Bits       int64  `json:"bits"`
 	LoadIn4Bit bool   `json:"load_in_4bit"`
 	LoadIn8Bit bool   `json:"load_in_8bit"`
-	Format     string `json:"format"` // Of compressed-tensors, as are its groups.
+	Format     string `json:"format"` // Of compressed-tensors, as are the groups.
 	Groups     map[string]struct {
 		Format  string `json:"format"`
 		Weights struct {
@@ -94,15 +94,14 @@ type mistralFile struct {
 	Heads  int64 `json:"n_heads"`
 }
 
-// A pipelineFile is diffusers' model_index.json. What a component is, is a
-// library and a class.
+// A pipelineFile is diffusers' model_index.json. A component is a library and a class.
 type pipelineFile struct {
 	Class       string   `json:"_class_name"`
 	Transformer []string `json:"transformer"`
 	UNet        []string `json:"unet"`
 }
 
-// A moduleEntry is one of sentence-transformers' modules.json.
+// A moduleEntry is an entry of sentence-transformers' modules.json.
 type moduleEntry struct {
 	Type string `json:"type"`
 }
@@ -112,7 +111,7 @@ type modelOptFile struct {
 	Quantization quantConfig `json:"quantization"`
 }
 
-// readJSON reads a file of JSON, and returns a *T.
+// readJSON reads a JSON file, and returns a *T.
 func readJSON[T any](r io.Reader, f modelpack.File) (any, bool) {
 	b, err := io.ReadAll(io.LimitReader(r, maxJSONBytes+1))
 	if err != nil || int64(len(b)) < f.Size || len(b) > maxJSONBytes {
@@ -120,14 +119,14 @@ func readJSON[T any](r io.Reader, f modelpack.File) (any, bool) {
 	}
 	v := new(T)
 	var wrongType *json.UnmarshalTypeError
-	// A field of another type than it should be says nothing; the others do.
+	// A field of the wrong type is ignored.
 	if err := json.Unmarshal(withoutNaN(b), v); err != nil && !errors.As(err, &wrongType) {
 		return nil, true
 	}
 	return v, true
 }
 
-// withoutNaN returns Python's JSON with null in place of the numbers that JSON
+// withoutNaN returns Python's JSON with null in place of NaN and Infinity, which JSON
 // does not have.
 func withoutNaN(b []byte) []byte {
 	if !bytes.Contains(b, []byte("NaN")) && !bytes.Contains(b, []byte("Infinity")) {
@@ -154,14 +153,14 @@ func withoutNaN(b []byte) []byte {
 	return out
 }
 
-// An indexFile is what an index of weights says of all of them.
+// An indexFile is the metadata of an index of weights.
 type indexFile struct {
 	TotalSize  json.Number `json:"total_size"`
 	Parameters json.Number `json:"total_parameters"`
 }
 
-// readIndex reads the index of weights that are in several files as far as its
-// metadata, which transformers writes first, and returns an *indexFile.
+// readIndex reads the index of weights up to its metadata, which transformers writes
+// first, and returns an *indexFile.
 func readIndex(r io.Reader, _ modelpack.File) (any, bool) {
 	s := &supply{Reader: io.LimitReader(r, maxSafetensorsHeader)}
 	dec := json.NewDecoder(s)
@@ -188,7 +187,7 @@ func readIndex(r io.Reader, _ modelpack.File) (any, bool) {
 	return nil, err == nil
 }
 
-// skipValue passes over a value, of which one token at a time is held.
+// skipValue skips a value, with one token at a time in memory.
 func skipValue(dec *json.Decoder, s *supply) error {
 	for depth := 0; ; {
 		s.refill()
@@ -208,23 +207,23 @@ func skipValue(dec *json.Decoder, s *supply) error {
 	}
 }
 
-// A cardFile is what the head of a model card says.
+// A cardFile is the metadata of a model card.
 type cardFile struct {
 	pipeline string
-	licenses []string // As the Hub has words for them.
+	licenses []string // As the Hub's words.
 }
 
-// addLicense adds a word of the card's license, which is one or a list.
+// addLicense adds a word of the field license, which is one word or a list.
 func (c *cardFile) addLicense(item string) {
 	if word := plainWord(strings.Trim(strings.TrimSpace(item), `"'`)); word != "" {
 		c.licenses = append(c.licenses, word)
 	}
 }
 
-// readCard reads the metadata at the head of a model card
-// (https://huggingface.co/docs/hub/model-cards#model-card-metadata), and returns
-// a *cardFile. Of its YAML it takes lines that are a key and a word, and
-// the list of licences.
+// readCard reads the metadata of a model card
+// (https://huggingface.co/docs/hub/model-cards#model-card-metadata), and returns a
+// *cardFile. It reads only lines of the YAML with a key and a word, and the list of
+// licences.
 func readCard(r io.Reader, f modelpack.File) (any, bool) {
 	b, err := io.ReadAll(io.LimitReader(r, maxCardBytes))
 	if err != nil || int64(len(b)) < min(f.Size, maxCardBytes) {
@@ -256,6 +255,6 @@ func readCard(r io.Reader, f modelpack.File) (any, bool) {
 			}
 		}
 	}
-	// It has no end, and is something else.
+	// Without an end it is no metadata.
 	return nil, true
 }

@@ -13,10 +13,9 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 )
 
-// Limits of what is read of a safetensors file
-// (https://huggingface.co/docs/safetensors): the longest header that the format
-// allows, how much of it is held at once, and how many tensors are counted,
-// twice as many as the largest models have.
+// Limits of reading a safetensors file (https://huggingface.co/docs/safetensors): the
+// longest header that the format allows, the part of it that is in memory at once, and
+// the number of tensors, which is twice that of the largest models.
 const (
 	safetensorsHead      = 256 << 10
 	maxSafetensorsHeader = 100_000_000
@@ -24,24 +23,24 @@ const (
 	maxTensors           = 1 << 20
 )
 
-// A tensor in a safetensors file.
+// A tensor is a tensor in a safetensors file.
 type tensor struct {
-	name     uint64 // A hash of it.
+	name     uint64 // A hash of the name.
 	elements int64
 	dtype    *dtype
 	role     role
 }
 
-// A dtype is what a tensor's elements are.
+// A dtype is the type of a tensor's elements.
 type dtype struct {
 	bits      int64
-	precision string // As ModelPack calls it; empty where such a tensor holds no parameters as they are.
+	precision string // In ModelPack's terms; empty if elements are not single parameters.
 	integer   bool
 }
 
 // dtypes of safetensors
 // (https://github.com/huggingface/safetensors/blob/main/safetensors/src/tensor.rs),
-// by ModelPack's names of precisions. Elements of F8_E8M0 are exponents alone,
+// with ModelPack's names of precisions. Elements of F8_E8M0 are only exponents,
 // which scale others.
 var dtypes = map[string]*dtype{
 	"F64": {64, "float64", false}, "F32": {32, "float32", false}, "F16": {16, "float16", false}, "BF16": {16, "bfloat16", false},
@@ -78,8 +77,7 @@ func readSafetensors(r io.Reader, f modelpack.File) (any, bool) {
 
 var errMalformed = errors.New("the file is malformed")
 
-// readTensors reads the JSON of a header of tensors for which there is so much
-// room in the file.
+// readTensors reads the JSON of a header. The file has that much room for the tensors.
 func readTensors(r io.Reader, room int64) ([]tensor, error) {
 	if room < 0 {
 		return nil, errMalformed
@@ -108,7 +106,7 @@ func readTensors(r io.Reader, room int64) ([]tensor, error) {
 		if err != nil {
 			return nil, err
 		}
-		// Who lies of a tensor's shape is found out by the file's size.
+		// A false shape needs more room than the file has.
 		if room -= bytesOf(t); room < 0 {
 			return nil, errMalformed
 		}
@@ -136,10 +134,11 @@ func readTensor(dec *json.Decoder, name string) (tensor, error) {
 	return tensor{name: h.Sum64(), elements: elements, dtype: d, role: roleOf(name)}, nil
 }
 
-// maxElements is how many elements are believed: their bits can be counted.
+// maxElements bounds the elements of tensors, so that their bits do not overflow.
 const maxElements = 1 << 56
 
-// product returns how many elements a tensor of a shape has.
+// product returns the number of elements of a shape, and reports whether it is within
+// maxElements.
 func product(shape []uint64) (int64, bool) {
 	n := uint64(1)
 	for _, d := range shape {
@@ -152,11 +151,11 @@ func product(shape []uint64) (int64, bool) {
 	return int64(n), true
 }
 
-// bytesOf returns how many bytes a tensor has.
+// bytesOf returns the size of a tensor in bytes.
 func bytesOf(t tensor) int64 { return (t.elements*t.dtype.bits + 7) / 8 }
 
-// A supply hands out so many bytes until it is refilled, so that a decoder never
-// holds more than one long value.
+// A supply returns a bounded number of bytes until it is refilled, so that a decoder
+// never holds more than one long value.
 type supply struct {
 	io.Reader
 
@@ -174,7 +173,7 @@ func (s *supply) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// A role is what a tensor is for, as its name tells.
+// A role is the purpose of a tensor according to its name.
 type role uint8
 
 const (
@@ -182,12 +181,12 @@ const (
 	roleExpert      // A weight of an expert that tokens are routed to.
 	rolePacked      // GPTQ's and AWQ's packed weights.
 	roleBlocks      // MXFP4's packed weights, as gpt-oss calls them.
-	roleScales      // What GPTQ, AWQ and MXFP4 call scales, and others may call parameters.
-	roleAux         // Bookkeeping of a quantization.
+	roleScales      // Scales of GPTQ, AWQ and MXFP4; parameters elsewhere.
+	roleAux         // Auxiliary data of a quantization.
 )
 
-// auxSuffixes are the last parts of names that are bookkeeping of a
-// quantization: of compressed-tensors, FP8 and ModelOpt, and of bitsandbytes.
+// auxSuffixes are the last parts of the names of auxiliary data: of
+// compressed-tensors, FP8 and ModelOpt, and of bitsandbytes.
 var auxSuffixes = map[string]bool{
 	"weight_scale": true, "weight_scale_inv": true, "weight_scale_2": true, "weight_global_scale": true, "weight_zero_point": true,
 	"weight_shape": true, "weight_g_idx": true, "zero_point": true,

@@ -11,7 +11,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/license"
 )
 
-// summarize puts together what all files say.
+// summarize combines what all files say.
 func (i *Inspection) summarize() summary {
 	config := finding[*configFile](i, fileConfig)
 	card := finding[*cardFile](i, fileCard)
@@ -29,7 +29,7 @@ func (i *Inspection) summarize() summary {
 	return s
 }
 
-// value returns what a pointer points to; the zero value if to nothing.
+// value returns *p, or the zero value if p is nil.
 func value[T any](p *T) T {
 	if p == nil {
 		p = new(T)
@@ -37,10 +37,10 @@ func value[T any](p *T) T {
 	return *p
 }
 
-// plain is how a word looks that is taken from a file.
+// plain matches words that are accepted from files.
 var plain = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$`)
 
-// plainWord returns a foreign word, if it is one.
+// plainWord returns s if it is one plain word, else "".
 func plainWord(s string) string {
 	if plain.MatchString(s) {
 		return s
@@ -48,7 +48,7 @@ func plainWord(s string) string {
 	return ""
 }
 
-// describeSafetensors says what the headers of safetensors files do.
+// describeSafetensors adds the facts of safetensors files.
 func (i *Inspection) describeSafetensors(s *summary) {
 	set := i.weights.safetensors
 	config := value(finding[*configFile](i, set.config()))
@@ -75,13 +75,13 @@ func (i *Inspection) describeSafetensors(s *summary) {
 	case whole && c.known:
 		s.config.ParamSize = paramSize(c.parameters)
 	case whole && declared <= stored:
-		// What is packed was counted as it is packed.
+		// The index counted packed values as they are stored, which is wrong.
 	default:
 		s.config.ParamSize = paramSize(min(declared, maxElements))
 	}
 }
 
-// quantConfig returns how the model says that it is quantized.
+// quantConfig returns the quantization that the model's files describe, or nil.
 func (i *Inspection) quantConfig(c configFile) *quantConfig {
 	gptq := finding[*quantConfig](i, fileGPTQ)
 	switch {
@@ -90,7 +90,7 @@ func (i *Inspection) quantConfig(c configFile) *quantConfig {
 	case value(c.TextConfig).Quantization != nil:
 		return c.TextConfig.Quantization
 	case gptq != nil && gptq.Bits > 0:
-		// AutoGPTQ's, which did not say so.
+		// AutoGPTQ's file does not name the method.
 		q := *gptq
 		q.Method = cmp.Or(q.Method, "gptq")
 		return &q
@@ -101,8 +101,8 @@ func (i *Inspection) quantConfig(c configFile) *quantConfig {
 	return nil
 }
 
-// precision is what the config says of most weights, or of the numbers that they
-// are unpacked to.
+// precision returns the precision of most weights, or of what they are unpacked to,
+// according to the config.
 func (c configFile) precision() string {
 	text := value(c.TextConfig)
 	for _, d := range []string{c.DType, c.TorchDType, text.DType, text.TorchDType} {
@@ -118,8 +118,8 @@ func (c configFile) precision() string {
 	return ""
 }
 
-// describeGGUF says what the heads of GGUF files do. How they are quantized is
-// said of one model only: of several, each has its own way.
+// describeGGUF adds the facts of GGUF files. Several sets have no quantization, since
+// each has its own.
 func (i *Inspection) describeGGUF(s *summary) {
 	set := i.weights.gguf
 	var first ggufHeader
@@ -150,7 +150,7 @@ func (i *Inspection) describeGGUF(s *summary) {
 	}
 }
 
-// describePyTorch says what is known without a look into the weights.
+// describePyTorch adds the facts of files whose headers are not read.
 func (i *Inspection) describePyTorch(s *summary, c configFile) {
 	q := quantizationOf(i.quantConfig(c), "")
 	s.config.Quantization, s.config.Precision = q.method, c.precision()
@@ -160,7 +160,7 @@ func (i *Inspection) describePyTorch(s *summary, c configFile) {
 	index := value(finding[*indexFile](i, pytorchIndex))
 	n, _ := index.Parameters.Int64()
 	if size, _ := index.TotalSize.Int64(); n <= 0 {
-		// transformers saves all weights in the one precision.
+		// transformers saves all weights in the same precision.
 		width := map[string]int64{"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}[s.config.Precision]
 		n = size / max(width, 1)
 		if width == 0 {
@@ -170,19 +170,19 @@ func (i *Inspection) describePyTorch(s *summary, c configFile) {
 	s.config.ParamSize = paramSize(min(n, maxElements))
 }
 
-// otherArchitectures are the types of models in transformers and llama.cpp that
-// are no transformers.
+// otherArchitectures maps the model types of transformers and llama.cpp that are no
+// transformers to their architectures.
 var otherArchitectures = map[string]string{
 	"resnet": "cnn", "convnext": "cnn", "convnextv2": "cnn", "mobilenet_v1": "cnn", "mobilenet_v2": "cnn", "efficientnet": "cnn",
 	"regnet": "cnn", "bit": "cnn", "van": "cnn",
 	"mamba": "ssm", "mamba2": "ssm", "falcon_mamba": "ssm",
 	"rwkv": "rnn", "rwkv6": "rnn", "rwkv6qwen2": "rnn", "rwkv7": "rnn", "arwkv7": "rnn", "xlstm": "rnn",
 	"sd1": "unet", "sdxl": "unet",
-	// Of these it cannot be told, or they are something else.
+	// These are unknown, or have none of the other architectures.
 	"timm_wrapper": "", "timm_backbone": "", "encodec": "", "dac": "", "mimi": "", "univnet": "", "vocos": "",
 }
 
-// architectureOf returns what a type of models is.
+// architectureOf returns the architecture of a model type.
 func architectureOf(modelType string) string {
 	if other, ok := otherArchitectures[strings.ToLower(modelType)]; ok {
 		return other
@@ -190,8 +190,8 @@ func architectureOf(modelType string) string {
 	return "transformer"
 }
 
-// architecture returns what the model is: a transformer, as all of transformers'
-// models but a few are.
+// architecture returns the model's architecture: a transformer, except for a few model
+// types of transformers.
 func (i *Inspection) architecture(c configFile) string {
 	pipeline, mistral := value(finding[*pipelineFile](i, filePipeline)), value(finding[*mistralFile](i, fileMistral))
 	switch {
@@ -205,15 +205,15 @@ func (i *Inspection) architecture(c configFile) string {
 	return ""
 }
 
-// isComponent says whether a pipeline has a component: library and class, which
-// are null where it has none.
+// isComponent reports whether a pipeline has a component, which is a library and a
+// class; both are null if it has none.
 func isComponent(c []string) bool { return len(c) == 2 && c[0] != "" && c[1] != "" }
 
-// A modality is what goes into a model and comes out.
+// A modality is a model's types of input and output.
 type modality struct{ in, out []specv1.Modality }
 
-// Modalities of the Hub's tasks (https://huggingface.co/tasks) of which one can
-// say what goes in and out.
+// Modalities of the Hub's tasks (https://huggingface.co/tasks) with known types of
+// input and output.
 var (
 	text  = []specv1.Modality{specv1.TextModality}
 	image = []specv1.Modality{specv1.ImageModality}
@@ -231,7 +231,7 @@ var (
 	}
 )
 
-// capabilities returns what goes into the model and comes out, if that is
+// capabilities returns the model's types of input and output, or nil if they are not
 // known.
 func (i *Inspection) capabilities(c configFile, pipeline string) *specv1.ModelCapabilities {
 	m, ok := modalities[pipeline]
@@ -251,13 +251,13 @@ func (i *Inspection) capabilities(c configFile, pipeline string) *specv1.ModelCa
 	return out
 }
 
-// isEmbedder says whether the modules are of sentence-transformers: a
-// transformer and what pools its output into one vector.
+// isEmbedder reports whether the modules are those of sentence-transformers, which
+// pool a transformer's output into one vector.
 func isEmbedder(modules []moduleEntry) bool {
 	return slices.ContainsFunc(modules, func(m moduleEntry) bool { return m.Type == "sentence_transformers.models.Pooling" })
 }
 
-// modality returns what the classes of the model say goes in and out.
+// modality returns the types of input and output according to the model's classes.
 func (i *Inspection) modality(c configFile) modality {
 	is := func(suffix string) bool {
 		return slices.ContainsFunc(c.Architectures, func(a string) bool { return strings.HasSuffix(a, suffix) })
