@@ -2,127 +2,200 @@ package follow
 
 import (
 	"net/http"
-	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// commitServer answers all questions with one commit.
-func commitServer(t *testing.T) *httptest.Server {
-	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write([]byte(`{"sha": "` + strings.Repeat("a", 40) + `"}`))
-	}))
-	t.Cleanup(s.Close)
-	return s
+// A commitServer answers all questions with one commit, and counts them.
+type commitServer struct {
+	mu    sync.Mutex
+	asked map[string]int // By path.
 }
 
-// reconcile asks a question for each of n Artifacts whose time has come, and
-// returns how many of them were answered for the first time.
-func (w *followWorld) reconcile(n int, q Question, done map[types.UID]bool) int {
-	w.t.Helper()
-	answered := 0
-	for i := range n {
-		key := types.UID(strconv.Itoa(i))
-		if wait, ok := w.Next(key); done[key] || (ok && wait > followBusy) {
-			continue
-		}
-		q.Model = "org/m" + strconv.Itoa(i)
-		got, err := w.Moved(w.t.Context(), key, q, "")
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		if got != "" {
-			done[key] = true
-			answered++
+func (s *commitServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked[r.URL.Path]++
+	_, _ = w.Write([]byte(`{"sha": "` + strings.Repeat("a", 40) + `"}`))
+}
+
+// total returns how many questions there were.
+func (s *commitServer) total() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, asked := range s.asked {
+		n += asked
+	}
+	return n
+}
+
+// of returns how many questions there were about one of the models.
+func (s *commitServer) of(i int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for path, asked := range s.asked {
+		if strings.Contains(path, model(i)+"/") {
+			n += asked
 		}
 	}
-	return answered
+	return n
+}
+
+func model(i int) string { return "org/m" + strconv.Itoa(i) }
+
+// all has n Artifacts reconciled, each with a model of its own.
+func (w *followWorld) all(n int, q Question) {
+	w.t.Helper()
+	for i := range n {
+		q.Model = model(i)
+		w.Moved(artifact(types.UID(strconv.Itoa(i))), q, "")
+	}
+	w.pass(0)
+}
+
+func newBudgetWorld(t *testing.T) (*followWorld, *commitServer, Question) {
+	t.Helper()
+	w, s := newFollowWorld(t), &commitServer{asked: map[string]int{}}
+	url := w.serve(s)
+	return w, s, w.question(func(q *Question) { q.Options.Endpoint = url })
 }
 
 func TestFollowBudget(t *testing.T) {
-	w := newFollowWorld(t)
-	q := w.question(func(q *Question) { q.Options.Endpoint, q.Interval = commitServer(t).URL, 24*time.Hour })
+	w, s, q := newBudgetWorld(t)
+	q.Interval = 24 * time.Hour
 	const n = 300
-	done := map[types.UID]bool{}
-	w.reconcile(n, q, done)
-	w.pass(12 * time.Hour)
-	start := w.time()
-	for window := 0; len(done) < n; window++ {
-		asked := 0
-		for range int(budgetWindow / time.Second) {
-			asked += w.reconcile(n, q, done)
-			w.pass(time.Second)
+	w.run(func(*testing.T) {
+		w.all(n, q)
+		w.pass(12 * time.Hour)
+		w.all(n, q)
+		for window, before := 0, 0; s.total() < n; window++ {
+			w.pass(budgetWindow)
+			asked := s.total() - before
+			if limit := budgetQuestions + budgetBurst; asked > limit || asked < budgetQuestions-1 && s.total() < n {
+				w.t.Errorf("window %d: want %d questions at most, and nearly as many, got %d", window, limit, asked)
+			}
+			before += asked
+			if window > 5 {
+				w.t.Fatalf("All should be asked, got %d", s.total())
+			}
 		}
-		if limit := budgetQuestions + budgetBurst; asked > limit || asked < budgetQuestions-1 && len(done) < n {
-			t.Errorf("window %d: want %d questions at most, and nearly as many, got %d", window, limit, asked)
+		for i := range n {
+			if got := s.of(i); got != 1 {
+				w.t.Errorf("Each question should be asked once, got %d times for %d", got, i)
+			}
 		}
-		if window > 5 {
-			t.Fatalf("want all to be asked, got %d", len(done))
-		}
-	}
-	t.Logf("%d questions took %s", n, w.time().Sub(start))
 
-	if got, err := w.Moved(t.Context(), "person", Question{Options: q.Options, Model: "org/person", Interval: time.Hour, Now: true}, ""); got == "" || err != nil {
-		t.Errorf("want a person to be answered, got %q, %v", got, err)
-	}
+		w.all(n, q)
+		q.Model, q.Now = "org/person", true
+		if got := w.reconcile("person", q, ""); got == "" {
+			w.t.Error("A person should be answered at once.")
+		}
+	})
+}
+
+// TestFollowPeople has many people ask at once.
+func TestFollowPeople(t *testing.T) {
+	w, s, q := newBudgetWorld(t)
+	q.Now = true
+	w.run(func(*testing.T) {
+		w.all(30, q)
+		if got := s.total(); got != budgetBurst {
+			w.t.Errorf("People should have a budget, too: want a burst of %d, got %d", budgetBurst, got)
+		}
+		w.pass(20 * 3 * time.Second)
+		if got := s.total(); got != 30 {
+			w.t.Errorf("All people should be answered in the end, got %d", got)
+		}
+	})
 }
 
 func TestFollowQueue(t *testing.T) {
-	w := newFollowWorld(t)
-	q := w.question(func(q *Question) { q.Options.Endpoint = commitServer(t).URL })
-	done := map[types.UID]bool{}
-	w.reconcile(30, q, done)
-	w.pass(30 * time.Minute)
-	if got := w.reconcile(30, q, done); got != budgetBurst {
-		t.Errorf("want a burst of %d, got %d", budgetBurst, got)
+	w, s, q := newBudgetWorld(t)
+	expect := func(i, want int, reason string) {
+		w.t.Helper()
+		if got := s.of(i); got != want {
+			w.t.Errorf("%s: want %d questions, got %d", reason, want, got)
+		}
 	}
-	w.expect("29", 20*3*time.Second, "Each has a place in the queue.")
-	w.Forget("29")
-	w.reconcile(30, q, done)
-	w.pass(30 * time.Second) // Till it is asked what is new now.
-	w.reconcile(30, q, done)
-	w.expect("29", 30*time.Second, "Who leaves makes room for others.")
-	q.Model, q.Now = "org/m29", true
-	if got, err := w.Moved(t.Context(), "29", q, ""); got == "" || err != nil {
-		t.Errorf("want a person to pass the queue, got %q, %v", got, err)
-	}
+	w.run(func(*testing.T) {
+		w.all(30, q)
+		w.pass(30 * time.Minute)
+		w.all(30, q)
+		if got := s.total(); got != budgetBurst {
+			w.t.Errorf("want a burst of %d, got %d", budgetBurst, got)
+		}
+		last := w.last()
+		leaves := types.UID(strconv.Itoa(last))
+		w.Forget(leaves)
+		w.all(30, q)
+		w.pass(57 * time.Second)
+		if got := s.total(); got != 29 {
+			w.t.Errorf("All that had a place should have been asked by now: want 29, got %d", got)
+		}
+		expect(last, 0, "One that left should have lost its place.")
+		w.pass(3 * time.Second)
+		w.all(30, q)
+		expect(last, 1, "The place of one that left should have been free for another one.")
+	})
 }
 
-// Whoever misses its place in the queue gets another one, so that those who
-// were kept away do not come all at once.
+// last returns which question has the last place in its Hub's budget.
+func (w *followWorld) last() int {
+	w.t.Helper()
+	w.Follower.mu.Lock()
+	defer w.Follower.mu.Unlock()
+	last, longest := 0, time.Duration(0)
+	for i := range len(w.followings) {
+		q := w.followings[types.UID(strconv.Itoa(i))].question
+		if q.reserved != nil && q.reserved.DelayFrom(w.now()) > longest {
+			last, longest = i, q.reserved.DelayFrom(w.now())
+		}
+	}
+	return last
+}
+
+// TestFollowPersonPasses has a person ask while many questions wait.
+func TestFollowPersonPasses(t *testing.T) {
+	w, s, q := newBudgetWorld(t)
+	w.run(func(*testing.T) {
+		w.all(300, q)
+		w.pass(30 * time.Minute)
+		w.all(300, q)
+		last := w.last()
+		q.Model, q.Now = model(last), true
+		if got := w.reconcile(types.UID(strconv.Itoa(last)), q, ""); got == "" || s.of(last) != 1 {
+			w.t.Errorf("A person should pass the queue, got %q", got)
+		}
+	})
+}
+
+// TestFollowQueueMissed has the Hub want to be left alone while questions wait for
+// their places.
 func TestFollowQueueMissed(t *testing.T) {
-	cases := map[string]struct {
-		reason string
-		closed time.Duration
-		pass   []time.Duration
-	}{
-		"Late":   {reason: "The provider was busy otherwise.", pass: []time.Duration{10 * time.Minute}},
-		"Closed": {reason: "The Hub wanted to be left alone.", closed: 4 * time.Minute, pass: []time.Duration{time.Minute, 210 * time.Second}},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			w := newFollowWorld(t)
-			q := w.question(func(q *Question) { q.Options.Endpoint = commitServer(t).URL })
-			done := map[types.UID]bool{}
-			w.reconcile(30, q, done)
-			w.pass(30 * time.Minute)
-			w.reconcile(30, q, done)
-			for _, d := range w.doors {
-				d.rest(w.time().Add(tc.closed))
-			}
-			got := 0
-			for _, d := range tc.pass {
-				w.pass(d)
-				got += w.reconcile(30, q, done)
-			}
-			if got != budgetBurst {
-				t.Errorf("%s: want a burst of %d, got %d", tc.reason, budgetBurst, got)
-			}
-		})
-	}
+	w, s, q := newBudgetWorld(t)
+	w.run(func(*testing.T) {
+		w.all(30, q)
+		w.pass(30 * time.Minute)
+		w.all(30, q)
+		w.Follower.mu.Lock()
+		for _, h := range w.hubs {
+			h.asked = w.now().Add(4 * time.Minute)
+		}
+		w.Follower.mu.Unlock()
+		w.pass(4*time.Minute + 29*time.Second)
+		if got := s.total(); got != budgetBurst {
+			w.t.Errorf("The Hub should be left alone, got %d questions", got-budgetBurst)
+		}
+		w.pass(time.Second)
+		if got := s.total(); got != 2*budgetBurst {
+			w.t.Errorf("Questions that missed their places should get others: want a burst of %d, got %d", budgetBurst, got-budgetBurst)
+		}
+	})
 }

@@ -1,5 +1,5 @@
-// Package follow asks Hubs whether the revisions that Artifacts follow have
-// moved, within a budget for each Hub.
+// Package follow asks Hubs whether the revisions that Artifacts follow have moved,
+// beside the reconciles and within a budget for each Hub.
 package follow
 
 import (
@@ -10,210 +10,205 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 )
 
 const (
-	// followSoon bounds when a question is asked that was not asked before. Some
-	// random time is let go by, since Artifacts are changed by the hundred too.
-	followSoon = time.Minute
+	// spread is the time over which requests are spread that could be made at
+	// once: Artifacts are created, and Hubs become available, by the hundred.
+	spread = time.Minute
 
-	// followStart is how long a provider is taken to have just started. What it
-	// sees first in that time was there before, and is asked for within its
-	// interval.
-	followStart = 10 * time.Minute
+	// startup is how long the provider takes to see all Artifacts after its start.
+	// Their first questions are spread over their intervals.
+	startup = 10 * time.Minute
 
-	// followBusy is how long to wait where others are asking just now.
-	followBusy = 5 * time.Second
+	// recent is how old an answer may be for a person who asks for one now.
+	recent = 5 * time.Second
 
-	// followAskers bounds how many requests are under way at a time, and so how
-	// many reconciles a Hub holds up that does not answer.
-	followAskers = 4
-
-	// followKept is how long an Artifact is remembered at least that is not
-	// reconciled.
-	followKept = 24 * time.Hour
-
-	// followSweep is how often is looked for Artifacts to forget.
-	followSweep = 10 * time.Minute
+	// retention is how long an Artifact is remembered at least that is not
+	// reconciled, and sweepInterval how often such Artifacts are looked for.
+	retention     = 24 * time.Hour
+	sweepInterval = 10 * time.Minute
 )
 
-// fullCommit matches a revision that cannot move.
-var fullCommit = regexp.MustCompile(`^[a-f0-9]{40}$`)
+// commit matches a revision that cannot move.
+var commit = regexp.MustCompile(`^[a-f0-9]{40}$`)
 
-// A Question is what an Artifact wants to know of a Hub.
+// A Question is what an Artifact must know of a Hub.
 type Question struct {
+	// Options of a client for the Hub.
 	Options hub.Options
 
-	// Kind of what Model names; "" for hub.Model.
+	// Kind of the repository that Model names; "" means hub.Model.
 	Kind            hub.Kind
 	Model, Revision string
 
 	// Interval at which to ask; more than zero.
 	Interval time.Duration
 
-	// Now asks at once, since a person wants to know. It is for one call: where
-	// the Hub cannot be asked just then, it will be as soon as it can.
+	// Now asks as soon as the Hub permits, since a person wants to know.
 	Now bool
 }
 
-// A Follower asks Hubs whether revisions have moved, for all Artifacts of a
-// provider. What it knows is in memory alone. It is safe for concurrent use.
+// A Follower knows whether the revisions that Artifacts follow have moved.
+// Reconciles tell it what to ask, and read what it knows without waiting; its
+// workers ask, and Events names the Artifacts for which there is something new. All
+// of it is in memory. It is safe for concurrent use.
 //
-// An Artifact's question is asked at its interval, give or take a tenth. The
-// first time is at random within the interval where the provider has just
-// started, and otherwise, also where an Artifact asks something else than
-// before, within a minute. Artifacts with the same question share the answer.
-// How many questions there are in all is bounded for each Hub, which may make
+// An Artifact's question is asked at its interval, with a jitter of a tenth. The
+// first time comes at random: within the interval if the provider has just started,
+// otherwise within a minute, as for an Artifact that asks something else than before.
+// Artifacts with the same question share the answer. The budget of a Hub may make
 // intervals longer; see budgetQuestions.
 type Follower struct {
 	now    func() time.Time
 	random func() float64 // From 0 to 1.
+	hosts  *connection.Hosts
+	slots  connection.Slots
+	events chan event.GenericEvent
+
+	// queue holds the questions to ask now, or when their Hub permits.
+	queue workqueue.TypedDelayingInterface[questionKey]
+
+	// Waits of questions, and of Hubs, that failed.
+	retries    workqueue.TypedRateLimiter[questionKey]
+	hubRetries workqueue.TypedRateLimiter[hubKey]
 
 	mu             sync.Mutex // Not held while a Hub is asked.
 	started, swept time.Time
-	asking         int
 	followings     map[types.UID]*following
-	answers        map[fingerprint]*answer
-	doors          map[fingerprint]*door
+	questions      map[questionKey]*question
+	hubs           map[hubKey]*hubState
 	budgets        map[string]*budget
 }
 
-// New returns a follower that knows nothing.
-func New(now func() time.Time) *Follower {
+// New returns a Follower that knows nothing. Its requests, and those of all others
+// that share the hosts, are bounded by host.
+func New(hosts *connection.Hosts) *Follower {
 	return &Follower{
-		now:        now,
+		now:        time.Now,
 		random:     rand.Float64,
+		hosts:      hosts,
+		events:     make(chan event.GenericEvent),
+		queue:      workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[questionKey]{Name: "follow"}),
+		retries:    workqueue.NewTypedItemExponentialFailureRateLimiter[questionKey](firstRetry, longestRetry),
+		hubRetries: workqueue.NewTypedItemExponentialFailureRateLimiter[hubKey](hubFirstRetry, hubLongestRetry),
 		followings: map[types.UID]*following{},
-		answers:    map[fingerprint]*answer{},
-		doors:      map[fingerprint]*door{},
+		questions:  map[questionKey]*question{},
+		hubs:       map[hubKey]*hubState{},
 		budgets:    map[string]*budget{},
 	}
 }
 
 // A following is an Artifact that asks a question.
 type following struct {
-	id     fingerprint
-	answer *answer
+	artifact types.NamespacedName
+	question *question
 
 	// interval as asked for, and with its jitter.
 	interval, period time.Duration
 
-	// have is the commit that the Artifact has, and since when that is known.
-	// An answer from before may be older than the commit, and does not count.
+	// have is the commit that the Artifact has, and since when that is known. An
+	// older answer that differs may be older than the commit, and does not count.
 	have  string
 	since time.Time
 
-	// first is when to ask where no answer counts yet.
+	// first is when to ask while no answer counts.
 	first time.Time
 
-	// notBefore is until when asking was put off.
-	notBefore time.Time
-
-	seen   time.Time
-	urgent bool
+	// seen is when the Artifact was reconciled last.
+	seen time.Time
 }
 
-// Moved returns the commit that the revision stands for, if that is known to be
-// another than have, and nothing otherwise. It asks the Hub if it is time to,
-// which takes 20 seconds at most, and never waits for that time to come: then
-// it says what it knows. An error is that of the Hub asked in this call, once;
-// trouble has it until the Hub answers. Besides, the commit may be known.
-func (f *Follower) Moved(ctx context.Context, key types.UID, q Question, have string) (string, error) {
-	if fullCommit.MatchString(q.Revision) {
-		f.Forget(key)
-		return "", nil
+// Moved returns the commit that the revision stands for, if it is known to differ
+// from the one that the Artifact has; otherwise it returns nothing. It returns at
+// once. If it is time to, the Hub is asked meanwhile, and Events names the Artifact
+// if there is something new.
+func (f *Follower) Moved(a client.Object, q Question, have string) string {
+	if commit.MatchString(q.Revision) {
+		f.Forget(a.GetUID())
+		return ""
 	}
-	w, etag, known, ask := f.enter(key, q, have)
-	if !ask {
-		return known, nil
-	}
-	return f.ask(ctx, w, q, etag)
-}
-
-// Forget forgets an Artifact.
-func (f *Follower) Forget(key types.UID) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.drop(key)
-}
-
-// Next returns how long until this Artifact's Hub is asked next, some seconds
-// at least. There is no such time for an Artifact that nothing was asked for,
-// or not any more.
-func (f *Follower) Next(key types.UID) (time.Duration, bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	w, ok := f.followings[key]
-	if !ok {
-		return 0, false
-	}
-	wait := w.due().Sub(f.now())
-	if wait < -followSoon {
-		// It would have been asked, were there still somebody to ask for.
-		return 0, false
-	}
-	return max(wait, followBusy), true
-}
-
-// Known returns what Moved does where it is not time to ask an Artifact's
-// question; ok is false where it is, or where something else is asked.
-func (f *Follower) Known(key types.UID, interval time.Duration, have string) (commit string, ok bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	w, known := f.followings[key]
-	if !known || w.have != have || w.interval != interval || !f.now().Before(w.due()) {
-		return "", false
-	}
-	return w.moved(), true
-}
-
-// Trouble returns why the last try to ask this Artifact's question failed, or
-// nothing. It has no secrets.
-func (f *Follower) Trouble(key types.UID) string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if w, ok := f.followings[key]; ok {
-		return w.answer.trouble
-	}
-	return ""
-}
-
-// enter notes what an Artifact wants to know. It says whether that is to be
-// asked now, with which ETag; if not, it returns what moved does.
-func (f *Follower) enter(key types.UID, q Question, have string) (w *following, etag, known string, ask bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := f.now()
 	if f.started.IsZero() {
 		f.started = now
 	}
-	w = f.follow(key, q, have, now)
+	w := f.follow(a, q, have, now)
 	f.sweep(now)
-	if wait := f.wait(w, now); wait > 0 {
-		w.notBefore = now.Add(wait)
+	urgent := q.Now && now.Sub(w.question.at) >= recent
+	if urgent || !w.question.queued && !now.Before(w.due()) {
+		f.enqueue(w, urgent)
 	}
-	if now.Before(w.due()) {
-		return w, "", w.moved(), false
+	return w.moved()
+}
+
+// Known returns what Moved does, and reports whether that needs no Question: none
+// is due for the Artifact, and its interval and commit are what they were.
+func (f *Follower) Known(artifact types.UID, interval time.Duration, have string) (string, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w, ok := f.followings[artifact]
+	if !ok || w.have != have || w.interval != interval || !w.question.queued && !f.now().Before(w.due()) {
+		return "", false
 	}
-	w.answer.asking, w.answer.door.budget.asking = true, true
-	f.asking++
-	return w, w.answer.etag, "", true
+	w.seen = f.now()
+	return w.moved(), true
+}
+
+// Next returns when the Artifact must be reconciled for its Hub to be asked, five
+// seconds from now at least. It reports false for an Artifact that follows nothing,
+// or whose question was due long ago: something else keeps it from being asked.
+func (f *Follower) Next(artifact types.UID) (time.Duration, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w, ok := f.followings[artifact]
+	if !ok {
+		return 0, false
+	}
+	if w.question.queued {
+		return w.period, true
+	}
+	wait := w.due().Sub(f.now())
+	return max(wait, recent), wait >= -spread
+}
+
+// Trouble returns why the Hub gave no answer to the Artifact's question when it was
+// asked last, without secrets; "" if it did.
+func (f *Follower) Trouble(artifact types.UID) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if w, ok := f.followings[artifact]; ok {
+		return w.question.trouble
+	}
+	return ""
+}
+
+// Forget stops asking for an Artifact.
+func (f *Follower) Forget(artifact types.UID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.drop(artifact)
 }
 
 // follow returns what is known of an Artifact, brought up to date.
-func (f *Follower) follow(key types.UID, q Question, have string, now time.Time) *following {
-	id, within := q.id(), min(q.Interval, followSoon)
-	w, ok := f.followings[key]
-	if !ok && now.Sub(f.started) < followStart {
+func (f *Follower) follow(a client.Object, q Question, have string, now time.Time) *following {
+	key, within := f.key(q), min(q.Interval, spread)
+	w, ok := f.followings[a.GetUID()]
+	if !ok && now.Sub(f.started) < startup {
 		within = q.Interval
 	}
-	if !ok || w.id != id {
-		f.drop(key)
-		w = &following{id: id, answer: f.answerTo(id, q)}
-		w.answer.users++
-		f.followings[key] = w
+	if !ok || w.question.key != key {
+		added := &following{artifact: client.ObjectKeyFromObject(a), question: f.questionFor(key)}
+		f.drop(a.GetUID())
+		w = added
+		f.followings[a.GetUID()] = w
 	}
 	if w.since.IsZero() || w.have != have {
 		w.have, w.since, w.first = have, now, now.Add(f.between(0, within))
@@ -222,80 +217,89 @@ func (f *Follower) follow(key types.UID, q Question, have string, now time.Time)
 		w.interval, w.period = q.Interval, f.jitter(q.Interval)
 	}
 	w.seen = now
-	if q.Now && now.Sub(w.answer.at) >= followBusy {
-		w.urgent, w.notBefore = true, time.Time{}
-	}
 	return w
 }
 
-// drop forgets an Artifact, and its question if nobody else asks it.
-func (f *Follower) drop(key types.UID) {
-	w, ok := f.followings[key]
+// drop forgets an Artifact, and its question, Hub and budget if no other one needs
+// them.
+func (f *Follower) drop(artifact types.UID) {
+	w, ok := f.followings[artifact]
 	if !ok {
 		return
 	}
-	delete(f.followings, key)
-	a := w.answer
-	if a.users--; a.users > 0 {
+	delete(f.followings, artifact)
+	q, h := w.question, w.question.key.hub
+	if q.users--; q.users > 0 {
 		return
 	}
-	a.slot.giveBack(f.now())
-	a.door.users--
-	delete(f.answers, w.id)
+	q.cancel(f.now())
+	f.retries.Forget(q.key)
+	delete(f.questions, q.key)
+	if h.users--; h.users > 0 {
+		return
+	}
+	f.hubRetries.Forget(h.key)
+	delete(f.hubs, h.key)
+	if h.budget.users--; h.budget.users == 0 {
+		delete(f.budgets, h.budget.host)
+	}
 }
 
-// sweep forgets what was not asked for in a long time.
+// sweep forgets Artifacts that have not been reconciled for long.
 func (f *Follower) sweep(now time.Time) {
-	if now.Sub(f.swept) < followSweep {
+	if now.Sub(f.swept) < sweepInterval {
 		return
 	}
 	f.swept = now
-	for key, w := range f.followings {
-		if now.Sub(w.seen) > max(2*w.interval, followKept) {
-			f.drop(key)
+	for artifact, w := range f.followings {
+		if now.Sub(w.seen) > max(2*w.interval, retention) {
+			f.drop(artifact)
 		}
 	}
-	f.sweepDoors(now)
 }
 
-// due returns when the Artifact's question is to be asked.
+// due returns when the Artifact's question must be asked.
 func (w *following) due() time.Time {
-	due, a := w.answer.at.Add(w.period), w.answer
-	switch {
-	case w.urgent:
-		due = time.Time{}
-	case a.failures > 0:
-		due = a.retry
-	case a.at.IsZero(), a.at.Before(w.since) && a.commit != w.have:
-		due = w.first
+	switch q := w.question; {
+	case q.trouble != "":
+		return q.retry
+	case q.at.IsZero(), q.at.Before(w.since) && q.commit != w.have:
+		return w.first
+	default:
+		return q.at.Add(w.period)
 	}
-	if due.Before(w.notBefore) {
-		return w.notBefore
-	}
-	return due
 }
 
-// moved returns the commit that the Artifact should have, if it is another than
-// the one that it has.
+// moved returns the commit that the Artifact should have, if it has another one.
 func (w *following) moved() string {
-	if a := w.answer; a.commit != w.have && !a.at.Before(w.since) {
-		return a.commit
+	if q := w.question; q.commit != w.have && !q.at.Before(w.since) {
+		return q.commit
 	}
 	return ""
 }
 
-// wait returns how long a question that is due has to be put off.
-func (f *Follower) wait(w *following, now time.Time) time.Duration {
-	a, until := w.answer, w.answer.door.opens(w.urgent)
-	switch {
-	case now.Before(w.due()):
-		return 0
-	case a.asking || a.door.budget.asking || f.asking >= followAskers:
-		return f.between(followBusy, 2*followBusy)
-	case now.Before(until):
-		// Not all who wait shall come back at once.
-		a.slot.giveBack(now)
-		return until.Sub(now) + f.between(0, followSoon)
+// jitter returns an interval with a jitter of a tenth.
+func (f *Follower) jitter(d time.Duration) time.Duration { return f.between(d-d/10, d+d/10) }
+
+// between returns a random duration.
+func (f *Follower) between(from, to time.Duration) time.Duration {
+	return from + time.Duration(f.random()*float64(to-from))
+}
+
+// Events returns an event for each Artifact that must be reconciled, since its
+// revision has moved or another trouble is known.
+func (f *Follower) Events() <-chan event.GenericEvent { return f.events }
+
+// Start asks Hubs until the context ends.
+func (f *Follower) Start(ctx context.Context) error {
+	defer context.AfterFunc(ctx, f.queue.ShutDown)()
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for f.processNext(ctx) {
+			}
+		})
 	}
-	return a.slot.wait(a.door.budget, w.urgent, now)
+	wg.Wait()
+	return nil
 }

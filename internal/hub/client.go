@@ -8,6 +8,7 @@ package hub
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"net/http"
 	"net/url"
 	"strings"
@@ -51,7 +52,25 @@ type Options struct {
 
 	// UserAgent that the client names itself by.
 	UserAgent string
+
+	// Hosts know how the Hub has answered clients that share them. They bound how
+	// long it may take to answer, and make no request while it is left alone; nil
+	// for none, for a client that has time.
+	Hosts *connection.Hosts
 }
+
+// Origin returns what Hosts know the Hub at an endpoint by: its scheme and host. An
+// empty endpoint is DefaultEndpoint, and one that no client can be made for has no
+// origin.
+func Origin(endpoint string) string {
+	u, err := parseEndpoint(endpoint)
+	if err != nil {
+		return ""
+	}
+	return originOf(u)
+}
+
+func originOf(u *url.URL) string { return strings.ToLower(u.Scheme + "://" + u.Host) }
 
 // A Client reads from one Hub. It is safe for concurrent use.
 type Client struct {
@@ -96,11 +115,16 @@ func New(o Options) (*Client, error) {
 	transport.DisableCompression = true
 	// Each range of each file has a connection, which the next range takes over.
 	transport.MaxIdleConnsPerHost = maxIdle
+	next := connection.Draining(transport)
+	if o.Hosts != nil {
+		account := sha256.Sum256([]byte(token))
+		next = o.Hosts.Transport(originOf(base), string(account[:]), next)
+	}
 	return &Client{
 		kind: Model,
 		base: base,
 		http: &http.Client{
-			Transport:     &tokenTransport{origin: base, token: token, next: connection.Draining(transport)},
+			Transport:     &tokenTransport{origin: base, token: token, next: next},
 			CheckRedirect: checkRedirect,
 		},
 		hasToken:  token != "",

@@ -16,6 +16,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	testhub "github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
 )
@@ -168,6 +169,58 @@ func TestCommitStalls(t *testing.T) {
 			defer cancel()
 			if _, err := c.Commit(ctx, "org/open", "main", ""); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("want the caller's own deadline, got %v", err)
+			}
+		})
+	}
+}
+
+// TestHosts has clients that share what they know of hosts ask a Hub.
+func TestHosts(t *testing.T) {
+	h, _ := serve(t, "")
+	s := httptest.NewServer(h)
+	hosts := connection.NewHosts()
+	ask := func() error {
+		c := newClient(t, Options{Endpoint: s.URL, Hosts: hosts})
+		defer c.Close()
+		_, err := c.Commit(t.Context(), "org/open", "main", "")
+		return err
+	}
+	if err := ask(); err != nil || !hosts.Quick(Origin(s.URL)) {
+		t.Errorf("A Hub that answers should be known to be quick, got %v", err)
+	}
+	h.SetFault(testhub.Status(429, http.Header{"Retry-After": {"60"}}))
+	_ = ask()
+	before := len(h.Requests())
+	if err := ask(); reasonOf(err) != outcome.RateLimited || len(h.Requests()) > before {
+		t.Errorf("A Hub should be left alone for as long as it asks for, got %v", err)
+	}
+	s.Close()
+
+	hosts = connection.NewHosts()
+	for range 5 {
+		if err := ask(); reasonOf(err) != outcome.Unavailable {
+			t.Errorf("A Hub that is down should be unavailable, got %v", err)
+		}
+	}
+	if err := ask(); reasonOf(err) != outcome.Unavailable || !strings.Contains(err.Error(), "has not answered 5 times in a row") {
+		t.Errorf("A Hub that does not answer should be left alone, got %v", err)
+	}
+}
+
+func TestOrigin(t *testing.T) {
+	cases := map[string]struct {
+		reason   string
+		endpoint string
+		want     string
+	}{
+		"Default": {reason: "An empty endpoint should be the public Hub.", want: "https://huggingface.co"},
+		"Mirror":  {reason: "A mirror's path should be no part of its origin.", endpoint: "http://Mirror.test:8080/hub/", want: "http://mirror.test:8080"},
+		"Invalid": {reason: "An endpoint that no client is made for should have no origin.", endpoint: "mirror.test"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, Origin(tc.endpoint)); diff != "" {
+				t.Errorf("\n%s\nOrigin(...): -want, +got:\n%s", tc.reason, diff)
 			}
 		})
 	}

@@ -175,6 +175,14 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 		// Of this program's own settings, such as a proxy's.
 		return known
 	}
+	var left *connection.UnavailableError
+	if errors.As(err, &left) {
+		reason := outcome.Unavailable
+		if left.RateLimited {
+			reason = outcome.RateLimited
+		}
+		return outcome.Errorf(reason, "%s", left).After(time.Until(left.Until)).Because(err)
+	}
 	where := c.base.Host
 	var ue *url.Error
 	if errors.As(err, &ue) {

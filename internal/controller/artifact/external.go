@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/follow"
 	"github.com/crossplane-contrib/provider-kitops/internal/progress"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
@@ -77,12 +78,13 @@ type memory struct {
 	follower *follow.Follower
 }
 
-// newMemory returns a memory of nothing. A nil asker asks no run.
-func newMemory(now func() time.Time, blobCheckInterval time.Duration, asker *progress.Poller) *memory {
+// newMemory returns a memory of nothing. The hosts bound requests to Hubs; a nil asker
+// asks no run.
+func newMemory(hosts *connection.Hosts, blobCheckInterval time.Duration, asker *progress.Poller) *memory {
 	return &memory{
 		blobs:    newBlobChecks(blobCheckInterval),
 		asker:    cmp.Or(asker, progress.New(progress.Options{})),
-		follower: follow.New(now),
+		follower: follow.New(hosts),
 	}
 }
 

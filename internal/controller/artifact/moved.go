@@ -51,16 +51,12 @@ func (e *external) moved(ctx context.Context, a *modelv1alpha1.Artifact) (string
 	if err != nil {
 		return "", err
 	}
-	q := follow.Question{Options: o}
 	hf := a.Spec.ForProvider.Source.HuggingFace
-	q.Kind, q.Model, q.Revision = hub.Model, hf.Model, hf.Revision
+	q := follow.Question{Options: o, Kind: hub.Model, Model: hf.Model, Revision: hf.Revision, Interval: followInterval(a), Now: now}
 	if hf.Dataset != "" {
 		q.Kind, q.Model = hub.Dataset, hf.Dataset
 	}
-	q.Interval, q.Now = followInterval(a), now
-	// What went wrong is remembered as trouble.
-	commit, _ := e.follower.Moved(ctx, a.GetUID(), q, s.Source.Revision)
-	return movedTo(a, commit), nil
+	return movedTo(a, e.follower.Moved(a, q, s.Source.Revision)), nil
 }
 
 // movedTo says how a revision has moved, if it has to a commit.

@@ -10,6 +10,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/follow"
 )
 
@@ -65,7 +66,7 @@ func TestPollInterval(t *testing.T) {
 				a.Spec.ManagementPolicies = xpv2.ManagementPolicies{xpv2.ManagementActionObserve}
 			}
 			for range 100 {
-				if got := pollInterval(tc.jitter, follow.New(time.Now), newBlobChecks(0))(a, poll); got < tc.from || got > tc.to {
+				if got := pollInterval(tc.jitter, follow.New(connection.NewHosts()), newBlobChecks(0))(a, poll); got < tc.from || got > tc.to {
 					t.Fatalf("%s: got %s, want from %s to %s", tc.reason, got, tc.from, tc.to)
 				}
 			}

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 )
 
 // An onlyReader has one Artifact.
@@ -61,7 +62,7 @@ func TestNewUnlimited(t *testing.T) {
 
 // TestForgotten has an Artifact be gone that was not deleted from its registry.
 func TestForgotten(t *testing.T) {
-	c := &connector{memory: newMemory(nil, 1, nil)}
+	c := &connector{memory: newMemory(connection.NewHosts(), 1, nil)}
 	a := &modelv1alpha1.Artifact{}
 	a.SetUID("one")
 	c.blobs.of(a, a.GetCreationTimestamp().Time)

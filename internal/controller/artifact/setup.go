@@ -89,6 +89,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	}
 	// Providers are allowed to write core/v1 events only.
 	recorder := xpevent.NewAPIRecorder(mgr.GetEventRecorderFor(name)) //nolint:staticcheck // See above.
+	hosts := connection.NewHosts()
 	c := &connector{
 		cached: mgr.GetClient(),
 		direct: direct,
@@ -101,10 +102,10 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		recorder: recorder,
 		now:      time.Now,
 		metrics:  cmp.Or(o.Metrics, NewMetrics()),
-		memory: newMemory(time.Now, o.BlobCheckInterval,
+		memory: newMemory(hosts, o.BlobCheckInterval,
 			cmp.Or(o.asker, progress.New(progress.Options{WritesPerMinute: o.ProgressWritesPerMinute}))),
 		registries: registry.NewMemory(),
-		hosts:      connection.NewHosts(),
+		hosts:      hosts,
 	}
 	gate := newRBACGate(o.Access, mgr.GetClient())
 	r := newReconciler(mgr, mgr.GetCache(), c, append(o.forReconciler(name, recorder, c),
@@ -129,6 +130,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		Watches(&modelv1alpha1.Artifact{}, wake.released()).
 		WatchesRawSource(source.Channel(gate.requeued, canWait(&handler.EnqueueRequestForObject{}))).
 		WatchesRawSource(source.Channel(c.asker.Events(), canWait(&handler.EnqueueRequestForObject{}))).
+		WatchesRawSource(source.Channel(c.follower.Events(), canWait(&handler.EnqueueRequestForObject{}))).
 		Build(&throttle{
 			Reconciler: newUnlimited{
 				cached:  mgr.GetClient(),
@@ -150,7 +152,10 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		return watchRuns(ctx, mgr, built, wake)
 	}
 	if err := mgr.Add(c.asker); err != nil {
-		return errors.Wrap(err, "cannot ask runs how far they are")
+		return errors.Wrap(err, "cannot poll the progress of runs")
+	}
+	if err := mgr.Add(c.follower); err != nil {
+		return errors.Wrap(err, "cannot follow revisions")
 	}
 	return errors.Wrap(mgr.Add(gate), "cannot wait for permissions")
 }
@@ -246,7 +251,9 @@ func (c sharingClient) List(ctx context.Context, list client.ObjectList, opts ..
 // to, unless an option says otherwise. The cache has what is watched, also the
 // metadata of Secrets.
 func newReconciler(mgr ctrl.Manager, cache client.Reader, c *connector, opts ...managed.ReconcilerOption) *managed.Reconciler {
-	c.memory = cmp.Or(c.memory, newMemory(c.now, 0, nil))
+	if c.memory == nil {
+		c.memory = newMemory(connection.NewHosts(), 0, nil)
+	}
 	return managed.NewReconciler(statusManager{Manager: mgr, refusals: &c.refusals}, resource.ManagedKind(modelv1alpha1.ArtifactGroupVersionKind), append([]managed.ReconcilerOption{
 		managed.WithTypedExternalConnector[*modelv1alpha1.Artifact](c),
 		managed.WithInitializers(&cleaner{cache: cache, direct: c.direct}),

@@ -1,0 +1,303 @@
+package follow
+
+import (
+	"cmp"
+	"context"
+	"strings"
+	"time"
+
+	"golang.org/x/time/rate"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/connection"
+	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+const (
+	// workers is how many Hubs are asked at a time.
+	workers = 8
+
+	// busyWait is how long a question waits at least that finds its Hub, or all
+	// workers, busy.
+	busyWait = 5 * time.Second
+
+	// A question that failed is asked again after a wait between these two, and
+	// nothing else is asked of a Hub that failed for a wait between the other two.
+	// Waits double with each failure, and are random from the half on.
+	firstRetry, longestRetry       = time.Minute, time.Hour
+	hubFirstRetry, hubLongestRetry = 30 * time.Second, 10 * time.Minute
+
+	// budgetQuestions are asked of one Hub in budgetWindow at most, however many
+	// Artifacts follow a revision of it: a fifth of what the Hub grants without a
+	// token (https://huggingface.co/docs/hub/rate-limits), so that most of it is
+	// left for runs. budgetBurst of these may be asked at once.
+	budgetQuestions = 100
+	budgetWindow    = 5 * time.Minute
+	budgetBurst     = 10
+)
+
+// A hubKey identifies a Hub, by all that decides whether and how it answers.
+type hubKey struct{ endpoint, token, ca, caFile string }
+
+// A questionKey identifies a question, by all that decides its answer.
+type questionKey struct {
+	hub             *hubState
+	kind            hub.Kind
+	model, revision string
+}
+
+// A question is asked for all Artifacts that have it in common.
+type question struct {
+	key   questionKey
+	users int
+
+	// The latest answer, and when it was so.
+	commit, etag string
+	at           time.Time
+
+	// trouble is why there was no answer since; retry is when to ask again.
+	trouble string
+	retry   time.Time
+
+	// queued until it is asked; urgent if a person waits.
+	queued, urgent bool
+
+	// interval and namespace of the Artifact that it is asked for.
+	interval  time.Duration
+	namespace string
+
+	reserved *rate.Reservation // Of the Hub's budget.
+}
+
+// cancel gives the place in the budget to another question.
+func (q *question) cancel(now time.Time) {
+	if q.reserved != nil {
+		q.reserved.CancelAt(now)
+		q.reserved = nil
+	}
+}
+
+// A hubState is a Hub as those see it who come with the same token: it limits the
+// rate of their requests.
+type hubState struct {
+	key     hubKey
+	options hub.Options
+	origin  string
+	budget  *budget
+	users   int
+
+	asked time.Time // Until when the Hub asked for no request.
+	retry time.Time // Until when it gets none since it failed.
+}
+
+// notBefore returns when the Hub may be asked. A person waits only for as long as
+// the Hub itself asks for.
+func (h *hubState) notBefore(urgent bool) time.Time {
+	if urgent || h.asked.After(h.retry) {
+		return h.asked
+	}
+	return h.retry
+}
+
+// A budget is how many questions a host is asked, with all tokens. People have one of
+// the same size of their own: they must not wait for all Artifacts.
+type budget struct {
+	host              string
+	users             int
+	artifacts, people *rate.Limiter
+}
+
+// key returns a question's key.
+func (f *Follower) key(q Question) questionKey {
+	o := q.Options
+	key := hubKey{strings.TrimRight(cmp.Or(o.Endpoint, hub.DefaultEndpoint), "/"), o.Token, string(o.CA), o.CAFile}
+	h, ok := f.hubs[key]
+	if !ok {
+		origin := hub.Origin(o.Endpoint)
+		_, host, _ := strings.Cut(origin, "://")
+		h = &hubState{key: key, options: o, origin: origin, budget: f.budgetOf(host)}
+		h.options.Hosts = f.hosts
+		f.hubs[key] = h
+	}
+	return questionKey{h, cmp.Or(q.Kind, hub.Model), q.Model, cmp.Or(q.Revision, "main")}
+}
+
+// budgetOf returns a host's budget for another Hub.
+func (f *Follower) budgetOf(host string) *budget {
+	b, ok := f.budgets[host]
+	if !ok {
+		every := rate.Every(budgetWindow / budgetQuestions)
+		b = &budget{host: host, artifacts: rate.NewLimiter(every, budgetBurst), people: rate.NewLimiter(every, budgetBurst)}
+		f.budgets[host] = b
+	}
+	b.users++
+	return b
+}
+
+// questionFor returns what is known of a question for another Artifact.
+func (f *Follower) questionFor(key questionKey) *question {
+	q, ok := f.questions[key]
+	if !ok {
+		q = &question{key: key}
+		key.hub.users++
+		f.questions[key] = q
+	}
+	q.users++
+	return q
+}
+
+// enqueue has an Artifact's question asked.
+func (f *Follower) enqueue(w *following, urgent bool) {
+	q := w.question
+	if urgent && !q.urgent {
+		q.urgent = true
+		q.cancel(f.now())
+	}
+	q.queued, q.interval, q.namespace = true, w.interval, w.artifact.Namespace
+	f.queue.Add(q.key)
+}
+
+// processNext processes the next question, and reports whether more may come.
+func (f *Follower) processNext(ctx context.Context) bool {
+	key, shutdown := f.queue.Get()
+	if shutdown {
+		return false
+	}
+	defer f.queue.Done(key)
+	if wait := f.process(ctx, key); wait > 0 {
+		f.queue.AddAfter(key, wait)
+	}
+	return true
+}
+
+// process asks a question if it may be asked now, and otherwise returns how long it
+// must wait.
+func (f *Follower) process(ctx context.Context, key questionKey) time.Duration {
+	q, limits, wait := f.admit(key)
+	if q == nil {
+		return wait
+	}
+	if !f.slots.Take(ctx, limits) {
+		return f.between(busyWait, 2*busyWait)
+	}
+	defer f.slots.Release(limits)
+	// Another question's answer may have come meanwhile, with a wish to rest.
+	if q, _, wait = f.admit(key); q == nil {
+		return wait
+	}
+	head, err := q.ask(ctx)
+	for _, a := range f.record(ctx, q, head, err) {
+		select {
+		case f.events <- event.GenericEvent{Object: &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: a.Namespace, Name: a.Name}}}:
+		case <-ctx.Done():
+		}
+	}
+	return 0
+}
+
+// admit returns a question that its Hub and its budget let be asked now, and what
+// bounds it then; otherwise how long it must wait, 0 if it need not be asked.
+func (f *Follower) admit(key questionKey) (*question, []connection.Limit, time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	q, h, now := f.questions[key], key.hub, f.now()
+	if q == nil || !q.queued {
+		return nil, nil, 0
+	}
+	if until := h.notBefore(q.urgent); now.Before(until) {
+		q.cancel(now)
+		return nil, nil, until.Sub(now) + f.between(0, spread)
+	}
+	if q.reserved == nil {
+		limiter := h.budget.artifacts
+		if q.urgent {
+			limiter = h.budget.people
+		}
+		q.reserved = limiter.ReserveN(now, 1)
+	}
+	if wait := q.reserved.DelayFrom(now); wait > 0 {
+		return nil, nil, wait
+	}
+	// A Hub that does not answer takes one worker. Namespaces share all workers but
+	// one fairly for those that do not answer quickly, or were not asked yet.
+	limits := []connection.Limit{{Pool: h.origin, Most: 1}}
+	if !f.hosts.Quick(h.origin) {
+		limits = append(limits, connection.Limit{Pool: "slow Hubs", Most: workers - 1, Sharer: q.namespace})
+	}
+	return q, limits, 0
+}
+
+// ask asks the Hub. Its client is made for this one request, and leaves no
+// connection open until the next one.
+func (q *question) ask(ctx context.Context) (hub.Head, error) {
+	c, err := hub.New(q.key.hub.options)
+	if err != nil {
+		return hub.Head{}, err
+	}
+	defer c.Close()
+	return c.Of(q.key.kind).Commit(ctx, q.key.model, q.key.revision, q.etag)
+}
+
+// record records what a Hub answered, and returns the Artifacts for which that is
+// something new.
+func (f *Follower) record(ctx context.Context, q *question, head hub.Head, err error) []types.NamespacedName {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now, before := f.now(), q.trouble
+	if ctx.Err() != nil {
+		// The provider stops.
+		return nil
+	}
+	q.queued, q.urgent, q.reserved = false, false, nil
+	if until := now.Add(head.Rest); until.After(q.key.hub.asked) {
+		q.key.hub.asked = until
+	}
+	if err != nil {
+		f.fail(q, err, now)
+	} else {
+		f.succeed(q, head, now)
+	}
+	var news []types.NamespacedName
+	for _, w := range f.followings {
+		if w.question != q {
+			continue
+		}
+		w.period = f.jitter(w.interval)
+		if w.moved() != "" || q.trouble != before {
+			news = append(news, w.artifact)
+		}
+	}
+	return news
+}
+
+func (f *Follower) succeed(q *question, head hub.Head, now time.Time) {
+	if !head.NotModified {
+		q.commit, q.etag = head.Commit, head.ETag
+	}
+	q.at, q.trouble, q.key.hub.retry = now, "", time.Time{}
+	f.retries.Forget(q.key)
+	f.hubRetries.Forget(q.key.hub.key)
+}
+
+// fail records that a question was not answered. After a transient error the Hub is
+// left alone for a while, and the question asked again soon; after a permanent one,
+// somebody has to act, and the question waits for its interval.
+func (f *Follower) fail(q *question, err error, now time.Time) {
+	h, reason := q.key.hub, outcome.ReasonOf(err)
+	wait := f.afterHalf(f.retries.When(q.key))
+	if reason.Transient() {
+		h.retry = now.Add(f.afterHalf(f.hubRetries.When(h.key)))
+	} else {
+		wait = max(wait, q.interval)
+	}
+	if reason == outcome.RateLimited && h.retry.After(h.asked) {
+		h.asked = h.retry
+	}
+	q.trouble, q.retry = err.Error(), now.Add(wait)
+}
+
+// afterHalf returns a random part of a wait, half of it at least.
+func (f *Follower) afterHalf(d time.Duration) time.Duration { return f.between(d/2, d) }
