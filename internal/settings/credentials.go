@@ -29,9 +29,9 @@ type endpoint struct {
 	anonymous bool
 }
 
-// registryFor returns the endpoint of the Artifact's registry. What the config
-// says of its registry applies to no other, and the Artifact's own credentials
-// replace the config's.
+// registryFor returns the endpoint of the Artifact's registry. The config's settings
+// apply to the config's registry only, and the Artifact's own credentials replace
+// the config's.
 func (p *providerConfig) registryFor(a *modelv1alpha1.Artifact) endpoint {
 	e := endpoint{}
 	e.host, e.repository = p.locationOf(a)
@@ -48,7 +48,7 @@ func (p *providerConfig) registryFor(a *modelv1alpha1.Artifact) endpoint {
 
 // sourceFor returns the endpoint of the Artifact's source.oci; nil for another
 // source. It returns an error with reason Unsupported if the source names no
-// artifact. What the config says of its registry applies to no other, and the
+// artifact. The config's settings apply to the config's registry only, and the
 // Artifact's own Secrets replace the config's.
 func (p *providerConfig) sourceFor(a *modelv1alpha1.Artifact) (*endpoint, error) {
 	s := artifact.OCISource(a)
@@ -62,12 +62,12 @@ func (p *providerConfig) sourceFor(a *modelv1alpha1.Artifact) (*endpoint, error)
 	}
 	e.host, e.repository = ref.Registry, ref.Repository
 	if err == nil && e.host == p.host() {
-		// Were it as the Artifact says, a tenant could have the config's
+		// With the Artifact's plainHTTP, a tenant could have the config's
 		// credentials sent without TLS.
 		e.plainHTTP = p.Registry.PlainHTTP
 		e.certs = p.secret(p.Registry.CertSecretRef, "")
-		// A tenant's repositories are not read with the credentials, nor with the
-		// client certificate, by another one.
+		// The config's credentials and client certificate must not read the
+		// repositories of another tenant.
 		if e.anonymous = !strings.HasPrefix(e.repository, p.prefixFor(a)); !e.anonymous {
 			e.credentials = p.secret(p.Registry.Credentials.SecretRef, corev1.DockerConfigJsonKey)
 		}

@@ -76,11 +76,11 @@ func (s *Settings) addSecrets(ctx context.Context) error {
 	return s.addSource(ctx)
 }
 
-// addSource adds how a run connects to the registry of source.oci. A Secret that
-// is wrong or missing is reported where a run begins: it changes nothing of what
-// was pushed.
+// addSource adds how a run connects to the registry of source.oci. It ignores an
+// invalid reference and a Secret that does not exist: the artifact that was pushed
+// needs neither, and ConfigHash reports both before a run begins.
 func (s *Settings) addSource(ctx context.Context) error {
-	if s.source == nil || s.sourceErr != nil {
+	if s.source == nil {
 		return nil
 	}
 	access := &modelv1alpha1.SourceAccess{
@@ -97,7 +97,7 @@ func (s *Settings) addSource(ctx context.Context) error {
 	e.credentials = nil
 	o, err := s.secrets.registryOptions(ctx, e)
 	if outcome.ReasonOf(err) == outcome.ConfigMissing {
-		return nil //nolint:nilerr // ConfigHash reports it.
+		return nil
 	}
 	if len(o.CA) > 0 {
 		access.CA = certs.mounted(artifact.KeyCA, copySourceCA)

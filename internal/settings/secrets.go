@@ -137,7 +137,7 @@ func (r *secretReader) get(ctx context.Context, k *secretKey) (*corev1.Secret, e
 	}
 	switch {
 	case artifact.IsCredentials(s):
-		// A tenant who names it would use credentials of somebody else.
+		// A tenant who names it would use the credentials of another.
 		return nil, outcome.Errorf(outcome.NotAllowed, "Secret %q in namespace %q is the provider's copy of credentials for a run: name a Secret that you created", k.Name, k.Namespace)
 	case k.key != "" && valueOf(s, k.key) == nil:
 		return nil, outcome.Errorf(outcome.ConfigMissing, "Secret %q in namespace %q has no value for the key %q: add it", k.Name, k.Namespace, k.key)

@@ -113,6 +113,7 @@ func TestResolve(t *testing.T) {
 		PlainHTTP, Pushes, Adopts    bool
 		KitImage, WorkerImage        string
 		Registry, HubEndpoint        string
+		Pipeline                     v1alpha1.PipelineType
 	}
 	unchanged := func(*modelv1alpha1.Artifact) {}
 	observed := func(a *modelv1alpha1.Artifact) {
@@ -123,6 +124,7 @@ func TestResolve(t *testing.T) {
 	shared.Spec.Registry.Host, shared.Spec.Registry.PlainHTTP = credentialsHost, true
 	shared.Spec.HuggingFace = &v1alpha1.ClusterHuggingFaceConfig{Endpoint: "https://hub.example.com"}
 	shared.Spec.Job = &v1alpha1.ClusterJobConfig{KitImage: "kit:config", WorkerImage: "worker:config"}
+	shared.Spec.Job.Pipeline = v1alpha1.PipelineStream
 	mine := &v1alpha1.ProviderConfig{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "default"}}
 	mine.Spec.Registry.Host = credentialsHost
 	cases := map[string]struct {
@@ -141,6 +143,7 @@ func TestResolve(t *testing.T) {
 			want: want{
 				Host: credentialsHost, Repository: "models/qwen3", ConfigHost: credentialsHost, PlainHTTP: true, Pushes: true, Adopts: true,
 				KitImage: "kit:config", WorkerImage: "worker:config", Registry: credentialsHost, HubEndpoint: "https://hub.example.com",
+				Pipeline: v1alpha1.PipelineStream,
 			},
 		},
 		"OtherRegistry": {
@@ -149,6 +152,7 @@ func TestResolve(t *testing.T) {
 			want: want{
 				Host: "other.example.com", Repository: "models/qwen3", ConfigHost: credentialsHost, Pushes: true, Adopts: true,
 				KitImage: "kit:config", WorkerImage: "worker:config", Registry: "other.example.com", HubEndpoint: "https://hub.example.com",
+				Pipeline: v1alpha1.PipelineStream,
 			},
 		},
 		"Observed": {
@@ -169,7 +173,7 @@ func TestResolve(t *testing.T) {
 				Host: s.Registry.Host, Repository: s.Registry.Repository, ConfigHost: s.ConfigHost,
 				PlainHTTP: s.Registry.PlainHTTP, Pushes: s.Registry.Pushes, Adopts: s.Adopts,
 				KitImage: s.KitImage, WorkerImage: s.Effective.WorkerImage,
-				Registry: s.Effective.Registry, HubEndpoint: s.Effective.HubEndpoint,
+				Registry: s.Effective.Registry, HubEndpoint: s.Effective.HubEndpoint, Pipeline: s.Effective.Pipeline,
 			}
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("\n%s\nResolve(...): -want, +got:\n%s", tc.reason, diff)
