@@ -18,11 +18,10 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// EnsureJob returns the Artifact's live Job, and whether it was made just now.
-// While one is there, of whichever run, no other is made: all have the one name
-// of JobName. While one of that name is being deleted there is an error. A Job
-// of that name that is not the Artifact's is not touched: that is an error with
-// reason WorkspaceConflict.
+// EnsureJob creates the Artifact's Job unless there is one, of whichever run: all have
+// the name JobName. It returns the Job and reports whether it was created. It returns
+// an error if a Job of that name is being deleted, and one with reason
+// WorkspaceConflict if the Job is not the Artifact's.
 func EnsureJob(ctx context.Context, c client.Client, scheme *runtime.Scheme, ma *modelv1alpha1.Artifact, kitImage string, selectorLabels, metadataLabels map[string]string) (*batchv1.Job, bool, error) {
 	there, err := FindOwnedJob(ctx, c, ma.GetNamespace(), selectorLabels, ma)
 	if err != nil || there != nil {
@@ -46,7 +45,7 @@ func EnsureJob(ctx context.Context, c client.Client, scheme *runtime.Scheme, ma 
 		return nil, false, Refusal(err, fmt.Sprintf("Job %q", job.GetName()))
 	}
 
-	// A cache that has not seen our own Job yet leads here.
+	// The Job may be our own if the cache is behind.
 	there = &batchv1.Job{}
 	if err := c.Get(ctx, client.ObjectKeyFromObject(job), there); err != nil {
 		return nil, false, errors.Wrapf(err, "cannot get Job %q", job.GetName())
@@ -60,8 +59,8 @@ func EnsureJob(ctx context.Context, c client.Client, scheme *runtime.Scheme, ma 
 	return there, false, nil
 }
 
-// FindOwnedJob returns the first Job with these labels that the owner controls
-// and that is not being deleted, or nil.
+// FindOwnedJob returns the first Job with these labels that the owner controls and
+// that is not being deleted, or nil.
 func FindOwnedJob(ctx context.Context, c client.Client, namespace string, labels map[string]string, owner metav1.Object) (*batchv1.Job, error) {
 	jobs, err := ownedJobs(ctx, c, namespace, labels, owner)
 	if err != nil {
@@ -72,11 +71,11 @@ func FindOwnedJob(ctx context.Context, c client.Client, namespace string, labels
 			return &jobs[i], nil
 		}
 	}
-	return nil, nil //nolint:nilnil // There being none is no error.
+	return nil, nil //nolint:nilnil // A missing Job is no error.
 }
 
-// CleanupStaleJobs deletes all of the Artifact's Jobs that are not being
-// deleted yet, and their Pods with them.
+// CleanupStaleJobs deletes all of the Artifact's Jobs that are not being deleted yet,
+// and their Pods.
 func CleanupStaleJobs(ctx context.Context, c client.Client, ma *modelv1alpha1.Artifact, labels map[string]string) error {
 	jobs, err := ownedJobs(ctx, c, ma.GetNamespace(), labels, ma)
 	if err != nil {
@@ -86,8 +85,8 @@ func CleanupStaleJobs(ctx context.Context, c client.Client, ma *modelv1alpha1.Ar
 		if jobs[i].GetDeletionTimestamp() != nil {
 			continue
 		}
-		// The API server's default for Jobs leaves their Pods behind.
-		err := c.Delete(ctx, &jobs[i], client.PropagationPolicy(metav1.DeletePropagationBackground), thisVery(&jobs[i]))
+		// The API server's default for Jobs is to orphan their Pods.
+		err := c.Delete(ctx, &jobs[i], client.PropagationPolicy(metav1.DeletePropagationBackground), sameUID(&jobs[i]))
 		if client.IgnoreNotFound(err) != nil {
 			return errors.Wrapf(err, "cannot delete Job %q", jobs[i].GetName())
 		}
@@ -110,7 +109,7 @@ func ownedJobs(ctx context.Context, c client.Client, namespace string, labels ma
 	return owned, nil
 }
 
-// Forms in which the API server refuses an object
+// Errors by which the API server refuses an object
 // (k8s.io/apiserver/pkg/admission/plugin/resourcequota and
 // k8s.io/apiserver/pkg/admission).
 var (
@@ -121,10 +120,10 @@ var (
 	deniedBy      = regexp.MustCompile(`admission webhook "([^"]+)" denied the request`)
 )
 
-// Refusal returns err, which came of creating what, as an error with a reason
-// and a cure where the API server refused the object: by a quota, by an
-// admission policy, for want of a right, or since it is not valid. Other
-// errors, which may pass, are wrapped as they are.
+// Refusal returns the error of creating what with a reason and a cure if the API
+// server refused the object: by a quota or an admission policy, for a missing
+// permission, or because it is invalid. It wraps other errors, which may be
+// transient.
 func Refusal(err error, what string) error {
 	if why := access.Denied(err); why != nil {
 		return why
@@ -138,8 +137,8 @@ func Refusal(err error, what string) error {
 	return errors.Wrapf(err, "cannot create %s", what)
 }
 
-// refusedBy returns why the API server refused an object, from what it said.
-// What is used of a quota changes all the time and is left out.
+// refusedBy returns why the API server refused an object, from its message. It omits
+// the used part of a quota, which changes all the time.
 func refusedBy(what, why string) *outcome.Error {
 	if m := quotaExceeded.FindStringSubmatch(why); m != nil {
 		return outcome.Errorf(outcome.QuotaExceeded, "ResourceQuota %q leaves no room for %s, which asks for %s: raise the quota, free some of it, or ask for less in spec.forProvider.job.resources or spec.forProvider.storage.size", m[1], what, m[2])
@@ -151,8 +150,8 @@ func refusedBy(what, why string) *outcome.Error {
 	return outcome.Errorf(outcome.Refused, "The cluster refuses %s (%s): change spec.forProvider.job or the policy", what, why)
 }
 
-// withoutPodNames returns a text without the name that the Job controller tried
-// to give to a Pod, which is another each time.
+// withoutPodNames returns a text without the name of the Pod that the Job controller
+// tried to create, which differs each time.
 func withoutPodNames(job *batchv1.Job, text string) string {
 	name := regexp.MustCompile(regexp.QuoteMeta(job.GetName()) + `-[a-z0-9]{5}\b`)
 	return name.ReplaceAllString(text, job.GetName())

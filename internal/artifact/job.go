@@ -21,19 +21,18 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// userID is the numeric user and group of a run's Pod, so that the kubelet can
-// see that it is not root. KitOps' image uses it too.
+// userID is the user and group of a run's Pod, a number so that the kubelet can
+// verify that it is not root. KitOps' image uses it too.
 const userID = int64(1001)
 
-// A jobOverride changes a Job that is being built. Each is about one subject.
+// A jobOverride sets one aspect of a Job.
 type jobOverride func(*batchv1.Job)
 
-// BuildJob returns the Job of one run of an Artifact's pipeline: in kitImage
-// for Kit, in the worker's image for Stream. Its labels are labels and what
-// the job settings add. It has a GenerateName and is not owned yet. Nothing in
-// it is secret: credentials reach the Pod by reference.
+// BuildJob returns the Job of a run of the Artifact: in kitImage for pipeline Kit, in
+// the worker's image for Stream. It has these labels and those of the job settings,
+// a GenerateName, and no owner. It contains no secrets: credentials are referred to.
 func BuildJob(artifact *modelv1alpha1.Artifact, kitImage string, labels map[string]string) *batchv1.Job {
-	// What the Job holds is its own.
+	// The Job must not share memory with the Artifact.
 	artifact = artifact.DeepCopy()
 	job := &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{
@@ -48,11 +47,11 @@ func BuildJob(artifact *modelv1alpha1.Artifact, kitImage string, labels map[stri
 		jobWithCredentials(artifact),
 		jobWithSettings(settingsFor(artifact)),
 		jobWithAdministration(artifact.Effective),
-		// What is above decides whether, where and how the Pod starts.
+		// The hash covers all that decides whether, where and how the Pod starts.
 		jobWithBuildHash(),
 		jobWithProgress(),
 		jobWithMounts(artifact),
-		// Last, since nothing may replace what objects are found by.
+		// Last, since nothing may replace what objects are selected by.
 		jobWithMetadata(labels, metadataFor(artifact)),
 	} {
 		override(job)
@@ -60,7 +59,7 @@ func BuildJob(artifact *modelv1alpha1.Artifact, kitImage string, labels map[stri
 	return job
 }
 
-// metadataFor returns the annotations by which a Job and its Pod are known.
+// metadataFor returns the annotations that identify a Job and its Pod.
 func metadataFor(a *modelv1alpha1.Artifact) map[string]string {
 	annotations := runOf(a).Annotations()
 	annotations[AnnotationArtifact] = a.GetName()
@@ -72,24 +71,24 @@ func metadataFor(a *modelv1alpha1.Artifact) map[string]string {
 	return annotations
 }
 
-// runOf returns the run that an Artifact's Job is made for.
+// runOf returns the run that an Artifact's Job is for.
 func runOf(a *modelv1alpha1.Artifact) Run {
 	return Run{Hash: RunHash(a), Number: max(RunOf(a).Number, 1)}
 }
 
-// jobRunsOnce leaves retries to the controller, which knows what passes.
+// jobRunsOnce leaves retries to the controller, which knows transient errors.
 func jobRunsOnce() jobOverride {
 	return func(j *batchv1.Job) {
 		j.Spec.BackoffLimit = ptr.To[int32](0)
 		j.Spec.TTLSecondsAfterFinished = ptr.To(DefaultJobTTLSeconds)
-		// Two Pods of one run must never be at work together.
+		// Two Pods of one run must never run at the same time.
 		j.Spec.PodReplacementPolicy = ptr.To(batchv1.Failed)
 		j.Spec.Template.Spec.RestartPolicy = corev1.RestartPolicyNever
 	}
 }
 
-// jobWithRestrictedPod makes a Pod that the restricted Pod security standard
-// admits (https://kubernetes.io/docs/concepts/security/pod-security-standards/).
+// jobWithRestrictedPod satisfies the restricted Pod security standard
+// (https://kubernetes.io/docs/concepts/security/pod-security-standards/).
 func jobWithRestrictedPod() jobOverride {
 	return func(j *batchv1.Job) {
 		pod := &j.Spec.Template.Spec
@@ -100,15 +99,15 @@ func jobWithRestrictedPod() jobOverride {
 			RunAsUser:    ptr.To(userID),
 			RunAsGroup:   ptr.To(userID),
 			FSGroup:      ptr.To(userID),
-			// A large workspace is not walked at each start.
+			// The files of a large workspace are not all visited at each start.
 			FSGroupChangePolicy: ptr.To(corev1.FSGroupChangeOnRootMismatch),
 			SeccompProfile:      &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 		}
 	}
 }
 
-// restrictedContainer returns a container that the restricted Pod security
-// standard admits, with a root that cannot be written.
+// restrictedContainer returns a container that satisfies the restricted Pod security
+// standard, with a read-only root file system.
 func restrictedContainer(name, image string) corev1.Container {
 	return corev1.Container{
 		Name:  name,
@@ -128,7 +127,7 @@ func restrictedContainer(name, image string) corev1.Container {
 	}
 }
 
-// jobWithSettings places the Pod and says what it may use.
+// jobWithSettings applies the job settings.
 func jobWithSettings(s v1alpha1.JobSettings) jobOverride {
 	return func(j *batchv1.Job) {
 		j.Spec.ActiveDeadlineSeconds = s.ActiveDeadlineSeconds
@@ -151,8 +150,8 @@ func jobWithSettings(s v1alpha1.JobSettings) jobOverride {
 	}
 }
 
-// settingsFor returns the Artifact's job settings, filled up with its
-// ProviderConfig's.
+// settingsFor returns the Artifact's job settings with its ProviderConfig's as
+// defaults.
 func settingsFor(a *modelv1alpha1.Artifact) v1alpha1.JobSettings {
 	out := v1alpha1.JobSettings{}
 	for _, s := range []*v1alpha1.JobSettings{a.Effective.Job, a.Spec.ForProvider.Job} {
@@ -176,7 +175,8 @@ func settingsFor(a *modelv1alpha1.Artifact) v1alpha1.JobSettings {
 	return out
 }
 
-// jobWithAdministration sets what only the cluster's administrator chooses.
+// jobWithAdministration applies settings that only the cluster's administrator may
+// choose.
 func jobWithAdministration(e modelv1alpha1.Effective) jobOverride {
 	return func(j *batchv1.Job) {
 		pod := &j.Spec.Template.Spec
@@ -184,14 +184,14 @@ func jobWithAdministration(e modelv1alpha1.Effective) jobOverride {
 		pod.ImagePullSecrets = e.ImagePullSecrets
 		pod.HostAliases = e.HostAliases
 		for i := range pod.Containers {
-			// Of two values the last holds, and that is the provider's own.
+			// The last of two values wins: the provider's own.
 			pod.Containers[i].Env = append(append([]corev1.EnvVar{}, e.Env...), pod.Containers[i].Env...)
 		}
 	}
 }
 
-// jobWithBuildHash annotates the Job with hashes of what it is asked to be, for
-// sameBuild: what the API server has may have been changed by admission.
+// jobWithBuildHash annotates the Job with hashes of what is requested, for sameBuild:
+// admission may change the Job itself.
 func jobWithBuildHash() jobOverride {
 	return func(j *batchv1.Job) {
 		images := imagesOf(j)
@@ -206,22 +206,21 @@ func jobWithBuildHash() jobOverride {
 	}
 }
 
-// sameBuild reports whether an object was asked to be what the wanted one is, as
-// far as the hash in this annotation covers.
+// sameBuild reports whether the hashes in this annotation of two objects are equal:
+// whether the same was requested.
 func sameBuild(there, wanted metav1.Object, annotation string) bool {
 	return there.GetAnnotations()[annotation] == wanted.GetAnnotations()[annotation]
 }
 
 // hashOf returns a hash of a value's JSON.
 func hashOf(v any) string {
-	// Parts of Kubernetes objects: there is nothing that cannot be encoded.
+	// Parts of Kubernetes objects can always be encoded.
 	out, _ := json.Marshal(v) //nolint:errchkjson // See above.
 	sum := sha256.Sum256(out)
 	return hex.EncodeToString(sum[:8])
 }
 
-// imagesOf returns the images of a Job's containers in the order in which they
-// start.
+// imagesOf returns the images of a Job's containers in their starting order.
 func imagesOf(job *batchv1.Job) []string {
 	var out []string
 	for _, c := range containersOf(&job.Spec.Template.Spec) {
@@ -230,7 +229,7 @@ func imagesOf(job *batchv1.Job) []string {
 	return out
 }
 
-// containersOf returns all containers of a Pod in the order in which they start.
+// containersOf returns all containers of a Pod in their starting order.
 func containersOf(pod *corev1.PodSpec) []*corev1.Container {
 	out := make([]*corev1.Container, 0, len(pod.InitContainers)+len(pod.Containers))
 	for _, containers := range [][]corev1.Container{pod.InitContainers, pod.Containers} {
@@ -251,8 +250,7 @@ func jobWithMetadata(labels, annotations map[string]string) jobOverride {
 	}
 }
 
-// merged returns the entries of both maps; those of b hold where both have
-// one.
+// merged returns the entries of both maps. Those of b take precedence.
 func merged(a, b map[string]string) map[string]string {
 	if len(a)+len(b) == 0 {
 		return nil
@@ -263,7 +261,7 @@ func merged(a, b map[string]string) map[string]string {
 	return out
 }
 
-// jobWithMounts tells the worker which artifacts may have the same blobs.
+// jobWithMounts passes the artifacts that may have the same blobs to the worker.
 func jobWithMounts(a *modelv1alpha1.Artifact) jobOverride {
 	return func(j *batchv1.Job) {
 		if len(a.Effective.MountFrom) == 0 {
@@ -274,11 +272,10 @@ func jobWithMounts(a *modelv1alpha1.Artifact) jobOverride {
 	}
 }
 
-// jobWithProgress has the worker say on a port of the Pod how far its run is. A
-// worker that is older than that does not.
+// jobWithProgress has the worker serve the run's progress on a port of the Pod.
 func jobWithProgress() jobOverride {
 	return func(j *batchv1.Job) {
-		// In each Pod the only container, beside those that initialize it.
+		// Pods have one container beside init containers.
 		c := &j.Spec.Template.Spec.Containers[0]
 		c.Ports = []corev1.ContainerPort{{
 			Name:          outcome.ProgressPortName,

@@ -17,53 +17,52 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
 
-// DefaultKitImage is KitOps' own image, pinned to the version that the Kit
-// pipeline was tried with (https://github.com/kitops-ml/kitops/releases).
+// DefaultKitImage is KitOps' own image, pinned to the version that pipeline Kit is
+// tested with (https://github.com/kitops-ml/kitops/releases).
 const DefaultKitImage = "ghcr.io/kitops-ml/kitops:v1.16.0"
 
-// Where things are in a run's Pod.
+// Names and paths in a run's Pod.
 const (
-	// workerContainer and kitContainer are the main containers' names, of
+	// workerContainer and kitContainer are the names of the main container, in
 	// pipeline Stream and Kit.
 	workerContainer = "worker"
 	kitContainer    = "kit"
 
-	// workerPath is where the provider's image holds the worker.
+	// workerPath is the path of the worker in the provider's image.
 	workerPath = "/usr/local/bin/worker"
 
-	// toolsMountPath is where the worker is in kit's container.
+	// toolsMountPath is the folder of the worker in kit's container.
 	toolsMountPath  = "/kitops"
 	toolsVolumeName = "tools"
 
 	credentialsMountPath  = "/credentials"
 	credentialsVolumeName = "credentials"
 
-	// The files below credentialsMountPath. A folder with a config.json is
-	// what DOCKER_CONFIG names.
+	// Files in credentialsMountPath. The folder of a config.json is a value for
+	// DOCKER_CONFIG.
 	dockerConfigFile = "docker/config.json"
 	registryCAFile   = "registry-ca.crt"
 	registryCertFile = "registry-tls.crt"
 	registryKeyFile  = "registry-tls.key"
 	hubCAFile        = "hub-ca.crt"
 
-	// Those of the registry that source.oci names.
+	// Files for the registry of source.oci.
 	sourceDockerConfigFile = "source-docker/config.json"
 	sourceCAFile           = "source-ca.crt"
 	sourceCertFile         = "source-tls.crt"
 	sourceKeyFile          = "source-tls.key"
 
-	// EnvHubToken is the variable that holds the Hub's token in a run's Pod,
-	// as the Hub's own tools call it
+	// EnvHubToken is the variable with the Hub's token in a run's Pod, the same as
+	// that of the Hub's own tools
 	// (https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables).
 	EnvHubToken = "HF_TOKEN"
 
-	// EnvMountFrom is the variable that names artifacts in the target's
-	// registry which may have the same blobs, one in a line. It is no flag, so
-	// that an older worker does without.
+	// EnvMountFrom is the variable with the artifacts in the target's registry that
+	// may have the same blobs, one in each line.
 	EnvMountFrom = "KITOPS_MOUNT_FROM"
 )
 
-// jobWithPipeline adds the containers that do the work.
+// jobWithPipeline adds the containers of the Artifact's pipeline.
 func jobWithPipeline(a *modelv1alpha1.Artifact, kitImage string) jobOverride {
 	if NeedsWorkspace(a) {
 		return jobWithKit(a, kitImage)
@@ -81,8 +80,8 @@ func jobWithStream(a *modelv1alpha1.Artifact) jobOverride {
 	}
 }
 
-// jobWithKit runs the worker in kit's image, where an init container puts it,
-// on the workspace.
+// jobWithKit runs the worker, which an init container copies, in kit's image and on
+// the workspace.
 func jobWithKit(a *modelv1alpha1.Artifact, kitImage string) jobOverride {
 	return func(j *batchv1.Job) {
 		tools := corev1.VolumeMount{Name: toolsVolumeName, MountPath: toolsMountPath}
@@ -112,12 +111,12 @@ func jobWithKit(a *modelv1alpha1.Artifact, kitImage string) jobOverride {
 	}
 }
 
-// workerImage returns the image that holds the worker.
+// workerImage returns the image with the worker.
 func workerImage(a *modelv1alpha1.Artifact) string {
 	return cmp.Or(a.Effective.WorkerImage, version.Image())
 }
 
-// runArguments returns the flags of `worker run` that say what the run is.
+// runArguments returns the flags of `worker run`, except those of credentials.
 func runArguments(a *modelv1alpha1.Artifact) []string {
 	args := []string{
 		"--contract=" + strconv.Itoa(outcome.Contract),
@@ -132,9 +131,9 @@ func runArguments(a *modelv1alpha1.Artifact) []string {
 	return literal(append(args, stagingArguments(a)...))
 }
 
-// literal returns arguments, or an environment variable's values, that reach the worker as they are here: the kubelet
-// puts a variable's value, also a token's, in the place of $(NAME), and a dollar
-// in that of two
+// literal escapes arguments, or values of environment variables, so that they reach
+// the worker unchanged: the kubelet replaces $(NAME) by a variable's value, which
+// might be a token, and two dollars by one
 // (https://kubernetes.io/docs/tasks/inject-data-application/define-command-argument-container/).
 func literal(args []string) []string {
 	out := make([]string, 0, len(args))
@@ -144,13 +143,13 @@ func literal(args []string) []string {
 	return out
 }
 
-// OwnerOf returns what an Artifact is known by in its registry: its UID, which
-// nobody can choose. The annotation AnnotationOwner can say anything.
+// OwnerOf returns the Artifact as the owner of names in its registry. It is
+// identified by its UID, which nobody can choose, unlike AnnotationOwner.
 func OwnerOf(a *modelv1alpha1.Artifact) provenance.Owner {
 	return provenance.Owner{ID: string(a.GetUID()), Namespace: a.GetNamespace(), Name: a.GetName()}.Known()
 }
 
-// stagingArguments returns the flags of `worker run` that name the run's own tags.
+// stagingArguments returns the flags of `worker run` with the run's own tags.
 // Kit resumes from its workspace and needs no checkpoint.
 func stagingArguments(a *modelv1alpha1.Artifact) []string {
 	owner, hash := OwnerOf(a), RunHash(a)
@@ -163,15 +162,15 @@ func stagingArguments(a *modelv1alpha1.Artifact) []string {
 
 // A credentialFile is a file of a run's credentials.
 type credentialFile struct {
-	// flag of `worker run` that names path: the file, or its folder.
+	// flag of `worker run` for path, which is the file or its folder.
 	flag, path string
 
-	// file that the key becomes, of a Secret; a nil key stands for none.
+	// file with the value of a Secret's key; nil for none.
 	file string
 	key  *corev1.SecretKeySelector
 }
 
-// credentialFiles are those that the Artifact's runs may get.
+// credentialFiles returns all files that a run of the Artifact may have.
 func credentialFiles(a *modelv1alpha1.Artifact) []credentialFile {
 	e, source := a.Effective, accessFor(a)
 	return []credentialFile{
@@ -187,8 +186,8 @@ func credentialFiles(a *modelv1alpha1.Artifact) []credentialFile {
 	}
 }
 
-// jobWithCredentials gives the worker what is secret: the Hub's token by an
-// environment variable, the rest by files of one volume.
+// jobWithCredentials passes secrets to the worker: the Hub's token by an environment
+// variable, the rest by files in one volume.
 func jobWithCredentials(a *modelv1alpha1.Artifact) jobOverride {
 	files := credentialFiles(a)
 	return func(j *batchv1.Job) {
@@ -219,8 +218,8 @@ func jobWithCredentials(a *modelv1alpha1.Artifact) jobOverride {
 	}
 }
 
-// registryCredentials returns the Artifact's own credentials, else its
-// ProviderConfig's, or what was copied of either.
+// registryCredentials returns the copied credentials, else the Artifact's own, else
+// its ProviderConfig's.
 func registryCredentials(a *modelv1alpha1.Artifact) *corev1.SecretKeySelector {
 	if copied := a.Effective.CopiedCredentials; copied != nil {
 		return copied
@@ -231,8 +230,8 @@ func registryCredentials(a *modelv1alpha1.Artifact) *corev1.SecretKeySelector {
 	return a.Effective.RegistryCredentials
 }
 
-// hubToken returns the Artifact's own token, else its ProviderConfig's. Who reads
-// from a registry gets none.
+// hubToken returns the Artifact's own token, else its ProviderConfig's; nil for
+// source.oci.
 func hubToken(a *modelv1alpha1.Artifact) *corev1.SecretKeySelector {
 	if hf := huggingFace(a); hf != nil && hf.TokenSecretRef != nil {
 		return SecretKey(hf.TokenSecretRef.Name, cmp.Or(hf.TokenSecretRef.Key, DefaultTokenKey))
@@ -243,8 +242,7 @@ func hubToken(a *modelv1alpha1.Artifact) *corev1.SecretKeySelector {
 	return a.Effective.HubToken
 }
 
-// hubCA returns the authorities that are trusted for the Hub, if it is one that
-// the Artifact is read from.
+// hubCA returns the authorities that are trusted for the Hub; nil for source.oci.
 func hubCA(a *modelv1alpha1.Artifact) *corev1.SecretKeySelector {
 	if OCISource(a) != nil {
 		return nil
@@ -252,7 +250,7 @@ func hubCA(a *modelv1alpha1.Artifact) *corev1.SecretKeySelector {
 	return a.Effective.HubCA
 }
 
-// SecretKey returns a selector for the key of the Secret of this name.
+// SecretKey selects a key of the Secret with this name.
 func SecretKey(name, key string) *corev1.SecretKeySelector {
 	return &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: name}, Key: key}
 }

@@ -1,6 +1,9 @@
-// Package artifact maps an Artifact to what a run needs in the cluster (a Job, a
-// workspace, a Secret) and what is there back to the Artifact's state. It talks
-// to the Kubernetes API only, never to a registry or a Hub.
+// Package artifact maps an Artifact to the objects of a run in the cluster (Job,
+// workspace, Secret), and the state of these objects to that of the Artifact. It
+// uses the Kubernetes API only, never a registry or a Hub.
+//
+// Its exported surface takes Artifacts and nothing else. Settings that are not in an
+// Artifact's spec are therefore in its unserialized field Effective.
 package artifact
 
 import (
@@ -16,72 +19,71 @@ import (
 )
 
 const (
-	// ConditionTypeReady is the condition that says whether the artifact is in
+	// ConditionTypeReady is the condition that reports whether the artifact is in
 	// its registry.
 	ConditionTypeReady = "Ready"
 
-	// ComponentArtifact is the value of the label app.kubernetes.io/component
-	// on everything that belongs to an Artifact.
+	// ComponentArtifact is the value of the label app.kubernetes.io/component of
+	// all objects that belong to an Artifact.
 	ComponentArtifact = "model-artifact"
 
-	// WorkspaceVolumeName is the Pod's volume that holds the workspace.
+	// WorkspaceVolumeName is the name of the Pod's volume with the workspace.
 	WorkspaceVolumeName = "workspace"
 
-	// WorkspaceMountPath is where the workspace is in the Pod.
+	// WorkspaceMountPath is the path of the workspace in the Pod.
 	WorkspaceMountPath = "/workspace"
 
-	// PVCSuffix follows an Artifact's name in its workspace's.
+	// PVCSuffix follows an Artifact's name in the name of its workspace.
 	PVCSuffix = "-workspace"
 
-	// DefaultJobTTLSeconds is how long a Job is kept after its end, in
-	// seconds, so that its logs can be read.
+	// DefaultJobTTLSeconds is the time in seconds that a Job is kept after its
+	// end, so that its logs can be read.
 	DefaultJobTTLSeconds = int32(3600)
 )
 
-// Annotations on what belongs to an Artifact.
+// Annotations of Artifacts and of objects that belong to them.
 const (
-	// AnnotationArtifact holds the Artifact's name, which may be too long for
-	// a label.
+	// AnnotationArtifact has the Artifact's name, which may be too long for a
+	// label.
 	AnnotationArtifact = modelv1alpha1.Group + "/artifact"
 
-	// AnnotationOwner holds what an Artifact is known by in its registry: its UID.
-	// It goes along where the Artifact is restored elsewhere. Another UID is
-	// believed only where the ProviderConfig has AnnotationAdopt.
+	// AnnotationOwner has the UID that identifies the Artifact in its registry. It
+	// is kept when the Artifact is restored in another cluster; a UID that is not
+	// the Artifact's own counts only if the ProviderConfig has AnnotationAdopt.
 	AnnotationOwner = modelv1alpha1.Group + "/owner"
 
-	// AnnotationAdopt, with the value "true", is for ProviderConfigs and
-	// ClusterProviderConfigs: Artifacts that use it and know nothing of having
-	// pushed adopt what a record in the registry names as theirs, by the UID in
-	// their AnnotationOwner or, without one, by namespace and name.
+	// AnnotationAdopt with the value "true" on a ProviderConfig or
+	// ClusterProviderConfig lets Artifacts whose status has no digest adopt what a
+	// record in the registry names as theirs, by the UID in their AnnotationOwner
+	// or, without one, by namespace and name.
 	AnnotationAdopt = v1alpha1.Group + "/adopt"
 
-	// AnnotationRunHash holds the run hash that an object was made for.
+	// AnnotationRunHash has the hash of the run that an object belongs to.
 	AnnotationRunHash = modelv1alpha1.Group + "/run-hash"
 
-	// AnnotationRun holds the number of the run that an object was made for.
+	// AnnotationRun has the number of the run that an object belongs to.
 	AnnotationRun = modelv1alpha1.Group + "/run"
 
-	// AnnotationGeneration holds the Artifact's generation that an object was
-	// made for.
+	// AnnotationGeneration has the Artifact's generation that an object was
+	// created for.
 	AnnotationGeneration = modelv1alpha1.Group + "/generation"
 
-	// AnnotationConfigHash holds what identifies the state of the ProviderConfig
-	// and of the Secrets that a Job uses.
+	// AnnotationConfigHash has a hash of the ProviderConfig and of the Secrets that
+	// a Job uses.
 	AnnotationConfigHash = modelv1alpha1.Group + "/config-hash"
 
-	// AnnotationBuildHash holds a hash of what a Job, but for its images, or a
-	// workspace was asked to be, whatever admission made of it.
+	// AnnotationBuildHash has a hash of a workspace, or of a Job without its
+	// images, as it was requested: admission may change the object afterwards.
 	AnnotationBuildHash = modelv1alpha1.Group + "/build-hash"
 
-	// AnnotationImagesHash holds a hash of the images that a Job was asked to
-	// run.
+	// AnnotationImagesHash has a hash of the images of a Job as it was requested.
 	AnnotationImagesHash = modelv1alpha1.Group + "/images-hash"
 
-	// AnnotationCredentials holds the name of the Secret with copied credentials
-	// that a Job uses; absent where it uses none.
+	// AnnotationCredentials has the name of the Secret with copied credentials
+	// that a Job uses; absent if it uses none.
 	AnnotationCredentials = modelv1alpha1.Group + "/credentials"
 
-	// AnnotationReference holds the reference that a Job pushes to.
+	// AnnotationReference has the reference that a run's artifact is for.
 	AnnotationReference = modelv1alpha1.Group + "/reference"
 )
 
@@ -97,16 +99,16 @@ const (
 	appName = "provider-kitops"
 )
 
-// SelectorLabelsForArtifact returns the labels by which what belongs to an
-// Artifact is found. They leave out the version, so that an upgrade of the
-// provider loses no running Job.
+// SelectorLabelsForArtifact returns the labels that select the objects of an
+// Artifact. They omit the version, so that an upgrade of the provider still finds
+// running Jobs.
 func SelectorLabelsForArtifact(artifactName string) map[string]string {
 	labels := CommonLabels()
 	labels[labelInstance] = shorten(artifactName, validation.LabelValueMaxLength)
 	return labels
 }
 
-// CommonLabels returns the labels that all has that belongs to any Artifact.
+// CommonLabels returns the labels of all objects that belong to any Artifact.
 func CommonLabels() map[string]string {
 	return map[string]string{
 		labelName:      appName,
@@ -115,8 +117,8 @@ func CommonLabels() map[string]string {
 	}
 }
 
-// LabelsForArtifact returns the labels of what belongs to an Artifact and was
-// made by this version of the provider.
+// LabelsForArtifact returns the labels of objects that this version of the provider
+// creates for an Artifact.
 func LabelsForArtifact(artifactName, version string) map[string]string {
 	labels := SelectorLabelsForArtifact(artifactName)
 	if v := labelValue(version); v != "" {
@@ -128,33 +130,32 @@ func LabelsForArtifact(artifactName, version string) map[string]string {
 // PVCName returns the name of an Artifact's workspace.
 func PVCName(artifactName string) string { return withSuffix(artifactName, PVCSuffix) }
 
-// JobName returns the name of an Artifact's Jobs: one name for all of its runs,
-// so that the API server itself keeps a second Job out, whoever asks for it and
-// for whichever run. It tells Artifacts apart that had the same name one after
-// the other.
+// JobName returns the name of an Artifact's Jobs. It is the same for all runs, so
+// that the API server refuses a second Job, and differs between consecutive
+// Artifacts of one name.
 func JobName(a *modelv1alpha1.Artifact) string {
 	suffix := "-" + shortHash(string(a.GetUID()))
 	// The Job's name becomes a label of its Pods.
 	return shorten(a.GetName(), validation.LabelValueMaxLength-len(suffix)) + suffix
 }
 
-// generateName returns the prefix for names that the API server completes.
+// generateName returns the GenerateName of an Artifact's objects.
 func generateName(artifactName string) string {
 	const random = 5
 	return shorten(artifactName, validation.LabelValueMaxLength-random-1) + "-"
 }
 
-// withSuffix returns a name for an object that belongs to an Artifact.
+// withSuffix returns the name of an object that belongs to an Artifact.
 func withSuffix(name, suffix string) string {
 	return shorten(name, validation.DNS1123SubdomainMaxLength-len(suffix)) + suffix
 }
 
-// shortened matches what shorten makes: a name that looks like one is shortened
-// too, so that no two names become the same.
+// shortened matches the names that shorten returns. A name of full length that
+// matches is shortened too, so that no two names become the same.
 var shortened = regexp.MustCompile(`-[0-9a-f]{10}$`)
 
-// shorten returns s if it has at most n bytes, otherwise n bytes: as much of it
-// as leaves room for a hash of the whole.
+// shorten returns s if it has at most n bytes; otherwise n bytes: the beginning of s
+// and a hash of all of it.
 func shorten(s string, n int) string {
 	if len(s) < n || (len(s) == n && !shortened.MatchString(s)) {
 		return s
@@ -162,13 +163,13 @@ func shorten(s string, n int) string {
 	hash := shortHash(s)
 	head := s[:n-len(hash)-1]
 	if strings.HasSuffix(head, ".") {
-		// A part of a DNS name does not start with a dash.
+		// A label of a DNS name must not start with a dash.
 		head = strings.TrimSuffix(head, ".") + "-"
 	}
 	return head + "-" + hash
 }
 
-// shortHash tells names apart that have little room.
+// shortHash returns 10 hex digits that distinguish shortened names.
 func shortHash(s string) string {
 	sum := sha256.Sum256([]byte(s))
 	return hex.EncodeToString(sum[:5])
@@ -176,7 +177,7 @@ func shortHash(s string) string {
 
 var notInLabels = regexp.MustCompile(`[^a-zA-Z0-9._-]+`)
 
-// labelValue returns s as far as a label's value may hold it.
+// labelValue returns s as a valid value of a label.
 func labelValue(s string) string {
 	s = notInLabels.ReplaceAllString(s, "-")
 	if len(s) > validation.LabelValueMaxLength {

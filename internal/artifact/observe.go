@@ -15,32 +15,30 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// An ObservationResult is what a Job and its Pods say of an Artifact.
+// An ObservationResult is the state of an Artifact's run, as its Job and Pods show it.
 type ObservationResult struct {
 	// Phase of the run.
 	Phase modelv1alpha1.ArtifactPhase
 
-	// Ready is True when the artifact was pushed, Unknown while it is not known
-	// yet whether it will be, and False otherwise.
+	// Ready is True if the run succeeded, Unknown while it is in progress, and False
+	// otherwise.
 	Ready metav1.ConditionStatus
 
 	// Reason of the Ready condition.
 	Reason string
 
-	// Message of the Ready condition; empty when there is nothing to say.
+	// Message of the Ready condition; may be empty.
 	Message string
 
-	// Digest that was pushed; empty where nobody said.
+	// Digest that the run reported; empty if it reported none.
 	Digest string
 }
 
-// ObserveJobStatus says how far a run is, from its Job and the Job's Pods. The
-// fallbacks are what was known before and hold only where there is no Job any
-// more: a run that ended stays as it ended. The same input gives the same
-// result at any time.
+// ObserveJobStatus returns the state of a run from its Job and the Job's Pods. If the
+// Job is nil, a fallback phase Succeeded or Failed is kept. It is a pure function.
 func ObserveJobStatus(job *batchv1.Job, pods []corev1.Pod, fallbackPhase modelv1alpha1.ArtifactPhase, fallbackDigest string) ObservationResult {
 	if job == nil {
-		return observeNoJob(fallbackPhase, fallbackDigest)
+		return withoutJob(fallbackPhase, fallbackDigest)
 	}
 	pods = podsOf(job, pods)
 	switch {
@@ -48,8 +46,8 @@ func ObserveJobStatus(job *batchv1.Job, pods []corev1.Pod, fallbackPhase modelv1
 		r, _, _ := outcome.FromPods(pods)
 		return succeeded(r.Digest)
 	case jobFailure(job) != nil || job.Status.Failed > 0:
-		return failed(observeFailure(job, pods))
-	case job.Status.Active > 0 && started(job, pods), isEnding(job):
+		return failed(failureOf(job, pods))
+	case job.Status.Active > 0 && started(job, pods), hasUncountedPods(job):
 		return ObservationResult{
 			Phase:   modelv1alpha1.PhaseRunning,
 			Ready:   metav1.ConditionUnknown,
@@ -57,11 +55,11 @@ func ObserveJobStatus(job *batchv1.Job, pods []corev1.Pod, fallbackPhase modelv1
 			Message: fmt.Sprintf("Job %q is running", job.GetName()),
 		}
 	}
-	return observePending(job, pods)
+	return pending(job, pods)
 }
 
-// observePending says what a run waits for that has not started.
-func observePending(job *batchv1.Job, pods []corev1.Pod) ObservationResult {
+// pending returns the state of a run that has not started.
+func pending(job *batchv1.Job, pods []corev1.Pod) ObservationResult {
 	if f := ObserveWaiting(job, pods, nil, nil); f != nil {
 		return waiting(*f)
 	}
@@ -69,19 +67,19 @@ func observePending(job *batchv1.Job, pods []corev1.Pod) ObservationResult {
 		Phase:   modelv1alpha1.PhasePending,
 		Ready:   metav1.ConditionUnknown,
 		Reason:  string(xpv2.ReasonCreating),
-		Message: fmt.Sprintf("Job %q waits for its Pod to start", job.GetName()),
+		Message: fmt.Sprintf("Job %q is waiting for its Pod to start", job.GetName()),
 	}
 }
 
-// waiting returns what a run says that cannot start as things are.
+// waiting returns the state of a run that cannot start for this reason.
 func waiting(f outcome.Failure) ObservationResult {
 	o := failed(f)
 	o.Phase = modelv1alpha1.PhasePending
 	return o
 }
 
-// observeNoJob says what is known of a run whose Job is not there.
-func observeNoJob(phase modelv1alpha1.ArtifactPhase, digest string) ObservationResult {
+// withoutJob returns the state of a run that has no Job.
+func withoutJob(phase modelv1alpha1.ArtifactPhase, digest string) ObservationResult {
 	switch phase {
 	case modelv1alpha1.PhaseSucceeded:
 		return succeeded(digest)
@@ -95,11 +93,11 @@ func observeNoJob(phase modelv1alpha1.ArtifactPhase, digest string) ObservationR
 		Phase:   modelv1alpha1.PhasePending,
 		Ready:   metav1.ConditionFalse,
 		Reason:  string(outcome.JobNotCreated),
-		Message: "No Job has been made yet",
+		Message: "No Job has been created yet",
 	}
 }
 
-// succeeded is the result of a run that pushed its artifact.
+// succeeded returns the state of a run that succeeded.
 func succeeded(digest string) ObservationResult {
 	return ObservationResult{
 		Phase:  modelv1alpha1.PhaseSucceeded,
@@ -109,7 +107,7 @@ func succeeded(digest string) ObservationResult {
 	}
 }
 
-// failed is the result of a run that did not.
+// failed returns the state of a run that failed.
 func failed(f outcome.Failure) ObservationResult {
 	return ObservationResult{
 		Phase:   modelv1alpha1.PhaseFailed,
@@ -119,21 +117,21 @@ func failed(f outcome.Failure) ObservationResult {
 	}
 }
 
-// observeFailure returns why a Job failed: as its worker says, else as the Job
-// does.
-func observeFailure(job *batchv1.Job, pods []corev1.Pod) outcome.Failure {
+// failureOf returns why a Job failed: as its worker reports it, else as its Pods or the
+// Job show it.
+func failureOf(job *batchv1.Job, pods []corev1.Pod) outcome.Failure {
 	r, text, ok := outcome.FromPods(pods)
 	c := jobFailure(job)
 	if c == nil {
-		// The Job says why before the last of its Pods has ended.
+		// The Job has a reason before the last of its Pods has ended.
 		c = jobCondition(job, batchv1.JobFailureTarget)
 	}
 	switch {
-	// First, since what an interrupted worker leaves is not the cause.
+	// First, since the result of an interrupted worker is not the cause.
 	case c != nil && c.Reason == batchv1.JobReasonDeadlineExceeded:
 		return outcome.Failure{
 			Reason:  outcome.DeadlineExceeded,
-			Message: "The run took longer than job.activeDeadlineSeconds: raise it, or look at the Pod's logs for what is slow",
+			Message: "The run took longer than job.activeDeadlineSeconds: raise it, or see the Pod's logs for what is slow",
 		}
 	case ok && r.Failure != nil:
 		return withImages(job, *r.Failure)
@@ -142,9 +140,9 @@ func observeFailure(job *batchv1.Job, pods []corev1.Pod) outcome.Failure {
 	case unknownFlag.MatchString(text) && !ok:
 		return *failure(outcome.Errorf(outcome.TooOld,
 			"The worker in image %q is older than the provider and does not know its flag %s: %s", workerImageOf(job), unknownFlag.FindStringSubmatch(text)[1], workerImageCure))
-	case saysNothing(pods):
+	case hasNoMessage(pods):
 		return *failure(outcome.Errorf(outcome.JobFailed,
-			"The worker in image %q failed without a result, as one of another version than the provider does: %s; if it is of the same version, look at the Pod's logs", workerImageOf(job), workerImageCure))
+			"The worker in image %q failed without a result, as one of another version than the provider does: %s; if it is of the same version, see the Pod's logs", workerImageOf(job), workerImageCure))
 	case text != "" && !ok:
 		return outcome.Failure{Reason: outcome.JobFailed, Message: text}
 	case c != nil && c.Message != "":
@@ -152,21 +150,21 @@ func observeFailure(job *batchv1.Job, pods []corev1.Pod) outcome.Failure {
 	}
 	return outcome.Failure{
 		Reason:  outcome.JobFailed,
-		Message: fmt.Sprintf("Job %q failed and says nothing: look at its Pod with kubectl describe", job.GetName()),
+		Message: fmt.Sprintf("Job %q failed without a message: see its Pod with kubectl describe", job.GetName()),
 	}
 }
 
-// jobSucceeded says whether a Job ended well.
+// jobSucceeded reports whether a Job succeeded.
 func jobSucceeded(job *batchv1.Job) bool {
 	return job.Status.Succeeded > 0 || jobCondition(job, batchv1.JobComplete) != nil
 }
 
-// jobFailure returns the condition of a Job that failed, else nil.
+// jobFailure returns the condition of a failed Job, or nil.
 func jobFailure(job *batchv1.Job) *batchv1.JobCondition {
 	return jobCondition(job, batchv1.JobFailed)
 }
 
-// CompletionTime returns when a Job ended, however it did; nil where it has not.
+// CompletionTime returns the time at which a Job succeeded or failed; nil before.
 func CompletionTime(job *batchv1.Job) *metav1.Time {
 	if job.Status.CompletionTime != nil {
 		return job.Status.CompletionTime
@@ -177,7 +175,7 @@ func CompletionTime(job *batchv1.Job) *metav1.Time {
 	return nil
 }
 
-// jobCondition returns the condition of this type if it is true, else nil.
+// jobCondition returns the condition of this type if it is true, or nil.
 func jobCondition(job *batchv1.Job, t batchv1.JobConditionType) *batchv1.JobCondition {
 	for i := range job.Status.Conditions {
 		c := &job.Status.Conditions[i]
@@ -188,8 +186,8 @@ func jobCondition(job *batchv1.Job, t batchv1.JobConditionType) *batchv1.JobCond
 	return nil
 }
 
-// podsOf returns the Pods without those that another Job controls: what they
-// left behind is no answer to this run.
+// podsOf returns the Pods without those that another Job controls, which say nothing
+// about this run.
 func podsOf(job *batchv1.Job, pods []corev1.Pod) []corev1.Pod {
 	out := make([]corev1.Pod, 0, len(pods))
 	for i := range pods {
@@ -200,15 +198,15 @@ func podsOf(job *batchv1.Job, pods []corev1.Pod) []corev1.Pod {
 	return out
 }
 
-// isEnding says whether a Pod of the Job has ended that the Job does not count
-// yet, neither as active nor among those that have ended.
-func isEnding(job *batchv1.Job) bool {
+// hasUncountedPods reports whether a Pod has ended that the Job counts neither as
+// active nor as ended yet.
+func hasUncountedPods(job *batchv1.Job) bool {
 	u := ptr.Deref(job.Status.UncountedTerminatedPods, batchv1.UncountedTerminatedPods{})
 	return len(u.Succeeded)+len(u.Failed) > 0
 }
 
-// started says whether one of an active Job's Pods has started. Where none is
-// known, a cache is behind, and the Job's count of those that are ready tells.
+// started reports whether one of an active Job's Pods has started. Without Pods, since
+// the cache is behind, it goes by the Job's count of ready ones.
 func started(job *batchv1.Job, pods []corev1.Pod) bool {
 	if len(pods) == 0 {
 		return ptr.Deref(job.Status.Ready, 1) > 0
@@ -221,8 +219,8 @@ func started(job *batchv1.Job, pods []corev1.Pod) bool {
 	return false
 }
 
-// nodeReasons are why the kubelet ends a Pod, or does not take it, without the
-// Pod having done anything wrong (k8s.io/kubernetes/pkg/kubelet/eviction,
+// nodeReasons are the kubelet's reasons to end or reject a Pod that are not the
+// Pod's fault (k8s.io/kubernetes/pkg/kubelet/eviction,
 // pkg/kubelet/nodeshutdown and pkg/kubelet/lifecycle).
 var nodeReasons = map[string]bool{
 	"Evicted":                  true,
@@ -233,22 +231,22 @@ var nodeReasons = map[string]bool{
 	"UnexpectedAdmissionError": true,
 }
 
-// lostBy are why a Pod is deleted whose node does not answer any more
+// lostReasons are the reasons to delete a Pod of an unreachable node
 // (https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions).
-var lostBy = map[string]bool{
+var lostReasons = map[string]bool{
 	"DeletionByTaintManager": true,
 	"DeletionByPodGC":        true,
 }
 
-// lowOn is what the kubelet says a node lacked when it evicts a Pod. The amounts
-// that follow are of no use to anybody.
+// lowOn matches the resource that a node was low on, in the kubelet's message of an
+// eviction.
 var lowOn = regexp.MustCompile(`low on resource: ([a-z./-]+)`)
 
-// podFailure returns why a Pod ended without its worker being able to say, nil
-// where nothing is known.
+// podFailure returns why a Pod ended if its worker could not report it; nil if that is
+// unknown.
 func podFailure(pods []corev1.Pod) *outcome.Failure {
 	for i := range pods {
-		if f := takenAway(&pods[i]); f != nil {
+		if f := evicted(&pods[i]); f != nil {
 			return f
 		}
 		for _, s := range outcome.ContainerStatuses(&pods[i]) {
@@ -260,35 +258,35 @@ func podFailure(pods []corev1.Pod) *outcome.Failure {
 	return nil
 }
 
-// takenAway returns why the cluster, rather than the work, ended the Pod.
-func takenAway(pod *corev1.Pod) *outcome.Failure {
+// evicted returns the failure of a Pod that the cluster ended, or nil.
+func evicted(pod *corev1.Pod) *outcome.Failure {
 	disruption := disruptionOf(pod)
 	switch {
-	case pod.Status.Reason == "NodeLost", lostBy[disruption]:
-		return failure(lost())
+	case pod.Status.Reason == "NodeLost", lostReasons[disruption]:
+		return failure(podLost())
 	case nodeReasons[pod.Status.Reason], strings.HasPrefix(pod.Status.Reason, "OutOf"):
 		why := ""
 		if m := lowOn.FindStringSubmatch(pod.Status.Message); m != nil {
 			why = ", which was low on " + m[1]
 		}
-		return failure(outcome.Errorf(outcome.Evicted, "The node%s took the run's Pod away: if this comes again, write requests in spec.forProvider.job.resources, or choose other nodes", why))
+		return failure(outcome.Errorf(outcome.Evicted, "The node%s evicted the run's Pod: if this happens again, set requests in spec.forProvider.job.resources, or select other nodes", why))
 	case disruption != "":
-		return failure(outcome.Errorf(outcome.Evicted, "The cluster took the run's Pod away (%s): if this comes again, write spec.forProvider.job.priorityClassName, or choose other nodes", disruption))
+		return failure(outcome.Errorf(outcome.Evicted, "The cluster evicted the run's Pod (%s): if this happens again, set spec.forProvider.job.priorityClassName, or select other nodes", disruption))
 	}
 	return nil
 }
 
-// lost says that nobody knows what became of a run.
-func lost() error {
+// podLost returns the failure of a run whose end is unknown.
+func podLost() error {
 	return outcome.Errorf(outcome.PodLost, "The run's Pod was deleted, or its node was lost, before the run ended")
 }
 
-// ResultLost returns what is observed of a run that succeeded and whose result
-// nobody can read: it is repeated like one that was lost.
+// ResultLost returns the state of a run that succeeded and whose result cannot be
+// read. It is retried like one whose Pod was lost.
 func ResultLost() ObservationResult {
 	return failed(outcome.Failure{
 		Reason:  outcome.PodLost,
-		Message: "The run succeeded, and its Pod was deleted before its result was read: what it pushed is not known",
+		Message: "The run succeeded, and its Pod was deleted before its result was read",
 	})
 }
 
@@ -301,10 +299,10 @@ const workerImageCure = "remove job.workerImage from the ClusterProviderConfig a
 // outcome.Contract 2 on compare the contract first and leave a Result.
 var unknownFlag = regexp.MustCompile(`error: unknown long flag '(--[a-z0-9-]+)', try --help`)
 
-// saysNothing reports whether a run's main container ended with the worker's
-// exit code for a failure and without a termination message. A worker of the
-// provider's version leaves a Result then.
-func saysNothing(pods []corev1.Pod) bool {
+// hasNoMessage reports whether a run's main container ended with the worker's exit
+// code for a failure and without a termination message. A worker of the provider's
+// version always writes one.
+func hasNoMessage(pods []corev1.Pod) bool {
 	for i := range pods {
 		for _, s := range pods[i].Status.ContainerStatuses {
 			t := s.State.Terminated
@@ -316,8 +314,8 @@ func saysNothing(pods []corev1.Pod) bool {
 	return false
 }
 
-// workerImageOf returns the image that a Job has its worker from: the first that
-// is started, by both pipelines.
+// workerImageOf returns the image of a Job's worker, which is that of the first
+// container in both pipelines.
 func workerImageOf(job *batchv1.Job) string {
 	if images := imagesOf(job); len(images) > 0 {
 		return images[0]
@@ -325,8 +323,8 @@ func workerImageOf(job *batchv1.Job) string {
 	return ""
 }
 
-// withImages names the Job's images in a failure for which one of them is too
-// old: the worker does not know them.
+// withImages adds the Job's images, which the worker does not know, to the message of a
+// failure with reason TooOld.
 func withImages(job *batchv1.Job, f outcome.Failure) outcome.Failure {
 	if images := imagesOf(job); f.Reason == outcome.TooOld && len(images) > 0 {
 		f.Message += fmt.Sprintf(" (images: %s)", strings.Join(images, ", "))
@@ -334,7 +332,7 @@ func withImages(job *batchv1.Job, f outcome.Failure) outcome.Failure {
 	return f
 }
 
-// containerFailure returns why a container ended that could not say so itself.
+// containerFailure returns why a container ended that could not report it itself.
 func containerFailure(s corev1.ContainerStatus) *outcome.Failure {
 	t := s.State.Terminated
 	if t == nil {
@@ -346,12 +344,12 @@ func containerFailure(s corev1.ContainerStatus) *outcome.Failure {
 	case "StartError", "ContainerCannotRun":
 		return failure(unusable(s))
 	case "ContainerStatusUnknown":
-		return failure(lost())
+		return failure(podLost())
 	}
 	return nil
 }
 
-// disruptionOf returns why the cluster ended the Pod, empty where it did not
+// disruptionOf returns why the cluster ended the Pod; empty if it did not
 // (https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions).
 func disruptionOf(pod *corev1.Pod) string {
 	for _, c := range pod.Status.Conditions {

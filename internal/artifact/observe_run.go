@@ -17,51 +17,49 @@ import (
 )
 
 const (
-	// StartPatience is how long a run may take to start before it is asked
-	// why it does not.
-	StartPatience = 10 * time.Second
+	// StartGracePeriod is the time after which the events of a run that has not
+	// started are read.
+	StartGracePeriod = 10 * time.Second
 
-	// CopyPatience is how long a run that has a copy of credentials in its
-	// namespace may take to start before it is stopped, so that the copy does
-	// not stay there.
-	CopyPatience = 15 * time.Minute
+	// CopyTimeout is the time after which a run with copied credentials that has
+	// not started is stopped, so that the copy does not stay in the namespace.
+	CopyTimeout = 15 * time.Minute
 
-	// maxEvents bounds how many events of one object are read.
+	// maxEvents is the number of events that are read of one object.
 	maxEvents = 50
 )
 
-// A RunState is what the cluster has of an Artifact's run.
+// A RunState has the objects of an Artifact's run in the cluster.
 type RunState struct {
-	// Job of the run; nil where there is none.
+	// Job of the run; nil if there is none.
 	Job *batchv1.Job
 
 	// Pods of the Job.
 	Pods []corev1.Pod
 
-	// Workspace of the run; nil where it is not known.
+	// Workspace of the run; nil if there is none or it was not read.
 	Workspace *corev1.PersistentVolumeClaim
 
-	// Events of what the run waits for.
+	// Events of the objects that the run waits for.
 	Events []corev1.Event
 
-	// Asked says that workspace and events were read.
+	// Asked reports whether workspace and events were read.
 	Asked bool
 
-	// Overdue means that the run must be stopped, since it does not start.
+	// Overdue reports whether the run must be stopped because it does not start.
 	Overdue bool
 }
 
-// IsOverdue reports whether a Job has a copy of credentials and has not started
-// although it is older than this. If pods is nil, it
-// goes by the Job's count of ready Pods.
-func IsOverdue(job *batchv1.Job, pods []corev1.Pod, now time.Time, patience time.Duration) bool {
-	return job.GetAnnotations()[AnnotationCredentials] != "" && job.CreationTimestamp.Add(patience).Before(now) &&
+// IsOverdue reports whether a Job has copied credentials and has not started within
+// this time. If pods is nil, it goes by the Job's count of ready Pods.
+func IsOverdue(job *batchv1.Job, pods []corev1.Pod, now time.Time, timeout time.Duration) bool {
+	return job.GetAnnotations()[AnnotationCredentials] != "" && job.CreationTimestamp.Add(timeout).Before(now) &&
 		ObserveJobStatus(job, pods, "", "").Phase == modelv1alpha1.PhasePending
 }
 
-// Outdated says whether the run does not start, and would be given another Job
-// or workspace now, since the Artifact or its ProviderConfig has changed: then
-// the change may be the cure, and the run is to be made anew.
+// Outdated reports whether the run does not start and its Job or workspace would be
+// different now, because the Artifact or its ProviderConfig has changed. The change
+// may be the cure, so the run must be restarted.
 func (s RunState) Outdated(a *modelv1alpha1.Artifact, kitImage string) bool {
 	if !s.Asked {
 		return false
@@ -73,15 +71,15 @@ func (s RunState) Outdated(a *modelv1alpha1.Artifact, kitImage string) bool {
 	if NeedsWorkspace(a) && (s.Workspace == nil || !FitsWorkspace(a, s.Workspace)) {
 		return true
 	}
-	// An upgrade of the provider changes the images of all, and cures only what
-	// waits for an image.
+	// An upgrade of the provider changes all images, and cures only runs that wait for
+	// an image.
 	images := why.Reason == outcome.ImagePull || why.Reason == outcome.ImageUnusable
 	wanted := BuildJob(a, kitImage, nil)
 	return !sameBuild(s.Job, wanted, AnnotationBuildHash) || (images && !sameBuild(s.Job, wanted, AnnotationImagesHash))
 }
 
-// ObserveRun says how far a run is, as ObserveJobStatus does, and where it does
-// not start or where its Pod is gone also why.
+// ObserveRun returns the state of a run as ObserveJobStatus does, and also why it does
+// not start or what became of its Pod.
 func ObserveRun(s RunState, fallbackPhase modelv1alpha1.ArtifactPhase, fallbackDigest string) ObservationResult {
 	o := ObserveJobStatus(s.Job, s.Pods, fallbackPhase, fallbackDigest)
 	switch {
@@ -95,8 +93,8 @@ func ObserveRun(s RunState, fallbackPhase modelv1alpha1.ArtifactPhase, fallbackD
 			return waiting(*f)
 		}
 	case hasUnseenEnd(s.Job, podsOf(s.Job, s.Pods)):
-		// The cache of Pods is behind that of Jobs. What is recorded of an
-		// end is recorded once.
+		// The cache of Pods is behind that of Jobs, and a result is recorded only
+		// once.
 		return ObservationResult{
 			Phase:   modelv1alpha1.PhaseRunning,
 			Ready:   metav1.ConditionUnknown,
@@ -104,12 +102,12 @@ func ObserveRun(s RunState, fallbackPhase modelv1alpha1.ArtifactPhase, fallbackD
 			Message: "The run has ended, and its result is being read",
 		}
 	case o.Reason == string(outcome.JobFailed) && len(podsOf(s.Job, s.Pods)) == 0:
-		return failed(*failure(lost()))
+		return failed(*failure(podLost()))
 	}
 	return o
 }
 
-// notStarted says that a run is stopped, and what it waited for.
+// notStarted returns the failure of a run that is stopped, and what it waited for.
 func notStarted(why *outcome.Failure) error {
 	cause := "The run's Pod did not start"
 	if why != nil {
@@ -118,8 +116,8 @@ func notStarted(why *outcome.Failure) error {
 	return outcome.Errorf(outcome.NotStarted, "%s; the run was stopped, so that the copy of its credentials does not stay in the namespace", cause)
 }
 
-// hasUnseenEnd says whether a Job has ended of which a Pod seems to be at work.
-// A Job that ran out of time has an end of its own.
+// hasUnseenEnd reports whether a Job has ended although its Pods seem to be running. A
+// Job that exceeded its deadline does not count: its result is known.
 func hasUnseenEnd(job *batchv1.Job, pods []corev1.Pod) bool {
 	c := jobFailure(job)
 	if !jobSucceeded(job) && (c == nil || c.Reason != batchv1.JobReasonBackoffLimitExceeded) {
@@ -133,13 +131,13 @@ func hasUnseenEnd(job *batchv1.Job, pods []corev1.Pod) bool {
 	return len(pods) > 0
 }
 
-// ReadRunState returns what is needed to say why a run does not start: its
-// workspace and the events of what it waits for. They are read only where the
-// run has not started and has had its time to. The reader is the API server: a
-// cache of events would have all of the cluster's.
+// ReadRunState returns the state of a run with its workspace and the events of the
+// objects that it waits for. These are read only if the run has not started within
+// StartGracePeriod. The client must read from the API server, since a cache would
+// hold all events of the cluster.
 func ReadRunState(ctx context.Context, c client.Reader, a *modelv1alpha1.Artifact, job *batchv1.Job, pods []corev1.Pod, now time.Time) (RunState, error) {
 	s := RunState{Job: job, Pods: pods}
-	if job == nil || job.CreationTimestamp.Add(StartPatience).After(now) || ObserveJobStatus(job, pods, "", "").Phase != modelv1alpha1.PhasePending {
+	if job == nil || job.CreationTimestamp.Add(StartGracePeriod).After(now) || ObserveJobStatus(job, pods, "", "").Phase != modelv1alpha1.PhasePending {
 		return s, nil
 	}
 	s.Asked = true
@@ -163,8 +161,8 @@ func ReadRunState(ctx context.Context, c client.Reader, a *modelv1alpha1.Artifac
 	return s, nil
 }
 
-// waitsFor returns the objects whose events say what a run waits for: the Job
-// where it has no Pod, the workspace where the Pod has no node, else the Pod.
+// waitsFor returns the objects whose events show what a run waits for: the Job if it
+// has no Pod, the workspace if the Pod has no node, else the Pod.
 func (s RunState) waitsFor() []types.UID {
 	if len(s.Pods) == 0 {
 		return []types.UID{s.Job.GetUID()}

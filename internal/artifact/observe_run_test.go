@@ -85,7 +85,7 @@ func TestIsOverdue(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			if got := IsOverdue(tc.job, tc.pods, made.Add(tc.after), CopyPatience); got != tc.want {
+			if got := IsOverdue(tc.job, tc.pods, made.Add(tc.after), CopyTimeout); got != tc.want {
 				t.Errorf("\n%s\nIsOverdue(...): got %t", tc.reason, got)
 			}
 		})

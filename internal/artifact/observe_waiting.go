@@ -15,12 +15,11 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// maxCauses bounds how many of the scheduler's causes a message names.
+// maxCauses is the number of the scheduler's causes in a message.
 const maxCauses = 5
 
-// imagePullReasons are why the kubelet says that a container waits for its
-// image (k8s.io/kubernetes/pkg/kubelet/images/types.go). It goes back and forth
-// between the first two.
+// imagePullReasons are the kubelet's reasons for a container that waits for its image
+// (k8s.io/kubernetes/pkg/kubelet/images/types.go). It alternates between the first two.
 var imagePullReasons = map[string]bool{
 	"ErrImagePull":              true,
 	"ImagePullBackOff":          true,
@@ -31,25 +30,24 @@ var imagePullReasons = map[string]bool{
 	"SignatureValidationFailed": true,
 }
 
-// imageUseReasons are why the kubelet says that a container does not start
-// although its image is there (k8s.io/kubernetes/pkg/kubelet/kuberuntime and
+// imageUseReasons are the kubelet's reasons for a container that does not start
+// although its image is present (k8s.io/kubernetes/pkg/kubelet/kuberuntime and
 // k8s.io/kubernetes/pkg/kubelet/container).
 var imageUseReasons = map[string]bool{
 	"CreateContainerError": true,
 	"RunContainerError":    true,
 }
 
-// nodeCount is what the scheduler writes before each of its causes.
+// nodeCount matches the beginning of each of the scheduler's causes.
 var nodeCount = regexp.MustCompile(`^\d+ (node\(s\) )?`)
 
-// nodesTried is how the scheduler begins where it looked at nodes.
+// nodesTried matches the beginning of the scheduler's message about nodes.
 var nodesTried = regexp.MustCompile(`^\d+/\d+ nodes are available:\s*`)
 
-// ObserveWaiting returns why a Job's run does not start, nil where nothing is
-// in its way that will not pass in a moment. What is not known, of the
-// workspace and of the events of Job, Pod and workspace, may be nil. The
-// message stays as it is for as long as the cause does: it holds no time, no
-// count and no name of a Pod.
+// ObserveWaiting returns why a Job's run does not start; nil if nothing but a moment's
+// wait is needed. Workspace and events may be nil if they are unknown. The message
+// does not change while the cause stays the same: it has no time, no count and no
+// name of a Pod.
 func ObserveWaiting(job *batchv1.Job, pods []corev1.Pod, pvc *corev1.PersistentVolumeClaim, events []corev1.Event) *outcome.Failure {
 	if job == nil {
 		return nil
@@ -66,8 +64,8 @@ func ObserveWaiting(job *batchv1.Job, pods []corev1.Pod, pvc *corev1.PersistentV
 	} {
 		f := waiting()
 		if name := job.GetAnnotations()[AnnotationCredentials]; f != nil && name != "" && strings.Contains(f.Message, name) {
-			// Nobody but the provider can make it.
-			return failure(outcome.Errorf(outcome.ConfigMissing, "The Secret with the copy of the run's credentials was deleted: it is made again with the run, at the latest when the run has waited for %s", CopyPatience))
+			// Only the provider can create it.
+			return failure(outcome.Errorf(outcome.ConfigMissing, "The Secret with the run's copied credentials was deleted: it is recreated when the run is, after %s at most", CopyTimeout))
 		}
 		if f != nil {
 			return f
@@ -76,8 +74,7 @@ func ObserveWaiting(job *batchv1.Job, pods []corev1.Pod, pvc *corev1.PersistentV
 	return nil
 }
 
-// waitingForPod returns why the Job controller cannot make a Job's Pod. It goes
-// on trying.
+// waitingForPod returns why the Job controller cannot create a Job's Pod. It retries.
 func waitingForPod(job *batchv1.Job, events []corev1.Event) *outcome.Failure {
 	of := eventsOf(events, job.GetUID())
 	refused := latest(of, "FailedCreate")
@@ -88,8 +85,7 @@ func waitingForPod(job *batchv1.Job, events []corev1.Event) *outcome.Failure {
 	return failure(refusedBy("the run's Pod", withoutPodNames(job, why)))
 }
 
-// waitingForImage returns why a Pod does not start although it has a node, nil
-// where no image is the cause.
+// waitingForImage returns which image keeps a Pod with a node from starting, or nil.
 func waitingForImage(pods []corev1.Pod) *outcome.Failure {
 	for i := range pods {
 		for _, s := range outcome.ContainerStatuses(&pods[i]) {
@@ -107,14 +103,14 @@ func waitingForImage(pods []corev1.Pod) *outcome.Failure {
 	return nil
 }
 
-// unusable says that an image does not hold what its container runs.
+// unusable returns the failure of a container whose command cannot be started.
 func unusable(s corev1.ContainerStatus) error {
 	return outcome.Errorf(outcome.ImageUnusable,
-		"Image %q of container %q cannot be started: check that it is the right one, for the node's architecture, in the ClusterProviderConfig's job.kitImage or job.workerImage", s.Image, s.Name)
+		"Image %q of container %q cannot be started: check that job.kitImage and job.workerImage of the ClusterProviderConfig name the right images, for the node's architecture", s.Image, s.Name)
 }
 
-// waitingForConfig returns which Secret a container wants for its environment
-// and does not get. The kubelet goes on looking for it.
+// waitingForConfig returns which Secret for a container's environment is missing. The
+// kubelet retries.
 func waitingForConfig(pods []corev1.Pod) *outcome.Failure {
 	for i := range pods {
 		for _, s := range outcome.ContainerStatuses(&pods[i]) {
@@ -132,8 +128,8 @@ func waitingForConfig(pods []corev1.Pod) *outcome.Failure {
 	return nil
 }
 
-// waitingForMount returns which Secret or volume the kubelet cannot mount, as
-// the Pod's events say. It goes on trying.
+// waitingForMount returns which Secret or volume the kubelet cannot mount, from the
+// Pod's events. The kubelet retries.
 func waitingForMount(pods []corev1.Pod, events []corev1.Event) *outcome.Failure {
 	for i := range pods {
 		of := eventsOf(events, pods[i].GetUID())
@@ -141,7 +137,7 @@ func waitingForMount(pods []corev1.Pod, events []corev1.Event) *outcome.Failure 
 		if refused == nil || happenedSince(of, refused, "Pulling", "Pulled", "Created", "Started") {
 			continue
 		}
-		// The kubelet says by turns what is missing and which volumes wait.
+		// The kubelet's events name the missing object and the waiting volumes in turn.
 		for _, e := range of {
 			if f := missingSecret(e.Message); f != nil && e.Reason == refused.Reason {
 				return f
@@ -153,7 +149,7 @@ func waitingForMount(pods []corev1.Pod, events []corev1.Event) *outcome.Failure 
 	return nil
 }
 
-// Forms in which the kubelet says that a Secret is missing
+// The kubelet's messages about missing Secrets
 // (k8s.io/kubernetes/pkg/kubelet/kubelet_pods.go and pkg/volume/secret).
 var (
 	secretNotFound    = regexp.MustCompile(`secret "([^"]+)" not found`)
@@ -161,22 +157,22 @@ var (
 	secretKeyNotFound = regexp.MustCompile(`references non-existent secret key: ([^\s,\]]+)`)
 )
 
-// missingSecret returns what the kubelet says of a Secret that a Pod waits for,
-// nil where it speaks of something else.
+// missingSecret returns the failure for the kubelet's message about a missing Secret;
+// nil for other messages.
 func missingSecret(message string) *outcome.Failure {
 	if m := secretNotFound.FindStringSubmatch(message); m != nil {
-		return failure(outcome.Errorf(outcome.ConfigMissing, "Secret %q, which the run's Pod needs, does not exist: create it, and the run goes on", m[1]))
+		return failure(outcome.Errorf(outcome.ConfigMissing, "Secret %q, which the run's Pod needs, does not exist: create it, and the run continues", m[1]))
 	}
 	if m := secretWithoutKey.FindStringSubmatch(message); m != nil {
-		return failure(outcome.Errorf(outcome.ConfigMissing, "Secret %q, which the run's Pod needs, has no key %q: add it, and the run goes on", m[2], m[1]))
+		return failure(outcome.Errorf(outcome.ConfigMissing, "Secret %q, which the run's Pod needs, has no key %q: add it, and the run continues", m[2], m[1]))
 	}
 	if m := secretKeyNotFound.FindStringSubmatch(message); m != nil {
-		return failure(outcome.Errorf(outcome.ConfigMissing, "A Secret that the run's Pod needs has no key %q: add it, and the run goes on", m[1]))
+		return failure(outcome.Errorf(outcome.ConfigMissing, "A Secret that the run's Pod needs has no key %q: add it, and the run continues", m[1]))
 	}
 	return nil
 }
 
-// waitingForNode returns why the scheduler finds no node for a Pod.
+// waitingForNode returns why the scheduler finds no node for a Pod, or nil.
 func waitingForNode(pods []corev1.Pod, pvc *corev1.PersistentVolumeClaim, events []corev1.Event) *outcome.Failure {
 	for i := range pods {
 		c := unscheduled(&pods[i])
@@ -184,18 +180,18 @@ func waitingForNode(pods []corev1.Pod, pvc *corev1.PersistentVolumeClaim, events
 			continue
 		}
 		causes := schedulerCauses(c.Message)
-		// Where a volume is made for the node that is chosen, it waits for the
-		// node, and not the other way round.
+		// A volume that is provisioned for the selected node waits for the node, and
+		// not the other way round.
 		if !slices.ContainsFunc(causes, aboutVolumes) && (len(causes) > 0 || pvc == nil) {
 			return failure(outcome.Errorf(outcome.Unschedulable,
-				"No node takes the run's Pod (%s): change spec.forProvider.job (resources, nodeSelector, tolerations, affinity), or give the cluster such a node", listed(causes)))
+				"No node fits the run's Pod (%s): change spec.forProvider.job (resources, nodeSelector, tolerations, affinity), or add such a node to the cluster", listed(causes)))
 		}
 		return waitingForVolume(causes, pvc, events)
 	}
 	return nil
 }
 
-// unscheduled returns the condition of a Pod that no node takes.
+// unscheduled returns the condition of a Pod that has no node, or nil.
 func unscheduled(pod *corev1.Pod) *corev1.PodCondition {
 	for i := range pod.Status.Conditions {
 		c := &pod.Status.Conditions[i]
@@ -206,12 +202,12 @@ func unscheduled(pod *corev1.Pod) *corev1.PodCondition {
 	return nil
 }
 
-// schedulerCauses returns what the scheduler says of the nodes, without how
-// many there are and in an order that stays
+// schedulerCauses returns the causes in the scheduler's message, without the numbers of
+// nodes and sorted
 // (k8s.io/kubernetes/pkg/scheduler/framework/types.go, FitError).
 func schedulerCauses(message string) []string {
 	message = nodesTried.ReplaceAllString(message, "")
-	// What follows says why evicting others would not help.
+	// The rest says why evicting others would not help.
 	message, _, _ = strings.Cut(message, ". ")
 	var causes []string
 	for c := range strings.SplitSeq(strings.TrimSuffix(message, "."), ", ") {
@@ -223,7 +219,7 @@ func schedulerCauses(message string) []string {
 	return slices.Compact(causes)
 }
 
-// aboutVolumes says whether a cause of the scheduler's is about volumes.
+// aboutVolumes reports whether a cause of the scheduler is about volumes.
 func aboutVolumes(cause string) bool {
 	cause = strings.ToLower(cause)
 	for _, part := range []string{"persistentvolume", "persistent volume", "free storage", "storage class", "storageclass"} {
@@ -234,58 +230,58 @@ func aboutVolumes(cause string) bool {
 	return false
 }
 
-// listed returns causes for a message.
+// listed returns the first causes, for a message.
 func listed(causes []string) string {
 	if len(causes) == 0 {
-		return "it is not said why"
+		return "no cause is given"
 	}
 	return strings.Join(causes[:min(len(causes), maxCauses)], "; ")
 }
 
-// waitingForVolume returns why the workspace has no volume, nil where it is
-// being made as far as anybody knows.
+// waitingForVolume returns why the workspace has no volume; nil if it seems to be being
+// provisioned.
 func waitingForVolume(causes []string, pvc *corev1.PersistentVolumeClaim, events []corev1.Event) *outcome.Failure {
 	if pvc == nil {
 		if slices.ContainsFunc(causes, func(c string) bool { return strings.HasSuffix(c, "not found") }) {
-			return failure(outcome.Errorf(outcome.WorkspaceUnbound, "The run's workspace is gone (%s): delete the run's Job, and both are made again", listed(causes)))
+			return failure(outcome.Errorf(outcome.WorkspaceUnbound, "The run's workspace is missing (%s): delete the run's Job, and both are recreated", listed(causes)))
 		}
 		return nil
 	}
 	name, class := pvc.GetName(), ptr.Deref(pvc.Spec.StorageClassName, "")
-	const cure = "write another in spec.forProvider.storage.storageClassName"
+	const cure = "set another in spec.forProvider.storage.storageClassName"
 	of := eventsOf(events, pvc.GetUID())
 	failed := latest(of, "ProvisioningFailed")
 	switch {
 	case pvc.Status.Phase == corev1.ClaimLost:
-		return failure(outcome.Errorf(outcome.WorkspaceUnbound, "PersistentVolumeClaim %q has lost its volume: delete the claim and the run's Job, and both are made again", name))
+		return failure(outcome.Errorf(outcome.WorkspaceUnbound, "PersistentVolumeClaim %q has lost its volume: delete the claim and the run's Job, and both are recreated", name))
 	case pvc.Status.Phase == corev1.ClaimBound:
-		return failure(outcome.Errorf(outcome.Unschedulable, "No node takes the run's Pod with the volume of PersistentVolumeClaim %q (%s): change spec.forProvider.job or spec.forProvider.storage", name, listed(causes)))
+		return failure(outcome.Errorf(outcome.Unschedulable, "No node fits the run's Pod with the volume of PersistentVolumeClaim %q (%s): change spec.forProvider.job or spec.forProvider.storage", name, listed(causes)))
 	case failed != nil && strings.Contains(failed.Message, fmt.Sprintf("%q not found", class)):
 		return failure(outcome.Errorf(outcome.WorkspaceUnbound, "PersistentVolumeClaim %q asks for StorageClass %q, which does not exist: create it, or %s", name, class, cure))
 	case failed != nil:
-		return failure(outcome.Errorf(outcome.WorkspaceUnbound, "StorageClass %q cannot make a volume for PersistentVolumeClaim %q: see the claim's events with kubectl describe, or %s", class, name, cure))
+		return failure(outcome.Errorf(outcome.WorkspaceUnbound, "StorageClass %q cannot provision a volume for PersistentVolumeClaim %q: see the claim's events with kubectl describe, or %s", class, name, cure))
 	case class == "" && latest(of, "FailedBinding") != nil:
-		return failure(outcome.Errorf(outcome.WorkspaceUnbound, "PersistentVolumeClaim %q asks for no StorageClass, and the cluster has no default one: write one in spec.forProvider.storage.storageClassName", name))
+		return failure(outcome.Errorf(outcome.WorkspaceUnbound, "PersistentVolumeClaim %q asks for no StorageClass, and the cluster has no default one: set one in spec.forProvider.storage.storageClassName", name))
 	case latest(of, "FailedBinding") != nil, repeated(latest(of, "ExternalProvisioning")), slices.ContainsFunc(causes, isNoVolume):
 		return failure(outcome.Errorf(outcome.WorkspaceUnbound, "StorageClass %q has no volume for PersistentVolumeClaim %q: check that its provisioner runs and has room, or %s", class, name, cure))
 	}
 	return nil
 }
 
-// isNoVolume says whether a cause is that no volume is there and none is made.
+// isNoVolume reports whether a cause is that there is no volume and none is provisioned.
 func isNoVolume(cause string) bool {
 	return strings.Contains(cause, "available persistent volumes to bind") || strings.Contains(cause, "free storage")
 }
 
-// failure returns an error's reason and message, bounded as all are.
+// failure returns an error's reason and message, with the limits of outcome.Failed.
 func failure(err error) *outcome.Failure { return outcome.Failed(err).Failure }
 
-// patientRepeats is how often something may be said that is normal at first: a
-// claim is looked at about every 15 seconds.
-const patientRepeats = 8
+// normalRepeats is the number of repeats of an event that is normal at first. The
+// kubelet and the provisioners repeat it about every 15 seconds.
+const normalRepeats = 8
 
-// eventsOf returns the events of the object with this UID. An object of the
-// same name that is gone is none of ours.
+// eventsOf returns the events of the object with this UID, not those of an earlier
+// object with its name.
 func eventsOf(events []corev1.Event, uid types.UID) []corev1.Event {
 	var out []corev1.Event
 	for i := range events {
@@ -296,9 +292,8 @@ func eventsOf(events []corev1.Event, uid types.UID) []corev1.Event {
 	return out
 }
 
-// latest returns the last event with one of these reasons, nil where there is
-// none. Of two at the same time the one that sorts last by its name holds, so
-// that their order decides nothing.
+// latest returns the last event with one of these reasons, or nil. Of two at the same
+// time it is the one whose name sorts last, whatever their order.
 func latest(events []corev1.Event, reasons ...string) *corev1.Event {
 	var out *corev1.Event
 	for i := range events {
@@ -322,26 +317,26 @@ func hasReason(e *corev1.Event, reasons []string) bool {
 	return false
 }
 
-// happenedSince says whether an event with one of these reasons is as late as
-// the one before it. Times are whole seconds.
+// happenedSince reports whether there is an event with one of these reasons that is
+// not older than the other, in whole seconds.
 func happenedSince(events []corev1.Event, before *corev1.Event, reasons ...string) bool {
 	e := latest(events, reasons...)
 	return e != nil && !lastSeen(e).Before(lastSeen(before))
 }
 
-// repeated says whether an event was seen more often than is normal.
+// repeated reports whether an event was repeated more often than is normal.
 func repeated(e *corev1.Event) bool {
 	if e == nil {
 		return false
 	}
 	if e.Series != nil {
-		return e.Series.Count > patientRepeats
+		return e.Series.Count > normalRepeats
 	}
-	return e.Count > patientRepeats
+	return e.Count > normalRepeats
 }
 
-// lastSeen returns when an event was seen last, in whichever of its fields its
-// reporter says so, to the second.
+// lastSeen returns the time of an event's last occurrence, from whichever field its
+// reporter sets, in whole seconds.
 func lastSeen(e *corev1.Event) time.Time {
 	t := e.CreationTimestamp.Time
 	switch {

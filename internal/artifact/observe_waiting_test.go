@@ -219,7 +219,7 @@ func TestWaitingForNode(t *testing.T) {
 	checkWaiting(t, map[string]waitingCase{
 		"Selector":   {reason: "What the nodes lack is named, without how many they are.", args: of("0/3 nodes are available: 1 Insufficient memory, 2 node(s) didn't match Pod's node affinity/selector"+tail, nil), want: outcome.Unschedulable, says: []string{"(Insufficient memory; didn't match Pod's node affinity/selector)", "nodeSelector"}},
 		"WaitsFirst": {reason: "A volume that is made for the node waits for the node.", args: of("0/1 nodes are available: 1 Insufficient cpu.", pendingPVC(class)), want: outcome.Unschedulable, says: []string{"Insufficient cpu"}},
-		"Silent":     {reason: "A scheduler that says nothing says that.", args: of("", nil), want: outcome.Unschedulable, says: []string{"not said"}},
+		"Silent":     {reason: "A scheduler that says nothing says that.", args: of("", nil), want: outcome.Unschedulable, says: []string{"no cause is given"}},
 		"NewClaim":   {reason: "A claim of which nobody complains is being provided for.", args: of(immediate, pendingPVC(class))},
 		"Unknown":    {reason: "What is not known of a claim is not guessed.", args: of(immediate, nil)},
 		"NoClass":    {reason: "A class that does not exist is named.", args: of(immediate, pendingPVC(class), said(pvcUID, 1, "ProvisioningFailed", `storageclass.storage.k8s.io "fast" not found`)), want: outcome.WorkspaceUnbound, says: []string{`StorageClass "fast", which does not exist`, "storageClassName"}},
@@ -230,7 +230,7 @@ func TestWaitingForNode(t *testing.T) {
 		"NoVolume":   {reason: "Volumes that nobody makes run out.", args: of(unbound, pendingPVC(class)), want: outcome.WorkspaceUnbound, says: []string{`"fast"`, "has room"}},
 		"Lost":       {reason: "A claim whose volume is gone is told.", args: of(immediate, lost), want: outcome.WorkspaceUnbound, says: []string{"lost its volume"}},
 		"Elsewhere":  {reason: "A volume may be where no node takes the Pod.", args: of("0/1 nodes are available: 1 node(s) didn't match PersistentVolume's node affinity.", bound), want: outcome.Unschedulable, says: []string{"volume"}},
-		"Gone":       {reason: "A claim that was deleted by hand is told.", args: of(`0/1 nodes are available: persistentvolumeclaim "model-workspace" not found`+tail, nil), want: outcome.WorkspaceUnbound, says: []string{"is gone", "Job"}},
+		"Gone":       {reason: "A claim that was deleted by hand is told.", args: of(`0/1 nodes are available: persistentvolumeclaim "model-workspace" not found`+tail, nil), want: outcome.WorkspaceUnbound, says: []string{"is missing", "Job"}},
 	})
 }
 

@@ -21,17 +21,16 @@ import (
 
 const defaultTag = "latest"
 
-// A Run is one try to make an artifact.
+// A Run is one attempt to bring the source into the registry.
 type Run struct {
-	// Hash of what the artifact is made from; see RunHash.
+	// Hash of what the artifact is built from; see RunHash.
 	Hash string
 
 	// Number of the run, counted from 1 over the Artifact's life.
 	Number int64
 }
 
-// RunOf returns the run that an object was made for, as its annotations say;
-// the zero Run where they say nothing.
+// RunOf returns the run in an object's annotations; the zero Run if they name none.
 func RunOf(o metav1.Object) Run {
 	n, err := strconv.ParseInt(o.GetAnnotations()[AnnotationRun], 10, 64)
 	if err != nil {
@@ -40,8 +39,8 @@ func RunOf(o metav1.Object) Run {
 	return Run{Hash: o.GetAnnotations()[AnnotationRunHash], Number: n}
 }
 
-// GenerationOf returns the Artifact's generation that an object was made for, 0
-// where its annotations do not say.
+// GenerationOf returns the Artifact's generation in an object's annotations; 0 if
+// they name none.
 func GenerationOf(o metav1.Object) int64 {
 	n, err := strconv.ParseInt(o.GetAnnotations()[AnnotationGeneration], 10, 64)
 	if err != nil {
@@ -50,7 +49,7 @@ func GenerationOf(o metav1.Object) int64 {
 	return n
 }
 
-// Annotations that say for which run an object is.
+// Annotations returns the annotations of an object of the run.
 func (r Run) Annotations() map[string]string {
 	return map[string]string{
 		AnnotationRunHash: r.Hash,
@@ -58,34 +57,33 @@ func (r Run) Annotations() map[string]string {
 	}
 }
 
-// Pipeline that makes the Artifact: the one that its spec names. Where it names
-// none, it is the one that the Artifact's content or its run in progress was
-// started with, so that a change of its ProviderConfig rebuilds and stops
-// nothing; else Stream for what kit cannot make; else the ProviderConfig's, else
-// Kit.
+// Pipeline returns the pipeline of the Artifact's runs: its spec's; if the spec names
+// none, that of the Artifact's content or of its run in progress, so that a change
+// of the ProviderConfig neither rebuilds an artifact nor stops a run; else Stream for
+// what kit does not support; else the ProviderConfig's; else Kit.
 func Pipeline(a *modelv1alpha1.Artifact) modelv1alpha1.PipelineType {
 	if p := a.Spec.ForProvider.Pipeline; p != "" {
 		return p
 	}
 	for _, p := range []modelv1alpha1.PipelineType{modelv1alpha1.PipelineKit, modelv1alpha1.PipelineStream} {
-		if slices.Contains(standingRuns(a), runHash(a, p)) {
+		if slices.Contains(currentRuns(a), runHash(a, p)) {
 			return p
 		}
 	}
-	if !kitCanMake(a) {
+	if !kitSupports(a) {
 		return modelv1alpha1.PipelineStream
 	}
 	return cmp.Or(a.Effective.Pipeline, modelv1alpha1.PipelineKit)
 }
 
-// kitCanMake reports whether kit can do what the Artifact's spec asks: kit packs
-// whole models of the public Hub and makes no images
+// kitSupports reports whether kit supports what the Artifact's spec asks for: whole
+// models of the public Hub, as any format except Image
 // (https://kitops.org/docs/cli/cli-reference/, kit import and kit pack).
-func kitCanMake(a *modelv1alpha1.Artifact) bool {
+func kitSupports(a *modelv1alpha1.Artifact) bool {
 	if OCISource(a) != nil || a.Spec.ForProvider.Format == modelv1alpha1.PackFormatImage {
 		return false
 	}
-	// Without an organisation, kit takes a model's name for something else.
+	// kit import does not accept a model without an organisation.
 	if hf := huggingFace(a); hf != nil && (strings.Count(hf.Model, "/") != 1 || hashedFiles(hf.Files) != nil) {
 		return false
 	}
@@ -93,9 +91,9 @@ func kitCanMake(a *modelv1alpha1.Artifact) bool {
 	return hub == "" || hub == v1alpha1.DefaultHubEndpoint
 }
 
-// standingRuns returns the run hashes of what the Artifact has in the registry
+// currentRuns returns the run hashes of the Artifact's committed and staged content
 // and of its run in progress.
-func standingRuns(a *modelv1alpha1.Artifact) []string {
+func currentRuns(a *modelv1alpha1.Artifact) []string {
 	s := a.Status.AtProvider
 	var out []string
 	if s.Digest != "" {
@@ -110,35 +108,35 @@ func standingRuns(a *modelv1alpha1.Artifact) []string {
 	return out
 }
 
-// runHashInput lists all that makes another artifact when it changes. Fields
-// that are not set are left out, so that a field that a later version adds
-// changes no hash.
+// runHashInput has all that decides the bytes of an artifact. Unset fields are
+// omitted, so that a field that a later version adds changes no hash.
 type runHashInput struct {
 	Source   *runHashSource `json:"source,omitempty"`
 	Format   string         `json:"format"`
 	Pipeline string         `json:"pipeline"`
 }
 
-// RunHash identifies what an Artifact is made from and how: source, format and
-// the pipeline that Pipeline returns, whether the spec names it or not. Only a
-// change of it rebuilds the artifact; it is stable over versions of the
+// RunHash returns a hash of what an Artifact is built from: source, files, format,
+// and the pipeline that Pipeline returns, whether or not the spec names it. Only
+// another run hash needs another run. It must not change between versions of the
 // provider.
 func RunHash(a *modelv1alpha1.Artifact) string { return runHash(a, Pipeline(a)) }
 
-// runHash returns the hash of a run of the Artifact by this pipeline.
+// runHash returns the Artifact's run hash with this pipeline.
 func runHash(a *modelv1alpha1.Artifact, pipeline modelv1alpha1.PipelineType) string {
 	in := runHashInput{
 		Source:   hashedSource(a),
 		Format:   string(cmp.Or(a.Spec.ForProvider.Format, modelv1alpha1.PackFormatModelPack)),
 		Pipeline: string(pipeline),
 	}
-	// Strings alone: there is nothing that cannot be encoded.
+	// Strings can always be encoded.
 	out, _ := json.Marshal(in) //nolint:errchkjson // See above.
 	sum := sha256.Sum256(out)
 	return hex.EncodeToString(sum[:8])
 }
 
-// Registry that the Artifact is pushed to: its own, else its ProviderConfig's.
+// Registry returns the registry that the Artifact is pushed to: its own, else its
+// ProviderConfig's.
 func Registry(a *modelv1alpha1.Artifact) string {
 	if t := a.Spec.ForProvider.Target; t != nil && t.Registry != "" {
 		return string(t.Registry)
@@ -146,7 +144,7 @@ func Registry(a *modelv1alpha1.Artifact) string {
 	return a.Effective.Registry
 }
 
-// Repository that the Artifact is pushed to, in its registry.
+// Repository returns the repository that the Artifact is pushed to.
 func Repository(a *modelv1alpha1.Artifact) string {
 	if t := a.Spec.ForProvider.Target; t != nil {
 		return t.Repository
@@ -154,7 +152,7 @@ func Repository(a *modelv1alpha1.Artifact) string {
 	return ""
 }
 
-// Tag that the Artifact is pushed under.
+// Tag returns the Artifact's tag.
 func Tag(a *modelv1alpha1.Artifact) string {
 	if t := a.Spec.ForProvider.Target; t != nil {
 		return cmp.Or(t.Tag, defaultTag)
@@ -162,8 +160,7 @@ func Tag(a *modelv1alpha1.Artifact) string {
 	return defaultTag
 }
 
-// MayOverwrite reports whether the Artifact takes its tag also from what it did
-// not push.
+// MayOverwrite reports whether the Artifact may overwrite a foreign tag.
 func MayOverwrite(a *modelv1alpha1.Artifact) bool {
 	t := a.Spec.ForProvider.Target
 	return t != nil && t.ConflictPolicy == modelv1alpha1.ConflictOverwrite
@@ -175,8 +172,8 @@ func OCIReference(artifact *modelv1alpha1.Artifact) string {
 	return ExternalName(artifact) + ":" + Tag(artifact)
 }
 
-// ExternalName returns what the Artifact is called outside of the cluster for
-// as long as it lives: registry/repository.
+// ExternalName returns the Artifact's identity outside the cluster, which never
+// changes: registry/repository.
 func ExternalName(a *modelv1alpha1.Artifact) string {
 	return Registry(a) + "/" + Repository(a)
 }
@@ -185,17 +182,15 @@ const (
 	defaultRetryLimit    = int32(5)
 	defaultRetryInterval = 30 * time.Second
 
-	// longestRetryWait bounds the waits that double, and what a server may ask
-	// for.
+	// longestRetryWait limits the backoff, and the wait that a server requests.
 	longestRetryWait = time.Hour
 )
 
-// RetryWait returns how long to wait after the end of a run until it is tried
-// again, and whether it is at all: where the failure may pass by itself and
-// the Artifact's limit is not reached. A run that did not start has tried
-// nothing, and no limit holds for it. The wait doubles with each failure and
-// is never shorter than what a server asked for. Up to half of it is added,
-// which differs between Artifacts and runs but is the same at any time.
+// RetryWait returns the wait after a failed run until its retry, and reports whether
+// it is retried: if the failure is transient and the Artifact's limit is not
+// reached. Runs that did not start are not limited. The wait doubles with each
+// failure and is at least what a server requested. Up to half of it is added as
+// jitter, which is always the same for one run of an Artifact.
 func RetryWait(a *modelv1alpha1.Artifact, failures, run int64, f outcome.Failure) (time.Duration, bool) {
 	limit, wait := defaultRetryLimit, defaultRetryInterval
 	if p := a.Spec.ForProvider.Retry; p != nil {
@@ -214,7 +209,7 @@ func RetryWait(a *modelv1alpha1.Artifact, failures, run int64, f outcome.Failure
 	return wait + time.Duration(float64(wait/2)*spread(a, run)), true
 }
 
-// spread returns a number from 0 to 1 for an Artifact's run.
+// spread returns a number from 0 to 1 that is derived from an Artifact's run.
 func spread(a *modelv1alpha1.Artifact, run int64) float64 {
 	sum := sha256.Sum256([]byte(string(a.GetUID()) + "/" + strconv.FormatInt(run, 10)))
 	return float64(binary.BigEndian.Uint32(sum[:4])) / float64(1<<32)

@@ -22,25 +22,23 @@ import (
 )
 
 const (
-	// SecretTypeCredentials is the type of each Secret that the provider makes
-	// for runs. The API server lets nobody change a Secret's type.
+	// SecretTypeCredentials is the type of all Secrets that the provider creates
+	// for runs. The type of a Secret is immutable.
 	SecretTypeCredentials corev1.SecretType = v1alpha1.Group + "/run-credentials"
 
-	// CopiedSecret stands for the Secret with copied credentials in what names
-	// Secrets for a Job, until EnsureJob puts the Secret's own name in its
-	// place. It is no valid name of a Secret.
+	// CopiedSecret is a placeholder for the name of the Secret with copied
+	// credentials, which EnsureJob replaces. It is not a valid name.
 	CopiedSecret = "(copied)"
 
-	// secretInfix is between the Artifact's name and the random part of the
-	// name of its Secret.
+	// secretInfix separates the Artifact's name and the random part in the name of
+	// its Secret.
 	secretInfix = "-credentials-"
 )
 
-// EnsureSecret makes the Secret that holds what the Artifact's runs need of
-// credentials from another namespace, keeps its data as supplied, and returns
-// its name. The name is random, so that nobody can name the Secret in advance;
-// one that is there already, as after a crash, is found by its type, labels and
-// owner.
+// EnsureSecret creates or updates the Secret with the credentials that the Artifact's
+// runs need of another namespace, and returns its name. The name is random, so that
+// nobody can refer to the Secret in advance; an existing one is found by its type,
+// labels and owner.
 func EnsureSecret(ctx context.Context, c client.Client, scheme *runtime.Scheme, a *modelv1alpha1.Artifact, metadataLabels map[string]string, data map[string][]byte) (string, error) {
 	there, err := OwnedSecrets(ctx, c, a)
 	if err != nil {
@@ -70,15 +68,14 @@ func EnsureSecret(ctx context.Context, c client.Client, scheme *runtime.Scheme, 
 	return s.GetName(), Refusal(c.Create(ctx, s), "the Secret of the run's credentials")
 }
 
-// secretName returns a name with 128 random bits for a Secret of an Artifact's
-// runs.
+// secretName returns a name with 128 random bits.
 func secretName(artifactName string) string {
 	suffix := secretInfix + strings.ToLower(rand.Text())
 	return shorten(artifactName, validation.DNS1123SubdomainMaxLength-len(suffix)) + suffix
 }
 
-// OwnedSecrets returns the Secrets that the provider made for the Artifact's
-// runs: those of its type and labels that the Artifact controls.
+// OwnedSecrets returns the Secrets that the provider created for the Artifact's runs:
+// those of SecretTypeCredentials and its labels that the Artifact controls.
 func OwnedSecrets(ctx context.Context, c client.Reader, a *modelv1alpha1.Artifact) ([]corev1.Secret, error) {
 	list := &corev1.SecretList{}
 	if err := c.List(ctx, list, client.InNamespace(a.GetNamespace()), client.MatchingLabels(SelectorLabelsForArtifact(a.GetName()))); err != nil {
@@ -89,8 +86,7 @@ func OwnedSecrets(ctx context.Context, c client.Reader, a *modelv1alpha1.Artifac
 	}), nil
 }
 
-// DeleteSecrets deletes the Secrets of the Artifact's runs. Those that are being
-// deleted, or are not the provider's, are left alone.
+// DeleteSecrets deletes those of OwnedSecrets that are not being deleted yet.
 func DeleteSecrets(ctx context.Context, c client.Client, a *modelv1alpha1.Artifact) error {
 	secrets, err := OwnedSecrets(ctx, c, a)
 	if err != nil {
@@ -101,30 +97,28 @@ func DeleteSecrets(ctx context.Context, c client.Client, a *modelv1alpha1.Artifa
 		if s.GetDeletionTimestamp() != nil {
 			continue
 		}
-		if err := client.IgnoreNotFound(c.Delete(ctx, s, thisVery(s))); err != nil {
+		if err := client.IgnoreNotFound(c.Delete(ctx, s, sameUID(s))); err != nil {
 			return errors.Wrapf(err, "cannot delete Secret %q", s.GetName())
 		}
 	}
 	return nil
 }
 
-// IsCredentials reports whether the provider made a Secret for a run, so that
-// nobody may name it as a source of credentials: by its type, or by its labels
-// and owner.
+// IsCredentials reports whether the provider created a Secret for a run, by its type
+// or by its labels and owner. No Artifact may refer to it.
 func IsCredentials(s *corev1.Secret) bool {
 	return s.Type == SecretTypeCredentials || LooksLikeCredentials(s)
 }
 
-// LooksLikeCredentials reports the same of a Secret of which only the metadata
-// is known.
+// LooksLikeCredentials reports the same if only the Secret's metadata is known.
 func LooksLikeCredentials(s metav1.Object) bool {
 	c := metav1.GetControllerOf(s)
 	return c != nil && c.Kind == modelv1alpha1.ArtifactGroupVersionKind.Kind && strings.HasPrefix(c.APIVersion, modelv1alpha1.Group+"/") &&
 		labels.SelectorFromSet(CommonLabels()).Matches(labels.Set(s.GetLabels()))
 }
 
-// useSecret has a Job use the Secret of this name where it names CopiedSecret,
-// and annotates it so. It returns an error if there is none to use.
+// useSecret replaces CopiedSecret in a Job by this name, and annotates the Job with it.
+// It returns an error if the Job needs the Secret and the name is empty.
 func useSecret(job *batchv1.Job, name string) error {
 	var refs []*string
 	pod := &job.Spec.Template.Spec

@@ -16,17 +16,16 @@ import (
 const (
 	defaultRevision = "main"
 
-	// DefaultTokenKey is where a Secret has a Hub's token unless the Artifact
-	// says.
+	// DefaultTokenKey is the default key of a Hub's token in a Secret.
 	DefaultTokenKey = "token"
 
-	// KeyCA is the key of certificate authorities in a Secret, as
-	// kubernetes.io/tls and cert-manager use it; that of a certificate is
-	// corev1.TLSCertKey, and that of its key corev1.TLSPrivateKeyKey.
+	// KeyCA is the key of certificate authorities in a Secret, as in Secrets of
+	// cert-manager. Those of a certificate and its private key are
+	// corev1.TLSCertKey and corev1.TLSPrivateKeyKey.
 	KeyCA = "ca.crt"
 )
 
-// huggingFace returns the Artifact's source on a Hub, nil where it has none.
+// huggingFace returns the Artifact's source on a Hub, or nil.
 func huggingFace(a *modelv1alpha1.Artifact) *modelv1alpha1.HuggingFaceSource {
 	if a.Spec.ForProvider.Source == nil {
 		return nil
@@ -34,7 +33,7 @@ func huggingFace(a *modelv1alpha1.Artifact) *modelv1alpha1.HuggingFaceSource {
 	return a.Spec.ForProvider.Source.HuggingFace
 }
 
-// OCISource returns the Artifact's source in a registry, nil where it has none.
+// OCISource returns the Artifact's source in a registry, or nil.
 func OCISource(a *modelv1alpha1.Artifact) *modelv1alpha1.OCISource {
 	if a.Spec.ForProvider.Source == nil {
 		return nil
@@ -63,8 +62,8 @@ type runHashOCI struct {
 	Reference string `json:"reference"`
 }
 
-// hashedSource returns what of the Artifact's source belongs to its run hash;
-// nil where it has none.
+// hashedSource returns the part of the Artifact's source that is in its run hash; nil
+// without a source.
 func hashedSource(a *modelv1alpha1.Artifact) *runHashSource {
 	out := runHashSource{}
 	if hf := huggingFace(a); hf != nil {
@@ -84,8 +83,8 @@ func hashedSource(a *modelv1alpha1.Artifact) *runHashSource {
 	return &out
 }
 
-// hashedFiles returns what of a filter belongs to the run hash: its patterns,
-// whose order does not matter; nil where there are none.
+// hashedFiles returns the part of a filter that is in the run hash: its patterns as
+// sets; nil without patterns.
 func hashedFiles(f *modelv1alpha1.FileFilter) *runHashFiles {
 	if f == nil || len(f.Include)+len(f.Exclude) == 0 {
 		return nil
@@ -93,12 +92,12 @@ func hashedFiles(f *modelv1alpha1.FileFilter) *runHashFiles {
 	return &runHashFiles{Include: asSet(f.Include), Exclude: asSet(f.Exclude)}
 }
 
-// asSet returns strings in order, each of them once.
+// asSet returns the sorted strings without duplicates.
 func asSet(s []string) []string {
 	return slices.Compact(slices.Sorted(slices.Values(s)))
 }
 
-// sourceArguments returns the flags of `worker run` that say what is read.
+// sourceArguments returns the flags of `worker run` for the source.
 func sourceArguments(a *modelv1alpha1.Artifact) []string {
 	if s := OCISource(a); s != nil {
 		args := []string{"--source-artifact=" + referenceFor(a)}
@@ -120,8 +119,7 @@ func sourceArguments(a *modelv1alpha1.Artifact) []string {
 	return append(append(args, "--revision="+revisionFor(a)), filterArguments(hf.Files)...)
 }
 
-// filterArguments returns the flags of `worker run` that say which files are
-// wanted.
+// filterArguments returns the flags of `worker run` that select files.
 func filterArguments(f *modelv1alpha1.FileFilter) []string {
 	if f == nil {
 		return nil
@@ -136,8 +134,8 @@ func filterArguments(f *modelv1alpha1.FileFilter) []string {
 	return args
 }
 
-// recordedRevision is the commit or the digest that the artifact was made from,
-// where the spec still asks for the same; else nothing.
+// recordedRevision returns the source's commit or digest of the artifact, if its run
+// hash is still that of the spec; else "".
 func recordedRevision(a *modelv1alpha1.Artifact) string {
 	s := a.Status.AtProvider
 	if s.Source == nil || s.RunHash != RunHash(a) {
@@ -146,10 +144,9 @@ func recordedRevision(a *modelv1alpha1.Artifact) string {
 	return s.Source.Revision
 }
 
-// revisionFor returns the revision of a Hub's to read: the commit that the
-// artifact was made from where the spec still asks for the same and keeps to
-// it, so that making it again makes the same, else the revision that the spec
-// names.
+// revisionFor returns the revision that a run reads from the Hub: the recorded commit
+// unless the spec follows the revision, so that a rebuild gives the same artifact;
+// else the spec's.
 func revisionFor(a *modelv1alpha1.Artifact) string {
 	hf := huggingFace(a)
 	if recorded := recordedRevision(a); recorded != "" && hf.RevisionPolicy != modelv1alpha1.RevisionFollow {
@@ -158,9 +155,8 @@ func revisionFor(a *modelv1alpha1.Artifact) string {
 	return cmp.Or(hf.Revision, defaultRevision)
 }
 
-// referenceFor returns the artifact of a registry to read: the one with the
-// digest that the Artifact's own was made from where the spec still asks for the
-// same, else what the spec names.
+// referenceFor returns the reference that a run reads from a registry: with the
+// recorded digest, so that a rebuild gives the same artifact; else the spec's.
 func referenceFor(a *modelv1alpha1.Artifact) string {
 	reference := OCISource(a).Reference
 	d := digest.Digest(recordedRevision(a))
@@ -173,9 +169,9 @@ func referenceFor(a *modelv1alpha1.Artifact) string {
 	return reference + "@" + d.String()
 }
 
-// accessFor returns how a run reaches the registry of the Artifact's source: as
-// its ProviderConfig says, else as the Artifact does. Credentials and
-// authorities are the Artifact's own where it names such.
+// accessFor returns how a run connects to the registry of the Artifact's source: as its
+// ProviderConfig says, else as the Artifact does. The Artifact's own credentials and
+// authorities take precedence.
 func accessFor(a *modelv1alpha1.Artifact) modelv1alpha1.SourceAccess {
 	s := OCISource(a)
 	if s == nil {
@@ -191,8 +187,8 @@ func accessFor(a *modelv1alpha1.Artifact) modelv1alpha1.SourceAccess {
 	return out
 }
 
-// SameModel says whether two Artifacts are of the same model, or of the same
-// dataset, on a Hub, at whatever revision.
+// SameModel reports whether the sources of two Artifacts are the same model or dataset
+// of a Hub, at any revision.
 func SameModel(a, b *modelv1alpha1.Artifact) bool {
 	one, other := huggingFace(a), huggingFace(b)
 	return one != nil && other != nil && one.Model == other.Model && one.Dataset == other.Dataset

@@ -21,18 +21,17 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// defaultWorkspaceSize is the workspace where neither the Artifact nor its
-// ProviderConfig says: room for a model of 8 billion parameters, three times.
+// defaultWorkspaceSize has room for three times a model of 8 billion parameters.
 var defaultWorkspaceSize = resource.MustParse("50Gi")
 
-// NeedsWorkspace reports whether the Artifact's pipeline works on a volume.
+// NeedsWorkspace reports whether the Artifact's pipeline needs a workspace.
 func NeedsWorkspace(a *modelv1alpha1.Artifact) bool {
 	return Pipeline(a) == modelv1alpha1.PipelineKit
 }
 
-// BuildPVC returns the workspace of an Artifact's runs. It is not owned yet.
+// BuildPVC returns the workspace of an Artifact's runs, without an owner.
 func BuildPVC(artifact *modelv1alpha1.Artifact, labels map[string]string) *corev1.PersistentVolumeClaim {
-	// What the claim holds is its own.
+	// The claim must not share memory with the Artifact.
 	storage := storageFor(artifact.DeepCopy())
 	return &corev1.PersistentVolumeClaim{
 		ObjectMeta: metav1.ObjectMeta{
@@ -54,15 +53,15 @@ func BuildPVC(artifact *modelv1alpha1.Artifact, labels map[string]string) *corev
 	}
 }
 
-// FitsWorkspace reports whether a workspace was made for what the Artifact's
-// runs need now: the same run hash, size and class. What became of the claim
-// since, by admission or since it was expanded, does not matter.
+// FitsWorkspace reports whether a workspace was requested with the run hash, size and
+// class that the Artifact's runs need now. Later changes of the claim, such as an
+// expansion, do not matter.
 func FitsWorkspace(a *modelv1alpha1.Artifact, pvc *corev1.PersistentVolumeClaim) bool {
 	return pvc.GetAnnotations()[AnnotationRunHash] == RunHash(a) && sameBuild(pvc, BuildPVC(a, nil), AnnotationBuildHash)
 }
 
-// storageFor returns the Artifact's storage, filled up with its
-// ProviderConfig's and the defaults.
+// storageFor returns the Artifact's storage settings, with its ProviderConfig's and
+// then the provider's as defaults.
 func storageFor(a *modelv1alpha1.Artifact) v1alpha1.StorageSettings {
 	out := v1alpha1.StorageSettings{}
 	for _, s := range []*v1alpha1.StorageSettings{a.Spec.ForProvider.Storage, a.Effective.Storage} {
@@ -78,9 +77,9 @@ func storageFor(a *modelv1alpha1.Artifact) v1alpha1.StorageSettings {
 	return out
 }
 
-// EnsurePVC makes the Artifact's workspace if it is not there. A claim of that
-// name that is not the Artifact's is not touched: that is an error with reason
-// WorkspaceConflict.
+// EnsurePVC creates the Artifact's workspace unless it exists. It returns an error if
+// the claim is being deleted, and one with reason WorkspaceConflict if it is not the
+// Artifact's.
 func EnsurePVC(ctx context.Context, c client.Client, scheme *runtime.Scheme, ma *modelv1alpha1.Artifact, labels map[string]string) error {
 	pvc := BuildPVC(ma, labels)
 	if err := controllerutil.SetControllerReference(ma, pvc, scheme); err != nil {
@@ -104,14 +103,13 @@ func EnsurePVC(ctx context.Context, c client.Client, scheme *runtime.Scheme, ma 
 	return nil
 }
 
-// DeletePVC deletes the Artifact's workspace. One that is not there, or is not
-// the Artifact's, is left alone.
+// DeletePVC deletes the Artifact's workspace if it exists and is the Artifact's.
 func DeletePVC(ctx context.Context, c client.Client, ma *modelv1alpha1.Artifact) error {
 	return deleteOwned(ctx, c, ma, "PersistentVolumeClaim", PVCName(ma.GetName()), &corev1.PersistentVolumeClaim{})
 }
 
-// deleteOwned deletes the object of this kind and name if the Artifact controls it and
-// it is not being deleted yet.
+// deleteOwned deletes the object of this kind and name if it exists, the Artifact
+// controls it and it is not being deleted yet.
 func deleteOwned(ctx context.Context, c client.Client, a *modelv1alpha1.Artifact, kind, name string, o client.Object) error {
 	err := c.Get(ctx, types.NamespacedName{Namespace: a.GetNamespace(), Name: name}, o)
 	if kerrors.IsNotFound(err) {
@@ -123,17 +121,18 @@ func deleteOwned(ctx context.Context, c client.Client, a *modelv1alpha1.Artifact
 	if !metav1.IsControlledBy(o, a) || o.GetDeletionTimestamp() != nil {
 		return nil
 	}
-	return errors.Wrapf(client.IgnoreNotFound(c.Delete(ctx, o, thisVery(o))), "cannot delete %s %q", kind, name)
+	return errors.Wrapf(client.IgnoreNotFound(c.Delete(ctx, o, sameUID(o))), "cannot delete %s %q", kind, name)
 }
 
-// thisVery is the condition that no other object has taken the name of o since
-// a cache saw it.
-func thisVery(o client.Object) client.DeleteOption {
+// sameUID is the precondition that the object is still o, and not another one with its
+// name.
+func sameUID(o client.Object) client.DeleteOption {
 	uid := o.GetUID()
 	return client.Preconditions{UID: &uid}
 }
 
-// conflict says that an object stands where one of the Artifact's should be.
+// conflict returns the error for an object of another owner with the name of one of the
+// Artifact's.
 func conflict(kind, name string) error {
 	return outcome.Errorf(outcome.WorkspaceConflict, "%s %q is not this Artifact's: delete or rename it, or give the Artifact another name", kind, name)
 }

@@ -91,7 +91,7 @@ const unrecordedAge = time.Minute
 // unrecordedPatience is how old a Job is at least that is taken away since it
 // did not start although nobody looks at its Artifact. Where somebody does, that
 // is recorded before.
-const unrecordedPatience = 2 * artifact.CopyPatience
+const unrecordedPatience = 2 * artifact.CopyTimeout
 
 // cleanUnrecorded takes the Secret away after a run whose end is not recorded,
 // as of an Artifact that its ProviderConfig admits no longer.

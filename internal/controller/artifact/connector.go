@@ -32,7 +32,7 @@ type connector struct {
 	now      func() time.Time
 
 	// copyPatience is how long a run with copied credentials may take to start;
-	// 0 for artifact.CopyPatience.
+	// 0 for artifact.CopyTimeout.
 	copyPatience time.Duration
 
 	metrics *Metrics
@@ -53,7 +53,7 @@ func (c *connector) Connect(ctx context.Context, a *modelv1alpha1.Artifact) (man
 		scheme:       c.scheme,
 		recorder:     c.recorder,
 		now:          c.now,
-		copyPatience: cmp.Or(c.copyPatience, artifact.CopyPatience),
+		copyPatience: cmp.Or(c.copyPatience, artifact.CopyTimeout),
 		metrics:      c.metrics,
 		memory:       c.memory,
 		labels:       artifact.LabelsForArtifact(a.GetName(), version.Version),
