@@ -1,5 +1,5 @@
-// Package license knows how a model's licences are written: as the Hub's words,
-// of which a model card has one or several, and as an SPDX expression
+// Package license converts a model's licences from the words of the Hub, of which a
+// model card has one or several, to an SPDX expression
 // (https://spdx.github.io/spdx-spec/v2.3/SPDX-license-expressions).
 package license
 
@@ -9,16 +9,16 @@ import (
 )
 
 const (
-	// and joins licences that hold together.
+	// and joins licences that all apply.
 	and = " AND "
 
-	// refPrefix begins the identifier of a licence that SPDX has none for.
+	// refPrefix is the prefix of the identifier of a licence that is not in SPDX's list.
 	refPrefix = "LicenseRef-"
 
-	// others stands for those of too many licences that are not named.
+	// others stands for the licences that do not fit into an expression.
 	others = refPrefix + "others"
 
-	// maxWordBytes bounds a word of the Hub's.
+	// maxWordBytes bounds a word of the Hub.
 	maxWordBytes = 64
 )
 
@@ -26,9 +26,9 @@ const (
 // annotations.
 const MaxBytes = 256
 
-// identifiers are the SPDX identifiers of the Hub's words
-// (https://huggingface.co/docs/hub/repositories-licenses). A word for a family
-// of licences, such as gpl, has none, and one for a version of the GPL does not
+// identifiers maps the Hub's words
+// (https://huggingface.co/docs/hub/repositories-licenses) to SPDX identifiers. A word
+// for a family of licences, such as gpl, has none, and a version of the GPL does not
 // allow later versions.
 var identifiers = bySmallLetters(map[string]string{
 	"agpl-3.0": "AGPL-3.0-only", "gpl-2.0": "GPL-2.0-only", "gpl-3.0": "GPL-3.0-only",
@@ -49,9 +49,8 @@ func bySmallLetters(others map[string]string, identifiers []string) map[string]s
 	return others
 }
 
-// FromHub returns the SPDX expression of the Hub's words for licences; empty for
-// none. A word without an SPDX identifier becomes a LicenseRef. What looks like
-// no word is left out.
+// FromHub returns the SPDX expression of the Hub's words for licences, or "" for none. A
+// word without an SPDX identifier becomes a LicenseRef. Anything but words is omitted.
 func FromHub(words ...string) string {
 	ids := make([]string, 0, len(words))
 	for _, w := range words {
@@ -65,8 +64,7 @@ func FromHub(words ...string) string {
 	return Join(ids)
 }
 
-// isWord reports whether a word is one that the Hub may have, for example
-// openrail++.
+// isWord reports whether w has the form of the Hub's words, for example openrail++.
 func isWord(w string) bool {
 	if w == "" || len(w) > maxWordBytes || !isIDChar(rune(w[0])) {
 		return false
@@ -74,7 +72,7 @@ func isWord(w string) bool {
 	return strings.IndexFunc(w, func(r rune) bool { return !isIDChar(r) && !strings.ContainsRune(" _+", r) }) < 0
 }
 
-// idChar replaces what an SPDX identifier may not have.
+// idChar replaces a character that an SPDX identifier may not have.
 func idChar(r rune) rune {
 	if isIDChar(r) {
 		return r
@@ -86,10 +84,9 @@ func isIDChar(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '.'
 }
 
-// Join returns one expression of several, all of which hold; empty for none. The
-// Hub's words for an SPDX identifier are replaced by that, and other text stays.
-// Where several would be longer than MaxBytes, those that do not fit are named
-// together.
+// Join returns one expression of several that all apply, or "" for none. It replaces
+// the Hub's words by their SPDX identifiers, and keeps other text. If several would be
+// longer than MaxBytes, one LicenseRef stands for those that do not fit.
 func Join(expressions []string) string {
 	var all []string
 	for _, e := range expressions {
@@ -117,8 +114,8 @@ func Join(expressions []string) string {
 	return out
 }
 
-// Split returns the expressions that a joined one is of. One with parentheses
-// stays whole.
+// Split returns the expressions of a joined one. It does not split an expression with
+// parentheses.
 func Split(expression string) []string {
 	parts := []string{expression}
 	if !strings.Contains(expression, "(") && !strings.Contains(expression, " OR ") {

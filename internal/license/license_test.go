@@ -14,17 +14,17 @@ func TestFromHub(t *testing.T) {
 		args   []string
 		want   string
 	}{
-		"None":      {reason: "No word is no licence."},
-		"Known":     {reason: "A word that SPDX has an identifier for is that.", args: []string{"apache-2.0"}, want: "Apache-2.0"},
-		"Case":      {reason: "Whatever its case.", args: []string{"MIT"}, want: "MIT"},
-		"Family":    {reason: "A family of licences has none.", args: []string{"gfdl"}, want: "LicenseRef-gfdl"},
-		"Version":   {reason: "A version of the GPL does not allow later ones.", args: []string{"gpl-3.0"}, want: "GPL-3.0-only"},
-		"Own":       {reason: "Nor has a model's own.", args: []string{"llama3.1"}, want: "LicenseRef-llama3.1"},
-		"Plus":      {reason: "What an identifier may not have is replaced.", args: []string{"openrail++"}, want: "LicenseRef-openrail--"},
-		"Several":   {reason: "All of several hold.", args: []string{"cc-by-sa-3.0", "gfdl"}, want: "CC-BY-SA-3.0 AND LicenseRef-gfdl"},
-		"Twice":     {reason: "One that is there twice is one.", args: []string{"mit", "MIT"}, want: "MIT"},
-		"NoWord":    {reason: "What is no word is left out.", args: []string{"<script>", "", "mit", "a\nb", strings.Repeat("a", 65)}, want: "MIT"},
-		"Operators": {reason: "A word cannot be an expression.", args: []string{"MIT OR x"}, want: "LicenseRef-MIT-OR-x"},
+		"None":      {reason: "No words should yield an empty expression."},
+		"Known":     {reason: "A word with an SPDX identifier should become that identifier.", args: []string{"apache-2.0"}, want: "Apache-2.0"},
+		"Case":      {reason: "The case of a word should not matter.", args: []string{"MIT"}, want: "MIT"},
+		"Family":    {reason: "A word for a family of licences should become a LicenseRef.", args: []string{"gfdl"}, want: "LicenseRef-gfdl"},
+		"Version":   {reason: "A version of the GPL should not allow later versions.", args: []string{"gpl-3.0"}, want: "GPL-3.0-only"},
+		"Own":       {reason: "A model's own licence should become a LicenseRef.", args: []string{"llama3.1"}, want: "LicenseRef-llama3.1"},
+		"Plus":      {reason: "Characters that an identifier may not have should be replaced.", args: []string{"openrail++"}, want: "LicenseRef-openrail--"},
+		"Several":   {reason: "Several words should be joined with AND.", args: []string{"cc-by-sa-3.0", "gfdl"}, want: "CC-BY-SA-3.0 AND LicenseRef-gfdl"},
+		"Twice":     {reason: "Equal words should be joined once.", args: []string{"mit", "MIT"}, want: "MIT"},
+		"NoWord":    {reason: "Anything but words should be omitted.", args: []string{"<script>", "", "mit", "a\nb", strings.Repeat("a", 65)}, want: "MIT"},
+		"Operators": {reason: "A word should not become an operator of an expression.", args: []string{"MIT OR x"}, want: "LicenseRef-MIT-OR-x"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -42,12 +42,12 @@ func TestJoin(t *testing.T) {
 		want   string
 		split  []string
 	}{
-		"None":  {reason: "Nothing is no expression.", args: []string{"", " "}},
-		"One":   {reason: "One is itself.", args: []string{"MIT"}, want: "MIT", split: []string{"MIT"}},
-		"Word":  {reason: "A word of the Hub's becomes its identifier.", args: []string{"apache-2.0", "mit"}, want: "Apache-2.0 AND MIT", split: []string{"Apache-2.0", "MIT"}},
-		"Or":    {reason: "A choice keeps its meaning.", args: []string{"MIT OR Apache-2.0", "Zlib"}, want: "(MIT OR Apache-2.0) AND Zlib", split: []string{"(MIT OR Apache-2.0) AND Zlib"}},
-		"Other": {reason: "What is no identifier stays as it is.", args: []string{"See the file LICENSE"}, want: "See the file LICENSE", split: []string{"See the file LICENSE"}},
-		"And":   {reason: "A joined one is taken apart.", args: []string{"MIT AND Zlib", "MIT"}, want: "MIT AND Zlib", split: []string{"MIT", "Zlib"}},
+		"None":  {reason: "No expressions should yield an empty expression.", args: []string{"", " "}},
+		"One":   {reason: "One expression should stay as it is.", args: []string{"MIT"}, want: "MIT", split: []string{"MIT"}},
+		"Word":  {reason: "A word of the Hub should become its identifier.", args: []string{"apache-2.0", "mit"}, want: "Apache-2.0 AND MIT", split: []string{"Apache-2.0", "MIT"}},
+		"Or":    {reason: "A choice should be put in parentheses.", args: []string{"MIT OR Apache-2.0", "Zlib"}, want: "(MIT OR Apache-2.0) AND Zlib", split: []string{"(MIT OR Apache-2.0) AND Zlib"}},
+		"Other": {reason: "Other text should stay as it is.", args: []string{"See the file LICENSE"}, want: "See the file LICENSE", split: []string{"See the file LICENSE"}},
+		"And":   {reason: "A joined expression should be split first.", args: []string{"MIT AND Zlib", "MIT"}, want: "MIT AND Zlib", split: []string{"MIT", "Zlib"}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -16,14 +16,14 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// An entry is a file of an archive that was unpacked, and not named yet.
+// An entry is an unpacked file of an archive that does not have its name yet.
 type entry struct {
 	name string
 	from string
 	file file
 }
 
-// pullArchive brings the files of a tar layer into the folder.
+// pullArchive fetches the files of a tar layer into the folder.
 func (j *job) pullArchive(ctx context.Context, l modelpack.Layer) error {
 	start := time.Now()
 	here, err := j.archiveIsHere(l.Key())
@@ -32,7 +32,7 @@ func (j *job) pullArchive(ctx context.Context, l modelpack.Layer) error {
 	}
 	if here {
 		j.done.Add(l.Size)
-		j.log.Printf("%s: %d bytes, here already", l.Digest, l.Size)
+		j.log.Printf("%s: %d bytes, already here", l.Digest, l.Size)
 		return nil
 	}
 	dir := unpacked(l.Key())
@@ -50,7 +50,7 @@ func (j *job) pullArchive(ctx context.Context, l modelpack.Layer) error {
 	return nil
 }
 
-// archiveIsHere reports whether all files of the archive with this key are there.
+// archiveIsHere reports whether all files of the archive with this key are present.
 func (j *job) archiveIsHere(key string) (bool, error) {
 	j.mu.Lock()
 	names, ok := j.state.Archives[key]
@@ -65,7 +65,7 @@ func (j *job) archiveIsHere(key string) (bool, error) {
 	return true, j.note(here)
 }
 
-// unpack unpacks a verified archive into files that have numbers as names.
+// unpack unpacks an archive into files with numbers as names, and verifies it.
 func (j *job) unpack(ctx context.Context, l modelpack.Layer) ([]entry, error) {
 	in := j.source.open(ctx, l.Descriptor, 0, func(n int) { j.done.Add(int64(n)) })
 	defer func() { _ = in.Close() }()

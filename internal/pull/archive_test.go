@@ -11,8 +11,7 @@ import (
 
 const kitModel = "application/vnd.kitops.modelkit.model.v1.tar"
 
-// TestHostileArchives checks that nothing of an archive is unpacked that could
-// do harm.
+// TestHostileArchives checks that no harmful entry of an archive is unpacked.
 func TestHostileArchives(t *testing.T) {
 	reg := func(name string) *tar.Header {
 		return &tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644, Size: 1}
@@ -35,32 +34,32 @@ func TestHostileArchives(t *testing.T) {
 		want    outcome.Reason
 		message string
 	}{
-		"DotDot":       {reason: "It leads out of the folder.", archive: unpacks(reg("../a")), want: outcome.Unsupported, message: "inside of a folder"},
-		"DotDotWithin": {reason: "It leads out of it later.", archive: unpacks(reg("a/../../b")), want: outcome.Unsupported, message: "inside of a folder"},
-		"Absolute":     {reason: "It is elsewhere.", archive: unpacks(reg("/etc/passwd")), want: outcome.Unsupported, message: "inside of a folder"},
-		"NoName":       {reason: "It is the folder itself.", archive: unpacks(reg("./.")), want: outcome.Unsupported, message: "inside of a folder"},
-		"Backslash":    {reason: "It is another path on other systems.", archive: unpacks(reg(`..\a`)), want: outcome.Unsupported, message: "cannot be one of a file"},
-		"LongName":     {reason: "No file system takes it.", archive: unpacks(reg(long)), want: outcome.Unsupported, message: "cannot be one of a file"},
-		"State":        {reason: "It would replace what a pull knows.", archive: unpacks(reg("./.provider-kitops/state.json")), want: outcome.Unsupported, message: stateDir},
-		"StateUpper":   {reason: "Some file systems take it for the same.", archive: unpacks(reg(".Provider-KitOps/x")), want: outcome.Unsupported, message: stateDir},
-		"Symlink":      {reason: "It points out of the folder.", archive: unpacks(typed(tar.TypeSymlink)), want: outcome.Unsupported, message: "link or a device"},
-		"HardLink":     {reason: "The same.", archive: unpacks(typed(tar.TypeLink)), want: outcome.Unsupported, message: "link or a device"},
-		"Device":       {reason: "It is no file.", archive: unpacks(typed(tar.TypeChar)), want: outcome.Unsupported, message: "link or a device"},
-		"BlockDevice":  {reason: "It is no file.", archive: unpacks(typed(tar.TypeBlock)), want: outcome.Unsupported, message: "link or a device"},
-		"Fifo":         {reason: "It is no file.", archive: unpacks(typed(tar.TypeFifo)), want: outcome.Unsupported, message: "link or a device"},
-		"Twice":        {reason: "Which one is meant cannot be told.", archive: unpacks(reg("a"), reg("./a")), want: outcome.Unsupported, message: "twice"},
-		"FileAndDir":   {reason: "Both cannot be.", archive: unpacks(reg("a"), reg("a/b")), want: outcome.Unsupported, message: "in the way"},
-		"NoArchive":    {reason: "It is not what its media type says.", archive: bytes.Repeat([]byte("x"), 2048), want: outcome.Mismatch, message: "no archive"},
-		"CutShort":     {reason: "Its end is missing.", archive: unpacks(&tar.Header{Name: "a", Size: 600, Mode: 0o644})[:1024], want: outcome.Mismatch, message: "no archive"},
-		"NoGzip":       {reason: "It is not compressed.", archive: unpacks(reg("a")), gzip: true, want: outcome.Mismatch, message: "no archive"},
-		"HugeHeader":   {reason: "It announces more than it has.", archive: hugeHeader(t), want: outcome.Mismatch, message: "no archive"},
-		"Bomb": {reason: "It unpacks to a thousand times its size.", gzip: true,
+		"DotDot":       {reason: "A path out of the folder should be refused.", archive: unpacks(reg("../a")), want: outcome.Unsupported, message: "inside of a folder"},
+		"DotDotWithin": {reason: "A path that leaves the folder later should be refused.", archive: unpacks(reg("a/../../b")), want: outcome.Unsupported, message: "inside of a folder"},
+		"Absolute":     {reason: "An absolute path should be refused.", archive: unpacks(reg("/etc/passwd")), want: outcome.Unsupported, message: "inside of a folder"},
+		"NoName":       {reason: "The path of the folder itself should be refused.", archive: unpacks(reg("./.")), want: outcome.Unsupported, message: "inside of a folder"},
+		"Backslash":    {reason: "A backslash, which separates folders on other systems, should be refused.", archive: unpacks(reg(`..\a`)), want: outcome.Unsupported, message: "cannot be one of a file"},
+		"LongName":     {reason: "A name that is too long for file systems should be refused.", archive: unpacks(reg(long)), want: outcome.Unsupported, message: "cannot be one of a file"},
+		"State":        {reason: "A path of the pull's state should be refused.", archive: unpacks(reg("./.provider-kitops/state.json")), want: outcome.Unsupported, message: stateDir},
+		"StateUpper":   {reason: "A path that some file systems take for the state's should be refused.", archive: unpacks(reg(".Provider-KitOps/x")), want: outcome.Unsupported, message: stateDir},
+		"Symlink":      {reason: "A symbolic link should be refused.", archive: unpacks(typed(tar.TypeSymlink)), want: outcome.Unsupported, message: "link or a device"},
+		"HardLink":     {reason: "A hard link should be refused.", archive: unpacks(typed(tar.TypeLink)), want: outcome.Unsupported, message: "link or a device"},
+		"Device":       {reason: "A character device should be refused.", archive: unpacks(typed(tar.TypeChar)), want: outcome.Unsupported, message: "link or a device"},
+		"BlockDevice":  {reason: "A block device should be refused.", archive: unpacks(typed(tar.TypeBlock)), want: outcome.Unsupported, message: "link or a device"},
+		"Fifo":         {reason: "A named pipe should be refused.", archive: unpacks(typed(tar.TypeFifo)), want: outcome.Unsupported, message: "link or a device"},
+		"Twice":        {reason: "Two files with the same path should be refused.", archive: unpacks(reg("a"), reg("./a")), want: outcome.Unsupported, message: "twice"},
+		"FileAndDir":   {reason: "A file with the path of a folder should be refused.", archive: unpacks(reg("a"), reg("a/b")), want: outcome.Unsupported, message: "in the way"},
+		"NoArchive":    {reason: "A layer that is no archive should be called malformed.", archive: bytes.Repeat([]byte("x"), 2048), want: outcome.Mismatch, message: "no archive"},
+		"CutShort":     {reason: "A truncated archive should be called malformed.", archive: unpacks(&tar.Header{Name: "a", Size: 600, Mode: 0o644})[:1024], want: outcome.Mismatch, message: "no archive"},
+		"NoGzip":       {reason: "A layer that is not compressed as its media type says should be called malformed.", archive: unpacks(reg("a")), gzip: true, want: outcome.Mismatch, message: "no archive"},
+		"HugeHeader":   {reason: "An archive that announces more bytes than it has should be called malformed.", archive: hugeHeader(t), want: outcome.Mismatch, message: "no archive"},
+		"Bomb": {reason: "An archive that unpacks to a thousand times its size should be refused.", gzip: true,
 			archive: compressed(t, "+gzip", unpacks(&tar.Header{Name: "a", Size: 64 << 20, Mode: 0o644})), want: outcome.Unsupported, message: "far more bytes"},
-		"Empty":      {reason: "It holds nothing, and does no harm.", archive: unpacks()},
-		"DirsAlone":  {reason: "Folders come with files.", archive: unpacks(&tar.Header{Name: "../a/", Typeflag: tar.TypeDir})},
-		"DotSlash":   {reason: "As tar writes it.", archive: unpacks(&tar.Header{Name: "./", Typeflag: tar.TypeDir}, reg("./a"))},
-		"AfterEnd":   {reason: "Some pad archives.", archive: append(unpacks(reg("a")), make([]byte, 10240)...)},
-		"Executable": {reason: "A script may be run.", archive: unpacks(&tar.Header{Name: "a", Typeflag: tar.TypeReg, Mode: 0o755, Size: 1})},
+		"Empty":      {reason: "An empty archive should be accepted.", archive: unpacks()},
+		"DirsAlone":  {reason: "Folders should not be unpacked, since they are created for files.", archive: unpacks(&tar.Header{Name: "../a/", Typeflag: tar.TypeDir})},
+		"DotSlash":   {reason: "Paths as tar writes them should be unpacked.", archive: unpacks(&tar.Header{Name: "./", Typeflag: tar.TypeDir}, reg("./a"))},
+		"AfterEnd":   {reason: "Padding after the archive's end should be accepted.", archive: append(unpacks(reg("a")), make([]byte, 10240)...)},
+		"Executable": {reason: "An executable file should be unpacked.", archive: unpacks(&tar.Header{Name: "a", Typeflag: tar.TypeReg, Mode: 0o755, Size: 1})},
 	}
 	f := newFront(t, open, false)
 	for name, tc := range cases {
@@ -88,7 +87,7 @@ func TestHostileArchives(t *testing.T) {
 	}
 }
 
-// hugeHeader is an archive of one header that announces a terabyte.
+// hugeHeader returns an archive of one header that announces a terabyte.
 func hugeHeader(t *testing.T) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -106,12 +105,12 @@ func TestSameFileTwice(t *testing.T) {
 		layers []content
 		want   outcome.Reason
 	}{
-		"RawAndTar":   {reason: "It is the same.", layers: append(rawLayers(same), tarLayer(t, kitModel, same))},
-		"TarAndTar":   {reason: "It is the same.", layers: []content{tarLayer(t, kitModel, same), tarLayer(t, kitModel+"+gzip", same)}},
-		"OtherRaw":    {reason: "Which one is meant cannot be told.", layers: append(rawLayers(same), rawLayers(map[string]string{"a": "other"})...), want: outcome.Unsupported},
-		"OtherTar":    {reason: "The same.", layers: append(rawLayers(same), tarLayer(t, kitModel, map[string]string{"a": "other"})), want: outcome.Unsupported},
-		"FileAndDir":  {reason: "Both cannot be.", layers: append(rawLayers(same), rawLayers(map[string]string{"a/b": "x"})...), want: outcome.Unsupported},
-		"TarUnderRaw": {reason: "Both cannot be.", layers: append(rawLayers(same), tarLayer(t, kitModel, map[string]string{"a/b": "x"})), want: outcome.Unsupported},
+		"RawAndTar":   {reason: "The same file in a raw layer and in an archive should be accepted.", layers: append(rawLayers(same), tarLayer(t, kitModel, same))},
+		"TarAndTar":   {reason: "The same file in two archives should be accepted.", layers: []content{tarLayer(t, kitModel, same), tarLayer(t, kitModel+"+gzip", same)}},
+		"OtherRaw":    {reason: "Different content for a path in two raw layers should be refused.", layers: append(rawLayers(same), rawLayers(map[string]string{"a": "other"})...), want: outcome.Unsupported},
+		"OtherTar":    {reason: "Different content for a path in a raw layer and an archive should be refused.", layers: append(rawLayers(same), tarLayer(t, kitModel, map[string]string{"a": "other"})), want: outcome.Unsupported},
+		"FileAndDir":  {reason: "A file with the path of a folder should be refused.", layers: append(rawLayers(same), rawLayers(map[string]string{"a/b": "x"})...), want: outcome.Unsupported},
+		"TarUnderRaw": {reason: "A file in an archive below a raw layer's file should be refused.", layers: append(rawLayers(same), tarLayer(t, kitModel, map[string]string{"a/b": "x"})), want: outcome.Unsupported},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

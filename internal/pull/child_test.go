@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// envPull makes the test's program a pull with these options, which can be
-// killed.
+// envPull makes the test's program run a pull with these options, so that the pull
+// can be killed.
 const envPull = "TEST_PULL"
 
 func pullInChild(options string) int {
@@ -27,8 +27,8 @@ func pullInChild(options string) int {
 	return 0
 }
 
-// child returns a pull with these options in a process of its own, which is
-// killed when the context ends.
+// child returns a process that runs a pull with these options, and that is killed when
+// the context is done.
 func child(ctx context.Context, t *testing.T, o Options) *exec.Cmd {
 	t.Helper()
 	o.Log = nil

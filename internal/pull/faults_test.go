@@ -19,12 +19,12 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// A fault is what goes wrong with requests for blobs.
+// A fault disturbs a request for a blob.
 type fault func(w http.ResponseWriter, r *http.Request, next http.Handler)
 
 type wrapper = func(http.Handler) http.Handler
 
-// times is a fault in the first n requests for a blob.
+// times disturbs the first n requests for a blob.
 func times(n int64, f fault) func(http.Handler) http.Handler {
 	var asked atomic.Int64
 	return func(next http.Handler) http.Handler {
@@ -42,14 +42,14 @@ func status(code int) fault {
 	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { w.WriteHeader(code) }
 }
 
-// cut breaks the connection after some bytes.
+// cut interrupts the connection after some bytes.
 func cut(after int) fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		next.ServeHTTP(&cutter{ResponseWriter: w, left: after}, r)
 	}
 }
 
-// truncate ends the body after some bytes as if these were all.
+// truncate ends the body after some bytes without an error.
 func truncate(after int) fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		rec := httptest.NewRecorder()
@@ -64,7 +64,7 @@ func truncate(after int) fault {
 	}
 }
 
-// flip changes each byte.
+// flip changes all bytes.
 func flip(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	next.ServeHTTP(&cutter{ResponseWriter: w, change: func(p []byte) {
 		for i := range p {
@@ -73,7 +73,7 @@ func flip(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	}}, r)
 }
 
-// noRanges answers as a registry that knows no ranges, after a cut.
+// noRanges behaves like a registry without ranges, after a cut.
 func noRanges(after int) fault {
 	first := atomic.Bool{}
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -97,7 +97,7 @@ func refusesRanges(after int) fault {
 	}
 }
 
-// wrongRange sends the bytes from the start as if they were those asked for.
+// wrongRange sends the bytes from the start for any range.
 func wrongRange(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 	w.Header().Set("Content-Range", "bytes 0-99/100")
 	w.WriteHeader(http.StatusPartialContent)
@@ -117,24 +117,24 @@ func TestFaults(t *testing.T) {
 		want    outcome.Reason
 		message string
 	}{
-		"CutOnce":       {reason: "It goes on with another connection.", wrap: func() wrapper { return times(1, cut(500)) }},
-		"CutOften":      {reason: "Each one brings some bytes.", wrap: func() wrapper { return times(4, cut(300)) }},
-		"CutAlways":     {reason: "There is a limit.", wrap: func() wrapper { return times(always, cut(100)) }, want: outcome.Unavailable, message: "cut"},
-		"CutAtOnce":     {reason: "No byte ever comes.", wrap: func() wrapper { return times(always, cut(0)) }, want: outcome.Unavailable, message: "cut"},
-		"TruncatedOnce": {reason: "The rest is asked for.", wrap: func() wrapper { return times(1, truncate(500)) }},
-		"Truncated":     {reason: "The registry says that this is all.", wrap: func() wrapper { return times(always, truncate(10)) }, want: outcome.Unavailable, message: "before its last"},
-		"Empty":         {reason: "No byte ever comes, politely.", wrap: func() wrapper { return times(always, truncate(0)) }, want: outcome.Unavailable, message: "before its last"},
-		"NoRanges":      {reason: "What is there already is dropped.", wrap: func() wrapper { return times(2, noRanges(500)) }},
-		"RefusesRanges": {reason: "The same.", wrap: func() wrapper { return times(2, refusesRanges(500)) }},
-		"WrongBytes":    {reason: "They are those of nothing.", wrap: func() wrapper { return times(always, flip) }, want: outcome.Mismatch, message: "other bytes"},
-		"WrongOnce":     {reason: "A registry that lies is not asked again by this pull.", wrap: func() wrapper { return times(1, flip) }, want: outcome.Mismatch, message: "other bytes"},
-		"WrongRange":    {reason: "The bytes would be put in the wrong place.", wrap: func() wrapper { return times(always, wrongRange) }, want: outcome.Unsupported, message: "Content-Range"},
-		"Unauthorized":  {reason: "The cure names the flag.", wrap: func() wrapper { return times(always, status(http.StatusUnauthorized)) }, want: outcome.Unauthorized, message: "--docker-config"},
-		"Forbidden":     {reason: "The cure names the flag.", wrap: func() wrapper { return times(always, status(http.StatusForbidden)) }, want: outcome.Unauthorized, message: "--docker-config"},
-		"NotFound":      {reason: "The blob was deleted.", wrap: func() wrapper { return times(always, status(http.StatusNotFound)) }, want: outcome.NotFound, message: "registry"},
-		"Failing":       {reason: "It passes by itself.", wrap: func() wrapper { return times(3, status(http.StatusInternalServerError)) }},
-		"Failed":        {reason: "It does not.", wrap: func() wrapper { return times(always, status(http.StatusInternalServerError)) }, want: outcome.Unavailable, message: "status 500"},
-		"Busy":          {reason: "It asks to come back later.", wrap: func() wrapper { return times(3, status(http.StatusTooManyRequests)) }},
+		"CutOnce":       {reason: "A layer should be resumed with another connection.", wrap: func() wrapper { return times(1, cut(500)) }},
+		"CutOften":      {reason: "A layer should be resumed as often as each connection yields some bytes.", wrap: func() wrapper { return times(4, cut(300)) }},
+		"CutAlways":     {reason: "An error should be returned after too many interruptions.", wrap: func() wrapper { return times(always, cut(100)) }, want: outcome.Unavailable, message: "cut"},
+		"CutAtOnce":     {reason: "An error should be returned if no connection yields any bytes.", wrap: func() wrapper { return times(always, cut(0)) }, want: outcome.Unavailable, message: "cut"},
+		"TruncatedOnce": {reason: "The rest of a truncated response should be fetched.", wrap: func() wrapper { return times(1, truncate(500)) }},
+		"Truncated":     {reason: "An error should be returned if the registry always ends the layer early.", wrap: func() wrapper { return times(always, truncate(10)) }, want: outcome.Unavailable, message: "before its last"},
+		"Empty":         {reason: "An error should be returned if the registry's responses are empty.", wrap: func() wrapper { return times(always, truncate(0)) }, want: outcome.Unavailable, message: "before its last"},
+		"NoRanges":      {reason: "Bytes that are already present should be dropped if the registry ignores ranges.", wrap: func() wrapper { return times(2, noRanges(500)) }},
+		"RefusesRanges": {reason: "A layer should be fetched again if the registry refuses ranges.", wrap: func() wrapper { return times(2, refusesRanges(500)) }},
+		"WrongBytes":    {reason: "An error should be returned for bytes with another digest.", wrap: func() wrapper { return times(always, flip) }, want: outcome.Mismatch, message: "other bytes"},
+		"WrongOnce":     {reason: "An error should be returned for bytes with another digest, without a retry.", wrap: func() wrapper { return times(1, flip) }, want: outcome.Mismatch, message: "other bytes"},
+		"WrongRange":    {reason: "A response with another range should not be used.", wrap: func() wrapper { return times(always, wrongRange) }, want: outcome.Unsupported, message: "Content-Range"},
+		"Unauthorized":  {reason: "The error should name the flag for credentials.", wrap: func() wrapper { return times(always, status(http.StatusUnauthorized)) }, want: outcome.Unauthorized, message: "--docker-config"},
+		"Forbidden":     {reason: "The error should name the flag for credentials.", wrap: func() wrapper { return times(always, status(http.StatusForbidden)) }, want: outcome.Unauthorized, message: "--docker-config"},
+		"NotFound":      {reason: "An error should be returned for a blob that was deleted.", wrap: func() wrapper { return times(always, status(http.StatusNotFound)) }, want: outcome.NotFound, message: "registry"},
+		"Failing":       {reason: "Transient errors should be retried.", wrap: func() wrapper { return times(3, status(http.StatusInternalServerError)) }},
+		"Failed":        {reason: "An error should be returned if a failure persists.", wrap: func() wrapper { return times(always, status(http.StatusInternalServerError)) }, want: outcome.Unavailable, message: "status 500"},
+		"Busy":          {reason: "An error should be returned if the registry asks for a long wait.", wrap: func() wrapper { return times(3, status(http.StatusTooManyRequests)) }},
 	}
 	for name, tc := range cases {
 		for format, layers := range map[string][]content{"Raw": raw, "Tar": archive, "Gzip": zipped} {
@@ -149,7 +149,7 @@ func TestFaults(t *testing.T) {
 				checkError(t, tc.reason, err, tc.want, tc.message)
 				if tc.want != "" {
 					holdsFiles(t, dir, map[string]string{})
-					// It must be possible to go on from whatever that left.
+					// The next pull must be able to resume.
 					f.breaks(nil)
 					if _, err = p.Run(t.Context()); err != nil {
 						t.Errorf("\n%s\nRun(...) afterwards: %v\n%s", tc.reason, err, log)
@@ -178,13 +178,13 @@ func TestManifestFaults(t *testing.T) {
 		want      outcome.Reason
 		message   string
 	}{
-		"NoSuchDigest": {reason: "It was deleted.", reference: "@sha256:" + strings.Repeat("0", 64), want: outcome.NotFound, message: "has no"},
-		"NoSuchTag":    {reason: "It never was.", reference: ":v2", want: outcome.NotFound, message: "has no"},
-		"AnImage":      {reason: "It can be run, and holds no model.", reference: "@" + image.String(), want: outcome.Unsupported, message: "neither a ModelPack nor a ModelKit"},
-		"NoReference":  {reason: "There is no default tag.", reference: "", want: outcome.Unsupported, message: "registry/repository@sha256"},
-		"Unauthorized": {reason: "The cure names the flag.", reference: "@" + d.String(), wrap: manifests(status(401)), want: outcome.Unauthorized, message: "--docker-config"},
-		"Failed":       {reason: "It does not pass.", reference: "@" + d.String(), wrap: manifests(status(503)), want: outcome.Unavailable, message: "503"},
-		"OtherManifest": {reason: "A registry cannot put another artifact under a digest.", reference: "@" + d.String(), want: outcome.Mismatch,
+		"NoSuchDigest": {reason: "An error should be returned for a digest that does not exist.", reference: "@sha256:" + strings.Repeat("0", 64), want: outcome.NotFound, message: "has no"},
+		"NoSuchTag":    {reason: "An error should be returned for a tag that does not exist.", reference: ":v2", want: outcome.NotFound, message: "has no"},
+		"AnImage":      {reason: "An error should be returned for an image.", reference: "@" + image.String(), want: outcome.Unsupported, message: "neither a ModelPack nor a ModelKit"},
+		"NoReference":  {reason: "An error should be returned for a reference without a tag or digest.", reference: "", want: outcome.Unsupported, message: "registry/repository@sha256"},
+		"Unauthorized": {reason: "The error should name the flag for credentials.", reference: "@" + d.String(), wrap: manifests(status(401)), want: outcome.Unauthorized, message: "--docker-config"},
+		"Failed":       {reason: "An error should be returned if a failure persists.", reference: "@" + d.String(), wrap: manifests(status(503)), want: outcome.Unavailable, message: "503"},
+		"OtherManifest": {reason: "An error should be returned for a manifest with another digest.", reference: "@" + d.String(), want: outcome.Mismatch,
 			wrap: manifests(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 				r.URL.Path = strings.Replace(r.URL.Path, d.String(), other.String(), 1)
 				rec := httptest.NewRecorder()
@@ -216,7 +216,7 @@ func TestUnreachable(t *testing.T) {
 	checkError(t, "Nobody listens.", err, outcome.Unavailable, "refused")
 }
 
-// TestResume checks that a pull goes on where another one was stopped.
+// TestResume checks that a pull resumes one that was stopped.
 func TestResume(t *testing.T) {
 	files := map[string]string{"small": "s", "model.bin": strings.Repeat("weight", 1_000_000)}
 	f := newFront(t, open, false)
@@ -232,7 +232,7 @@ func TestResume(t *testing.T) {
 	p, log := f.pulling(dir, d)
 	p.options.Parallel = 1
 	_, err := p.Run(ctx)
-	checkError(t, "It was told to stop.", err, outcome.Evicted, "goes on from there")
+	checkError(t, "It was told to stop.", err, outcome.Evicted, "it resumes")
 	holdsFiles(t, dir, map[string]string{})
 
 	f.breaks(nil)
@@ -251,7 +251,7 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// A stopper lets no more than some bytes pass, and waits for the end.
+// A stopper passes some bytes, and then waits until the request is canceled.
 type stopper struct {
 	http.ResponseWriter
 
@@ -265,13 +265,13 @@ func (s *stopper) Write(p []byte) (int, error) {
 		return s.ResponseWriter.Write(p)
 	}
 	_ = http.NewResponseController(s.ResponseWriter).Flush()
-	// What was sent is to be written before the end.
+	// The client must have written the bytes before that.
 	time.AfterFunc(200*time.Millisecond, s.stop)
 	<-time.After(time.Second)
 	panic(http.ErrAbortHandler)
 }
 
-// TestBrokenPartial checks that what an earlier pull left is not believed.
+// TestBrokenPartial checks that partial layers of an earlier pull are verified.
 func TestBrokenPartial(t *testing.T) {
 	files := map[string]string{"model.bin": strings.Repeat("weight", 100_000)}
 	f := newFront(t, open, false)
@@ -281,10 +281,10 @@ func TestBrokenPartial(t *testing.T) {
 		reason string
 		left   string
 	}{
-		"Wrong":   {reason: "Other bytes.", left: "what?"},
-		"Whole":   {reason: "All of it, and no byte is missing.", left: files["model.bin"]},
-		"TooLong": {reason: "More than there are.", left: files["model.bin"] + "more"},
-		"AllBad":  {reason: "As many, but others.", left: strings.Repeat("WEIGHT", 100_000)},
+		"Wrong":   {reason: "A partial layer with wrong bytes should be fetched again.", left: "what?"},
+		"Whole":   {reason: "A complete layer that is not verified should not be fetched again.", left: files["model.bin"]},
+		"TooLong": {reason: "A partial layer that is too long should be truncated.", left: files["model.bin"] + "more"},
+		"AllBad":  {reason: "A complete layer with wrong bytes should be fetched again.", left: strings.Repeat("WEIGHT", 100_000)},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -52,7 +52,7 @@ type content struct {
 	bytes []byte
 }
 
-// rawLayers are files as a ModelPack's raw layers.
+// rawLayers returns files as a ModelPack's raw layers.
 func rawLayers(files map[string]string) []content {
 	var out []content
 	for _, name := range slices.Sorted(maps.Keys(files)) {
@@ -62,8 +62,8 @@ func rawLayers(files map[string]string) []content {
 	return out
 }
 
-// tarLayer is an archive of files as a layer of this media type, compressed as
-// that says.
+// tarLayer returns an archive of files as a layer with this media type, and with its
+// compression.
 func tarLayer(t testing.TB, mediaType string, files map[string]string) content {
 	t.Helper()
 	var headers []*tar.Header
@@ -78,7 +78,7 @@ func tarLayer(t testing.TB, mediaType string, files map[string]string) content {
 	return layerOf(mediaType, compressed(t, mediaType, tarOf(t, headers, files)))
 }
 
-// tarOf is an archive of these entries, with the files' content by their names.
+// tarOf returns an archive of these entries, with the content of files by name.
 func tarOf(t testing.TB, headers []*tar.Header, files map[string]string) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -97,7 +97,7 @@ func tarOf(t testing.TB, headers []*tar.Header, files map[string]string) []byte 
 	return b.Bytes()
 }
 
-// compressed compresses as a media type says.
+// compressed compresses as in a media type.
 func compressed(t testing.TB, mediaType string, plain []byte) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -127,9 +127,8 @@ func layerOf(mediaType string, b []byte) content {
 	return content{ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(b), Size: int64(len(b))}, b}
 }
 
-// push pushes an artifact of these layers, with a config of this media type,
-// under the tag v1, and returns its digest. A ModelKit's config names the layers
-// by their digests.
+// push pushes an artifact of these layers, with a config of this media type and the tag
+// v1, and returns its digest. A ModelKit's config has the digests of the layers.
 func (f *front) push(t testing.TB, configType string, layers ...content) digest.Digest {
 	t.Helper()
 	config := modelpack.Kitfile{}
@@ -187,14 +186,13 @@ const testRepository = "models/model"
 
 const modelPack, modelKit = specv1.MediaTypeModelConfig, "application/vnd.kitops.modelkit.config.v1+json"
 
-// dockerConfigOf is a docker config for the guarded registry.
+// dockerConfigOf returns a docker config for the guarded registry.
 func dockerConfigOf(host string) []byte {
 	b, _ := json.Marshal(map[string]any{"auths": map[string]any{host: map[string]string{"username": testUser, "password": testPassword}}})
 	return b
 }
 
-// pulling returns a pull of a digest that does not wait between tries, and what
-// it logs.
+// pulling returns a pull of a digest without waits between retries, and its log.
 func (f *front) pulling(dir string, d digest.Digest) (*Pull, *bytes.Buffer) {
 	log := &bytes.Buffer{}
 	p := New(Options{Reference: f.host() + "/" + testRepository + "@" + d.String(), Dir: dir, Parallel: 4, PlainHTTP: true, Log: log})
@@ -202,8 +200,7 @@ func (f *front) pulling(dir string, d digest.Digest) (*Pull, *bytes.Buffer) {
 	return p, log
 }
 
-// holdsFiles checks that a folder holds these files and nothing else, but the
-// state.
+// holdsFiles checks that a folder contains these files, the state and nothing else.
 func holdsFiles(t testing.TB, dir string, want map[string]string) {
 	t.Helper()
 	got := visible(t, dir)
@@ -212,7 +209,7 @@ func holdsFiles(t testing.TB, dir string, want map[string]string) {
 	}
 }
 
-// visible are the files in a folder, without the state.
+// visible returns the files in a folder, without the state.
 func visible(t testing.TB, dir string) map[string]string {
 	t.Helper()
 	got := map[string]string{}

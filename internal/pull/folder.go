@@ -16,7 +16,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// Where things are in the folder, beside the artifact's files.
+// Paths in the folder besides the artifact's files.
 const (
 	stateDir   = ".provider-kitops"
 	stateFile  = stateDir + "/state.json"
@@ -24,26 +24,26 @@ const (
 	partialDir = stateDir + "/partial"
 )
 
-// Others than the one who pulls may read the files.
+// Modes of files and folders, which other users may read.
 const (
 	dirMode  = 0o755
 	fileMode = 0o644
 	execMode = 0o755
 )
 
-// lockPoll is how often a folder's lock is tried that another pull holds.
+// lockPoll is the interval of tries for a lock that another pull holds.
 const lockPoll = time.Second
 
-// A folder is where files are pulled to. No path, and no symbolic link that is
-// there already, leads out of it.
+// A folder is the destination of a pull. No path, and no symbolic link in it, leads out
+// of it.
 type folder struct {
 	*os.Root
 
 	locked  *os.File
-	journal *os.File // nil before the first change of a state.
+	journal *os.File // nil before the first change of the state.
 }
 
-// openFolder opens a folder, which it makes if it is missing.
+// openFolder opens a folder, and creates it if it does not exist.
 func openFolder(dir string) (*folder, error) {
 	if err := os.MkdirAll(dir, dirMode); err != nil {
 		return nil, failedAt(dir, err)
@@ -60,7 +60,7 @@ func openFolder(dir string) (*folder, error) {
 	return f, nil
 }
 
-// close lets the folder go, and its lock.
+// close closes the folder and releases its lock.
 func (f *folder) close() {
 	_ = f.closeJournal()
 	if f.locked != nil {
@@ -69,8 +69,8 @@ func (f *folder) close() {
 	_ = f.Close()
 }
 
-// lock waits until no other pull works in the folder. The lock goes with this
-// process. Where the file system has no locks, there is none.
+// lock waits until no other pull holds the folder's lock, and acquires it. The lock ends
+// with this process. On a file system without locks, lock does nothing.
 func (f *folder) lock(ctx context.Context, logf func(string, ...any)) error {
 	var err error
 	if f.locked, err = f.OpenFile(lockFile, os.O_CREATE|os.O_RDWR, fileMode); err != nil {
@@ -88,18 +88,19 @@ func (f *folder) lock(ctx context.Context, logf func(string, ...any)) error {
 		}
 		select {
 		case <-ctx.Done():
-			return outcome.Errorf(outcome.Evicted, "the pull was stopped while it waited for another one into the same folder").Because(ctx.Err())
+			return outcome.Errorf(outcome.Evicted, "the pull was stopped while it was waiting for another one into the same folder").Because(ctx.Err())
 		case <-tick.C:
 		}
 	}
 }
 
-// failed returns the error of something that was done to a file in the folder.
+// failed explains an error of an operation on a file in the folder.
 func (f *folder) failed(name string, err error) error {
 	return failedAt(filepath.Join(f.Name(), name), err)
 }
 
-// failedAt returns the error of something that was done to a file.
+// failedAt explains an error of an operation on a file. It returns nil and an
+// outcome.Error as they are.
 func failedAt(name string, err error) error {
 	var known *outcome.Error
 	var at *fs.PathError
@@ -109,13 +110,13 @@ func failedAt(name string, err error) error {
 		return err
 	case outcome.ReasonOf(err) == outcome.NoSpace:
 		return outcome.Errorf(outcome.NoSpace,
-			"the volume of %q is full: give it more room, for an emptyDir by its sizeLimit; what was fetched is used again", name).Because(err)
+			"the volume of %q is full: make it larger, an emptyDir by its sizeLimit; the pull resumes", name).Because(err)
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		return outcome.Errorf(outcome.Unsupported,
 			"%q cannot be written: mount a volume there that this user may write, for example by the Pod's fsGroup", name).Because(err)
 	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR), errors.Is(err, fs.ErrExist), errors.Is(err, syscall.ENOTEMPTY):
 		return outcome.Errorf(outcome.Unsupported,
-			"%q is in the way, a file where a folder is needed or the other way round: use an empty folder", name).Because(err)
+			"%q is in the way, a file where a folder is needed or vice versa: use an empty folder", name).Because(err)
 	case errors.As(err, &at):
 		err = at.Err
 	case errors.As(err, &link):
@@ -124,18 +125,18 @@ func failedAt(name string, err error) error {
 	return outcome.Errorf(outcome.Internal, "cannot write %q: %s", name, err).Because(err)
 }
 
-// partial is where a raw layer's bytes are until they are verified.
+// partial returns the path of a raw layer until it is verified.
 func partial(d digest.Digest) string {
 	return path.Join(partialDir, d.Algorithm().String()+"-"+d.Encoded())
 }
 
-// unpacked is where the files of the archive with this key are until it is
+// unpacked returns the folder for the files of the archive with this key until it is
 // verified.
 func unpacked(key string) string {
 	return path.Join(partialDir, digest.FromString(key).Encoded()+"-files")
 }
 
-// put gives a verified file its name, in place of what had it.
+// put gives a verified file its name, and replaces a file that had it.
 func (f *folder) put(from, name string) error {
 	if err := f.MkdirAll(path.Dir(name), dirMode); err != nil {
 		return f.failed(path.Dir(name), err)
@@ -143,8 +144,8 @@ func (f *folder) put(from, name string) error {
 	return f.failed(name, f.Rename(from, name))
 }
 
-// copy makes another file of the same content, which is the same file where
-// the file system can do that.
+// copy creates another file of the same content, as a hard link if the file system has
+// them.
 func (f *folder) copy(from, name string) error {
 	if err := f.MkdirAll(path.Dir(name), dirMode); err != nil {
 		return f.failed(path.Dir(name), err)
@@ -172,20 +173,20 @@ func (f *folder) copy(from, name string) error {
 	return f.put(temp, name)
 }
 
-// remove removes a file, and the folders that are empty without it.
+// remove removes a file, and the folders that become empty.
 func (f *folder) remove(name string) error {
 	if err := f.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return f.failed(name, err)
 	}
 	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
 		if f.Remove(dir) != nil {
-			return nil //nolint:nilerr // It holds something else.
+			return nil //nolint:nilerr // It is not empty.
 		}
 	}
 	return nil
 }
 
-// clean removes what is partly there of blobs that are not in keep.
+// clean removes the partial layers that are not in keep.
 func (f *folder) clean(keep map[string]bool) error {
 	entries, err := fs.ReadDir(f.FS(), partialDir)
 	if err != nil {

@@ -27,8 +27,8 @@ func write(t *testing.T, dir, name, text string) {
 	}
 }
 
-// TestChanged checks what a pull makes of a folder in which something changed
-// since the same artifact was pulled into it.
+// TestChanged checks a pull into a folder that has changed since the same artifact was
+// pulled into it.
 func TestChanged(t *testing.T) {
 	const t0 = "application/vnd.kitops.modelkit.model.v1.tar"
 	files := map[string]string{"a": "aaaa", "b/c": "cccc", "b/same": "aaaa"}
@@ -37,17 +37,17 @@ func TestChanged(t *testing.T) {
 		change func(t *testing.T, dir string)
 		blobs  bool // Whether some content has to be fetched.
 	}{
-		"Nothing":   {reason: "It is as it was.", change: func(*testing.T, string) {}},
-		"Removed":   {reason: "A file is missing.", change: func(_ *testing.T, dir string) { _ = os.Remove(filepath.Join(dir, "b/c")) }, blobs: true},
-		"Changed":   {reason: "A file has other bytes, as many.", change: func(t *testing.T, dir string) { write(t, dir, "b/c", "CCCC") }, blobs: true},
-		"Shortened": {reason: "A file has fewer bytes.", change: func(t *testing.T, dir string) { write(t, dir, "b/c", "c") }, blobs: true},
-		"Touched": {reason: "A file is read again, and is right.", change: func(t *testing.T, dir string) {
+		"Nothing":   {reason: "Nothing should be fetched if nothing has changed.", change: func(*testing.T, string) {}},
+		"Removed":   {reason: "A missing file should be fetched.", change: func(_ *testing.T, dir string) { _ = os.Remove(filepath.Join(dir, "b/c")) }, blobs: true},
+		"Changed":   {reason: "A file with different content of the same size should be fetched.", change: func(t *testing.T, dir string) { write(t, dir, "b/c", "CCCC") }, blobs: true},
+		"Shortened": {reason: "A file of another size should be fetched.", change: func(t *testing.T, dir string) { write(t, dir, "b/c", "c") }, blobs: true},
+		"Touched": {reason: "A file with another modification time should be read, and not fetched if it is right.", change: func(t *testing.T, dir string) {
 			if err := os.Chtimes(filepath.Join(dir, "b/c"), time.Time{}, time.Now().Add(time.Hour)); err != nil {
 				t.Fatal(err)
 			}
 		}},
-		"NoState":     {reason: "Whose the files are is forgotten, but they are the right ones.", change: func(_ *testing.T, dir string) { _ = os.Remove(filepath.Join(dir, stateFile)) }, blobs: false},
-		"BrokenState": {reason: "The same.", change: func(t *testing.T, dir string) { write(t, dir, stateFile, `{"version":2,"files":{"../x":{}}}`) }, blobs: false},
+		"NoState":     {reason: "Files should be recognized by their content if the state is missing.", change: func(_ *testing.T, dir string) { _ = os.Remove(filepath.Join(dir, stateFile)) }, blobs: false},
+		"BrokenState": {reason: "Files should be recognized by their content if the state cannot be read.", change: func(t *testing.T, dir string) { write(t, dir, stateFile, `{"version":2,"files":{"../x":{}}}`) }, blobs: false},
 	}
 	for format, layers := range map[string][]content{"Raw": rawLayers(files), "Tar": {tarLayer(t, t0, files)}} {
 		for name, tc := range cases {
@@ -65,7 +65,7 @@ func TestChanged(t *testing.T) {
 					t.Fatalf("\n%s\nRun(...): %v\n%s", tc.reason, err, log)
 				}
 				holdsFiles(t, dir, files)
-				// An archive whose state is lost has to be fetched to know what is in it.
+				// The files of an archive are not known without the state.
 				want := tc.blobs || format == "Tar" && strings.HasSuffix(name, "State")
 				if asked := f.requests("/blobs/"); (len(asked) > 0) != want {
 					t.Errorf("\n%s\nRun(...): asked %v", tc.reason, asked)
@@ -75,7 +75,7 @@ func TestChanged(t *testing.T) {
 	}
 }
 
-// TestReplace checks what becomes of a former artifact's files.
+// TestReplace checks that a former artifact's files are removed.
 func TestReplace(t *testing.T) {
 	const t0 = "application/vnd.kitops.modelkit.model.v1.tar"
 	first := map[string]string{"keep": "k", "change": "old", "gone": "g", "deep/er/gone": "g", "dir": "a file first"}
@@ -126,7 +126,7 @@ func TestReplace(t *testing.T) {
 	}
 }
 
-// TestForeign checks that a pull touches nothing that it did not write.
+// TestForeign checks that a pull does not touch foreign files.
 func TestForeign(t *testing.T) {
 	const t0 = "application/vnd.kitops.modelkit.model.v1.tar"
 	files := map[string]string{"a": "aaaa", "b/c": "cccc"}
@@ -137,21 +137,21 @@ func TestForeign(t *testing.T) {
 		want    outcome.Reason
 		message string
 	}{
-		"SameName":    {reason: "Another file has the name.", change: func(t *testing.T, dir string) { write(t, dir, "a", "mine") }, want: outcome.Unsupported, message: "empty folder"},
-		"FolderThere": {reason: "A folder has the name.", change: func(t *testing.T, dir string) { write(t, dir, "a/x", "mine") }, want: outcome.Unsupported, message: "empty folder"},
-		"FileThere":   {reason: "A file has the folder's name.", change: func(t *testing.T, dir string) { write(t, dir, "b", "mine") }, want: outcome.Unsupported, message: "empty folder"},
-		"SameFile":    {reason: "It is the very file.", change: func(t *testing.T, dir string) { write(t, dir, "a", "aaaa") }},
-		"LinkOut": {reason: "A link leads out of the folder.", change: func(t *testing.T, dir string) {
+		"SameName":    {reason: "A foreign file with the name of an artifact's file should be an error.", change: func(t *testing.T, dir string) { write(t, dir, "a", "mine") }, want: outcome.Unsupported, message: "empty folder"},
+		"FolderThere": {reason: "A foreign folder with the name of an artifact's file should be an error.", change: func(t *testing.T, dir string) { write(t, dir, "a/x", "mine") }, want: outcome.Unsupported, message: "empty folder"},
+		"FileThere":   {reason: "A foreign file with the name of an artifact's folder should be an error.", change: func(t *testing.T, dir string) { write(t, dir, "b", "mine") }, want: outcome.Unsupported, message: "empty folder"},
+		"SameFile":    {reason: "A foreign file with the right content should be adopted.", change: func(t *testing.T, dir string) { write(t, dir, "a", "aaaa") }},
+		"LinkOut": {reason: "A symbolic link out of the folder should not be followed.", change: func(t *testing.T, dir string) {
 			if err := os.Symlink(outside, filepath.Join(dir, "b")); err != nil {
 				t.Fatal(err)
 			}
 		}, want: outcome.Internal, message: "b"},
-		"StateLinkOut": {reason: "The state would be written elsewhere.", change: func(t *testing.T, dir string) {
+		"StateLinkOut": {reason: "A state that is a symbolic link out of the folder should not be followed.", change: func(t *testing.T, dir string) {
 			if err := os.Symlink(outside, filepath.Join(dir, stateDir)); err != nil {
 				t.Fatal(err)
 			}
 		}, want: outcome.Internal, message: stateDir},
-		"FileLinkOut": {reason: "A link has a file's name.", change: func(t *testing.T, dir string) {
+		"FileLinkOut": {reason: "A symbolic link with the name of an artifact's file should be an error.", change: func(t *testing.T, dir string) {
 			if err := os.Symlink(filepath.Join(outside, "x"), filepath.Join(dir, "a")); err != nil {
 				t.Fatal(err)
 			}
@@ -189,8 +189,8 @@ func TestNotWritable(t *testing.T) {
 	}
 }
 
-// TestTogether checks that pulls into one folder wait for each other, and that
-// the second one has nothing to do.
+// TestTogether checks that a pull waits for another one into the same folder, and then
+// fetches nothing.
 func TestTogether(t *testing.T) {
 	files := map[string]string{"model.bin": strings.Repeat("weight", 100_000)}
 	f := newFront(t, open, false)
@@ -212,8 +212,8 @@ func TestTogether(t *testing.T) {
 	}
 }
 
-// TestKilled kills pulls, again and again, and checks that each one goes on
-// where the last one ended, and that nothing half is ever to be seen.
+// TestKilled kills pulls repeatedly, and checks that each one resumes the last one, and
+// that no incomplete file ever has its name.
 func TestKilled(t *testing.T) {
 	files := map[string]string{}
 	for _, name := range []string{"a", "b", "c", "d/e", "d/f"} {
@@ -252,7 +252,7 @@ func TestKilled(t *testing.T) {
 	checkAgain(t, f, dir, d)
 }
 
-// A ration lets some bytes of blobs pass, calls spent, and lets no more pass.
+// A ration passes some bytes of blobs, then calls spent and passes no more.
 type ration struct {
 	mu    sync.Mutex
 	left  int
@@ -265,7 +265,7 @@ func (r *ration) wrap(next http.Handler) http.Handler {
 	})
 }
 
-// rationed is a ResponseWriter that takes from a ration.
+// A rationed is a ResponseWriter with a ration.
 type rationed struct {
 	http.ResponseWriter
 

@@ -18,8 +18,9 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 )
 
-// FuzzUnpack checks that no archive gets a file out of its folder, or shows one
-// before it is named, and that it is unpacked whole or not at all.
+// FuzzUnpack checks that no archive is unpacked outside of its folder, that no file is
+// visible before it is named, and that an archive is unpacked completely or not at
+// all.
 func FuzzUnpack(f *testing.F) {
 	good := tarOf(f, []*tar.Header{{Name: "a/b", Mode: 0o644, Size: 1}, {Name: "../c", Mode: 0o644, Size: 1}}, map[string]string{"a/b": "x", "../c": "y"})
 	f.Add(good, uint8(0))
@@ -60,7 +61,7 @@ func FuzzUnpack(f *testing.F) {
 	})
 }
 
-// FuzzState checks that what a state file says never reaches out of a folder.
+// FuzzState checks that no state refers to files outside of its folder.
 func FuzzState(f *testing.F) {
 	f.Add(`{"version":2,"digest":"sha256:x","files":{"a":{"digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2}}}`)
 	f.Add(`{"version":2,"files":{"../a":null}}`)
@@ -74,7 +75,7 @@ func FuzzState(f *testing.F) {
 	})
 }
 
-// isSound checks that a state that was read names nothing outside of its folder.
+// isSound checks that a state refers to no files outside of its folder.
 func isSound(t *testing.T, s *state) {
 	t.Helper()
 	for name, file := range s.Files {
@@ -91,9 +92,8 @@ func isSound(t *testing.T, s *state) {
 	}
 }
 
-// FuzzJournal checks that what a journal says never reaches out of a folder, and
-// that a journal that was read can be added to: what is read again is the same,
-// and what was added.
+// FuzzJournal checks that no journal refers to files outside of its folder, and that
+// changes can be appended to a journal that was read.
 func FuzzJournal(f *testing.F) {
 	const d = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
 	f.Add(`{"files":{"a":{"digest":"`+d+`","size":2}}}`+"\n", "b")

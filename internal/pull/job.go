@@ -16,24 +16,24 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// A job is one pull at work: it fetches what its folder lacks of an artifact.
+// A job fetches the files of an artifact that its folder lacks.
 type job struct {
 	*Pull
 
 	source *source
 	folder *folder
-	layers []modelpack.Layer          // One of each content.
+	layers []modelpack.Layer          // Each content once.
 	paths  map[digest.Digest][]string // Of raw layers.
 
-	done  atomic.Int64 // Bytes of layers that are here.
+	done  atomic.Int64 // The bytes of layers that were fetched or present.
 	total int64
 
 	mu    sync.Mutex // Guards what follows.
 	state *state
 }
 
-// newJob prepares the folder for an artifact: what is left of another one is
-// removed, and the state names what is going to be written.
+// newJob prepares the folder for an artifact: it removes the files of a former one, and
+// records the files that the pull is going to write in the state.
 func newJob(p *Pull, src *source, f *folder, s *state, d digest.Digest, layers []modelpack.Layer) (*job, error) {
 	j := &job{Pull: p, source: src, folder: f, state: s, paths: map[digest.Digest][]string{}}
 	wanted, err := j.plan(layers)
@@ -50,7 +50,7 @@ func newJob(p *Pull, src *source, f *folder, s *state, d digest.Digest, layers [
 	return j, f.saveState(s)
 }
 
-// plan says which layers are fetched, and returns the files that raw ones are.
+// plan sets the layers to fetch, and returns the files of raw layers.
 func (j *job) plan(layers []modelpack.Layer) (map[string]*file, error) {
 	type content struct {
 		key string
@@ -77,13 +77,13 @@ func (j *job) plan(layers []modelpack.Layer) (map[string]*file, error) {
 			j.paths[l.Digest] = append(j.paths[l.Digest], name)
 		}
 	}
-	// The largest first, so that the last ones to end are short.
+	// Large layers come first, so that the pull does not end with one of them.
 	slices.SortStableFunc(j.layers, func(a, b modelpack.Layer) int { return cmp.Compare(b.Size, a.Size) })
 	return wanted, nil
 }
 
-// removeFormer removes the files of a former artifact that the present one does
-// not have, and what was fetched of layers that it does not have.
+// removeFormer removes the files of a former artifact, and the partial layers, that
+// this artifact does not have.
 func (j *job) removeFormer(wanted map[string]*file) error {
 	keep := map[string]bool{}
 	for _, l := range j.layers {
@@ -115,7 +115,7 @@ func (j *job) removeFormer(wanted map[string]*file) error {
 	return nil
 }
 
-// contradicted says whether a raw layer has another content for one of an
+// contradicted reports whether a raw layer has different content for one of an
 // archive's files.
 func (j *job) contradicted(names []string, wanted map[string]*file) bool {
 	return slices.ContainsFunc(names, func(name string) bool {
@@ -124,8 +124,8 @@ func (j *job) contradicted(names []string, wanted map[string]*file) bool {
 	})
 }
 
-// claim enters the files of raw layers into the state, after a look that nobody
-// else has files of these names, unless they are the very same.
+// claim records the files of raw layers in the state. It returns an error if there is
+// a foreign file with one of their names and different content.
 func (j *job) claim(wanted map[string]*file) error {
 	for _, name := range slices.Sorted(maps.Keys(wanted)) {
 		if j.state.Files[name] != nil {
@@ -141,25 +141,24 @@ func (j *job) claim(wanted map[string]*file) error {
 	return nil
 }
 
-// adopt looks at what has the name of a file that is about to be written, and
-// returns when it was modified, or zero if there is nothing. What is not that
-// file already is an error.
+// adopt returns the modification time of the file that has the name of one to write, or
+// zero if there is none. It returns an error if that file has different content.
 func (j *job) adopt(name string, want file) (int64, error) {
 	if _, err := j.folder.Lstat(name); err != nil {
-		return 0, nil //nolint:nilerr // There is no such file, or it cannot be written either.
+		return 0, nil //nolint:nilerr // There is no such file, or writing it fails, too.
 	}
 	modTime, same, err := j.folder.check(name, want)
 	if err != nil || same {
 		return modTime, err
 	}
 	return 0, outcome.Errorf(outcome.Unsupported,
-		"%s holds %q, which is not the artifact's and was not pulled: use an empty folder", j.folder.Name(), name)
+		"%s contains %q, which was not pulled and is not the artifact's: use an empty folder", j.folder.Name(), name)
 }
 
-// run fetches all layers, a few side by side.
+// run fetches all layers, a few of them concurrently.
 func (j *job) run(ctx context.Context) error {
 	j.log.Printf("pulling %s: %d layers, %d bytes", j.source.ref, len(j.layers), j.total)
-	stop := j.tell()
+	stop := j.logProgress()
 	defer stop()
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(max(1, j.options.Parallel))
@@ -175,7 +174,7 @@ func (j *job) run(ctx context.Context) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if err != nil {
-		// What ended well need not be looked at again.
+		// The next pull need not read complete files again.
 		_ = j.folder.saveState(j.state)
 		return err
 	}
@@ -186,8 +185,8 @@ func (j *job) run(ctx context.Context) error {
 	return j.folder.saveState(j.state)
 }
 
-// tell tells of progress now and then, until it is stopped.
-func (j *job) tell() func() {
+// logProgress logs the progress periodically until it is stopped.
+func (j *job) logProgress() func() {
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -205,8 +204,8 @@ func (j *job) tell() func() {
 	return func() { close(done); wg.Wait() }
 }
 
-// note records in the state that files are complete. What it names is
-// claimed already, so that nothing is lost with a change that is not on disk yet.
+// note records in the state that files are complete. They were claimed before, so a
+// change that does not reach the disk loses nothing.
 func (j *job) note(modTimes map[string]int64) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -219,15 +218,15 @@ func (j *job) note(modTimes map[string]int64) error {
 	return j.folder.record(j.state, c, false)
 }
 
-// wants returns what a file is to be.
+// wants returns the expected file with a name.
 func (j *job) wants(name string) file {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return *j.state.Files[name]
 }
 
-// nameAll gives the files of the verified archive with this key their names. The
-// state has them before the first one does.
+// nameAll gives the files of the verified archive with this key their names, after it
+// has recorded them in the state.
 func (j *job) nameAll(key string, entries []entry) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -260,8 +259,8 @@ func (j *job) nameAll(key string, entries []entry) error {
 	return j.folder.failed(unpacked(key), j.folder.RemoveAll(unpacked(key)))
 }
 
-// nameable says whether a file is there already, as another layer holds it too,
-// and refuses to put it in the place of anything else.
+// nameable reports whether a file is already present, because another layer contains it,
+// too. It returns an error if a file with its name has different content.
 func (j *job) nameable(e entry) (bool, error) {
 	claimed := j.state.Files[e.name]
 	switch {
@@ -269,7 +268,7 @@ func (j *job) nameable(e entry) (bool, error) {
 		_, err := j.adopt(e.name, e.file)
 		return false, err
 	case claimed.Digest != e.file.Digest:
-		return false, outcome.Errorf(outcome.Unsupported, "the artifact holds the file %q twice, with different content", outcome.Shorten(e.name))
+		return false, outcome.Errorf(outcome.Unsupported, "the artifact contains the file %q twice, with different content", outcome.Shorten(e.name))
 	}
 	return claimed.ModTime != 0 && j.folder.unchanged(e.name, claimed), nil
 }

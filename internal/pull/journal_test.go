@@ -10,8 +10,8 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// written notes files of a state one after the other, as a pull does, and returns
-// how many bytes that wrote.
+// written records files in a state one after the other, as a pull does, and returns the
+// number of bytes written.
 func written(t *testing.T, dir string, files int) int64 {
 	t.Helper()
 	f, err := openFolder(dir)
@@ -39,8 +39,8 @@ func written(t *testing.T, dir string, files int) int64 {
 	return fi.Size()
 }
 
-// TestStateIsLinear checks that what a pull writes beside its files grows with
-// their number, and that none of it is lost.
+// TestStateIsLinear checks that the bytes of a pull's state grow linearly with the number
+// of files, and that no change is lost.
 func TestStateIsLinear(t *testing.T) {
 	dir := t.TempDir()
 	few, many := written(t, t.TempDir(), 100), written(t, dir, 10_000)
@@ -63,7 +63,7 @@ func TestStateIsLinear(t *testing.T) {
 	}
 }
 
-// TestJournal checks what is made of journals that crashes leave.
+// TestJournal checks that journals are read after crashes.
 func TestJournal(t *testing.T) {
 	d := digest.FromString("x").String()
 	state := fmt.Sprintf(`{"version":2,"generation":3,"files":{"a":{"digest":%q,"size":1}}}`, d)
@@ -74,12 +74,12 @@ func TestJournal(t *testing.T) {
 		journal string
 		want    []string
 	}{
-		"Whole":   {reason: "Each line is applied.", name: journalFile(3), journal: line("b") + "\n" + line("c") + "\n", want: []string{"a", "b", "c"}},
-		"Torn":    {reason: "A line without its end was not written.", name: journalFile(3), journal: line("b") + "\n" + line("c")[:9], want: []string{"a", "b"}},
-		"Other":   {reason: "The journal of another state is not this one's.", name: journalFile(2), journal: line("b") + "\n", want: []string{"a"}},
-		"Outside": {reason: "A path that leads out of the folder is believed no more than in a state.", name: journalFile(3), journal: line("../b") + "\n"},
-		"Broken":  {reason: "What is no change makes the state unreadable.", name: journalFile(3), journal: "x\n"},
-		"Archive": {reason: "An archive's files must be known.", name: journalFile(3), journal: `{"archives":{"k":["z"]}}` + "\n"},
+		"Whole":   {reason: "All lines should be applied.", name: journalFile(3), journal: line("b") + "\n" + line("c") + "\n", want: []string{"a", "b", "c"}},
+		"Torn":    {reason: "An incomplete last line should be ignored.", name: journalFile(3), journal: line("b") + "\n" + line("c")[:9], want: []string{"a", "b"}},
+		"Other":   {reason: "The journal of another state should be ignored.", name: journalFile(2), journal: line("b") + "\n", want: []string{"a"}},
+		"Outside": {reason: "A path out of the folder should make the state invalid.", name: journalFile(3), journal: line("../b") + "\n"},
+		"Broken":  {reason: "A line that is no change should make the state invalid.", name: journalFile(3), journal: "x\n"},
+		"Archive": {reason: "An archive with unknown files should make the state invalid.", name: journalFile(3), journal: `{"archives":{"k":["z"]}}` + "\n"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -104,7 +104,7 @@ func TestJournal(t *testing.T) {
 				f.close()
 				return
 			}
-			// What is added afterwards is a line of its own.
+			// The next change must start a new line.
 			s.Files["d"] = &file{Digest: digest.Digest(d), Size: 1}
 			if err := f.record(s, change{Files: map[string]*file{"d": s.Files["d"]}}, true); err != nil {
 				t.Fatal(err)

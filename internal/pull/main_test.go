@@ -24,9 +24,9 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/test/programs"
 )
 
-// The tests run against the registry that most others are built on: CNCF's
-// distribution. It listens on a socket, and each test puts a server of its own
-// in front of it, where it can break things.
+// The tests run against CNCF's distribution, on which most other registries are built.
+// It listens on a socket, and each test has a server of its own in front of it, which
+// can inject faults.
 var open, guarded *url.URL
 
 const (
@@ -110,18 +110,18 @@ func startRegistry(program, dir, extra string) (func(), error) {
 	}
 }
 
-// A front is a server before a registry. It records what it is asked.
+// A front is a server in front of a registry. It records requests.
 type front struct {
 	*httptest.Server
 
-	// wrap stands before the registry; nil for nothing.
+	// wrap wraps the registry; nil for none.
 	wrap func(next http.Handler) http.Handler
 
 	mu    sync.Mutex
 	asked []*http.Request
 }
 
-// newFront starts a server before a registry.
+// newFront starts a server in front of a registry.
 func newFront(t testing.TB, to *url.URL, secure bool) *front {
 	t.Helper()
 	proxy := &httputil.ReverseProxy{
@@ -162,14 +162,14 @@ func (f *front) host() string {
 	return host
 }
 
-// breaks puts something before the registry, and forgets what was asked.
+// breaks wraps the registry, and forgets earlier requests.
 func (f *front) breaks(wrap func(next http.Handler) http.Handler) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.wrap, f.asked = wrap, nil
 }
 
-// requests returns those whose path contains part, as method, and Range if any.
+// requests returns the requests whose path contains part, as their method and range.
 func (f *front) requests(part string) []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -182,7 +182,7 @@ func (f *front) requests(part string) []string {
 	return out
 }
 
-// cutter is a ResponseWriter that cuts the connection after some bytes of the
+// A cutter is a ResponseWriter that interrupts the connection after some bytes of the
 // body, or changes bytes.
 type cutter struct {
 	http.ResponseWriter

@@ -13,8 +13,8 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 )
 
-// TestRetainedMemory has a pull retain no more memory for 100,000 files than the
-// limit that the worker sets itself where its container has none (defaultLimit in
+// TestRetainedMemory checks that a pull of 100,000 files retains no more memory than the
+// worker's soft limit in a container without a limit (defaultLimit in
 // internal/memory).
 func TestRetainedMemory(t *testing.T) {
 	const count, archives, most = 100_000, 4, 40 << 20
@@ -41,8 +41,8 @@ func TestRetainedMemory(t *testing.T) {
 	runtime.KeepAlive(j)
 }
 
-// fillState writes the state of so many files of archives into a folder, and
-// returns the archives' layers.
+// fillState writes a state with that many files in archives into a folder, and returns
+// the archives' layers.
 func fillState(t *testing.T, dir string, count, archives int) []modelpack.Layer {
 	t.Helper()
 	f, err := openFolder(dir)
@@ -67,7 +67,7 @@ func fillState(t *testing.T, dir string, count, archives int) []modelpack.Layer 
 	return layers
 }
 
-// heap returns how many bytes are in use, without what is to be collected.
+// heap returns the size of the live heap in bytes.
 func heap() uint64 {
 	runtime.GC()
 	runtime.GC()

@@ -7,8 +7,8 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// TestModelKit checks that a ModelKit's files are pulled to where kit unpacks
-// them, and that one that does not hold its model is refused.
+// TestModelKit checks that a ModelKit's files are pulled to where kit unpacks them, and
+// that one that does not contain its model is refused.
 func TestModelKit(t *testing.T) {
 	const t0 = "application/vnd.kitops.modelkit."
 	readme := tarLayer(t, t0+"docs.v1.tar", map[string]string{"README.md": "# Model"})
@@ -21,7 +21,7 @@ func TestModelKit(t *testing.T) {
 		message string
 	}{
 		"Old": {
-			reason: "Kits before digests left out the folders that the Kitfile names (kitops#489, kitops#635).",
+			reason: "Layers from before kit wrote digests should be placed in the folders of the Kitfile (kitops#489, kitops#635).",
 			config: `{"manifestVersion":"1.0.0","package":{"name":"m"},"model":{"name":"m","path":"./models/model.gguf"},"docs":[{"path":"./docs/README.md"}],"datasets":[{"name":"d","path":"./data/train"}]}`,
 			layers: []content{
 				tarLayer(t, t0+"model.v1.tar+gzip", map[string]string{"model.gguf": "weights"}),
@@ -31,20 +31,20 @@ func TestModelKit(t *testing.T) {
 			files: map[string]string{"models/model.gguf": "weights", "data/train/a.csv": "1,2", "docs/README.md": "# Model"},
 		},
 		"SameArchiveTwice": {
-			reason: "The same archive may hold the files of two folders.",
+			reason: "The same archive should be unpacked into two folders.",
 			config: `{"docs":[{"path":"a/README.md"},{"path":"b/README.md"}]}`,
 			layers: []content{readme, readme},
 			files:  map[string]string{"a/README.md": "# Model", "b/README.md": "# Model"},
 		},
 		"IntoState": {
-			reason:  "A folder of the Kitfile would replace what a pull knows.",
+			reason:  "A folder of the Kitfile that is reserved for the state should be refused.",
 			config:  `{"docs":[{"path":".provider-kitops/README.md"}]}`,
 			layers:  []content{readme},
 			want:    outcome.Unsupported,
 			message: stateDir,
 		},
 		"OtherKit": {
-			reason:  "The model is in another ModelKit (kitops#840).",
+			reason:  "A ModelKit that refers to the model of another one should be refused (kitops#840).",
 			config:  `{"manifestVersion":"1.0.0","package":{"name":"m"},"model":{"name":"m","path":"jozu.ml/jozu/llama3-8b:8B-instruct-q4_0"},"docs":[{"path":"README.md"}]}`,
 			layers:  []content{readme},
 			want:    outcome.Unsupported,

@@ -1,9 +1,8 @@
-// Package pull fetches an artifact, a ModelPack or a ModelKit, from a registry
-// into a folder, for programs that cannot mount one.
+// Package pull fetches a ModelPack or a ModelKit from a registry into a folder, for
+// programs that cannot mount artifacts.
 //
-// A file gets its name only when its layer has been held against its digest.
-// What a pull that was killed has fetched is used again by the next one. What
-// the folder holds otherwise is never touched.
+// A file gets its name only after its layer's digest was verified. A pull resumes one
+// that was killed, and never touches other files in the folder.
 package pull
 
 import (
@@ -27,69 +26,70 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
 
-// Options say what is pulled, and where to.
+// Options of a pull.
 type Options struct {
 	// Reference of the artifact: registry/repository@digest, or :tag.
 	Reference string
 
-	// Dir is the folder that gets the files. It is made if it is missing.
+	// Dir is the folder for the files. It is created if it does not exist.
 	Dir string
 
-	// Parallel is how many layers are fetched side by side; at least one.
+	// Parallel is the number of layers that are fetched concurrently; at least one.
 	Parallel int
 
-	// PlainHTTP speaks to the registry without TLS.
+	// PlainHTTP uses HTTP rather than HTTPS for the registry.
 	PlainHTTP bool
 
-	// DockerConfig is a folder with a config.json, or a .dockerconfigjson as a
-	// mounted Secret of type kubernetes.io/dockerconfigjson has it, that holds
-	// the registry's credentials. Empty, or without such a file, is anonymous.
+	// DockerConfig is a folder with the registry's credentials in a config.json, or
+	// in a .dockerconfigjson as in a mounted Secret of type
+	// kubernetes.io/dockerconfigjson. If it is empty, or the folder has no such
+	// file, requests are anonymous.
 	DockerConfig string
 
-	// CAFile has certificate authorities that are trusted for the registry
-	// beside the public ones; empty for none.
+	// CAFile has certificate authorities that are trusted for the registry in
+	// addition to the public ones; empty for none.
 	CAFile string
 
-	// UserAgent that the registry is told.
+	// UserAgent of requests to the registry.
 	UserAgent string
 
-	// Log gets a line for each layer, and one now and then meanwhile.
+	// Log gets a line for each layer, and progress in between.
 	Log io.Writer
 }
 
-// A Result says what the folder holds after a pull.
+// A Result describes the folder after a pull.
 type Result struct {
 	// Digest of the artifact's manifest.
 	Digest digest.Digest
 
-	// Files is how many files of the artifact there are, and Bytes their size.
+	// Files is the number of the artifact's files, and Bytes their size.
 	Files int
 	Bytes int64
 }
 
-// String is one line for the log.
+// String returns the result as one line for the log.
 func (r Result) String() string {
 	return fmt.Sprintf("%s, %d files, %d bytes", r.Digest, r.Files, r.Bytes)
 }
 
-// A Pull is one artifact's way into a folder.
+// A Pull fetches one artifact into a folder.
 type Pull struct {
 	options Options
 	log     *log.Logger
 	again   retry.Policy
-	tick    time.Duration // How often the log tells of progress.
+	tick    time.Duration // The interval of progress in the log.
 }
 
-// New returns a pull. Nothing happens before it is Run.
+// New returns a pull, which Run starts.
 func New(o Options) *Pull {
 	p := &Pull{options: o, log: log.New(o.Log, "", 0), tick: 15 * time.Second}
 	p.again = retry.Policy{Tries: 6, FirstWait: time.Second, MaxWait: 30 * time.Second, MaxRetryAfter: 2 * time.Minute, Logf: p.log.Printf}
 	return p
 }
 
-// Run pulls the artifact. If it returns no error, the folder holds all of its
-// files. Otherwise those that it holds are whole, and another Run goes on where
-// this one ended. Two of them in one folder wait for each other.
+// Run pulls the artifact. If it returns no error, the folder contains all of its files.
+// Otherwise the files that it contains are complete, and another Run resumes. Of
+// several pulls into one folder, only one runs at a time.
 func (p *Pull) Run(ctx context.Context) (Result, error) {
 	ref, err := registry.ParseReference(p.options.Reference)
 	if err != nil {
@@ -105,7 +105,7 @@ func (p *Pull) Run(ctx context.Context) (Result, error) {
 	}
 	s := f.loadState(p.log.Printf)
 	if f.holds(s, ref.Digest) {
-		p.log.Printf("%s is here already", ref)
+		p.log.Printf("%s is already here", ref)
 		return s.result(), nil
 	}
 	client, err := p.client(ref)
@@ -116,14 +116,14 @@ func (p *Pull) Run(ctx context.Context) (Result, error) {
 	return p.fetch(ctx, &source{Client: client, ref: ref, again: p.again}, f, s)
 }
 
-// fetch brings the artifact into the folder.
+// fetch fetches the artifact into the folder.
 func (p *Pull) fetch(ctx context.Context, src *source, f *folder, s *state) (Result, error) {
 	d, layers, err := src.layers(ctx)
 	if err != nil {
 		return Result{}, err
 	}
 	if f.holds(s, d) {
-		p.log.Printf("%s is here already", d)
+		p.log.Printf("%s is already here", d)
 		return s.result(), nil
 	}
 	j, err := newJob(p, src, f, s, d, layers)
@@ -132,7 +132,7 @@ func (p *Pull) fetch(ctx context.Context, src *source, f *folder, s *state) (Res
 	}
 	if err := j.run(ctx); err != nil {
 		if ctx.Err() != nil {
-			return Result{}, outcome.Errorf(outcome.Evicted, "the pull was stopped before its end: run again, it goes on from there").Because(err)
+			return Result{}, outcome.Errorf(outcome.Evicted, "the pull was stopped before it was complete: run it again, and it resumes").Because(err)
 		}
 		return Result{}, err
 	}
@@ -148,13 +148,13 @@ func (p *Pull) client(ref registry.Reference) (*registry.Client, error) {
 	c, err := registry.New(registry.Options{
 		Host: ref.Registry, Repository: ref.Repository, PlainHTTP: p.options.PlainHTTP, DockerConfig: credentials, CAFile: p.options.CAFile,
 		UserAgent: p.options.UserAgent, Cures: cures,
-		// What may pass is tried again here.
+		// Transient errors are retried here.
 		SingleTry: true,
 	})
-	return c, errors.Wrap(err, "cannot prepare to ask the registry")
+	return c, errors.Wrap(err, "cannot create a client of the registry")
 }
 
-// cures are in terms of the worker's flags.
+// cures name the worker's flags.
 var cures = registry.Cures{
 	NoCredentials: "mount a Secret of type kubernetes.io/dockerconfigjson, and name its folder with --docker-config",
 	Credentials:   "check the Secret that is mounted at --docker-config",
@@ -164,7 +164,7 @@ var cures = registry.Cures{
 	PlainHTTP:     "add --plain-http if that is meant",
 }
 
-// A source is where an artifact is.
+// A source is the artifact's registry and reference.
 type source struct {
 	*registry.Client
 
@@ -172,7 +172,7 @@ type source struct {
 	again retry.Policy
 }
 
-// layers returns the digest of the artifact's manifest, and the layers in it.
+// layers returns the digest of the artifact's manifest, and its layers.
 func (s *source) layers(ctx context.Context) (digest.Digest, []modelpack.Layer, error) {
 	var d ocispec.Descriptor
 	var manifest []byte
@@ -198,12 +198,12 @@ func (s *source) layers(ctx context.Context) (digest.Digest, []modelpack.Layer, 
 	return d.Digest, layers, nil
 }
 
-// config returns the config of a ModelKit, which says where its files belong. It
-// is empty for all else.
+// config returns the config of a ModelKit, which places its files. It is empty for any
+// other artifact.
 func (s *source) config(ctx context.Context, manifest []byte) ([]byte, error) {
 	d, err := modelpack.Describe(manifest)
 	if err != nil || d.Format != modelpack.FormatModelKit {
-		return nil, nil // Whoever reads the layers says what is wrong.
+		return nil, nil // Reading the layers returns the error.
 	}
 	if !d.HasConfig() || d.Config.Digest.Validate() != nil {
 		return nil, outcome.Errorf(outcome.Unsupported, "cannot pull %s: its config of %d bytes cannot be read", s.ref, d.Config.Size)
@@ -220,28 +220,27 @@ func (s *source) config(ctx context.Context, manifest []byte) ([]byte, error) {
 	return b, nil
 }
 
-// A blob is a stream of a layer's bytes, whose coming it tells.
+// A blob is a stream of a layer's bytes that reports its progress.
 type blob struct {
 	io.ReadCloser
 
-	moved func(n int) // Is told how many bytes came.
+	moved func(n int) // Called with the number of bytes of each read.
 }
 
-// open returns a layer's bytes from an offset on. Nothing is asked before they
-// are read.
+// open returns a layer's bytes from an offset on. It sends no request before the first
+// read.
 func (s *source) open(ctx context.Context, layer ocispec.Descriptor, offset int64, moved func(n int)) *blob {
 	return &blob{ReadCloser: s.ReadBlob(ctx, s.ref.Repository, layer, offset, layer.Size, s.again), moved: moved}
 }
 
-// Read ends with io.EOF only at the layer's size.
+// Read implements io.Reader. It returns io.EOF only at the layer's size.
 func (b *blob) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.moved(n)
 	return n, err
 }
 
-// dockerConfig reads the credentials in a folder, or nothing where there are
-// none.
+// dockerConfig returns the credentials in a folder, or nil if there are none.
 func dockerConfig(dir string) ([]byte, error) {
 	if dir == "" {
 		return nil, nil

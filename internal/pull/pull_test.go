@@ -35,14 +35,14 @@ func TestRun(t *testing.T) {
 		config string
 		layers []content
 	}{
-		"ModelPackRaw":   {reason: "One layer a file, two of them with the same content.", config: modelPack, layers: rawLayers(files)},
-		"ModelPackTar":   {reason: "Archives, as kit makes them by default.", config: modelPack, layers: []content{tarLayer(t, specv1.MediaTypeModelDoc, docs), tarLayer(t, specv1.MediaTypeModelWeight, weights)}},
-		"ModelPackGzip":  {reason: "Compressed ones.", config: modelPack, layers: []content{tarLayer(t, specv1.MediaTypeModelDocGzip, docs), tarLayer(t, specv1.MediaTypeModelWeightGzip, weights)}},
-		"ModelPackZstd":  {reason: "Compressed otherwise.", config: modelPack, layers: []content{tarLayer(t, specv1.MediaTypeModelDocZstd, docs), tarLayer(t, specv1.MediaTypeModelWeightZstd, weights)}},
-		"ModelPackMixed": {reason: "Some as they are, some archived.", config: modelPack, layers: append(rawLayers(weights), tarLayer(t, specv1.MediaTypeModelDoc, docs))},
-		"ModelKit":       {reason: "KitOps' own format.", config: modelKit, layers: kit("")},
-		"ModelKitGzip":   {reason: "Compressed, as older kits did by default.", config: modelKit, layers: kit("+gzip")},
-		"ModelKitZstd":   {reason: "Compressed, as newer kits can.", config: modelKit, layers: kit("+zstd")},
+		"ModelPackRaw":   {reason: "Raw layers should be pulled, two of them with the same content.", config: modelPack, layers: rawLayers(files)},
+		"ModelPackTar":   {reason: "Archives should be pulled, as kit packs them by default.", config: modelPack, layers: []content{tarLayer(t, specv1.MediaTypeModelDoc, docs), tarLayer(t, specv1.MediaTypeModelWeight, weights)}},
+		"ModelPackGzip":  {reason: "Archives in gzip should be pulled.", config: modelPack, layers: []content{tarLayer(t, specv1.MediaTypeModelDocGzip, docs), tarLayer(t, specv1.MediaTypeModelWeightGzip, weights)}},
+		"ModelPackZstd":  {reason: "Archives in Zstandard should be pulled.", config: modelPack, layers: []content{tarLayer(t, specv1.MediaTypeModelDocZstd, docs), tarLayer(t, specv1.MediaTypeModelWeightZstd, weights)}},
+		"ModelPackMixed": {reason: "Raw layers and archives should be pulled together.", config: modelPack, layers: append(rawLayers(weights), tarLayer(t, specv1.MediaTypeModelDoc, docs))},
+		"ModelKit":       {reason: "A ModelKit should be pulled.", config: modelKit, layers: kit("")},
+		"ModelKitGzip":   {reason: "A ModelKit in gzip should be pulled, as older versions of kit pack by default.", config: modelKit, layers: kit("+gzip")},
+		"ModelKitZstd":   {reason: "A ModelKit in Zstandard should be pulled, as newer versions of kit can pack.", config: modelKit, layers: kit("+zstd")},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -63,7 +63,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// checkAgain pulls once more, for which nothing is to be asked.
+// checkAgain checks that another pull sends no requests.
 func checkAgain(t *testing.T, f *front, dir string, d digest.Digest) {
 	t.Helper()
 	f.breaks(func(http.Handler) http.Handler {
@@ -122,13 +122,13 @@ func TestCredentials(t *testing.T) {
 		want    outcome.Reason
 		message string
 	}{
-		"ConfigJSON":   {reason: "As DOCKER_CONFIG names it.", file: "config.json", config: string(dockerConfigOf(f.host()))},
-		"MountedAsIs":  {reason: "As a Secret is mounted whose keys are not renamed.", file: ".dockerconfigjson", config: string(dockerConfigOf(f.host()))},
-		"None":         {reason: "The cure names the flag.", file: "other", want: outcome.Unauthorized, message: "--docker-config"},
-		"OtherHost":    {reason: "No other host's credentials are used.", file: "config.json", config: string(dockerConfigOf("other.example.com")), want: outcome.Unauthorized, message: "no entry for " + f.host()},
-		"Wrong":        {reason: "The password is in no message.", file: "config.json", config: wrong, want: outcome.Unauthorized, message: "refused the credentials"},
-		"NotJSON":      {reason: "The file is another one.", file: "config.json", config: "WRONGPASSWORD", want: outcome.Unauthorized, message: "config.json"},
-		"NoSuchFolder": {reason: "It is not mounted.", want: outcome.Unauthorized, message: "wants credentials"},
+		"ConfigJSON":   {reason: "A config.json should be read, as in the folder of DOCKER_CONFIG.", file: "config.json", config: string(dockerConfigOf(f.host()))},
+		"MountedAsIs":  {reason: "A .dockerconfigjson should be read, as in a mounted Secret.", file: ".dockerconfigjson", config: string(dockerConfigOf(f.host()))},
+		"None":         {reason: "The error should name the flag for credentials.", file: "other", want: outcome.Unauthorized, message: "--docker-config"},
+		"OtherHost":    {reason: "The credentials of another host should not be used.", file: "config.json", config: string(dockerConfigOf("other.example.com")), want: outcome.Unauthorized, message: "no entry for " + f.host()},
+		"Wrong":        {reason: "The error should not contain the password.", file: "config.json", config: wrong, want: outcome.Unauthorized, message: "refused the credentials"},
+		"NotJSON":      {reason: "An error should be returned for a file that is no JSON.", file: "config.json", config: "WRONGPASSWORD", want: outcome.Unauthorized, message: "config.json"},
+		"NoSuchFolder": {reason: "Requests should be anonymous without the folder.", want: outcome.Unauthorized, message: "wants credentials"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -156,8 +156,7 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
-// checkError checks an error's reason, and that its message holds a text and is
-// one line.
+// checkError checks an error's reason, and that its message is one line with a text.
 func checkError(t *testing.T, why string, err error, want outcome.Reason, message string) {
 	t.Helper()
 	switch {
@@ -188,11 +187,11 @@ func TestTLS(t *testing.T) {
 		want    outcome.Reason
 		message string
 	}{
-		"Trusted":   {reason: "By --ca-file.", front: secure, ca: ca},
-		"Untrusted": {reason: "The cure names the flag.", front: secure, want: outcome.Untrusted, message: "--ca-file"},
-		"NotPEM":    {reason: "The file is another one.", front: secure, ca: noCA, want: outcome.Unsupported, message: "--ca-file"},
-		"Missing":   {reason: "There is no such file.", front: secure, ca: ca + "x", want: outcome.Internal, message: "certificate authorities"},
-		"PlainHTTP": {reason: "The cure names the flag.", front: plain, want: outcome.Untrusted, message: "--plain-http"},
+		"Trusted":   {reason: "The authority of --ca-file should be trusted.", front: secure, ca: ca},
+		"Untrusted": {reason: "The error should name the flag for authorities.", front: secure, want: outcome.Untrusted, message: "--ca-file"},
+		"NotPEM":    {reason: "An error should be returned for a file without certificates.", front: secure, ca: noCA, want: outcome.Unsupported, message: "--ca-file"},
+		"Missing":   {reason: "An error should be returned for a file that does not exist.", front: secure, ca: ca + "x", want: outcome.Internal, message: "certificate authorities"},
+		"PlainHTTP": {reason: "The error should name the flag for plain HTTP.", front: plain, want: outcome.Untrusted, message: "--plain-http"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -16,10 +16,10 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// copyBytes is the size of the buffer of each layer that is being fetched.
+// copyBytes is the size of the buffer for each layer.
 const copyBytes = 256 << 10
 
-// pullRaw brings a raw layer into the folder, under all its names.
+// pullRaw fetches a raw layer into the folder, with all its names.
 func (j *job) pullRaw(ctx context.Context, l modelpack.Layer) error {
 	start := time.Now()
 	names := j.paths[l.Digest]
@@ -29,7 +29,7 @@ func (j *job) pullRaw(ctx context.Context, l modelpack.Layer) error {
 		return err
 	case len(missing) == 0:
 		j.done.Add(l.Size)
-		j.log.Printf("%s: %d bytes, here already", names[0], l.Size)
+		j.log.Printf("%s: %d bytes, already here", names[0], l.Size)
 		return j.note(here)
 	case len(here) > 0:
 		j.done.Add(l.Size)
@@ -45,7 +45,8 @@ func (j *job) pullRaw(ctx context.Context, l modelpack.Layer) error {
 	return j.name(missing[0], missing[1:])
 }
 
-// look says which of a layer's files are there, and when these were modified.
+// look returns the layer's files that are present, with their modification times, and
+// the missing ones.
 func (j *job) look(names []string) (here map[string]int64, missing []string, err error) {
 	here = map[string]int64{}
 	for _, name := range names {
@@ -62,7 +63,7 @@ func (j *job) look(names []string) (here map[string]int64, missing []string, err
 	return here, missing, nil
 }
 
-// name gives a file that is there more names, and notes all of them.
+// name gives a file more names, and notes all of them.
 func (j *job) name(from string, names []string) error {
 	for _, name := range names {
 		if err := j.folder.copy(from, name); err != nil {
@@ -80,7 +81,7 @@ func (j *job) name(from string, names []string) error {
 	return j.note(modTimes)
 }
 
-// fetchRaw brings all of a raw layer into its partial file.
+// fetchRaw fetches a raw layer into its partial file.
 func (j *job) fetchRaw(ctx context.Context, l modelpack.Layer) error {
 	name := partial(l.Digest)
 	out, err := j.folder.OpenFile(name, os.O_CREATE|os.O_RDWR, fileMode)
@@ -95,8 +96,8 @@ func (j *job) fetchRaw(ctx context.Context, l modelpack.Layer) error {
 	}
 	err = j.appendRaw(ctx, out, hash, l, had)
 	if had > 0 && outcome.ReasonOf(err) == outcome.Mismatch {
-		// What an earlier pull left may be what is wrong.
-		j.log.Printf("%s: what was fetched before is not right, and is fetched again", l.Path)
+		// The part from an earlier pull may be wrong.
+		j.log.Printf("%s: the part from an earlier pull is wrong, and the layer is fetched again", l.Path)
 		hash.Reset()
 		j.done.Add(-l.Size)
 		if err := errors.Join(out.Truncate(0), seekTo(out, 0)); err != nil {
@@ -113,21 +114,20 @@ func (j *job) fetchRaw(ctx context.Context, l modelpack.Layer) error {
 	return j.folder.failed(name, errors.Join(out.Sync(), out.Close()))
 }
 
-// resume hashes what there is of a layer, and returns how many bytes that are.
+// resume hashes the part of a layer that is present, and returns its size.
 func (j *job) resume(out *os.File, h hash.Hash, l modelpack.Layer) (int64, error) {
 	had, err := io.CopyBuffer(onlyWriter{h}, io.LimitReader(out, l.Size), make([]byte, copyBytes))
 	if err != nil {
 		return 0, j.folder.failed(partial(l.Digest), err)
 	}
 	if had > 0 {
-		j.log.Printf("%s: going on after %d bytes", l.Path, had)
+		j.log.Printf("%s: resuming after %d bytes", l.Path, had)
 		j.done.Add(had)
 	}
 	return had, j.folder.failed(partial(l.Digest), errors.Join(out.Truncate(had), seekTo(out, had)))
 }
 
-// appendRaw fetches a layer from an offset on, and holds all of it against its
-// digest.
+// appendRaw fetches a layer from an offset on, and verifies the whole layer's digest.
 func (j *job) appendRaw(ctx context.Context, out io.Writer, h hash.Hash, l modelpack.Layer, offset int64) error {
 	in := j.source.open(ctx, l.Descriptor, offset, func(n int) { j.done.Add(int64(n)) })
 	defer func() { _ = in.Close() }()
@@ -140,16 +140,16 @@ func (j *job) appendRaw(ctx context.Context, out io.Writer, h hash.Hash, l model
 	return nil
 }
 
-// otherBytes is the error of a layer whose bytes have another digest.
+// otherBytes returns the error of a layer with another digest.
 func (j *job) otherBytes(l modelpack.Layer) error {
 	return outcome.Errorf(outcome.Mismatch, "registry %s sent other bytes than those of %s@%s", j.source.ref.Registry, j.source.ref.Repository, l.Digest)
 }
 
-// seekTo is out.Seek, from the start.
+// seekTo seeks to an offset from the start.
 func seekTo(out *os.File, offset int64) error {
 	_, err := out.Seek(offset, io.SeekStart)
 	return err
 }
 
-// An onlyWriter has no ReadFrom, so that a copy uses the buffer that it is given.
+// An onlyWriter hides ReadFrom, so that io.CopyBuffer uses its buffer.
 type onlyWriter struct{ io.Writer }

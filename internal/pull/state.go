@@ -17,42 +17,42 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// stateVersion is of the state file's form. Another one is not read.
+// stateVersion is the version of the state file's format. Others are not read.
 const stateVersion = 2
 
-// A state is what a folder's state file says of it. It is written before a file
-// gets a name that it did not have: what it does not name is not ours.
+// A state is the content of a folder's state file. Files are recorded in it before they
+// get their names, so a file that it does not contain is foreign.
 type state struct {
 	Version int `json:"version"`
 
-	// Generation counts the states that were written. A journal is of one.
+	// Generation counts the written states. Each journal belongs to one.
 	Generation int64 `json:"generation,omitempty"`
 
-	// Digest of the manifest that the files are of.
+	// Digest of the artifact's manifest.
 	Digest digest.Digest `json:"digest,omitempty"`
 
-	// Complete says that all of its files are there.
+	// Complete reports whether all of the artifact's files are present.
 	Complete bool `json:"complete,omitempty"`
 
-	// Files that were written, or may have been, by their path.
+	// Files that were written, or may have been, by path.
 	Files map[string]*file `json:"files,omitempty"`
 
-	// Archives are the tar layers that were verified, by their keys, and the
-	// paths of the files in them.
+	// Archives are the paths of the files in verified tar layers, by the layers'
+	// keys.
 	Archives map[string][]string `json:"archives,omitempty"`
 }
 
-// A file is what a file is to be.
+// A file is the expected content of a file.
 type file struct {
 	Digest digest.Digest `json:"digest"`
 	Size   int64         `json:"size"`
 
-	// ModTime, in nanoseconds since 1970, that the file had when it was seen
-	// to have that digest; zero before. A file of another one is read again.
+	// ModTime is the file's modification time, in nanoseconds since 1970, when its
+	// digest was verified; zero before. A file with another one is read again.
 	ModTime int64 `json:"modTime,omitempty"`
 }
 
-// result returns what a complete state is to be told of.
+// result returns the result of a complete state.
 func (s *state) result() Result {
 	r := Result{Digest: s.Digest, Files: len(s.Files)}
 	for _, f := range s.Files {
@@ -61,8 +61,8 @@ func (s *state) result() Result {
 	return r
 }
 
-// loadState reads the folder's state. One that cannot be read is none: the
-// files are then others', until they turn out to be the artifact's.
+// loadState reads the folder's state. If it cannot be read, all files are foreign until
+// they turn out to be the artifact's.
 func (f *folder) loadState(logf func(string, ...any)) *state {
 	none := &state{Version: stateVersion, Files: map[string]*file{}, Archives: map[string][]string{}}
 	b, err := f.ReadFile(stateFile)
@@ -74,13 +74,13 @@ func (f *folder) loadState(logf func(string, ...any)) *state {
 		ok = f.replay(s)
 	}
 	if err != nil || !ok {
-		logf("the state in %s cannot be read, and is made anew", stateFile)
+		logf("the state in %s cannot be read, and is rebuilt", stateFile)
 		return none
 	}
 	return s
 }
 
-// parseState reads a state, and says whether it is one.
+// parseState parses a state, and reports whether it is valid.
 func parseState(b []byte) (*state, bool) {
 	s := &state{}
 	if err := json.Unmarshal(b, s); err != nil || s.Version != stateVersion {
@@ -95,7 +95,7 @@ func parseState(b []byte) (*state, bool) {
 	return s, s.valid()
 }
 
-// valid reports whether a state names what can be in the folder, and nothing else.
+// valid reports whether all files of a state can be in the folder.
 func (s *state) valid() bool {
 	for name, f := range s.Files {
 		if clean, err := filePath(name); err != nil || clean != name || f == nil || f.Digest.Validate() != nil {
@@ -112,8 +112,8 @@ func (s *state) valid() bool {
 	return true
 }
 
-// saveState writes the state, with a new, empty journal. After a crash there is
-// either this one or the one before.
+// saveState writes the state, with a new, empty journal. After a crash there is either
+// this state or the previous one.
 func (f *folder) saveState(s *state) error {
 	const temp = stateFile + ".new"
 	if err := f.closeJournal(); err != nil {
@@ -133,7 +133,7 @@ func (f *folder) saveState(s *state) error {
 	if err := errors.Join(err, out.Sync(), out.Close()); err != nil {
 		return f.failed(temp, err)
 	}
-	// One of this generation is of a state that was lost.
+	// A journal of this generation belongs to a state that was lost.
 	if err := f.removeJournal(s.Generation); err != nil {
 		return err
 	}
@@ -143,8 +143,8 @@ func (f *folder) saveState(s *state) error {
 	return f.removeJournal(old)
 }
 
-// holds says whether the folder holds all of the artifact of this digest, as
-// far as can be seen without reading the files.
+// holds reports whether the folder contains the whole artifact with this digest, as far
+// as that is known without reading the files.
 func (f *folder) holds(s *state, d digest.Digest) bool {
 	if d == "" || !s.Complete || s.Digest != d {
 		return false
@@ -157,27 +157,28 @@ func (f *folder) holds(s *state, d digest.Digest) bool {
 	return true
 }
 
-// unchanged says whether a file is as it was when it was verified.
+// unchanged reports whether a file has the size and time of when it was verified.
 func (f *folder) unchanged(name string, want *file) bool {
 	fi, err := f.Lstat(name)
 	return err == nil && fi.Mode().IsRegular() && want.ModTime != 0 && fi.Size() == want.Size && fi.ModTime().UnixNano() == want.ModTime
 }
 
-// check says whether a file has the content that it is to have, and when it was
-// modified. It reads the file where it may have changed.
+// check reports whether a file has the expected content, and returns its modification
+// time. It reads the file if it may have changed.
 func (f *folder) check(name string, want file) (modTime int64, ok bool, err error) {
 	if f.unchanged(name, &want) {
 		return want.ModTime, true, nil
 	}
 	fi, err := f.Lstat(name)
 	if err != nil || !fi.Mode().IsRegular() || fi.Size() != want.Size {
-		return 0, false, nil //nolint:nilerr // What cannot be seen is not there.
+		return 0, false, nil //nolint:nilerr // Such a file is missing.
 	}
 	d, err := f.hash(name, want.Digest)
 	return fi.ModTime().UnixNano(), d == want.Digest, err
 }
 
-// filePath returns the clean form of a path that an artifact's file may have.
+// filePath returns the clean form of the path of an artifact's file. It returns an
+// error for one that no file may have.
 func filePath(name string) (string, error) {
 	clean, err := modelpack.FilePath(name)
 	if err != nil {
@@ -189,30 +190,30 @@ func filePath(name string) (string, error) {
 // notState returns an error if a clean path is reserved for the state.
 func notState(clean string) error {
 	if first, _, _ := strings.Cut(clean, "/"); strings.EqualFold(first, stateDir) {
-		return outcome.Errorf(outcome.Unsupported, "the artifact holds a file in %s, which is reserved for the state of a pull", stateDir)
+		return outcome.Errorf(outcome.Unsupported, "the artifact contains a file in %s, which is reserved for the state of a pull", stateDir)
 	}
 	return nil
 }
 
-// A change is one line of a state's journal: what was added to the state since
-// it was written. So what a pull writes grows with the number of its files, and
-// not with its square.
+// A change is one line of a state's journal: what was added to the state since it was
+// written. With a journal, the bytes that a pull writes grow with the number of its
+// files rather than with its square.
 type change struct {
 	Files    map[string]*file    `json:"files,omitempty"`
 	Archives map[string][]string `json:"archives,omitempty"`
 }
 
-// maxChangeBytes bounds a line of a journal: an archive's files, by path.
+// maxChangeBytes bounds a line of a journal, which has all files of an archive.
 const maxChangeBytes = 256 << 20
 
-// journalFile is the journal of the state of a generation. That of another
-// generation, which a crash may leave, is not read.
+// journalFile returns the path of the journal of a state. A journal of another
+// generation, which a crash may leave behind, is not read.
 func journalFile(generation int64) string {
 	return fmt.Sprintf("%s/journal-%d", stateDir, generation)
 }
 
-// record adds a change to the journal of a state, which has it already. With sync
-// it is on disk afterwards.
+// record appends a change, which the state already has, to its journal. With sync, the
+// change is on disk afterwards.
 func (f *folder) record(s *state, c change, sync bool) error {
 	name := journalFile(s.Generation)
 	if f.journal == nil {
@@ -234,7 +235,7 @@ func (f *folder) record(s *state, c change, sync bool) error {
 	return nil
 }
 
-// closeJournal ends writing to the journal, if one is open.
+// closeJournal closes the journal if it is open.
 func (f *folder) closeJournal() error {
 	if f.journal == nil {
 		return nil
@@ -253,9 +254,9 @@ func (f *folder) removeJournal(generation int64) error {
 	return nil
 }
 
-// replay applies the journal to the state that it is of, and reports whether the
-// result is valid. A last line that a crash cut short counts as not written, and
-// is cut off, so that what is added next is a line of its own.
+// replay applies the journal to its state, and reports whether the result is valid. It
+// removes an incomplete last line, which a crash may leave behind, so that the next
+// change starts a new line.
 func (f *folder) replay(s *state) bool {
 	in, err := f.OpenFile(journalFile(s.Generation), os.O_RDWR, fileMode)
 	if err != nil {
@@ -278,7 +279,7 @@ func (f *folder) replay(s *state) bool {
 	}
 }
 
-// readLine reads one line with its end, or io.EOF where there is no whole one.
+// readLine reads one line with its end, or returns io.EOF if no complete one is left.
 func readLine(r *bufio.Reader) ([]byte, error) {
 	var line []byte
 	for {
