@@ -1,5 +1,11 @@
 // Package follow asks Hubs whether the revisions that Artifacts follow have moved,
 // beside the reconciles and within a budget for each Hub.
+//
+// What to ask, when, and after which wait following a failure, is client-go's workqueue
+// and its rate limiter. What those have no notion of is here: a question that many
+// Artifacts share, each with its interval and its commit; a budget for each host, in
+// which a question keeps its place while others of other hosts pass; and the time for
+// which a Hub, for one token, asks to be left alone.
 package follow
 
 import (

@@ -18,12 +18,13 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
 
-// progressPatience bounds how long a Pod is waited for.
-const progressPatience = 3 * time.Second
+// timeout bounds a request to a Pod.
+const timeout = 3 * time.Second
 
-// askable returns the Pod that can be asked how far its run is, and where: one
-// that runs, has the port for it, and is on the network of Pods.
-func askable(pods []corev1.Pod) (*corev1.Pod, netip.Addr, bool) {
+// pollable returns the first Pod that can be asked for the progress of its run, and
+// its address: it must be running, have the port for it, and be on the network of
+// Pods.
+func pollable(pods []corev1.Pod) (*corev1.Pod, netip.Addr, bool) {
 	for i := range pods {
 		pod := &pods[i]
 		if pod.Status.Phase != corev1.PodRunning || pod.GetDeletionTimestamp() != nil || pod.Spec.HostNetwork || !hasProgressPort(pod) {
@@ -44,10 +45,9 @@ func hasProgressPort(pod *corev1.Pod) bool {
 	})
 }
 
-// podAddress returns a Pod's first address, if it can be one on the network of
-// Pods. Nobody but the kubelet should have written it; were it somebody else,
-// the provider would not be led to itself, its node, or what answers to a whole
-// link.
+// podAddress returns a Pod's first address, if it can be one on the network of Pods.
+// Only the kubelet should write it; whoever else does must not lead the provider to
+// itself, to its node, or to link-local services such as a cloud's metadata.
 func podAddress(pod *corev1.Pod) (netip.Addr, bool) {
 	address, err := netip.ParseAddr(pod.Status.PodIP)
 	if err != nil || address.Zone() != "" {
@@ -58,22 +58,21 @@ func podAddress(pod *corev1.Pod) (netip.Addr, bool) {
 		host, err := netip.ParseAddr(h.IP)
 		return err == nil && host.Unmap() == address
 	})
-	// Link-local ones, and 255.255.255.255, are none of these.
+	// IsGlobalUnicast excludes loopback and link-local addresses and 255.255.255.255.
 	return address, address.IsGlobalUnicast() && !isHost
 }
 
-// A progressClient asks Pods how far their runs are.
-type progressClient struct {
+// A podClient asks Pods for the progress of their runs.
+type podClient struct {
 	http *http.Client
 }
 
-func newProgressClient() *progressClient {
-	return &progressClient{http: &http.Client{
-		Timeout: progressPatience,
-		// No proxy is asked for what is inside of the cluster, and no connection
-		// is kept for the next time.
+func newPodClient() *podClient {
+	return &podClient{http: &http.Client{
+		Timeout: timeout,
+		// Pods are not reached by a proxy, and connections are not reused.
 		Transport: &http.Transport{
-			DialContext:            (&net.Dialer{Timeout: progressPatience, KeepAlive: -1}).DialContext,
+			DialContext:            (&net.Dialer{Timeout: timeout, KeepAlive: -1}).DialContext,
 			DisableKeepAlives:      true,
 			DisableCompression:     true,
 			MaxResponseHeaderBytes: outcome.MaxProgressBytes,
@@ -83,12 +82,12 @@ func newProgressClient() *progressClient {
 }
 
 // ask asks the Pod at an address.
-func (c *progressClient) ask(ctx context.Context, address netip.Addr) (outcome.Progress, error) {
+func (c *podClient) ask(ctx context.Context, address netip.Addr) (outcome.Progress, error) {
 	return c.askAt(ctx, net.JoinHostPort(address.String(), strconv.Itoa(outcome.ProgressPort)))
 }
 
-// askAt asks at HOST:PORT. Nothing that the Pod says gets into an error.
-func (c *progressClient) askAt(ctx context.Context, host string) (outcome.Progress, error) {
+// askAt asks the Pod at HOST:PORT. Errors repeat nothing of its answer.
+func (c *podClient) askAt(ctx context.Context, host string) (outcome.Progress, error) {
 	u := url.URL{Scheme: "http", Host: host, Path: outcome.ProgressPath}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {

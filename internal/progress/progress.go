@@ -22,24 +22,24 @@ import (
 )
 
 const (
-	// progressInterval is how often a run is asked how far it is, and so how
-	// often an Artifact's status is written because of that, at most.
-	progressInterval = 15 * time.Second
+	// defaultInterval is how often a run is polled, and so how often an Artifact's
+	// status is written because of its progress at most.
+	defaultInterval = 15 * time.Second
 
-	// progressLongest bounds how long a run is left alone that did not answer,
-	// as where a NetworkPolicy keeps the provider from its Pod.
-	progressLongest = 5 * time.Minute
+	// longestWait bounds how long a run that does not answer is not polled, as when
+	// a NetworkPolicy keeps the provider from its Pod.
+	longestWait = 5 * time.Minute
 
-	// progressTries is how often a run does not answer, one time after the other,
-	// until what it said before is worth nothing any more.
-	progressTries = 3
+	// maxFailures is how many polls in a row may fail until the last answer is
+	// dropped.
+	maxFailures = 3
 
-	// progressAskers bounds how many runs are asked at a time.
-	progressAskers = 8
+	// workers is how many runs are polled at a time.
+	workers = 8
 
-	// progressKept is how long a run is asked at most whose Artifact is not
-	// reconciled, as when it is paused.
-	progressKept = time.Hour
+	// retention is how long a run is polled whose Artifact is not reconciled, as
+	// when it is paused.
+	retention = time.Hour
 )
 
 // Options of a Poller.
@@ -51,52 +51,49 @@ type Options struct {
 	// Interval between two polls of a run; 0 for 15 seconds.
 	Interval time.Duration
 
-	// Ask asks the Pod at an address for its progress; nil asks over HTTP.
+	// Ask asks the Pod at an address for its progress; nil means over HTTP.
 	Ask func(context.Context, netip.Addr) (outcome.Progress, error)
 }
 
-// A Poller asks the Pods of runs for their progress, beside the reconciles:
-// those say which runs are polled, and read the answers. It is safe for
-// concurrent use.
+// A Poller asks the Pods of runs for their progress, beside the reconciles, which
+// tell it the runs to poll and read the answers. It is safe for concurrent use.
 type Poller struct {
 	now      func() time.Time
 	interval time.Duration
 
-	// budget of writes to statuses, of all runs together; nil where no run is
-	// asked at all. share is the time between two of them.
+	// budget of writes to the statuses of all runs, and the time between two of
+	// them; nil if no run is polled.
 	budget *rate.Limiter
 	share  time.Duration
 
-	// ask asks a Pod at an address of its own.
 	ask func(context.Context, netip.Addr) (outcome.Progress, error)
 
-	// events has the Artifacts reconciled whose runs have got on.
 	events chan event.GenericEvent
 
-	// changed says that there are others to ask.
+	// changed receives a value when another run may be due.
 	changed chan struct{}
 
-	mu     sync.Mutex // Not held while a Pod is asked.
-	asking int
-	runs   map[types.UID]*askedRun
+	mu      sync.Mutex // Not held while a Pod is asked.
+	polling int
+	runs    map[types.UID]*polledRun
 }
 
 // New returns a Poller that polls no run yet.
 func New(o Options) *Poller {
 	p := &Poller{
 		now:      time.Now,
-		interval: cmp.Or(o.Interval, progressInterval),
+		interval: cmp.Or(o.Interval, defaultInterval),
 		ask:      o.Ask,
 		events:   make(chan event.GenericEvent),
 		changed:  make(chan struct{}, 1),
-		runs:     map[types.UID]*askedRun{},
+		runs:     map[types.UID]*polledRun{},
 	}
 	if p.ask == nil {
-		p.ask = newProgressClient().ask
+		p.ask = newPodClient().ask
 	}
 	if o.WritesPerMinute > 0 {
 		p.share = time.Minute / time.Duration(o.WritesPerMinute)
-		// As many at once as are written in an interval.
+		// An interval's writes may come at once.
 		burst := max(1, int(p.interval/p.share))
 		p.budget = rate.NewLimiter(rate.Every(p.share), burst)
 	}
@@ -107,23 +104,23 @@ func New(o Options) *Poller {
 // be reconciled for its status to be written.
 func (p *Poller) Events() <-chan event.GenericEvent { return p.events }
 
-// An askedRun is an Artifact's run that is asked how far it is.
-type askedRun struct {
+// A polledRun is an Artifact's run that is polled.
+type polledRun struct {
 	artifact types.NamespacedName
 	pod      types.UID
 	address  netip.Addr
 
-	seen     time.Time // In a reconcile.
+	seen     time.Time // When it was reconciled last.
 	due      time.Time
-	asking   bool
-	failures int
+	polling  bool
+	failures int // In a row.
 	answer   *modelv1alpha1.ProgressObservation
 }
 
-// Progress returns how far an Artifact's run is, as its Pod said last; nil where
-// that is not known. From now on it is asked.
+// Progress returns the progress of an Artifact's run by its Pod's latest answer, nil
+// if it is unknown, and has the run polled from now on.
 func (p *Poller) Progress(a *modelv1alpha1.Artifact, pods []corev1.Pod) *modelv1alpha1.ProgressObservation {
-	pod, address, ok := askable(pods)
+	pod, address, ok := pollable(pods)
 	if !ok || p.budget == nil {
 		p.Forget(a.GetUID())
 		return nil
@@ -133,36 +130,36 @@ func (p *Poller) Progress(a *modelv1alpha1.Artifact, pods []corev1.Pod) *modelv1
 	now := p.now()
 	run, known := p.runs[a.GetUID()]
 	if !known || run.pod != pod.GetUID() || run.address != address {
-		// A Pod that has just started has nothing to say yet.
-		next := &askedRun{artifact: client.ObjectKeyFromObject(a), pod: pod.GetUID(), address: address, due: now.Add(p.interval / 3)}
+		// A Pod that has just started has no progress yet.
+		next := &polledRun{artifact: client.ObjectKeyFromObject(a), pod: pod.GetUID(), address: address, due: now.Add(p.interval / 3)}
 		if !known {
-			// As it was before the provider started.
+			// What was known before the provider started.
 			next.answer = a.Status.AtProvider.Progress.DeepCopy()
 		}
 		run = next
 		p.runs[a.GetUID()] = run
-		p.tell()
+		p.notify()
 	}
 	run.seen = now
 	return run.answer.DeepCopy()
 }
 
-// Forget asks an Artifact's run no more.
+// Forget stops polling an Artifact's run.
 func (p *Poller) Forget(uid types.UID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.runs, uid)
 }
 
-// tell says that others are to be asked.
-func (p *Poller) tell() {
+// notify has Start look for runs that are due.
+func (p *Poller) notify() {
 	select {
 	case p.changed <- struct{}{}:
 	default:
 	}
 }
 
-// Start asks until the context ends.
+// Start polls runs until the context ends.
 func (p *Poller) Start(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -173,34 +170,34 @@ func (p *Poller) Start(ctx context.Context) error {
 		case <-p.changed:
 		case <-timer.C:
 		}
-		if next, ok := p.askDue(ctx); ok {
+		if next, ok := p.pollDue(ctx); ok {
 			timer.Reset(next)
 		}
 	}
 }
 
-// askDue begins to ask the runs whose time has come, as many as may be asked at
-// once. It returns when the next one's comes; for those that are being asked,
-// that is known when they have answered.
-func (p *Poller) askDue(ctx context.Context) (time.Duration, bool) {
+// pollDue starts to poll the runs that are due, as many as may be polled at a time.
+// It returns how long until the next run is due, if one is known: those that are
+// being polled have no time yet.
+func (p *Poller) pollDue(ctx context.Context) (time.Duration, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.now()
 	var next time.Time
 	for uid, run := range p.runs {
 		switch {
-		case run.asking:
+		case run.polling:
 			continue
-		case now.Sub(run.seen) > progressKept:
+		case now.Sub(run.seen) > retention:
 			delete(p.runs, uid)
 			continue
-		case !now.Before(run.due) && p.asking < progressAskers:
-			run.asking = true
-			p.asking++
-			go p.askRun(ctx, uid, run)
+		case !now.Before(run.due) && p.polling < workers:
+			run.polling = true
+			p.polling++
+			go p.poll(ctx, uid, run)
 			continue
 		case !now.Before(run.due):
-			// The end of another one's answer is when.
+			// The end of another poll wakes the loop.
 			continue
 		}
 		if next.IsZero() || run.due.Before(next) {
@@ -210,9 +207,8 @@ func (p *Poller) askDue(ctx context.Context) (time.Duration, bool) {
 	return next.Sub(now), !next.IsZero()
 }
 
-// askRun asks one run, and has its Artifact reconciled where there is something
-// new.
-func (p *Poller) askRun(ctx context.Context, uid types.UID, run *askedRun) {
+// poll polls one run, and has its Artifact reconciled if there is news.
+func (p *Poller) poll(ctx context.Context, uid types.UID, run *polledRun) {
 	got, err := p.ask(ctx, run.address)
 	if p.record(uid, run, got, err) {
 		a := &modelv1alpha1.Artifact{ObjectMeta: metav1.ObjectMeta{Namespace: run.artifact.Namespace, Name: run.artifact.Name}}
@@ -223,25 +219,25 @@ func (p *Poller) askRun(ctx context.Context, uid types.UID, run *askedRun) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	run.asking = false
-	p.asking--
-	p.tell()
+	run.polling = false
+	p.polling--
+	p.notify()
 }
 
-// record notes what a run answered, and reports whether that must be written to the
-// status of a run that is still asked. What there is no budget for is not
-// noted: the next answer says more.
-func (p *Poller) record(uid types.UID, run *askedRun, got outcome.Progress, err error) bool {
+// record records what a run answered, and reports whether that must be written to
+// its Artifact's status. Without budget for a write the answer is dropped, since the
+// next one says more.
+func (p *Poller) record(uid types.UID, run *polledRun, got outcome.Progress, err error) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	// Of many runs each one is asked less often, so that all have their share.
+	// Many runs are polled less often, so that each has its share of the budget.
 	wait := max(p.interval, time.Duration(len(p.runs))*p.share)
 	many := wait > p.interval
 	answer := run.answer
 	if err != nil {
 		run.failures++
-		wait = max(wait, min(wait<<min(run.failures-1, 8), progressLongest))
-		if run.failures >= progressTries {
+		wait = max(wait, min(wait<<min(run.failures-1, 8), longestWait))
+		if run.failures >= maxFailures {
 			answer = nil
 		}
 	} else {
@@ -253,7 +249,7 @@ func (p *Poller) record(uid types.UID, run *askedRun, got outcome.Progress, err 
 		return false
 	}
 	if !p.budget.AllowN(now, 1) {
-		// Runs that began together take their turns from now on.
+		// Spreads runs that began together.
 		run.due = now.Add(p.share + rand.N(wait)) //nolint:gosec // No secret.
 		return false
 	}
@@ -261,8 +257,8 @@ func (p *Poller) record(uid types.UID, run *askedRun, got outcome.Progress, err 
 	return true
 }
 
-// isNews reports whether an answer is worth a write. Of many runs only another
-// step or another percent is.
+// isNews reports whether an answer is worth a write. With many runs, only another
+// step or percentage is.
 func isNews(before, after *modelv1alpha1.ProgressObservation, many bool) bool {
 	if many && before != nil && after != nil {
 		return before.Step != after.Step || before.Percent != after.Percent
@@ -270,7 +266,7 @@ func isNews(before, after *modelv1alpha1.ProgressObservation, many bool) bool {
 	return !equality.Semantic.DeepEqual(before, after)
 }
 
-// observed returns a progress as the status has it.
+// observed returns the status of a progress.
 func observed(p outcome.Progress) *modelv1alpha1.ProgressObservation {
 	o := &modelv1alpha1.ProgressObservation{
 		Step:           p.Step,

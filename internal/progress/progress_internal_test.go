@@ -25,7 +25,7 @@ const patience = 30 * time.Second
 // plenty of writes a minute are never used up.
 const plenty = 6000
 
-// A progressWorld is an asker with a clock and Pods of its own.
+// A progressWorld is a Poller with a clock and Pods of its own.
 type progressWorld struct {
 	*Poller
 
@@ -65,24 +65,24 @@ func (w *progressWorld) say(address, said string) {
 	w.says[address] = said
 }
 
-// pass lets time go by, second by second, and all be asked whose time comes.
+// pass lets time pass, second by second, and polls the runs that are due.
 func (w *progressWorld) pass(d time.Duration) {
 	w.t.Helper()
 	for range d / time.Second {
 		w.mu.Lock()
 		w.clock = w.clock.Add(time.Second)
 		w.mu.Unlock()
-		w.askDue(w.t.Context())
+		w.pollDue(w.t.Context())
 		for start := time.Now(); w.busy(); time.Sleep(time.Millisecond) {
 			if time.Since(start) > patience {
 				w.t.Fatal("an answer takes too long")
 			}
-			w.askDue(w.t.Context())
+			w.pollDue(w.t.Context())
 		}
 	}
 }
 
-// busy says whether anybody is asked, or should be.
+// busy reports whether a run is polled, or due.
 func (w *progressWorld) busy() bool {
 	w.Poller.mu.Lock()
 	defer w.Poller.mu.Unlock()
@@ -91,17 +91,17 @@ func (w *progressWorld) busy() bool {
 			return true
 		}
 	}
-	return w.asking > 0
+	return w.polling > 0
 }
 
-// expect checks how often an address was asked, and how often Artifacts were
-// woken, since the last time.
-func (w *progressWorld) expect(address string, asked, woken int, reason string) {
+// expect checks how often an address was asked, and how many Artifacts were
+// requeued, since the last time.
+func (w *progressWorld) expect(address string, asked, requeued int, reason string) {
 	w.t.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.asked[address] != asked || len(w.events) != woken {
-		w.t.Errorf("%s: want %d questions and %d Artifacts woken, got %d and %d", reason, asked, woken, w.asked[address], len(w.events))
+	if w.asked[address] != asked || len(w.events) != requeued {
+		w.t.Errorf("%s: want %d polls and %d Artifacts requeued, got %d and %d", reason, asked, requeued, w.asked[address], len(w.events))
 	}
 	w.asked[address] = 0
 	for len(w.events) > 0 {
@@ -118,71 +118,71 @@ func TestProgress(t *testing.T) {
 	a, ip := artifactOf("a"), "10.1.2.3"
 	pods := []corev1.Pod{runningPod()}
 	if got := w.Progress(a, pods); got != nil {
-		t.Errorf("Before it was asked nothing is known of a run: got %+v", got)
+		t.Errorf("Nothing should be known of a run before it was polled: got %+v", got)
 	}
 	w.say(ip, `{"step":"copy","percent":30,"bytesDone":300,"bytesTotal":1000,"bytesPerSecond":10}`)
 	w.pass(4 * time.Second)
-	w.expect(ip, 0, 0, "A Pod that has just started has nothing to say.")
+	w.expect(ip, 0, 0, "A Pod that has just started should not be asked yet.")
 	w.pass(time.Second)
-	w.expect(ip, 1, 1, "It is asked soon.")
+	w.expect(ip, 1, 1, "A Pod should be asked soon after its start.")
 	want := &modelv1alpha1.ProgressObservation{
 		Step: "copy", Percent: 30, BytesDone: 300, BytesTotal: 1000, BytesPerSecond: 10, TimeLeft: &metav1.Duration{Duration: 70 * time.Second},
 	}
 	if diff := cmp.Diff(want, w.Progress(a, pods)); diff != "" {
-		t.Errorf("The status has what the Pod said.\nprogress(...): -want, +got:\n%s", diff)
+		t.Errorf("The status should have the Pod's answer.\nprogress(...): -want, +got:\n%s", diff)
 	}
 	w.pass(14 * time.Second)
-	w.expect(ip, 0, 0, "It is asked every 15 seconds, however often its Artifact is reconciled.")
+	w.expect(ip, 0, 0, "A run should be polled every 15 seconds, however often its Artifact is reconciled.")
 	w.pass(time.Minute)
-	w.expect(ip, 4, 0, "Nobody is woken for what has not changed.")
+	w.expect(ip, 4, 0, "An answer that has not changed should requeue no Artifact.")
 	w.say(ip, `{"step":"copy","percent":31}`)
 	w.pass(time.Minute)
-	w.expect(ip, 4, 1, "What has changed is written once.")
+	w.expect(ip, 4, 1, "A change should be written once.")
 
 	other := []corev1.Pod{runningPod(func(p *corev1.Pod) { p.UID, p.Status.PodIP = "other", "10.1.2.4" })}
 	if got := w.Progress(a, other); got != nil {
-		t.Errorf("Another Pod has not said anything: got %+v", got)
+		t.Errorf("Another Pod's answer should not count: got %+v", got)
 	}
 	w.say("10.1.2.4", `{"percent":1}`)
 	w.pass(5 * time.Second)
-	w.expect("10.1.2.4", 1, 1, "The other one is asked.")
-	w.expect(ip, 0, 0, "The first one is not.")
+	w.expect("10.1.2.4", 1, 1, "The new Pod of a run should be asked.")
+	w.expect(ip, 0, 0, "The former Pod of a run should not be asked.")
 
 	if got := w.Progress(a, nil); got != nil {
-		t.Errorf("Without a Pod nothing is known: got %+v", got)
+		t.Errorf("Nothing should be known of a run without a Pod: got %+v", got)
 	}
 	w.pass(time.Hour)
-	w.expect("10.1.2.4", 0, 0, "A run that has ended costs nothing.")
+	w.expect("10.1.2.4", 0, 0, "A run that has ended should not be polled.")
 	if len(w.runs) > 0 {
-		t.Errorf("It is forgotten: got %v", w.runs)
+		t.Errorf("A run that has ended should be forgotten: got %v", w.runs)
 	}
 }
 
-func TestProgressOfWhoDoesNotAnswer(t *testing.T) {
+func TestProgressOfRunThatDoesNotAnswer(t *testing.T) {
 	w := newProgressWorld(t, plenty)
 	a, pods := artifactOf("a"), []corev1.Pod{runningPod()}
 	a.Status.AtProvider.Progress = &modelv1alpha1.ProgressObservation{Percent: 30}
 	if diff := cmp.Diff(a.Status.AtProvider.Progress, w.Progress(a, pods)); diff != "" {
-		t.Errorf("What the status says holds when the provider starts.\nprogress(...): -want, +got:\n%s", diff)
+		t.Errorf("The status should be kept when the provider starts.\nprogress(...): -want, +got:\n%s", diff)
 	}
 	w.pass(20 * time.Second)
-	w.expect("10.1.2.3", 2, 0, "Who does not answer is asked again.")
+	w.expect("10.1.2.3", 2, 0, "A run that does not answer should be polled again.")
 	w.pass(30 * time.Second)
-	w.expect("10.1.2.3", 1, 1, "After some time what was said is worth nothing any more.")
+	w.expect("10.1.2.3", 1, 1, "After three failures the last answer should be dropped.")
 	if got := w.Progress(a, pods); got != nil {
-		t.Errorf("Nothing is known then: got %+v", got)
+		t.Errorf("Nothing should be known of a run that does not answer: got %+v", got)
 	}
 	w.pass(10 * time.Minute)
-	w.expect("10.1.2.3", 3, 0, "It is asked less often.")
+	w.expect("10.1.2.3", 3, 0, "A run that does not answer should be polled less often.")
 	w.say("10.1.2.3", `{"percent":50}`)
 	w.pass(2 * time.Minute)
-	w.expect("10.1.2.3", 1, 1, "It is asked for all that.")
+	w.expect("10.1.2.3", 1, 1, "A run that did not answer for long should still be polled.")
 	w.pass(30 * time.Second)
-	w.expect("10.1.2.3", 2, 0, "And then as often as others.")
-	w.pass(2 * progressKept)
+	w.expect("10.1.2.3", 2, 0, "A run that answers again should be polled as often as others.")
+	w.pass(2 * retention)
 	w.asked["10.1.2.3"] = 0
 	w.pass(time.Hour)
-	w.expect("10.1.2.3", 0, 0, "Whose Artifact nobody looks at any more is not asked.")
+	w.expect("10.1.2.3", 0, 0, "A run whose Artifact is not reconciled any more should not be polled.")
 }
 
 // TestProgressBudget checks that all runs together never have more written than
@@ -196,9 +196,9 @@ func TestProgressBudget(t *testing.T) {
 		each   int // Questions of one run in ten minutes, at least.
 		total  int // Writes in ten minutes, at least.
 	}{
-		"Few":  {reason: "Few runs are asked every 15 seconds.", runs: 5, each: 39, total: 190},
-		"More": {reason: "More runs share the budget.", runs: 40, each: 7, total: 220},
-		"Many": {reason: "Each of many runs has its turn.", runs: 200, each: 1, total: 150},
+		"Few":  {reason: "Few runs should be polled every 15 seconds.", runs: 5, each: 39, total: 190},
+		"More": {reason: "More runs should share the budget.", runs: 40, each: 7, total: 220},
+		"Many": {reason: "Each of many runs should have its turn.", runs: 200, each: 1, total: 150},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -242,10 +242,10 @@ func TestProgressOff(t *testing.T) {
 	a := artifactOf("a")
 	a.Status.AtProvider.Progress = &modelv1alpha1.ProgressObservation{Percent: 30}
 	if got := w.Progress(a, []corev1.Pod{runningPod()}); got != nil {
-		t.Errorf("Without progress none is in the status: got %+v", got)
+		t.Errorf("A Poller without a budget should know nothing: got %+v", got)
 	}
 	w.pass(time.Minute)
-	w.expect("10.1.2.3", 0, 0, "Nobody is asked.")
+	w.expect("10.1.2.3", 0, 0, "A Poller without a budget should poll no run.")
 }
 
 func TestIsNews(t *testing.T) {
@@ -256,12 +256,12 @@ func TestIsNews(t *testing.T) {
 		many   bool
 		want   bool
 	}{
-		"Same":      {reason: "What is the same is not written.", after: before},
-		"Bytes":     {reason: "Of few runs each change is written.", after: &modelv1alpha1.ProgressObservation{Step: "copy", Percent: 30, BytesDone: 301}, want: true},
-		"ManyBytes": {reason: "Of many runs bytes alone are not.", after: &modelv1alpha1.ProgressObservation{Step: "copy", Percent: 30, BytesDone: 301}, many: true},
-		"Percent":   {reason: "Percent are.", after: &modelv1alpha1.ProgressObservation{Step: "copy", Percent: 31, BytesDone: 301}, many: true, want: true},
-		"Step":      {reason: "A step is.", after: &modelv1alpha1.ProgressObservation{Step: "push", Percent: 30}, many: true, want: true},
-		"Gone":      {reason: "That nothing is known any more is.", many: true, want: true},
+		"Same":      {reason: "An answer that is the same should not be written.", after: before},
+		"Bytes":     {reason: "With few runs, each change should be written.", after: &modelv1alpha1.ProgressObservation{Step: "copy", Percent: 30, BytesDone: 301}, want: true},
+		"ManyBytes": {reason: "With many runs, another number of bytes alone should not be written.", after: &modelv1alpha1.ProgressObservation{Step: "copy", Percent: 30, BytesDone: 301}, many: true},
+		"Percent":   {reason: "With many runs, another percentage should be written.", after: &modelv1alpha1.ProgressObservation{Step: "copy", Percent: 31, BytesDone: 301}, many: true, want: true},
+		"Step":      {reason: "With many runs, another step should be written.", after: &modelv1alpha1.ProgressObservation{Step: "push", Percent: 30}, many: true, want: true},
+		"Gone":      {reason: "With many runs, a progress that is not known any more should be written.", many: true, want: true},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -272,8 +272,8 @@ func TestIsNews(t *testing.T) {
 	}
 }
 
-// A Pod that keeps the provider waiting keeps nobody else waiting.
-func TestProgressAskersAreBounded(t *testing.T) {
+// A Pod that does not answer must not delay the polls of others.
+func TestProgressWorkersAreBounded(t *testing.T) {
 	w := newProgressWorld(t, plenty)
 	var now, most int
 	release := make(chan struct{})
@@ -297,16 +297,16 @@ func TestProgressAskersAreBounded(t *testing.T) {
 		defer close(ended)
 		_ = w.Start(ctx)
 	}()
-	for i := range 3 * progressAskers {
+	for i := range 3 * workers {
 		w.Progress(artifactOf(types.UID(fmt.Sprint(i))), []corev1.Pod{runningPod()})
 	}
-	w.wait("as many as may be", func() bool { return now == progressAskers })
+	w.wait("as many as may be", func() bool { return now == workers })
 	close(release)
-	w.wait("all", func() bool { return w.asked["all"] >= 3*progressAskers })
+	w.wait("all", func() bool { return w.asked["all"] >= 3*workers })
 	stop()
 	<-ended
-	if most > progressAskers {
-		t.Errorf("want at most %d Pods asked at a time, got %d", progressAskers, most)
+	if most > workers {
+		t.Errorf("want at most %d Pods asked at a time, got %d", workers, most)
 	}
 }
 

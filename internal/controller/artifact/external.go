@@ -73,24 +73,24 @@ type memory struct {
 	// blobs are the times when an artifact's blobs are looked for.
 	blobs *blobChecks
 
-	// asker asks runs for their progress, and follower the Hub for revisions.
-	asker    *progress.Poller
+	// poller polls the progress of runs, and follower asks Hubs for revisions.
+	poller   *progress.Poller
 	follower *follow.Follower
 }
 
-// newMemory returns a memory of nothing. The hosts bound requests to Hubs; a nil asker
-// asks no run.
-func newMemory(hosts *connection.Hosts, blobCheckInterval time.Duration, asker *progress.Poller) *memory {
+// newMemory returns a memory of nothing. The hosts bound requests to Hubs; a nil poller
+// polls no run.
+func newMemory(hosts *connection.Hosts, blobCheckInterval time.Duration, poller *progress.Poller) *memory {
 	return &memory{
 		blobs:    newBlobChecks(blobCheckInterval),
-		asker:    cmp.Or(asker, progress.New(progress.Options{})),
+		poller:   cmp.Or(poller, progress.New(progress.Options{})),
 		follower: follow.New(hosts),
 	}
 }
 
 // forget drops what is remembered of an Artifact.
 func (m *memory) forget(uid types.UID) {
-	m.asker.Forget(uid)
+	m.poller.Forget(uid)
 	m.blobs.forget(uid)
 	m.follower.Forget(uid)
 	m.cleared.take(uid)

@@ -36,7 +36,7 @@ func (e *external) Observe(ctx context.Context, a *modelv1alpha1.Artifact) (mana
 	}
 	if o.run == nil || o.run.Phase != modelv1alpha1.PhaseRunning {
 		a.Status.AtProvider.Progress = nil
-		e.asker.Forget(a.GetUID())
+		e.poller.Forget(a.GetUID())
 	}
 	e.plan = decide(a, o)
 	if meta.WasDeleted(a) {
@@ -132,7 +132,7 @@ func (e *external) gatherRun(ctx context.Context, a *modelv1alpha1.Artifact, o *
 	case modelv1alpha1.PhasePending:
 		o.stuck = state.Outdated(a, e.settings.KitImage)
 	case modelv1alpha1.PhaseRunning:
-		a.Status.AtProvider.Progress = e.asker.Progress(a, pods)
+		a.Status.AtProvider.Progress = e.poller.Progress(a, pods)
 	case modelv1alpha1.PhaseSucceeded, modelv1alpha1.PhaseFailed:
 	}
 	return nil

@@ -65,14 +65,14 @@ func TestProgressOfARunIsShownWhileItRuns(t *testing.T) {
 	var percent, asked atomic.Int64
 	percent.Store(10)
 	const interval = 300 * time.Millisecond
-	asker := progress.New(progress.Options{WritesPerMinute: 6000, Interval: interval, Ask: func(_ context.Context, address netip.Addr) (outcome.Progress, error) {
+	poller := progress.New(progress.Options{WritesPerMinute: 6000, Interval: interval, Ask: func(_ context.Context, address netip.Addr) (outcome.Progress, error) {
 		if address != netip.MustParseAddr("10.1.2.3") {
 			t.Errorf("want the run's Pod to be asked, got %s", address)
 		}
 		asked.Add(1)
 		return outcome.ParseProgress(fmt.Appendf(nil, `{"step":"copy","percent":%d,"bytesDone":%[1]d,"bytesTotal":100}`, percent.Load()))
 	}})
-	startManagerAs(t, apiserver.Config(t), w.namespace, Options{Images: settings.Images{Kit: "kit:test", Worker: "worker:test"}, asker: asker}, config.Setup)
+	startManagerAs(t, apiserver.Config(t), w.namespace, Options{Images: settings.Images{Kit: "kit:test", Worker: "worker:test"}, poller: poller}, config.Setup)
 	a := w.artifact("measured")
 	w.create(a)
 	job := w.job(a, 1)
@@ -111,10 +111,10 @@ func TestProgressOfARunIsShownWhileItRuns(t *testing.T) {
 
 func TestProgressGoesWithTheRun(t *testing.T) {
 	w := newWorld(t)
-	asker := progress.New(progress.Options{WritesPerMinute: 6000, Interval: 100 * time.Millisecond, Ask: func(context.Context, netip.Addr) (outcome.Progress, error) {
+	poller := progress.New(progress.Options{WritesPerMinute: 6000, Interval: 100 * time.Millisecond, Ask: func(context.Context, netip.Addr) (outcome.Progress, error) {
 		return outcome.Progress{Percent: 7}, nil
 	}})
-	startManagerAs(t, apiserver.Config(t), w.namespace, Options{Images: settings.Images{Kit: "kit:test", Worker: "worker:test"}, asker: asker}, config.Setup)
+	startManagerAs(t, apiserver.Config(t), w.namespace, Options{Images: settings.Images{Kit: "kit:test", Worker: "worker:test"}, poller: poller}, config.Setup)
 	a := w.artifact("changed-in-mid-run")
 	w.create(a)
 	job := w.job(a, 1)

@@ -70,8 +70,8 @@ type Options struct {
 	// statuses of Artifacts at most, of all runs together; 0 for never.
 	ProgressWritesPerMinute int
 
-	// asker asks runs how far they are; nil for the one that asks their Pods.
-	asker *progress.Poller
+	// poller of the progress of runs; nil for one that asks their Pods.
+	poller *progress.Poller
 }
 
 // Setup adds the controller of Artifacts to the manager. Artifacts are
@@ -103,7 +103,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		now:      time.Now,
 		metrics:  cmp.Or(o.Metrics, NewMetrics()),
 		memory: newMemory(hosts, o.BlobCheckInterval,
-			cmp.Or(o.asker, progress.New(progress.Options{WritesPerMinute: o.ProgressWritesPerMinute}))),
+			cmp.Or(o.poller, progress.New(progress.Options{WritesPerMinute: o.ProgressWritesPerMinute}))),
 		registries: registry.NewMemory(),
 		hosts:      hosts,
 	}
@@ -129,7 +129,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		Watches(&v1alpha1.ClusterProviderConfig{}, handler.EnqueueRequestsFromMapFunc(wake.forConfig), builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Watches(&modelv1alpha1.Artifact{}, wake.released()).
 		WatchesRawSource(source.Channel(gate.requeued, canWait(&handler.EnqueueRequestForObject{}))).
-		WatchesRawSource(source.Channel(c.asker.Events(), canWait(&handler.EnqueueRequestForObject{}))).
+		WatchesRawSource(source.Channel(c.poller.Events(), canWait(&handler.EnqueueRequestForObject{}))).
 		WatchesRawSource(source.Channel(c.follower.Events(), canWait(&handler.EnqueueRequestForObject{}))).
 		Build(&throttle{
 			Reconciler: newUnlimited{
@@ -151,7 +151,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		}
 		return watchRuns(ctx, mgr, built, wake)
 	}
-	if err := mgr.Add(c.asker); err != nil {
+	if err := mgr.Add(c.poller); err != nil {
 		return errors.Wrap(err, "cannot poll the progress of runs")
 	}
 	if err := mgr.Add(c.follower); err != nil {
