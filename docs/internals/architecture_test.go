@@ -16,8 +16,8 @@ import (
 
 const module = "github.com/crossplane-contrib/provider-kitops/"
 
-// room matches a package in a table of the architecture page.
-var room = regexp.MustCompile("`((?:cmd|internal|apis)(?:/[a-z0-9]+)*)`")
+// listed matches a package in a table of the architecture page.
+var listed = regexp.MustCompile("`((?:cmd|internal|apis)(?:/[a-z0-9]+)*)`")
 
 // TestArchitecture checks that the page has each package of the two programs, or a
 // folder that it is in, in one row, and that none of them imports one of a row above
@@ -27,7 +27,7 @@ func TestArchitecture(t *testing.T) {
 	table, _, _ = strings.Cut(table, "\n\n")
 	rows := map[string]int{}
 	for i, line := range slices.Collect(strings.Lines(table)) {
-		for _, m := range room.FindAllStringSubmatch(line, -1) {
+		for _, m := range listed.FindAllStringSubmatch(line, -1) {
 			if _, ok := rows[m[1]]; ok {
 				t.Errorf("%s is in two rows", m[1])
 			}
