@@ -15,13 +15,13 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 )
 
-// maxNamed is how many files a message names.
+// maxNamed is how many files a message names at most.
 const maxNamed = 3
 
-// kitDrops says why a file may be missing, and the way out.
+// dropsFiles explains why a file may be missing, and the cure.
 const dropsFiles = "kit passes over files of folders with more than 1000 entries: set spec.forProvider.pipeline to Stream if this stays"
 
-// A kitCheck holds files against the Hub's list of them.
+// A check compares files with the Hub's list of them.
 type check struct {
 	missing map[string]hub.File
 	seen    map[string]bool
@@ -36,12 +36,12 @@ func newCheck(files []hub.File) *check {
 	return c
 }
 
-// visit checks one file; its hash too if content is to be read.
+// visit checks the name and the size of one file, and its hash if there is content.
 func (c *check) visit(name string, size int64, content io.Reader) error {
 	want, ok := c.missing[name]
 	switch {
 	case c.seen[name]:
-		// Whoever unpacks the artifact would get one or the other.
+		// Unpacking the artifact would give one or the other.
 		c.wrong = append(c.wrong, name+" (twice)")
 		return nil
 	case !ok:
@@ -67,8 +67,8 @@ func (c *check) visit(name string, size int64, content io.Reader) error {
 	return nil
 }
 
-// verdict returns an outcome.Error unless all files were there, as they are on
-// the Hub, and no other.
+// verdict returns an outcome.Error unless exactly the files of the Hub were visited,
+// as they are there.
 func (c *check) verdict() error {
 	bad := slices.Clone(c.wrong)
 	for name := range c.missing {
@@ -86,8 +86,7 @@ func (c *check) verdict() error {
 		"what kit packed is not what the Hub has: %s; nothing was pushed; %s", named, dropsFiles)
 }
 
-// checkPresence checks names and sizes of what is stored, which takes no
-// time.
+// checkPresence checks names and sizes of what kit stored, without reading it all.
 func (r *task) checkPresence(ctx context.Context, a *artifact) error {
 	c := newCheck(r.files)
 	if err := a.walk(ctx, func(name string, size int64, _ io.Reader) error { return c.visit(name, size, nil) }); err != nil {
@@ -96,7 +95,7 @@ func (r *task) checkPresence(ctx context.Context, a *artifact) error {
 	return c.verdict()
 }
 
-// checkContent checks every byte of what is stored.
+// checkContent verifies every byte of what kit stored.
 func (r *task) checkContent(ctx context.Context, a *artifact) error {
 	c := newCheck(r.files)
 	r.run.Meter.Step(stepCheck, pipeline.TotalSize(r.files))
@@ -109,7 +108,7 @@ func (r *task) checkContent(ctx context.Context, a *artifact) error {
 	return c.verdict()
 }
 
-// inUnpacked returns where a file of the model is when it is unpacked.
+// inUnpacked returns the path of an unpacked file.
 func (r *task) inUnpacked(f hub.File) string {
 	return filepath.Join(r.workspace.unpacked, filepath.FromSlash(f.Path))
 }

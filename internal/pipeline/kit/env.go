@@ -16,13 +16,13 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 )
 
-// systemCertDirs are where Go looks for certificate authorities on Linux
-// unless SSL_CERT_DIR says otherwise (crypto/x509, root_linux.go).
+// systemCertDirs are where Go reads certificate authorities on Linux unless
+// SSL_CERT_DIR is set (crypto/x509, root_linux.go).
 const systemCertDirs = "/etc/ssl/certs:/etc/pki/tls/certs"
 
-// kitEnvironment returns the environment of kit's commands: this process's
-// own, so that proxies and what an operator sets reach kit, with everything
-// that kit writes inside the workspace.
+// environment returns the environment of kit's commands: this process's own, so that
+// proxies and an operator's variables reach kit, with everything that kit writes
+// inside the workspace.
 func environment(run pipeline.Run, w workspace) ([]string, error) {
 	set := map[string]string{
 		"KITOPS_HOME":   w.kitHome,
@@ -30,7 +30,7 @@ func environment(run pipeline.Run, w workspace) ([]string, error) {
 		"TMPDIR":        w.temp,
 		"XDG_DATA_HOME": filepath.Join(w.home, ".local", "share"),
 		"DOCKER_CONFIG": filepath.Join(w.home, ".docker"),
-		// A raw layer's metadata has a file's time in local time.
+		// The metadata of a raw layer has the file's modification time in local time.
 		"TZ": "UTC",
 	}
 	if run.Target.DockerConfig != "" {
@@ -44,16 +44,16 @@ func environment(run pipeline.Run, w workspace) ([]string, error) {
 		return nil, err
 	}
 	if trusted {
-		// SSL_CERT_DIR and SSL_CERT_FILE take the place of the system's
-		// folders and file, one by one. So the folders are named again, and
-		// the file, which mostly holds the public authorities, is left alone.
+		// SSL_CERT_DIR and SSL_CERT_FILE replace the system's folders and file
+		// separately. So the folders are named again, and the file, which mostly
+		// holds the public authorities, is kept.
 		set["SSL_CERT_DIR"] = w.certs + ":" + cmp.Or(os.Getenv("SSL_CERT_DIR"), systemCertDirs)
 	}
 	env := slices.DeleteFunc(os.Environ(), func(kv string) bool {
 		name, value, _ := strings.Cut(kv, "=")
 		_, ours := set[name]
-		// Kit takes the token as an argument, and from no variable. Its variables
-		// begin as the worker's own does.
+		// Kit takes the token as an argument, not from a variable. Kit's variables
+		// have the same prefix as the worker's own.
 		return ours || name == "SOURCE_DATE_EPOCH" || name == outcome.EnvProgressAddress ||
 			run.Source.Token != "" && connection.Trimmed(value) == run.Source.Token
 	})
@@ -69,9 +69,8 @@ func environment(run pipeline.Run, w workspace) ([]string, error) {
 	return env, nil
 }
 
-// trust copies files of certificate authorities into one folder, which makes
-// them trusted by every program that SSL_CERT_DIR names it to. It says whether
-// there were any.
+// trust copies files of certificate authorities into one folder, which programs trust
+// that have it in SSL_CERT_DIR. It reports whether there were any.
 func trust(dir string, files ...string) (bool, error) {
 	found := false
 	for i, file := range files {
@@ -91,8 +90,8 @@ func trust(dir string, files ...string) (bool, error) {
 	return found, nil
 }
 
-// sourceDateEpoch makes what kit packs bear the time of the model's commit, so
-// that the same commit makes the same digest
+// sourceDateEpoch gives what kit packs the time of the source commit, so that the
+// same commit gives the same digest
 // (https://reproducible-builds.org/specs/source-date-epoch/).
 func sourceDateEpoch(t time.Time) string {
 	return "SOURCE_DATE_EPOCH=" + strconv.FormatInt(t.Unix(), 10)

@@ -17,9 +17,9 @@ func (r *task) step(ctx context.Context, args ...string) error {
 	return err
 }
 
-// output runs one command of kit and returns the last lines of its standard
-// output. A failed command's error is judged by its standard error, which the
-// names of a model's files do not get into as easily.
+// output runs one command of kit and returns the last lines of its standard output.
+// The error of a failed command is derived from its standard error, which is less
+// likely to hold the names of a model's files.
 func (r *task) output(ctx context.Context, args ...string) ([]string, error) {
 	r.log.printf("$ kit %s", strings.Join(args, " "))
 	stdout, stderr := &outputLines{log: r.log}, &outputLines{log: r.log}
@@ -29,7 +29,7 @@ func (r *task) output(ctx context.Context, args ...string) ([]string, error) {
 	stdout.end()
 	stderr.end()
 	if cmd.Process != nil {
-		// What the step may have left running. There is mostly nothing.
+		// Kills what the command may have left running, which is mostly nothing.
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 	}
 	switch {
@@ -44,7 +44,7 @@ func (r *task) output(ctx context.Context, args ...string) ([]string, error) {
 	return nil, r.failed(args[0], stderr.last).Because(err)
 }
 
-// wait starts a command and waits for its end.
+// wait starts a command and waits until it ends.
 func (r *task) wait(cmd *exec.Cmd) error {
 	if err := cmd.Start(); err != nil {
 		return err
@@ -54,8 +54,8 @@ func (r *task) wait(cmd *exec.Cmd) error {
 	return cmd.Wait()
 }
 
-// command prepares a command in a process group of its own. When the context
-// ends, the group gets SIGTERM, and after the grace kit itself SIGKILL.
+// command prepares a command in a process group of its own. When the context ends,
+// the group gets SIGTERM, and kit itself SIGKILL after the grace period.
 func (r *task) command(ctx context.Context, args []string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, r.kit.path, args...)
 	cmd.Dir = r.workspace.work

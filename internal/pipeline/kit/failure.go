@@ -13,23 +13,24 @@ import (
 // maxQuoted is how much of kit's own words gets into a message, in bytes.
 const maxQuoted = 200
 
-// kitStatus finds an HTTP status in what kit, or oras-go in it, says of one:
-// "received status code 404 when downloading file", "got error code 401 from
-// API", "revision lookup got status 429", "got response 403 (Forbidden) from
-// remote", "response status code 500: Internal Server Error", "unexpected
-// response code from remote registry: 502 Bad Gateway".
+// statusPattern matches an HTTP status in the messages of kit, or of oras-go in it:
+// "received status code 404 when downloading file", "got error code 401 from API",
+// "revision lookup got status 429", "got response 403 (Forbidden) from remote",
+// "response status code 500: Internal Server Error", "unexpected response code from
+// remote registry: 502 Bad Gateway".
 var statusPattern = regexp.MustCompile(`(?:status code|error code|got status|response|registry:) (\d{3})\b`)
 
-// kitDisk is what kit says when the workspace is full. The last is of a layer that
-// it could not write: kit loses that error, and stumbles over the file that it
-// removed.
+// diskPattern matches what kit prints when the workspace is full. The last
+// alternative is for a layer that it could not write: kit loses that error, and fails
+// on the file that it removed.
 var diskPattern = regexp.MustCompile(`no space left on device|disk quota exceeded|failed to stat temporary file`)
 
-// kitNames are what kit quotes: names and addresses, whose words mean nothing.
+// quotedPattern matches names and addresses that kit quotes, whose words mean
+// nothing.
 var quotedPattern = regexp.MustCompile(`"[^"]*"|https?://\S+`)
 
-// kitPhrases are whole words by which kit, or a library in it, tells a failure that
-// has no HTTP status. The first that fits decides.
+// phrases are words by which kit, or a library in it, reports a failure that has no
+// HTTP status. The first match decides.
 var phrases = []struct {
 	phrase *regexp.Regexp
 	reason outcome.Reason
@@ -45,11 +46,11 @@ var phrases = []struct {
 	{regexp.MustCompile(`\bservice unavailable\b|\bbad gateway\b`), outcome.Unavailable},
 }
 
-// kitReason classifies what a failed step left on its standard error, since
-// kit exits with 1 whatever went wrong.
+// reasonOf classifies what a failed command printed to its standard error, since kit
+// exits with 1 whatever the error is.
 func reasonOf(stderr []string) outcome.Reason {
 	text := strings.ToLower(strings.Join(stderr, "\n"))
-	// What the disk did comes first: its consequences can look like others.
+	// A full disk comes first: its consequences can look like other errors.
 	if diskPattern.MatchString(text) {
 		return outcome.NoSpace
 	}
@@ -89,7 +90,7 @@ func statusReason(status string) outcome.Reason {
 	return outcome.Internal
 }
 
-// failed returns the error of a step, from what it left on its standard error.
+// failed returns the error of a command, from what it printed to its standard error.
 func (r *task) failed(step string, stderr []string) *outcome.Error {
 	if flag, ok := missesFlag(stderr); ok {
 		return outcome.Errorf(outcome.TooOld,
@@ -145,8 +146,8 @@ func (r *task) failedPush(reason outcome.Reason, peer, said string) *outcome.Err
 
 var missingFilePattern = regexp.MustCompile(`path (.+) does not exist`)
 
-// missesFile returns the file of the Kitfile that kit says is not there, if it
-// says so: one that it did not see on the Hub.
+// missesFile returns the file of the Kitfile that kit reports as missing, one that it
+// did not see on the Hub, and reports whether there is one.
 func missesFile(stderr []string) (string, bool) {
 	m := missingFilePattern.FindStringSubmatch(strings.Join(stderr, "\n"))
 	if m == nil {
@@ -155,7 +156,7 @@ func missesFile(stderr []string) (string, bool) {
 	return m[1], true
 }
 
-// lastWords are kit's own: its last line that tells of an error, without
+// lastWords returns kit's own words: the last line that tells of an error, without
 // secrets, shortened.
 func (r *task) lastWords(stderr []string) string {
 	said := "nothing"

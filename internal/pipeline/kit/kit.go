@@ -1,3 +1,4 @@
+// Package kit is the pipeline that runs KitOps' command line on a workspace.
 package kit
 
 import (
@@ -16,22 +17,22 @@ import (
 	hubsource "github.com/crossplane-contrib/provider-kitops/internal/source/hub"
 )
 
-// DefaultKitGrace is how long a step of kit gets to end after it was told to.
+// DefaultGrace is how long a command of kit may take to end after SIGTERM.
 const DefaultGrace = 5 * time.Second
 
-// Kit is the pipeline that a person would type: it runs KitOps' command line
-// (https://kitops.org) step by step on a workspace.
+// A Pipeline runs KitOps' command line (https://kitops.org) step by step on a
+// workspace, as a person would:
 //
 //	kit import  the model at one commit, as a ModelKit in kit's local storage
 //	kit unpack, kit pack --use-model-pack   where a ModelPack is asked for
 //	kit push    to the registry
 //
-// Kit checks no hash, drops files without a word where a folder has too many,
-// and exits with 1 whatever went wrong. So the pipeline asks the Hub itself
-// first, which also tells best what is wrong; it checks what kit stored against
-// the Hub's list of files before anything is pushed; and it takes the digest from
-// the registry. It reuses nothing that an earlier try has staged: only kit knows
-// what config it would make. What an earlier try has packed is in the workspace.
+// Kit checks no hash, silently omits files of folders with too many, and exits with 1
+// whatever the error is. So the pipeline reads from the Hub first, which gives the
+// best errors; it verifies what kit stored against the Hub's list of files before
+// anything is pushed; and it takes the digest from the registry. It reuses nothing
+// that an earlier try has staged, since only kit knows what config it would make.
+// What an earlier try has packed is in the workspace.
 type Pipeline struct {
 	path       string
 	grace      time.Duration
@@ -40,22 +41,21 @@ type Pipeline struct {
 
 var _ pipeline.Pipeline = &Pipeline{}
 
-// A KitOption of a Kit.
+// An Option of a Pipeline.
 type Option func(*Pipeline)
 
-// WithKitPath sets where the kit binary is. By default it is looked up as kit
-// in PATH.
+// WithPath sets the path of the kit binary. It defaults to kit in PATH.
 func WithPath(path string) Option {
 	return func(k *Pipeline) { k.path = path }
 }
 
-// WithKitGrace sets how long a step gets to end after SIGTERM, before SIGKILL;
-// DefaultKitGrace by default.
+// WithGrace sets how long a command may take to end after SIGTERM, before SIGKILL. It
+// defaults to DefaultGrace.
 func WithGrace(d time.Duration) Option {
 	return func(k *Pipeline) { k.grace = d }
 }
 
-// NewKit returns a Kit pipeline.
+// New returns a Pipeline.
 func New(o ...Option) *Pipeline {
 	k := &Pipeline{path: "kit", grace: DefaultGrace, gaugeEvery: gaugeEvery}
 	for _, fn := range o {
@@ -64,8 +64,8 @@ func New(o ...Option) *Pipeline {
 	return k
 }
 
-// Run implements Pipeline. It needs run.Workspace, with room for about twice
-// the model, and leaves there what a later try of the same run can use.
+// Run implements pipeline.Pipeline. It needs run.Workspace, with room for about twice
+// the model, and leaves there what a later try of the same run can reuse.
 func (k *Pipeline) Run(ctx context.Context, run pipeline.Run) (outcome.Result, error) {
 	if err := canServe(run); err != nil {
 		return outcome.Result{}, err
@@ -103,7 +103,7 @@ func (r *task) close() {
 	}
 }
 
-// inTurn takes steps until one of them fails.
+// inTurn calls steps one after the other until one fails.
 func inTurn(ctx context.Context, steps ...func(context.Context) error) error {
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
@@ -132,7 +132,8 @@ type task struct {
 	files    []hub.File
 }
 
-// canServe refuses early what would fail only after the model's download.
+// canServe returns an error for a run that kit cannot do, which would otherwise fail
+// only after the download.
 func canServe(run pipeline.Run) error {
 	switch {
 	case run.Workspace == "":
@@ -141,7 +142,7 @@ func canServe(run pipeline.Run) error {
 		return outcome.Errorf(outcome.Unsupported,
 			"pipeline Kit packs whole models of the Hub, as ModelPack or ModelKit: set spec.forProvider.pipeline to Stream for format Image, source.oci, and source.huggingFace's dataset and files")
 	case run.Format != pipeline.FormatModelPack && run.Format != pipeline.FormatModelKit:
-		return outcome.Errorf(outcome.Unsupported, "format %q is none: write ModelPack or ModelKit", run.Format)
+		return outcome.Errorf(outcome.Unsupported, "format %q is unknown: write ModelPack or ModelKit", run.Format)
 	case !isPublicHub(run.Source.Endpoint):
 		return outcome.Errorf(outcome.Unsupported,
 			"pipeline Kit cannot use the Hub at %s, since kit speaks to %s only: set spec.forProvider.pipeline to Stream",
@@ -157,7 +158,7 @@ func canServe(run pipeline.Run) error {
 	return nil
 }
 
-// needsStream says whether kit cannot do what a run asks for.
+// needsStream reports whether kit cannot do what a run asks for.
 func needsStream(run pipeline.Run) bool {
 	s := run.Source
 	return run.Format == pipeline.FormatImage || s.Artifact != nil || s.Kind == hub.Dataset || len(s.Files.Include)+len(s.Files.Exclude) > 0
@@ -168,7 +169,7 @@ func isPublicHub(endpoint string) bool {
 	return endpoint == "" || endpoint == hub.DefaultEndpoint
 }
 
-// start prepares what every step needs.
+// start prepares what all steps need.
 func (k *Pipeline) start(run pipeline.Run) (*task, error) {
 	w, err := openWorkspace(run.Workspace)
 	if err != nil {
@@ -212,7 +213,7 @@ func (r *task) resolve(ctx context.Context) error {
 	}
 	r.log.printf("%d files, %s, as %s made by kit", len(r.files), pipeline.FormatBytes(pipeline.TotalSize(r.files)), r.run.Format)
 	if left := len(all) - len(r.files); left > 0 {
-		r.log.printf("%d of kit's own files are left out, as kit does", left)
+		r.log.printf("%d of kit's own files are omitted, as kit does", left)
 	}
 	return nil
 }

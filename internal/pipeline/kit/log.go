@@ -14,10 +14,10 @@ import (
 )
 
 const (
-	// maxKitLine bounds a line of kit's output, in bytes.
+	// maxLine limits a line of kit's output, in bytes.
 	maxLine = 4096
 
-	// maxKitLines is how many of its last lines a step's output is judged by.
+	// maxLines is how many of the last lines of a command's output are kept.
 	maxLines = 40
 )
 
@@ -25,8 +25,7 @@ const (
 // signatures.
 var signedQuery = regexp.MustCompile(`(https?://[^\s"'?]+)\?[^\s"']+`)
 
-// A kitLog is a run's log, which no secret gets into. It is safe for
-// concurrent use.
+// A runLog is a run's log, without secrets. It is safe for concurrent use.
 type runLog struct {
 	mu   sync.Mutex
 	w    io.Writer
@@ -40,7 +39,7 @@ func newRunLog(w io.Writer, secrets []string) *runLog {
 	return &runLog{w: w, mask: pipeline.NewMask(secrets)}
 }
 
-// clean takes secrets out of a text.
+// clean removes secrets from a text.
 func (l *runLog) clean(s string) string {
 	return outcome.WithoutUserinfo(signedQuery.ReplaceAllString(l.mask.Replace(s), "$1?"+pipeline.Redacted))
 }
@@ -48,11 +47,11 @@ func (l *runLog) clean(s string) string {
 func (l *runLog) printf(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	// Nobody is left to tell that the log cannot be written.
+	// An error of the log itself cannot be reported.
 	_, _ = fmt.Fprintln(l.w, l.clean(fmt.Sprintf(format, args...)))
 }
 
-// A kitLines is one output of a step: it logs each line as it comes, and keeps
+// An outputLines is one output of a command: it logs each line as it comes, and keeps
 // the last ones.
 type outputLines struct {
 	log  *runLog
@@ -60,7 +59,7 @@ type outputLines struct {
 	last []string
 }
 
-// Write takes output. It never fails.
+// Write implements io.Writer. It never fails.
 func (l *outputLines) Write(b []byte) (int, error) {
 	n := len(b)
 	for {
@@ -77,7 +76,7 @@ func (l *outputLines) Write(b []byte) (int, error) {
 	}
 }
 
-// end ends the line that was begun.
+// end ends the current line.
 func (l *outputLines) end() {
 	text := l.log.clean(string(l.rest))
 	if len(l.rest) == maxLine {

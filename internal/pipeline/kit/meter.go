@@ -17,8 +17,8 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 )
 
-// What a run of kit does, one after the other. Each step reads or writes all of
-// the model once. kit import downloads it, and then packs it.
+// Steps of a run, in their order. Each reads or writes the whole model once; kit
+// import downloads it, and then packs it.
 const (
 	stepImport = "import"
 	stepPack   = "pack"
@@ -28,7 +28,7 @@ const (
 	stepPush   = "push"
 )
 
-// kitPlan returns the steps that it takes to make an artifact of a format.
+// plan returns the steps for a format.
 func plan(format string) []string {
 	if format == pipeline.FormatModelPack {
 		return []string{stepImport, stepPack, stepUnpack, stepRepack, stepCheck, stepPush}
@@ -37,21 +37,21 @@ func plan(format string) []string {
 }
 
 const (
-	// kitGaugeEvery is how often is looked how far a command of kit is. Looking
-	// takes at most a twentieth of the time.
+	// gaugeEvery is the interval at which the progress of a command is measured.
+	// Measuring takes at most one in gaugeShare of the time.
 	gaugeEvery = 5 * time.Second
 	gaugeShare = 20
 
-	// maxGauged bounds how many files and folders are looked at.
+	// maxGauged limits how many files and folders are measured.
 	maxGauged = 50_000
 )
 
-// A kitGauge tells a run's meter how far a command of kit is. kit does not say:
-// it is seen from outside. Where it cannot be seen, the run is at the step's
-// beginning until its end.
+// A gauge updates a run's meter with the progress of a command of kit. kit does not
+// report it, so it is measured from outside. If it cannot be measured, the step stays
+// at its beginning until it ends.
 type gauge func()
 
-// watched runs one command of kit and looks at the gauge until it has ended.
+// watched runs one command of kit, and calls the gauge until it has ended.
 func (r *task) watched(ctx context.Context, gauge gauge, args ...string) error {
 	looking, stop := context.WithCancel(ctx)
 	seen := make(chan struct{})
@@ -59,7 +59,7 @@ func (r *task) watched(ctx context.Context, gauge gauge, args ...string) error {
 		defer close(seen)
 		look(looking, gauge, r.kit.gaugeEvery)
 	}()
-	// No step of the meter's is begun behind the back of what follows.
+	// The gauge must not change the meter once the next step has begun.
 	defer func() { stop(); <-seen }()
 	start := time.Now()
 	err := r.step(ctx, args...)
@@ -69,9 +69,9 @@ func (r *task) watched(ctx context.Context, gauge gauge, args ...string) error {
 	return err
 }
 
-// look looks at a gauge until its context ends.
+// look calls a gauge at intervals until its context ends.
 func look(ctx context.Context, gauge gauge, every time.Duration) {
-	// What goes fast is seen, too.
+	// The first call comes early, for commands that end soon.
 	wait := every / 5
 	for {
 		select {
@@ -85,8 +85,8 @@ func look(ctx context.Context, gauge gauge, every time.Duration) {
 	}
 }
 
-// gaugeImport returns a gauge for kit import. It sees what was downloaded, and as
-// soon as there is any, what was packed.
+// gaugeImport returns a gauge for kit import: of what was downloaded, and of what was
+// packed once there is any.
 func (r *task) gaugeImport() gauge {
 	m, model := r.run.Meter, pipeline.TotalSize(r.files)
 	m.Step(stepImport, model)
@@ -128,10 +128,10 @@ func (r *task) gaugeRepack() gauge {
 	}
 }
 
-// packed returns what tells how many bytes kit has packed from now on: what it
-// is packing, and what it has moved to its storage.
+// packed returns a function that measures how many bytes kit has packed from now on:
+// what it is packing, and what it has moved to its storage.
 func (r *task) packed() func() (int64, bool) {
-	// What is moved meanwhile is rather missed than seen twice.
+	// Bytes that are moved meanwhile should be missed rather than counted twice.
 	folders := []string{r.workspace.storage(), filepath.Join(r.workspace.kitHome, "cache", "pack")}
 	before, known := sizeBelow(folders...)
 	return func() (int64, bool) {
@@ -141,7 +141,7 @@ func (r *task) packed() func() (int64, bool) {
 }
 
 // gaugePush returns a gauge for kit push of so many bytes: kit's process writes
-// them to the registry, and hardly anything else.
+// little else than what it sends to the registry.
 func (r *task) gaugePush(size int64) gauge {
 	r.run.Meter.Step(stepPush, size)
 	return func() {
@@ -151,7 +151,7 @@ func (r *task) gaugePush(size int64) gauge {
 	}
 }
 
-// counted returns a reader that tells the meter of what is read.
+// counted returns a reader that adds to the meter what is read.
 func (r *task) counted(rd io.Reader) io.Reader { return countedReader{rd, r.run.Meter} }
 
 type countedReader struct {
@@ -168,8 +168,9 @@ func (r countedReader) Read(b []byte) (int, error) {
 
 var errTooMany = errors.New("there are too many files")
 
-// sizeBelow returns how many bytes the files in folders have, if those are not
-// too many. What vanishes meanwhile, or cannot be read, counts for nothing.
+// sizeBelow returns the size of all files in folders, and reports whether there are
+// few enough to measure. Files that vanish meanwhile or cannot be read count as
+// empty.
 func sizeBelow(folders ...string) (int64, bool) {
 	var size int64
 	entries := 0

@@ -14,8 +14,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
 
-// connect makes a client of the registry, with the credentials that there are
-// now.
+// connect makes a client of the registry with the current credentials.
 func (r *task) connect() error {
 	again := retry.Default()
 	again.Logf = r.log.printf
@@ -30,19 +29,19 @@ func (r *task) connect() error {
 	return nil
 }
 
-// askRegistry pushes an empty JSON document, two bytes that many artifacts
-// share, to learn before a long download whether the registry lets this run
-// push there. Asking for a manifest would not tell: some registries refuse to
-// show what does not exist yet, and others show it to all.
+// askRegistry pushes an empty JSON document, a blob of two bytes that many artifacts
+// share, to find out before a long download whether the credentials may push. Reading
+// a manifest would not show that: some registries refuse to show what does not exist
+// yet, and others show it to everyone.
 func (r *task) askRegistry(ctx context.Context) error {
 	empty := ocispec.DescriptorEmptyJSON
 	return r.registry.PushBlob(ctx, r.run.Target.Repository, empty, bytes.NewReader(empty.Data))
 }
 
-// push has kit push the artifact to the staging tag, and asks the registry what the
-// tag points to then.
+// push has kit push the artifact to the staging tag, and verifies that the tag points
+// to it.
 func (r *task) push(ctx context.Context, a *artifact) error {
-	// An import takes long enough for a Secret to change.
+	// Credentials may have been renewed during the import.
 	if err := r.connect(); err != nil {
 		return err
 	}
@@ -71,15 +70,15 @@ func (r *task) push(ctx context.Context, a *artifact) error {
 	return nil
 }
 
-// mend pushes blobs that are missing under a manifest that is there: kit pushes
-// nothing where it finds the manifest.
+// mend pushes the blobs that are missing although the manifest is there: kit pushes
+// nothing if it finds the manifest.
 func (r *task) mend(ctx context.Context, a *artifact) error {
 	_, err := r.registry.Resolve(ctx, r.run.Target.Repository, a.manifest.Digest.String())
 	switch {
 	case registry.IsNotFound(err):
 		return nil
 	case registry.IsUnauthorized(err):
-		// Not every account that may push may read.
+		// Some accounts may push but not read.
 		return nil
 	case err != nil:
 		return err

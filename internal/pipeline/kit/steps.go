@@ -11,9 +11,9 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 )
 
-// assemble has kit make the artifact in its local storage, and checks it. It
-// goes on from where an earlier try came to; where that turns out to be
-// damaged, it begins anew, once.
+// assemble has kit make the artifact in its local storage, and verifies it. It
+// resumes from the stage that an earlier try has reached; if that turns out to be
+// damaged, it starts again, once.
 func (r *task) assemble(ctx context.Context) (*artifact, error) {
 	stage := r.workspace.stage(r.marker(stageNone))
 	if stage == stageNone {
@@ -22,19 +22,19 @@ func (r *task) assemble(ctx context.Context) (*artifact, error) {
 		}
 		return r.assembleFrom(ctx, stage)
 	}
-	r.log.printf("the workspace holds this model already (%s): going on from there", stage)
+	r.log.printf("the workspace holds this model already (%s): resuming from there", stage)
 	a, err := r.assembleFrom(ctx, stage)
 	if err == nil || ctx.Err() != nil || outcome.ReasonOf(err).Transient() || outcome.ReasonOf(err) == outcome.NoSpace {
 		return a, err
 	}
-	r.log.printf("what the workspace holds is damaged, importing it anew: %s", err)
+	r.log.printf("what the workspace holds is damaged, importing it again: %s", err)
 	if err := r.workspace.wipe(); err != nil {
 		return nil, err
 	}
 	return r.assembleFrom(ctx, stageNone)
 }
 
-// assembleFrom makes and checks the artifact from a stage on.
+// assembleFrom makes and verifies the artifact from a stage on.
 func (r *task) assembleFrom(ctx context.Context, stage stage) (*artifact, error) {
 	if err := r.needRoom(stage); err != nil {
 		return nil, err
@@ -56,12 +56,12 @@ func (r *task) assembleFrom(ctx context.Context, stage stage) (*artifact, error)
 	}
 	if err := r.checkContent(ctx, a); err != nil {
 		if outcome.ReasonOf(err) == outcome.Mismatch {
-			// The next try shall not find it.
+			// The next try must not reuse it.
 			err = errors.Join(err, r.workspace.wipe())
 		}
 		return nil, err
 	}
-	r.log.printf("all %d files are there, as the Hub has them", len(r.files))
+	r.log.printf("all %d files are verified against the Hub", len(r.files))
 	return a, nil
 }
 
@@ -75,8 +75,8 @@ func (r *task) importModel(ctx context.Context) error {
 		"--file", r.workspace.kitfile, "--tag", r.run.Target.Reference(),
 	}
 	if r.run.Source.Token != "" {
-		// The one way that kit takes it. Other processes of the Pod could see
-		// it, and there are none.
+		// Kit takes it in no other way. No other user can see the arguments of
+		// processes in the Pod.
 		args = append(args, "--token", r.run.Source.Token)
 	}
 	if err := r.watched(ctx, r.gaugeImport(), args...); err != nil {
@@ -92,8 +92,8 @@ func (r *task) importModel(ctx context.Context) error {
 	return r.workspace.mark(r.marker(stageImported))
 }
 
-// repack makes a ModelPack of an imported ModelKit. In between only one of
-// both is kept, which saves as much room as the model takes.
+// repack makes a ModelPack of an imported ModelKit. Only one of both is kept at a
+// time, which saves as much room as the model takes.
 func (r *task) repack(ctx context.Context, stage stage) error {
 	if stage == stageImported {
 		if err := r.unpack(ctx); err != nil {
@@ -127,8 +127,8 @@ func (r *task) unpack(ctx context.Context) error {
 	return r.step(ctx, "remove", reference)
 }
 
-// setTimes gives all unpacked files the time of the commit. A raw layer's
-// metadata has it, and so the digest would change with every run.
+// setTimes sets the time of all unpacked files to that of the source commit. A raw
+// layer's metadata includes it, so the digest would otherwise change with every run.
 func (r *task) setTimes() error {
 	t := r.contents.Facts.CommittedAt
 	if t.IsZero() {

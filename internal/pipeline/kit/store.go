@@ -24,7 +24,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 )
 
-// A kitArtifact is what kit holds in its local storage under a reference.
+// An artifact is what kit has in its local storage under a reference.
 type artifact struct {
 	storage  string
 	manifest ocispec.Descriptor
@@ -36,8 +36,8 @@ type artifact struct {
 	size int64
 }
 
-// readKitArtifact reads from kit's local storage: an OCI layout that all
-// repositories share, with a file <base64 of the repository>-tags.json each.
+// readArtifact reads an artifact from kit's local storage: an OCI layout that all
+// repositories share, with a file <base64 of the repository>-tags.json for each.
 func readArtifact(storage string, t pipeline.Target) (*artifact, error) {
 	repository := base64.URLEncoding.EncodeToString([]byte(t.Registry + "/" + t.Repository))
 	b, err := os.ReadFile(filepath.Join(storage, repository+"-tags.json"))
@@ -72,8 +72,7 @@ func (a *artifact) blob(d digest.Digest) string {
 	return filepath.Join(a.storage, ocispec.ImageBlobsDir, d.Algorithm().String(), d.Encoded())
 }
 
-// A visitFile function is called for each file in an artifact. It may leave
-// the content unread.
+// A visitFile is called for each file in an artifact. It need not read the content.
 type visitFile func(name string, size int64, content io.Reader) error
 
 // walk visits all files in all layers.
@@ -98,8 +97,8 @@ func (a *artifact) walkLayer(ctx context.Context, l ocispec.Descriptor, visit vi
 	case "raw":
 		return visit(path.Clean(l.Annotations[modelspec.AnnotationFilepath]), l.Size, contextReader{ctx, f})
 	case "tar":
-		// Without the reader in between, a file that is not read is skipped
-		// by seeking.
+		// Without a reader in between, files that are not read are skipped by
+		// seeking.
 		return walkTar(ctx, f, visit)
 	case "tar+gzip":
 		zr, err := gzip.NewReader(f)

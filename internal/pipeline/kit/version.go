@@ -10,10 +10,10 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 )
 
-// A kitVersion is a released version of kit, without what follows the patch.
+// A release is a released version of kit, without what follows the patch number.
 type release [3]int
 
-// Versions of kit that brought what the pipeline may need
+// Releases that introduced what the pipeline may need
 // (https://github.com/kitops-ml/kitops/releases).
 var (
 	withModelPack = release{1, 10, 0} // kit pack --use-model-pack
@@ -35,8 +35,8 @@ func (v release) before(o release) bool {
 	return false
 }
 
-// parseKitVersion reads what `kit version` prints. A kit that was not built
-// for a release has no version in it.
+// parseRelease parses the output of `kit version`. A kit that was not built for a
+// release prints none.
 func parseRelease(lines []string) (release, bool) {
 	for _, line := range lines {
 		m := releasePattern.FindStringSubmatch(line)
@@ -52,12 +52,12 @@ func parseRelease(lines []string) (release, bool) {
 	return release{}, false
 }
 
-// kitAbilities is what a kit can do, as far as versions differ.
+// abilities are the features that differ between releases of kit.
 type abilities struct {
 	modelPack, rawLayers bool
 }
 
-// detect asks kit for its version and learns what it can do.
+// detect reads the version of kit, and derives its abilities.
 func (r *task) detect(ctx context.Context) error {
 	lines, err := r.output(ctx, "version")
 	if err != nil {
@@ -65,7 +65,7 @@ func (r *task) detect(ctx context.Context) error {
 	}
 	v, ok := parseRelease(lines)
 	if !ok {
-		r.log.printf("this kit does not tell a released version; going on as if it were the newest")
+		r.log.printf("this kit reports no released version; assuming the newest")
 		r.abilities = abilities{modelPack: true, rawLayers: true}
 		return nil
 	}
@@ -88,7 +88,8 @@ func tooOld(found, what string, needed release) error {
 		found, what, needed, "ghcr.io/kitops-ml/kitops")
 }
 
-// missesFlag returns a flag that kit says it does not know, if it does.
+// missesFlag returns the flag that kit reports as unknown, and reports whether there
+// is one.
 func missesFlag(lines []string) (string, bool) {
 	for _, line := range lines {
 		if _, flag, ok := strings.Cut(line, "unknown flag: "); ok {

@@ -12,8 +12,8 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 )
 
-// A kitWorkspace is where things are in a run's workspace. All that kit writes
-// goes there: the root filesystem of its container is read-only.
+// A workspace holds the paths in a run's workspace. Kit must write nowhere else: the
+// root filesystem of its container is read-only.
 type workspace struct {
 	root     string
 	home     string // HOME
@@ -26,11 +26,11 @@ type workspace struct {
 	marker   string // What is done already.
 }
 
-// storage is kit's local storage.
+// storage returns the path of kit's local storage.
 func (w workspace) storage() string { return filepath.Join(w.kitHome, "storage") }
 
-// openKitWorkspace lays out the workspace and takes away what a killed step
-// may have left half done. What a finished import left stays.
+// openWorkspace creates the folders of a workspace and removes what a killed command
+// may have left incomplete. What a finished import has left stays.
 func openWorkspace(root string) (workspace, error) {
 	in := func(name string) string { return filepath.Join(root, name) }
 	w := workspace{
@@ -53,7 +53,7 @@ func openWorkspace(root string) (workspace, error) {
 	return w, errors.Wrap(os.WriteFile(quiet, nil, 0o600), "cannot lay out the workspace")
 }
 
-// wipe takes away what was imported, and the word of it first.
+// wipe removes what was imported, its marker first.
 func (w workspace) wipe() error {
 	for _, path := range []string{w.marker, w.unpacked, w.storage(), filepath.Join(w.kitHome, "cache")} {
 		if err := os.RemoveAll(path); err != nil {
@@ -63,7 +63,7 @@ func (w workspace) wipe() error {
 	return nil
 }
 
-// A kitStage is how far a workspace has come.
+// A stage is how far a workspace has got.
 type stage string
 
 const (
@@ -72,8 +72,7 @@ const (
 	stageUnpacked stage = "unpacked" // Its files are unpacked, and it may be gone.
 )
 
-// A kitMarker says what a workspace holds. It is there only while that is
-// whole.
+// A marker describes what a workspace holds. It exists only while that is complete.
 type marker struct {
 	Model     string `json:"model"`
 	Commit    string `json:"commit"`
@@ -82,7 +81,7 @@ type marker struct {
 	Stage     stage  `json:"stage"`
 }
 
-// stage returns how far the workspace has come with what want describes.
+// stage returns the stage that a workspace has reached for what want describes.
 func (w workspace) stage(want marker) stage {
 	b, err := os.ReadFile(w.marker)
 	var got marker
@@ -96,8 +95,7 @@ func (w workspace) stage(want marker) stage {
 	return got.Stage
 }
 
-// mark writes the marker so that it is either there whole or not at all,
-// also after the machine lost its power.
+// mark writes the marker atomically, also if the machine loses power.
 func (w workspace) mark(m marker) error {
 	b, err := json.Marshal(m)
 	if err != nil {
@@ -129,20 +127,19 @@ func syncDir(path string) error {
 	}
 	err = d.Sync()
 	if errors.Is(err, syscall.EINVAL) {
-		// Some network filesystems sync no folders, and need not.
+		// Some network filesystems cannot sync folders, and need not.
 		err = nil
 	}
 	return errors.Join(err, d.Close())
 }
 
-// kitSlack is room for what is not the model's own: manifests, headers of tar
-// archives, the filesystem's own blocks.
+// slack is room for what is not the model's own: manifests, headers of tar archives,
+// the filesystem's blocks.
 const slack = 32 << 20
 
-// kitNeeds returns how many bytes kit will add to a workspace that has come so
-// far. Import holds the files and the layers made of them; for a ModelPack,
-// the files are unpacked while the ModelKit is still there, and packed when it
-// is gone.
+// roomNeeded returns how many bytes kit will add to a workspace at a stage. Import
+// holds the files and the layers made of them; for a ModelPack, the files are
+// unpacked while the ModelKit is still there, and packed when it is gone.
 func roomNeeded(stage stage, format string, model int64) int64 {
 	switch {
 	case stage == stageNone:
@@ -153,7 +150,8 @@ func roomNeeded(stage stage, format string, model int64) int64 {
 	return slack
 }
 
-// needRoom refuses to begin what the workspace has no room for.
+// needRoom returns an error if the workspace has too little room for the rest of the
+// run.
 func (r *task) needRoom(stage stage) error {
 	var fsys syscall.Statfs_t
 	if err := syscall.Statfs(r.workspace.root, &fsys); err != nil {

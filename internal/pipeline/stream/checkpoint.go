@@ -23,41 +23,41 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/source"
 )
 
-// annotationFiles says of a layer which files it is of.
+// annotationFiles identifies the files that a layer in a checkpoint is made of.
 const annotationFiles = "io.crossplane.m.kitops.files"
 
-// A checkpoint is what a run has pushed so far of an artifact
-// whose layers nobody knows the digests of before their bytes were read, which are
-// archives, and which uploads are in progress. It is a manifest in the registry,
-// under a tag of the Artifact's and the run hash's own. So a run whose Pod dies
-// leaves to the next one what it has moved, and the registry does not collect it.
-// Whatever goes wrong with it fails no run.
+// A checkpoint lists the archives that a run has pushed so far, whose digests are not
+// known before their bytes were read, and the uploads in progress. It is a manifest
+// in the registry, under the run's checkpoint tag: a run whose Pod dies leaves to the
+// next one what it has moved, and the registry does not collect it. No failure of a
+// checkpoint fails a run.
 type checkpoint struct {
 	run *task
 
 	mu     sync.Mutex
 	layers []ocispec.Descriptor
-	there  ocispec.Descriptor // The manifest that is in the registry; zero for none.
+	there  ocispec.Descriptor // The manifest in the registry; zero for none.
 
-	every   time.Duration // How often the checkpoint is looked at while layers are moved.
+	every   time.Duration // The interval at which the checkpoint is pushed if it has changed.
 	earlier map[string]uploadRecord
 	uploads map[string]*trackedUpload
-	changed bool // There are other uploads in progress since that was pushed.
+	changed bool // Whether uploads in progress have changed since the last push.
 
-	unsaid int64     // How many bytes of layers were added since that was pushed.
-	pushed time.Time // When it was.
+	unsaid int64     // The bytes of layers that were added since the last push.
+	pushed time.Time // The time of the last push.
 }
 
-// The manifest is pushed after so many more bytes, or so long.
+// The checkpoint is pushed after so many more bytes, or after so long.
 const (
 	checkpointBytes = 1 << 30
 	checkpointAfter = 10 * time.Second
 
-	// checkpointPatience is how long a run that has failed has for it.
+	// checkpointPatience limits the last push of a run that has failed.
 	checkpointPatience = 5 * time.Second
 )
 
-// newCheckpoint returns what earlier runs for the same run hash have left.
+// newCheckpoint returns the checkpoint that earlier runs for the same run hash have
+// left; an empty one if there is none.
 func (r *task) newCheckpoint(ctx context.Context) *checkpoint {
 	u := &checkpoint{run: r, pushed: time.Now(), every: r.checkpointEvery, uploads: map[string]*trackedUpload{}}
 	if u.tag() == "" {
@@ -78,8 +78,8 @@ func (r *task) newCheckpoint(ctx context.Context) *checkpoint {
 // tag of the checkpoint; empty for a run without one.
 func (u *checkpoint) tag() string { return u.run.run.Target.CheckpointTag }
 
-// find returns the digest of a layer that an earlier run says to have pushed;
-// empty for none. It proves nothing: whoever may push can write it.
+// find returns the digest of a layer that the checkpoint lists; empty for none. It
+// proves nothing, since anyone who may push can have written it.
 func (u *checkpoint) find(p modelpack.LayerPlan) digest.Digest {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -95,7 +95,7 @@ func (u *checkpoint) find(p modelpack.LayerPlan) digest.Digest {
 	return ""
 }
 
-// remove takes a layer out that is not in the registry any more.
+// remove removes a layer that is not in the registry, or not what it should be.
 func (u *checkpoint) remove(p modelpack.LayerPlan) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -103,7 +103,7 @@ func (u *checkpoint) remove(p modelpack.LayerPlan) {
 	u.layers = slices.DeleteFunc(u.layers, func(l ocispec.Descriptor) bool { return l.Annotations[annotationFiles] == key })
 }
 
-// add notes a layer that has been pushed.
+// add adds a layer that was pushed.
 func (u *checkpoint) add(ctx context.Context, m *layerMove) {
 	if u.tag() == "" {
 		return
@@ -123,8 +123,8 @@ func (u *checkpoint) add(ctx context.Context, m *layerMove) {
 	}
 }
 
-// keep has the registry know all that was added, at the end of a run that
-// failed, also where it was told to end.
+// keep pushes the checkpoint at the end of a run that failed, also if the run was told
+// to end.
 func (u *checkpoint) keep(ctx context.Context) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -136,23 +136,23 @@ func (u *checkpoint) keep(ctx context.Context) {
 	u.say(ctx)
 }
 
-// helps reports whether a later run would gain by the checkpoint's being pushed.
+// helps reports whether pushing the checkpoint would save work to a later run.
 func (u *checkpoint) helps() bool {
 	return u.unsaid > 0 || len(u.uploads) > 0 || u.changed && u.there.Digest != ""
 }
 
-// say pushes the manifest, if it can be.
+// say pushes the checkpoint, and logs an error.
 func (u *checkpoint) say(ctx context.Context) {
 	if err := u.push(ctx); err != nil {
 		if ctx.Err() == nil {
-			u.run.log.Printf("if this run ends early, the next one moves %s again: %s", pipeline.FormatBytes(u.unsaid), err)
+			u.run.log.Printf("cannot push the checkpoint: if this run is interrupted, the next one moves %s again: %s", pipeline.FormatBytes(u.unsaid), err)
 		}
 		return
 	}
 	u.unsaid, u.changed, u.pushed = 0, false, time.Now()
 }
 
-// push pushes the manifest.
+// push pushes the checkpoint.
 func (u *checkpoint) push(ctx context.Context) error {
 	empty := ocispec.DescriptorEmptyJSON
 	if u.there.Digest == "" {
@@ -167,7 +167,7 @@ func (u *checkpoint) push(ctx context.Context) error {
 		// Artifact Usage").
 		layers = []ocispec.Descriptor{empty}
 	}
-	// That of no other tag is the same.
+	// So that no two tags share a manifest.
 	annotations := map[string]string{ocispec.AnnotationRefName: u.tag()}
 	if uploads := u.records(); len(uploads) > 0 {
 		b, err := json.Marshal(uploads)
@@ -195,8 +195,8 @@ func (u *checkpoint) push(ctx context.Context) error {
 	return nil
 }
 
-// key identifies what a layer is made of: all that the layer's bytes follow
-// from. It is empty where the source announced no hash of one of the files.
+// key identifies a layer by all that determines its bytes. It is empty if the source
+// announced no hash of one of the files.
 func (u *checkpoint) key(p modelpack.LayerPlan) string {
 	b := &bytes.Buffer{}
 	fmt.Fprintf(b, "%s %d\n", u.run.run.Format, modelpack.LayoutVersion)

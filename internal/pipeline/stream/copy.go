@@ -19,8 +19,8 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/source/oci"
 )
 
-// copyArtifact brings an artifact into the repository as it is: its blobs, and
-// when these are there, the very same manifest.
+// copyArtifact copies an artifact into the repository as it is: its blobs, then the
+// very same manifest.
 func (r *task) copyArtifact(ctx context.Context, o *oci.Source) (outcome.Result, error) {
 	a, err := o.Artifact(ctx)
 	if err != nil {
@@ -35,12 +35,12 @@ func (r *task) copyArtifact(ctx context.Context, o *oci.Source) (outcome.Result,
 	if err := r.limit.Fits(r.run.Target, asFiles(layers), 0); err != nil {
 		return outcome.Result{}, err
 	}
-	r.log.Printf("it is of the format that is asked for, and copied as it is: %d layers, %s", len(a.Layers), pipeline.FormatBytes(pipeline.TotalBytes(layers)))
+	r.log.Printf("it has the requested format and is copied as it is: %d layers, %s", len(a.Layers), pipeline.FormatBytes(pipeline.TotalBytes(layers)))
 	return r.checkpointed(ctx, func(ctx context.Context) error { return r.copyBlobs(ctx, o, layers) },
 		func() (outcome.Result, error) { return r.stage(ctx, a) })
 }
 
-// asFiles returns layers as what a registry's limit is held against.
+// asFiles returns layers in the form that a registry's limit is compared with.
 func asFiles(layers []ocispec.Descriptor) []hub.File {
 	files := make([]hub.File, 0, len(layers))
 	for _, l := range layers {
@@ -49,8 +49,7 @@ func asFiles(layers []ocispec.Descriptor) []hub.File {
 	return files
 }
 
-// copyBlobs copies layers, the largest ones first, a few side by side, until one
-// fails.
+// copyBlobs copies layers, the largest first and a few in parallel, until one fails.
 func (r *task) copyBlobs(ctx context.Context, o *oci.Source, layers []ocispec.Descriptor) error {
 	r.run.Meter.Step("copy", pipeline.TotalBytes(layers))
 	if err := r.copyEmpty(ctx, o, layers); err != nil {
@@ -70,8 +69,8 @@ func (r *task) copyBlobs(ctx context.Context, o *oci.Source, layers []ocispec.De
 	return nil
 }
 
-// copyEmpty copies the layers of 0 bytes, which some registries refuse, before
-// any other byte is moved.
+// copyEmpty copies the layers of 0 bytes, which some registries refuse, before any
+// other byte is moved.
 func (r *task) copyEmpty(ctx context.Context, o *oci.Source, layers []ocispec.Descriptor) error {
 	for _, d := range layers {
 		if d.Size != 0 {
@@ -80,7 +79,7 @@ func (r *task) copyEmpty(ctx context.Context, o *oci.Source, layers []ocispec.De
 		err := r.copyBlob(ctx, o, d)
 		if reason := outcome.ReasonOf(err); err != nil && (reason == outcome.Unsupported || reason == outcome.Mismatch) {
 			return outcome.Errorf(outcome.Unsupported,
-				"registry %s refuses a blob of 0 bytes, which the empty file %q is in the artifact: set spec.forProvider.format to another, which is packed anew",
+				"registry %s refuses a blob of 0 bytes, which the empty file %q is in the artifact: set spec.forProvider.format to another, which packs the files again",
 				r.run.Target.Registry, modelpack.BlobName(d)).Because(err)
 		}
 		if err != nil {
@@ -90,8 +89,7 @@ func (r *task) copyEmpty(ctx context.Context, o *oci.Source, layers []ocispec.De
 	return nil
 }
 
-// copyBlob brings a layer into the repository, unless it is there, or can be
-// mounted.
+// copyBlob copies a layer into the repository, unless it is there or can be mounted.
 func (r *task) copyBlob(ctx context.Context, o *oci.Source, d ocispec.Descriptor) error {
 	start, logf := time.Now(), r.log.Printf
 	if d.Size <= r.inMemory {
@@ -126,12 +124,12 @@ func (r *task) copyBlob(ctx context.Context, o *oci.Source, d ocispec.Descriptor
 
 // uploadBlob moves a blob's bytes.
 func (r *task) uploadBlob(ctx context.Context, o *oci.Source, d ocispec.Descriptor, from uploadRecord) error {
-	s := &blobStream{origin: o, blob: d, sum: d.Digest.Algorithm().Hash(), meter: r.run.Meter}
+	s := &blobStream{source: o, blob: d, sum: d.Digest.Algorithm().Hash(), meter: r.run.Meter}
 	return r.registry.Upload(ctx, r.run.Target.Repository, d, s.open, r.uploading, r.checkpoint.resumable(d.Digest.String(), from, nil)...)
 }
 
-// sameRegistry returns the source's repository if it is in the target's
-// registry, as far as the names tell.
+// sameRegistry returns the source's repository if it is in the target's registry, by
+// name; empty otherwise.
 func (r *task) sameRegistry(o *oci.Source) string {
 	ref := o.Reference()
 	if !strings.EqualFold(ref.Registry, r.run.Target.Registry) || ref.Repository == r.run.Target.Repository {
@@ -140,47 +138,40 @@ func (r *task) sameRegistry(o *oci.Source) string {
 	return ref.Repository
 }
 
-// A blobStream reads a blob from its source, and holds it against its digest. A
-// registry may ask for bytes again: what was hashed is not hashed twice. It is
-// for one reader at a time.
+// A blobStream reads a blob from its source and verifies it. A registry may request
+// bytes again: they are not hashed twice. It is for one reader at a time.
 type blobStream struct {
-	origin *oci.Source
+	source *oci.Source
 	blob   ocispec.Descriptor
 	sum    hash.Hash
 	meter  *pipeline.Meter
 
-	read    int64 // How many bytes were read so far, and hashed unless resumed.
-	resumed bool  // An earlier run has sent the first ones, so that the registry alone can hash all.
+	read    int64 // The number of bytes that were read so far.
+	resumed bool  // An earlier run has sent the first bytes, so that only the registry can hash all.
 }
 
-// open returns the blob's bytes from an offset on, the last of which come with
-// an error if they are not those of its digest. It is a registry.Source.
+// open returns the blob's bytes from an offset on. The last ones come with an error if
+// they are not those of the blob's digest. It is a registry.Source.
 func (s *blobStream) open(ctx context.Context, offset int64) (io.ReadCloser, error) {
 	if offset > s.read {
 		s.meter.Skip(offset - s.read)
 		s.read, s.resumed = offset, true
 	}
-	return &blobReader{ReadCloser: s.origin.OpenBlob(ctx, s.blob, offset), stream: s, at: offset}, nil
+	return &rereader{ReadCloser: s.source.OpenBlob(ctx, s.blob, offset), at: offset, passed: s.passed, check: s.check}, nil
 }
 
-// A blobReader hashes and counts what was not read before.
-type blobReader struct {
-	io.ReadCloser
-
-	stream *blobStream
-	at     int64
-}
-
-func (r *blobReader) Read(p []byte) (int, error) {
-	n, err := r.ReadCloser.Read(p)
-	s := r.stream
-	added := fresh(p[:n], r.at, s.read)
+// passed hashes and counts the bytes that were not read before.
+func (s *blobStream) passed(p []byte, at int64) {
+	added := fresh(p, at, s.read)
 	_, _ = s.sum.Write(added)
 	s.read += int64(len(added))
 	s.meter.Add(int64(len(added)))
-	r.at += int64(n)
-	if n > 0 && r.at == s.blob.Size && !s.resumed && digest.NewDigest(s.blob.Digest.Algorithm(), s.sum) != s.blob.Digest {
-		return n, retry.Permanent(s.origin.Mismatch(s.blob))
+}
+
+// check verifies the blob at its end.
+func (s *blobStream) check(n int, end int64, err error) error {
+	if n > 0 && end == s.blob.Size && !s.resumed && digest.NewDigest(s.blob.Digest.Algorithm(), s.sum) != s.blob.Digest {
+		return retry.Permanent(s.source.Mismatch(s.blob))
 	}
-	return n, err
+	return err
 }

@@ -18,15 +18,14 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/source"
 )
 
-// A layerStream reads a layer from its files' source, holds each file against
-// what was announced, has it inspected, and finds out the layer's digest. A
-// registry may ask for bytes again: what was hashed is not hashed twice, and
-// whether the same bytes come again is for the registry to see, which holds all
-// of them against the digest. It is for one reader at a time, beside one that asks
-// for its state.
+// A layerStream reads a layer from the source of its files, verifies and inspects
+// each file, and computes the layer's digest. A registry may request bytes again:
+// they are not hashed twice, and the registry verifies that it got the same ones,
+// since it compares all of them with the digest. A layerStream is for one reader at
+// a time, beside one that calls state.
 //
-// Where an earlier run has sent the first bytes, files are not verified here: the
-// caller must verify what the registry has.
+// If an earlier run has sent the first bytes, the files are not verified here: the
+// caller must verify what the registry stores.
 type layerStream struct {
 	run   *task
 	plan  modelpack.LayerPlan
@@ -34,11 +33,11 @@ type layerStream struct {
 	files map[string]*fileStream
 
 	resumed  bool // An earlier run has sent the first bytes.
-	restored bool // What it has read is in sum.
+	restored bool // sum includes them.
 
 	mu   sync.Mutex
-	read int64     // How many of the layer's bytes were read so far.
-	sum  hash.Hash // Of these; nil for a raw layer, whose file's it is.
+	read int64     // The number of the layer's bytes that were read so far.
+	sum  hash.Hash // Of these bytes; nil for a raw layer, whose file has it.
 }
 
 func (r *task) newLayerStream(m *layerMove) *layerStream {
@@ -53,7 +52,8 @@ func (r *task) newLayerStream(m *layerMove) *layerStream {
 	return s
 }
 
-// inspectors return what inspects files of the same content.
+// inspectors returns a writer for each of these files of the same content that is to
+// be inspected.
 func (r *task) inspectors(files []modelpack.File) []io.WriteCloser {
 	var out []io.WriteCloser
 	for _, f := range files {
@@ -73,7 +73,7 @@ func (s *layerStream) open(ctx context.Context, offset int64) (io.ReadCloser, er
 	rc := s.plan.Open(from, func(f modelpack.File, at int64) (io.ReadCloser, error) {
 		return s.files[f.Path].open(ctx, s.run.source, at)
 	})
-	r := &layerReader{ReadCloser: rc, stream: s, at: from}
+	r := &rereader{ReadCloser: rc, at: from, passed: s.passed}
 	if _, err := io.CopyN(io.Discard, r, offset-from); err != nil {
 		_ = r.Close()
 		return nil, err
@@ -81,14 +81,14 @@ func (s *layerStream) open(ctx context.Context, offset int64) (io.ReadCloser, er
 	return r, nil
 }
 
-// from returns where to begin to read for bytes from an offset on: earlier, where
-// an earlier run has sent bytes that are not in the sum.
+// from returns where to start reading for bytes from an offset on: earlier, if an
+// earlier run has sent bytes that sum does not include.
 func (s *layerStream) from(offset int64) (int64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case offset == 0 && s.restored:
-		// The session is gone, and with it what the sum is of.
+		// The upload that sum belongs to is gone.
 		s.meter.Skip(-s.read)
 		s.read, s.resumed, s.restored = 0, false, false
 		s.sum.Reset()
@@ -103,8 +103,8 @@ func (s *layerStream) from(offset int64) (int64, error) {
 	return offset, nil
 }
 
-// restore resumes the sum of what an earlier run has read. The record may be
-// forged: then the layer's digest is another one.
+// restore resumes the hash of what an earlier run has read. The record may be
+// forged: then the layer's digest is a different one.
 func (s *layerStream) restore(from uploadRecord) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,7 +134,7 @@ func (s *layerStream) state() (int64, []byte) {
 	return s.read, b
 }
 
-// digest returns the layer's digest. What was not read yet is read for it.
+// digest returns the layer's digest, after reading what was not read yet.
 func (s *layerStream) digest(ctx context.Context) (digest.Digest, error) {
 	if s.read < s.plan.Size {
 		if err := s.readOn(ctx); err != nil {
@@ -147,7 +147,7 @@ func (s *layerStream) digest(ctx context.Context) (digest.Digest, error) {
 	return digest.NewDigestFromEncoded(digest.SHA256, s.files[s.plan.Files[0].Path].verifier.SHA256()), nil
 }
 
-// readOn reads what was not read yet.
+// readOn reads the rest of the layer.
 func (s *layerStream) readOn(ctx context.Context) error {
 	rc, err := s.open(ctx, s.read)
 	if err != nil {
@@ -158,7 +158,7 @@ func (s *layerStream) readOn(ctx context.Context) error {
 	return err
 }
 
-// verify says whether all files were what was announced.
+// verify returns an error unless all files are what the source announced.
 func (s *layerStream) verify() error {
 	for _, f := range s.plan.Files {
 		if err := s.files[f.Path].verify(); err != nil {
@@ -177,31 +177,40 @@ func (s *layerStream) close() {
 	}
 }
 
-// A layerReader hashes and counts what was not read before.
-type layerReader struct {
-	io.ReadCloser
-
-	stream *layerStream
-	at     int64
-}
-
-func (r *layerReader) Read(p []byte) (int, error) {
-	n, err := r.ReadCloser.Read(p)
-	s := r.stream
+// passed hashes and counts the bytes that were not read before.
+func (s *layerStream) passed(p []byte, at int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	added := fresh(p[:n], r.at, s.read)
+	added := fresh(p, at, s.read)
 	if s.sum != nil {
 		_, _ = s.sum.Write(added)
 	}
 	s.read += int64(len(added))
 	s.meter.Add(int64(len(added)))
+}
+
+// A rereader reads bytes of which some may have been read before.
+type rereader struct {
+	io.ReadCloser
+
+	at     int64                                   // The offset of the next byte.
+	passed func(p []byte, at int64)                // Is called with the bytes that were read, and their offset.
+	check  func(n int, end int64, err error) error // Returns the error for a read that ends there; nil for err itself.
+}
+
+// Read implements io.Reader.
+func (r *rereader) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p)
+	r.passed(p[:n], r.at)
 	r.at += int64(n)
+	if r.check != nil {
+		err = r.check(n, r.at, err)
+	}
 	return n, err
 }
 
-// fresh returns those of some bytes, from a place on, that come after the ones
-// that were read before; none where some between are missing.
+// fresh returns those of the bytes at an offset that follow the first read ones; none
+// if there is a gap.
 func fresh(p []byte, at, read int64) []byte {
 	known := read - at
 	if known < 0 || known > int64(len(p)) {
@@ -210,7 +219,7 @@ func fresh(p []byte, at, read int64) []byte {
 	return p[known:]
 }
 
-// A fileStream is a file that is read, in order, and maybe parts of it again.
+// A fileStream is a file that is read in order, and maybe in parts again.
 type fileStream struct {
 	layer      *layerStream
 	file       hub.File
@@ -219,18 +228,18 @@ type fileStream struct {
 	verified   bool
 }
 
-// open returns the file's bytes from an offset on, the last of which come with
-// an error if they are not what was announced.
+// open returns the file's bytes from an offset on. The last ones come with an error
+// if they are not what the source announced.
 func (f *fileStream) open(ctx context.Context, src source.Source, offset int64) (io.ReadCloser, error) {
 	rc, err := src.Open(ctx, f.file, offset)
 	if err != nil {
 		return nil, retry.Permanent(err)
 	}
-	return &fileReader{ReadCloser: rc, stream: f, at: offset}, nil
+	return &rereader{ReadCloser: rc, at: offset, passed: f.passed, check: f.check}, nil
 }
 
-// verify says whether the file was what was announced. It is only asked once:
-// the answer does not change.
+// verify returns an error unless the file is what the source announced. It hashes
+// only once, since the result does not change.
 func (f *fileStream) verify() error {
 	if f.verified {
 		return nil
@@ -240,32 +249,27 @@ func (f *fileStream) verify() error {
 	return err
 }
 
-// A fileReader has the bytes verified and inspected that were not read before.
-type fileReader struct {
-	io.ReadCloser
-
-	stream *fileStream
-	at     int64
+// passed hashes and inspects the bytes that were not read before.
+func (f *fileStream) passed(p []byte, at int64) {
+	added := fresh(p, at, f.verifier.Size())
+	if len(added) == 0 {
+		return
+	}
+	_, _ = f.verifier.Write(added)
+	for _, i := range f.inspectors {
+		_, _ = i.Write(added)
+	}
 }
 
-func (r *fileReader) Read(p []byte) (int, error) {
-	n, err := r.ReadCloser.Read(p)
-	f := r.stream
-	if added := fresh(p[:n], r.at, f.verifier.Size()); len(added) > 0 {
-		_, _ = f.verifier.Write(added)
-		for _, i := range f.inspectors {
-			_, _ = i.Write(added)
-		}
+// check verifies the file at its end. Errors are final: the source has retried.
+func (f *fileStream) check(n int, end int64, err error) error {
+	if err != nil && !errors.Is(err, io.EOF) {
+		return retry.Permanent(err)
 	}
-	r.at += int64(n)
-	switch {
-	case err != nil && !errors.Is(err, io.EOF):
-		// The origin has tried again already.
-		return n, retry.Permanent(err)
-	case n > 0 && r.at == f.file.Size && !f.layer.resumed:
+	if n > 0 && end == f.file.Size && !f.layer.resumed {
 		if verr := f.verify(); verr != nil {
-			return n, retry.Permanent(verr)
+			return retry.Permanent(verr)
 		}
 	}
-	return n, err
+	return err
 }

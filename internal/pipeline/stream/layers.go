@@ -20,7 +20,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/source"
 )
 
-// A layerMove is a layer on its way into the repository.
+// A layerMove is a layer that is moved into the repository.
 type layerMove struct {
 	plan   modelpack.LayerPlan
 	digest digest.Digest // Empty until it is known.
@@ -29,14 +29,14 @@ type layerMove struct {
 	// announced no digest of it. They are verified before they are reused.
 	candidates []digest.Digest
 
-	// twins are the indexes of layers with the same content, this one's own
-	// first, and alike the files of the others.
+	// twins are the indexes of all layers with this content, its own first, and
+	// alike are the files of the others.
 	twins []int
 	alike []modelpack.File
 }
 
-// move brings all layers into the repository, a few side by side, and returns
-// the artifact of them, whose manifest is not pushed yet.
+// move moves all layers into the repository, a few in parallel, and returns the
+// artifact of them, whose manifest is not pushed yet.
 func (r *task) move(ctx context.Context, layout *modelpack.Layout) (modelpack.Artifact, error) {
 	moves := r.plan(layout)
 	r.run.Meter.Step("copy", totalMoved(moves))
@@ -60,8 +60,8 @@ func (r *task) move(ctx context.Context, layout *modelpack.Layout) (modelpack.Ar
 	return layout.Artifact(r.inspection.Facts(r.contents.Facts), digests)
 }
 
-// largeAtOnce returns how many large layers are moved side by side: one where the
-// registry bounds the time of each upload, which has all of the connection then.
+// largeAtOnce returns how many large layers are moved in parallel: one if the registry
+// limits the time of each upload, so that it has all of the bandwidth.
 func (r *task) largeAtOnce() int {
 	if registry.UploadTime(r.run.Target.Registry) > 0 {
 		return 1
@@ -69,8 +69,8 @@ func (r *task) largeAtOnce() int {
 	return r.large
 }
 
-// plan returns what must be moved: of raw layers with the same content, one. A
-// file without a content identity is never taken for another.
+// plan returns the layers to move: one of raw layers with the same content. A file
+// without a content identity is never treated as equal to another.
 func (r *task) plan(layout *modelpack.Layout) []*layerMove {
 	seen := map[hub.File]*layerMove{}
 	var moves []*layerMove
@@ -97,8 +97,8 @@ func (r *task) plan(layout *modelpack.Layout) []*layerMove {
 	return moves
 }
 
-// bySize parts what is held in memory, up to so many bytes each, from what is
-// not, and returns the largest first, so that the last ones to end are short.
+// bySize separates what is small enough for memory from what is not, and sorts the
+// largest first, so that the last ones to end are short.
 func bySize[T any](all []T, size func(T) int64, inMemory int64) (large, small []T) {
 	sorted := slices.SortedStableFunc(slices.Values(all), func(a, b T) int { return cmp.Compare(size(b), size(a)) })
 	at := slices.IndexFunc(sorted, func(one T) bool { return size(one) <= inMemory })
@@ -116,7 +116,7 @@ func totalMoved(moves []*layerMove) int64 {
 	return n
 }
 
-// each moves one after the other, so many side by side, until one fails.
+// each calls move for all, as many in parallel as given, until one fails.
 func each[T any](ctx context.Context, parallel int, all []T, move func(context.Context, T) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)
@@ -160,8 +160,7 @@ func (r *task) isThere(ctx context.Context, m *layerMove) (bool, error) {
 	return false, ctx.Err()
 }
 
-// pass counts bytes of a layer that need not be moved, and reads what its files
-// say of the model.
+// pass counts bytes of a layer that need not be moved, and inspects its files.
 func (r *task) pass(ctx context.Context, m *layerMove, n int64) error {
 	r.run.Meter.Skip(n)
 	return r.inspectAll(ctx, append(slices.Clone(m.plan.Files), m.alike...))
@@ -193,8 +192,8 @@ func (r *task) moveLarge(ctx context.Context, m *layerMove) error {
 	return nil
 }
 
-// upload moves a layer's bytes, from where an earlier run's upload ended if the
-// registry still has that, and it is of the same bytes.
+// upload moves a layer's bytes. It resumes the upload of an earlier run if the registry
+// still has it, with the same bytes.
 func (r *task) upload(ctx context.Context, m *layerMove) error {
 	from := r.checkpoint.resume(r.checkpoint.key(m.plan))
 	known := m.digest
@@ -214,8 +213,8 @@ func (r *task) uploadFrom(ctx context.Context, m *layerMove, from uploadRecord) 
 	if m.digest != "" {
 		err := r.registry.Upload(ctx, r.run.Target.Repository, m.blob(), s.open, r.uploading, r.checkpoint.resumable(r.checkpoint.key(m.plan), from, nil)...)
 		if err == nil && (s.resumed || s.read < m.plan.Size) {
-			// An earlier run has sent the first bytes, or another one has brought
-			// the blob meanwhile: the registry has held it against its digest.
+			// An earlier run has sent the first bytes, or another one has pushed the
+			// blob meanwhile: the registry has verified its digest.
 			return r.pass(ctx, m, m.plan.Size-s.read)
 		}
 		if err != nil {
@@ -246,8 +245,8 @@ func (r *task) uploadFrom(ctx context.Context, m *layerMove, from uploadRecord) 
 }
 
 // verifySent returns an error unless a layer that was uploaded is what its source
-// announced. Of one whose first bytes an earlier run has sent, that is known only
-// once it was read back.
+// announced. A layer whose first bytes an earlier run has sent must be read back for
+// that.
 func (r *task) verifySent(ctx context.Context, m *layerMove, s *layerStream) error {
 	if !s.resumed {
 		return s.verify()
@@ -258,7 +257,7 @@ func (r *task) verifySent(ctx context.Context, m *layerMove, s *layerStream) err
 	return r.pass(ctx, m, 0)
 }
 
-// moveSmall takes a layer into memory, and pushes it from there.
+// moveSmall reads a layer into memory, and pushes it from there.
 func (r *task) moveSmall(ctx context.Context, m *layerMove) error {
 	known := m.digest != ""
 	if there, err := r.isThere(ctx, m); there || err != nil {
@@ -269,7 +268,7 @@ func (r *task) moveSmall(ctx context.Context, m *layerMove) error {
 		return err
 	}
 	if known {
-		// Whether it is there was asked already.
+		// isThere has found that it is missing.
 		err = r.pushNew(ctx, m.blob(), content)
 	} else {
 		err = r.push(ctx, m.blob(), content)
@@ -280,7 +279,7 @@ func (r *task) moveSmall(ctx context.Context, m *layerMove) error {
 	return err
 }
 
-// readLayer reads a small layer, and finds out its digest.
+// readLayer reads a small layer, and computes its digest.
 func (r *task) readLayer(ctx context.Context, m *layerMove) ([]byte, error) {
 	s := r.newLayerStream(m)
 	s.meter = nil
@@ -300,7 +299,7 @@ func (r *task) readLayer(ctx context.Context, m *layerMove) ([]byte, error) {
 	return content.Bytes(), s.verify()
 }
 
-// inspectAll reads what files say of the model whose bytes do not come by.
+// inspectAll inspects files that need not be moved.
 func (r *task) inspectAll(ctx context.Context, files []modelpack.File) error {
 	for _, f := range files {
 		if err := r.inspect(ctx, f); err != nil {
@@ -310,8 +309,7 @@ func (r *task) inspectAll(ctx context.Context, files []modelpack.File) error {
 	return nil
 }
 
-// inspect reads the beginning of a file, and more of it where that does not
-// say all.
+// inspect reads the beginning of a file, and more of it if that is not enough.
 func (r *task) inspect(ctx context.Context, f modelpack.File) error {
 	n, wanted := r.inspection.Wants(f.Path)
 	if !wanted {
@@ -326,8 +324,8 @@ func (r *task) inspect(ctx context.Context, f modelpack.File) error {
 	}
 }
 
-// inspectHead reads the first n bytes of a file, which are held against what was
-// announced where they are all that it has.
+// inspectHead inspects the first n bytes of a file, and verifies them if that is the
+// whole file.
 func (r *task) inspectHead(ctx context.Context, f modelpack.File, n int64) error {
 	file := r.file(f)
 	rc, err := r.source.Head(ctx, file, n)

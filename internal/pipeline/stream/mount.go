@@ -13,11 +13,11 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
-// maxMountFrom is how many artifacts are looked at for blobs to mount.
+// maxMountFrom is how many artifacts are read for blobs to mount.
 const maxMountFrom = 4
 
-// maxRefusals is how often in a row nothing is mounted from a repository until it
-// is not tried any more: some registries mount nothing.
+// maxRefusals is how often in a row a mount from a repository may fail before no more
+// are tried: some registries mount nothing.
 const maxRefusals = 3
 
 // mounts are the repositories that blobs may be mounted from, by blob.
@@ -26,18 +26,18 @@ type mounts struct {
 	of   map[digest.Digest][]string
 
 	mu      sync.Mutex
-	refused map[string]int // How often in a row, by repository.
+	refused map[string]int // Failures in a row, by repository.
 }
 
-// tries says whether it is worth while to ask for blobs of a repository.
+// tries reports whether to try mounts from a repository.
 func (m *mounts) tries(repository string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.refused[repository] < maxRefusals
 }
 
-// note notes whether a blob was mounted. It says whether nothing more will be
-// asked for because of that.
+// note records whether a blob was mounted, and reports whether no more mounts will be
+// tried because of that.
 func (m *mounts) note(repository string, mounted bool) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -79,7 +79,7 @@ func (r *task) blobsAt(ctx context.Context, name string) (string, []ocispec.Desc
 		return "", nil, err
 	}
 	if ref.Digest == "" || ref.Repository == r.run.Target.Repository {
-		return "", nil, outcome.Errorf(outcome.Unsupported, "it is not another repository's, by a digest")
+		return "", nil, outcome.Errorf(outcome.Unsupported, "it is not an artifact of another repository, named by its digest")
 	}
 	_, manifest, err := r.registry.Manifest(ctx, ref.Repository, ref.Digest.String())
 	if err != nil {
@@ -93,9 +93,9 @@ func (r *task) blobsAt(ctx context.Context, name string) (string, []ocispec.Desc
 	return ref.Repository, blobs, err
 }
 
-// mountFrom has the repository take a blob from others of the same registry, and
-// says whether it did: from this one, if there is one, and from those that the
-// run names. What cannot be mounted, for whatever reason, can be moved.
+// mountFrom mounts a blob from another repository of the registry, and reports whether
+// that worked: from first, if it is not empty, then from those that have the blob. A
+// blob that cannot be mounted, for whatever reason, can be moved.
 func (r *task) mountFrom(ctx context.Context, d ocispec.Descriptor, name, first string) bool {
 	from := r.mountable(ctx)[d.Digest]
 	if first != "" {
@@ -107,7 +107,7 @@ func (r *task) mountFrom(ctx context.Context, d ocispec.Descriptor, name, first 
 		}
 		mounted, err := r.registry.Mount(ctx, r.run.Target.Repository, repository, d)
 		if r.mounts.note(repository, mounted) {
-			r.log.Printf("the registry mounts nothing from %s: it is not asked to any more", repository)
+			r.log.Printf("the registry mounts nothing from %s: no more mounts are tried", repository)
 		}
 		if err != nil {
 			r.log.Printf("%s: not mounted from %s: %s", name, repository, err)

@@ -1,3 +1,4 @@
+// Package stream is the pipeline that moves content in one pass, without a disk.
 package stream
 
 import (
@@ -26,25 +27,24 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/source/oci"
 )
 
-// A Stream takes a model from its source to the registry in one pass, in any
-// format. A whole file is never in memory or on disk: its bytes go through this
-// program's hands, hashed on the way. The Hub knows a large file's SHA-256
-// beforehand, and that is the digest of its layer in a ModelPack: what the
-// registry has already is not moved.
+// A Pipeline streams a model from its source to the registry in one pass, in any
+// format. No whole file is in memory or on disk: bytes are hashed while they pass. The
+// Hub announces the SHA-256 of a large file, which is the digest of its layer in a
+// ModelPack: what the registry has already is not moved.
 type Pipeline struct {
-	large, small    int   // How many large layers, and small ones, are moved side by side.
-	inMemory        int64 // Up to how many bytes a layer is small, and held in memory.
-	ahead           int64 // How many bytes are read ahead at most, of all files together.
-	ranges          int64 // How many bytes of a file one request asks for.
+	large, small    int   // The large and the small layers that are moved in parallel.
+	inMemory        int64 // The size up to which a layer is small, and held in memory.
+	ahead           int64 // The bytes that are read ahead at most, of all files together.
+	ranges          int64 // The bytes of a file that one request asks for.
 	retry           retry.Policy
 	uploads         retry.Policy
-	checkpointEvery time.Duration // How often a run's checkpoint is looked at.
+	checkpointEvery time.Duration // The interval at which a changed checkpoint is pushed.
 	limit           pipeline.LayerLimit
 }
 
 var _ pipeline.Pipeline = &Pipeline{}
 
-// NewStream returns a Stream.
+// New returns a Pipeline.
 func New() *Pipeline {
 	return &Pipeline{large: 4, small: 8, inMemory: 1 << 20, ahead: 16 << 20, ranges: 2 << 20, retry: retry.Default(), uploads: retry.Default(), checkpointEvery: checkpointAfter, limit: registry.LayerLimit}
 }
@@ -67,7 +67,7 @@ func (s *Pipeline) Run(ctx context.Context, run pipeline.Run) (outcome.Result, e
 	return r.copyArtifact(ctx, o)
 }
 
-// pack makes an artifact of the origin's files.
+// pack makes an artifact of the source's files.
 func (r *task) pack(ctx context.Context) (outcome.Result, error) {
 	files, err := r.source.List(ctx, r.run.Meter)
 	if err != nil {
@@ -87,8 +87,8 @@ func (r *task) pack(ctx context.Context) (outcome.Result, error) {
 	}, func() (outcome.Result, error) { return r.stage(ctx, a) })
 }
 
-// checkpointed moves what a run moves, with a checkpoint for the next run in case
-// that this one ends early, and stages it.
+// checkpointed calls move, with a checkpoint for the next run in case that this one is
+// interrupted, and then stage.
 func (r *task) checkpointed(ctx context.Context, move func(ctx context.Context) error, stage func() (outcome.Result, error)) (outcome.Result, error) {
 	r.staged, r.checkpoint = r.readStaged(ctx), r.newCheckpoint(ctx)
 	watched, stop := context.WithCancel(ctx)
@@ -113,10 +113,10 @@ type task struct {
 	registry *registry.Client
 	log      *log.Logger
 
-	uploading  retry.Policy // With this run's log, which is not another's.
+	uploading  retry.Policy // uploads, with this run's log.
 	contents   source.Contents
 	byPath     map[string]hub.File
-	packed     int // How many files go into the artifact: a format may leave some out.
+	packed     int // The files in the artifact: a format may omit some.
 	inspection *inspect.Inspection
 	staged     staged
 	checkpoint *checkpoint
@@ -155,8 +155,8 @@ func (r *task) close() {
 	r.registry.Close()
 }
 
-// layOut says which layers there will be. It refuses a model of which no
-// artifact can be made before anything is moved.
+// layOut plans the layers. It returns an error for a model of which no artifact can be
+// made, before anything is moved.
 func (r *task) layOut(listed []hub.File) (*modelpack.Layout, error) {
 	files := make([]modelpack.File, 0, len(listed))
 	r.byPath = make(map[string]hub.File, len(listed))
@@ -176,7 +176,7 @@ func (r *task) layOut(listed []hub.File) (*modelpack.Layout, error) {
 		r.packed += len(l.Files)
 	}
 	r.log.Printf("%d files, %s, as %s in %d layers", r.packed, pipeline.FormatBytes(pipeline.TotalSize(listed)), layout.Format, len(layout.Layers))
-	// Any digest will do: all have the same length.
+	// Any digest will do for the manifest's size: all have the same length.
 	digests := slices.Repeat([]digest.Digest{digest.Canonical.FromString("")}, len(layout.Layers))
 	if _, err := layout.Artifact(r.contents.Facts, digests); err != nil {
 		return nil, err
@@ -185,7 +185,7 @@ func (r *task) layOut(listed []hub.File) (*modelpack.Layout, error) {
 	return layout, nil
 }
 
-// slackOf is what a layer has at most beside its file.
+// slackOf returns the most bytes that a layer has beside its file.
 func slackOf(l *modelpack.Layout) int64 {
 	if l.Format == modelpack.FormatModelPack {
 		return 0
@@ -234,8 +234,8 @@ func (r *task) pushStaged(ctx context.Context, a modelpack.Artifact) error {
 	return err
 }
 
-// pushImages pushes what the artifact's manifest, or its index, refers to beside
-// the layers: its config, or configs and manifests of its images.
+// pushImages pushes what the artifact's manifest or index refers to beside the layers:
+// its config, or the configs and manifests of its images.
 func (r *task) pushImages(ctx context.Context, a modelpack.Artifact) error {
 	if len(a.Images) == 0 {
 		return r.push(ctx, a.ConfigDescriptor, a.Config)

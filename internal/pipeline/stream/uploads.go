@@ -21,8 +21,8 @@ const (
 	maxUploadsBytes = 1 << 20
 )
 
-// An uploadRecord is an upload in progress as the checkpoint has it. Whoever may
-// push can have written it: it can save work, and proves nothing.
+// An uploadRecord is an upload in progress in a checkpoint. It saves work and proves
+// nothing, since anyone who may push can have written it.
 type uploadRecord struct {
 	// Key of what is uploaded.
 	Key string `json:"key"`
@@ -30,21 +30,21 @@ type uploadRecord struct {
 	// Location of the session, without a host.
 	Location string `json:"location"`
 
-	// Read is how many bytes State covers, which is the state of their SHA-256.
-	// Both are empty for a blob whose digest was known before.
+	// Read is the number of bytes that State covers, which is the state of their
+	// SHA-256. Both are empty for a blob whose digest was known before.
 	Read  int64  `json:"read,omitempty"`
 	State []byte `json:"state,omitempty"`
 }
 
-// An uploadState returns how many bytes of an upload were read, and the state of
-// their SHA-256.
+// An uploadState returns the number of bytes of an upload that were read, and the
+// state of their SHA-256.
 type uploadState func() (read int64, state []byte)
 
 // A trackedUpload is an upload in progress of this run.
 type trackedUpload struct {
 	location string
 	state    uploadState // Nil for a blob whose digest was known before.
-	said     int64       // How many bytes were read when the checkpoint was pushed last.
+	said     int64       // The bytes that were read when the checkpoint was pushed last.
 }
 
 // readUploads returns the uploads in progress of an earlier run, by their keys.
@@ -60,8 +60,7 @@ func readUploads(annotation string) map[string]uploadRecord {
 	return out
 }
 
-// resume returns what an earlier run has recorded of an upload, once; zero for
-// nothing.
+// resume returns the record of an earlier run's upload, once; zero for none.
 func (u *checkpoint) resume(key string) uploadRecord {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -70,8 +69,8 @@ func (u *checkpoint) resume(key string) uploadRecord {
 	return r
 }
 
-// resumable returns the options by which an upload resumes an earlier run's, and is
-// recorded for a later one's.
+// resumable returns the options by which an upload resumes an earlier one, and is
+// recorded for a later one.
 func (u *checkpoint) resumable(key string, from uploadRecord, state uploadState) []registry.UploadOption {
 	if key == "" || u.tag() == "" {
 		return nil
@@ -87,8 +86,8 @@ func (u *checkpoint) resumable(key string, from uploadRecord, state uploadState)
 	})}
 }
 
-// records returns the uploads in progress, of this run and of the earlier one
-// whose turn has not come. It is called with the lock held.
+// records returns the uploads in progress: of this run, and of an earlier one that
+// this run has not resumed yet. The caller must hold the lock.
 func (u *checkpoint) records() []uploadRecord {
 	out := slices.Collect(maps.Values(u.earlier))
 	for key, t := range u.uploads {
@@ -103,8 +102,8 @@ func (u *checkpoint) records() []uploadRecord {
 	return out[:min(len(out), maxUploads)]
 }
 
-// watch pushes the checkpoint while uploads are in progress, until the context
-// ends: a Pod may be gone from one moment to the next.
+// watch pushes the checkpoint at intervals while uploads are in progress, until the
+// context ends: a Pod may be killed at any moment.
 func (u *checkpoint) watch(ctx context.Context) {
 	if u.tag() == "" {
 		return
@@ -121,7 +120,7 @@ func (u *checkpoint) watch(ctx context.Context) {
 	}
 }
 
-// refresh pushes the checkpoint if it would help a later run.
+// refresh pushes the checkpoint if it has changed and would help a later run.
 func (u *checkpoint) refresh(ctx context.Context) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
