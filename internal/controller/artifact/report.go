@@ -1,18 +1,23 @@
 package artifact
 
 import (
+	"context"
+	"fmt"
 	"strings"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
 // reportError has the Ready condition of an Artifact that is not ready say why it
@@ -78,4 +83,83 @@ func unavailable(reason outcome.Reason, message string) xpv2.Condition {
 		Reason:             xpv2.ConditionReason(reason),
 		Message:            message,
 	}
+}
+
+// Reasons of an Artifact's events, beside those of crossplane-runtime.
+const (
+	reasonRunStarted event.Reason = "RunStarted"
+	reasonRunning    event.Reason = "RunRunning"
+	reasonStaged     event.Reason = "Staged"
+	reasonPushed     event.Reason = "Pushed"
+	reasonRunFailed  event.Reason = "RunFailed"
+	reasonTagged     event.Reason = "Tagged"
+	reasonUntagged   event.Reason = "Untagged"
+	reasonPutBack    event.Reason = "TagPutBack"
+	reasonAdopted    event.Reason = "Adopted"
+	reasonDeleted    event.Reason = "DeletedFromRegistry"
+	reasonLeft       event.Reason = "ArtifactLeft"
+)
+
+// tell writes an event for a phase that the Artifact's run has come to, and counts
+// its end.
+func (e *external) tell(ctx context.Context, a *modelv1alpha1.Artifact, o artifact.ObservationResult) {
+	s := a.Status.AtProvider
+	var told event.Event
+	switch o.Phase {
+	case modelv1alpha1.PhasePending:
+		// Starting it was an event already.
+		return
+	case modelv1alpha1.PhaseRunning:
+		told = event.Normal(reasonRunning, fmt.Sprintf("Run %d is running", s.Run))
+	case modelv1alpha1.PhaseSucceeded:
+		told = event.Normal(reasonStaged, fmt.Sprintf("Run %d staged %s", s.Run, s.Staged.Digest))
+	case modelv1alpha1.PhaseFailed:
+		told = event.Warning(reasonRunFailed, errors.Errorf("Run %d failed: %s: %s", s.Run, o.Reason, o.Message))
+	}
+	if e.tellIfCurrent(ctx, a, told) && hasEnded(o.Phase) {
+		e.metrics.ended(a, o)
+	}
+}
+
+// tellIfCurrent writes an event and reports whether it did. It does not if the
+// Artifact is not what the API server has any more: then the status is not kept
+// either, and the next reconcile writes it.
+func (e *external) tellIfCurrent(ctx context.Context, a *modelv1alpha1.Artifact, told event.Event) bool {
+	if isHeld(a) {
+		return false
+	}
+	now := &modelv1alpha1.Artifact{}
+	if err := e.direct.Get(ctx, client.ObjectKeyFromObject(a), now); err != nil || now.GetResourceVersion() != a.GetResourceVersion() {
+		return false
+	}
+	e.recorder.Event(a, told)
+	return true
+}
+
+// Keys of an Artifact's connection details.
+const (
+	detailRegistry        = "registry"
+	detailRepository      = "repository"
+	detailTag             = "tag"
+	detailDigest          = "digest"
+	detailReference       = "reference"
+	detailPinnedReference = "pinnedReference"
+)
+
+// connectionDetails say where the artifact is that was pushed last, or that is
+// observed. There are none before the first is there.
+func connectionDetails(a *modelv1alpha1.Artifact) managed.ConnectionDetails {
+	s := a.Status.AtProvider
+	if s.Digest == "" {
+		return nil
+	}
+	details := managed.ConnectionDetails{
+		detailDigest:          []byte(s.Digest),
+		detailReference:       []byte(s.Reference),
+		detailPinnedReference: []byte(s.PinnedReference),
+	}
+	if ref, err := registry.ParseReference(s.Reference); err == nil {
+		details[detailRegistry], details[detailRepository], details[detailTag] = []byte(ref.Registry), []byte(ref.Repository), []byte(ref.Tag)
+	}
+	return details
 }
