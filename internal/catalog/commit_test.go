@@ -212,3 +212,25 @@ func TestDeleteByDigestBesideStagingTag(t *testing.T) {
 		t.Errorf("Delete(...): want the manifest to be deleted, got %+v, %v", out, err)
 	}
 }
+
+// A registry without a referrers API has a list of records under a tag, which must
+// not name what was deleted.
+func TestDeleteUpdatesTheListOfRecords(t *testing.T) {
+	w := newWorld(t, false)
+	if _, err := w.catalog.Commit(t.Context(), w.commit()); err != nil {
+		t.Fatal(err)
+	}
+	list := strings.Replace(w.staged.String(), ":", "-", 1)
+	if w.tagged(list) == "" {
+		t.Fatal("there is no list")
+	}
+	c := w.catalog
+	c.Registry = w.client() // It knows nothing of the registry yet, as in another reconcile.
+	if _, err := c.Delete(t.Context(), catalog.Holding{Tag: "v1", Digest: w.staged.String()}); err != nil {
+		t.Fatal(err)
+	}
+	if d := w.tagged(list); d != "" {
+		_, b, err := w.catalog.Registry.Manifest(t.Context(), repository, list)
+		t.Errorf("the list is still there: %s, %v", b, err)
+	}
+}

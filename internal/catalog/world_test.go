@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
-	"log"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -12,7 +11,6 @@ import (
 	"sync"
 	"testing"
 
-	gcr "github.com/google/go-containerregistry/pkg/registry"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -111,6 +109,7 @@ var (
 type world struct {
 	*testing.T
 
+	host    string
 	watched *watched
 	catalog catalog.Catalog
 	staged  digest.Digest
@@ -119,17 +118,24 @@ type world struct {
 // newWorld returns a world whose registry has a referrers API, or has not.
 func newWorld(t *testing.T, api bool) *world {
 	t.Helper()
-	h := &watched{next: gcr.New(gcr.Logger(log.New(io.Discard, "", 0)), gcr.WithReferrersSupport(api)), after: map[string]func(){}}
+	h := &watched{next: testregistry.InMemory(api), after: map[string]func(){}}
 	server := httptest.NewServer(h)
 	t.Cleanup(server.Close)
-	c, err := registry.New(registry.Options{Host: strings.TrimPrefix(server.URL, "http://"), PlainHTTP: true, SingleTry: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	w := &world{T: t, watched: h, catalog: catalog.Catalog{Registry: c, Repository: repository, Owner: owner}}
+	w := &world{T: t, watched: h, host: strings.TrimPrefix(server.URL, "http://")}
+	w.catalog = catalog.Catalog{Registry: w.client(), Repository: repository, Owner: owner}
 	w.stage(owner)
 	return w
+}
+
+// client returns another client for the registry.
+func (w *world) client() *registry.Client {
+	w.Helper()
+	c, err := registry.New(registry.Options{Host: w.host, PlainHTTP: true, SingleTry: true})
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.Cleanup(c.Close)
+	return c
 }
 
 // stage pushes a manifest as a run of an owner does.

@@ -43,6 +43,7 @@ func TestArtifactIsMadeAndDeleted(t *testing.T) {
 		Size:            42,
 		Files:           3,
 		Format:          "ModelPack",
+		Pipeline:        modelv1alpha1.PipelineStream,
 		Source:          &modelv1alpha1.SourceObservation{Revision: "0123456789012345678901234567890123456789", License: "mit"},
 		RunHash:         artifact.RunHash(a),
 		Run:             1,

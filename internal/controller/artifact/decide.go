@@ -309,6 +309,9 @@ func decideTagged(a *modelv1alpha1.Artifact, o observation) plan {
 		return plan{action: actionNone, ready: ready}
 	}
 	if o.leftOver != "" {
+		if !matchesSpec(a) {
+			ready = ready.WithMessage(o.leftOver)
+		}
 		return plan{action: actionWait, ready: ready}
 	}
 	return planRun(a, o, ready, o.moved)

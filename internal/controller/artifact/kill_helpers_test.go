@@ -2,13 +2,11 @@ package artifact
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
-	"strings"
 	"sync"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
@@ -163,31 +161,6 @@ func (f *fuse) registry(next http.Handler) http.Handler {
 		maps.Copy(w.Header(), answer.Header())
 		w.WriteHeader(answer.Code)
 		_, _ = w.Write(answer.Body.Bytes())
-	})
-}
-
-// untagging returns a registry that drops the tags of a manifest that is deleted
-// by its digest, as registries do and the one in memory does not.
-func untagging(next http.Handler) http.Handler {
-	ask := func(method, path string) *httptest.ResponseRecorder {
-		answer := httptest.NewRecorder()
-		next.ServeHTTP(answer, httptest.NewRequest(method, path, nil))
-		return answer
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		repository, deleted, _ := strings.Cut(req.URL.Path, "/manifests/")
-		if req.Method == http.MethodDelete && strings.Contains(deleted, ":") {
-			var list struct {
-				Tags []string `json:"tags"`
-			}
-			_ = json.Unmarshal(ask(http.MethodGet, repository+"/tags/list").Body.Bytes(), &list)
-			for _, tag := range list.Tags {
-				if path := repository + "/manifests/" + tag; ask(http.MethodHead, path).Header().Get("Docker-Content-Digest") == deleted {
-					ask(http.MethodDelete, path)
-				}
-			}
-		}
-		next.ServeHTTP(w, req)
 	})
 }
 

@@ -3,8 +3,6 @@ package artifact
 import (
 	"context"
 	"fmt"
-	"io"
-	"log"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -17,7 +15,6 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/resource"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/resource/fake"
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
-	containerregistry "github.com/google/go-containerregistry/pkg/registry"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	kerrors "k8s.io/apimachinery/pkg/api/errors"
@@ -32,6 +29,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
+	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 )
 
 // How a run's Job goes.
@@ -87,7 +85,7 @@ func newBase(t *testing.T) client.WithWatch {
 // newLife returns a life before the Artifact is applied.
 func newLife(t *testing.T, base client.WithWatch, f *fuse) *life {
 	t.Helper()
-	store := untagging(containerregistry.New(containerregistry.Logger(log.New(io.Discard, "", 0))))
+	store := testregistry.InMemory(false)
 	fused, server := httptest.NewServer(f.registry(store)), httptest.NewServer(store)
 	t.Cleanup(fused.Close)
 	t.Cleanup(server.Close)

@@ -200,7 +200,7 @@ func TestFollowedBranchFails(t *testing.T) {
 		if err := w.get(a); err != nil {
 			return err.Error()
 		}
-		if m := a.GetCondition(xpv2.TypeReady).Message; m != "The artifact is there as it was; making it anew failed: No access any more" {
+		if m := a.GetCondition(xpv2.TypeReady).Message; m != "The artifact is there as it was; rebuilding it failed: No access any more" {
 			return m
 		}
 		return ""

@@ -2,19 +2,17 @@ package artifact
 
 import (
 	"fmt"
-	"io"
-	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
 
-	containerregistry "github.com/google/go-containerregistry/pkg/registry"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 )
 
 // testUserAgent is the test's own, whose requests go past all faults.
@@ -89,7 +87,7 @@ func (w *world) loseBlobs(repository string) {
 // startRegistry starts the world's registry.
 func (w *world) startRegistry() {
 	w.t.Helper()
-	server := httptest.NewServer(w.requests.before(containerregistry.New(containerregistry.Logger(log.New(io.Discard, "", 0)))))
+	server := httptest.NewServer(w.requests.before(testregistry.InMemory(false)))
 	w.t.Cleanup(server.Close)
 	w.host = strings.TrimPrefix(server.URL, "http://")
 	r, err := registry.New(registry.Options{Host: w.host, PlainHTTP: true, UserAgent: testUserAgent})

@@ -34,7 +34,7 @@ func TestWhatPassesIsTriedAgain(t *testing.T) {
 	w.create(a)
 	for run := int64(1); run <= 2; run++ {
 		w.fail(a, run, outcome.Unavailable)
-		if got := a.GetCondition(xpv2.TypeReady).Message; !strings.Contains(got, "that is why (it is tried again at ") {
+		if got := a.GetCondition(xpv2.TypeReady).Message; !strings.Contains(got, "that is why (it is retried at ") {
 			t.Errorf("message: got %q", got)
 		}
 		w.waitNoJob()
