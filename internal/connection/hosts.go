@@ -148,21 +148,7 @@ func (t *hostTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	began := t.hosts.now()
 	ctx, cancel := context.WithCancelCause(req.Context())
-	timer := time.AfterFunc(connectTimeout, func() { cancel(errNoAnswer) })
-	reads := req.Method == http.MethodGet || req.Method == http.MethodHead || req.Method == http.MethodPost
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {
-		if timer.Stop() && reads {
-			timer.Reset(answerTimeout)
-		}
-	}})
-	rsp, err := t.next.RoundTrip(req.WithContext(ctx))
-	timer.Stop()
-	if errors.Is(context.Cause(ctx), errNoAnswer) {
-		if err == nil {
-			_ = rsp.Body.Close()
-		}
-		err = errNoAnswer
-	}
+	rsp, err := t.answer(req.WithContext(ctx), cancel)
 	if err != nil {
 		cancel(nil)
 		switch {
@@ -191,6 +177,27 @@ func (t *hostTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		cancel(errNoAnswer)
 	})}
 	return rsp, nil
+}
+
+// answer returns the answer to a request, or cancels the request if there is none in
+// time.
+func (t *hostTransport) answer(req *http.Request, cancel context.CancelCauseFunc) (*http.Response, error) {
+	timer := time.AfterFunc(connectTimeout, func() { cancel(errNoAnswer) })
+	reads := req.Method == http.MethodGet || req.Method == http.MethodHead || req.Method == http.MethodPost
+	ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {
+		if timer.Stop() && reads {
+			timer.Reset(answerTimeout)
+		}
+	}})
+	rsp, err := t.next.RoundTrip(req.WithContext(ctx))
+	timer.Stop()
+	if errors.Is(context.Cause(ctx), errNoAnswer) {
+		if err == nil {
+			_ = rsp.Body.Close()
+		}
+		return nil, errNoAnswer
+	}
+	return rsp, err
 }
 
 // CloseIdleConnections is what http.Client looks for.

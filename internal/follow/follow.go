@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -85,12 +86,12 @@ type Follower struct {
 	retries    workqueue.TypedRateLimiter[questionKey]
 	hubRetries workqueue.TypedRateLimiter[hubKey]
 
-	mu             sync.Mutex // Not held while a Hub is asked.
-	started, swept time.Time
-	followings     map[types.UID]*following
-	questions      map[questionKey]*question
-	hubs           map[hubKey]*hubState
-	budgets        map[string]*budget
+	mu         sync.Mutex // Not held while a Hub is asked.
+	started    time.Time  // When it was told of the first Artifact.
+	followings map[types.UID]*following
+	questions  map[questionKey]*question
+	hubs       map[hubKey]*hubState
+	budgets    map[string]*budget
 }
 
 // New returns a Follower that knows nothing. Its requests, and those of all others
@@ -147,7 +148,6 @@ func (f *Follower) Moved(a client.Object, q Question, have string) string {
 		f.started = now
 	}
 	w := f.follow(a, q, have, now)
-	f.sweep(now)
 	urgent := q.Now && now.Sub(w.question.at) >= recent
 	if urgent || !w.question.queued && !now.Before(w.due()) {
 		f.enqueue(w, urgent)
@@ -181,8 +181,8 @@ func (f *Follower) Next(artifact types.UID) (time.Duration, bool) {
 	if w.question.queued {
 		return w.period, true
 	}
-	wait := w.due().Sub(f.now())
-	return max(wait, recent), wait >= -spread
+	due := w.due().Sub(f.now())
+	return max(due, recent), due >= -spread
 }
 
 // Trouble returns why the Hub gave no answer to the Artifact's question when it was
@@ -252,13 +252,11 @@ func (f *Follower) drop(artifact types.UID) {
 }
 
 // sweep forgets Artifacts that have not been reconciled for long.
-func (f *Follower) sweep(now time.Time) {
-	if now.Sub(f.swept) < sweepInterval {
-		return
-	}
-	f.swept = now
+func (f *Follower) sweep(context.Context) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	for artifact, w := range f.followings {
-		if now.Sub(w.seen) > max(2*w.interval, retention) {
+		if f.now().Sub(w.seen) > max(2*w.interval, retention) {
 			f.drop(artifact)
 		}
 	}
@@ -300,6 +298,7 @@ func (f *Follower) Events() <-chan event.GenericEvent { return f.events }
 func (f *Follower) Start(ctx context.Context) error {
 	defer context.AfterFunc(ctx, f.queue.ShutDown)()
 	var wg sync.WaitGroup
+	wg.Go(func() { wait.UntilWithContext(ctx, f.sweep, sweepInterval) })
 	for range workers {
 		wg.Go(func() {
 			for f.processNext(ctx) {

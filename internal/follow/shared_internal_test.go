@@ -117,7 +117,6 @@ func TestFollowSilentHubs(t *testing.T) {
 	w.Follower = New(connection.NewHosts())
 	start(t, w.Follower)
 
-	began := time.Now()
 	quick := w.question(atOnce)
 	w.eventually("the quick Hub", func() bool { return w.Moved(in("quick", 0), quick, "") != "" })
 	for i, url := range silent {
@@ -128,7 +127,7 @@ func TestFollowSilentHubs(t *testing.T) {
 	}
 	w.eventually("silent Hubs to be asked", func() bool { return asked() >= workers/2 })
 
-	began = time.Now()
+	began := time.Now()
 	quick.Model = "org/other"
 	w.eventually("the quick Hub", func() bool { return w.Moved(in("quick", 1), quick, "") != "" })
 	if took := time.Since(began); took > limit {

@@ -110,7 +110,7 @@ func (w *world) staysReady(a *modelv1alpha1.Artifact) (stop func()) {
 				continue
 			}
 			if ready := got.GetCondition(xpv2.TypeReady); ready.Status != corev1.ConditionTrue {
-				w.t.Errorf("Ready=%s %s %q while it is made anew", ready.Status, ready.Reason, ready.Message)
+				w.t.Errorf("Ready=%s %s %q while it is rebuilt", ready.Status, ready.Reason, ready.Message)
 			}
 		}
 	}()
@@ -129,7 +129,7 @@ func TestFollowedBranch(t *testing.T) {
 	w.look(a)
 	w.endJob(a)
 	if got := a.Status.AtProvider.Digest; got != before {
-		t.Errorf("digest while it is made anew: %s, want %s", got, before)
+		t.Errorf("digest while it is rebuilt: %s, want %s", got, before)
 	}
 	after := w.succeedAt(a, 2, "two", h.commit("main"))
 	w.eventually("new digest", func() string {
