@@ -186,7 +186,7 @@ func newZstdReader(ctx context.Context, r io.Reader) (*zstdReader, error) {
 	if err := zstdWindows.Acquire(ctx, window); err != nil {
 		return nil, outcome.Errorf(outcome.Evicted, "stopped while waiting for memory to unpack a layer").Because(err)
 	}
-	z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(uint64(window)))
+	z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(uint64(window))) //nolint:gosec // A window is never negative.
 	if err != nil {
 		zstdWindows.Release(window)
 		return nil, err

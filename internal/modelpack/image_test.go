@@ -97,7 +97,7 @@ func TestImageIsOne(t *testing.T) {
 func checkIsImage(t *testing.T, a Artifact, blobs [][]byte) {
 	t.Helper()
 	img := imageOf(t, a, blobs)
-	// It takes every layer to be compressed where it reads them.
+	// It assumes that every layer is compressed where it reads them.
 	if err := validate.Image(img, validate.Fast); err != nil {
 		t.Error(err)
 	}

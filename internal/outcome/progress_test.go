@@ -118,10 +118,10 @@ func FuzzParseProgress(f *testing.F) {
 		}
 		encoded, err := json.Marshal(p)
 		if err != nil || len(encoded) > MaxProgressBytes {
-			t.Fatalf("cannot be said again: %q, %v", encoded, err)
+			t.Fatalf("cannot be encoded again: %q, %v", encoded, err)
 		}
 		if again, err := ParseProgress(encoded); err != nil || again != p {
-			t.Errorf("said again: want %+v, got %+v, %v", p, again, err)
+			t.Errorf("encoded and parsed again: want %+v, got %+v, %v", p, again, err)
 		}
 	})
 }

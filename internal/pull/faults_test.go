@@ -213,7 +213,7 @@ func TestUnreachable(t *testing.T) {
 	f.Close()
 	p, _ := f.pulling(t.TempDir(), d)
 	_, err := p.Run(t.Context())
-	checkError(t, "Nobody listens.", err, outcome.Unavailable, "refused")
+	checkError(t, "An error should be returned if the registry cannot be reached.", err, outcome.Unavailable, "refused")
 }
 
 // TestResume checks that a pull resumes one that was stopped.
@@ -232,7 +232,7 @@ func TestResume(t *testing.T) {
 	p, log := f.pulling(dir, d)
 	p.options.Parallel = 1
 	_, err := p.Run(ctx)
-	checkError(t, "It was told to stop.", err, outcome.Evicted, "it resumes")
+	checkError(t, "An error should be returned if the pull is stopped.", err, outcome.Evicted, "it resumes")
 	holdsFiles(t, dir, map[string]string{})
 
 	f.breaks(nil)

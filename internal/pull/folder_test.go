@@ -182,7 +182,7 @@ func TestNotWritable(t *testing.T) {
 	write(t, dir, "file", "")
 	p, _ := f.pulling(filepath.Join(dir, "file"), d)
 	_, err := p.Run(t.Context())
-	checkError(t, "It is a file.", err, outcome.Unsupported, "in the way")
+	checkError(t, "An error should be returned if the destination is a file.", err, outcome.Unsupported, "in the way")
 	p, _ = f.pulling("/proc/1/model", d)
 	if _, err = p.Run(t.Context()); err == nil {
 		t.Error("Run(...): want an error of the folder")

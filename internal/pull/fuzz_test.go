@@ -46,7 +46,7 @@ func FuzzUnpack(f *testing.F) {
 		}
 		entries, err := j.unpackFrom(t.Context(), bytes.NewReader(archive), l)
 		if len(visible(t, dir)) > 0 {
-			t.Errorf("a file is to be seen too early: %v", visible(t, dir))
+			t.Errorf("a file is visible before it is named: %v", visible(t, dir))
 		}
 		if err == nil {
 			err = j.nameAll(l.Key(), entries)

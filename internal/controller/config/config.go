@@ -1,5 +1,5 @@
-// Package config keeps count of who uses ProviderConfigs and
-// ClusterProviderConfigs, so that none is deleted while in use.
+// Package config counts the users of ProviderConfigs and ClusterProviderConfigs, so
+// that none is deleted while it is in use.
 package config
 
 import (
@@ -24,8 +24,8 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 )
 
-// Setup adds a controller for each kind of ProviderConfig to the manager. Both
-// are accounted for by ProviderConfigUsages.
+// Setup adds a controller for each kind of ProviderConfig to the manager. Both count
+// ProviderConfigUsages.
 func Setup(mgr ctrl.Manager, o controller.Options) error {
 	for kind, object := range map[schema.GroupVersionKind]client.Object{
 		v1alpha1.ProviderConfigGroupVersionKind:        &v1alpha1.ProviderConfig{},
@@ -38,14 +38,14 @@ func Setup(mgr ctrl.Manager, o controller.Options) error {
 	return nil
 }
 
-// recountInterval is how long the users of a config are not counted again for a
-// usage that comes or goes: each count lists all usages of the config, and each
-// Artifact that is made or deleted asks for one.
+// recountInterval is the least time between two counts of a config's users because
+// usages were created or deleted: each count lists all usages of the config, and each
+// Artifact that is created or deleted requests one.
 const recountInterval = time.Second
 
-// setup adds the controller of one kind of ProviderConfig. What happens to a
-// config itself is seen to at once; what happens to its usages is collected per
-// config, so that many configs, or one with many usages, slow no other one.
+// setup adds the controller of one kind of ProviderConfig. Changes of a config are
+// reconciled at once. Changes of its usages are collected per config, so that many
+// configs, or one with many usages, do not delay others.
 func setup(mgr ctrl.Manager, o controller.Options, kind schema.GroupVersionKind, object client.Object) error {
 	name := providerconfig.ControllerName(kind.GroupKind().String())
 	r := providerconfig.NewReconciler(mgr,
@@ -66,8 +66,8 @@ func setup(mgr ctrl.Manager, o controller.Options, kind schema.GroupVersionKind,
 		Complete(r)
 }
 
-// finalizerRemoved lets updates through that took a finalizer away. The count of
-// users, which is written to the status, asks for no other one.
+// finalizerRemoved accepts updates that remove a finalizer. It rejects those of the
+// number of users in the status, which need no reconcile.
 func finalizerRemoved() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		return len(e.ObjectNew.GetFinalizers()) < len(e.ObjectOld.GetFinalizers())
@@ -76,8 +76,8 @@ func finalizerRemoved() predicate.Predicate {
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
-// A collectingQueue adds each request after recountInterval. A queue holds a
-// request once: further ones until then add nothing, and do not put it off.
+// A collectingQueue adds each request after recountInterval. Since a queue contains a
+// request only once, further ones until then neither add to it nor delay it.
 type collectingQueue struct {
 	queue
 }

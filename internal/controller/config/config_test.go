@@ -30,10 +30,10 @@ import (
 )
 
 const (
-	// patience is how long all configs of a test may take together.
+	// patience bounds the time for all configs of a test together.
 	patience = 30 * time.Second
 
-	// atOnce is how long one config may take, on a machine that is busy.
+	// atOnce bounds the time for one config, on a busy machine.
 	atOnce = 5 * time.Second
 )
 
@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 	os.Exit(apiserver.Main(m))
 }
 
-// startControllers starts the controllers for a namespace until the test ends.
+// startControllers runs the controllers for a namespace until the test ends.
 func startControllers(t *testing.T, namespace string) {
 	t.Helper()
 	mgr, err := ctrl.NewManager(apiserver.Config(t), ctrl.Options{
@@ -79,7 +79,7 @@ func config(namespace, name string) *v1alpha1.ProviderConfig {
 	}
 }
 
-// usage of a config by the n-th Artifact.
+// usage returns the usage of a config by the n-th Artifact.
 func usage(pc *v1alpha1.ProviderConfig, n int) *v1alpha1.ProviderConfigUsage {
 	name := fmt.Sprintf("artifact-%d", n)
 	u := &v1alpha1.ProviderConfigUsage{ObjectMeta: metav1.ObjectMeta{
@@ -95,7 +95,7 @@ func usage(pc *v1alpha1.ProviderConfig, n int) *v1alpha1.ProviderConfigUsage {
 	return u
 }
 
-// forEach calls f for 0 to n-1, some of them at the same time.
+// forEach calls f for 0 to n-1, with some concurrency.
 func forEach(t *testing.T, n int, f func(ctx context.Context, n int) error) {
 	t.Helper()
 	g, ctx := errgroup.WithContext(t.Context())
@@ -108,7 +108,7 @@ func forEach(t *testing.T, n int, f func(ctx context.Context, n int) error) {
 	}
 }
 
-// within waits until the check returns nothing more.
+// within waits until check returns an empty text.
 func within(t *testing.T, limit time.Duration, what string, check func(context.Context) (string, error)) {
 	t.Helper()
 	last := ""
@@ -133,7 +133,7 @@ func gone(c client.Client, o client.Object) func(context.Context) (string, error
 	}
 }
 
-// TestManyConfigs checks that one of many configs waits for no other one.
+// TestManyConfigs checks that one of many configs does not wait for others.
 func TestManyConfigs(t *testing.T) {
 	const many = 1000
 	c := apiserver.Client(t)
@@ -164,12 +164,12 @@ func TestManyConfigs(t *testing.T) {
 	if err := c.Delete(t.Context(), unused); err != nil {
 		t.Fatal(err)
 	}
-	within(t, atOnce, "an unused config goes", gone(c, unused))
+	within(t, atOnce, "an unused config is deleted", gone(c, unused))
 
 	if err := c.DeleteAllOf(t.Context(), &v1alpha1.ProviderConfig{}, client.InNamespace(namespace)); err != nil {
 		t.Fatal(err)
 	}
-	within(t, patience, "all go", func(ctx context.Context) (string, error) {
+	within(t, patience, "all configs are deleted", func(ctx context.Context) (string, error) {
 		configs, err := list(ctx)
 		if len(configs) > 0 {
 			return fmt.Sprintf("%d are there", len(configs)), err
@@ -178,8 +178,8 @@ func TestManyConfigs(t *testing.T) {
 	})
 }
 
-// TestManyUsages checks that a config in use stays, that its users are counted
-// right and not for each of them, and that other configs do not wait meanwhile.
+// TestManyUsages checks that a config in use is not deleted, and that its users are
+// counted correctly but not for each of them.
 func TestManyUsages(t *testing.T) {
 	const many = 300
 	c := apiserver.Client(t)
@@ -203,7 +203,7 @@ func TestManyUsages(t *testing.T) {
 		}
 		return "", nil
 	})
-	// Once a recountInterval, and for the finalizer and the first count.
+	// One write per recountInterval, and those of the finalizer and the first count.
 	if most := int64(time.Since(began)/recountInterval) + 4; writes.Load() > most {
 		t.Errorf("writes for %d usages: got %d, want at most %d", many, writes.Load(), most)
 	}
@@ -221,10 +221,10 @@ func TestManyUsages(t *testing.T) {
 		return "", nil
 	})
 	forEach(t, many, func(ctx context.Context, n int) error { return c.Delete(ctx, usage(used, n)) })
-	within(t, atOnce, "the config goes with the last user", gone(c, used))
+	within(t, atOnce, "the config is deleted after the last user", gone(c, used))
 }
 
-// countWrites counts how often a config is changed until the test ends.
+// countWrites counts the changes of a config until the test ends.
 func countWrites(t *testing.T, pc *v1alpha1.ProviderConfig, n *atomic.Int64) {
 	t.Helper()
 	c, err := client.NewWithWatch(apiserver.Config(t), client.Options{Scheme: apiserver.Scheme(t)})
