@@ -1,6 +1,6 @@
-// Command worker is what a run's Pod runs: it takes a model from its source to a
-// registry and leaves the result in its container's termination message.
-// It is also what an init container runs to fetch an artifact into a folder.
+// Command worker is what a run's Pod executes: it moves a model from its source to a
+// registry and writes the result to its container's termination message. It can also
+// pull an artifact into a folder, as an init container does.
 package main
 
 import (
@@ -35,7 +35,7 @@ func main() {
 	install := app.Command("install", "Copy this program to a path, for a container of another image.")
 	path := install.Arg("path", "Where to.").Required().String()
 
-	run := app.Command("run", "Take a model from its source to a registry.")
+	run := app.Command("run", "Move a model from its source to a registry.")
 	r := pipeline.Run{Log: os.Stderr}
 	kind := run.Flag("pipeline", "Kit or Stream.").Required().Enum("Kit", "Stream")
 	run.Flag("format", "ModelPack, ModelKit or Image.").Required().EnumVar(&r.Format, pipeline.FormatModelPack, pipeline.FormatModelKit, pipeline.FormatImage)
@@ -45,9 +45,9 @@ func main() {
 	run.Flag(contractFlag, "Version of what the provider and the worker agree on.").Required().Int()
 	run.Flag("staging-tag", "Tag under which the manifest is staged.").Required().StringVar(&r.Target.StagingTag)
 	run.Flag("checkpoint-tag", "Tag of the checkpoint; none without it.").StringVar(&r.Target.CheckpointTag)
-	run.Flag("plain-http", "Speak to the registry without TLS.").BoolVar(&r.Target.PlainHTTP)
+	run.Flag("plain-http", "Use no TLS for the registry.").BoolVar(&r.Target.PlainHTTP)
 	run.Flag("docker-config", "Folder with a config.json that holds the registry's credentials.").StringVar(&r.Target.DockerConfig)
-	run.Flag("registry-ca-file", "Certificate authorities that are trusted for the registry beside the public ones.").StringVar(&r.Target.CAFile)
+	run.Flag("registry-ca-file", "Certificate authorities to trust for the registry, in addition to the public ones.").StringVar(&r.Target.CAFile)
 	run.Flag("registry-cert-file", "Client certificate for the registry.").StringVar(&r.Target.CertificateFile)
 	run.Flag("registry-key-file", "Private key of the client certificate.").StringVar(&r.Target.KeyFile)
 	run.Flag("mount-from", "Artifact in another repository of the registry that may have the same blobs: repository@digest. May be repeated; in the variable, one in a line.").
@@ -55,15 +55,15 @@ func main() {
 	run.Flag("workspace", "Folder that the Kit pipeline works in.").StringVar(&r.Workspace)
 	result := run.Flag(resultFileFlag, "File that the result is written to.").Default(defaultResultFile).String()
 
-	pulling := app.Command("pull", "Fetch an artifact from a registry into a folder: verified, and resumed where an earlier pull ended.")
+	pulling := app.Command("pull", "Pull an artifact from a registry into a folder, verified; an interrupted pull is resumed.")
 	p := pull.Options{Log: os.Stderr, UserAgent: version.UserAgent()}
 	pulling.Arg("reference", "The artifact: registry/repository@digest, or :tag.").Required().StringVar(&p.Reference)
 	pulling.Arg("dir", "Folder that gets the files. Nothing else in it is touched.").Required().StringVar(&p.Dir)
-	pulling.Flag("parallel", "How many layers are fetched side by side, 1 to 64.").Default("4").IntVar(&p.Parallel)
-	pulling.Flag("plain-http", "Speak to the registry without TLS.").BoolVar(&p.PlainHTTP)
+	pulling.Flag("parallel", "How many layers are fetched in parallel, 1 to 64.").Default("4").IntVar(&p.Parallel)
+	pulling.Flag("plain-http", "Use no TLS for the registry.").BoolVar(&p.PlainHTTP)
 	pulling.Flag("docker-config", "Folder with a config.json or .dockerconfigjson that holds the registry's credentials.").
 		Envar("DOCKER_CONFIG").Default(dockerFolder()).StringVar(&p.DockerConfig)
-	pulling.Flag("ca-file", "Certificate authorities that are trusted for the registry beside the public ones.").StringVar(&p.CAFile)
+	pulling.Flag("ca-file", "Certificate authorities to trust for the registry, in addition to the public ones.").StringVar(&p.CAFile)
 
 	args := os.Args[1:]
 	if len(args) > 0 && args[0] == run.FullCommand() && !slices.Contains(args, "--help") {
@@ -84,7 +84,7 @@ func main() {
 	}
 }
 
-// dockerFolder is where docker has its configuration.
+// dockerFolder returns the folder of docker's configuration.
 func dockerFolder() string {
 	home, err := os.UserHomeDir()
 	if err != nil {
@@ -101,8 +101,8 @@ func pipelineFor(kind string) pipeline.Pipeline {
 	return kit.New()
 }
 
-// runAndReport runs the pipeline until it ends or the Pod is told to, leaves
-// the result and returns the exit code.
+// runAndReport runs the pipeline until it ends or the Pod is told to, reports the
+// result and returns the exit code.
 func runAndReport(p pipeline.Pipeline, r pipeline.Run, path string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()

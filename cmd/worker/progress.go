@@ -17,17 +17,17 @@ import (
 )
 
 const (
-	// progressPatience bounds how long a request takes.
+	// progressPatience limits the time of a request.
 	progressPatience = 3 * time.Second
 
-	// maxProgressCallers bounds how many requests are served at a time. More
-	// have to wait, and the run does not.
+	// maxProgressCallers limits how many requests are served at a time. More have to
+	// wait, and do not slow down the run.
 	maxProgressCallers = 16
 )
 
-// serveProgress says at an address how far a run is, until the returned function
-// is called. An empty address is none. Where it cannot be listened on, the log
-// says so, and the run goes on.
+// serveProgress serves the progress of a run at an address until the returned
+// function is called. An empty address disables it. An error of listening is logged,
+// and does not fail the run.
 func serveProgress(address string, m *pipeline.Meter, out io.Writer) (stop func()) {
 	if address == "" {
 		return func() {}
@@ -42,14 +42,14 @@ func serveProgress(address string, m *pipeline.Meter, out io.Writer) (stop func(
 	return func() { _ = s.Close() }
 }
 
-// progressServer answers one question to all who ask.
+// progressServer returns a server of the progress alone.
 func progressServer(m *pipeline.Meter) *http.Server {
 	mux := http.NewServeMux()
-	// HEAD comes along.
+	// The pattern matches HEAD, too.
 	mux.HandleFunc(http.MethodGet+" "+outcome.ProgressPath, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
-		// Who has gone away need not be told.
+		// An error means that the caller has gone away.
 		_ = json.NewEncoder(w).Encode(m.Progress())
 	})
 	s := &http.Server{
@@ -58,7 +58,7 @@ func progressServer(m *pipeline.Meter) *http.Server {
 		ReadHeaderTimeout: progressPatience,
 		WriteTimeout:      progressPatience,
 		MaxHeaderBytes:    outcome.MaxProgressBytes,
-		// What callers do wrong is not the run's.
+		// Errors of callers do not belong into the run's log.
 		ErrorLog: log.New(io.Discard, "", 0),
 	}
 	s.SetKeepAlivesEnabled(false)

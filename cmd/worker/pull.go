@@ -10,12 +10,12 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/pull"
 )
 
-// maxParallel is how many layers are fetched side by side at most: each has a
-// connection and a buffer.
+// maxParallel limits how many layers are fetched in parallel: each has a connection
+// and a buffer.
 const maxParallel = 64
 
-// pullAndReport pulls an artifact until it is there or the container is told to
-// end, says how that went and returns the exit code.
+// pullAndReport pulls an artifact until it is complete or the container is told to
+// end, logs the result and returns the exit code.
 func pullAndReport(o pull.Options) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()

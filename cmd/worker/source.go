@@ -9,38 +9,38 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 )
 
-// A sourceFlags is what the command line says of a run's source.
+// A sourceFlags holds the flags of a run's source.
 type sourceFlags struct {
 	source pipeline.Source
 
-	// Names of what is read, of which there is one.
+	// Of these, exactly one must be set.
 	model, dataset string
 	artifact       pipeline.ArtifactSource
 }
 
-// sourceFlagsOf adds a source's flags to a command, which is refused unless they
-// name one source.
+// sourceFlagsOf adds a source's flags to a command, and validates that they name one
+// source.
 func sourceFlagsOf(run *kingpin.CmdClause) *sourceFlags {
 	f := &sourceFlags{}
 	run.Flag("hub-endpoint", "Address of the Hugging Face Hub.").StringVar(&f.source.Endpoint)
-	run.Flag("hub-ca-file", "Certificate authorities that are trusted for the Hub beside the public ones.").StringVar(&f.source.CAFile)
-	run.Flag("model", "Model on the Hub: organisation/name. This, --dataset or --source-artifact is needed.").StringVar(&f.model)
+	run.Flag("hub-ca-file", "Certificate authorities to trust for the Hub, in addition to the public ones.").StringVar(&f.source.CAFile)
+	run.Flag("model", "Model on the Hub: organisation/name. This, --dataset or --source-artifact is required.").StringVar(&f.model)
 	run.Flag("dataset", "Dataset on the Hub: organisation/name.").StringVar(&f.dataset)
 	run.Flag("revision", "Branch, tag or commit of the model or the dataset.").Default("main").StringVar(&f.source.Revision)
-	run.Flag("include", "Pattern of the files that are wanted; all of them without one. May be repeated.").StringsVar(&f.source.Files.Include)
-	run.Flag("exclude", "Pattern of files that are not. May be repeated.").StringsVar(&f.source.Files.Exclude)
+	run.Flag("include", "Pattern of files to include; all of them by default. May be repeated.").StringsVar(&f.source.Files.Include)
+	run.Flag("exclude", "Pattern of files to exclude. May be repeated.").StringsVar(&f.source.Files.Exclude)
 	run.Flag("source-artifact", "Artifact in a registry: registry/repository@digest, or :tag.").StringVar(&f.artifact.Reference)
-	run.Flag("source-plain-http", "Speak to the source's registry without TLS.").BoolVar(&f.artifact.PlainHTTP)
+	run.Flag("source-plain-http", "Use no TLS for the source's registry.").BoolVar(&f.artifact.PlainHTTP)
 	run.Flag("source-docker-config", "Folder with a config.json that holds the credentials of the source's registry.").StringVar(&f.artifact.DockerConfig)
-	run.Flag("source-ca-file", "Certificate authorities that are trusted for the source's registry beside the public ones.").StringVar(&f.artifact.CAFile)
+	run.Flag("source-ca-file", "Certificate authorities to trust for the source's registry, in addition to the public ones.").StringVar(&f.artifact.CAFile)
 	run.Flag("source-cert-file", "Client certificate for the source's registry.").StringVar(&f.artifact.CertificateFile)
 	run.Flag("source-key-file", "Private key of that certificate.").StringVar(&f.artifact.KeyFile)
 	run.Validate(func(*kingpin.CmdClause) error { return f.validate() })
 	return f
 }
 
-// validate is an error unless the flags name one source, and nothing that it
-// has not.
+// validate returns an error unless the flags name exactly one source, and only what
+// applies to it.
 func (f *sourceFlags) validate() error {
 	named := 0
 	for _, name := range []string{f.model, f.dataset, f.artifact.Reference} {
@@ -58,7 +58,7 @@ func (f *sourceFlags) validate() error {
 	return nil
 }
 
-// value returns the source, which a Hub may ask a token for.
+// value returns the source, with the token for a Hub.
 func (f *sourceFlags) value(token string) pipeline.Source {
 	if f.artifact.Reference != "" {
 		return pipeline.Source{Artifact: &f.artifact}

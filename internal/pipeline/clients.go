@@ -15,7 +15,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
 
-// NewHub returns a client of the Hub that a source is at.
+// NewHub returns a client of a source's Hub.
 func NewHub(s Source) (*hub.Client, error) {
 	c, err := hub.New(hub.Options{Endpoint: s.Endpoint, Token: s.Token, CAFile: s.CAFile, UserAgent: version.UserAgent()})
 	if err != nil {
@@ -46,8 +46,7 @@ func NewRegistryClient(credentials string, o registry.Options) (*registry.Client
 	return c, errors.Wrap(err, "cannot prepare to ask the registry")
 }
 
-// dockerConfig reads the config.json in a folder, or nothing where none is
-// named.
+// dockerConfig reads the config.json in a folder; nil if there is none.
 func dockerConfig(dir string) ([]byte, error) {
 	if dir == "" {
 		return nil, nil

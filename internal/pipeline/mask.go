@@ -19,19 +19,18 @@ const (
 	// Redacted stands in place of a secret.
 	Redacted = "***"
 
-	// minSecret is how many bytes a secret has at least. Shorter ones are
-	// none, and masking them would blot out words.
+	// minSecret is the least number of bytes of a secret. Shorter values are not
+	// masked, since that would hide words.
 	minSecret = 4
 
-	// minKeyLine is how many bytes a line of a private key has at least: the
-	// last one may be short, and tells little, and BEGIN EC PRIVATE KEY is made
-	// of words.
+	// minKeyLine is the least number of bytes of a line of a private key: the last
+	// one may be short and reveals little, and BEGIN EC PRIVATE KEY consists of
+	// words.
 	minKeyLine = 12
 )
 
-// Masked returns a pipeline that shows none of its runs' secrets: not in its
-// log, not in its errors and not in what it calls things in its result. A
-// server may repeat them anywhere in its answers.
+// Masked returns a pipeline that shows no secret of its runs in its log, its errors
+// or its result. A server may repeat them anywhere in its answers.
 func Masked(p Pipeline) Pipeline { return maskedPipeline{p} }
 
 type maskedPipeline struct{ Pipeline }
@@ -59,7 +58,7 @@ func (m maskedPipeline) Run(ctx context.Context, run Run) (outcome.Result, error
 	return result, out
 }
 
-// A maskedWriter takes secrets out of what is written line by line.
+// A maskedWriter removes secrets from what is written line by line.
 type maskedWriter struct {
 	w    io.Writer
 	mask Mask
@@ -86,7 +85,7 @@ func NewMask(secrets []string) Mask {
 		forms = append(forms, s, strings.Trim(string(quoted), `"`), url.QueryEscape(s), url.PathEscape(s),
 			base64.RawStdEncoding.EncodeToString([]byte(s)), base64.RawURLEncoding.EncodeToString([]byte(s)))
 	}
-	// Where one begins with another, the longer one must go first.
+	// If a secret begins with another one, the longer one must come first.
 	slices.SortStableFunc(forms, func(a, b string) int { return len(b) - len(a) })
 	pairs := make([]string, 0, 2*len(forms))
 	for _, f := range forms {
@@ -114,7 +113,7 @@ func (m Mask) Trim(s string) string {
 	return s[:len(s)-most] + Redacted
 }
 
-// Secrets returns what must not be shown of a run's credentials.
+// Secrets returns the secrets in a run's credentials and environment.
 func Secrets(run Run) ([]string, error) {
 	secrets := append(proxySecrets(), run.Source.Token)
 	registries := []struct{ dockerConfig, key string }{{run.Target.DockerConfig, run.Target.KeyFile}}
@@ -137,17 +136,18 @@ func Secrets(run Run) ([]string, error) {
 	return secrets, nil
 }
 
-// proxyVariables name proxies to Go's programs, kit among them
-// (golang.org/x/net/http/httpproxy, FromEnvironment), and to others.
+// proxyVariables name proxies for Go's programs, kit among them
+// (golang.org/x/net/http/httpproxy, FromEnvironment), and for others.
 var proxyVariables = []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}
 
-// proxySecrets returns the passwords of the proxies in the environment, each as it
-// stands there, without escapes, and as HTTP sends it.
+// proxySecrets returns the passwords of the proxies in the environment, each as it is
+// written there, unescaped, and as HTTP sends it.
 func proxySecrets() []string {
 	var secrets []string
 	for _, name := range proxyVariables {
 		for _, value := range []string{os.Getenv(name), os.Getenv(strings.ToLower(name))} {
-			// By hand, since what is no URL is shown, too. A password may hold an @.
+			// Parsed by hand, since invalid URLs are logged too. A password may
+			// contain an @.
 			_, address, found := strings.Cut(value, "://")
 			if !found {
 				address = value
@@ -167,10 +167,10 @@ func proxySecrets() []string {
 	return secrets
 }
 
-// entrySecrets returns what is secret in a docker config.json.
+// entrySecrets returns the secrets in a docker config.json.
 func entrySecrets(config []byte) []string {
 	var docker struct{ Auths map[string]json.RawMessage }
-	// Of what cannot be read the registry's client says so, in better words.
+	// The registry client reports errors of parsing in better words.
 	_ = json.Unmarshal(config, &docker)
 	var secrets []string
 	for _, raw := range docker.Auths {
@@ -182,7 +182,7 @@ func entrySecrets(config []byte) []string {
 			secrets = append(secrets, a.Username+":"+a.Password)
 		}
 	}
-	// Those who read them may leave out newlines.
+	// Programs that read a secret may trim newlines.
 	for _, s := range slices.Clone(secrets) {
 		if trimmed := strings.TrimSpace(s); trimmed != s {
 			secrets = append(secrets, trimmed)
@@ -191,8 +191,8 @@ func entrySecrets(config []byte) []string {
 	return secrets
 }
 
-// keyLines returns the lines of a private key in PEM form, but for those that
-// only say what it is: who shows it may show it line by line.
+// keyLines returns the lines of a private key in PEM form, without the first and last
+// one: a key may be logged line by line.
 func keyLines(file string) ([]string, error) {
 	if file == "" {
 		return nil, nil

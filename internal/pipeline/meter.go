@@ -8,14 +8,12 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// A Meter counts what a run has done and has to do. Its zero value is that of a
-// run which has not begun, and a nil one counts nothing. It is safe for
-// concurrent use.
+// A Meter counts what a run has done and has to do. Its zero value is for a run that
+// has not begun, and a nil Meter counts nothing. It is safe for concurrent use.
 //
-// A run of one step is as far as its bytes are. A run that has said by Plan which
-// steps it takes is as far as its steps are, each of which has an equal share:
-// every step of kit's reads or writes the whole model once, and which of network
-// and disk is the slower one differs from cluster to cluster.
+// The percentage of a run of one step is that of its bytes. In a run that has called
+// Plan, each step has an equal share: every step of kit reads or writes the whole
+// model once, and whether the network or the disk is slower differs between clusters.
 type Meter struct {
 	now func() time.Time // nil for the time.
 
@@ -26,7 +24,7 @@ type Meter struct {
 	rate        rate
 }
 
-// Plan says which steps the run takes, in their order. A step of another name
+// Plan sets the steps of the run, in their order. A step that is not among them
 // counts for nothing in the percentage.
 func (m *Meter) Plan(steps ...string) {
 	if m == nil {
@@ -37,9 +35,9 @@ func (m *Meter) Plan(steps ...string) {
 	m.plan = slices.Clone(steps)
 }
 
-// Step begins a step of the run, whose bytes are counted anew. The total is how
-// many it has to move, 0 while that is not known. A step's name is a word in
-// lower case, which everybody may read who reads the run's progress.
+// Step begins a step of the run and resets the count of bytes. The total is what the
+// step has to move, 0 if that is not known. The name must be a word in lower case; it
+// is public.
 func (m *Meter) Step(name string, total int64) {
 	if m == nil {
 		return
@@ -50,7 +48,7 @@ func (m *Meter) Step(name string, total int64) {
 	m.rate = rate{began: m.time()}
 }
 
-// Add counts bytes that were moved. A negative number takes back what has to be
+// Add counts bytes that were moved. A negative number subtracts bytes that must be
 // moved again.
 func (m *Meter) Add(n int64) {
 	if m == nil {
@@ -62,8 +60,7 @@ func (m *Meter) Add(n int64) {
 	m.rate.add(m.time(), n)
 }
 
-// Skip counts bytes that need not be moved. They are done, and tell nothing of
-// how fast the others are.
+// Skip counts bytes that need not be moved. They count as done, but not for the rate.
 func (m *Meter) Skip(n int64) {
 	if m == nil {
 		return
@@ -73,8 +70,8 @@ func (m *Meter) Skip(n int64) {
 	m.done += n
 }
 
-// Reach counts what is missing to so many bytes of the step, if the run is still
-// at that. It takes nothing back.
+// Reach raises the count of a step to a number of bytes, if that is the current step.
+// It never lowers it.
 func (m *Meter) Reach(step string, done int64) {
 	if m == nil {
 		return
@@ -88,7 +85,7 @@ func (m *Meter) Reach(step string, done int64) {
 	m.done = done
 }
 
-// End says that all of a step is done, whatever of it was seen.
+// End counts all of a step as done.
 func (m *Meter) End(step string) {
 	if m == nil {
 		return
@@ -100,7 +97,7 @@ func (m *Meter) End(step string) {
 	}
 }
 
-// Progress returns how far the run is.
+// Progress returns the progress of the run.
 func (m *Meter) Progress() outcome.Progress {
 	if m == nil {
 		return outcome.Progress{}
@@ -116,7 +113,7 @@ func (m *Meter) Progress() outcome.Progress {
 	return p
 }
 
-// percent of the run that is done, rounded down.
+// percent returns how much of the run is done, rounded down.
 func (m *Meter) percent(p outcome.Progress) int32 {
 	part := 0.0
 	if p.BytesTotal > 0 {
@@ -129,7 +126,7 @@ func (m *Meter) percent(p outcome.Progress) int32 {
 		}
 		part = (float64(before) + part) / float64(len(m.plan))
 	}
-	// What is a whole percent may be a trifle less as a fraction.
+	// A whole percentage may be slightly less as a fraction.
 	return int32(100*part + 1e-9)
 }
 
@@ -140,10 +137,10 @@ func (m *Meter) time() time.Time {
 	return m.now()
 }
 
-// rateWindow is what a rate is taken of.
+// rateWindow is the number of seconds that a rate is averaged over.
 const rateWindow = 60 // Seconds.
 
-// A rate knows how many bytes were moved in each of the last seconds.
+// A rate counts the bytes that were moved in each of the last seconds.
 type rate struct {
 	began   time.Time
 	seconds [rateWindow]int64
@@ -156,12 +153,12 @@ func (r *rate) add(now time.Time, n int64) {
 	r.seconds[r.second%rateWindow] += n
 }
 
-// pass forgets the seconds that are too long ago.
+// pass drops the seconds that are out of the window.
 func (r *rate) pass(now time.Time) {
 	if r.began.IsZero() {
 		r.began = now
 	}
-	// A clock may be set back.
+	// The clock may be set back.
 	second := max(int64(now.Sub(r.began)/time.Second), r.second)
 	for range min(second-r.second, rateWindow) {
 		r.second++
@@ -170,7 +167,7 @@ func (r *rate) pass(now time.Time) {
 	r.second = second
 }
 
-// perSecond returns the rate, which is 0 in the first second.
+// perSecond returns the rate; 0 in the first second.
 func (r *rate) perSecond(now time.Time) int64 {
 	r.pass(now)
 	elapsed := now.Sub(r.began)
@@ -181,7 +178,7 @@ func (r *rate) perSecond(now time.Time) int64 {
 	for _, n := range r.seconds {
 		moved += n
 	}
-	// Of the second that has just begun only a part is in the window.
+	// The current second is only partly in the window.
 	window := min(elapsed, (rateWindow-1)*time.Second+elapsed%time.Second)
 	return max(int64(float64(moved)/window.Seconds()), 0)
 }

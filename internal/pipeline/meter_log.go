@@ -11,11 +11,11 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// progressEvery is how often a run's log says how far the run is.
+// progressEvery is the interval at which a run's progress is logged.
 const progressEvery = 15 * time.Second
 
-// Metered returns a pipeline whose runs say in their logs how far they are: every
-// 15 seconds, while something moves.
+// Metered returns a pipeline whose runs log their progress every 15 seconds, while
+// something moves.
 func Metered(p Pipeline) Pipeline { return meteredPipeline{Pipeline: p, every: progressEvery} }
 
 type meteredPipeline struct {
@@ -32,7 +32,7 @@ func (p meteredPipeline) Run(ctx context.Context, run Run) (outcome.Result, erro
 	if run.Log == nil {
 		return p.Pipeline.Run(ctx, run)
 	}
-	// Two write there now.
+	// Two goroutines write to it.
 	run.Log = &lockedWriter{w: run.Log}
 	saying, stop := context.WithCancel(ctx)
 	said := make(chan struct{})
@@ -42,13 +42,12 @@ func (p meteredPipeline) Run(ctx context.Context, run Run) (outcome.Result, erro
 		defer ticker.Stop()
 		say(saying, ticker.C, run.Meter, run.Log)
 	}()
-	// Nothing follows the run's own last line.
+	// The run's own last line must be the last one.
 	defer func() { stop(); <-said }()
 	return p.Pipeline.Run(ctx, run)
 }
 
-// say writes how far a run is, each time that it is told to, if there is anything
-// to say.
+// say logs the progress of a run at each tick, if there is something to report.
 func say(ctx context.Context, tick <-chan time.Time, m *Meter, log io.Writer) {
 	var s sayer
 	for {
@@ -58,19 +57,19 @@ func say(ctx context.Context, tick <-chan time.Time, m *Meter, log io.Writer) {
 		case <-tick:
 		}
 		if line := s.next(m.Progress()); line != "" {
-			// Nobody is left to tell that the log cannot be written.
+			// An error of the log itself cannot be reported.
 			_, _ = fmt.Fprintln(log, line)
 		}
 	}
 }
 
-// A sayer knows what was said last.
+// A sayer remembers what was logged last.
 type sayer struct {
 	last outcome.Progress
 }
 
-// next returns what there is to say of a progress: nothing where nothing has
-// moved since, but once that it does not.
+// next returns the line for a progress. It is empty if nothing has moved since the
+// last line, except for one line that reports that.
 func (s *sayer) next(p outcome.Progress) string {
 	last := s.last
 	if p.Step != last.Step || p.BytesDone != last.BytesDone || p.BytesTotal != last.BytesTotal {
@@ -87,7 +86,7 @@ func (s *sayer) next(p outcome.Progress) string {
 	return progressLine(p) + ", nothing moved in the last minute"
 }
 
-// progressLine says how far a step is, for people:
+// progressLine formats the progress of a step for people:
 //
 //	copy: 12.3 GiB of 40.1 GiB (30 %), 85.0 MiB/s, 5m30s left
 func progressLine(p outcome.Progress) string {
@@ -108,7 +107,7 @@ func progressLine(p outcome.Progress) string {
 	return b.String()
 }
 
-// shortly writes 5m0s as 5m, and 2h0m0s as 2h.
+// shortly formats 5m0s as 5m, and 2h0m0s as 2h.
 func shortly(d time.Duration) string {
 	s := d.String()
 	for _, zero := range []string{"m0s", "h0m"} {
@@ -119,7 +118,7 @@ func shortly(d time.Duration) string {
 	return s
 }
 
-// A lockedWriter is for several at a time.
+// A lockedWriter is safe for concurrent use.
 type lockedWriter struct {
 	mu sync.Mutex
 	w  io.Writer

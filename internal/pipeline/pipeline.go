@@ -1,5 +1,6 @@
-// Package pipeline is what a run's worker does: it takes a model from the
-// Hugging Face Hub to a registry, by KitOps' command line or in one stream.
+// Package pipeline is the contract of a run: what a worker is given and what a
+// pipeline must do. The packages kit and stream below it implement it; package source
+// is where their files come from.
 package pipeline
 
 import (
@@ -26,8 +27,8 @@ const (
 // A Source is a model or a dataset at one commit of a Hugging Face Hub, or an
 // artifact in a registry.
 type Source struct {
-	// Artifact in a registry, which takes the place of all else here; nil for
-	// what is on a Hub.
+	// Artifact in a registry; nil for a model or a dataset on a Hub. If it is set,
+	// all other fields are ignored.
 	Artifact *ArtifactSource
 
 	// Endpoint of the Hub, for example https://huggingface.co.
@@ -36,22 +37,21 @@ type Source struct {
 	// Model as the Hub names it: organisation/name, or a bare name.
 	Model string
 
-	// Kind of what Model names: hub.Model, which an empty one stands for, or
-	// hub.Dataset.
+	// Kind of what Model names: hub.Model or hub.Dataset. It defaults to hub.Model.
 	Kind hub.Kind
 
-	// Files says which files are wanted.
+	// Files selects the files of the model; all of them by default.
 	Files hub.Filter
 
 	// Revision is a branch, tag or commit. The run resolves it to a commit
 	// once, at its start.
 	Revision string
 
-	// Token for the Hub, without white space around it; empty for none.
+	// Token for the Hub, without surrounding white space; empty for none.
 	Token string
 
-	// CAFile is a PEM file of certificate authorities that are trusted for the
-	// Hub, beside the public ones; empty for none.
+	// CAFile is a PEM file of certificate authorities to trust for the Hub, in
+	// addition to the public ones; empty for none.
 	CAFile string
 }
 
@@ -61,15 +61,15 @@ type ArtifactSource struct {
 	// registry/repository:tag.
 	Reference string
 
-	// PlainHTTP speaks to the registry without TLS.
+	// PlainHTTP disables TLS for the registry.
 	PlainHTTP bool
 
 	// DockerConfig is the folder that holds a config.json with the registry's
 	// credentials; empty for none.
 	DockerConfig string
 
-	// CAFile is a PEM file of certificate authorities that are trusted for the
-	// registry, beside the public ones; empty for none.
+	// CAFile is a PEM file of certificate authorities to trust for the registry, in
+	// addition to the public ones; empty for none.
 	CAFile string
 
 	// CertificateFile and KeyFile are PEM files of a client certificate for the
@@ -80,20 +80,21 @@ type ArtifactSource struct {
 // A Target is a repository in a registry, and the run's own tags there. A run
 // reads and writes no other tag, and deletes nothing.
 type Target struct {
-	// Registry is a host, with a port where it needs one.
+	// Registry is a host, with its port if that is not the default one.
 	Registry string
 
 	// Repository in the registry.
 	Repository string
 
-	// StagingTag is the tag under which the run stages its manifest, unique to the
-	// Artifact and the run hash. What it points to at first is of an earlier try.
+	// StagingTag is the tag under which the run stages its manifest. It must be
+	// unique to the Artifact and the run hash: whatever it points to at first is
+	// treated as staged by an earlier try.
 	StagingTag string
 
 	// CheckpointTag is the tag of the run's checkpoint; empty for none.
 	CheckpointTag string
 
-	// PlainHTTP speaks to the registry without TLS.
+	// PlainHTTP disables TLS for the registry.
 	PlainHTTP bool
 
 	// DockerConfig is the folder that holds a config.json with the registry's
@@ -101,8 +102,8 @@ type Target struct {
 	// for none.
 	DockerConfig string
 
-	// CAFile is a PEM file of certificate authorities that are trusted for the
-	// registry, beside the public ones; empty for none.
+	// CAFile is a PEM file of certificate authorities to trust for the registry, in
+	// addition to the public ones; empty for none.
 	CAFile string
 
 	// CertificateFile and KeyFile are PEM files of a client certificate for the
@@ -115,7 +116,7 @@ func (t Target) Reference() string {
 	return t.Registry + "/" + t.Repository + ":" + t.StagingTag
 }
 
-// A Run is one task for a worker.
+// A Run is what a worker has to do.
 type Run struct {
 	Source Source
 	Target Target
@@ -129,17 +130,17 @@ type Run struct {
 	// artifacts are read.
 	MountFrom []string
 
-	// Workspace is the folder that a pipeline may fill. Stream needs none.
+	// Workspace is the folder that Kit works in. Stream needs none.
 	Workspace string
 
-	// Log gets lines that tell a person how the run goes.
+	// Log receives lines for people; nil for none.
 	Log io.Writer
 
-	// Meter counts what the run has done; nil for none.
+	// Meter counts the progress of the run; nil for none.
 	Meter *Meter
 }
 
-// A Pipeline takes a model from its source to its target.
+// A Pipeline moves a model from its source to its target.
 type Pipeline interface {
 	// Run returns the result of the run once the artifact is staged: all of its
 	// content is in the repository, verified. Its errors are or wrap an

@@ -19,17 +19,15 @@ import (
 )
 
 const (
-	// keptBytes is how much of small files' content is kept in memory from the
-	// first time that an archive is read, and keptFile how large such a file
-	// is at most.
+	// keptBytes limits the content of small files that is kept in memory from the
+	// first read of an archive; keptFile is the largest such file.
 	keptBytes = 8 << 20
 	keptFile  = 256 << 10
 )
 
-// List implements source.Source: it finds out which files the artifact holds. A raw layer is one, which its
-// digest tells all of. An archive is read to its end for that: its digest says
-// nothing of the files in it, and a file's own hash is nowhere else. No byte of
-// it is kept but those of small files.
+// List implements source.Source. A raw layer is one file, whose hash is the layer's
+// digest. An archive must be read to its end to list its files and their hashes. Only
+// the content of small files is kept.
 func (s *Source) List(ctx context.Context, meter *pipeline.Meter) ([]hub.File, error) {
 	layers, err := modelpack.ReadLayers(s.manifests.Main(), s.config)
 	if err != nil {
@@ -61,9 +59,8 @@ func (s *Source) List(ctx context.Context, meter *pipeline.Meter) ([]hub.File, e
 	return s.files()
 }
 
-// tellOfCompressed tells how much more than the layers themselves has to be read
-// where several files are in a compressed one, which cannot be entered but at
-// its start.
+// tellOfCompressed logs how many more bytes have to be unpacked because several files
+// are in one compressed layer, which can only be read from its start.
 func (s *Source) tellOfCompressed() {
 	var files, dropped int64
 	for _, p := range s.places {
@@ -76,12 +73,12 @@ func (s *Source) tellOfCompressed() {
 	}
 }
 
-// known says whether a layer's descriptor tells all of the one file that it is.
+// known reports whether the descriptor of a layer determines the one file that it is.
 func known(l modelpack.Layer) bool {
 	return l.Encoding == modelpack.Raw && l.Digest.Algorithm() == digest.SHA256
 }
 
-// indexAll reads layers, a few side by side, and returns the files in each, by the
+// indexAll reads layers, a few in parallel, and returns the files in each by the
 // layer's key.
 func (s *Source) indexAll(ctx context.Context, layers []modelpack.Layer, meter *pipeline.Meter) (map[string][]modelpack.Entry, error) {
 	slices.SortFunc(layers, func(a, b modelpack.Layer) int { return cmp.Compare(a.Key(), b.Key()) })
@@ -113,11 +110,10 @@ func (s *Source) indexAll(ctx context.Context, layers []modelpack.Layer, meter *
 	return out, nil
 }
 
-// indexedAtOnce is how many layers are indexed side by side.
+// indexedAtOnce is how many layers are indexed in parallel.
 const indexedAtOnce = 4
 
-// index reads a layer to its end, holds it against its digest, and returns the
-// files in it.
+// index reads a layer to its end, verifies its digest, and returns the files in it.
 func (s *Source) index(ctx context.Context, l modelpack.Layer, meter *pipeline.Meter) ([]modelpack.Entry, error) {
 	rc := s.client.ReadBlob(ctx, s.ref.Repository, l.Descriptor, 0, l.Size, s.again)
 	defer rc.Close()
@@ -136,8 +132,8 @@ func (s *Source) index(ctx context.Context, l modelpack.Layer, meter *pipeline.M
 	return entries, nil
 }
 
-// place notes where files are. Of a file that an image has twice the later one
-// counts (image-spec, layer.md, "Changeset over existing files").
+// place records where files are. If an image has a file twice, the later one counts
+// (image-spec, layer.md, "Changeset over existing files").
 func (s *Source) place(l modelpack.Layer, entries []modelpack.Entry) error {
 	for _, e := range entries {
 		before, twice := s.places[e.Path]
@@ -149,8 +145,8 @@ func (s *Source) place(l modelpack.Layer, entries []modelpack.Entry) error {
 	return nil
 }
 
-// files returns all files, of which there must be some, and none may be a folder
-// of another.
+// files returns all files. It returns an error if there are none, or if one is also a
+// folder of another.
 func (s *Source) files() ([]hub.File, error) {
 	if len(s.places) == 0 {
 		return nil, s.unfit(outcome.Errorf(outcome.Unsupported, "it holds no files"))
@@ -166,7 +162,7 @@ func (s *Source) files() ([]hub.File, error) {
 	return out, nil
 }
 
-// openPlace returns a file's bytes from one place in it up to another.
+// openPlace returns a range of a file's bytes.
 func (s *Source) openPlace(ctx context.Context, p place, from, to int64) (io.ReadCloser, error) {
 	switch {
 	case from >= to:
@@ -180,8 +176,8 @@ func (s *Source) openPlace(ctx context.Context, p place, from, to int64) (io.Rea
 	return s.openCompressed(ctx, p, from, to)
 }
 
-// openCompressed reads a compressed layer from its start, and drops what comes
-// before the file.
+// openCompressed reads a compressed layer from its start, and discards what precedes
+// the file.
 func (s *Source) openCompressed(ctx context.Context, p place, from, to int64) (io.ReadCloser, error) {
 	rc := s.client.ReadBlob(ctx, s.ref.Repository, p.layer.Descriptor, 0, p.layer.Size, s.again)
 	in := &sourceReader{Reader: rc}
@@ -191,7 +187,7 @@ func (s *Source) openCompressed(ctx context.Context, p place, from, to int64) (i
 			if in.err != nil {
 				return s.lost(in.err, p.layer.Descriptor)
 			}
-			// It was a sound archive when it was read first.
+			// The archive was valid when it was indexed.
 			return outcome.Errorf(outcome.Mismatch, "registry %s sent other bytes of %s@%s than before", s.ref.Registry, s.ref.Repository, p.layer.Digest).Because(err)
 		},
 	}

@@ -23,7 +23,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/source"
 )
 
-// sourceCures are in terms of an Artifact's source.
+// sourceCures name the fields of an Artifact's source.
 var sourceCures = registry.Cures{
 	NoCredentials: "name a Secret of type kubernetes.io/dockerconfigjson in spec.forProvider.source.oci.credentialsSecretRef",
 	Credentials:   "check the Secret that spec.forProvider.source.oci.credentialsSecretRef names",
@@ -34,8 +34,8 @@ var sourceCures = registry.Cures{
 	PlainHTTP:     "set spec.forProvider.source.oci.plainHTTP if that is meant",
 }
 
-// A Source is an artifact in a registry, with an account, authorities and
-// errors of its own: what the run may do at its target is another matter.
+// A Source is an artifact in a registry. It has credentials, certificate authorities
+// and errors of its own, independent of those of the target.
 type Source struct {
 	ref    registry.Reference // With a digest after resolve.
 	client *registry.Client
@@ -53,19 +53,19 @@ type Source struct {
 
 var _ source.Source = &Source{}
 
-// A place is where a file's bytes are.
+// A place is where the bytes of a file are.
 type place struct {
 	layer modelpack.Layer
 	entry modelpack.Entry
 }
 
-// A budget of bytes that may be taken once.
+// A budget limits bytes that are kept.
 type budget struct {
 	mu   sync.Mutex
 	left int64
 }
 
-// take takes bytes, if there are as many.
+// take reserves bytes, and reports whether as many are left.
 func (b *budget) take(n int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -76,7 +76,7 @@ func (b *budget) take(n int64) bool {
 	return true
 }
 
-// New returns where the files of a run's source artifact come from.
+// New returns the artifact that is a run's source.
 func New(a pipeline.ArtifactSource, again retry.Policy, throttle *connection.Throttle, logf func(format string, args ...any)) (*Source, error) {
 	ref, err := registry.ParseReference(a.Reference)
 	if err != nil {
@@ -97,7 +97,7 @@ func New(a pipeline.ArtifactSource, again retry.Policy, throttle *connection.Thr
 	}, nil
 }
 
-// Resolve implements source.Source. It does not read yet which files are in archives.
+// Resolve implements source.Source. It does not list the files of archives yet.
 func (s *Source) Resolve(ctx context.Context) (source.Contents, error) {
 	if err := s.readManifest(ctx); err != nil {
 		return source.Contents{}, err
@@ -126,14 +126,14 @@ func (s *Source) Resolve(ctx context.Context) (source.Contents, error) {
 	return source.Contents{Facts: facts, Revision: s.descriptor.Digest.String(), License: facts.License}, nil
 }
 
-// several is the error of an index that is not one artifact.
+// several returns the error for an index that is not one artifact.
 func (s *Source) several(err error) error {
 	return outcome.Errorf(outcome.Unsupported,
 		"%s is an index of several artifacts, or none at all: name one manifest of it by its digest in spec.forProvider.source.oci.reference", s.ref).Because(err)
 }
 
-// readManifest reads the manifest, or the index and its manifests, and holds each
-// against its digest.
+// readManifest reads the manifest, or the index and its manifests, and verifies their
+// digests.
 func (s *Source) readManifest(ctx context.Context) error {
 	var err error
 	var top []byte
@@ -147,7 +147,7 @@ func (s *Source) readManifest(ctx context.Context) error {
 	case s.ref.Digest != "" && s.ref.Digest.Algorithm().FromBytes(top) != s.ref.Digest:
 		return outcome.Errorf(outcome.Mismatch, "registry %s sent another manifest than that of %s", s.ref.Registry, s.ref)
 	}
-	// The manifest's own word counts, where it has one, and not a server's.
+	// The media type in the manifest takes precedence over the server's header.
 	var m ocispec.Manifest
 	if decode.JSON(top, &m) == nil && m.MediaType != "" {
 		s.descriptor.MediaType = m.MediaType
@@ -177,7 +177,7 @@ func (s *Source) readConfig(ctx context.Context, d ocispec.Descriptor) ([]byte, 
 	return s.readAll(ctx, d)
 }
 
-// readAll reads a small blob into memory, and holds it against its digest.
+// readAll reads a small blob into memory, and verifies its digest.
 func (s *Source) readAll(ctx context.Context, d ocispec.Descriptor) ([]byte, error) {
 	rc := s.client.ReadBlob(ctx, s.ref.Repository, d, 0, d.Size, s.again)
 	defer rc.Close()
@@ -191,8 +191,8 @@ func (s *Source) readAll(ctx context.Context, d ocispec.Descriptor) ([]byte, err
 	return b, nil
 }
 
-// facts are what the artifact says of the model, and where that is nothing, that
-// it is this artifact.
+// facts returns what the artifact tells about the model; if it names no source, the
+// artifact itself is the source.
 func (s *Source) facts() modelpack.Facts {
 	f := s.description.Model(s.config)
 	if f.SourceURL == "" {
@@ -207,13 +207,13 @@ func (s *Source) facts() modelpack.Facts {
 	return f
 }
 
-// unfit says of which artifact it is that it cannot be used.
+// unfit returns the error for an artifact that cannot be used.
 func (s *Source) unfit(err error) error {
 	return outcome.Errorf(outcome.Unsupported, "%s cannot be used: %s", s.ref, err).Because(err)
 }
 
-// lost explains an error of reading a blob. The manifest is there, and a blob of
-// it is not.
+// lost returns the error for a blob that cannot be read. If it is missing, the
+// manifest is there without it.
 func (s *Source) lost(err error, d ocispec.Descriptor) error {
 	if registry.IsNotFound(err) {
 		return outcome.Errorf(outcome.NotFound, "registry %s has the manifest of %s, and not all that belongs to it: blob %s is missing: "+
@@ -228,7 +228,7 @@ func (s *Source) Mismatch(d ocispec.Descriptor) error {
 		s.ref.Registry, s.ref.Repository, d.Digest)
 }
 
-// sourceFailed marks an error as final: it was tried again already.
+// sourceFailed returns err as permanent: it was retried already.
 func sourceFailed(err error) error { return retry.Permanent(err) }
 
 // Format returns the format of the artifact; empty for another one.
