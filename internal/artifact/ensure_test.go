@@ -78,16 +78,16 @@ func TestEnsureJob(t *testing.T) {
 		fails  ensureWant
 	}{
 		"Made": {
-			reason: "Where none is, one is made.",
+			reason: "The object should be created if there is none.",
 			want:   want{name: name, made: true},
 		},
 		"There": {
-			reason: "The Artifact's Job is used.",
+			reason: "An existing Job of the Artifact should be returned.",
 			args:   args{there: []client.Object{newJob("running", ownedBy(testUID))}},
 			want:   want{name: "running"},
 		},
 		"AnyRun": {
-			reason: "While a Job of another run is there no other is made.",
+			reason: "No Job should be created while one of another run exists.",
 			args: args{
 				artifact: newArtifact(withRun(Run{Hash: goldenDefault, Number: 2})),
 				there:    []client.Object{newJob(name, ownedBy(testUID))},
@@ -95,7 +95,7 @@ func TestEnsureJob(t *testing.T) {
 			want: want{name: name},
 		},
 		"NextRun": {
-			reason: "The next run waits until the Job of the last one is gone.",
+			reason: "No Job should be created while the last one is being deleted.",
 			args: args{
 				artifact: newArtifact(withRun(Run{Hash: goldenDefault, Number: 2})),
 				there:    []client.Object{newJob(name, ownedBy(testUID), terminating())},
@@ -103,7 +103,7 @@ func TestEnsureJob(t *testing.T) {
 			fails: ensureWant{failed: true},
 		},
 		"StaleList": {
-			reason: "A cache that has not seen the Job makes no second one.",
+			reason: "A cache that is behind should not lead to a second Job.",
 			args: args{
 				calls: interceptor.Funcs{List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error { return nil }},
 				there: []client.Object{newJob(name, ownedBy(testUID))},
@@ -111,47 +111,47 @@ func TestEnsureJob(t *testing.T) {
 			want: want{name: name},
 		},
 		"Unlabelled": {
-			reason: "A Job whose labels somebody removed is found by its name.",
+			reason: "A Job whose labels were removed should be found by its name.",
 			args:   args{there: []client.Object{newJob(name, ownedBy(testUID), labelled(nil))}},
 			want:   want{name: name},
 		},
 		"Foreign": {
-			reason: "Somebody else's Job of that name is a conflict, and stays.",
+			reason: "A Job of that name with another owner should be a conflict and be left alone.",
 			args:   args{foreign: newJob(name)},
 			fails:  ensureWant{failed: true, reason: outcome.WorkspaceConflict},
 		},
 		"OtherUID": {
-			reason: "The Job of an Artifact that was deleted and made again is not this one's.",
+			reason: "The Job of an earlier Artifact with the same name should be a conflict.",
 			args:   args{foreign: newJob(name, ownedBy(otherUID))},
 			fails:  ensureWant{failed: true, reason: outcome.WorkspaceConflict},
 		},
 		"OnlyMentioned": {
-			reason: "Being an owner is not being the controller.",
+			reason: "An owner that is not the controller should not count.",
 			args:   args{foreign: newJob(name, mentions(testUID))},
 			fails:  ensureWant{failed: true, reason: outcome.WorkspaceConflict},
 		},
 		"ForeignWithLabels": {
-			reason: "Labels make no Job the Artifact's.",
+			reason: "Labels alone should not make a Job the Artifact's.",
 			args:   args{foreign: newJob("other", ownedBy(otherUID))},
 			want:   want{name: name, made: true},
 		},
 		"Terminating": {
-			reason: "The same run's Job that is being deleted is not used, and none is made in its place.",
+			reason: "A Job of the same run that is being deleted should be neither returned nor replaced.",
 			args:   args{there: []client.Object{newJob(name, ownedBy(testUID), terminating())}},
 			fails:  ensureWant{failed: true},
 		},
 		"ListFails": {
-			reason: "An error is passed on.",
+			reason: "Errors of the API server should be returned.",
 			args:   args{calls: failing("list", errBoom)},
 			fails:  ensureWant{failed: true, err: errBoom},
 		},
 		"CreateFails": {
-			reason: "An error is passed on.",
+			reason: "Errors of the API server should be returned.",
 			args:   args{calls: failing("create", errBoom)},
 			fails:  ensureWant{failed: true, err: errBoom},
 		},
 		"GetFails": {
-			reason: "An error is passed on.",
+			reason: "Errors of the API server should be returned.",
 			args:   args{calls: failing("get", errBoom), foreign: newJob(name)},
 			fails:  ensureWant{failed: true, err: errBoom},
 		},
@@ -244,15 +244,15 @@ func TestFindOwnedJob(t *testing.T) {
 		args   args
 		want   want
 	}{
-		"None":      {reason: "There being none is no error."},
-		"Owned":     {reason: "The owner's Job is found.", args: args{there: []client.Object{newJob("a", ownedBy(testUID))}}, want: want{name: "a"}},
-		"Upgraded":  {reason: "An older version's Job is found.", args: args{there: []client.Object{newJob("a", ownedBy(testUID), labelled(LabelsForArtifact(testName, "v0")))}}, want: want{name: "a"}},
-		"Foreign":   {reason: "Labels make no Job the owner's.", args: args{there: []client.Object{newJob("a"), newJob("b", ownedBy(otherUID)), newJob("c", mentions(testUID))}}},
-		"Deleted":   {reason: "A Job that is being deleted is as good as gone.", args: args{there: []client.Object{newJob("a", ownedBy(testUID), terminating())}}},
-		"First":     {reason: "The first that is neither is found.", args: args{there: []client.Object{newJob("a"), newJob("b", ownedBy(testUID), terminating()), newJob("c", ownedBy(testUID)), newJob("d", ownedBy(testUID))}}, want: want{name: "c"}},
-		"Labels":    {reason: "Only Jobs with the labels are looked at.", args: args{there: []client.Object{newJob("a", ownedBy(testUID), labelled(nil))}}},
-		"Namespace": {reason: "Only the namespace is looked at.", args: args{there: []client.Object{newJob("a", ownedBy(testUID), inNamespace("team-b"))}}},
-		"ListFails": {reason: "An error is passed on.", args: args{calls: failing("list", errBoom)}, want: want{err: errBoom}},
+		"None":      {reason: "A missing Job should not be an error."},
+		"Owned":     {reason: "The owner's Job should be found.", args: args{there: []client.Object{newJob("a", ownedBy(testUID))}}, want: want{name: "a"}},
+		"Upgraded":  {reason: "A Job that another version of the provider created should be found.", args: args{there: []client.Object{newJob("a", ownedBy(testUID), labelled(LabelsForArtifact(testName, "v0")))}}, want: want{name: "a"}},
+		"Foreign":   {reason: "Labels alone should not make a Job the owner's.", args: args{there: []client.Object{newJob("a"), newJob("b", ownedBy(otherUID)), newJob("c", mentions(testUID))}}},
+		"Deleted":   {reason: "A Job that is being deleted should be ignored.", args: args{there: []client.Object{newJob("a", ownedBy(testUID), terminating())}}},
+		"First":     {reason: "The first Job that is the owner's and not being deleted should be found.", args: args{there: []client.Object{newJob("a"), newJob("b", ownedBy(testUID), terminating()), newJob("c", ownedBy(testUID)), newJob("d", ownedBy(testUID))}}, want: want{name: "c"}},
+		"Labels":    {reason: "Only Jobs with the labels should be found.", args: args{there: []client.Object{newJob("a", ownedBy(testUID), labelled(nil))}}},
+		"Namespace": {reason: "Only Jobs in the namespace should be found.", args: args{there: []client.Object{newJob("a", ownedBy(testUID), inNamespace("team-b"))}}},
+		"ListFails": {reason: "Errors of the API server should be returned.", args: args{calls: failing("list", errBoom)}, want: want{err: errBoom}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -337,33 +337,33 @@ func TestCleanupStaleJobs(t *testing.T) {
 		want   want
 	}{
 		"None": {
-			reason: "There being none is no error.",
+			reason: "A missing Job should not be an error.",
 		},
 		"All": {
-			reason: "All of the owner's Jobs go, and their Pods with them.",
+			reason: "All Jobs of the owner should be deleted with their Pods.",
 			args:   []client.Object{newJob("a", ownedBy(testUID)), newJob("b", ownedBy(testUID))},
 			want:   want{deletions: []deletion{background("a"), background("b")}},
 		},
 		"Terminating": {
-			reason: "What is being deleted is not deleted again.",
+			reason: "An object that is being deleted should not be deleted again.",
 			args:   []client.Object{newJob("a", ownedBy(testUID), terminating()), newJob("b", ownedBy(testUID))},
 			want:   want{deletions: []deletion{background("b")}},
 		},
 		"Foreign": {
-			reason: "What is not the owner's stays.",
+			reason: "Jobs of other owners should be left alone.",
 			args: []client.Object{
 				newJob("a"), newJob("b", ownedBy(otherUID)), newJob("c", mentions(testUID)),
 				newJob("d", ownedBy(testUID), inNamespace("team-b")), newJob("e", ownedBy(testUID), labelled(nil)),
 			},
 		},
 		"GoneMeanwhile": {
-			reason: "A Job that somebody else deleted is no error.",
+			reason: "A Job that was deleted meanwhile should not be an error.",
 			args:   []client.Object{newJob("a", ownedBy(testUID)), newJob("b", ownedBy(testUID))},
 			fails:  notFound(),
 			want:   want{deletions: []deletion{background("a"), background("b")}},
 		},
 		"DeleteFails": {
-			reason: "An error is passed on.",
+			reason: "Errors of the API server should be returned.",
 			args:   []client.Object{newJob("a", ownedBy(testUID))},
 			fails:  errBoom,
 			want:   want{err: errBoom, deletions: []deletion{background("a")}},

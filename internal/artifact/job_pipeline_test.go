@@ -25,22 +25,22 @@ func TestBuildJobImages(t *testing.T) {
 		want   want
 	}{
 		"Kit": {
-			reason: "Kit runs in KitOps' image, where the worker is put first.",
+			reason: "Pipeline Kit should run in KitOps' image, with the worker copied by an init container.",
 			args:   newArtifact(image),
 			want:   want{init: []string{"example.com/worker:v1"}, main: []string{testKitImage}},
 		},
 		"Stream": {
-			reason: "Stream runs in the worker's image alone.",
+			reason: "Pipeline Stream should run in the worker's image only.",
 			args:   newArtifact(image, withStream()),
 			want:   want{main: []string{"example.com/worker:v1"}},
 		},
 		"Default": {
-			reason: "The worker of this version is the default.",
+			reason: "The worker's image should default to that of the provider's version.",
 			args:   newArtifact(withStream()),
 			want:   want{main: []string{version.Image()}},
 		},
 		"UnsetPipeline": {
-			reason: "Kit is the default pipeline.",
+			reason: "The pipeline should default to Kit.",
 			args:   newArtifact(image, withParameters(func(p *modelv1alpha1.ArtifactParameters) { p.Pipeline = "" })),
 			want:   want{init: []string{"example.com/worker:v1"}, main: []string{testKitImage}},
 		},
@@ -73,9 +73,9 @@ func TestBuildJobWorkspace(t *testing.T) {
 		args   *modelv1alpha1.Artifact
 		want   want
 	}{
-		"Kit":    {reason: "Kit works on the Artifact's claim.", args: newArtifact(), want: want{claim: "qwen3-workspace", mount: WorkspaceMountPath, flag: true}},
-		"Long":   {reason: "The claim is the one that is made.", args: newArtifact(withName(longest)), want: want{claim: PVCName(longest), mount: WorkspaceMountPath, flag: true}},
-		"Stream": {reason: "Stream needs no disk.", args: newArtifact(withStream())},
+		"Kit":    {reason: "Pipeline Kit should mount the Artifact's workspace.", args: newArtifact(), want: want{claim: "qwen3-workspace", mount: WorkspaceMountPath, flag: true}},
+		"Long":   {reason: "The workspace that is mounted should be the one that is created.", args: newArtifact(withName(longest)), want: want{claim: PVCName(longest), mount: WorkspaceMountPath, flag: true}},
+		"Stream": {reason: "Pipeline Stream should mount no workspace.", args: newArtifact(withStream())},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -108,7 +108,7 @@ func TestBuildJobArguments(t *testing.T) {
 		want   []string
 	}{
 		"Explicit": {
-			reason: "The worker is told what the spec says.",
+			reason: "The worker should get the values of the spec.",
 			args:   newArtifact(withStream()),
 			want: []string{
 				"--contract=2", "--pipeline=Stream", "--format=ModelPack", "--hub-endpoint=https://huggingface.co",
@@ -131,7 +131,7 @@ func TestBuildJobArguments(t *testing.T) {
 			},
 		},
 		"Defaults": {
-			reason: "The worker is told the defaults where the spec says nothing.",
+			reason: "The worker should get the defaults of unset fields.",
 			args: newArtifact(withModel("openai/gpt2", ""), withEffective(modelv1alpha1.Effective{Registry: "localhost:5000", PlainHTTP: true}),
 				withParameters(func(p *modelv1alpha1.ArtifactParameters) {
 					p.Pipeline, p.Format, p.Target = "", "", &modelv1alpha1.Target{Repository: "gpt2"}
@@ -207,21 +207,21 @@ func TestBuildJobCredentials(t *testing.T) {
 		want   mounted
 	}{
 		"None": {
-			reason: "Without credentials nothing is mounted.",
+			reason: "Nothing should be mounted without credentials.",
 			args:   newArtifact(),
 		},
 		"Config": {
-			reason: "The ProviderConfig's hold where the Artifact brings none.",
+			reason: "The ProviderConfig's credentials should be used if the Artifact has none.",
 			args:   newArtifact(config),
 			want:   all,
 		},
 		"Stream": {
-			reason: "Both pipelines get them.",
+			reason: "Both pipelines should get the credentials.",
 			args:   newArtifact(config, withStream()),
 			want:   all,
 		},
 		"Own": {
-			reason: "The Artifact may bring its own.",
+			reason: "The Artifact's own credentials should be used.",
 			args:   newArtifact(own),
 			want: mounted{
 				Files: map[string]string{"/credentials/docker/config.json": "push/.dockerconfigjson"},
@@ -230,12 +230,12 @@ func TestBuildJobCredentials(t *testing.T) {
 			},
 		},
 		"OwnWins": {
-			reason: "The Artifact's own hold over the ProviderConfig's.",
+			reason: "The Artifact's own credentials should take precedence over the ProviderConfig's.",
 			args:   newArtifact(own, config),
 			want:   both,
 		},
 		"ClientCertificate": {
-			reason: "A client certificate and its key go together.",
+			reason: "A client certificate should be mounted with its private key.",
 			args: newArtifact(withEffective(modelv1alpha1.Effective{
 				RegistryCertificate: SecretKey("ca", "tls.crt"),
 				RegistryKey:         SecretKey("ca", "tls.key"),
@@ -246,7 +246,7 @@ func TestBuildJobCredentials(t *testing.T) {
 			},
 		},
 		"Copied": {
-			reason: "What was copied of credentials takes their place, of whomever they are.",
+			reason: "Copied credentials should replace those that they were copied from.",
 			args: newArtifact(own, withEffective(modelv1alpha1.Effective{
 				RegistryCredentials: SecretKey("config", "auth.json"),
 				CopiedCredentials:   SecretKey("copy", "auth.json"),
@@ -258,7 +258,7 @@ func TestBuildJobCredentials(t *testing.T) {
 			},
 		},
 		"DefaultKey": {
-			reason: "A token's key has a default.",
+			reason: "The key of a token should default to token.",
 			args: newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) {
 				p.Source.HuggingFace.TokenSecretRef = &modelv1alpha1.SecretKeySelector{Name: "hf"}
 			})),
@@ -363,20 +363,20 @@ func TestBuildJobEnv(t *testing.T) {
 		want   []corev1.EnvVar
 	}{
 		"None": {
-			reason: "Nothing is set but where the worker says how far it is.",
+			reason: "Only the address for progress should be set by default.",
 		},
 		"Token": {
-			reason: "The token's variable is the Hub's own.",
+			reason: "The token should be in the variable that the Hub's own tools use.",
 			args:   modelv1alpha1.Effective{HubToken: SecretKey("hf", "token")},
 			want:   []corev1.EnvVar{{Name: "HF_TOKEN", ValueFrom: token}},
 		},
 		"Config": {
-			reason: "An administrator's variables reach the worker in their order.",
+			reason: "An administrator's variables should reach the worker in order.",
 			args:   modelv1alpha1.Effective{Env: []corev1.EnvVar{{Name: "B", Value: "1"}, {Name: "A", Value: "$(B)"}}},
 			want:   []corev1.EnvVar{{Name: "B", Value: "1"}, {Name: "A", Value: "$(B)"}},
 		},
 		"OwnWins": {
-			reason: "Of two values of a variable the last holds, and that is the provider's.",
+			reason: "The provider's value of a variable should come last, which takes precedence.",
 			args: modelv1alpha1.Effective{
 				HubToken: SecretKey("hf", "token"),
 				Env:      []corev1.EnvVar{{Name: "HF_TOKEN", Value: "other"}, {Name: "NO_PROXY", Value: "x"}},

@@ -27,13 +27,13 @@ type podCase struct {
 // podCases are Artifacts of each shape that a Job has.
 func podCases() map[string]podCase {
 	return map[string]podCase{
-		"Kit":              {reason: "Kit with an Artifact's YAML alone.", args: newArtifact()},
-		"KitEverything":    {reason: "Kit with all that can be said.", args: newArtifact(withEverything())},
-		"Stream":           {reason: "Stream with an Artifact's YAML alone.", args: newArtifact(withStream())},
-		"StreamEverything": {reason: "Stream with all that can be said.", args: newArtifact(withStream(), withEverything())},
-		"Image":            {reason: "An image of a dataset's files.", args: newArtifact(withStream(), withFormat(modelv1alpha1.PackFormatImage), withDataset("openai/gsm8k"), withFiles([]string{"$(HF_TOKEN)"}, nil))},
-		"OCI":              {reason: "An artifact of another registry.", args: newArtifact(withStream(), withEverything(), withOCI(testReference), withOwnSource())},
-		"Bare":             {reason: "No part of the spec is set.", args: newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) { *p = modelv1alpha1.ArtifactParameters{} }))},
+		"Kit":              {reason: "Pipeline Kit with no other settings than the Artifact's.", args: newArtifact()},
+		"KitEverything":    {reason: "Pipeline Kit with all settings.", args: newArtifact(withEverything())},
+		"Stream":           {reason: "Pipeline Stream with no other settings than the Artifact's.", args: newArtifact(withStream())},
+		"StreamEverything": {reason: "Pipeline Stream with all settings.", args: newArtifact(withStream(), withEverything())},
+		"Image":            {reason: "Files of a dataset as an Image.", args: newArtifact(withStream(), withFormat(modelv1alpha1.PackFormatImage), withDataset("openai/gsm8k"), withFiles([]string{"$(HF_TOKEN)"}, nil))},
+		"OCI":              {reason: "A copy of an artifact of another registry.", args: newArtifact(withStream(), withEverything(), withOCI(testReference), withOwnSource())},
+		"Bare":             {reason: "An empty spec.", args: newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) { *p = modelv1alpha1.ArtifactParameters{} }))},
 	}
 }
 
@@ -170,7 +170,7 @@ func TestBuildJobMetadata(t *testing.T) {
 		want   map[string]string
 	}{
 		"FirstRun": {
-			reason: "An Artifact that has not run yet runs for the first time.",
+			reason: "The first run should have number 1.",
 			args:   newArtifact(),
 			want: map[string]string{
 				AnnotationArtifact:   testName,
@@ -181,7 +181,7 @@ func TestBuildJobMetadata(t *testing.T) {
 			},
 		},
 		"LaterRun": {
-			reason: "The number is the Artifact's; the hash is that of what is built.",
+			reason: "The number should be the Artifact's, and the hash that of the spec.",
 			args:   newArtifact(withRun(Run{Hash: "old", Number: 3})),
 			want: map[string]string{
 				AnnotationArtifact:   testName,
@@ -192,7 +192,7 @@ func TestBuildJobMetadata(t *testing.T) {
 			},
 		},
 		"LongName": {
-			reason: "An annotation holds the name that a label cannot.",
+			reason: "A name that is too long for a label should be in an annotation.",
 			args:   newArtifact(withName(longest)),
 			want: map[string]string{
 				AnnotationArtifact:   longest,
@@ -290,32 +290,32 @@ func TestBuildJobReadsTheRecordedCommit(t *testing.T) {
 		want   string
 	}{
 		"First": {
-			reason: "Nothing is recorded before the first run.",
+			reason: "The spec's revision should be read before the first run.",
 			args:   withRevision("v1"),
 			want:   "--revision=v1",
 		},
 		"Default": {
-			reason: "A revision that is not set is main.",
+			reason: "An unset revision should default to main.",
 			args:   withRevision(""),
 			want:   "--revision=main",
 		},
 		"Again": {
-			reason: "An artifact that is made again is made from the same commit, also if the branch has moved.",
+			reason: "A rebuild should read the recorded commit, even if the branch has moved.",
 			args:   made(withRevision("main"), "main"),
 			want:   "--revision=" + commit,
 		},
 		"Pinned": {
-			reason: "So it is where the spec says so.",
+			reason: "A rebuild should read the recorded commit with revisionPolicy Pinned.",
 			args:   following(made(withRevision("main"), "main"), modelv1alpha1.RevisionPinned),
 			want:   "--revision=" + commit,
 		},
 		"Follow": {
-			reason: "An artifact that follows its branch is made from where that is now.",
+			reason: "A rebuild should read the branch with revisionPolicy Follow.",
 			args:   following(made(withRevision("main"), "main"), modelv1alpha1.RevisionFollow),
 			want:   "--revision=main",
 		},
 		"Changed": {
-			reason: "The commit of another source is no answer to this one.",
+			reason: "The recorded commit of another source should be ignored.",
 			args:   made(withRevision("v2"), "v1"),
 			want:   "--revision=v2",
 		},
@@ -430,13 +430,13 @@ func TestBuildJobSettings(t *testing.T) {
 		args   args
 		want   placement
 	}{
-		"None":        {reason: "A run asks for little by default.", want: placement{Resources: defaults}},
-		"Config":      {reason: "The ProviderConfig holds where the Artifact says nothing.", args: args{config: config}, want: placed(config)},
-		"Artifact":    {reason: "The Artifact needs no ProviderConfig.", args: args{artifact: own}, want: placed(own)},
-		"Both":        {reason: "The Artifact's field holds, whole.", args: args{config: config, artifact: own}, want: placed(own)},
-		"EmptyFields": {reason: "A field that is not set replaces nothing.", args: args{config: config, artifact: &v1alpha1.JobSettings{}}, want: placed(config)},
+		"None":        {reason: "A run should have small requests by default.", want: placement{Resources: defaults}},
+		"Config":      {reason: "The ProviderConfig's settings should be used if the Artifact has none.", args: args{config: config}, want: placed(config)},
+		"Artifact":    {reason: "The Artifact's settings should be used if the ProviderConfig has none.", args: args{artifact: own}, want: placed(own)},
+		"Both":        {reason: "The Artifact's field should replace the ProviderConfig's as a whole.", args: args{config: config, artifact: own}, want: placed(own)},
+		"EmptyFields": {reason: "An unset field should replace nothing.", args: args{config: config, artifact: &v1alpha1.JobSettings{}}, want: placed(config)},
 		"OneField": {
-			reason: "Each field is taken by itself.",
+			reason: "Each field should be resolved by itself.",
 			args:   args{config: &v1alpha1.JobSettings{PriorityClassName: "low"}, artifact: &v1alpha1.JobSettings{ActiveDeadlineSeconds: ptr.To[int64](120)}},
 			want:   placement{Resources: defaults, PriorityClassName: "low", ActiveDeadlineSeconds: ptr.To[int64](120)},
 		},
@@ -515,9 +515,9 @@ func TestBuildJobAdministration(t *testing.T) {
 		args   modelv1alpha1.Effective
 		want   want
 	}{
-		"None": {reason: "Nothing is set that nobody chose."},
+		"None": {reason: "Nothing should be set without an administrator's settings."},
 		"All": {
-			reason: "What the administrator chose holds.",
+			reason: "The administrator's settings should be applied.",
 			args: modelv1alpha1.Effective{
 				ServiceAccountName: full.ServiceAccountName,
 				ImagePullSecrets:   full.ImagePullSecrets,

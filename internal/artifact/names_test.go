@@ -32,17 +32,17 @@ func TestPVCName(t *testing.T) {
 		want   string
 	}{
 		"Short": {
-			reason: "A claim is called as its Artifact is.",
+			reason: "The name of a claim should begin with its Artifact's.",
 			args:   "qwen3-0-6b",
 			want:   "qwen3-0-6b-workspace",
 		},
 		"LongestThatFits": {
-			reason: "A name that fits is not shortened.",
+			reason: "A name that fits should not be shortened.",
 			args:   strings.Repeat("a", 232),
 			want:   strings.Repeat("a", 232) + "-workspace",
 		},
 		"Longest": {
-			reason: "A name that does not fit ends with a hash.",
+			reason: "A name that is too long should end with a hash.",
 			args:   longest,
 			want:   strings.Repeat("a", 232) + "-" + shortHash(longest) + "-workspace",
 		},
@@ -75,27 +75,27 @@ func TestNamesAreValidAndDistinct(t *testing.T) {
 		want   want
 	}{
 		"PVC": {
-			reason: "A claim's name is a DNS subdomain, one to one.",
+			reason: "The names of claims should be DNS subdomains without collisions.",
 			args:   PVCName,
 			want:   want{problems: validation.IsDNS1123Subdomain, distinct: true},
 		},
 		"Secret": {
-			reason: "A Secret's name is a DNS subdomain, one to one.",
+			reason: "The names of Secrets should be DNS subdomains without collisions.",
 			args:   secretName,
 			want:   want{problems: validation.IsDNS1123Subdomain, distinct: true},
 		},
 		"Instance": {
-			reason: "A label is bounded, one to one.",
+			reason: "Labels should have a valid length without collisions.",
 			args:   func(name string) string { return SelectorLabelsForArtifact(name)[labelInstance] },
 			want:   want{problems: validation.IsValidLabelValue, distinct: true},
 		},
 		"Job": {
-			reason: "A Job's name is a label of its Pods; the owner's UID in it tells Jobs apart.",
+			reason: "The names of Jobs should be valid labels of their Pods, and differ by the owner's UID.",
 			args:   func(name string) string { return JobName(newArtifact(withName(name))) },
 			want:   want{problems: job},
 		},
 		"GeneratedJob": {
-			reason: "A name that the API server completes is a label of its Pods, too.",
+			reason: "Generated names should be valid labels of Pods.",
 			args: func(name string) string {
 				return BuildJob(newArtifact(withName(name)), testKitImage, nil).GetGenerateName() + "x7f2k"
 			},
@@ -151,27 +151,27 @@ func TestLabels(t *testing.T) {
 		want   map[string]string
 	}{
 		"Version": {
-			reason: "What is made tells the version that made it.",
+			reason: "Objects should be labelled with the provider's version.",
 			args:   args{name: testName, version: "v1.2.3"},
 			want:   with("v1.2.3"),
 		},
 		"NoVersion": {
-			reason: "A version that nobody knows is left out.",
+			reason: "An unknown version should be omitted.",
 			args:   args{name: testName},
 			want:   selector,
 		},
 		"BuildMetadata": {
-			reason: "A semantic version may hold what a label may not.",
+			reason: "Characters of a semantic version that a label does not allow should be replaced.",
 			args:   args{name: testName, version: "v1.2.3+dirty"},
 			want:   with("v1.2.3-dirty"),
 		},
 		"LongVersion": {
-			reason: "A label's value is bounded.",
+			reason: "The value of a label should have a valid length.",
 			args:   args{name: testName, version: "v1." + strings.Repeat("2", 100)},
 			want:   with("v1." + strings.Repeat("2", 60)),
 		},
 		"NothingLeft": {
-			reason: "A version of which nothing is left is left out.",
+			reason: "A version without valid characters should be omitted.",
 			args:   args{name: testName, version: "+++"},
 			want:   selector,
 		},
@@ -200,10 +200,10 @@ func TestJobName(t *testing.T) {
 		args   *modelv1alpha1.Artifact
 		want   bool
 	}{
-		"Same":      {reason: "The same Artifact's Job has the same name, so that it is not made twice.", args: newArtifact(), want: true},
-		"Spec":      {reason: "A changed spec makes no second Job beside the first.", args: newArtifact(withModel("other/model", "v2")), want: true},
-		"Run":       {reason: "A retry makes no second Job beside the first.", args: newArtifact(withRun(Run{Hash: "h", Number: 2})), want: true},
-		"Recreated": {reason: "An Artifact that was deleted and made again runs anew.", args: newArtifact(withUID(otherUID))},
+		"Same":      {reason: "The Job of an Artifact should always have the same name.", args: newArtifact(), want: true},
+		"Spec":      {reason: "A changed spec should not lead to a second Job beside the first.", args: newArtifact(withModel("other/model", "v2")), want: true},
+		"Run":       {reason: "A retry should not lead to a second Job beside the first.", args: newArtifact(withRun(Run{Hash: "h", Number: 2})), want: true},
+		"Recreated": {reason: "An Artifact that was deleted and recreated should have another Job.", args: newArtifact(withUID(otherUID))},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -35,18 +35,18 @@ func TestObserveRun(t *testing.T) {
 		want   outcome.Reason
 		phase  modelv1alpha1.ArtifactPhase
 	}{
-		"NoJob":     {reason: "Without a Job there is nothing to add.", want: outcome.JobNotCreated, phase: modelv1alpha1.PhasePending},
-		"PodGone":   {reason: "A Job that failed and whose Pod is gone lost it.", args: RunState{Job: limit}, want: outcome.PodLost, phase: modelv1alpha1.PhaseFailed},
-		"OtherPod":  {reason: "Another Job's Pod is none of this one's.", args: RunState{Job: limit, Pods: []corev1.Pod{ofOtherJob(podWith("a", corev1.PodFailed))}}, want: outcome.PodLost, phase: modelv1alpha1.PhaseFailed},
-		"PodBehind": {reason: "A Pod that has not ended, of a Job that has, is seen as it was.", args: RunState{Job: limit, Pods: running}, want: "Creating", phase: modelv1alpha1.PhaseRunning},
-		"DoneFirst": {reason: "So it is where the Job went well: its result is to be read.", args: RunState{Job: jobDone(), Pods: running}, want: "Creating", phase: modelv1alpha1.PhaseRunning},
-		"Late":      {reason: "A deadline needs no Pod to be told.", args: RunState{Job: late, Pods: running}, want: outcome.DeadlineExceeded, phase: modelv1alpha1.PhaseFailed},
-		"LateGone":  {reason: "A deadline stays one when its Pod is gone.", args: RunState{Job: late}, want: outcome.DeadlineExceeded, phase: modelv1alpha1.PhaseFailed},
-		"Silent":    {reason: "A Pod that failed and says nothing was not lost.", args: RunState{Job: limit, Pods: []corev1.Pod{podWith("a", corev1.PodFailed)}}, want: outcome.JobFailed, phase: modelv1alpha1.PhaseFailed},
-		"Done":      {reason: "A run that went well did.", args: RunState{Job: jobDone(), Pods: []corev1.Pod{podWith("a", corev1.PodSucceeded, ended(1, pushedResult))}}, want: "Available", phase: modelv1alpha1.PhaseSucceeded},
-		"Overdue":   {reason: "A run that keeps credentials and does not start is over.", args: RunState{Job: active(), Pods: noNode("0/1 nodes are available: 1 Insufficient cpu."), Overdue: true}, want: outcome.NotStarted, phase: modelv1alpha1.PhaseFailed},
-		"Overtaken": {reason: "One that has started meanwhile is not.", args: RunState{Job: active(), Pods: running, Overdue: true}, want: "Creating", phase: modelv1alpha1.PhaseRunning},
-		"Told":      {reason: "What a worker says stands.", args: RunState{Job: limit, Pods: []corev1.Pod{podWith("a", corev1.PodFailed, ended(1, gatedResult))}}, want: outcome.Gated, phase: modelv1alpha1.PhaseFailed},
+		"NoJob":     {reason: "A pending run without a Job should be JobNotCreated.", want: outcome.JobNotCreated, phase: modelv1alpha1.PhasePending},
+		"PodGone":   {reason: "A failed Job without a Pod should be reported as a lost Pod.", args: RunState{Job: limit}, want: outcome.PodLost, phase: modelv1alpha1.PhaseFailed},
+		"OtherPod":  {reason: "The Pod of another Job should not count as this one's.", args: RunState{Job: limit, Pods: []corev1.Pod{ofOtherJob(podWith("a", corev1.PodFailed))}}, want: outcome.PodLost, phase: modelv1alpha1.PhaseFailed},
+		"PodBehind": {reason: "A Pod that has not ended in the cache should delay the end of a failed Job.", args: RunState{Job: limit, Pods: running}, want: "Creating", phase: modelv1alpha1.PhaseRunning},
+		"DoneFirst": {reason: "A Pod that has not ended in the cache should delay the end of a Job that succeeded.", args: RunState{Job: jobDone(), Pods: running}, want: "Creating", phase: modelv1alpha1.PhaseRunning},
+		"Late":      {reason: "An exceeded deadline should be reported without a Pod's end.", args: RunState{Job: late, Pods: running}, want: outcome.DeadlineExceeded, phase: modelv1alpha1.PhaseFailed},
+		"LateGone":  {reason: "An exceeded deadline should still be reported after the Pod's deletion.", args: RunState{Job: late}, want: outcome.DeadlineExceeded, phase: modelv1alpha1.PhaseFailed},
+		"Silent":    {reason: "A failed Pod without a message should not be reported as lost.", args: RunState{Job: limit, Pods: []corev1.Pod{podWith("a", corev1.PodFailed)}}, want: outcome.JobFailed, phase: modelv1alpha1.PhaseFailed},
+		"Done":      {reason: "A run that succeeded should be reported so.", args: RunState{Job: jobDone(), Pods: []corev1.Pod{podWith("a", corev1.PodSucceeded, ended(1, pushedResult))}}, want: "Available", phase: modelv1alpha1.PhaseSucceeded},
+		"Overdue":   {reason: "A run with copied credentials that does not start should fail.", args: RunState{Job: active(), Pods: noNode("0/1 nodes are available: 1 Insufficient cpu."), Overdue: true}, want: outcome.NotStarted, phase: modelv1alpha1.PhaseFailed},
+		"Overtaken": {reason: "A run with copied credentials that has started meanwhile should continue.", args: RunState{Job: active(), Pods: running, Overdue: true}, want: "Creating", phase: modelv1alpha1.PhaseRunning},
+		"Told":      {reason: "The worker's own failure should be reported.", args: RunState{Job: limit, Pods: []corev1.Pod{podWith("a", corev1.PodFailed, ended(1, gatedResult))}}, want: outcome.Gated, phase: modelv1alpha1.PhaseFailed},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -76,12 +76,12 @@ func TestIsOverdue(t *testing.T) {
 		after  time.Duration
 		want   bool
 	}{
-		"New":     {reason: "A run has its time to start.", job: job("x"), after: time.Minute},
-		"Old":     {reason: "No run keeps credentials for longer without starting.", job: job("x"), after: time.Hour, want: true},
-		"Waiting": {reason: "A Pod that waits has not started.", job: job("x"), pods: creating("ImagePullBackOff", ""), after: time.Hour, want: true},
-		"NoCopy":  {reason: "A run without a copy may wait for ever.", job: job(""), after: time.Hour},
-		"Started": {reason: "A run that has started may take its time.", job: job("x"), pods: []corev1.Pod{podWith("a", corev1.PodRunning)}, after: time.Hour},
-		"Ready":   {reason: "The Job's count tells where Pods are not known.", job: ready, after: time.Hour},
+		"New":     {reason: "A run should have time to start.", job: job("x"), after: time.Minute},
+		"Old":     {reason: "A run with copied credentials should be overdue after the timeout.", job: job("x"), after: time.Hour, want: true},
+		"Waiting": {reason: "A pending Pod should not count as started.", job: job("x"), pods: creating("ImagePullBackOff", ""), after: time.Hour, want: true},
+		"NoCopy":  {reason: "A run without copied credentials should never be overdue.", job: job(""), after: time.Hour},
+		"Started": {reason: "A run that has started should never be overdue.", job: job("x"), pods: []corev1.Pod{podWith("a", corev1.PodRunning)}, after: time.Hour},
+		"Ready":   {reason: "The Job's count of ready Pods should decide if Pods are unknown.", job: ready, after: time.Hour},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -114,18 +114,18 @@ func TestObservePodsEnd(t *testing.T) {
 		want   outcome.Reason
 		says   string
 	}{
-		"Evicted":      {reason: "The kubelet evicts where the node lacks something.", args: pod("Evicted", "The node was low on resource: ephemeral-storage. Threshold quantity: 12Gi, available: 3Gi."), want: outcome.Evicted, says: "low on ephemeral-storage"},
-		"Shutdown":     {reason: "A node that shuts down ends its Pods.", args: pod("Terminated", "Pod was terminated in response to imminent node shutdown."), want: outcome.Evicted, says: "The node"},
-		"NotTaken":     {reason: "The kubelet may refuse what the scheduler gave it.", args: pod("OutOfcpu", "Node didn't have enough resource: cpu"), want: outcome.Evicted, says: "The node"},
-		"Preempted":    {reason: "The scheduler makes room.", args: taken("PreemptionByScheduler"), want: outcome.Evicted, says: "PreemptionByScheduler"},
-		"Drained":      {reason: "A node is drained.", args: taken("EvictionByEvictionAPI"), want: outcome.Evicted, says: "EvictionByEvictionAPI"},
-		"Tainted":      {reason: "A node that does not answer is lost.", args: taken("DeletionByTaintManager"), want: outcome.PodLost, says: "node was lost"},
-		"Collected":    {reason: "So is one that was deleted.", args: taken("DeletionByPodGC"), want: outcome.PodLost, says: "node was lost"},
-		"NodeLost":     {reason: "Old clusters say it otherwise.", args: pod("NodeLost", ""), want: outcome.PodLost, says: "node was lost"},
-		"Unknown":      {reason: "After a node's restart nobody knows how a container ended.", args: container("ContainerStatusUnknown", "The container could not be located"), want: outcome.PodLost, says: "node was lost"},
-		"OutOfMemory":  {reason: "The kernel ends what uses too much memory.", args: container("OOMKilled", ""), want: outcome.OutOfMemory, says: "limits.memory"},
-		"StartError":   {reason: "What a runtime says when it finds no program is not the worker's word.", args: container("StartError", "failed to create task: exec: no such file"), want: outcome.ImageUnusable, says: "kitImage"},
-		"NothingKnown": {reason: "A container that failed by itself is not guessed about.", args: container("Error", ""), want: outcome.JobFailed, says: "backoff"},
+		"Evicted":      {reason: "An eviction for lack of a resource should be reported.", args: pod("Evicted", "The node was low on resource: ephemeral-storage. Threshold quantity: 12Gi, available: 3Gi."), want: outcome.Evicted, says: "low on ephemeral-storage"},
+		"Shutdown":     {reason: "A node's shutdown should be reported as an eviction.", args: pod("Terminated", "Pod was terminated in response to imminent node shutdown."), want: outcome.Evicted, says: "The node"},
+		"NotTaken":     {reason: "A Pod that the kubelet rejects should be reported as evicted.", args: pod("OutOfcpu", "Node didn't have enough resource: cpu"), want: outcome.Evicted, says: "The node"},
+		"Preempted":    {reason: "A preempted Pod should be reported as evicted.", args: taken("PreemptionByScheduler"), want: outcome.Evicted, says: "PreemptionByScheduler"},
+		"Drained":      {reason: "A drained Pod should be reported as evicted.", args: taken("EvictionByEvictionAPI"), want: outcome.Evicted, says: "EvictionByEvictionAPI"},
+		"Tainted":      {reason: "A Pod on an unreachable node should be reported as lost.", args: taken("DeletionByTaintManager"), want: outcome.PodLost, says: "node was lost"},
+		"Collected":    {reason: "A Pod on a deleted node should be reported as lost.", args: taken("DeletionByPodGC"), want: outcome.PodLost, says: "node was lost"},
+		"NodeLost":     {reason: "The reason NodeLost of older clusters should be recognised.", args: pod("NodeLost", ""), want: outcome.PodLost, says: "node was lost"},
+		"Unknown":      {reason: "A container with an unknown end should be reported as lost.", args: container("ContainerStatusUnknown", "The container could not be located"), want: outcome.PodLost, says: "node was lost"},
+		"OutOfMemory":  {reason: "A container that was killed for its memory should be reported.", args: container("OOMKilled", ""), want: outcome.OutOfMemory, says: "limits.memory"},
+		"StartError":   {reason: "A runtime's start error should not be taken for the worker's message.", args: container("StartError", "failed to create task: exec: no such file"), want: outcome.ImageUnusable, says: "kitImage"},
+		"NothingKnown": {reason: "A container that failed by itself should get no guessed reason.", args: container("Error", ""), want: outcome.JobFailed, says: "backoff"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -150,13 +150,13 @@ func TestRefusal(t *testing.T) {
 		want   outcome.Reason
 		says   string
 	}{
-		"Quota":    {reason: "A quota is named.", args: forbid("exceeded quota: team, requested: count/jobs.batch=1, used: count/jobs.batch=5, limited: count/jobs.batch=5"), want: outcome.QuotaExceeded, says: `ResourceQuota "team" leaves no room for Job "run", which asks for count/jobs.batch=1`},
-		"Right":    {reason: "A right that the provider lacks is told.", args: kerrors.NewForbidden(jobs, "", errors.New(`User "system:serviceaccount:x:y" cannot create resource "jobs" in API group "batch" in the namespace "z"`)), want: outcome.PermissionMissing, says: "may not create jobs.batch: apply the ClusterRole in examples/install/rbac.yaml and bind it to ServiceAccount x/y"},
-		"Policy":   {reason: "A policy is told.", args: forbid("ValidatingAdmissionPolicy 'no-jobs' denied request"), want: outcome.Refused, says: "no-jobs"},
-		"Invalid":  {reason: "What is not valid is told.", args: kerrors.NewInvalid(schema.GroupKind{Group: "batch", Kind: "Job"}, "run", nil), want: outcome.Refused, says: `Job "run"`},
-		"Webhook":  {reason: "A webhook is named, whatever status it gives.", args: kerrors.NewInternalError(errors.New(`admission webhook "x.example.com" denied the request: no`)), want: outcome.Refused, says: "x.example.com"},
-		"Passing":  {reason: "What may pass is no refusal.", args: kerrors.NewServiceUnavailable("down"), want: outcome.Internal, says: "cannot create Job"},
-		"Conflict": {reason: "Nor is a conflict.", args: kerrors.NewConflict(jobs, "run", errors.New("x")), want: outcome.Internal, says: "cannot create Job"},
+		"Quota":    {reason: "The quota that refuses an object should be named.", args: forbid("exceeded quota: team, requested: count/jobs.batch=1, used: count/jobs.batch=5, limited: count/jobs.batch=5"), want: outcome.QuotaExceeded, says: `ResourceQuota "team" leaves no room for Job "run", which asks for count/jobs.batch=1`},
+		"Right":    {reason: "A permission that the provider lacks should be named.", args: kerrors.NewForbidden(jobs, "", errors.New(`User "system:serviceaccount:x:y" cannot create resource "jobs" in API group "batch" in the namespace "z"`)), want: outcome.PermissionMissing, says: "may not create jobs.batch: apply the ClusterRole in examples/install/rbac.yaml and bind it to ServiceAccount x/y"},
+		"Policy":   {reason: "The admission policy that refuses an object should be named.", args: forbid("ValidatingAdmissionPolicy 'no-jobs' denied request"), want: outcome.Refused, says: "no-jobs"},
+		"Invalid":  {reason: "The invalid field should be named.", args: kerrors.NewInvalid(schema.GroupKind{Group: "batch", Kind: "Job"}, "run", nil), want: outcome.Refused, says: `Job "run"`},
+		"Webhook":  {reason: "The webhook that refuses an object should be named, whatever its status.", args: kerrors.NewInternalError(errors.New(`admission webhook "x.example.com" denied the request: no`)), want: outcome.Refused, says: "x.example.com"},
+		"Passing":  {reason: "A transient error should not be a refusal.", args: kerrors.NewServiceUnavailable("down"), want: outcome.Internal, says: "cannot create Job"},
+		"Conflict": {reason: "A conflict should not be a refusal.", args: kerrors.NewConflict(jobs, "run", errors.New("x")), want: outcome.Internal, says: "cannot create Job"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -202,12 +202,12 @@ func TestReadRunState(t *testing.T) {
 		want   []string
 		asked  bool
 	}{
-		"NoJob":   {reason: "Without a Job nothing is asked.", after: time.Hour},
-		"New":     {reason: "A run has its time to start.", job: job, pods: waiting, after: time.Second},
-		"Started": {reason: "A run that has started is not asked why not.", job: job, pods: []corev1.Pod{podWith("a", corev1.PodRunning)}, after: time.Hour},
-		"NoPod":   {reason: "A Job without a Pod says why.", job: unmade, after: time.Hour, want: []string{"of-job"}, asked: true},
-		"NoNode":  {reason: "A Pod without a node may wait for the workspace; the scheduler's word is in the Pod.", job: job, pods: waiting, after: time.Hour, want: []string{"of-pvc"}, asked: true},
-		"OnNode":  {reason: "A Pod with a node waits for what the kubelet says.", job: job, pods: creating("ContainerCreating", ""), after: time.Hour, want: []string{"of-pod"}, asked: true},
+		"NoJob":   {reason: "Nothing should be read without a Job.", after: time.Hour},
+		"New":     {reason: "A run should have time to start.", job: job, pods: waiting, after: time.Second},
+		"Started": {reason: "Nothing should be read for a run that has started.", job: job, pods: []corev1.Pod{podWith("a", corev1.PodRunning)}, after: time.Hour},
+		"NoPod":   {reason: "The Job's events should be read if it has no Pod.", job: unmade, after: time.Hour, want: []string{"of-job"}, asked: true},
+		"NoNode":  {reason: "The workspace's events should be read for a Pod without a node.", job: job, pods: waiting, after: time.Hour, want: []string{"of-pvc"}, asked: true},
+		"OnNode":  {reason: "The Pod's events should be read if it has a node.", job: job, pods: creating("ContainerCreating", ""), after: time.Hour, want: []string{"of-pod"}, asked: true},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -268,34 +268,34 @@ func TestOutdated(t *testing.T) {
 		change func(*RunState)
 		want   bool
 	}{
-		"Same":    {reason: "A run that would be made the same again is left waiting.", was: newArtifact(nowhere), is: newArtifact(nowhere)},
-		"Removed": {reason: "A selector that was taken away may be the cure.", was: newArtifact(nowhere), is: newArtifact(), want: true},
-		"Memory":  {reason: "So may other resources.", was: newArtifact(), is: newArtifact(settings(v1alpha1.JobSettings{Resources: &corev1.ResourceRequirements{}})), want: true},
-		"Image":   {reason: "So may another image, where one cannot be pulled.", was: newArtifact(), is: newArtifact(), image: "kit:2", change: func(s *RunState) { s.Pods = creating("ErrImagePull", "") }, want: true},
-		"Upgrade": {reason: "What waits for a node waits with any image.", was: newArtifact(nowhere), is: newArtifact(nowhere), image: "kit:2"},
-		"Env":     {reason: "So may what a ClusterProviderConfig sets.", was: newArtifact(), is: newArtifact(withEffective(modelv1alpha1.Effective{Env: []corev1.EnvVar{{Name: "A", Value: "b"}}})), want: true},
-		"Mounts":  {reason: "Where blobs may be is no task.", was: newArtifact(withStream(), withEffective(modelv1alpha1.Effective{MountFrom: []string{"models/other@sha256:00"}})), is: newArtifact(withStream())},
-		"Labels":  {reason: "A policy may ask for a label.", was: newArtifact(), is: newArtifact(settings(v1alpha1.JobSettings{Labels: map[string]string{"a": "b"}})), want: true},
-		"Secret": {reason: "So may another Secret.", was: newArtifact(), is: newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) {
+		"Same":    {reason: "A run that would be the same should not be restarted.", was: newArtifact(nowhere), is: newArtifact(nowhere)},
+		"Removed": {reason: "A removed node selector should restart the run.", was: newArtifact(nowhere), is: newArtifact(), want: true},
+		"Memory":  {reason: "Changed resources should restart the run.", was: newArtifact(), is: newArtifact(settings(v1alpha1.JobSettings{Resources: &corev1.ResourceRequirements{}})), want: true},
+		"Image":   {reason: "Another image should restart a run whose image cannot be pulled.", was: newArtifact(), is: newArtifact(), image: "kit:2", change: func(s *RunState) { s.Pods = creating("ErrImagePull", "") }, want: true},
+		"Upgrade": {reason: "Another image should not restart a run that waits for a node.", was: newArtifact(nowhere), is: newArtifact(nowhere), image: "kit:2"},
+		"Env":     {reason: "Changed settings of a ClusterProviderConfig should restart the run.", was: newArtifact(), is: newArtifact(withEffective(modelv1alpha1.Effective{Env: []corev1.EnvVar{{Name: "A", Value: "b"}}})), want: true},
+		"Mounts":  {reason: "Other artifacts to mount blobs from should not restart the run.", was: newArtifact(withStream(), withEffective(modelv1alpha1.Effective{MountFrom: []string{"models/other@sha256:00"}})), is: newArtifact(withStream())},
+		"Labels":  {reason: "Changed labels, which a policy may require, should restart the run.", was: newArtifact(), is: newArtifact(settings(v1alpha1.JobSettings{Labels: map[string]string{"a": "b"}})), want: true},
+		"Secret": {reason: "Another Secret should restart the run.", was: newArtifact(), is: newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) {
 			p.Target.CredentialsSecretRef = &xpv2.LocalSecretReference{Name: "other"}
 		})), want: true},
-		"Admission": {reason: "What admission makes of a Job is no change of what was asked for.", was: newArtifact(nowhere), is: newArtifact(nowhere), change: func(s *RunState) { admit(s.Job) }},
-		"AdmittedImage": {reason: "Nor is an image that admission replaced.", was: newArtifact(), is: newArtifact(), change: func(s *RunState) {
+		"Admission": {reason: "Changes of the Job by admission should not restart the run.", was: newArtifact(nowhere), is: newArtifact(nowhere), change: func(s *RunState) { admit(s.Job) }},
+		"AdmittedImage": {reason: "An image that admission replaced should not restart the run.", was: newArtifact(), is: newArtifact(), change: func(s *RunState) {
 			s.Pods = creating("ErrImagePull", "")
 			admit(s.Job)
 		}},
 		"Copied": {
-			reason: "The name that the Secret with copied credentials was given is no part of what was asked for.",
+			reason: "The random name of the Secret with copied credentials should not restart the run.",
 			was:    newArtifact(withEffective(modelv1alpha1.Effective{HubToken: SecretKey(CopiedSecret, "hub-token"), CopiedSecretName: "random"})),
 			is:     newArtifact(withEffective(modelv1alpha1.Effective{HubToken: SecretKey(CopiedSecret, "hub-token")})),
 		},
-		"Storage": {reason: "So may another class.", was: newArtifact(), is: newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) {
+		"Storage": {reason: "Another StorageClass should restart the run.", was: newArtifact(), is: newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) {
 			p.Storage = &v1alpha1.StorageSettings{StorageClassName: ptr.To("other")}
 		})), want: true},
-		"NoClaim":  {reason: "A claim that was deleted by hand is made again.", was: newArtifact(), is: newArtifact(), change: func(s *RunState) { s.Workspace = nil }, want: true},
-		"Streamed": {reason: "What needs no claim misses none.", was: newArtifact(withStream()), is: newArtifact(withStream()), change: func(s *RunState) { s.Workspace = nil }},
-		"NotAsked": {reason: "What was not looked at is not missing.", was: newArtifact(nowhere), is: newArtifact(), change: func(s *RunState) { s.Asked = false }},
-		"Starting": {reason: "A run in whose way nothing is goes on.", was: newArtifact(nowhere), is: newArtifact(), change: func(s *RunState) { s.Pods = creating("ContainerCreating", "") }},
+		"NoClaim":  {reason: "A workspace that was deleted manually should restart the run.", was: newArtifact(), is: newArtifact(), change: func(s *RunState) { s.Workspace = nil }, want: true},
+		"Streamed": {reason: "A missing workspace should not restart a run that needs none.", was: newArtifact(withStream()), is: newArtifact(withStream()), change: func(s *RunState) { s.Workspace = nil }},
+		"NotAsked": {reason: "A workspace that was not read should not restart the run.", was: newArtifact(nowhere), is: newArtifact(), change: func(s *RunState) { s.Asked = false }},
+		"Starting": {reason: "A run that is starting should not be restarted.", was: newArtifact(nowhere), is: newArtifact(), change: func(s *RunState) { s.Pods = creating("ContainerCreating", "") }},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -322,12 +322,12 @@ func TestObserveHostileText(t *testing.T) {
 		args   string
 		want   string
 	}{
-		"Long":       {reason: "A condition is not a log.", args: strings.Repeat("a", 4096), want: "aaaa"},
-		"MultiByte":  {reason: "A text is cut between runes.", args: strings.Repeat("ä", 2048), want: "ää"},
-		"Lines":      {reason: "A condition is one line.", args: "first\r\nsecond\n\tthird", want: "first second third"},
-		"Controls":   {reason: "A terminal must not obey it.", args: "a\x1b[31mb\x00c\x7fd", want: "a [31mb c d"},
-		"NoUTF8":     {reason: "The API server refuses what is no UTF-8.", args: "kit \xff\xfe failed", want: "failed"},
-		"ResultCopy": {reason: "A result that says nothing of a failure is no message for people.", args: pushedResult, want: ""},
+		"Long":       {reason: "A long text should be truncated.", args: strings.Repeat("a", 4096), want: "aaaa"},
+		"MultiByte":  {reason: "A text should be truncated between runes.", args: strings.Repeat("ä", 2048), want: "ää"},
+		"Lines":      {reason: "A text should become one line.", args: "first\r\nsecond\n\tthird", want: "first second third"},
+		"Controls":   {reason: "Control characters should be removed.", args: "a\x1b[31mb\x00c\x7fd", want: "a [31mb c d"},
+		"NoUTF8":     {reason: "Invalid UTF-8 should be removed.", args: "kit \xff\xfe failed", want: "failed"},
+		"ResultCopy": {reason: "A result without a failure should not be shown as a message.", args: pushedResult, want: ""},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -353,9 +353,9 @@ func TestObserveAnyOrder(t *testing.T) {
 		reason string
 		args   []corev1.Pod
 	}{
-		"Times":    {reason: "Pods that ended one after the other.", args: []corev1.Pod{podWith("a", corev1.PodFailed, ended(1, gatedResult)), podWith("b", corev1.PodFailed, ended(2, "second")), podWith("c", corev1.PodFailed, ended(3, "third"))}},
-		"SameTime": {reason: "Pods that ended in the same second.", args: []corev1.Pod{podWith("a", corev1.PodFailed, ended(1, "first")), podWith("b", corev1.PodFailed, ended(1, "second"))}},
-		"NoTime":   {reason: "Pods of which nobody knows when they ended.", args: []corev1.Pod{podWith("a", corev1.PodFailed, ended(0, "first")), podWith("b", corev1.PodFailed, ended(0, gatedResult))}},
+		"Times":    {reason: "The order of Pods that ended one after the other should not matter.", args: []corev1.Pod{podWith("a", corev1.PodFailed, ended(1, gatedResult)), podWith("b", corev1.PodFailed, ended(2, "second")), podWith("c", corev1.PodFailed, ended(3, "third"))}},
+		"SameTime": {reason: "The order of Pods that ended in the same second should not matter.", args: []corev1.Pod{podWith("a", corev1.PodFailed, ended(1, "first")), podWith("b", corev1.PodFailed, ended(1, "second"))}},
+		"NoTime":   {reason: "The order of Pods with unknown end times should not matter.", args: []corev1.Pod{podWith("a", corev1.PodFailed, ended(0, "first")), podWith("b", corev1.PodFailed, ended(0, gatedResult))}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -390,7 +390,7 @@ func TestObserveNeverGoesBack(t *testing.T) {
 		args   []observeArgs
 	}{
 		"Succeeds": {
-			reason: "A run that goes well.",
+			reason: "The phases of a successful run should never go back.",
 			args: []observeArgs{
 				{job: jobWith(batchv1.JobStatus{})}, {job: ready(0)}, {job: ready(0), pods: pod(corev1.PodPending)},
 				{job: ready(0), pods: pod(corev1.PodRunning)}, {job: ready(1), pods: pod(corev1.PodRunning)},
@@ -398,21 +398,21 @@ func TestObserveNeverGoesBack(t *testing.T) {
 			},
 		},
 		"PodsSeenFirst": {
-			reason: "The Pods' cache is ahead of the Jobs'.",
+			reason: "The phases should never go back if the cache of Pods is ahead of that of Jobs.",
 			args: []observeArgs{
 				{job: jobWith(batchv1.JobStatus{}), pods: pod(corev1.PodPending)}, {job: ready(0), pods: pod(corev1.PodRunning)},
 				{job: jobDone(), pods: done},
 			},
 		},
 		"Fails": {
-			reason: "A run that goes badly.",
+			reason: "The phases of a failed run should never go back.",
 			args: []observeArgs{
 				{job: ready(0)}, {job: ready(0), pods: pod(corev1.PodPending)}, {job: ready(1), pods: pod(corev1.PodRunning)},
 				{job: ready(1), pods: failed}, {job: targetJob, pods: failed}, {job: failedJob, pods: failed},
 			},
 		},
 		"FailsSilently": {
-			reason: "A run whose Pod is gone before it was seen.",
+			reason: "The phases should never go back if the Pod is deleted before it was observed.",
 			args:   []observeArgs{{job: ready(0)}, {job: targetJob}, {job: failedJob}},
 		},
 	}

@@ -139,33 +139,33 @@ func TestObserveNoJob(t *testing.T) {
 	failed := isFailed(outcome.JobFailed, "")
 	failed.Digest = oldDigest
 	checkObserved(t, map[string]observeCase{
-		"Nothing":   {reason: "Where there never was a Job there is none.", want: isMissing},
-		"Pending":   {reason: "A Job that was lost before it ran is to be made.", args: observeArgs{phase: modelv1alpha1.PhasePending}, want: isMissing},
-		"Running":   {reason: "A Job that was lost while it ran is to be made.", args: observeArgs{phase: modelv1alpha1.PhaseRunning, digest: oldDigest}, want: isMissing},
-		"Unknown":   {reason: "A phase that nobody knows is none.", args: observeArgs{phase: "Other"}, want: isMissing},
-		"Succeeded": {reason: "A run that succeeded stays so after its Job's hour.", args: observeArgs{phase: modelv1alpha1.PhaseSucceeded, digest: oldDigest}, want: isDone(oldDigest)},
-		"Failed":    {reason: "A run that failed stays so after its Job's hour.", args: observeArgs{phase: modelv1alpha1.PhaseFailed, digest: oldDigest}, want: failed},
-		"StalePods": {reason: "Pods without a Job say nothing.", args: observeArgs{pods: []corev1.Pod{podWith("a", corev1.PodSucceeded, ended(1, pushedResult))}}, want: isMissing},
+		"Nothing":   {reason: "A run without a Job should be JobNotCreated.", want: isMissing},
+		"Pending":   {reason: "A pending run without a Job should be JobNotCreated.", args: observeArgs{phase: modelv1alpha1.PhasePending}, want: isMissing},
+		"Running":   {reason: "A running run without a Job should be JobNotCreated.", args: observeArgs{phase: modelv1alpha1.PhaseRunning, digest: oldDigest}, want: isMissing},
+		"Unknown":   {reason: "An unknown phase should be JobNotCreated.", args: observeArgs{phase: "Other"}, want: isMissing},
+		"Succeeded": {reason: "A run should stay Succeeded after its Job's deletion.", args: observeArgs{phase: modelv1alpha1.PhaseSucceeded, digest: oldDigest}, want: isDone(oldDigest)},
+		"Failed":    {reason: "A run should stay Failed after its Job's deletion.", args: observeArgs{phase: modelv1alpha1.PhaseFailed, digest: oldDigest}, want: failed},
+		"StalePods": {reason: "Pods should be ignored without a Job.", args: observeArgs{pods: []corev1.Pod{podWith("a", corev1.PodSucceeded, ended(1, pushedResult))}}, want: isMissing},
 	})
 }
 
 func TestObserveActiveJob(t *testing.T) {
 	done := modelv1alpha1.PhaseSucceeded
 	checkObserved(t, map[string]observeCase{
-		"New":        {reason: "A Job that was made just now waits.", args: observeArgs{job: jobWith(batchv1.JobStatus{})}, want: isPending},
-		"PodPending": {reason: "A Pod that waits for a node or an image has not started.", args: observeArgs{job: active(), pods: []corev1.Pod{podWith("a", corev1.PodPending)}}, want: isPending},
-		"PodRunning": {reason: "A Pod that runs is at work.", args: observeArgs{job: active(), pods: []corev1.Pod{podWith("a", corev1.PodRunning)}}, want: isRunning},
-		"PodEnded":   {reason: "A Pod's end is the Job's only when the Job says so.", args: observeArgs{job: active(), pods: []corev1.Pod{podWith("a", corev1.PodSucceeded, ended(1, pushedResult))}}, want: isRunning},
+		"New":        {reason: "A new Job should be Pending.", args: observeArgs{job: jobWith(batchv1.JobStatus{})}, want: isPending},
+		"PodPending": {reason: "A Job with a pending Pod should be Pending.", args: observeArgs{job: active(), pods: []corev1.Pod{podWith("a", corev1.PodPending)}}, want: isPending},
+		"PodRunning": {reason: "A Job with a running Pod should be Running.", args: observeArgs{job: active(), pods: []corev1.Pod{podWith("a", corev1.PodRunning)}}, want: isRunning},
+		"PodEnded":   {reason: "An ended Pod should not end the run before the Job does.", args: observeArgs{job: active(), pods: []corev1.Pod{podWith("a", corev1.PodSucceeded, ended(1, pushedResult))}}, want: isRunning},
 		"Uncounted": {
-			reason: "A Job that does not count a Pod's end yet has not gone back to waiting.",
+			reason: "A Job that does not count a Pod's end yet should not become Pending again.",
 			args:   observeArgs{job: jobWith(batchv1.JobStatus{UncountedTerminatedPods: &batchv1.UncountedTerminatedPods{Succeeded: []types.UID{"pod"}}})},
 			want:   isRunning,
 		},
-		"SeveralPods":  {reason: "One Pod that runs is at work.", args: observeArgs{job: active(), pods: []corev1.Pod{podWith("a", corev1.PodPending), podWith("b", corev1.PodRunning)}}, want: isRunning},
-		"NewAfterOld":  {reason: "What was known of an earlier run is not this one's.", args: observeArgs{job: jobWith(batchv1.JobStatus{}), phase: done, digest: oldDigest}, want: isPending},
-		"RunsAfterOld": {reason: "What was known of an earlier run is not this one's.", args: observeArgs{job: active(), pods: []corev1.Pod{podWith("a", corev1.PodRunning)}, phase: done, digest: oldDigest}, want: isRunning},
+		"SeveralPods":  {reason: "A Job with one running Pod of several should be Running.", args: observeArgs{job: active(), pods: []corev1.Pod{podWith("a", corev1.PodPending), podWith("b", corev1.PodRunning)}}, want: isRunning},
+		"NewAfterOld":  {reason: "The recorded state of an earlier run should be ignored.", args: observeArgs{job: jobWith(batchv1.JobStatus{}), phase: done, digest: oldDigest}, want: isPending},
+		"RunsAfterOld": {reason: "The recorded state of an earlier run should be ignored.", args: observeArgs{job: active(), pods: []corev1.Pod{podWith("a", corev1.PodRunning)}, phase: done, digest: oldDigest}, want: isRunning},
 		"FalseCondition": {
-			reason: "A condition that is not true is none.",
+			reason: "A condition that is not true should be ignored.",
 			args: observeArgs{job: jobWith(batchv1.JobStatus{Active: 1, Conditions: []batchv1.JobCondition{
 				{Type: batchv1.JobFailed, Status: corev1.ConditionFalse}, {Type: batchv1.JobComplete, Status: corev1.ConditionUnknown},
 			}}), pods: []corev1.Pod{podWith("a", corev1.PodRunning)}},
@@ -179,19 +179,19 @@ func TestObserveSucceededJob(t *testing.T) {
 		return []corev1.Pod{podWith("a", corev1.PodSucceeded, ended(1, message))}
 	}
 	checkObserved(t, map[string]observeCase{
-		"Result":      {reason: "The worker says what it pushed.", args: observeArgs{job: jobDone(), pods: one(pushedResult)}, want: isDone(pushedDigest)},
-		"CountOnly":   {reason: "One success is the Job's, before its condition says so.", args: observeArgs{job: jobWith(batchv1.JobStatus{Succeeded: 1}), pods: one(pushedResult)}, want: isDone(pushedDigest)},
-		"BareDigest":  {reason: "Other tools leave a digest alone.", args: observeArgs{job: jobDone(), pods: one(pushedDigest + "\n")}, want: isDone(pushedDigest)},
-		"Unreadable":  {reason: "A success is a success, whatever was left; nobody knows its digest.", args: observeArgs{job: jobDone(), pods: one("all went well")}, want: isDone("")},
-		"Silent":      {reason: "A success is a success, if nothing was left.", args: observeArgs{job: jobDone(), pods: one("")}, want: isDone("")},
-		"NoPods":      {reason: "A success is a success, if its Pod is gone.", args: observeArgs{job: jobDone()}, want: isDone("")},
-		"NewNotOld":   {reason: "An old digest is not the answer to a new run.", args: observeArgs{job: jobDone(), pods: one(pushedResult), phase: modelv1alpha1.PhaseSucceeded, digest: oldDigest}, want: isDone(pushedDigest)},
-		"TextNotOld":  {reason: "An old digest is not the answer to a new run that left none.", args: observeArgs{job: jobDone(), pods: one("all went well"), phase: modelv1alpha1.PhaseSucceeded, digest: oldDigest}, want: isDone("")},
-		"Failure":     {reason: "A success pushed nothing if its worker says so; the Job is taken for what it is.", args: observeArgs{job: jobDone(), pods: one(gatedResult)}, want: isDone("")},
-		"LastPod":     {reason: "Of several Pods the last that ended speaks.", args: observeArgs{job: jobDone(), pods: []corev1.Pod{podWith("a", corev1.PodSucceeded, ended(2, pushedResult)), podWith("b", corev1.PodFailed, ended(1, gatedResult))}}, want: isDone(pushedDigest)},
-		"Sidecar":     {reason: "What an injected container leaves does not hide the result.", args: observeArgs{job: jobDone(), pods: []corev1.Pod{podWith("a", corev1.PodSucceeded, ended(1, pushedResult), ended(2, "proxy has ended"))}}, want: isDone(pushedDigest)},
-		"OlderRun":    {reason: "A Pod of another Job says nothing of this one.", args: observeArgs{job: jobDone(), pods: []corev1.Pod{ofOtherJob(podWith("old", corev1.PodSucceeded, ended(1, `{"digest":"`+oldDigest+`"}`)))}}, want: isDone("")},
-		"OwnerUnsaid": {reason: "A Pod that says of no Job that it is its own is this one's.", args: observeArgs{job: jobDone(), pods: []corev1.Pod{{Status: one(pushedResult)[0].Status}}}, want: isDone(pushedDigest)},
+		"Result":      {reason: "The digest should be read from the worker's result.", args: observeArgs{job: jobDone(), pods: one(pushedResult)}, want: isDone(pushedDigest)},
+		"CountOnly":   {reason: "The count of successes should be enough before the Job's condition.", args: observeArgs{job: jobWith(batchv1.JobStatus{Succeeded: 1}), pods: one(pushedResult)}, want: isDone(pushedDigest)},
+		"BareDigest":  {reason: "A bare digest, as other tools write it, should be read.", args: observeArgs{job: jobDone(), pods: one(pushedDigest + "\n")}, want: isDone(pushedDigest)},
+		"Unreadable":  {reason: "An unreadable message should not change a success; its digest is unknown.", args: observeArgs{job: jobDone(), pods: one("all went well")}, want: isDone("")},
+		"Silent":      {reason: "A missing message should not change a success.", args: observeArgs{job: jobDone(), pods: one("")}, want: isDone("")},
+		"NoPods":      {reason: "A missing Pod should not change a success.", args: observeArgs{job: jobDone()}, want: isDone("")},
+		"NewNotOld":   {reason: "The digest of an earlier run should be replaced.", args: observeArgs{job: jobDone(), pods: one(pushedResult), phase: modelv1alpha1.PhaseSucceeded, digest: oldDigest}, want: isDone(pushedDigest)},
+		"TextNotOld":  {reason: "The digest of an earlier run should not be reported for a run without one.", args: observeArgs{job: jobDone(), pods: one("all went well"), phase: modelv1alpha1.PhaseSucceeded, digest: oldDigest}, want: isDone("")},
+		"Failure":     {reason: "A failure in the result should not change the Job's success, without a digest.", args: observeArgs{job: jobDone(), pods: one(gatedResult)}, want: isDone("")},
+		"LastPod":     {reason: "The result of the Pod that ended last should be used.", args: observeArgs{job: jobDone(), pods: []corev1.Pod{podWith("a", corev1.PodSucceeded, ended(2, pushedResult)), podWith("b", corev1.PodFailed, ended(1, gatedResult))}}, want: isDone(pushedDigest)},
+		"Sidecar":     {reason: "The message of an injected container should not hide the result.", args: observeArgs{job: jobDone(), pods: []corev1.Pod{podWith("a", corev1.PodSucceeded, ended(1, pushedResult), ended(2, "proxy has ended"))}}, want: isDone(pushedDigest)},
+		"OlderRun":    {reason: "Pods of another Job should be ignored.", args: observeArgs{job: jobDone(), pods: []corev1.Pod{ofOtherJob(podWith("old", corev1.PodSucceeded, ended(1, `{"digest":"`+oldDigest+`"}`)))}}, want: isDone("")},
+		"OwnerUnsaid": {reason: "A Pod without an owner should be used.", args: observeArgs{job: jobDone(), pods: []corev1.Pod{{Status: one(pushedResult)[0].Status}}}, want: isDone(pushedDigest)},
 	})
 }
 
@@ -206,23 +206,23 @@ func TestObserveFailedJob(t *testing.T) {
 	interrupted := `{"failure":{"reason":"Evicted","message":"The run was stopped before its end"}}`
 
 	checkObserved(t, map[string]observeCase{
-		"Result":           {reason: "The worker says why it failed.", args: observeArgs{job: failed, pods: one(gatedResult)}, want: isFailed(outcome.Gated, "Ask for access")},
-		"CountOnly":        {reason: "One failure is the Job's, before its condition says so: nobody tries again.", args: observeArgs{job: jobWith(batchv1.JobStatus{Failed: 1}), pods: one(gatedResult)}, want: isFailed(outcome.Gated, "Ask for access")},
-		"ConditionOnly":    {reason: "A Job may fail without a Pod that did.", args: observeArgs{job: jobWith(batchv1.JobStatus{Conditions: failed.Status.Conditions})}, want: isFailed(outcome.JobFailed, "backoff limit")},
-		"PlainText":        {reason: "A text is shown, and nothing is guessed from it.", args: observeArgs{job: failed, pods: one("401 unauthorized")}, want: isFailed(outcome.JobFailed, "401 unauthorized")},
-		"BareDigest":       {reason: "A digest is no reason.", args: observeArgs{job: failed, pods: one(pushedDigest)}, want: isFailed(outcome.JobFailed, "")},
-		"Silent":           {reason: "Where the worker could not speak, the Job does.", args: observeArgs{job: failed, pods: one("")}, want: isFailed(outcome.JobFailed, "backoff limit")},
-		"AllSilent":        {reason: "Where nobody speaks, the way on is named.", args: observeArgs{job: jobWith(batchv1.JobStatus{Failed: 1})}, want: isFailed(outcome.JobFailed, "kubectl describe")},
-		"Deadline":         {reason: "A deadline says which field it was.", args: observeArgs{job: late}, want: isFailed(outcome.DeadlineExceeded, "activeDeadlineSeconds")},
-		"DeadlineWithText": {reason: "What an interrupted program leaves is not the cause.", args: observeArgs{job: late, pods: one("terminated")}, want: isFailed(outcome.DeadlineExceeded, "activeDeadlineSeconds")},
-		"DeadlineStopped":  {reason: "What an interrupted worker leaves is not the cause.", args: observeArgs{job: late, pods: one(interrupted)}, want: isFailed(outcome.DeadlineExceeded, "activeDeadlineSeconds")},
-		"DeadlineSoon":     {reason: "The cause is known before the Job's last condition, and stays.", args: observeArgs{job: soonLate, pods: one("")}, want: isFailed(outcome.DeadlineExceeded, "activeDeadlineSeconds")},
-		"BackoffSoon":      {reason: "The cause is known before the Job's last condition, and stays.", args: observeArgs{job: jobFailedBy(batchv1.JobFailureTarget, backoff, "Job has reached the specified backoff limit")}, want: isFailed(outcome.JobFailed, "backoff limit")},
-		"InitContainer":    {reason: "An init container that failed speaks.", args: observeArgs{job: failed, pods: []corev1.Pod{{Status: corev1.PodStatus{InitContainerStatuses: []corev1.ContainerStatus{ended(1, "cannot copy")}}}}}, want: isFailed(outcome.JobFailed, "cannot copy")},
-		"LastPod":          {reason: "Of several Pods the last that ended speaks.", args: observeArgs{job: failed, pods: []corev1.Pod{podWith("a", corev1.PodFailed, ended(2, gatedResult)), podWith("b", corev1.PodFailed, ended(1, "earlier"))}}, want: isFailed(outcome.Gated, "Ask for access")},
-		"Sidecar":          {reason: "What an injected container leaves does not hide the result.", args: observeArgs{job: failed, pods: []corev1.Pod{podWith("a", corev1.PodFailed, ended(1, gatedResult), ended(2, "proxy has ended"))}}, want: isFailed(outcome.Gated, "Ask for access")},
-		"OlderRun":         {reason: "A Pod of another Job says nothing of this one.", args: observeArgs{job: failed, pods: []corev1.Pod{ofOtherJob(podWith("old", corev1.PodFailed, ended(1, gatedResult)))}}, want: isFailed(outcome.JobFailed, "backoff limit")},
-		"OldIsGone":        {reason: "A run that failed has no digest, whatever an earlier one had.", args: observeArgs{job: failed, pods: one(gatedResult), phase: modelv1alpha1.PhaseSucceeded, digest: oldDigest}, want: isFailed(outcome.Gated, "Ask for access")},
+		"Result":           {reason: "The failure should be read from the worker's result.", args: observeArgs{job: failed, pods: one(gatedResult)}, want: isFailed(outcome.Gated, "Ask for access")},
+		"CountOnly":        {reason: "The count of failures should be enough before the Job's condition, since Jobs do not retry.", args: observeArgs{job: jobWith(batchv1.JobStatus{Failed: 1}), pods: one(gatedResult)}, want: isFailed(outcome.Gated, "Ask for access")},
+		"ConditionOnly":    {reason: "A Job that fails without a failed Pod should be Failed.", args: observeArgs{job: jobWith(batchv1.JobStatus{Conditions: failed.Status.Conditions})}, want: isFailed(outcome.JobFailed, "backoff limit")},
+		"PlainText":        {reason: "A text should be shown without a guess at its reason.", args: observeArgs{job: failed, pods: one("401 unauthorized")}, want: isFailed(outcome.JobFailed, "401 unauthorized")},
+		"BareDigest":       {reason: "A digest should not be a failure's message.", args: observeArgs{job: failed, pods: one(pushedDigest)}, want: isFailed(outcome.JobFailed, "")},
+		"Silent":           {reason: "The Job's message should be shown if the worker left none.", args: observeArgs{job: failed, pods: one("")}, want: isFailed(outcome.JobFailed, "backoff limit")},
+		"AllSilent":        {reason: "Without any message the next step should be named.", args: observeArgs{job: jobWith(batchv1.JobStatus{Failed: 1})}, want: isFailed(outcome.JobFailed, "kubectl describe")},
+		"Deadline":         {reason: "An exceeded deadline should name the field.", args: observeArgs{job: late}, want: isFailed(outcome.DeadlineExceeded, "activeDeadlineSeconds")},
+		"DeadlineWithText": {reason: "The text of an interrupted program should not replace the deadline.", args: observeArgs{job: late, pods: one("terminated")}, want: isFailed(outcome.DeadlineExceeded, "activeDeadlineSeconds")},
+		"DeadlineStopped":  {reason: "The result of an interrupted worker should not replace the deadline.", args: observeArgs{job: late, pods: one(interrupted)}, want: isFailed(outcome.DeadlineExceeded, "activeDeadlineSeconds")},
+		"DeadlineSoon":     {reason: "The cause should be the same before and after the Job's last condition.", args: observeArgs{job: soonLate, pods: one("")}, want: isFailed(outcome.DeadlineExceeded, "activeDeadlineSeconds")},
+		"BackoffSoon":      {reason: "The cause should be the same before and after the Job's last condition.", args: observeArgs{job: jobFailedBy(batchv1.JobFailureTarget, backoff, "Job has reached the specified backoff limit")}, want: isFailed(outcome.JobFailed, "backoff limit")},
+		"InitContainer":    {reason: "The message of a failed init container should be shown.", args: observeArgs{job: failed, pods: []corev1.Pod{{Status: corev1.PodStatus{InitContainerStatuses: []corev1.ContainerStatus{ended(1, "cannot copy")}}}}}, want: isFailed(outcome.JobFailed, "cannot copy")},
+		"LastPod":          {reason: "The result of the Pod that ended last should be used.", args: observeArgs{job: failed, pods: []corev1.Pod{podWith("a", corev1.PodFailed, ended(2, gatedResult)), podWith("b", corev1.PodFailed, ended(1, "earlier"))}}, want: isFailed(outcome.Gated, "Ask for access")},
+		"Sidecar":          {reason: "The message of an injected container should not hide the result.", args: observeArgs{job: failed, pods: []corev1.Pod{podWith("a", corev1.PodFailed, ended(1, gatedResult), ended(2, "proxy has ended"))}}, want: isFailed(outcome.Gated, "Ask for access")},
+		"OlderRun":         {reason: "Pods of another Job should be ignored.", args: observeArgs{job: failed, pods: []corev1.Pod{ofOtherJob(podWith("old", corev1.PodFailed, ended(1, gatedResult)))}}, want: isFailed(outcome.JobFailed, "backoff limit")},
+		"OldIsGone":        {reason: "A failed run should have no digest, even if an earlier one had.", args: observeArgs{job: failed, pods: one(gatedResult), phase: modelv1alpha1.PhaseSucceeded, digest: oldDigest}, want: isFailed(outcome.Gated, "Ask for access")},
 	})
 }
 
@@ -256,7 +256,7 @@ func TestObserveOtherWorker(t *testing.T) {
 		want     want
 	}{
 		"UnknownFlag": {
-			reason:   "A worker that does not know a flag should be named with the way out.",
+			reason:   "A worker that does not know a flag should be named with the cure.",
 			artifact: stream,
 			pods:     ended("worker", oldOutput, 1),
 			want:     want{outcome.TooOld, []string{"example.com/worker:old", "--contract", "remove job.workerImage"}},
@@ -359,31 +359,31 @@ func TestObserveWhatTheWorkerCannotSay(t *testing.T) {
 		want   ObservationResult
 	}{
 		"ImagePull": {
-			reason: "An image that cannot be pulled is named while the Pod waits.",
+			reason: "An image that cannot be pulled should be named while the Pod waits.",
 			status: active,
 			pods:   waiting("ErrImagePull"),
 			want:   ObservationResult{Phase: modelv1alpha1.PhasePending, Ready: metav1.ConditionFalse, Reason: string(outcome.ImagePull)},
 		},
 		"ImagePullBackOff": {
-			reason: "The kubelet's back-off changes nothing, so that the condition does not flap.",
+			reason: "The kubelet's back-off should not change the condition.",
 			status: active,
 			pods:   waiting("ImagePullBackOff"),
 			want:   ObservationResult{Phase: modelv1alpha1.PhasePending, Ready: metav1.ConditionFalse, Reason: string(outcome.ImagePull)},
 		},
 		"ContainerCreating": {
-			reason: "A Pod that is being made waits for nobody.",
+			reason: "A Pod whose containers are being created should have no failure.",
 			status: active,
 			pods:   waiting("ContainerCreating"),
 			want:   ObservationResult{Phase: modelv1alpha1.PhasePending, Ready: metav1.ConditionUnknown, Reason: "Creating"},
 		},
 		"OutOfMemory": {
-			reason: "A worker that was killed for its memory cannot speak.",
+			reason: "A container that was killed for its memory should be reported without a message.",
 			status: over,
 			pods:   killed,
 			want:   ObservationResult{Phase: modelv1alpha1.PhaseFailed, Ready: metav1.ConditionFalse, Reason: string(outcome.OutOfMemory)},
 		},
 		"Preempted": {
-			reason: "A Pod that the cluster took away did nothing wrong.",
+			reason: "A preempted Pod should be reported as evicted.",
 			status: over,
 			pods:   preempted,
 			want:   ObservationResult{Phase: modelv1alpha1.PhaseFailed, Ready: metav1.ConditionFalse, Reason: string(outcome.Evicted)},

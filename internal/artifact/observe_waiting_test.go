@@ -145,16 +145,16 @@ func TestWaitingForPod(t *testing.T) {
 		return waitingArgs{events: []corev1.Event{said("job", 1, "FailedCreate", message)}}
 	}
 	checkWaiting(t, map[string]waitingCase{
-		"Nothing":   {reason: "A Job that was made just now waits for nobody."},
-		"Quota":     {reason: "A quota is named with what was asked for, not with what is used just now.", args: refused(quota), want: outcome.QuotaExceeded, says: []string{`ResourceQuota "team"`, "pods=1", "raise the quota"}},
-		"QuotaMust": {reason: "A quota that wants limits says so.", args: refused(`Error creating: pods "run-abcde" is forbidden: failed quota: team: must specify limits.cpu for: kit`), want: outcome.QuotaExceeded, says: []string{`ResourceQuota "team"`, "must specify limits.cpu", "resources"}},
-		"Security":  {reason: "A Pod that a policy refuses says why.", args: refused(`Error creating: pods "run-abcde" is forbidden: violates PodSecurity "restricted:latest": seccompProfile`), want: outcome.Refused, says: []string{"PodSecurity", "seccompProfile", "policy"}},
-		"Webhook":   {reason: "A webhook's answer is told without the name that the Pod would have had.", args: refused(`Error creating: admission webhook "images.example.com" denied the request: Pod run-abcde uses kit:1`), want: outcome.Refused, says: []string{"images.example.com", "uses kit:1"}},
-		"Account":   {reason: "A service account that is not there is named.", args: refused(`Error creating: pods "run-abcde" is forbidden: error looking up service account default/runs: serviceaccount "runs" not found`), want: outcome.Refused, says: []string{`serviceaccount "runs" not found`}},
-		"MadeSince": {reason: "A Pod that was made since is in a cache soon.", args: waitingArgs{events: []corev1.Event{said("job", 1, "FailedCreate", quota), said("job", 1, "SuccessfulCreate", "Created pod: run-abcde")}}},
-		"OtherJob":  {reason: "What was said of an earlier Job of the name is not said of this one.", args: waitingArgs{events: []corev1.Event{said("other", 1, "FailedCreate", quota)}}},
+		"Nothing":   {reason: "A new Job should have no failure."},
+		"Quota":     {reason: "A quota should be named with what was requested, without what is used.", args: refused(quota), want: outcome.QuotaExceeded, says: []string{`ResourceQuota "team"`, "pods=1", "raise the quota"}},
+		"QuotaMust": {reason: "A quota that requires limits should be named.", args: refused(`Error creating: pods "run-abcde" is forbidden: failed quota: team: must specify limits.cpu for: kit`), want: outcome.QuotaExceeded, says: []string{`ResourceQuota "team"`, "must specify limits.cpu", "resources"}},
+		"Security":  {reason: "The reason of an admission policy should be shown.", args: refused(`Error creating: pods "run-abcde" is forbidden: violates PodSecurity "restricted:latest": seccompProfile`), want: outcome.Refused, says: []string{"PodSecurity", "seccompProfile", "policy"}},
+		"Webhook":   {reason: "A webhook's message should be shown without the Pod's generated name.", args: refused(`Error creating: admission webhook "images.example.com" denied the request: Pod run-abcde uses kit:1`), want: outcome.Refused, says: []string{"images.example.com", "uses kit:1"}},
+		"Account":   {reason: "A missing service account should be named.", args: refused(`Error creating: pods "run-abcde" is forbidden: error looking up service account default/runs: serviceaccount "runs" not found`), want: outcome.Refused, says: []string{`serviceaccount "runs" not found`}},
+		"MadeSince": {reason: "A Pod that was created since should clear the failure.", args: waitingArgs{events: []corev1.Event{said("job", 1, "FailedCreate", quota), said("job", 1, "SuccessfulCreate", "Created pod: run-abcde")}}},
+		"OtherJob":  {reason: "Events of an earlier Job with the same name should be ignored.", args: waitingArgs{events: []corev1.Event{said("other", 1, "FailedCreate", quota)}}},
 		"Latest": {
-			reason: "Of two causes the later holds.",
+			reason: "The later of two causes should be shown.",
 			args: waitingArgs{events: []corev1.Event{
 				said("job", 1, "FailedCreate", quota),
 				said("job", 2, "FailedCreate", `Error creating: pods "run-abcde" is forbidden: no PriorityClass with name x was found`),
@@ -167,15 +167,15 @@ func TestWaitingForPod(t *testing.T) {
 func TestWaitingForContainer(t *testing.T) {
 	const mount = `MountVolume.SetUp failed for volume "credentials" : `
 	checkWaiting(t, map[string]waitingCase{
-		"Pull":        {reason: "An image that cannot be pulled is named.", args: waitingArgs{pods: creating("ErrImagePull", "rpc error: 1")}, want: outcome.ImagePull, says: []string{`"kit:1"`, `"kit"`, "imagePullSecrets"}},
-		"PullBackOff": {reason: "The kubelet's back-off changes nothing.", args: waitingArgs{pods: creating("ImagePullBackOff", "Back-off 20s")}, want: outcome.ImagePull, says: []string{`"kit:1"`}},
-		"Start":       {reason: "An image without what is run in it is named.", args: waitingArgs{pods: creating("CreateContainerError", "no such file")}, want: outcome.ImageUnusable, says: []string{`"kit:1"`, "kitImage"}},
-		"Creating":    {reason: "A Pod that is being made waits for nobody.", args: waitingArgs{pods: creating("ContainerCreating", "")}},
-		"Secret":      {reason: "A Secret that is gone is named.", args: waitingArgs{pods: creating("CreateContainerConfigError", `secret "hf" not found`)}, want: outcome.ConfigMissing, says: []string{`Secret "hf"`, "create it"}},
-		"Key":         {reason: "So is a key.", args: waitingArgs{pods: creating("CreateContainerConfigError", `couldn't find key token in Secret team-a/hf`)}, want: outcome.ConfigMissing, says: []string{`Secret "hf"`, `"token"`, "add it"}},
-		"OtherConfig": {reason: "What else a container wants is told.", args: waitingArgs{pods: creating("CreateContainerConfigError", `configmap "x" not found`)}, want: outcome.ConfigMissing, says: []string{`configmap "x" not found`, "job.env"}},
+		"Pull":        {reason: "An image that cannot be pulled should be named.", args: waitingArgs{pods: creating("ErrImagePull", "rpc error: 1")}, want: outcome.ImagePull, says: []string{`"kit:1"`, `"kit"`, "imagePullSecrets"}},
+		"PullBackOff": {reason: "The kubelet's back-off should not change the message.", args: waitingArgs{pods: creating("ImagePullBackOff", "Back-off 20s")}, want: outcome.ImagePull, says: []string{`"kit:1"`}},
+		"Start":       {reason: "An image without the container's command should be named.", args: waitingArgs{pods: creating("CreateContainerError", "no such file")}, want: outcome.ImageUnusable, says: []string{`"kit:1"`, "kitImage"}},
+		"Creating":    {reason: "A Pod whose containers are being created should have no failure.", args: waitingArgs{pods: creating("ContainerCreating", "")}},
+		"Secret":      {reason: "A missing Secret should be named.", args: waitingArgs{pods: creating("CreateContainerConfigError", `secret "hf" not found`)}, want: outcome.ConfigMissing, says: []string{`Secret "hf"`, "create it"}},
+		"Key":         {reason: "A missing key of a Secret should be named.", args: waitingArgs{pods: creating("CreateContainerConfigError", `couldn't find key token in Secret team-a/hf`)}, want: outcome.ConfigMissing, says: []string{`Secret "hf"`, `"token"`, "add it"}},
+		"OtherConfig": {reason: "Another missing object of a container should be named.", args: waitingArgs{pods: creating("CreateContainerConfigError", `configmap "x" not found`)}, want: outcome.ConfigMissing, says: []string{`configmap "x" not found`, "job.env"}},
 		"MountSecret": {
-			reason: "The kubelet says by turns what is missing and what waits.",
+			reason: "The kubelet's alternating events should give one message.",
 			args: waitingArgs{pods: creating("ContainerCreating", ""), events: []corev1.Event{
 				said(podUID, 2, "FailedMount", mount+`secret "registry" not found`),
 				said(podUID, 3, "FailedMount", "Unable to attach or mount volumes: unmounted volumes=[credentials]"),
@@ -183,17 +183,17 @@ func TestWaitingForContainer(t *testing.T) {
 			want: outcome.ConfigMissing, says: []string{`Secret "registry"`, "create it"},
 		},
 		"MountKey": {
-			reason: "So is a key that a volume wants.",
+			reason: "A missing key for a volume should be named.",
 			args:   waitingArgs{pods: creating("ContainerCreating", ""), events: []corev1.Event{said(podUID, 2, "FailedMount", mount+`references non-existent secret key: ca.crt`)}},
 			want:   outcome.ConfigMissing, says: []string{`"ca.crt"`, "add it"},
 		},
 		"MountVolume": {
-			reason: "A volume that cannot be attached is the workspace's.",
+			reason: "A volume that cannot be attached should be reported as the workspace's.",
 			args:   waitingArgs{pods: creating("ContainerCreating", ""), events: []corev1.Event{said(podUID, 2, "FailedAttachVolume", "Multi-Attach error for volume pvc-1")}},
 			want:   outcome.WorkspaceUnbound, says: []string{"mount", "kubectl describe"},
 		},
 		"MountedSince": {
-			reason: "A Pod that pulls its image has its volumes.",
+			reason: "A Pod that pulls its image should not be reported as waiting for volumes.",
 			args: waitingArgs{pods: creating("ContainerCreating", ""), events: []corev1.Event{
 				said(podUID, 2, "FailedMount", mount+`secret "registry" not found`), said(podUID, 2, "Pulling", "Pulling image"),
 			}},
@@ -217,20 +217,20 @@ func TestWaitingForNode(t *testing.T) {
 	bound.Status.Phase = corev1.ClaimBound
 
 	checkWaiting(t, map[string]waitingCase{
-		"Selector":   {reason: "What the nodes lack is named, without how many they are.", args: of("0/3 nodes are available: 1 Insufficient memory, 2 node(s) didn't match Pod's node affinity/selector"+tail, nil), want: outcome.Unschedulable, says: []string{"(Insufficient memory; didn't match Pod's node affinity/selector)", "nodeSelector"}},
-		"WaitsFirst": {reason: "A volume that is made for the node waits for the node.", args: of("0/1 nodes are available: 1 Insufficient cpu.", pendingPVC(class)), want: outcome.Unschedulable, says: []string{"Insufficient cpu"}},
-		"Silent":     {reason: "A scheduler that says nothing says that.", args: of("", nil), want: outcome.Unschedulable, says: []string{"no cause is given"}},
-		"NewClaim":   {reason: "A claim of which nobody complains is being provided for.", args: of(immediate, pendingPVC(class))},
-		"Unknown":    {reason: "What is not known of a claim is not guessed.", args: of(immediate, nil)},
-		"NoClass":    {reason: "A class that does not exist is named.", args: of(immediate, pendingPVC(class), said(pvcUID, 1, "ProvisioningFailed", `storageclass.storage.k8s.io "fast" not found`)), want: outcome.WorkspaceUnbound, says: []string{`StorageClass "fast", which does not exist`, "storageClassName"}},
-		"NoDefault":  {reason: "A cluster without a default class wants one named.", args: of(immediate, pendingPVC(nil), said(pvcUID, 1, "FailedBinding", "no persistent volumes available for this claim and no storage class is set")), want: outcome.WorkspaceUnbound, says: []string{"no default one", "storageClassName"}},
-		"Failing":    {reason: "What a provisioner says has numbers that change and is not told.", args: of(immediate, pendingPVC(class), said(pvcUID, 1, "ProvisioningFailed", "rpc error: request 4711")), want: outcome.WorkspaceUnbound, says: []string{`"fast"`, "kubectl describe"}},
-		"Waiting":    {reason: "A provisioner may take its time.", args: of(immediate, pendingPVC(class), often(said(pvcUID, 1, "ExternalProvisioning", "Waiting"), 2))},
-		"NoProvider": {reason: "A provisioner that never answers is told.", args: of(immediate, pendingPVC(class), often(said(pvcUID, 1, "ExternalProvisioning", "Waiting"), 20)), want: outcome.WorkspaceUnbound, says: []string{"provisioner runs"}},
-		"NoVolume":   {reason: "Volumes that nobody makes run out.", args: of(unbound, pendingPVC(class)), want: outcome.WorkspaceUnbound, says: []string{`"fast"`, "has room"}},
-		"Lost":       {reason: "A claim whose volume is gone is told.", args: of(immediate, lost), want: outcome.WorkspaceUnbound, says: []string{"lost its volume"}},
-		"Elsewhere":  {reason: "A volume may be where no node takes the Pod.", args: of("0/1 nodes are available: 1 node(s) didn't match PersistentVolume's node affinity.", bound), want: outcome.Unschedulable, says: []string{"volume"}},
-		"Gone":       {reason: "A claim that was deleted by hand is told.", args: of(`0/1 nodes are available: persistentvolumeclaim "model-workspace" not found`+tail, nil), want: outcome.WorkspaceUnbound, says: []string{"is missing", "Job"}},
+		"Selector":   {reason: "The scheduler's causes should be shown without numbers of nodes.", args: of("0/3 nodes are available: 1 Insufficient memory, 2 node(s) didn't match Pod's node affinity/selector"+tail, nil), want: outcome.Unschedulable, says: []string{"(Insufficient memory; didn't match Pod's node affinity/selector)", "nodeSelector"}},
+		"WaitsFirst": {reason: "A volume that is provisioned for a node should not be reported as missing.", args: of("0/1 nodes are available: 1 Insufficient cpu.", pendingPVC(class)), want: outcome.Unschedulable, says: []string{"Insufficient cpu"}},
+		"Silent":     {reason: "A missing cause should be reported as such.", args: of("", nil), want: outcome.Unschedulable, says: []string{"no cause is given"}},
+		"NewClaim":   {reason: "A claim without warnings should have no failure.", args: of(immediate, pendingPVC(class))},
+		"Unknown":    {reason: "An unknown claim should have no failure.", args: of(immediate, nil)},
+		"NoClass":    {reason: "A StorageClass that does not exist should be named.", args: of(immediate, pendingPVC(class), said(pvcUID, 1, "ProvisioningFailed", `storageclass.storage.k8s.io "fast" not found`)), want: outcome.WorkspaceUnbound, says: []string{`StorageClass "fast", which does not exist`, "storageClassName"}},
+		"NoDefault":  {reason: "A missing default StorageClass should be reported.", args: of(immediate, pendingPVC(nil), said(pvcUID, 1, "FailedBinding", "no persistent volumes available for this claim and no storage class is set")), want: outcome.WorkspaceUnbound, says: []string{"no default one", "storageClassName"}},
+		"Failing":    {reason: "A provisioner's message, which has changing numbers, should not be shown.", args: of(immediate, pendingPVC(class), said(pvcUID, 1, "ProvisioningFailed", "rpc error: request 4711")), want: outcome.WorkspaceUnbound, says: []string{`"fast"`, "kubectl describe"}},
+		"Waiting":    {reason: "A provisioner should have time.", args: of(immediate, pendingPVC(class), often(said(pvcUID, 1, "ExternalProvisioning", "Waiting"), 2))},
+		"NoProvider": {reason: "A provisioner that does not respond should be reported.", args: of(immediate, pendingPVC(class), often(said(pvcUID, 1, "ExternalProvisioning", "Waiting"), 20)), want: outcome.WorkspaceUnbound, says: []string{"provisioner runs"}},
+		"NoVolume":   {reason: "A lack of static volumes should be reported.", args: of(unbound, pendingPVC(class)), want: outcome.WorkspaceUnbound, says: []string{`"fast"`, "has room"}},
+		"Lost":       {reason: "A claim whose volume is lost should be reported.", args: of(immediate, lost), want: outcome.WorkspaceUnbound, says: []string{"lost its volume"}},
+		"Elsewhere":  {reason: "A volume that no suitable node can reach should be reported.", args: of("0/1 nodes are available: 1 node(s) didn't match PersistentVolume's node affinity.", bound), want: outcome.Unschedulable, says: []string{"volume"}},
+		"Gone":       {reason: "A claim that was deleted manually should be reported.", args: of(`0/1 nodes are available: persistentvolumeclaim "model-workspace" not found`+tail, nil), want: outcome.WorkspaceUnbound, says: []string{"is missing", "Job"}},
 	})
 }
 
@@ -245,10 +245,10 @@ func TestWaitingIsStable(t *testing.T) {
 		reason string
 		args   [2]waitingArgs
 	}{
-		"Pull":    {reason: "The kubelet tries and waits by turns.", args: [2]waitingArgs{{pods: creating("ErrImagePull", "failed")}, {pods: creating("ImagePullBackOff", "Back-off 5m0s")}}},
-		"Nodes":   {reason: "Nodes come and go.", args: [2]waitingArgs{node("0/3 nodes are available: 3 Insufficient cpu."), node("0/12 nodes are available: 12 Insufficient cpu. preemption: 0/12 nodes are available.")}},
-		"PodName": {reason: "Each try has another name.", args: [2]waitingArgs{pod(`Error creating: admission webhook "x.example.com" denied the request: run-abcde is bad`), pod(`Error creating: admission webhook "x.example.com" denied the request: run-fghij is bad`)}},
-		"Used":    {reason: "What is used of a quota changes.", args: [2]waitingArgs{pod(`Error creating: pods "run-abcde" is forbidden: exceeded quota: q, requested: pods=1, used: pods=3, limited: pods=3`), pod(`Error creating: pods "run-fghij" is forbidden: exceeded quota: q, requested: pods=1, used: pods=4, limited: pods=3`)}},
+		"Pull":    {reason: "The message should not change between the kubelet's retries.", args: [2]waitingArgs{{pods: creating("ErrImagePull", "failed")}, {pods: creating("ImagePullBackOff", "Back-off 5m0s")}}},
+		"Nodes":   {reason: "The message should not change with the number of nodes.", args: [2]waitingArgs{node("0/3 nodes are available: 3 Insufficient cpu."), node("0/12 nodes are available: 12 Insufficient cpu. preemption: 0/12 nodes are available.")}},
+		"PodName": {reason: "The message should not change with the names of refused Pods.", args: [2]waitingArgs{pod(`Error creating: admission webhook "x.example.com" denied the request: run-abcde is bad`), pod(`Error creating: admission webhook "x.example.com" denied the request: run-fghij is bad`)}},
+		"Used":    {reason: "The message should not change with the use of a quota.", args: [2]waitingArgs{pod(`Error creating: pods "run-abcde" is forbidden: exceeded quota: q, requested: pods=1, used: pods=3, limited: pods=3`), pod(`Error creating: pods "run-fghij" is forbidden: exceeded quota: q, requested: pods=1, used: pods=4, limited: pods=3`)}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -268,10 +268,10 @@ func TestLastSeen(t *testing.T) {
 		args   corev1.Event
 		want   int64
 	}{
-		"Created": {reason: "An event without times has that of its making.", args: corev1.Event{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: at(1)}}, want: 1},
-		"Last":    {reason: "An event that is counted has a last time.", args: corev1.Event{LastTimestamp: at(2)}, want: 2},
-		"New":     {reason: "An event of the new API has its own time.", args: corev1.Event{EventTime: metav1.NewMicroTime(time.Unix(3, 5))}, want: 3},
-		"Series":  {reason: "A series says when it was seen last.", args: corev1.Event{EventTime: metav1.NewMicroTime(time.Unix(3, 0)), Series: &corev1.EventSeries{LastObservedTime: metav1.NewMicroTime(time.Unix(4, 0))}}, want: 4},
+		"Created": {reason: "An event without times should have its creation's.", args: corev1.Event{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: at(1)}}, want: 1},
+		"Last":    {reason: "A counted event should have its last time.", args: corev1.Event{LastTimestamp: at(2)}, want: 2},
+		"New":     {reason: "An event of the newer API should have its event time.", args: corev1.Event{EventTime: metav1.NewMicroTime(time.Unix(3, 5))}, want: 3},
+		"Series":  {reason: "An event series should have its last time.", args: corev1.Event{EventTime: metav1.NewMicroTime(time.Unix(3, 0)), Series: &corev1.EventSeries{LastObservedTime: metav1.NewMicroTime(time.Unix(4, 0))}}, want: 4},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

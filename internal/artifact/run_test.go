@@ -33,73 +33,73 @@ func TestRunHash(t *testing.T) {
 		want   string
 	}{
 		"Default": {
-			reason: "The common case.",
+			reason: "A model with the default format and pipeline should have this hash.",
 			args:   newArtifact(),
 			want:   goldenDefault,
 		},
 		"Revision": {
-			reason: "Another revision is another artifact.",
+			reason: "Another revision should change the hash.",
 			args:   newArtifact(withModel("Qwen/Qwen3-0.6B", "v2")),
 			want:   goldenRevision,
 		},
 		"Model": {
-			reason: "Another model is another artifact.",
+			reason: "Another model should change the hash.",
 			args:   newArtifact(withModel("Qwen/Qwen3-1.7B", "main")),
 			want:   goldenModel,
 		},
 		"BareModel": {
-			reason: "A model may have no organisation.",
+			reason: "A model without an organisation should have a hash.",
 			args:   newArtifact(withModel("gpt2", "")),
 			want:   goldenGPT2,
 		},
 		"Format": {
-			reason: "Another format is another artifact.",
+			reason: "Another format should change the hash.",
 			args:   newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) { p.Format = modelv1alpha1.PackFormatModelKit })),
 			want:   goldenModelKit,
 		},
 		"Pipeline": {
-			reason: "Another pipeline is another artifact.",
+			reason: "Another pipeline should change the hash.",
 			args:   newArtifact(withStream()),
 			want:   goldenStream,
 		},
 		"NoSource": {
-			reason: "An Artifact that is only looked at has a hash, too.",
+			reason: "An Artifact that is only observed should have a hash.",
 			args:   newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) { p.Source = nil })),
 			want:   goldenNoSource,
 		},
 		"EmptySource": {
-			reason: "A source of no kind is no source.",
+			reason: "An empty source should not change the hash.",
 			args:   newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) { p.Source = &modelv1alpha1.Source{} })),
 			want:   goldenNoSource,
 		},
 		"UnsetIsDefault": {
-			reason: "A default that is written changes nothing.",
+			reason: "Explicit defaults should not change the hash.",
 			args: newArtifact(withModel("Qwen/Qwen3-0.6B", ""), withParameters(func(p *modelv1alpha1.ArtifactParameters) {
 				p.Format, p.Pipeline = "", ""
 			})),
 			want: goldenDefault,
 		},
 		"Target": {
-			reason: "A changed name in a registry moves no bytes.",
+			reason: "Another target should not change the hash.",
 			args: newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) {
 				p.Target = &modelv1alpha1.Target{Registry: "other.example.com", Repository: "other", Tag: "v2"}
 			})),
 			want: goldenDefault,
 		},
 		"Overwrite": {
-			reason: "What a tag may be taken from makes no other artifact.",
+			reason: "Another conflictPolicy should not change the hash.",
 			args:   newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) { p.Target.ConflictPolicy = modelv1alpha1.ConflictOverwrite })),
 			want:   goldenDefault,
 		},
 		"Pinned": {
-			reason: "The default, written down, changes nothing.",
+			reason: "An explicit revisionPolicy Pinned should not change the hash.",
 			args: newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) {
 				p.Source.HuggingFace.RevisionPolicy = modelv1alpha1.RevisionPinned
 			})),
 			want: goldenDefault,
 		},
 		"Follow": {
-			reason: "Whether a branch is followed, and how closely, makes no other artifact of where it is now.",
+			reason: "Another revisionPolicy or followInterval should not change the hash.",
 			args: newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) {
 				p.Source.HuggingFace.RevisionPolicy = modelv1alpha1.RevisionFollow
 				p.Source.HuggingFace.FollowInterval = &metav1.Duration{Duration: time.Minute}
@@ -107,26 +107,26 @@ func TestRunHash(t *testing.T) {
 			want: goldenDefault,
 		},
 		"Tag": {
-			reason: "A changed tag moves no bytes.",
+			reason: "Another tag should not change the hash.",
 			args:   newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) { p.Target.Tag = "v2" })),
 			want:   goldenDefault,
 		},
 		"Storage": {
-			reason: "Where the workspace lies makes no other artifact.",
+			reason: "Other storage settings should not change the hash.",
 			args: newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) {
 				p.Storage = &v1alpha1.StorageSettings{StorageClassName: ptr.To("fast")}
 			})),
 			want: goldenDefault,
 		},
 		"Job": {
-			reason: "Where the Pod runs makes no other artifact.",
+			reason: "Other job settings should not change the hash.",
 			args: newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) {
 				p.Job = &v1alpha1.JobSettings{ActiveDeadlineSeconds: ptr.To[int64](1), Labels: map[string]string{"a": "b"}}
 			})),
 			want: goldenDefault,
 		},
 		"Secrets": {
-			reason: "Who asks makes no other artifact.",
+			reason: "Other credentials should not change the hash.",
 			args: newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) {
 				p.Source.HuggingFace.TokenSecretRef = &modelv1alpha1.SecretKeySelector{Name: "hf", Key: "k"}
 				p.Target.CredentialsSecretRef = &xpv2.LocalSecretReference{Name: "push"}
@@ -134,7 +134,7 @@ func TestRunHash(t *testing.T) {
 			want: goldenDefault,
 		},
 		"Metadata": {
-			reason: "Who the Artifact is makes no other artifact.",
+			reason: "Other metadata should not change the hash.",
 			args: newArtifact(withName("other"), withUID(otherUID), func(a *modelv1alpha1.Artifact) {
 				a.SetLabels(map[string]string{"a": "b"})
 				a.SetAnnotations(map[string]string{AnnotationRun: "7", AnnotationRunHash: "old"})
@@ -143,7 +143,7 @@ func TestRunHash(t *testing.T) {
 			want: goldenDefault,
 		},
 		"Effective": {
-			reason: "A ProviderConfig or an upgrade makes no other artifact.",
+			reason: "Settings of a ProviderConfig should not change the hash.",
 			args:   newArtifact(withEverything()),
 			want:   goldenDefault,
 		},
@@ -167,10 +167,10 @@ func TestRunOf(t *testing.T) {
 		args   map[string]string
 		want   Run
 	}{
-		"Nothing":   {reason: "An object may say nothing.", want: Run{}},
-		"RoundTrip": {reason: "What is written is read.", args: Run{Hash: "abc", Number: 7}.Annotations(), want: Run{Hash: "abc", Number: 7}},
-		"NoNumber":  {reason: "What is no number counts as none.", args: map[string]string{AnnotationRunHash: "abc", AnnotationRun: "x"}, want: Run{Hash: "abc"}},
-		"TooLarge":  {reason: "What is no such number counts as none.", args: map[string]string{AnnotationRun: "99999999999999999999"}, want: Run{}},
+		"Nothing":   {reason: "An object without annotations should have the zero Run.", want: Run{}},
+		"RoundTrip": {reason: "A Run's annotations should be read back.", args: Run{Hash: "abc", Number: 7}.Annotations(), want: Run{Hash: "abc", Number: 7}},
+		"NoNumber":  {reason: "A run number that is not a number should be 0.", args: map[string]string{AnnotationRunHash: "abc", AnnotationRun: "x"}, want: Run{Hash: "abc"}},
+		"TooLarge":  {reason: "A run number that is too large should be 0.", args: map[string]string{AnnotationRun: "99999999999999999999"}, want: Run{}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -194,22 +194,22 @@ func TestReferences(t *testing.T) {
 		want   want
 	}{
 		"Target": {
-			reason: "A target may say it all.",
+			reason: "A complete target should be used.",
 			args:   newArtifact(),
 			want:   want{external: "registry.example.com/models/qwen3", reference: "registry.example.com/models/qwen3:v1"},
 		},
 		"DefaultTag": {
-			reason: "The tag is latest unless the target says.",
+			reason: "The tag should default to latest.",
 			args:   newArtifact(target(modelv1alpha1.Target{Registry: "registry.example.com", Repository: "models/qwen3"})),
 			want:   want{external: "registry.example.com/models/qwen3", reference: "registry.example.com/models/qwen3:latest"},
 		},
 		"DefaultRegistry": {
-			reason: "The registry is the ProviderConfig's unless the target says.",
+			reason: "The registry should default to the ProviderConfig's.",
 			args:   newArtifact(target(modelv1alpha1.Target{Repository: "models/qwen3", Tag: "v1"}), effective),
 			want:   want{external: "config.example.com:5000/models/qwen3", reference: "config.example.com:5000/models/qwen3:v1"},
 		},
 		"TargetWins": {
-			reason: "The target's registry holds over the ProviderConfig's.",
+			reason: "The target's registry should take precedence over the ProviderConfig's.",
 			args:   newArtifact(effective),
 			want:   want{external: "registry.example.com/models/qwen3", reference: "registry.example.com/models/qwen3:v1"},
 		},
@@ -259,47 +259,47 @@ func TestPipeline(t *testing.T) {
 		args   *modelv1alpha1.Artifact
 		want   modelv1alpha1.PipelineType
 	}{
-		"Default":       {reason: "Kit is the default for what kit can do.", args: newArtifact(unset), want: kit},
-		"Spec":          {reason: "The spec's pipeline wins over the ProviderConfig's.", args: newArtifact(withPipeline(kit), config(stream)), want: kit},
-		"Config":        {reason: "The ProviderConfig's pipeline wins over the default.", args: newArtifact(unset, config(stream)), want: stream},
-		"ConfigKit":     {reason: "A ProviderConfig may name the default.", args: newArtifact(unset, config(kit)), want: kit},
-		"ModelKit":      {reason: "Kit packs its own format.", args: newArtifact(unset, withFormat(modelv1alpha1.PackFormatModelKit)), want: kit},
-		"NoSource":      {reason: "An Artifact that is only observed has the default.", args: newArtifact(unset, withParameters(func(p *modelv1alpha1.ArtifactParameters) { p.Source = nil })), want: kit},
-		"Image":         {reason: "Only Stream packs an image.", args: newArtifact(unset, withFormat(modelv1alpha1.PackFormatImage)), want: stream},
-		"ImageOfKit":    {reason: "A ProviderConfig's default of Kit does not apply to what only Stream can do.", args: newArtifact(unset, withFormat(modelv1alpha1.PackFormatImage), config(kit)), want: stream},
-		"ExplicitImage": {reason: "An explicit Kit is kept, and its run says why it cannot work.", args: newArtifact(withPipeline(kit), withFormat(modelv1alpha1.PackFormatImage)), want: kit},
-		"Dataset":       {reason: "Only Stream reads datasets.", args: newArtifact(unset, withDataset("openai/gsm8k")), want: stream},
-		"Files":         {reason: "Only Stream reads chosen files.", args: newArtifact(unset, withFiles(nil, []string{"*.onnx"})), want: stream},
-		"NoFiles":       {reason: "A filter without patterns chooses nothing.", args: newArtifact(unset, withFiles(nil, nil)), want: kit},
-		"OCI":           {reason: "Only Stream reads from a registry.", args: newArtifact(unset, withOCI(testReference)), want: stream},
-		"BareModel":     {reason: "Kit takes no model without an organisation.", args: newArtifact(unset, withModel("gpt2", "")), want: stream},
-		"OtherHub":      {reason: "Kit knows the public Hub only.", args: newArtifact(unset, hub("https://hub.example.com")), want: stream},
-		"PublicHub":     {reason: "A ProviderConfig may name the public Hub.", args: newArtifact(unset, hub("https://huggingface.co/")), want: kit},
+		"Default":       {reason: "The pipeline should default to Kit for what kit supports.", args: newArtifact(unset), want: kit},
+		"Spec":          {reason: "The spec's pipeline should take precedence over the ProviderConfig's.", args: newArtifact(withPipeline(kit), config(stream)), want: kit},
+		"Config":        {reason: "The ProviderConfig's pipeline should take precedence over the default.", args: newArtifact(unset, config(stream)), want: stream},
+		"ConfigKit":     {reason: "A ProviderConfig's Kit should be used.", args: newArtifact(unset, config(kit)), want: kit},
+		"ModelKit":      {reason: "The pipeline should default to Kit for a ModelKit.", args: newArtifact(unset, withFormat(modelv1alpha1.PackFormatModelKit)), want: kit},
+		"NoSource":      {reason: "An Artifact without a source should have the default.", args: newArtifact(unset, withParameters(func(p *modelv1alpha1.ArtifactParameters) { p.Source = nil })), want: kit},
+		"Image":         {reason: "The pipeline should default to Stream for an Image.", args: newArtifact(unset, withFormat(modelv1alpha1.PackFormatImage)), want: stream},
+		"ImageOfKit":    {reason: "A ProviderConfig's Kit should be ignored for what only Stream supports.", args: newArtifact(unset, withFormat(modelv1alpha1.PackFormatImage), config(kit)), want: stream},
+		"ExplicitImage": {reason: "An explicit Kit should be kept; its run reports why it cannot work.", args: newArtifact(withPipeline(kit), withFormat(modelv1alpha1.PackFormatImage)), want: kit},
+		"Dataset":       {reason: "The pipeline should default to Stream for a dataset.", args: newArtifact(unset, withDataset("openai/gsm8k")), want: stream},
+		"Files":         {reason: "The pipeline should default to Stream for selected files.", args: newArtifact(unset, withFiles(nil, []string{"*.onnx"})), want: stream},
+		"NoFiles":       {reason: "A filter without patterns should not change the default.", args: newArtifact(unset, withFiles(nil, nil)), want: kit},
+		"OCI":           {reason: "The pipeline should default to Stream for source.oci.", args: newArtifact(unset, withOCI(testReference)), want: stream},
+		"BareModel":     {reason: "The pipeline should default to Stream for a model without an organisation.", args: newArtifact(unset, withModel("gpt2", "")), want: stream},
+		"OtherHub":      {reason: "The pipeline should default to Stream for another Hub.", args: newArtifact(unset, hub("https://hub.example.com")), want: stream},
+		"PublicHub":     {reason: "An explicit public Hub should not change the default.", args: newArtifact(unset, hub("https://huggingface.co/")), want: kit},
 
 		"Made":         {reason: "A change of the ProviderConfig should not rebuild an artifact.", args: newArtifact(unset, config(stream), made(kit)), want: kit},
-		"MadeByStream": {reason: "An artifact keeps the pipeline that a ProviderConfig named before.", args: newArtifact(unset, made(stream)), want: stream},
+		"MadeByStream": {reason: "An artifact should keep the pipeline of an earlier ProviderConfig.", args: newArtifact(unset, made(stream)), want: stream},
 		"MadeBeforeMirror": {
-			reason: "Another Hub in the ProviderConfig should not rebuild what was made of the public one.",
+			reason: "Another Hub in the ProviderConfig should not rebuild an artifact.",
 			args:   newArtifact(unset, hub("https://hub.example.com"), made(kit)),
 			want:   kit,
 		},
-		"MadeOtherwise": {reason: "A change of the spec is built as the ProviderConfig says now.", args: newArtifact(unset, config(stream), made(kit), withModel("Qwen/Qwen3-1.7B", "main")), want: stream},
-		"Explicit":      {reason: "The spec rebuilds what was made by another pipeline.", args: newArtifact(withPipeline(stream), made(kit)), want: stream},
+		"MadeOtherwise": {reason: "A changed spec should be built by the ProviderConfig's current pipeline.", args: newArtifact(unset, config(stream), made(kit), withModel("Qwen/Qwen3-1.7B", "main")), want: stream},
+		"Explicit":      {reason: "An explicit pipeline should rebuild an artifact of another one.", args: newArtifact(withPipeline(stream), made(kit)), want: stream},
 		"Staged": {
-			reason: "What is staged keeps its pipeline.",
+			reason: "Staged content should keep its pipeline.",
 			args: newArtifact(unset, config(stream), status(func(s *modelv1alpha1.ArtifactObservation) {
 				s.Staged = &modelv1alpha1.StagedArtifact{Digest: testDigest, RunHash: hashOf(kit)}
 			})),
 			want: kit,
 		},
 		"Lost": {
-			reason: "A run hash without a digest is of nothing that exists.",
+			reason: "A recorded run hash without a digest should be ignored.",
 			args:   newArtifact(unset, config(stream), status(func(s *modelv1alpha1.ArtifactObservation) { s.RunHash = hashOf(kit) })),
 			want:   stream,
 		},
 		"Running": {reason: "A change of the ProviderConfig should not stop a run.", args: newArtifact(unset, config(stream), running(modelv1alpha1.PhaseRunning)), want: kit},
-		"Pending": {reason: "Another pipeline may start where this one cannot.", args: newArtifact(unset, config(stream), running(modelv1alpha1.PhasePending)), want: stream},
-		"Failed":  {reason: "Another pipeline may do what this one could not.", args: newArtifact(unset, config(stream), running(modelv1alpha1.PhaseFailed)), want: stream},
+		"Pending": {reason: "A run that has not started should get the ProviderConfig's current pipeline.", args: newArtifact(unset, config(stream), running(modelv1alpha1.PhasePending)), want: stream},
+		"Failed":  {reason: "A failed run should be retried by the ProviderConfig's current pipeline.", args: newArtifact(unset, config(stream), running(modelv1alpha1.PhaseFailed)), want: stream},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -338,50 +338,50 @@ func TestRetryWait(t *testing.T) {
 		want   want
 	}{
 		"First": {
-			reason: "What passes is tried again after the interval.",
+			reason: "A transient failure should be retried after the interval.",
 			args:   args{failures: 1, failure: outcome.Failure{Reason: outcome.Unavailable}},
 			want:   want{wait: 30 * time.Second, again: true},
 		},
 		"Third": {
-			reason: "The wait doubles with each failure.",
+			reason: "The wait should double with each failure.",
 			args:   args{failures: 3, failure: outcome.Failure{Reason: outcome.Evicted}},
 			want:   want{wait: 2 * time.Minute, again: true},
 		},
 		"Last": {
-			reason: "Five tries more is the default.",
+			reason: "The limit should default to 5 retries.",
 			args:   args{failures: 5, failure: outcome.Failure{Reason: outcome.Unavailable}},
 			want:   want{wait: 8 * time.Minute, again: true},
 		},
 		"Limit": {
-			reason: "Past the limit nothing is tried again.",
+			reason: "There should be no retry after the limit.",
 			args:   args{failures: 6, failure: outcome.Failure{Reason: outcome.Unavailable}},
 		},
 		"Never": {
-			reason: "A limit of 0 is never.",
+			reason: "A limit of 0 should disable retries.",
 			args:   args{policy: policy(0, time.Second), failures: 1, failure: outcome.Failure{Reason: outcome.Unavailable}},
 		},
 		"Longest": {
-			reason: "No wait of our own making is longer than an hour.",
+			reason: "The backoff should be an hour at most.",
 			args:   args{policy: policy(100, time.Minute), failures: 90, failure: outcome.Failure{Reason: outcome.Unavailable}},
 			want:   want{wait: time.Hour, again: true},
 		},
 		"Asked": {
-			reason: "A server that asks for a longer wait gets it.",
+			reason: "A server's longer wait should be respected.",
 			args:   args{failures: 1, failure: outcome.Failure{Reason: outcome.RateLimited, RetryAfterSeconds: 300}},
 			want:   want{wait: 5 * time.Minute, again: true},
 		},
 		"AskedForEver": {
-			reason: "No server makes us wait for ever.",
+			reason: "A server's wait should be limited.",
 			args:   args{failures: 1, failure: outcome.Failure{Reason: outcome.RateLimited, RetryAfterSeconds: 1 << 40}},
 			want:   want{wait: time.Hour, again: true},
 		},
 		"NotStarted": {
-			reason: "A run that did not start has tried nothing, and waits no longer than an hour for as long as it takes.",
+			reason: "A run that did not start should be retried without a limit, every hour at least.",
 			args:   args{policy: policy(0, time.Minute), failures: 90, failure: outcome.Failure{Reason: outcome.NotStarted}},
 			want:   want{wait: time.Hour, again: true},
 		},
 		"DoesNotPass": {
-			reason: "What does not pass by itself waits for a change.",
+			reason: "A permanent failure should not be retried.",
 			args:   args{failures: 1, failure: outcome.Failure{Reason: outcome.Unauthorized}},
 		},
 	}

@@ -22,18 +22,18 @@ func TestEnsureSecret(t *testing.T) {
 
 		found bool // The one that is there is used.
 	}{
-		"Made":          {ensureCase: ensureCase{reason: "A Secret should be made where there is none."}},
-		"There":         {ensureCase: ensureCase{reason: "The Artifact's Secret should be used, as after a crash.", args: ensureArgs{there: newSecret(data, ownedBy(testUID))}}, found: true},
-		"Stale":         {ensureCase: ensureCase{reason: "What it holds should be what was supplied, and nothing else.", args: ensureArgs{there: newSecret(stale, ownedBy(testUID))}}, found: true},
+		"Made":          {ensureCase: ensureCase{reason: "A Secret should be created if there is none."}},
+		"There":         {ensureCase: ensureCase{reason: "An existing Secret of the Artifact should be used, as after a crash.", args: ensureArgs{there: newSecret(data, ownedBy(testUID))}}, found: true},
+		"Stale":         {ensureCase: ensureCase{reason: "The Secret's data should be replaced by the supplied data.", args: ensureArgs{there: newSecret(stale, ownedBy(testUID))}}, found: true},
 		"Foreign":       {ensureCase: ensureCase{reason: "A Secret without an owner should stay.", args: ensureArgs{foreign: newSecret(stale)}}},
-		"OtherUID":      {ensureCase: ensureCase{reason: "The Secret of an Artifact that was deleted and made again is not this one's.", args: ensureArgs{foreign: newSecret(stale, ownedBy(otherUID))}}},
-		"OnlyMentioned": {ensureCase: ensureCase{reason: "Being an owner is not being the controller.", args: ensureArgs{foreign: newSecret(stale, mentions(testUID))}}},
-		"OtherType":     {ensureCase: ensureCase{reason: "A connection Secret is the Artifact's and must get no credentials.", args: ensureArgs{foreign: newSecret(stale, ownedBy(testUID), ofType("connection.crossplane.io/v1alpha1"))}}},
+		"OtherUID":      {ensureCase: ensureCase{reason: "The Secret of an earlier Artifact with the same name should be ignored.", args: ensureArgs{foreign: newSecret(stale, ownedBy(otherUID))}}},
+		"OnlyMentioned": {ensureCase: ensureCase{reason: "An owner that is not the controller should not count.", args: ensureArgs{foreign: newSecret(stale, mentions(testUID))}}},
+		"OtherType":     {ensureCase: ensureCase{reason: "A connection Secret of the Artifact should not be used.", args: ensureArgs{foreign: newSecret(stale, ownedBy(testUID), ofType("connection.crossplane.io/v1alpha1"))}}},
 		"Unlabelled":    {ensureCase: ensureCase{reason: "Type and owner alone are not enough.", args: ensureArgs{foreign: newSecret(stale, ownedBy(testUID), labelled(nil))}}},
 		"Terminating":   {ensureCase: ensureCase{reason: "A Secret that is being deleted should not be used.", args: ensureArgs{there: newSecret(stale, ownedBy(testUID), terminating())}}},
-		"CreateFails":   {ensureCase: ensureCase{reason: "An error while making it should be returned.", args: ensureArgs{calls: failing("create", errBoom)}, want: ensureWant{failed: true, err: errBoom}}},
-		"ListFails":     {ensureCase: ensureCase{reason: "An error while looking for it should be returned.", args: ensureArgs{calls: failing("list", errBoom)}, want: ensureWant{failed: true, err: errBoom}}},
-		"UpdateFails":   {ensureCase: ensureCase{reason: "An error while updating it should be returned.", args: ensureArgs{calls: failing("update", errBoom), there: newSecret(stale, ownedBy(testUID))}, want: ensureWant{failed: true, err: errBoom}}},
+		"CreateFails":   {ensureCase: ensureCase{reason: "Any error encountered while creating the Secret should be returned.", args: ensureArgs{calls: failing("create", errBoom)}, want: ensureWant{failed: true, err: errBoom}}},
+		"ListFails":     {ensureCase: ensureCase{reason: "Any error encountered while listing Secrets should be returned.", args: ensureArgs{calls: failing("list", errBoom)}, want: ensureWant{failed: true, err: errBoom}}},
+		"UpdateFails":   {ensureCase: ensureCase{reason: "Any error encountered while updating the Secret should be returned.", args: ensureArgs{calls: failing("update", errBoom), there: newSecret(stale, ownedBy(testUID))}, want: ensureWant{failed: true, err: errBoom}}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -100,12 +100,12 @@ func TestIsCredentials(t *testing.T) {
 		args   *corev1.Secret
 		want   bool
 	}{
-		"Made":       {reason: "The provider's own should be known.", args: newSecret(nil, ownedBy(testUID)), want: true},
-		"Type":       {reason: "The type alone should tell, since it cannot be changed.", args: newSecret(nil, labelled(nil)), want: true},
-		"OtherType":  {reason: "Labels and owner should tell where the type does not.", args: newSecret(nil, ofType(corev1.SecretTypeOpaque), ownedBy(otherUID)), want: true},
-		"Labelled":   {reason: "A label that anybody may set should not hide a Secret from its owner.", args: newSecret(nil, ofType(corev1.SecretTypeOpaque))},
-		"Connection": {reason: "A connection Secret, which the Artifact owns, is none.", args: newSecret(nil, ofType("connection.crossplane.io/v1alpha1"), labelled(nil), ownedBy(testUID))},
-		"OtherKind": {reason: "What another kind owns is none.", args: newSecret(nil, ofType(corev1.SecretTypeOpaque), labelled(ours), func(o client.Object) {
+		"Made":       {reason: "The provider's own Secret should be recognised.", args: newSecret(nil, ownedBy(testUID)), want: true},
+		"Type":       {reason: "The type alone should be enough, since it is immutable.", args: newSecret(nil, labelled(nil)), want: true},
+		"OtherType":  {reason: "Labels and owner should be enough without the type.", args: newSecret(nil, ofType(corev1.SecretTypeOpaque), ownedBy(otherUID)), want: true},
+		"Labelled":   {reason: "Labels without an owner should not be enough.", args: newSecret(nil, ofType(corev1.SecretTypeOpaque))},
+		"Connection": {reason: "A connection Secret of the Artifact should not count.", args: newSecret(nil, ofType("connection.crossplane.io/v1alpha1"), labelled(nil), ownedBy(testUID))},
+		"OtherKind": {reason: "A Secret of an owner of another kind should not count.", args: newSecret(nil, ofType(corev1.SecretTypeOpaque), labelled(ours), func(o client.Object) {
 			o.SetOwnerReferences([]metav1.OwnerReference{*metav1.NewControllerRef(newPVC(), corev1.SchemeGroupVersion.WithKind("PersistentVolumeClaim"))})
 		})},
 	}
@@ -134,9 +134,9 @@ func TestJobUsesCopiedSecret(t *testing.T) {
 		want   []string // Of credentials, authority and token.
 		fails  bool
 	}{
-		"Copied":  {reason: "The Secret's name should be everywhere.", args: named, want: []string{"made", "theirs", "made"}},
-		"None":    {reason: "A run without a copy should name none.", args: modelv1alpha1.Effective{RegistryCA: SecretKey("theirs", KeyCA)}, want: []string{"", "theirs", ""}},
-		"Missing": {reason: "A Job without its Secret should not be made.", args: copied, fails: true},
+		"Copied":  {reason: "The placeholder should be replaced everywhere.", args: named, want: []string{"made", "theirs", "made"}},
+		"None":    {reason: "A run without copied credentials should refer to no Secret.", args: modelv1alpha1.Effective{RegistryCA: SecretKey("theirs", KeyCA)}, want: []string{"", "theirs", ""}},
+		"Missing": {reason: "A missing Secret should be an error.", args: copied, fails: true},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -78,29 +78,29 @@ func TestRunHashOfSource(t *testing.T) {
 		args   *modelv1alpha1.Artifact
 		want   string
 	}{
-		"Image":   {reason: "An image is another artifact.", args: newArtifact(withStream(), withFormat(modelv1alpha1.PackFormatImage)), want: goldenImage},
-		"Dataset": {reason: "A dataset is not the model of that name.", args: newArtifact(withStream(), withDataset("Qwen/Qwen3-0.6B")), want: goldenDataset},
-		"Include": {reason: "Fewer files are another artifact.", args: newArtifact(withStream(), withFiles([]string{"*.json", "*.txt"}, nil)), want: goldenInclude},
-		"Exclude": {reason: "What is left out is not what is taken.", args: newArtifact(withStream(), withFiles(nil, []string{"*.json", "*.txt"})), want: goldenExclude},
-		"Both":    {reason: "Both count.", args: newArtifact(withStream(), withFiles([]string{"*.json"}, []string{"*.txt"})), want: goldenBoth},
+		"Image":   {reason: "Format Image should change the hash.", args: newArtifact(withStream(), withFormat(modelv1alpha1.PackFormatImage)), want: goldenImage},
+		"Dataset": {reason: "A dataset should not have the hash of the model with its name.", args: newArtifact(withStream(), withDataset("Qwen/Qwen3-0.6B")), want: goldenDataset},
+		"Include": {reason: "Included files should change the hash.", args: newArtifact(withStream(), withFiles([]string{"*.json", "*.txt"}, nil)), want: goldenInclude},
+		"Exclude": {reason: "Excluded files should have another hash than included ones.", args: newArtifact(withStream(), withFiles(nil, []string{"*.json", "*.txt"})), want: goldenExclude},
+		"Both":    {reason: "Both kinds of patterns should count.", args: newArtifact(withStream(), withFiles([]string{"*.json"}, []string{"*.txt"})), want: goldenBoth},
 		"Order": {
-			reason: "Patterns are a set: order and repetition change nothing.",
+			reason: "Order and repetition of patterns should not change the hash.",
 			args:   newArtifact(withStream(), withFiles([]string{"*.txt", "*.json", "*.txt"}, nil)),
 			want:   goldenInclude,
 		},
-		"NoFiles":      {reason: "A filter of nothing is none.", args: newArtifact(withStream(), withFiles([]string{}, nil)), want: goldenStream},
-		"DatasetFiles": {reason: "A dataset's files may be chosen, too.", args: newArtifact(withStream(), withDataset("openai/gsm8k"), withFiles([]string{"main/"}, nil)), want: goldenDatasetFiles},
-		"OCI":          {reason: "An artifact is named by its reference.", args: newArtifact(withStream(), withOCI(testReference)), want: goldenOCI},
-		"OCIDigest":    {reason: "Another reference is another artifact.", args: newArtifact(withStream(), withOCI("source.example.com:5000/models/qwen3@"+testDigest)), want: goldenOCIDigest},
-		"OCIAccess":    {reason: "How it is read makes no other artifact.", args: newArtifact(withStream(), withOCI(testReference), withOwnSource()), want: goldenOCI},
+		"NoFiles":      {reason: "A filter without patterns should not change the hash.", args: newArtifact(withStream(), withFiles([]string{}, nil)), want: goldenStream},
+		"DatasetFiles": {reason: "Selected files of a dataset should have a hash.", args: newArtifact(withStream(), withDataset("openai/gsm8k"), withFiles([]string{"main/"}, nil)), want: goldenDatasetFiles},
+		"OCI":          {reason: "An artifact's reference should decide the hash.", args: newArtifact(withStream(), withOCI(testReference)), want: goldenOCI},
+		"OCIDigest":    {reason: "Another reference should change the hash.", args: newArtifact(withStream(), withOCI("source.example.com:5000/models/qwen3@"+testDigest)), want: goldenOCIDigest},
+		"OCIAccess":    {reason: "The credentials for a source should not change the hash.", args: newArtifact(withStream(), withOCI(testReference), withOwnSource()), want: goldenOCI},
 		"OCIEffective": {
-			reason: "Nor does what a ProviderConfig says of that.",
+			reason: "A ProviderConfig's settings for a source should not change the hash.",
 			args: newArtifact(withStream(), withOCI(testReference), withEffective(modelv1alpha1.Effective{
 				Source: &modelv1alpha1.SourceAccess{PlainHTTP: true, Credentials: SecretKey("a", "b")},
 			})),
 			want: goldenOCI,
 		},
-		"OCIMade": {reason: "What its tag stood for makes no other artifact of where it is now.", args: newArtifact(withStream(), withOCI(testReference), withMade(testDigest)), want: goldenOCI},
+		"OCIMade": {reason: "The recorded digest of a tag should not change the hash.", args: newArtifact(withStream(), withOCI(testReference), withMade(testDigest)), want: goldenOCI},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -124,27 +124,27 @@ func TestBuildJobSource(t *testing.T) {
 		want   []string
 	}{
 		"Model": {
-			reason: "A model is read at a revision.",
+			reason: "A model should be read at its revision.",
 			args:   newArtifact(),
 			want:   []string{hub, "--model=Qwen/Qwen3-0.6B", "--revision=main"},
 		},
 		"Dataset": {
-			reason: "A dataset takes a model's place.",
+			reason: "A dataset should be read in place of a model.",
 			args:   newArtifact(withDataset("openai/gsm8k")),
 			want:   []string{hub, "--dataset=openai/gsm8k", "--revision=main"},
 		},
 		"DatasetAgain": {
-			reason: "It is read at the same commit again.",
+			reason: "A rebuild should read the recorded commit of a dataset.",
 			args:   newArtifact(withDataset("openai/gsm8k"), withMade(testCommit)),
 			want:   []string{hub, "--dataset=openai/gsm8k", "--revision=" + testCommit},
 		},
 		"Files": {
-			reason: "Each pattern is one flag, and the same set is the same Job.",
+			reason: "Each pattern should be one flag, sorted and without duplicates.",
 			args:   newArtifact(withFiles([]string{"b c/", "*.json", "b c/"}, []string{"-x", "@y", "é*"})),
 			want:   []string{hub, "--model=Qwen/Qwen3-0.6B", "--revision=main", "--include=*.json", "--include=b c/", "--exclude=-x", "--exclude=@y", "--exclude=é*"},
 		},
 		"Dollars": {
-			reason: "The kubelet would put the token in the place of a variable's name, and one dollar in that of two.",
+			reason: "References to variables should be escaped, since the kubelet would expand them.",
 			args:   newArtifact(withFiles([]string{"$(HF_TOKEN)", "$$(HF_TOKEN)", "a$", "${HF_TOKEN}"}, []string{"$"})),
 			want: []string{
 				hub, "--model=Qwen/Qwen3-0.6B", "--revision=main",
@@ -152,57 +152,57 @@ func TestBuildJobSource(t *testing.T) {
 			},
 		},
 		"DollarsAnywhere": {
-			reason: "So it would where the API server checked nothing.",
+			reason: "References to variables should be escaped in fields that the API server validates too.",
 			args:   newArtifact(withModel("$(HF_TOKEN)", "$(HF_TOKEN)")),
 			want:   []string{hub, "--model=$$(HF_TOKEN)", "--revision=$$(HF_TOKEN)"},
 		},
 		"Artifact": {
-			reason: "Who reads from a registry asks no Hub.",
+			reason: "A source in a registry should need no Hub.",
 			args:   newArtifact(withOCI(testReference), withEffective(modelv1alpha1.Effective{HubEndpoint: "https://hub.example.com"})),
 			want:   []string{"--source-artifact=" + testReference},
 		},
 		"ArtifactPlain": {
-			reason: "An Artifact says how another registry is spoken to.",
+			reason: "The Artifact's plainHTTP should be used for another registry.",
 			args:   newArtifact(withOCI(testReference), withOwnSource()),
 			want:   []string{"--source-artifact=" + testReference, "--source-plain-http"},
 		},
 		"ArtifactPlainConfig": {
-			reason: "The ProviderConfig says how its own is.",
+			reason: "The ProviderConfig's plainHTTP should be used for its own registry.",
 			args:   newArtifact(withOCI(testReference), withEffective(modelv1alpha1.Effective{Source: &modelv1alpha1.SourceAccess{PlainHTTP: true}})),
 			want:   []string{"--source-artifact=" + testReference, "--source-plain-http"},
 		},
 		"ArtifactConfigTLS": {
-			reason: "And nobody has its credentials sent without TLS.",
+			reason: "The Artifact's plainHTTP should be ignored for the ProviderConfig's registry.",
 			args:   newArtifact(withOCI(testReference), withOwnSource(), withEffective(modelv1alpha1.Effective{Source: &modelv1alpha1.SourceAccess{}})),
 			want:   []string{"--source-artifact=" + testReference},
 		},
 		"ArtifactAgain": {
-			reason: "A tag is resolved once, and its digest read again.",
+			reason: "A rebuild should read the recorded digest of a tag.",
 			args:   newArtifact(withOCI(testReference), withMade(testDigest)),
 			want:   []string{"--source-artifact=" + pinned},
 		},
 		"ArtifactBareAgain": {
-			reason: "A port is no tag.",
+			reason: "A port should not be taken for a tag.",
 			args:   newArtifact(withOCI("localhost:5000/qwen3:v1"), withMade(testDigest)),
 			want:   []string{"--source-artifact=localhost:5000/qwen3@" + testDigest},
 		},
 		"ArtifactChanged": {
-			reason: "The digest of another source is no answer to this one.",
+			reason: "The recorded digest of another source should be ignored.",
 			args:   newArtifact(withOCI(testReference), withMade(testDigest), withOCI("source.example.com:5000/models/qwen3:v2")),
 			want:   []string{"--source-artifact=source.example.com:5000/models/qwen3:v2"},
 		},
 		"ArtifactDigest": {
-			reason: "A digest needs no resolving.",
+			reason: "A reference by digest should not change.",
 			args:   newArtifact(withOCI("source.example.com:5000/models/qwen3:v1@"+testDigest), withMade(testDigest)),
 			want:   []string{"--source-artifact=source.example.com:5000/models/qwen3:v1@" + testDigest},
 		},
 		"ArtifactCommit": {
-			reason: "What is no digest names no artifact.",
+			reason: "A recorded revision that is not a digest should be ignored.",
 			args:   newArtifact(withOCI(testReference), withMade(testCommit)),
 			want:   []string{"--source-artifact=" + testReference},
 		},
 		"NoSource": {
-			reason: "An Artifact without a source makes a valid Job, too.",
+			reason: "An Artifact without a source should have a valid Job.",
 			args:   newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) { p.Source = nil })),
 			want:   []string{hub},
 		},
@@ -248,11 +248,11 @@ func TestBuildJobSourceCredentials(t *testing.T) {
 		want   mounted
 	}{
 		"None": {
-			reason: "A public artifact needs nothing, and no Hub's token either.",
+			reason: "A public artifact should need no credentials, and get no Hub's token.",
 			args:   newArtifact(withOCI(testReference), withEffective(hub)),
 		},
 		"Own": {
-			reason: "The Artifact's own are in a folder of their own.",
+			reason: "The Artifact's own credentials for the source should be in a separate folder.",
 			args:   newArtifact(withOCI(testReference), withOwnSource()),
 			want: mounted{
 				Files: map[string]string{"/credentials/source-docker/config.json": "pull/.dockerconfigjson", "/credentials/source-ca.crt": "source-ca/ca.crt"},
@@ -260,7 +260,7 @@ func TestBuildJobSourceCredentials(t *testing.T) {
 			},
 		},
 		"Config": {
-			reason: "The ProviderConfig's hold where the Artifact brings none.",
+			reason: "The ProviderConfig's credentials should be used if the Artifact has none.",
 			args:   newArtifact(withOCI(testReference), withEffective(modelv1alpha1.Effective{Source: config})),
 			want: mounted{
 				Files: map[string]string{
@@ -274,7 +274,7 @@ func TestBuildJobSourceCredentials(t *testing.T) {
 			},
 		},
 		"OwnWins": {
-			reason: "The Artifact's own hold over the ProviderConfig's.",
+			reason: "The Artifact's own credentials should take precedence over the ProviderConfig's.",
 			args:   newArtifact(withOCI(testReference), withOwnSource(), withEffective(modelv1alpha1.Effective{Source: &modelv1alpha1.SourceAccess{Credentials: config.Credentials, CA: config.CA}})),
 			want: mounted{
 				Files: map[string]string{"/credentials/source-docker/config.json": "pull/.dockerconfigjson", "/credentials/source-ca.crt": "source-ca/ca.crt"},
@@ -282,7 +282,7 @@ func TestBuildJobSourceCredentials(t *testing.T) {
 			},
 		},
 		"Target": {
-			reason: "What is the target's stays the target's.",
+			reason: "The target's credentials should not be used for the source.",
 			args: newArtifact(withOCI(testReference), withOwnSource(), withEffective(modelv1alpha1.Effective{
 				RegistryCredentials: SecretKey("config", "auth.json"), RegistryCA: SecretKey("ca", "ca.crt"),
 			})),
@@ -298,7 +298,7 @@ func TestBuildJobSourceCredentials(t *testing.T) {
 			},
 		},
 		"Hub": {
-			reason: "Who reads from a Hub needs no other registry's.",
+			reason: "A source on a Hub should get no credentials of another registry.",
 			args:   newArtifact(withEffective(modelv1alpha1.Effective{Source: config, HubToken: hub.HubToken})),
 			want:   mounted{Token: "config-hf/token"},
 		},

@@ -49,18 +49,18 @@ func TestConstants(t *testing.T) {
 		args   any
 		want   any
 	}{
-		"ConditionTypeReady":   {reason: "Crossplane's own condition.", args: ConditionTypeReady, want: "Ready"},
-		"ComponentArtifact":    {reason: "What others select by.", args: ComponentArtifact, want: "model-artifact"},
-		"WorkspaceVolumeName":  {reason: "What others look for in the Pod.", args: WorkspaceVolumeName, want: "workspace"},
-		"WorkspaceMountPath":   {reason: "What others look for in the Pod.", args: WorkspaceMountPath, want: "/workspace"},
-		"PVCSuffix":            {reason: "What others name the claim by.", args: PVCSuffix, want: "-workspace"},
-		"DefaultJobTTLSeconds": {reason: "An hour to read the logs, in seconds.", args: DefaultJobTTLSeconds, want: int32(3600)},
-		"PhasePending":         {reason: "What status says.", args: string(modelv1alpha1.PhasePending), want: "Pending"},
-		"PhaseRunning":         {reason: "What status says.", args: string(modelv1alpha1.PhaseRunning), want: "Running"},
-		"PhaseSucceeded":       {reason: "What status says.", args: string(modelv1alpha1.PhaseSucceeded), want: "Succeeded"},
-		"PhaseFailed":          {reason: "What status says.", args: string(modelv1alpha1.PhaseFailed), want: "Failed"},
-		"PackFormatModelPack":  {reason: "What the spec says.", args: string(modelv1alpha1.PackFormatModelPack), want: "ModelPack"},
-		"PackFormatModelKit":   {reason: "What the spec says.", args: string(modelv1alpha1.PackFormatModelKit), want: "ModelKit"},
+		"ConditionTypeReady":   {reason: "It should be Crossplane's own condition.", args: ConditionTypeReady, want: "Ready"},
+		"ComponentArtifact":    {reason: "Other tools select by it.", args: ComponentArtifact, want: "model-artifact"},
+		"WorkspaceVolumeName":  {reason: "Other tools look for it in the Pod.", args: WorkspaceVolumeName, want: "workspace"},
+		"WorkspaceMountPath":   {reason: "Other tools look for it in the Pod.", args: WorkspaceMountPath, want: "/workspace"},
+		"PVCSuffix":            {reason: "Other tools derive the claim's name from it.", args: PVCSuffix, want: "-workspace"},
+		"DefaultJobTTLSeconds": {reason: "It should be an hour in seconds.", args: DefaultJobTTLSeconds, want: int32(3600)},
+		"PhasePending":         {reason: "It should be the value in status.", args: string(modelv1alpha1.PhasePending), want: "Pending"},
+		"PhaseRunning":         {reason: "It should be the value in status.", args: string(modelv1alpha1.PhaseRunning), want: "Running"},
+		"PhaseSucceeded":       {reason: "It should be the value in status.", args: string(modelv1alpha1.PhaseSucceeded), want: "Succeeded"},
+		"PhaseFailed":          {reason: "It should be the value in status.", args: string(modelv1alpha1.PhaseFailed), want: "Failed"},
+		"PackFormatModelPack":  {reason: "It should be the value in the spec.", args: string(modelv1alpha1.PackFormatModelPack), want: "ModelPack"},
+		"PackFormatModelKit":   {reason: "It should be the value in the spec.", args: string(modelv1alpha1.PackFormatModelKit), want: "ModelKit"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

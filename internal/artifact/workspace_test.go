@@ -30,14 +30,14 @@ func TestBuildPVC(t *testing.T) {
 		args   args
 		want   want
 	}{
-		"Default":     {reason: "There is a default size, and the cluster's class.", want: want{size: "50Gi"}},
-		"Config":      {reason: "The ProviderConfig holds where the Artifact says nothing.", args: args{config: config}, want: want{size: "100Gi", class: ptr.To("slow")}},
-		"Artifact":    {reason: "The Artifact needs no ProviderConfig.", args: args{artifact: &v1alpha1.StorageSettings{Size: size("1Gi"), StorageClassName: ptr.To("fast")}}, want: want{size: "1Gi", class: ptr.To("fast")}},
-		"OnlySize":    {reason: "Each field is taken by itself.", args: args{config: config, artifact: &v1alpha1.StorageSettings{Size: size("1Gi")}}, want: want{size: "1Gi", class: ptr.To("slow")}},
-		"OnlyClass":   {reason: "Each field is taken by itself.", args: args{config: config, artifact: &v1alpha1.StorageSettings{StorageClassName: ptr.To("fast")}}, want: want{size: "100Gi", class: ptr.To("fast")}},
-		"NoClass":     {reason: "An empty class is a choice: no class at all.", args: args{config: config, artifact: &v1alpha1.StorageSettings{StorageClassName: ptr.To("")}}, want: want{size: "100Gi", class: ptr.To("")}},
-		"ClassAlone":  {reason: "The default size is the ProviderConfig's default, too.", args: args{config: &v1alpha1.StorageSettings{StorageClassName: ptr.To("slow")}}, want: want{size: "50Gi", class: ptr.To("slow")}},
-		"EmptyFields": {reason: "A field that is not set replaces nothing.", args: args{config: config, artifact: &v1alpha1.StorageSettings{}}, want: want{size: "100Gi", class: ptr.To("slow")}},
+		"Default":     {reason: "Size and class should default to 50Gi of the cluster's default class.", want: want{size: "50Gi"}},
+		"Config":      {reason: "The ProviderConfig's settings should be used if the Artifact has none.", args: args{config: config}, want: want{size: "100Gi", class: ptr.To("slow")}},
+		"Artifact":    {reason: "The Artifact's settings should be used if the ProviderConfig has none.", args: args{artifact: &v1alpha1.StorageSettings{Size: size("1Gi"), StorageClassName: ptr.To("fast")}}, want: want{size: "1Gi", class: ptr.To("fast")}},
+		"OnlySize":    {reason: "Each field should be resolved by itself.", args: args{config: config, artifact: &v1alpha1.StorageSettings{Size: size("1Gi")}}, want: want{size: "1Gi", class: ptr.To("slow")}},
+		"OnlyClass":   {reason: "Each field should be resolved by itself.", args: args{config: config, artifact: &v1alpha1.StorageSettings{StorageClassName: ptr.To("fast")}}, want: want{size: "100Gi", class: ptr.To("fast")}},
+		"NoClass":     {reason: "An empty class should be kept, which means no class.", args: args{config: config, artifact: &v1alpha1.StorageSettings{StorageClassName: ptr.To("")}}, want: want{size: "100Gi", class: ptr.To("")}},
+		"ClassAlone":  {reason: "The default size should be used if the ProviderConfig sets none.", args: args{config: &v1alpha1.StorageSettings{StorageClassName: ptr.To("slow")}}, want: want{size: "50Gi", class: ptr.To("slow")}},
+		"EmptyFields": {reason: "An unset field should replace nothing.", args: args{config: config, artifact: &v1alpha1.StorageSettings{}}, want: want{size: "100Gi", class: ptr.To("slow")}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -110,14 +110,14 @@ type ensureWant struct {
 
 func TestEnsurePVC(t *testing.T) {
 	cases := map[string]ensureCase{
-		"Made":          {reason: "Where none is, one is made."},
-		"There":         {reason: "The Artifact's claim is used.", args: ensureArgs{there: newPVC(ownedBy(testUID))}},
-		"Foreign":       {reason: "Somebody else's claim is a conflict, and stays.", args: ensureArgs{foreign: newPVC()}, want: ensureWant{failed: true, reason: outcome.WorkspaceConflict}},
-		"OtherUID":      {reason: "The claim of an Artifact that was deleted and made again is not this one's.", args: ensureArgs{foreign: newPVC(ownedBy(otherUID))}, want: ensureWant{failed: true, reason: outcome.WorkspaceConflict}},
-		"OnlyMentioned": {reason: "Being an owner is not being the controller.", args: ensureArgs{foreign: newPVC(mentions(testUID))}, want: ensureWant{failed: true, reason: outcome.WorkspaceConflict}},
-		"Terminating":   {reason: "A claim that is being deleted is not used.", args: ensureArgs{there: newPVC(ownedBy(testUID), terminating())}, want: ensureWant{failed: true}},
-		"CreateFails":   {reason: "An error is passed on.", args: ensureArgs{calls: failing("create", errBoom)}, want: ensureWant{failed: true, err: errBoom}},
-		"GetFails":      {reason: "An error is passed on.", args: ensureArgs{calls: failing("get", errBoom), there: newPVC(ownedBy(testUID))}, want: ensureWant{failed: true, err: errBoom}},
+		"Made":          {reason: "The object should be created if there is none."},
+		"There":         {reason: "An existing claim of the Artifact should be used.", args: ensureArgs{there: newPVC(ownedBy(testUID))}},
+		"Foreign":       {reason: "A claim with another owner should be a conflict and be left alone.", args: ensureArgs{foreign: newPVC()}, want: ensureWant{failed: true, reason: outcome.WorkspaceConflict}},
+		"OtherUID":      {reason: "The claim of an earlier Artifact with the same name should be a conflict.", args: ensureArgs{foreign: newPVC(ownedBy(otherUID))}, want: ensureWant{failed: true, reason: outcome.WorkspaceConflict}},
+		"OnlyMentioned": {reason: "An owner that is not the controller should not count.", args: ensureArgs{foreign: newPVC(mentions(testUID))}, want: ensureWant{failed: true, reason: outcome.WorkspaceConflict}},
+		"Terminating":   {reason: "A claim that is being deleted should be an error.", args: ensureArgs{there: newPVC(ownedBy(testUID), terminating())}, want: ensureWant{failed: true}},
+		"CreateFails":   {reason: "Errors of the API server should be returned.", args: ensureArgs{calls: failing("create", errBoom)}, want: ensureWant{failed: true, err: errBoom}},
+		"GetFails":      {reason: "Errors of the API server should be returned.", args: ensureArgs{calls: failing("get", errBoom), there: newPVC(ownedBy(testUID))}, want: ensureWant{failed: true, err: errBoom}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -214,15 +214,15 @@ func TestDelete(t *testing.T) {
 		args   args
 		want   want
 	}{
-		"Owned":         {reason: "The Artifact's own goes.", args: args{modify: []objectModifier{ownedBy(testUID)}, calls: record(nil)}, want: want{deletions: 1}},
-		"Absent":        {reason: "What is not there is gone.", args: args{absent: true, calls: record(nil)}},
-		"Foreign":       {reason: "What is somebody else's stays.", args: args{calls: record(nil)}},
-		"OtherUID":      {reason: "What another Artifact of the name made stays.", args: args{modify: []objectModifier{ownedBy(otherUID)}, calls: record(nil)}},
-		"OnlyMentioned": {reason: "Being an owner is not being the controller.", args: args{modify: []objectModifier{mentions(testUID)}, calls: record(nil)}},
-		"Terminating":   {reason: "What is being deleted is not deleted again.", args: args{modify: []objectModifier{ownedBy(testUID), terminating()}, calls: record(nil)}},
-		"GoneMeanwhile": {reason: "What somebody else deleted is no error.", args: args{modify: []objectModifier{ownedBy(testUID)}, calls: record(notFound())}, want: want{deletions: 1}},
-		"DeleteFails":   {reason: "An error is passed on.", args: args{modify: []objectModifier{ownedBy(testUID)}, calls: record(errBoom)}, want: want{err: errBoom, deletions: 1}},
-		"ReadFails": {reason: "An error is passed on.", args: args{modify: []objectModifier{ownedBy(testUID)}, calls: func(*[]deletion) interceptor.Funcs {
+		"Owned":         {reason: "The Artifact's own object should be deleted.", args: args{modify: []objectModifier{ownedBy(testUID)}, calls: record(nil)}, want: want{deletions: 1}},
+		"Absent":        {reason: "A missing object should not be an error.", args: args{absent: true, calls: record(nil)}},
+		"Foreign":       {reason: "An object of another owner should be left alone.", args: args{calls: record(nil)}},
+		"OtherUID":      {reason: "An object of an earlier Artifact with the same name should be left alone.", args: args{modify: []objectModifier{ownedBy(otherUID)}, calls: record(nil)}},
+		"OnlyMentioned": {reason: "An owner that is not the controller should not count.", args: args{modify: []objectModifier{mentions(testUID)}, calls: record(nil)}},
+		"Terminating":   {reason: "An object that is being deleted should not be deleted again.", args: args{modify: []objectModifier{ownedBy(testUID), terminating()}, calls: record(nil)}},
+		"GoneMeanwhile": {reason: "An object that was deleted meanwhile should not be an error.", args: args{modify: []objectModifier{ownedBy(testUID)}, calls: record(notFound())}, want: want{deletions: 1}},
+		"DeleteFails":   {reason: "Errors of the API server should be returned.", args: args{modify: []objectModifier{ownedBy(testUID)}, calls: record(errBoom)}, want: want{err: errBoom, deletions: 1}},
+		"ReadFails": {reason: "Errors of the API server should be returned.", args: args{modify: []objectModifier{ownedBy(testUID)}, calls: func(*[]deletion) interceptor.Funcs {
 			f := failing("get", errBoom)
 			f.List = failing("list", errBoom).List
 			return f
@@ -268,23 +268,23 @@ func TestFitsWorkspace(t *testing.T) {
 		change func(*corev1.PersistentVolumeClaim)
 		want   bool
 	}{
-		"Same": {reason: "Nothing has changed.", made: with(same), now: with(same), want: true},
+		"Same": {reason: "A workspace should fit if nothing has changed.", made: with(same), now: with(same), want: true},
 		"Default": {
-			reason: "The API server fills in the default class.",
+			reason: "A class that the API server defaulted should not matter.",
 			made:   &modelv1alpha1.Artifact{},
 			now:    &modelv1alpha1.Artifact{},
 			change: func(p *corev1.PersistentVolumeClaim) { p.Spec.StorageClassName = ptr.To("standard") },
 			want:   true,
 		},
 		"Admission": {
-			reason: "A class that an admission policy sets is the cluster's choice.",
+			reason: "A class that an admission policy set should not matter.",
 			made:   with(same),
 			now:    with(same),
 			change: func(p *corev1.PersistentVolumeClaim) { p.Spec.StorageClassName = ptr.To("encrypted") },
 			want:   true,
 		},
 		"Expanded": {
-			reason: "A claim that was expanded by hand is kept.",
+			reason: "A claim that was expanded manually should fit.",
 			made:   with(same),
 			now:    with(same),
 			change: func(p *corev1.PersistentVolumeClaim) {
@@ -293,19 +293,19 @@ func TestFitsWorkspace(t *testing.T) {
 			want: true,
 		},
 		"Size": {
-			reason: "Another size is another volume.",
+			reason: "A workspace of another size should not fit.",
 			made:   with(same),
 			now: with(func(a *modelv1alpha1.Artifact) {
 				a.Spec.ForProvider.Storage.Size = ptr.To(resource.MustParse("20Gi"))
 			}),
 		},
 		"Class": {
-			reason: "Another class is another volume.",
+			reason: "A workspace of another class should not fit.",
 			made:   with(same),
 			now:    with(func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.Storage.StorageClassName = ptr.To("slow") }),
 		},
 		"Source": {
-			reason: "What another source left is of no use.",
+			reason: "A workspace of another run hash should not fit.",
 			made:   with(same),
 			now: with(func(a *modelv1alpha1.Artifact) {
 				a.Spec.ForProvider.Source = &modelv1alpha1.Source{HuggingFace: &modelv1alpha1.HuggingFaceSource{Model: "org/other"}}
