@@ -27,12 +27,12 @@ func TestProgressServer(t *testing.T) {
 		status       int
 		body         string
 	}{
-		"Get":     {reason: "How far the run is should be told.", method: http.MethodGet, path: "/progress", status: http.StatusOK, body: said},
-		"Query":   {reason: "What is asked beside it does no harm.", method: http.MethodGet, path: "/progress?a=b", status: http.StatusOK, body: said},
-		"Post":    {reason: "Nothing can be written.", method: http.MethodPost, path: "/progress", status: http.StatusMethodNotAllowed, body: "Method Not Allowed\n"},
-		"Root":    {reason: "There is nothing else.", method: http.MethodGet, path: "/", status: http.StatusNotFound, body: "404 page not found\n"},
-		"Below":   {reason: "There is nothing below.", method: http.MethodGet, path: "/progress/x", status: http.StatusNotFound, body: "404 page not found\n"},
-		"Profile": {reason: "Nobody looks into the program.", method: http.MethodGet, path: "/debug/pprof/", status: http.StatusNotFound, body: "404 page not found\n"},
+		"Get":     {reason: "The progress should be served.", method: http.MethodGet, path: "/progress", status: http.StatusOK, body: said},
+		"Query":   {reason: "A query should be ignored.", method: http.MethodGet, path: "/progress?a=b", status: http.StatusOK, body: said},
+		"Post":    {reason: "Writing should be refused.", method: http.MethodPost, path: "/progress", status: http.StatusMethodNotAllowed, body: "Method Not Allowed\n"},
+		"Root":    {reason: "Another path should not be found.", method: http.MethodGet, path: "/", status: http.StatusNotFound, body: "404 page not found\n"},
+		"Below":   {reason: "A path below should not be found.", method: http.MethodGet, path: "/progress/x", status: http.StatusNotFound, body: "404 page not found\n"},
+		"Profile": {reason: "Debug endpoints should not be served.", method: http.MethodGet, path: "/debug/pprof/", status: http.StatusNotFound, body: "404 page not found\n"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

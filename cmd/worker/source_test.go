@@ -26,17 +26,17 @@ func TestSourceFlags(t *testing.T) {
 		want   want
 	}{
 		"Model": {
-			reason: "A model of a Hub, as it always was.",
+			reason: "A model should be read from the Hub.",
 			args:   []string{"--hub-endpoint=" + endpoint, "--model=Qwen/Qwen3-0.6B", "--revision=v1", "--hub-ca-file=/ca.crt"},
 			want:   want{source: pipeline.Source{Endpoint: endpoint, Model: "Qwen/Qwen3-0.6B", Kind: hub.Model, Revision: "v1", CAFile: "/ca.crt", Token: token}},
 		},
 		"Dataset": {
-			reason: "A dataset takes a model's place.",
+			reason: "A dataset should be read from the Hub.",
 			args:   []string{"--dataset=openai/gsm8k"},
 			want:   want{source: pipeline.Source{Model: "openai/gsm8k", Kind: hub.Dataset, Revision: "main", Token: token}},
 		},
 		"Files": {
-			reason: "A pattern may be anything.",
+			reason: "Any pattern should be accepted.",
 			args:   []string{"--model=gpt2", "--include=*.json", "--include=-x y", "--exclude=@z", "--exclude=$(HF_TOKEN)"},
 			want: want{source: pipeline.Source{
 				Model: "gpt2", Kind: hub.Model, Revision: "main", Token: token,
@@ -44,12 +44,12 @@ func TestSourceFlags(t *testing.T) {
 			}},
 		},
 		"Artifact": {
-			reason: "Who reads from a registry gets no Hub's token.",
+			reason: "A source in a registry should not get the Hub's token.",
 			args:   []string{"--source-artifact=registry.example.com/a:v1"},
 			want:   want{source: pipeline.Source{Artifact: &pipeline.ArtifactSource{Reference: "registry.example.com/a:v1"}}},
 		},
 		"ArtifactAll": {
-			reason: "A registry may ask for much.",
+			reason: "All credentials of a source's registry should be accepted.",
 			args: []string{
 				"--source-artifact=localhost:5000/a:v1", "--source-plain-http", "--source-docker-config=/d",
 				"--source-ca-file=/ca", "--source-cert-file=/cert", "--source-key-file=/key",
@@ -58,11 +58,11 @@ func TestSourceFlags(t *testing.T) {
 				Reference: "localhost:5000/a:v1", PlainHTTP: true, DockerConfig: "/d", CAFile: "/ca", CertificateFile: "/cert", KeyFile: "/key",
 			}}},
 		},
-		"None":           {reason: "Nothing is guessed.", want: want{err: sayOne}},
-		"Empty":          {reason: "Nothing is guessed.", args: []string{"--model="}, want: want{err: sayOne}},
-		"Both":           {reason: "Neither is preferred.", args: []string{"--model=a/b", "--dataset=a/b"}, want: want{err: sayOne}},
-		"HubAndRegistry": {reason: "Neither is preferred.", args: []string{"--dataset=a/b", "--source-artifact=localhost:5000/a:v1"}, want: want{err: sayOne}},
-		"ArtifactFiles":  {reason: "No files are left out in silence.", args: []string{"--source-artifact=localhost:5000/a:v1", "--include=x"}, want: want{err: "leave --include and --exclude out"}},
+		"None":           {reason: "A run without a source should be refused.", want: want{err: sayOne}},
+		"Empty":          {reason: "A run without a source should be refused.", args: []string{"--model="}, want: want{err: sayOne}},
+		"Both":           {reason: "Several sources should be refused.", args: []string{"--model=a/b", "--dataset=a/b"}, want: want{err: sayOne}},
+		"HubAndRegistry": {reason: "Several sources should be refused.", args: []string{"--dataset=a/b", "--source-artifact=localhost:5000/a:v1"}, want: want{err: sayOne}},
+		"ArtifactFiles":  {reason: "Patterns that do not apply should be refused.", args: []string{"--source-artifact=localhost:5000/a:v1", "--include=x"}, want: want{err: "leave --include and --exclude out"}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

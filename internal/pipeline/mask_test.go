@@ -105,14 +105,14 @@ func TestSecrets(t *testing.T) {
 		config string
 		want   []string
 	}{
-		"None":  {reason: "Without a config, the token is the one secret.", want: []string{"hf_token"}},
+		"None":  {reason: "Without a config, the token should be the only secret.", want: []string{"hf_token"}},
 		"Short": {reason: "A short one should not be masked: it would blot out words.", config: `{"auths":{"r":{"password":"ab"}}}`, want: []string{"hf_token"}},
 		"All": {
-			reason: "All that a config's entries hold is secret, longest first.",
+			reason: "All credentials of a config should be secret, the longest first.",
 			config: `{"auths":{"r":{"auth":"` + pair + `","identitytoken":"identity-token-1"},"broken":7}}`,
 			want:   []string{pair, "identity-token-1", "pass:word", "hf_token"},
 		},
-		"NoJSON": {reason: "The registry's client will say that it is none.", config: "{", want: []string{"hf_token"}},
+		"NoJSON": {reason: "A config that cannot be parsed should be no error here.", config: "{", want: []string{"hf_token"}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

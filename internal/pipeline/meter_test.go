@@ -30,11 +30,11 @@ func TestMeter(t *testing.T) {
 		want   outcome.Progress
 	}{
 		"Zero": {
-			reason: "A run that has not begun is nowhere.",
+			reason: "A run that has not begun should have no progress.",
 			args:   func(*Meter, func(time.Duration)) {},
 		},
 		"OneStep": {
-			reason: "A run of one step is as far as its bytes.",
+			reason: "The percentage of a run of one step should be that of its bytes.",
 			args: func(m *Meter, pass func(time.Duration)) {
 				m.Step("copy", 1000)
 				pass(10 * time.Second)
@@ -43,7 +43,7 @@ func TestMeter(t *testing.T) {
 			want: outcome.Progress{Step: "copy", Percent: 29, BytesDone: 290, BytesTotal: 1000, BytesPerSecond: 29},
 		},
 		"FirstSecond": {
-			reason: "In the first second, a rate would be nothing but chance.",
+			reason: "There should be no rate in the first second.",
 			args: func(m *Meter, pass func(time.Duration)) {
 				m.Step("copy", 1000)
 				pass(900 * time.Millisecond)
@@ -52,7 +52,7 @@ func TestMeter(t *testing.T) {
 			want: outcome.Progress{Step: "copy", Percent: 50, BytesDone: 500, BytesTotal: 1000},
 		},
 		"Skipped": {
-			reason: "What need not be moved is done, and tells nothing of the rate.",
+			reason: "Skipped bytes should count as done, but not for the rate.",
 			args: func(m *Meter, pass func(time.Duration)) {
 				m.Step("copy", 1000)
 				m.Skip(900)
@@ -62,7 +62,7 @@ func TestMeter(t *testing.T) {
 			want: outcome.Progress{Step: "copy", Percent: 95, BytesDone: 950, BytesTotal: 1000, BytesPerSecond: 10},
 		},
 		"TakenBack": {
-			reason: "What has to be moved again is not done.",
+			reason: "Bytes that must be moved again should not count as done.",
 			args: func(m *Meter, pass func(time.Duration)) {
 				m.Step("copy", 1000)
 				pass(10 * time.Second)
@@ -72,7 +72,7 @@ func TestMeter(t *testing.T) {
 			want: outcome.Progress{Step: "copy", Percent: 10, BytesDone: 100, BytesTotal: 1000, BytesPerSecond: 10},
 		},
 		"TooMuch": {
-			reason: "No more is done than there is to do, and nothing is negative.",
+			reason: "Done bytes should be between zero and the total.",
 			args: func(m *Meter, pass func(time.Duration)) {
 				m.Step("copy", 1000)
 				m.Add(1500)
@@ -84,7 +84,7 @@ func TestMeter(t *testing.T) {
 			want: outcome.Progress{Step: "more", BytesTotal: 1000},
 		},
 		"UnknownTotal": {
-			reason: "Bytes are counted also where nobody knows how many there will be.",
+			reason: "Bytes should be counted without a known total.",
 			args: func(m *Meter, pass func(time.Duration)) {
 				m.Step("copy", 0)
 				pass(10 * time.Second)
@@ -93,7 +93,7 @@ func TestMeter(t *testing.T) {
 			want: outcome.Progress{Step: "copy", BytesDone: 500, BytesPerSecond: 50},
 		},
 		"LastMinute": {
-			reason: "The rate is that of the last minute.",
+			reason: "The rate should be that of the last minute.",
 			args: func(m *Meter, pass func(time.Duration)) {
 				m.Step("copy", 1000000)
 				m.Add(600000)
@@ -107,7 +107,7 @@ func TestMeter(t *testing.T) {
 			want: outcome.Progress{Step: "copy", Percent: 60, BytesDone: 603600, BytesTotal: 1000000, BytesPerSecond: 61},
 		},
 		"Still": {
-			reason: "After a minute in which nothing moved, nothing does.",
+			reason: "The rate should be zero after a minute without bytes.",
 			args: func(m *Meter, pass func(time.Duration)) {
 				m.Step("copy", 1000)
 				pass(time.Second)
@@ -117,7 +117,7 @@ func TestMeter(t *testing.T) {
 			want: outcome.Progress{Step: "copy", Percent: 50, BytesDone: 500, BytesTotal: 1000},
 		},
 		"ClockSetBack": {
-			reason: "A clock that is set back harms nothing.",
+			reason: "A clock that is set back should be tolerated.",
 			args: func(m *Meter, pass func(time.Duration)) {
 				m.Step("copy", 1000)
 				pass(10 * time.Second)
@@ -128,7 +128,7 @@ func TestMeter(t *testing.T) {
 			want: outcome.Progress{Step: "copy", Percent: 60, BytesDone: 600, BytesTotal: 1000},
 		},
 		"Plan": {
-			reason: "Each step of a plan has its share.",
+			reason: "Each step of a plan should have an equal share.",
 			args: func(m *Meter, _ func(time.Duration)) {
 				m.Plan("import", "pack", "check", "push")
 				m.Step("pack", 1000)
@@ -137,7 +137,7 @@ func TestMeter(t *testing.T) {
 			want: outcome.Progress{Step: "pack", Percent: 37, BytesDone: 500, BytesTotal: 1000},
 		},
 		"NotPlanned": {
-			reason: "What is none of the plan's steps counts for nothing.",
+			reason: "A step that is not in the plan should not count.",
 			args: func(m *Meter, _ func(time.Duration)) {
 				m.Plan("import", "push")
 				m.Step("look", 1000)
@@ -146,7 +146,7 @@ func TestMeter(t *testing.T) {
 			want: outcome.Progress{Step: "look", BytesDone: 500, BytesTotal: 1000},
 		},
 		"Reached": {
-			reason: "What is seen from outside counts for the step that it was seen of, and never backwards.",
+			reason: "Reach should raise the count of its own step only, and never lower it.",
 			args: func(m *Meter, pass func(time.Duration)) {
 				m.Plan("import", "push")
 				m.Step("import", 1000)
@@ -159,7 +159,7 @@ func TestMeter(t *testing.T) {
 			want: outcome.Progress{Step: "import", Percent: 20, BytesDone: 400, BytesTotal: 1000, BytesPerSecond: 40},
 		},
 		"Ended": {
-			reason: "All of a step is done at its end, whatever was seen of it.",
+			reason: "End should count all of a step as done.",
 			args: func(m *Meter, pass func(time.Duration)) {
 				m.Plan("import", "push")
 				m.Step("push", 1000)
@@ -261,17 +261,17 @@ func TestProgressLine(t *testing.T) {
 		want   string
 	}{
 		"Whole": {
-			reason: "All is said that is known.",
+			reason: "The line should hold all that is known.",
 			args:   outcome.Progress{Step: "copy", BytesDone: 12 * gib, BytesTotal: 40 * gib, BytesPerSecond: 85 << 20},
 			want:   "copy: 12.0 GiB of 40.0 GiB (30 %), 85.0 MiB/s, 5m40s left",
 		},
 		"Hours": {
-			reason: "No zeros are said.",
+			reason: "Units of zero should be omitted.",
 			args:   outcome.Progress{Step: "copy", BytesDone: 1, BytesTotal: 7201, BytesPerSecond: 1},
 			want:   "copy: 1 B of 7.0 KiB (0 %), 1 B/s, 2h left",
 		},
 		"Unknown": {
-			reason: "Without a total there is neither a share nor an end.",
+			reason: "Without a total there should be neither a percentage nor a remaining time.",
 			args:   outcome.Progress{BytesDone: 12 * gib, BytesPerSecond: 85 << 20},
 			want:   "12.0 GiB, 85.0 MiB/s",
 		},

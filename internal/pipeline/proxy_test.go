@@ -110,31 +110,31 @@ func TestProxy(t *testing.T) {
 		want   want
 	}{
 		"Registry": {
-			reason: "The registry is asked by the proxy.", ask: "registry=" + testregistry.ProxiedHost, env: "HTTPS_PROXY=PROXY_URL",
+			reason: "The registry should be reached through the proxy.", ask: "registry=" + testregistry.ProxiedHost, env: "HTTPS_PROXY=PROXY_URL",
 			want: want{Reason: outcome.NotFound, Asked: []string{"CONNECT " + testregistry.ProxiedHost + ":443"}},
 		},
 		"Hub": {
-			reason: "So is the Hub.", ask: "hub=https://" + proxiedHub, env: "HTTPS_PROXY=PROXY_URL",
+			reason: "The Hub should be reached through the proxy.", ask: "hub=https://" + proxiedHub, env: "HTTPS_PROXY=PROXY_URL",
 			want: want{Reason: outcome.NotFound, Asked: []string{"CONNECT " + proxiedHub + ":443"}},
 		},
 		"LowerCase": {
-			reason: "The variable may be written so, too.", ask: "registry=" + testregistry.ProxiedHost, env: "https_proxy=PROXY_URL",
+			reason: "The variable in lower case should work, too.", ask: "registry=" + testregistry.ProxiedHost, env: "https_proxy=PROXY_URL",
 			want: want{Reason: outcome.NotFound, Asked: []string{"CONNECT " + testregistry.ProxiedHost + ":443"}},
 		},
 		"RegistryHere": {
-			reason: "A registry on this machine is asked without.", ask: "registry=" + r.Host(), env: "HTTPS_PROXY=PROXY_URL",
+			reason: "A registry on loopback should be reached directly.", ask: "registry=" + r.Host(), env: "HTTPS_PROXY=PROXY_URL",
 			want: want{Reason: outcome.NotFound},
 		},
 		"HubHere": {
-			reason: "So is a Hub.", ask: "hub=" + hub.URL, env: "HTTPS_PROXY=PROXY_URL",
+			reason: "A Hub on loopback should be reached directly.", ask: "hub=" + hub.URL, env: "HTTPS_PROXY=PROXY_URL",
 			want: want{Reason: outcome.NotFound},
 		},
 		"RegistryExcepted": {
-			reason: "So is what NO_PROXY names, which here nobody can look up.", ask: "registry=" + testregistry.ProxiedHost,
+			reason: "A host in NO_PROXY should be reached directly, here one that does not resolve.", ask: "registry=" + testregistry.ProxiedHost,
 			env: "HTTPS_PROXY=PROXY_URL NO_PROXY=.internal,.test", want: want{Reason: outcome.Unavailable},
 		},
 		"Refused": {
-			reason: "A proxy that lets nobody through is one that is down.", ask: "registry=other.test", env: "HTTPS_PROXY=PROXY_URL",
+			reason: "A proxy that refuses to connect should count as unavailable.", ask: "registry=other.test", env: "HTTPS_PROXY=PROXY_URL",
 			want: want{Reason: outcome.Unavailable, Asked: []string{"CONNECT other.test:443"}},
 		},
 	}

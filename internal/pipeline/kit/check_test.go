@@ -126,11 +126,11 @@ func TestCheck(t *testing.T) {
 		want   want
 	}{
 		"Tar": {
-			reason: "Files may be in one archive or several, compressed or not, with the folders that they are in.",
+			reason: "Files should be found in one archive or several, compressed or not, with their folders.",
 			layers: []testLayer{{kitTar, []string{"a.bin"}, "right"}, {kitGzip, []string{"x/", "./x/b.bin"}, "right"}},
 		},
 		"Raw": {
-			reason: "A raw layer is a file.",
+			reason: "A raw layer should count as a file.",
 			layers: []testLayer{{packRaw, []string{"a.bin"}, "right"}, {packRaw, []string{"x/b.bin"}, "right"}},
 		},
 		"Missing": {
@@ -139,7 +139,7 @@ func TestCheck(t *testing.T) {
 			want:   want{presence: outcome.Mismatch, content: outcome.Mismatch, named: "x/b.bin (missing)"},
 		},
 		"Content": {
-			reason: "Other bytes of the same size only show when they are read.",
+			reason: "Other bytes of the same size should be found by their hash.",
 			layers: []testLayer{{kitTar, []string{"a.bin"}, "wrong"}, {packRaw, []string{"x/b.bin"}, "right"}},
 			want:   want{content: outcome.Mismatch, named: "a.bin (another hash)"},
 		},
@@ -154,7 +154,7 @@ func TestCheck(t *testing.T) {
 			want:   want{presence: outcome.Mismatch, content: outcome.Mismatch, named: "c.bin (not on the Hub)"},
 		},
 		"Twice": {
-			reason: "A file that is there twice is one too many.",
+			reason: "A file that is there twice should be refused.",
 			layers: []testLayer{{kitTar, []string{"a.bin", "x/b.bin"}, "right"}, {packRaw, []string{"a.bin"}, "right"}},
 			want:   want{presence: outcome.Mismatch, content: outcome.Mismatch, named: "a.bin (twice)"},
 		},
@@ -164,7 +164,7 @@ func TestCheck(t *testing.T) {
 			want:   want{presence: outcome.Mismatch, content: outcome.Mismatch, named: "and 1 more"},
 		},
 		"Unknown": {
-			reason: "A layer of a form that is not known cannot be checked.",
+			reason: "A layer of an unknown type should be refused.",
 			layers: []testLayer{{"application/vnd.kitops.modelkit.model.v1.cpio", []string{"a.bin"}, "right"}},
 			want:   want{presence: outcome.Unsupported, content: outcome.Unsupported, named: "cpio"},
 		},

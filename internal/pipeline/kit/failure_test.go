@@ -15,37 +15,37 @@ func TestKitReason(t *testing.T) {
 		want   outcome.Reason
 	}{
 		"Download401": {
-			reason: "A refused download is about the token.",
+			reason: "A refused download should be Unauthorized.",
 			stderr: "[ERROR] Error downloading repository: received status code 401 when downloading file a.bin from https://huggingface.co/o/m/resolve/c/a.bin",
 			want:   outcome.Unauthorized,
 		},
 		"List404": {
-			reason: "A model that is not there.",
+			reason: "A missing model should be NotFound.",
 			stderr: "[ERROR] Failed to list files from HuggingFace API: got error code 404 from API: Repository not found",
 			want:   outcome.NotFound,
 		},
 		"Revision429": {
-			reason: "Newer kits ask for the revision first.",
+			reason: "An error of the revision lookup should be recognised, as newer kits print it.",
 			stderr: "[ERROR] revision lookup got status 429",
 			want:   outcome.RateLimited,
 		},
 		"Push403": {
-			reason: "A registry that forbids the push.",
+			reason: "A registry that forbids the push should be Unauthorized.",
 			stderr: "[ERROR] Failed to push: got response 403 (Forbidden) from remote",
 			want:   outcome.Unauthorized,
 		},
 		"PushToken": {
-			reason: "A registry's error by its code in words.",
+			reason: "A registry's error code in words should be recognised.",
 			stderr: "[ERROR] Failed to push: failed to copy to remote: unauthorized: authentication required.",
 			want:   outcome.Unauthorized,
 		},
 		"Push413": {
-			reason: "A proxy that takes no large bodies.",
+			reason: "A proxy that refuses large bodies should be NoSpace.",
 			stderr: "[ERROR] Failed to push: failed to copy to remote: PUT \"https://r.example.com/v2/\": response status code 413: Request Entity Too Large.",
 			want:   outcome.NoSpace,
 		},
 		"Push502": {
-			reason: "A gateway's error may pass.",
+			reason: "A gateway's error should be transient.",
 			stderr: "[ERROR] unexpected response code from remote registry: 502 Bad Gateway",
 			want:   outcome.Unavailable,
 		},
@@ -55,67 +55,67 @@ func TestKitReason(t *testing.T) {
 			want:   outcome.NoSpace,
 		},
 		"LostDiskFull": {
-			reason: "Kit loses the error of a layer that it could not write.",
+			reason: "A full disk should be recognised though kit loses the error.",
 			stderr: "[ERROR] Failed to pack ModelKit: failed to stat temporary file: stat /w/x: use of closed file",
 			want:   outcome.NoSpace,
 		},
 		"Timeout": {
-			reason: "Kit gives a listing ten seconds.",
+			reason: "A timeout of a listing should be transient.",
 			stderr: "[ERROR] error calling API: Get \"https://huggingface.co/api/models/o/m/tree/c\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)",
 			want:   outcome.Unavailable,
 		},
 		"Cut": {
-			reason: "A connection that was cut.",
+			reason: "A broken connection should be transient.",
 			stderr: "[ERROR] Error downloading repository: failed to write file: unexpected EOF",
 			want:   outcome.Unavailable,
 		},
 		"Short": {
-			reason: "A file that came with fewer bytes.",
+			reason: "A truncated file should be transient.",
 			stderr: "[ERROR] Error downloading repository: mismatched file size: expected 10 but got 9",
 			want:   outcome.Unavailable,
 		},
 		"Certificate": {
-			reason: "A certificate that is not trusted does not pass.",
+			reason: "An untrusted certificate should be permanent.",
 			stderr: "[ERROR] Failed to push: Head \"https://r.example.com/v2/\": tls: failed to verify certificate: x509: certificate signed by unknown authority",
 			want:   outcome.Untrusted,
 		},
 		"NoTLS": {
-			reason: "Nor does a registry without TLS.",
+			reason: "A registry without TLS should be Untrusted.",
 			stderr: "[ERROR] Failed to push: Head \"https://r.example.com/v2/\": http: server gave HTTP response to HTTPS client",
 			want:   outcome.Untrusted,
 		},
 		"Quota": {
-			reason: "Harbor denies what exceeds a quota.",
+			reason: "A quota of Harbor that is exceeded should be NoSpace.",
 			stderr: "[ERROR] Failed to push: PUT \"https://r.example.com/v2/\": response status code 403: denied: adding 1 GiB of storage resource will exceed the configured upper limit",
 			want:   outcome.NoSpace,
 		},
 		"ExceededTime": {
-			reason: "A time that is exceeded is no quota.",
+			reason: "An exceeded deadline should not be taken for a quota.",
 			stderr: "[ERROR] Failed to push: response status code 500: unknown: context deadline exceeded (Client.Timeout exceeded while awaiting headers)",
 			want:   outcome.Unavailable,
 		},
 		"MediaType": {
-			reason: "GitLab takes no types that it does not know.",
+			reason: "A media type that GitLab refuses should be Unsupported.",
 			stderr: "[ERROR] Failed to push: response status code 400: manifest invalid: unknown media type",
 			want:   outcome.Unsupported,
 		},
 		"WordInWord": {
-			reason: "Part of a word is none.",
+			reason: "A part of a word should not match.",
 			stderr: "[ERROR] Failed to read Kitfile: unknown field typeof",
 			want:   outcome.Internal,
 		},
 		"WordInName": {
-			reason: "A word in a name says nothing.",
+			reason: "A word in a quoted name should not match.",
 			stderr: "[ERROR] Failed to pack ModelKit: cannot use \"unauthorized/timeout/model.bin\"",
 			want:   outcome.Internal,
 		},
 		"Else": {
-			reason: "What is not known stays Internal.",
+			reason: "An unknown message should be Internal.",
 			stderr: "[ERROR] Failed to read Kitfile",
 			want:   outcome.Internal,
 		},
 		"NumberInName": {
-			reason: "A number in a file's name is no status.",
+			reason: "A number in a file's name should not be taken for a status.",
 			stderr: "[ERROR] Failed to pack ModelKit: cannot use checkpoint-404/model.bin",
 			want:   outcome.Internal,
 		},
@@ -146,7 +146,7 @@ func TestFailed(t *testing.T) {
 		want   want
 	}{
 		"UnknownFlag": {
-			reason: "A flag that kit does not know says that kit is too old, and what to set.",
+			reason: "An unknown flag should be TooOld, with the cure.",
 			step:   "pack",
 			stderr: []string{"Error: unknown flag: --layer-format", "Usage:", "  kit pack [flags] DIRECTORY"},
 			want:   want{reason: outcome.TooOld, parts: []string{"--layer-format", "--kit-image", "job.kitImage"}},
@@ -200,7 +200,7 @@ func TestFailed(t *testing.T) {
 			want:   want{reason: outcome.Internal, parts: []string{"ä…"}, not: strings.Repeat("ä", maxQuoted)},
 		},
 		"Silence": {
-			reason: "A step may say nothing.",
+			reason: "A command without output should give an error, too.",
 			step:   "import",
 			want:   want{reason: outcome.Internal, parts: []string{"kit import failed"}},
 		},

@@ -92,7 +92,7 @@ func TestNewKitfile(t *testing.T) {
 			},
 		},
 		"NoWeights": {
-			reason: "Without weights there is no model to have parts.",
+			reason: "Without weights there should be no model entry.",
 			files:  filesOf("config.json", "README.md"),
 			want:   &modelpack.Kitfile{ManifestVersion: "1.0.0", Package: meta, DataSets: entries("config.json"), Docs: entries("README.md")},
 		},
@@ -126,12 +126,12 @@ func TestKitCanServe(t *testing.T) {
 		want   outcome.Reason
 	}{
 		"Good":      {reason: "What kit can do should be done."},
-		"Default":   {reason: "No endpoint is the public Hub.", change: func(r *pipeline.Run) { r.Source.Endpoint = "" }},
-		"Mirror":    {reason: "Kit knows no other Hub.", change: func(r *pipeline.Run) { r.Source.Endpoint = "https://hf.example.com" }, want: outcome.Unsupported},
-		"BareModel": {reason: "Kit wants an organisation.", change: func(r *pipeline.Run) { r.Source.Model = "gpt2" }, want: outcome.Unsupported},
-		"BareHost":  {reason: "Kit wants a dot or a port in a registry's name.", change: func(r *pipeline.Run) { r.Target.Registry = "registry" }, want: outcome.Unsupported},
-		"Format":    {reason: "There are two formats.", change: func(r *pipeline.Run) { r.Format = "Zip" }, want: outcome.Unsupported},
-		"Workspace": {reason: "Without a workspace there is nowhere to work.", change: func(r *pipeline.Run) { r.Workspace = "" }, want: outcome.Internal},
+		"Default":   {reason: "An empty endpoint should mean the public Hub.", change: func(r *pipeline.Run) { r.Source.Endpoint = "" }},
+		"Mirror":    {reason: "Another Hub should be refused.", change: func(r *pipeline.Run) { r.Source.Endpoint = "https://hf.example.com" }, want: outcome.Unsupported},
+		"BareModel": {reason: "A model without an organisation should be refused.", change: func(r *pipeline.Run) { r.Source.Model = "gpt2" }, want: outcome.Unsupported},
+		"BareHost":  {reason: "A registry without a dot or a port should be refused.", change: func(r *pipeline.Run) { r.Target.Registry = "registry" }, want: outcome.Unsupported},
+		"Format":    {reason: "An unknown format should be refused.", change: func(r *pipeline.Run) { r.Format = "Zip" }, want: outcome.Unsupported},
+		"Workspace": {reason: "A run without a workspace should be refused.", change: func(r *pipeline.Run) { r.Workspace = "" }, want: outcome.Internal},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

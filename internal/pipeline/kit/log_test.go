@@ -30,7 +30,7 @@ func TestKitLines(t *testing.T) {
 		want   want
 	}{
 		"Pieces": {
-			reason: "A line may come in pieces, and the last one without an end.",
+			reason: "Lines should be joined from pieces, the last one without a newline.",
 			writes: []string{"Downlo", "ading file a\nSaved", " b\n", "end"},
 			want: want{
 				log:  "  Downloading file a\n  Saved b\n  end\n",
@@ -59,7 +59,7 @@ func TestKitLines(t *testing.T) {
 			},
 		},
 		"Blank": {
-			reason: "Blank lines and carriage returns say nothing.",
+			reason: "Blank lines and carriage returns should be dropped.",
 			writes: []string{"\n\r\n  \na\r\n"},
 			want:   want{log: "  a\n", last: []string{"a"}},
 		},

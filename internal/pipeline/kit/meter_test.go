@@ -50,33 +50,33 @@ func TestKitGauges(t *testing.T) {
 		want   outcome.Progress
 	}{
 		"Downloading": {
-			reason: "What kit downloads is below its cache.",
+			reason: "Downloaded bytes should be measured in kit's cache.",
 			gauge:  (*task).gaugeImport,
 			grown:  map[string]int{"kitops/cache/import/kitops_import_1/model.bin": 300, "kitops/cache/import/kitops_import_1/x/b.bin": 100},
 			want:   outcome.Progress{Step: "import", Percent: 6, BytesDone: 400, BytesTotal: 1000},
 		},
 		"Packing": {
-			reason: "What is packed tells that all is downloaded.",
+			reason: "Packed bytes should begin the next step.",
 			gauge:  (*task).gaugeImport,
 			before: map[string]int{"kitops/cache/import/kitops_import_1/model.bin": 900},
 			grown:  map[string]int{"kitops/cache/import/kitops_import_1/model.bin": 1000, "kitops/cache/pack/kitops_layer_1": 200, "kitops/storage/blobs/sha256/a": 100},
 			want:   outcome.Progress{Step: "pack", Percent: 21, BytesDone: 300, BytesTotal: 1000},
 		},
 		"Unpacking": {
-			reason: "What is unpacked has a folder of its own.",
+			reason: "Unpacked bytes should be measured in their folder.",
 			gauge:  (*task).gaugeUnpack,
 			grown:  map[string]int{"unpacked/model.bin": 500},
 			want:   outcome.Progress{Step: "unpack", Percent: 41, BytesDone: 500, BytesTotal: 1000},
 		},
 		"Repacking": {
-			reason: "What was in kit's storage before is not packed.",
+			reason: "Bytes that were in kit's storage before should not count.",
 			gauge:  (*task).gaugeRepack,
 			before: map[string]int{"kitops/storage/index.json": 50},
 			grown:  map[string]int{"kitops/storage/blobs/sha256/a": 1000, "kitops/cache/pack/kitops_layer_1": 24},
 			want:   outcome.Progress{Step: "repack", Percent: 66, BytesDone: 1000, BytesTotal: 1000},
 		},
 		"Pushing": {
-			reason: "Where no kit runs, nothing is seen.",
+			reason: "Without a process, no push should be measured.",
 			gauge:  func(r *task) gauge { return r.gaugePush(2000) },
 			want:   outcome.Progress{Step: "push", Percent: 83, BytesTotal: 2000},
 		},

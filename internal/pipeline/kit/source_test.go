@@ -17,11 +17,11 @@ func TestKitNamesStream(t *testing.T) {
 		reason string
 		change func(*pipeline.Run)
 	}{
-		"Image":   {reason: "kit makes no images.", change: func(r *pipeline.Run) { r.Format = pipeline.FormatImage }},
-		"Dataset": {reason: "kit imports models.", change: func(r *pipeline.Run) { r.Source.Kind = hub.Dataset }},
-		"Include": {reason: "kit imports all files.", change: func(r *pipeline.Run) { r.Source.Files.Include = []string{"*"} }},
-		"Exclude": {reason: "kit imports all files.", change: func(r *pipeline.Run) { r.Source.Files.Exclude = []string{"*.bin"} }},
-		"Artifact": {reason: "kit imports from the Hub.", change: func(r *pipeline.Run) {
+		"Image":   {reason: "An image should be refused.", change: func(r *pipeline.Run) { r.Format = pipeline.FormatImage }},
+		"Dataset": {reason: "A dataset should be refused.", change: func(r *pipeline.Run) { r.Source.Kind = hub.Dataset }},
+		"Include": {reason: "A selection of files should be refused.", change: func(r *pipeline.Run) { r.Source.Files.Include = []string{"*"} }},
+		"Exclude": {reason: "A selection of files should be refused.", change: func(r *pipeline.Run) { r.Source.Files.Exclude = []string{"*.bin"} }},
+		"Artifact": {reason: "An artifact of a registry should be refused.", change: func(r *pipeline.Run) {
 			r.Source = pipeline.Source{Artifact: &pipeline.ArtifactSource{Reference: "registry.example.com/a:v1"}}
 		}},
 	}

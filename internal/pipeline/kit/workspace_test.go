@@ -94,13 +94,13 @@ func TestKitStage(t *testing.T) {
 		want    stage
 	}{
 		"Same":      {reason: "What was made for the same run should be used.", marked: &m, want: stageUnpacked},
-		"Imported":  {reason: "The stage is what the marker says.", marked: other(func(o *marker) { o.Stage = stageImported }), want: stageImported},
-		"Commit":    {reason: "Another commit is another model.", marked: other(func(o *marker) { o.Commit = "c2" })},
-		"Model":     {reason: "Another model is another model.", marked: other(func(o *marker) { o.Model = "o/n" })},
-		"Reference": {reason: "Kit's storage knows a model by its reference.", marked: other(func(o *marker) { o.Reference = "r.io/m:v2" })},
-		"Format":    {reason: "Another format is made another way.", marked: other(func(o *marker) { o.Format = pipeline.FormatModelKit })},
-		"Missing":   {reason: "Without a marker, nothing is there."},
-		"Half":      {reason: "What cannot be read is no marker.", content: `{"model":"o/m","com`},
+		"Imported":  {reason: "The stage should be read from the marker.", marked: other(func(o *marker) { o.Stage = stageImported }), want: stageImported},
+		"Commit":    {reason: "Another commit should not be resumed.", marked: other(func(o *marker) { o.Commit = "c2" })},
+		"Model":     {reason: "Another model should not be resumed.", marked: other(func(o *marker) { o.Model = "o/n" })},
+		"Reference": {reason: "Another reference should not be resumed, since kit stores by reference.", marked: other(func(o *marker) { o.Reference = "r.io/m:v2" })},
+		"Format":    {reason: "Another format should not be resumed.", marked: other(func(o *marker) { o.Format = pipeline.FormatModelKit })},
+		"Missing":   {reason: "Without a marker there should be nothing to resume."},
+		"Half":      {reason: "A marker that cannot be parsed should be ignored.", content: `{"model":"o/m","com`},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -133,10 +133,10 @@ func TestNeedRoom(t *testing.T) {
 		format string
 		want   outcome.Reason
 	}{
-		"Fits":     {reason: "A small model has room.", size: 1000, format: pipeline.FormatModelPack},
-		"TooLarge": {reason: "A model larger than any disk has none.", size: 1 << 60, format: pipeline.FormatModelPack, want: outcome.NoSpace},
-		"Imported": {reason: "A ModelKit that is there already needs no more.", size: 1 << 60, stage: stageImported, format: pipeline.FormatModelKit},
-		"Unpacked": {reason: "A ModelPack needs room until it is packed.", size: 1 << 60, stage: stageUnpacked, format: pipeline.FormatModelPack, want: outcome.NoSpace},
+		"Fits":     {reason: "A small model should have room.", size: 1000, format: pipeline.FormatModelPack},
+		"TooLarge": {reason: "A model larger than any disk should have none.", size: 1 << 60, format: pipeline.FormatModelPack, want: outcome.NoSpace},
+		"Imported": {reason: "A ModelKit that is imported should need no more room.", size: 1 << 60, stage: stageImported, format: pipeline.FormatModelKit},
+		"Unpacked": {reason: "A ModelPack should need room until it is packed.", size: 1 << 60, stage: stageUnpacked, format: pipeline.FormatModelPack, want: outcome.NoSpace},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -180,7 +180,7 @@ func TestKitEnvironment(t *testing.T) {
 		want   map[string]string // An empty value stands for none.
 	}{
 		"Plain": {
-			reason: "All that kit writes goes to the workspace, and nothing of the caller's own is used.",
+			reason: "Kit should write to the workspace only, and use none of the caller's own settings.",
 			want: map[string]string{
 				"KITOPS_HOME": w.kitHome, "HOME": w.home, "TMPDIR": w.temp, "DOCKER_CONFIG": filepath.Join(w.home, ".docker"),
 				"HTTPS_PROXY": "http://proxy.example.com", "HF_TOKEN": "hf_token\n", "SSL_CERT_DIR": "", "SOURCE_DATE_EPOCH": "",
@@ -188,7 +188,7 @@ func TestKitEnvironment(t *testing.T) {
 			},
 		},
 		"Given": {
-			reason: "Credentials and authorities come from the run, the latter beside the system's.",
+			reason: "Credentials and authorities should come from the run, the latter in addition to the system's.",
 			run: pipeline.Run{Source: pipeline.Source{Token: "hf_token", CAFile: ca}, Target: pipeline.Target{
 				DockerConfig: "/credentials/docker", CAFile: ca, CertificateFile: "/credentials/tls.crt", KeyFile: "/credentials/tls.key",
 			}},

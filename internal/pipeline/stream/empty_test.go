@@ -36,9 +36,9 @@ func TestEmptyFiles(t *testing.T) {
 		folder string
 		pulled bool
 	}{
-		pipeline.FormatModelPack: {reason: "In a ModelPack each is an archive.", pulled: true},
-		pipeline.FormatModelKit:  {reason: "In a ModelKit all files are.", pulled: true},
-		pipeline.FormatImage:     {reason: "In an image too.", folder: "models/"},
+		pipeline.FormatModelPack: {reason: "In a ModelPack each empty file should be an archive.", pulled: true},
+		pipeline.FormatModelKit:  {reason: "In a ModelKit empty files should be in archives.", pulled: true},
+		pipeline.FormatImage:     {reason: "In an image empty files should be in archives.", folder: "models/"},
 	}
 	for format, tc := range cases {
 		t.Run(format, func(t *testing.T) {
@@ -88,10 +88,10 @@ func TestCopyOfEmptyLayer(t *testing.T) {
 		format  string
 		want    outcome.Reason
 	}{
-		"Taken":     {reason: "Where the registry takes it, it is copied.", format: pipeline.FormatModelPack},
-		"Refused":   {reason: "Where not, the error says so before anything else is moved.", refuses: true, format: pipeline.FormatModelPack, want: outcome.Unsupported},
-		"ModelKit":  {reason: "What is packed anew has an archive.", refuses: true, format: pipeline.FormatModelKit},
-		"AsAnImage": {reason: "Likewise.", refuses: true, format: pipeline.FormatImage},
+		"Taken":     {reason: "A registry that accepts empty blobs should get a copy.", format: pipeline.FormatModelPack},
+		"Refused":   {reason: "A registry that refuses empty blobs should fail the run before anything else is moved.", refuses: true, format: pipeline.FormatModelPack, want: outcome.Unsupported},
+		"ModelKit":  {reason: "A ModelKit of it should have an archive.", refuses: true, format: pipeline.FormatModelKit},
+		"AsAnImage": {reason: "An image of it should have an archive.", refuses: true, format: pipeline.FormatImage},
 	}
 	full := foreignLayer{mediaType: packRaw, content: []byte("weights"), title: "a.bin"}
 	empty := foreignLayer{mediaType: packRaw, title: "empty.txt"}

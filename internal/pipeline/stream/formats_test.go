@@ -45,15 +45,15 @@ func TestStreamFormats(t *testing.T) {
 		configType   string
 	}{
 		pipeline.FormatModelPack: {
-			reason:       "A ModelPack has the files as they are.",
+			reason:       "A ModelPack should have the files as they are.",
 			artifactType: "application/vnd.cncf.model.manifest.v1+json", configType: "application/vnd.cncf.model.config.v1+json",
 		},
 		pipeline.FormatModelKit: {
-			reason:       "A ModelKit has them in archives.",
+			reason:       "A ModelKit should have the files in archives.",
 			artifactType: "application/vnd.kitops.modelkit.manifest.v1+json", configType: "application/vnd.kitops.modelkit.config.v1+json",
 		},
 		pipeline.FormatImage: {
-			reason: "An image has them under /models.", folder: "models/",
+			reason: "An image should have the files under /models.", folder: "models/",
 			configType: "application/vnd.oci.image.config.v1+json",
 		},
 	}

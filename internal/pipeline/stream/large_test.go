@@ -18,10 +18,10 @@ func TestLargeAtOnce(t *testing.T) {
 		registry string
 		want     int64
 	}{
-		"Any":     {reason: "Large layers should be moved side by side.", registry: "registry.example.com", want: most},
-		"Bounded": {reason: "Where a registry bounds the time of an upload, each should have all of the connection.", registry: "ghcr.io", want: 1},
-		"Case":    {reason: "A host may be written with capitals and a port.", registry: "GHCR.io:443", want: 1},
-		"Whole":   {reason: "A registry that takes a blob in one request is not known to bound its time.", registry: "europe-docker.pkg.dev", want: most},
+		"Any":     {reason: "Large layers should be moved in parallel.", registry: "registry.example.com", want: most},
+		"Bounded": {reason: "A registry that limits the time of an upload should get one at a time.", registry: "ghcr.io", want: 1},
+		"Case":    {reason: "A host with capitals and a port should be recognised.", registry: "GHCR.io:443", want: 1},
+		"Whole":   {reason: "A registry without a known time limit should get several uploads in parallel.", registry: "europe-docker.pkg.dev", want: most},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -29,15 +29,15 @@ func TestStreamRefuses(t *testing.T) {
 		want   outcome.Reason
 		words  string
 	}{
-		"NoFormat":    {reason: "The formats are named.", change: func(r *pipeline.Run) { r.Format = "Zip" }, want: outcome.Unsupported, words: "write ModelPack, ModelKit or Image"},
-		"Empty":       {reason: "Nothing cannot be packed.", files: map[string]string{".gitattributes": "x"}, want: outcome.NotFound, words: "no files"},
-		"NoModel":     {reason: "The model is named.", change: func(r *pipeline.Run) { r.Source.Model = "org/none" }, want: outcome.NotFound, words: "org/none"},
-		"NoRevision":  {reason: "The revision is named.", change: func(r *pipeline.Run) { r.Source.Revision = "v9" }, want: outcome.NotFound, words: `"v9"`},
-		"NoHub":       {reason: "The endpoint is wrong.", change: func(r *pipeline.Run) { r.Source.Endpoint = "hub" }, want: outcome.Unsupported, words: "huggingFace.endpoint"},
-		"NoRegistry":  {reason: "The host is wrong.", change: func(r *pipeline.Run) { r.Target.Registry = "a b" }, want: outcome.Unsupported, words: "host"},
-		"BadName":     {reason: "The repository is wrong.", change: func(r *pipeline.Run) { r.Target.Repository = "Models/X" }, want: outcome.Unsupported, words: "lower case"},
-		"NoConfig":    {reason: "A folder without config.json is anonymous.", change: func(r *pipeline.Run) { r.Target.DockerConfig = "/nonexistent" }, want: ""},
-		"ExpectsHTTP": {reason: "TLS to a registry without it names the cure.", change: func(r *pipeline.Run) { r.Target.PlainHTTP = false }, want: outcome.Untrusted, words: "plainHTTP"},
+		"NoFormat":    {reason: "The error of an unknown format should name the formats.", change: func(r *pipeline.Run) { r.Format = "Zip" }, want: outcome.Unsupported, words: "write ModelPack, ModelKit or Image"},
+		"Empty":       {reason: "A model without files should be refused.", files: map[string]string{".gitattributes": "x"}, want: outcome.NotFound, words: "no files"},
+		"NoModel":     {reason: "The error of a missing model should name it.", change: func(r *pipeline.Run) { r.Source.Model = "org/none" }, want: outcome.NotFound, words: "org/none"},
+		"NoRevision":  {reason: "The error of a missing revision should name it.", change: func(r *pipeline.Run) { r.Source.Revision = "v9" }, want: outcome.NotFound, words: `"v9"`},
+		"NoHub":       {reason: "An invalid endpoint should be refused.", change: func(r *pipeline.Run) { r.Source.Endpoint = "hub" }, want: outcome.Unsupported, words: "huggingFace.endpoint"},
+		"NoRegistry":  {reason: "An invalid host should be refused.", change: func(r *pipeline.Run) { r.Target.Registry = "a b" }, want: outcome.Unsupported, words: "host"},
+		"BadName":     {reason: "An invalid repository should be refused.", change: func(r *pipeline.Run) { r.Target.Repository = "Models/X" }, want: outcome.Unsupported, words: "lower case"},
+		"NoConfig":    {reason: "A folder without a config.json should mean no credentials.", change: func(r *pipeline.Run) { r.Target.DockerConfig = "/nonexistent" }, want: ""},
+		"ExpectsHTTP": {reason: "The error of a registry without TLS should name the cure.", change: func(r *pipeline.Run) { r.Target.PlainHTTP = false }, want: outcome.Untrusted, words: "plainHTTP"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -53,31 +53,31 @@ func TestMaskedShowsNoSecrets(t *testing.T) {
 		registry http.Handler
 	}{
 		"License": {
-			reason:   "A licence goes into the log and into the Artifact's status.",
+			reason:   "A secret in a licence, which is logged and reported, should be masked.",
 			settings: `{"license":"` + token + `"}`,
 		},
 		"Path": {
-			reason: "The name of a file goes into messages.",
+			reason: "A secret in a file's name, which is in messages, should be masked.",
 			hub:    echo("/tree/", `[{"type":"file","oid":"`+sha+`","size":1,"path":"../TOKEN"}]`),
 		},
 		"File": {
-			reason: "The name of a file goes into the log.",
+			reason: "A secret in a file's name, which is logged, should be masked.",
 			hub:    echo("/tree/", `[{"type":"file","oid":"`+sha+`","size":1,"path":"TOKEN.json"}]`),
 		},
 		"Digest": {
-			reason:   "What is odd about a registry's answer is told, not the answer.",
+			reason:   "A secret in an invalid header of a registry should not be shown.",
 			registry: refuse(http.StatusOK, "Docker-Content-Digest", password, "{}"),
 		},
 		"Location": {
-			reason:   "So with the place where an upload goes on.",
+			reason:   "A secret in the location of an upload should not be shown.",
 			registry: refuse(http.StatusAccepted, "Location", "http://"+password+".example.com/", ""),
 		},
 		"Code": {
-			reason:   "A code that no specification has is not told.",
+			reason:   "A secret in an unknown error code should not be shown.",
 			registry: refuse(http.StatusBadRequest, "X", "", `{"errors":[{"code":"`+password+`"}]}`),
 		},
 		"Basic": {
-			reason:   "The base64 that HTTP sends tells the password too.",
+			reason:   "A password in base64 should be masked.",
 			registry: refuse(http.StatusBadRequest, "X", "", `{"errors":[{"code":"DENIED","message":"`+base64.StdEncoding.EncodeToString([]byte("ada:"+password))+`"}]}`),
 		},
 	}

@@ -73,14 +73,14 @@ func TestStreamMirror(t *testing.T) {
 		want   outcome.Reason
 		words  string
 	}{
-		"Whole":          {reason: "All is well.", change: func(*pipeline.Run) {}},
-		"NoToken":        {reason: "The mirror wants its own token.", change: func(r *pipeline.Run) { r.Source.Token = "" }, want: outcome.NotFound, words: "tokenSecretRef"},
-		"OtherToken":     {reason: "Not another.", change: func(r *pipeline.Run) { r.Source.Token = "hf_public" }, want: outcome.Unauthorized, words: "refused the token"},
-		"NoCA":           {reason: "Its authority must be named.", change: func(r *pipeline.Run) { r.Source.CAFile = "" }, want: outcome.Untrusted, words: "huggingFace.certSecretRef"},
-		"RegistrysCA":    {reason: "The registry's authority is not for it.", change: func(r *pipeline.Run) { r.Source.CAFile = r.Target.CAFile }, want: outcome.Untrusted, words: "huggingFace.certSecretRef"},
-		"MirrorsCA":      {reason: "Nor its own for the registry.", change: func(r *pipeline.Run) { r.Target.CAFile = r.Source.CAFile }, want: outcome.Untrusted, words: "registry.certSecretRef"},
-		"NoCertificate":  {reason: "The registry wants a client certificate.", change: func(r *pipeline.Run) { r.Target.CertificateFile, r.Target.KeyFile = "", "" }, want: outcome.Untrusted, words: "tls.crt and tls.key"},
-		"NoRegistryUser": {reason: "And an account.", change: func(r *pipeline.Run) { r.Target.DockerConfig = "" }, want: outcome.Unauthorized, words: "registry.credentials"},
+		"Whole":          {reason: "A run with all credentials should succeed.", change: func(*pipeline.Run) {}},
+		"NoToken":        {reason: "A mirror without its token should fail the run.", change: func(r *pipeline.Run) { r.Source.Token = "" }, want: outcome.NotFound, words: "tokenSecretRef"},
+		"OtherToken":     {reason: "A mirror with another token should fail the run.", change: func(r *pipeline.Run) { r.Source.Token = "hf_public" }, want: outcome.Unauthorized, words: "refused the token"},
+		"NoCA":           {reason: "A mirror without its authority should be untrusted.", change: func(r *pipeline.Run) { r.Source.CAFile = "" }, want: outcome.Untrusted, words: "huggingFace.certSecretRef"},
+		"RegistrysCA":    {reason: "The registry's authority should not be trusted for the mirror.", change: func(r *pipeline.Run) { r.Source.CAFile = r.Target.CAFile }, want: outcome.Untrusted, words: "huggingFace.certSecretRef"},
+		"MirrorsCA":      {reason: "The mirror's authority should not be trusted for the registry.", change: func(r *pipeline.Run) { r.Target.CAFile = r.Source.CAFile }, want: outcome.Untrusted, words: "registry.certSecretRef"},
+		"NoCertificate":  {reason: "A registry without its client certificate should fail the run.", change: func(r *pipeline.Run) { r.Target.CertificateFile, r.Target.KeyFile = "", "" }, want: outcome.Untrusted, words: "tls.crt and tls.key"},
+		"NoRegistryUser": {reason: "A registry without its credentials should fail the run.", change: func(r *pipeline.Run) { r.Target.DockerConfig = "" }, want: outcome.Unauthorized, words: "registry.credentials"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

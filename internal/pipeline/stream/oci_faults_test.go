@@ -31,21 +31,21 @@ func TestOCIFaults(t *testing.T) {
 		atTarget testregistry.Fault
 		want     string // Words of the error; none for success.
 	}{
-		"SourceBreaks": {reason: "What broke goes on where it broke.", format: pipeline.FormatModelPack, atSource: cut(3)},
-		"SourceFails": {reason: "A registry's trouble passes.", format: pipeline.FormatModelKit,
+		"SourceBreaks": {reason: "A download that breaks should be resumed.", format: pipeline.FormatModelPack, atSource: cut(3)},
+		"SourceFails": {reason: "A transient error of the source should be retried.", format: pipeline.FormatModelKit,
 			atSource: once(testregistry.Status(http.StatusServiceUnavailable, "UNAVAILABLE", "later"))},
-		"TargetBreaks":   {reason: "At the other end, too.", format: pipeline.FormatModelPack, atTarget: reset},
-		"BothBreak":      {reason: "And at both.", format: pipeline.FormatModelKit, atSource: cut(3), atTarget: reset},
-		"RepackBreaks":   {reason: "So it is with what is packed anew.", format: pipeline.FormatImage, atSource: cut(3), atTarget: reset},
-		"Corrupt":        {reason: "No byte that is wrong is published.", format: pipeline.FormatModelPack, atSource: once(flip), want: "sent other bytes than those of"},
-		"CorruptArchive": {reason: "Nor one in an archive.", format: pipeline.FormatImage, atSource: once(flip), want: "sent other bytes than those of"},
-		"CorruptLater": {reason: "Nor one that was right at first.", format: pipeline.FormatImage, want: "is not what",
+		"TargetBreaks":   {reason: "An upload that breaks should be resumed.", format: pipeline.FormatModelPack, atTarget: reset},
+		"BothBreak":      {reason: "Breaks at both ends should be resumed.", format: pipeline.FormatModelKit, atSource: cut(3), atTarget: reset},
+		"RepackBreaks":   {reason: "Breaks while packing should be resumed.", format: pipeline.FormatImage, atSource: cut(3), atTarget: reset},
+		"Corrupt":        {reason: "A wrong byte should not be published.", format: pipeline.FormatModelPack, atSource: once(flip), want: "sent other bytes than those of"},
+		"CorruptArchive": {reason: "A wrong byte in an archive should not be published.", format: pipeline.FormatImage, atSource: once(flip), want: "sent other bytes than those of"},
+		"CorruptLater": {reason: "A byte that is wrong only at the second read should not be published.", format: pipeline.FormatImage, want: "is not what",
 			atSource: func(large testregistry.Match) testregistry.Fault {
 				var seen atomic.Int64
 				// The first one finds out what is in the archive.
 				return testregistry.Times(1, func(r *http.Request) bool { return large(r) && seen.Add(1) == 2 }, flip)
 			}},
-		"Lost": {reason: "A manifest whose blobs are gone is no artifact.", format: pipeline.FormatModelPack, want: "not all that belongs to it",
+		"Lost": {reason: "A manifest whose blobs are gone should fail the run.", format: pipeline.FormatModelPack, want: "not all that belongs to it",
 			atSource: func(large testregistry.Match) testregistry.Fault {
 				return testregistry.Times(testregistry.Always, large, testregistry.Status(http.StatusNotFound, "BLOB_UNKNOWN", "gone"))
 			}},

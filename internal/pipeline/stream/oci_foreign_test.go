@@ -157,7 +157,7 @@ func TestOCIForeign(t *testing.T) {
 		says       string // In the log.
 	}{
 		"KitGzip": {
-			reason: "Kit compresses where it is told to.", configType: kitConfigType, config: `{"package":{"name":"m"},"model":{"path":"m.gguf"},"docs":[{"path":"docs"}]}`,
+			reason: "A compressed ModelKit should be packed again.", configType: kitConfigType, config: `{"package":{"name":"m"},"model":{"path":"m.gguf"},"docs":[{"path":"docs"}]}`,
 			layers: []foreignLayer{
 				{mediaType: kitTar + "+gzip", content: gzipped(t, archived(t, "m.gguf", large))},
 				{mediaType: strings.Replace(kitTar, "model.v1", "docs.v1", 1) + "+gzip-fastest", content: gzipped(t, archived(t, "docs/", "", "docs/a b.md", "a", "docs/c.md", large))},
@@ -165,7 +165,7 @@ func TestOCIForeign(t *testing.T) {
 			want: map[string]string{"m.gguf": large, "docs/a b.md": "a", "docs/c.md": large},
 		},
 		"PackZstd": {
-			reason: "So does a ModelPack's maker.", configType: "application/vnd.cnai.model.config.v1+json", config: `{}`, format: pipeline.FormatImage,
+			reason: "A compressed ModelPack should be packed again.", configType: "application/vnd.cnai.model.config.v1+json", config: `{}`, format: pipeline.FormatImage,
 			layers: []foreignLayer{
 				{mediaType: strings.Replace(packTar, "cncf", "cnai", 1) + "+zstd", content: zstandard(t, archived(t, "./a.safetensors", large, "b/c.json", "{}", "empty", ""))},
 				{mediaType: strings.Replace(packRaw, "cncf", "cnai", 1), content: []byte("raw"), title: "raw.bin"},
@@ -173,7 +173,7 @@ func TestOCIForeign(t *testing.T) {
 			want: map[string]string{"a.safetensors": large, "b/c.json": "{}", "empty": "", "raw.bin": "raw"},
 		},
 		"DockerImage": {
-			reason: "In an image, the later layer counts.", configType: "application/vnd.docker.container.image.v1+json", config: `{"author":"me"}`,
+			reason: "In an image, the later layer should count.", configType: "application/vnd.docker.container.image.v1+json", config: `{"author":"me"}`,
 			layers: []foreignLayer{
 				{mediaType: "application/vnd.docker.image.rootfs.diff.tar.gzip", content: gzipped(t, archived(t, "models/", "", "models/a.bin", "before", "models/b.bin", large))},
 				{mediaType: "application/vnd.docker.image.rootfs.diff.tar.gzip", content: gzipped(t, archived(t, "etc/", "", "/models/a.bin", "after", "./models/sub/c", "c"))},
@@ -181,13 +181,13 @@ func TestOCIForeign(t *testing.T) {
 			want: map[string]string{"a.bin": "after", "b.bin": large, "sub/c": "c"},
 		},
 		"Behind": {
-			reason: "What lies behind others in a compressed layer is found there.", configType: kitConfigType, config: kitConfig,
+			reason: "A file behind others in a compressed layer should be found.", configType: kitConfigType, config: kitConfig,
 			layers: []foreignLayer{{mediaType: kitTar + "+gzip", content: gzipped(t, archived(t, "a.bin", large, "b.bin", large+"b", "c.bin", large+"c"))}},
 			want:   map[string]string{"a.bin": large, "b.bin": large + "b", "c.bin": large + "c"},
 			says:   "2 files lie behind others in compressed layers",
 		},
 		"KitBeforeDigests": {
-			reason: "Kits before digests left out the folders that the Kitfile names (kitops#489, kitops#635).", configType: kitConfigType,
+			reason: "Folders that only the Kitfile names, as old kits left them out, should be restored (kitops#489, kitops#635).", configType: kitConfigType,
 			config: `{"manifestVersion":"1.0.0","package":{"name":"m"},"model":{"name":"m","path":"./models/model.gguf"},"docs":[{"path":"./docs/a.md"},{"path":"./more/a.md"}]}`,
 			layers: []foreignLayer{
 				{mediaType: kitTar, content: archived(t, "model.gguf", "weights")},
@@ -197,7 +197,7 @@ func TestOCIForeign(t *testing.T) {
 			want: map[string]string{"models/model.gguf": "weights", "docs/a.md": "# Model", "more/a.md": "# Model"},
 		},
 		"Twice": {
-			reason: "What is the same twice is there once.", configType: ocispec.MediaTypeImageConfig, config: `{}`,
+			reason: "A file that is there twice alike should be packed once.", configType: ocispec.MediaTypeImageConfig, config: `{}`,
 			layers: []foreignLayer{{mediaType: ocispec.MediaTypeImageLayerZstd, content: zstandard(t, archived(t, "models/x", large))},
 				{mediaType: ocispec.MediaTypeImageLayerZstd, content: zstandard(t, archived(t, "models/x", large))}},
 			want: map[string]string{"x": large},

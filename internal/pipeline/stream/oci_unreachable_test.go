@@ -29,13 +29,13 @@ func TestOCIUnreachable(t *testing.T) {
 		want   outcome.Reason
 		says   string
 	}{
-		"NoTag":        {reason: "A tag may be wrong.", change: func(a *pipeline.ArtifactSource) { a.Reference = w.source.Host() + "/models/origin:v2" }, want: outcome.NotFound, says: spec + "reference"},
-		"NoRepository": {reason: "Or a repository.", change: func(a *pipeline.ArtifactSource) { a.Reference = w.source.Host() + "/models/other@" + digest }, want: outcome.NotFound, says: spec + "reference"},
-		"Anonymous":    {reason: "It wants an account.", change: func(a *pipeline.ArtifactSource) { a.DockerConfig = "" }, want: outcome.Unauthorized, says: spec + "credentialsSecretRef"},
-		"NoCA":         {reason: "Its authority must be named.", change: func(a *pipeline.ArtifactSource) { *a = pipeline.ArtifactSource{Reference: secure.Host() + "/a/b:v1"} }, want: outcome.Untrusted, says: spec + "certSecretRef"},
-		"NoTLS":        {reason: "It may speak no TLS.", change: func(a *pipeline.ArtifactSource) { a.PlainHTTP = false }, want: outcome.Untrusted, says: spec + "plainHTTP"},
-		"NoReference":  {reason: "Nothing is guessed.", change: func(a *pipeline.ArtifactSource) { a.Reference = "models/origin" }, want: outcome.Unsupported, says: spec + "reference"},
-		"Index": {reason: "Of several artifacts one has to be named.", change: func(a *pipeline.ArtifactSource) {
+		"NoTag":        {reason: "A missing tag should name the field.", change: func(a *pipeline.ArtifactSource) { a.Reference = w.source.Host() + "/models/origin:v2" }, want: outcome.NotFound, says: spec + "reference"},
+		"NoRepository": {reason: "A missing repository should name the field.", change: func(a *pipeline.ArtifactSource) { a.Reference = w.source.Host() + "/models/other@" + digest }, want: outcome.NotFound, says: spec + "reference"},
+		"Anonymous":    {reason: "Missing credentials should name the field.", change: func(a *pipeline.ArtifactSource) { a.DockerConfig = "" }, want: outcome.Unauthorized, says: spec + "credentialsSecretRef"},
+		"NoCA":         {reason: "A missing authority should name the field.", change: func(a *pipeline.ArtifactSource) { *a = pipeline.ArtifactSource{Reference: secure.Host() + "/a/b:v1"} }, want: outcome.Untrusted, says: spec + "certSecretRef"},
+		"NoTLS":        {reason: "A registry without TLS should name the field.", change: func(a *pipeline.ArtifactSource) { a.PlainHTTP = false }, want: outcome.Untrusted, says: spec + "plainHTTP"},
+		"NoReference":  {reason: "An incomplete reference should be refused.", change: func(a *pipeline.ArtifactSource) { a.Reference = "models/origin" }, want: outcome.Unsupported, says: spec + "reference"},
+		"Index": {reason: "An index of several artifacts should be refused.", change: func(a *pipeline.ArtifactSource) {
 			*a = pipeline.ArtifactSource{Reference: open.Host() + "/" + aRepository + "@" + index.String(), PlainHTTP: true}
 		}, want: outcome.Unsupported, says: "by its digest in " + spec + "reference"},
 	}

@@ -65,11 +65,11 @@ func TestStreamRegistries(t *testing.T) {
 		want     outcome.Reason
 	}{
 		"NewRepository": {
-			reason:   "Reads before the first push ask for what a push does.",
+			reason:   "Reads before the first push should request the scope of a push.",
 			registry: func(next http.Handler) http.Handler { return &quay{next: next} },
 		},
 		"HeadWithoutDigest": {
-			reason: "What a HEAD does not tell is read.",
+			reason: "A digest that a HEAD does not return should be read by a GET.",
 			registry: func(next http.Handler) http.Handler {
 				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					if r.Method == http.MethodHead && strings.Contains(r.URL.Path, "/manifests/") {
@@ -80,7 +80,7 @@ func TestStreamRegistries(t *testing.T) {
 			},
 		},
 		"KnownTypesOnly": {
-			reason: "A registry that takes no other media types is told apart from a fault.", want: outcome.Unsupported,
+			reason: "A registry that refuses media types should be Unsupported.", want: outcome.Unsupported,
 			registry: func(next http.Handler) http.Handler {
 				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					if r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/manifests/") {

@@ -289,7 +289,7 @@ func TestReadUploads(t *testing.T) {
 		annotation string
 		want       map[string]uploadRecord
 	}{
-		"None":     {reason: "A checkpoint may have no uploads."},
+		"None":     {reason: "A checkpoint without uploads should be read."},
 		"One":      {reason: "An upload should be read.", annotation: `[{"key":"a","location":"/l","read":1,"state":"eA=="}]`, want: map[string]uploadRecord{"a": {Key: "a", Location: "/l", Read: 1, State: []byte("x")}}},
 		"Nonsense": {reason: "What is no list should be none.", annotation: `{"key":"a"}`},
 		"Many":     {reason: "There should be a bound.", annotation: string(many), want: map[string]uploadRecord{"": {}}},

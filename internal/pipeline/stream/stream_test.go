@@ -228,15 +228,15 @@ func TestStreamFaults(t *testing.T) {
 		fault  testhub.Fault
 		want   want
 	}{
-		"Truncated":      {reason: "A stream that breaks is begun anew.", fault: testhub.Times(3, ofWeights, testhub.Truncate(1000)), want: want{tagged: true}},
-		"TruncatedSmall": {reason: "A small file too.", fault: testhub.Times(1, testhub.On("/config.json"), testhub.Truncate(2)), want: want{tagged: true}},
-		"Corrupt":        {reason: "One other byte is another model.", fault: testhub.Times(1, ofWeights, testhub.Corrupt(1000)), want: want{reason: outcome.Mismatch}},
-		"CorruptLast":    {reason: "The last byte counts.", fault: testhub.Times(1, ofONNX, testhub.Corrupt(4999)), want: want{reason: outcome.Mismatch}},
-		"CorruptSmall":   {reason: "A small file is held against git's hash.", fault: testhub.Times(1, testhub.On("/config.json"), testhub.Corrupt(3)), want: want{reason: outcome.Mismatch}},
-		"TooLong":        {reason: "More bytes than announced are not read.", fault: testhub.Times(1, ofWeights, body(append(slices.Clone(streamWeight), 'x'))), want: want{tagged: true}},
-		"TooShort":       {reason: "Fewer are asked for again.", fault: testhub.Times(1, ofWeights, body(streamWeight[:1000])), want: want{tagged: true}},
-		"LinkExpired":    {reason: "A CDN's link may expire; the next try gets another.", fault: testhub.Times(1, ofWeights, testhub.Status(403, nil)), want: want{tagged: true}},
-		"Forbidden":      {reason: "The Hub's own word counts.", fault: testhub.Times(1000, testhub.On("/resolve/"), testhub.Status(403, nil)), want: want{reason: outcome.Unauthorized}},
+		"Truncated":      {reason: "A download that breaks should be resumed.", fault: testhub.Times(3, ofWeights, testhub.Truncate(1000)), want: want{tagged: true}},
+		"TruncatedSmall": {reason: "A download of a small file that breaks should be retried.", fault: testhub.Times(1, testhub.On("/config.json"), testhub.Truncate(2)), want: want{tagged: true}},
+		"Corrupt":        {reason: "A wrong byte should fail the run.", fault: testhub.Times(1, ofWeights, testhub.Corrupt(1000)), want: want{reason: outcome.Mismatch}},
+		"CorruptLast":    {reason: "A wrong last byte should fail the run.", fault: testhub.Times(1, ofONNX, testhub.Corrupt(4999)), want: want{reason: outcome.Mismatch}},
+		"CorruptSmall":   {reason: "A small file should be verified by git's hash.", fault: testhub.Times(1, testhub.On("/config.json"), testhub.Corrupt(3)), want: want{reason: outcome.Mismatch}},
+		"TooLong":        {reason: "More bytes than announced should be ignored.", fault: testhub.Times(1, ofWeights, body(append(slices.Clone(streamWeight), 'x'))), want: want{tagged: true}},
+		"TooShort":       {reason: "Missing bytes should be requested again.", fault: testhub.Times(1, ofWeights, body(streamWeight[:1000])), want: want{tagged: true}},
+		"LinkExpired":    {reason: "An expired link of the CDN should be renewed.", fault: testhub.Times(1, ofWeights, testhub.Status(403, nil)), want: want{tagged: true}},
+		"Forbidden":      {reason: "A refusal of the Hub should fail the run.", fault: testhub.Times(1000, testhub.On("/resolve/"), testhub.Status(403, nil)), want: want{reason: outcome.Unauthorized}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -278,11 +278,11 @@ func TestStreamRegistryFaults(t *testing.T) {
 		registry http.Handler
 		want     outcome.Reason
 	}{
-		"Forbidden":       {reason: "Who may not push learns it.", registry: harmed(1000, http.MethodPost, "", testhub.Status(403, nil)), want: outcome.Unauthorized},
-		"TooLarge":        {reason: "A proxy's limit is no room.", registry: harmed(1000, http.MethodPut, "/blobs/", testhub.Status(413, nil)), want: outcome.NoSpace},
-		"PutFails":        {reason: "An upload that fails is begun anew.", registry: harmed(2, http.MethodPut, "/blobs/", testhub.Status(502, nil))},
-		"PutBreaks":       {reason: "So is one that breaks.", registry: harmed(2, http.MethodPut, "/blobs/", breaking)},
-		"ManifestRefused": {reason: "A registry may take no such artifact.", registry: harmed(1000, http.MethodPut, "/manifests/", testhub.Status(400, nil)), want: outcome.Unsupported},
+		"Forbidden":       {reason: "A forbidden push should fail the run.", registry: harmed(1000, http.MethodPost, "", testhub.Status(403, nil)), want: outcome.Unauthorized},
+		"TooLarge":        {reason: "A proxy's limit should be NoSpace.", registry: harmed(1000, http.MethodPut, "/blobs/", testhub.Status(413, nil)), want: outcome.NoSpace},
+		"PutFails":        {reason: "An upload that fails should be retried.", registry: harmed(2, http.MethodPut, "/blobs/", testhub.Status(502, nil))},
+		"PutBreaks":       {reason: "An upload that breaks should be retried.", registry: harmed(2, http.MethodPut, "/blobs/", breaking)},
+		"ManifestRefused": {reason: "A registry that refuses the manifest should fail the run.", registry: harmed(1000, http.MethodPut, "/manifests/", testhub.Status(400, nil)), want: outcome.Unsupported},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

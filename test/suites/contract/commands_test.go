@@ -219,7 +219,7 @@ func TestCommandFailures(t *testing.T) {
 			want:   "certificate",
 		},
 		"NoRegistry": {
-			reason: "A name without a dot or a port is no registry to kit.",
+			reason: "Kit should treat a name without a dot or a port as no registry.",
 			args:   []string{"push", "test-org/failures:v1", "--plain-http"},
 			want:   "registry is required when pushing",
 		},

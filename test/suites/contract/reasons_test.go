@@ -102,7 +102,7 @@ func TestReasons(t *testing.T) {
 			want:   outcome.NotFound,
 		},
 		"OtherEndpoint": {
-			reason: "Another Hub is not for kit.",
+			reason: "Another Hub should be refused.",
 			change: func(_ *testing.T, r *pipeline.Run) { r.Source.Endpoint = "https://mirror.example.com" },
 			want:   outcome.Unsupported,
 		},
@@ -115,7 +115,7 @@ func TestReasons(t *testing.T) {
 			want: outcome.RateLimited,
 		},
 		"HubFails": {
-			reason: "A Hub that fails may pass.",
+			reason: "A failing Hub should be transient.",
 			change: func(t *testing.T, _ *pipeline.Run) {
 				t.Helper()
 				harm(t, afterFirst(download, hub.Status(http.StatusBadGateway, nil)))
@@ -123,7 +123,7 @@ func TestReasons(t *testing.T) {
 			want: outcome.Unavailable,
 		},
 		"CutShort": {
-			reason: "A connection cut in the middle of a file may pass.",
+			reason: "A connection that breaks in a file should be transient.",
 			change: func(t *testing.T, _ *pipeline.Run) {
 				t.Helper()
 				harm(t, afterFirst(download, hub.Truncate(1)))
@@ -131,7 +131,7 @@ func TestReasons(t *testing.T) {
 			want: outcome.Unavailable,
 		},
 		"OtherBytes": {
-			reason: "Kit checks no hash, so the pipeline must.",
+			reason: "A wrong byte should be found by the pipeline, since kit checks no hash.",
 			change: func(t *testing.T, _ *pipeline.Run) {
 				t.Helper()
 				harm(t, afterFirst(download, hub.Corrupt(1)))
@@ -147,7 +147,7 @@ func TestReasons(t *testing.T) {
 			want: outcome.Unauthorized,
 		},
 		"TooLarge": {
-			reason: "A registry, or what stands before it, may refuse a large blob.",
+			reason: "A registry, or a proxy before it, that refuses a large blob should be NoSpace.",
 			change: func(t *testing.T, _ *pipeline.Run) {
 				t.Helper()
 				refuse(t, suite.world.plain, onManifests(http.StatusRequestEntityTooLarge))
