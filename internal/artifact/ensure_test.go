@@ -269,9 +269,9 @@ func TestFindOwnedJob(t *testing.T) {
 	}
 }
 
-// TestEnsureRunsMadeAnew checks that an Artifact which was deleted and made
-// again by the same name takes nothing over.
-func TestEnsureRunsMadeAnew(t *testing.T) {
+// TestEnsureRunsOfRecreated checks that an Artifact which was deleted and recreated
+// with the same name uses none of the earlier one's objects.
+func TestEnsureRunsOfRecreated(t *testing.T) {
 	old, scheme := newArtifact(), newScheme(t)
 	c := newClient(t, interceptor.Funcs{})
 	selector := SelectorLabelsForArtifact(testName)
@@ -298,7 +298,7 @@ type deletion struct {
 	Name        string
 	Propagation metav1.DeletionPropagation
 
-	// Precise says that no other object of the same name could be meant.
+	// Precise reports whether the deletion has the object's UID as precondition.
 	Precise bool
 }
 
@@ -395,7 +395,7 @@ func TestCleanupStaleJobsListFails(t *testing.T) {
 	checkError(t, "An error is passed on.", err, errBoom, "")
 }
 
-// notFound is what the API server says of a Job that is gone.
+// notFound is the API server's error for a Job that does not exist.
 func notFound() error {
 	return kerrors.NewNotFound(schema.GroupResource{Group: "batch", Resource: "jobs"}, "gone")
 }

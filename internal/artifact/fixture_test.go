@@ -121,7 +121,7 @@ func newScheme(t *testing.T) *runtime.Scheme {
 	return s
 }
 
-// newClient returns a client of an API server that holds these objects. Calls
+// newClient returns a client of a fake API server with these objects. Calls
 // go through the interceptor first.
 func newClient(t *testing.T, calls interceptor.Funcs, objects ...client.Object) client.WithWatch {
 	t.Helper()

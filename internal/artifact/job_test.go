@@ -18,7 +18,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 )
 
-// podCase is an Artifact whose Job is looked at.
+// podCase is an Artifact whose Job is checked.
 type podCase struct {
 	reason string
 	args   *modelv1alpha1.Artifact
@@ -37,7 +37,7 @@ func podCases() map[string]podCase {
 	}
 }
 
-// TestBuildJobRunsOnce checks what holds of each Job.
+// TestBuildJobRunsOnce checks the fields that are the same in each Job.
 func TestBuildJobRunsOnce(t *testing.T) {
 	type want struct {
 		GenerateName  string
@@ -83,7 +83,7 @@ func TestBuildJobRunsOnce(t *testing.T) {
 	}
 }
 
-// TestBuildJobContainers checks that each container says what it runs, and
+// TestBuildJobContainers checks that each container has a command, and
 // leaves its result where the controller reads it.
 func TestBuildJobContainers(t *testing.T) {
 	for name, tc := range podCases() {

@@ -57,13 +57,13 @@ func TestPVCName(t *testing.T) {
 	}
 }
 
-// TestNamesAreValidAndDistinct checks each name that is made of an Artifact's.
+// TestNamesAreValidAndDistinct checks each name that is derived from an Artifact's.
 func TestNamesAreValidAndDistinct(t *testing.T) {
 	type want struct {
-		// problems returns what is wrong with what was made.
+		// problems returns the validation errors of a name.
 		problems func(made string) []string
 
-		// distinct says that no two Artifacts may make the same.
+		// distinct reports whether two Artifacts must have different names.
 		distinct bool
 	}
 	job := func(made string) []string {

@@ -314,7 +314,7 @@ func TestOutdated(t *testing.T) {
 	}
 }
 
-// TestObserveHostileText checks that a text that nobody controls stays short,
+// TestObserveHostileText checks that a text from outside stays short,
 // one line and readable.
 func TestObserveHostileText(t *testing.T) {
 	cases := map[string]struct {

@@ -30,7 +30,7 @@ func pendingPod(change func(*corev1.PodStatus)) []corev1.Pod {
 	return []corev1.Pod{p}
 }
 
-// noNode returns a Pod for which the scheduler says this.
+// noNode returns an unschedulable Pod with this message of the scheduler.
 func noNode(message string) []corev1.Pod {
 	return pendingPod(func(s *corev1.PodStatus) {
 		s.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable, Message: message}}
@@ -79,8 +79,8 @@ type waitingArgs struct {
 	events []corev1.Event
 }
 
-// A waitingCase is a state in which a run does not start, and what is said of
-// it: the whole message is one of those that are wanted.
+// A waitingCase is a state in which a run does not start, with the reason and parts
+// of the message that are wanted.
 type waitingCase struct {
 	reason string
 	args   waitingArgs
@@ -88,8 +88,8 @@ type waitingCase struct {
 	says   []string
 }
 
-// TestWaitingForCopy has a copy of credentials be deleted, which nobody can make
-// but the provider.
+// TestWaitingForCopy deletes a Secret with copied credentials, which only the provider
+// can create.
 func TestWaitingForCopy(t *testing.T) {
 	job := active()
 	job.SetAnnotations(map[string]string{AnnotationCredentials: "qwen3-credentials-x"})

@@ -118,8 +118,8 @@ func TestIsCredentials(t *testing.T) {
 	}
 }
 
-// TestJobUsesCopiedSecret checks that a Job names the Secret that was made, and
-// says so.
+// TestJobUsesCopiedSecret checks that a Job refers to the Secret with copied
+// credentials and is annotated with it.
 func TestJobUsesCopiedSecret(t *testing.T) {
 	copied := modelv1alpha1.Effective{
 		RegistryCredentials: SecretKey(CopiedSecret, corev1.DockerConfigJsonKey),

@@ -54,8 +54,8 @@ func withOCI(reference string, change ...func(*modelv1alpha1.OCISource)) artifac
 	})
 }
 
-// withMade records that the artifact was made from this revision, of what the
-// spec says now.
+// withMade records that the artifact was built from this revision of the spec's
+// source.
 func withMade(revision string) artifactModifier {
 	return func(a *modelv1alpha1.Artifact) {
 		a.Status.AtProvider.RunHash = RunHash(a)

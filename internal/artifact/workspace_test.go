@@ -88,8 +88,7 @@ func TestBuildPVCKeepsItsInput(t *testing.T) {
 	}
 }
 
-// An ensureCase is one case of a function that makes an object where it is not
-// there.
+// An ensureCase is a case of a function that creates an object unless it exists.
 type ensureCase struct {
 	reason string
 	args   ensureArgs
