@@ -22,6 +22,7 @@ const twoPolls = 35 * time.Second
 // TestRunChangedByAdmission: a run whose Job and workspace a policy changes as
 // they are created waits for its node, and starts there.
 func TestRunChangedByAdmission(t *testing.T) {
+	t.Parallel()
 	n := newTenant(t)
 	for key := range nowhere(n) {
 		n.changeOnAdmission(batchv1.GroupName, "jobs", fmt.Sprintf(`[

@@ -46,6 +46,7 @@ func TestArtifactIsMadeVerifiedAndDeleted(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			n := newTenant(t)
 			a := n.artifact(name, tc.pipeline, tc.format)
 			n.create(a)
@@ -101,6 +102,7 @@ func exists(t *testing.T, a *modelv1alpha1.Artifact, digest string) bool {
 }
 
 func TestChangedRevisionShowsTheNewDigest(t *testing.T) {
+	t.Parallel()
 	n := newTenant(t)
 	changed := with(n.files, "config.json", `{"sampling_rate": 8000}`)
 	n.publish("v2", changed)
@@ -134,6 +136,7 @@ func TestChangedRevisionShowsTheNewDigest(t *testing.T) {
 }
 
 func TestCredentialsOfANamespace(t *testing.T) {
+	t.Parallel()
 	n := newTenant(t)
 	password, err := local.Cluster.RegistryPassword()
 	if err != nil {
@@ -221,6 +224,7 @@ func TestFailuresNameCauseAndCure(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			n := newTenant(t)
 			a := n.artifact(name, modelv1alpha1.PipelineStream, modelv1alpha1.PackFormatModelPack)
 			tc.change(n, a)
@@ -247,6 +251,7 @@ func (n *tenant) dockerConfig(name, host, user, password string) {
 }
 
 func TestArtifactDeletedInMidRun(t *testing.T) {
+	t.Parallel()
 	n := newTenant(t)
 	a := n.artifact("stopped", modelv1alpha1.PipelineKit, modelv1alpha1.PackFormatModelPack)
 	n.create(a)
@@ -260,6 +265,7 @@ func TestArtifactDeletedInMidRun(t *testing.T) {
 }
 
 func TestLogsOfARunAreRead(t *testing.T) {
+	t.Parallel()
 	n := newTenant(t)
 	a := n.artifact("logs", modelv1alpha1.PipelineStream, modelv1alpha1.PackFormatModelPack)
 	n.create(a)

@@ -31,10 +31,13 @@ type failureCase struct {
 }
 
 // TestEveryFailureNamesCauseAndCure makes all Artifacts first and looks at them
-// afterwards, since some fail slowly.
+// afterwards, since some fail slowly: those that are retried before they are
+// reported.
 func TestEveryFailureNamesCauseAndCure(t *testing.T) {
+	t.Parallel()
 	for name, cases := range map[string]map[string]failureCase{"cluster": clusterFailures(), "servers": serverFailures()} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			artifacts, tenants := map[string]*modelv1alpha1.Artifact{}, map[string]*tenant{}
 			for name, tc := range cases {
 				n := newTenant(t)

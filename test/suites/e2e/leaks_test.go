@@ -58,7 +58,8 @@ type leakCase struct {
 // provider or a run reads, has runs succeed and fail with them, and looks for
 // them in all that others than the Secrets' readers can read: every object of
 // the cluster but Secrets, the logs of all Pods with the provider's at debug
-// level, and its metrics.
+// level, and its metrics. It runs alone, since it restarts the provider and reads
+// all that is in the cluster.
 func TestNothingLeaks(t *testing.T) {
 	n := newTenant(t)
 	logAtDebug(t)

@@ -7,6 +7,7 @@ package e2e
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"maps"
 	"os"
@@ -43,7 +44,14 @@ const (
 // local is the cluster that all tests share.
 var local *platform.Local
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+// atOnce is how many tests run at once where -parallel does not say: most of
+// their time they wait.
+const atOnce = "4"
+
+func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", atOnce) // The command line comes later.
+	os.Exit(run(m))
+}
 
 func run(m *testing.M) int {
 	if e2e := os.Getenv("E2E"); e2e != "true" && e2e != "required" {

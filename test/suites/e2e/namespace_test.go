@@ -16,6 +16,7 @@ import (
 // TestNamespaceTerminates deletes a namespace with Artifacts in every state,
 // whose ProviderConfig and Secrets go with it.
 func TestNamespaceTerminates(t *testing.T) {
+	t.Parallel()
 	n := newTenant(t)
 	password, err := local.Cluster.RegistryPassword()
 	if err != nil {

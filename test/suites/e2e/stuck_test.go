@@ -80,6 +80,7 @@ func (n *tenant) letIn() {
 
 func TestStuckRunIsCured(t *testing.T) {
 	t.Run("by-a-node", func(t *testing.T) {
+		t.Parallel()
 		n := newTenant(t)
 		a, job := n.stuck("stuck", func(*modelv1alpha1.Artifact) {})
 		n.letIn()
@@ -90,6 +91,7 @@ func TestStuckRunIsCured(t *testing.T) {
 		n.deleteAndCheck(a)
 	})
 	t.Run("by-the-spec", func(t *testing.T) {
+		t.Parallel()
 		n := newTenant(t)
 		a, _ := n.stuck("stuck", func(*modelv1alpha1.Artifact) {})
 		a.Spec.ForProvider.Job = nil
@@ -100,6 +102,7 @@ func TestStuckRunIsCured(t *testing.T) {
 		n.deleteAndCheck(a)
 	})
 	t.Run("by-a-storage-class", func(t *testing.T) {
+		t.Parallel()
 		n := newTenant(t)
 		a := n.artifact("stuck", modelv1alpha1.PipelineKit, modelv1alpha1.PackFormatModelPack)
 		a.Spec.ForProvider.Storage = &v1alpha1.StorageSettings{StorageClassName: ptr.To("nowhere")}
@@ -115,6 +118,7 @@ func TestStuckRunIsCured(t *testing.T) {
 }
 
 func TestJobDeletedByHand(t *testing.T) {
+	t.Parallel()
 	n := newTenant(t)
 	a, job := n.stuck("job", func(*modelv1alpha1.Artifact) {})
 	if err := local.Client.Delete(t.Context(), job, client.PropagationPolicy(metav1.DeletePropagationBackground)); err != nil {
@@ -127,6 +131,7 @@ func TestJobDeletedByHand(t *testing.T) {
 }
 
 func TestPodDeletedByHand(t *testing.T) {
+	t.Parallel()
 	n := newTenant(t)
 	a, job := n.stuck("pod", func(a *modelv1alpha1.Artifact) {
 		a.Spec.ForProvider.Retry = &modelv1alpha1.RetryPolicy{Interval: &metav1.Duration{Duration: 5 * time.Second}}
@@ -143,6 +148,7 @@ func TestPodDeletedByHand(t *testing.T) {
 }
 
 func TestSecretGoneAfterTheJobWasMade(t *testing.T) {
+	t.Parallel()
 	n := newTenant(t)
 	a, _ := n.stuck("secret", func(a *modelv1alpha1.Artifact) { n.withToken(a, "hf_let_in") })
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "token", Namespace: n.namespace}}
