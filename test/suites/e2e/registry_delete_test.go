@@ -94,15 +94,17 @@ func TestDeletedWhereTheRegistryDoesNot(t *testing.T) {
 	files := n.makeOwn(a)
 	was := a.DeepCopy()
 	n.deleteAndCheck(a)
-	if message := n.waitEvent(was, "ArtifactLeft"); !strings.Contains(message, host+"/"+was.Spec.ForProvider.Target.Repository+"@"+was.Status.AtProvider.Digest) {
-		t.Errorf("event: got %q", message)
-	}
+	n.waitEvent(was, "ArtifactLeft", host+"/"+was.Spec.ForProvider.Target.Repository+"@"+was.Status.AtProvider.Digest)
+	n.waitEvent(was, "ArtifactLeft", stagingPrefix)
 	n.checkFiles(was, auth.EmptyCredential, files)
 	n.sayEvents(was)
 }
 
-// TestDeletedInMidRunLeavesNoTag deletes an Artifact whose run has just tagged
-// what it pushed, and does not know of it yet.
+// stagingPrefix begins the tags that runs stage content under.
+const stagingPrefix = "kitops-staging-"
+
+// TestDeletedInMidRunLeavesNoTag deletes an Artifact whose run has just staged
+// its content, and does not know of it yet.
 func TestDeletedInMidRunLeavesNoTag(t *testing.T) {
 	forPipelines(t, func(n *tenant, p modelv1alpha1.PipelineType) {
 		a := n.ownArtifact("stopped", p)
@@ -111,7 +113,7 @@ func TestDeletedInMidRunLeavesNoTag(t *testing.T) {
 		once := sync.Once{}
 		r.SetFault(func(next http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-				if !registry.On(http.MethodPut, "/manifests/v1")(req) {
+				if !registry.On(http.MethodPut, "/manifests/"+stagingPrefix)(req) {
 					next.ServeHTTP(w, req)
 					return
 				}
@@ -132,7 +134,7 @@ func TestDeletedInMidRunLeavesNoTag(t *testing.T) {
 			n.t.Fatal("nothing was pushed")
 		}
 		repository := n.repositoryAt(host, a)
-		if n.tagged(repository, "v1") == "" || len(n.names(&batchv1.JobList{})) != 1 {
+		if tags := n.tags(repository); len(tags) != 1 || !strings.HasPrefix(tags[0], stagingPrefix) || len(n.names(&batchv1.JobList{})) != 1 {
 			n.t.Fatal("it is not in mid-run")
 		}
 		began := time.Now()

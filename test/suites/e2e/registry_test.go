@@ -149,20 +149,17 @@ func (n *tenant) events(a *modelv1alpha1.Artifact) []corev1.Event {
 	return all
 }
 
-// waitEvent waits for an event of this reason and returns what it says.
-func (n *tenant) waitEvent(a *modelv1alpha1.Artifact, reason string) string {
+// waitEvent waits for an event of this reason whose message has these parts.
+func (n *tenant) waitEvent(a *modelv1alpha1.Artifact, reason string, parts ...string) {
 	n.t.Helper()
-	message := ""
 	n.eventually("event "+reason, func() string {
 		for _, e := range n.events(a) {
-			if e.Reason == reason {
-				message = e.Message
+			if e.Reason == reason && !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(e.Message, part) }) {
 				return ""
 			}
 		}
-		return "there is none"
+		return fmt.Sprintf("there is none that names %v", parts)
 	})
-	return message
 }
 
 // clearRuns deletes the tenant's Jobs, so that each one that is there later is
