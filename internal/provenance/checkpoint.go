@@ -28,9 +28,6 @@ const (
 // use it.
 func IsReservedTag(tag string) bool { return strings.HasPrefix(tag, "kitops-") }
 
-// IsCheckpointTag reports whether a tag is one that CheckpointTag may return.
-func IsCheckpointTag(tag string) bool { return strings.HasPrefix(tag, checkpointPrefix) }
-
 // StagingTag returns the tag under which a run stages its manifest until it is
 // committed. It is unique to the Artifact and the run hash, and empty if there is
 // no owner or the run hash is invalid.
