@@ -142,7 +142,7 @@ func TestCommit(t *testing.T) {
 		},
 		"Gone": {
 			reason: "What was staged may have been collected by the registry.",
-			setup: func(w *world, c *catalog.Commit) {
+			setup: func(_ *world, c *catalog.Commit) {
 				c.Digest = "sha256:" + "0000000000000000000000000000000000000000000000000000000000000000"
 			},
 			want: want{Reason: outcome.NotFound},

@@ -28,7 +28,7 @@ func TestClaimedReference(t *testing.T) {
 		},
 		"Renamed": {
 			reason: "It goes on when the older one has another tag.",
-			younger: func(w *world, a *modelv1alpha1.Artifact) {
+			younger: func(_ *world, a *modelv1alpha1.Artifact) {
 				a.Spec.ForProvider.Target.ConflictPolicy = modelv1alpha1.ConflictOverwrite
 			},
 			release: func(w *world, older *modelv1alpha1.Artifact) {

@@ -168,7 +168,7 @@ func decideAction(a *modelv1alpha1.Artifact, o observation) plan {
 	case meta.WasDeleted(a):
 		return decideDeletion(a, o)
 	case settings.OnlyObserves(a):
-		return decideExisting(a, o)
+		return decideExisting(o)
 	case o.obstacle != nil:
 		return plan{action: actionWait, ready: *o.obstacle}
 	case o.run != nil && !hasEnded(o.run.Phase):
@@ -177,6 +177,15 @@ func decideAction(a *modelv1alpha1.Artifact, o observation) plan {
 		return decideStaged(a, o)
 	case o.run != nil && o.run.Phase == modelv1alpha1.PhaseFailed && !matchesSpec(a):
 		return decideFailed(a, o)
+	}
+	return decideNames(a, o)
+}
+
+// decideNames is about an Artifact whose run is over, or has not begun: what the
+// registry has decides.
+func decideNames(a *modelv1alpha1.Artifact, o observation) plan {
+	s := a.Status.AtProvider
+	switch {
 	case s.Digest == "" || !matchesSpec(a) && settings.MayUpdate(a) && !o.tag.IsOn(s.Digest):
 		return decideNew(a, o)
 	case o.needsRetag && !settings.MayUpdate(a):
@@ -207,7 +216,7 @@ func decideDeletion(a *modelv1alpha1.Artifact, o observation) plan {
 }
 
 // decideExisting is about an Artifact that is only observed.
-func decideExisting(a *modelv1alpha1.Artifact, o observation) plan {
+func decideExisting(o observation) plan {
 	if o.obstacle != nil {
 		return plan{action: actionWait, ready: *o.obstacle}
 	}
@@ -284,37 +293,41 @@ func decideNotRetagged(a *modelv1alpha1.Artifact, o observation) plan {
 
 // decideTagged is about an artifact that has its tag.
 func decideTagged(a *modelv1alpha1.Artifact, o observation) plan {
-	s := a.Status.AtProvider
 	if o.lostBlob != "" {
-		return decideLost(a, o, fmt.Sprintf("The registry lost a part of %s: %s", s.Reference, o.lostBlob))
+		return decideLost(a, o, fmt.Sprintf("The registry lost a part of %s: %s", a.Status.AtProvider.Reference, o.lostBlob))
 	}
-	ready, rebuild := xpv2.Available(), false
+	ready, rebuild := rebuilds(a, o)
 	switch {
-	case !matchesSpec(a) && settings.MayUpdate(a):
-		ready, rebuild = xpv2.Creating().WithMessage("The artifact is that of another spec: it is rebuilt"), true
-	case !matchesSpec(a):
-		ready = ready.WithMessage(notFollowed)
-	case s.Phase == modelv1alpha1.PhaseFailed && s.Failure != nil:
-		ready = ready.WithMessage("The artifact is there as it was; rebuilding it failed: " + failureMessage(s.Failure))
-		rebuild = settings.MayUpdate(a) && (o.retryDue || o.moved != "")
-	case o.moved != "" && settings.MayUpdate(a):
-		ready, rebuild = ready.WithMessage("The artifact is there as it was; its source has moved"), true
-	case o.trouble != "":
-		ready = ready.WithMessage("The artifact is there; whether its source has moved is not known: " + o.trouble)
-	}
-	if o.adopted != nil && settings.MayUpdate(a) {
+	case o.adopted != nil && settings.MayUpdate(a):
 		return plan{action: actionAdopt, ready: ready, adopted: o.adopted}
-	}
-	if !rebuild {
+	case !rebuild:
 		return plan{action: actionNone, ready: ready}
-	}
-	if o.leftOver != "" {
-		if !matchesSpec(a) {
-			ready = ready.WithMessage(o.leftOver)
-		}
+	case o.leftOver != "" && !matchesSpec(a):
+		return plan{action: actionWait, ready: ready.WithMessage(o.leftOver)}
+	case o.leftOver != "":
 		return plan{action: actionWait, ready: ready}
 	}
 	return planRun(a, o, ready, o.moved)
+}
+
+// rebuilds reports whether an artifact that is there must be rebuilt, with the Ready
+// condition that says why or why not.
+func rebuilds(a *modelv1alpha1.Artifact, o observation) (xpv2.Condition, bool) {
+	s, ready := a.Status.AtProvider, xpv2.Available()
+	switch {
+	case !matchesSpec(a) && settings.MayUpdate(a):
+		return xpv2.Creating().WithMessage("The artifact is that of another spec: it is rebuilt"), true
+	case !matchesSpec(a):
+		return ready.WithMessage(notFollowed), false
+	case s.Phase == modelv1alpha1.PhaseFailed && s.Failure != nil:
+		ready = ready.WithMessage("The artifact is there as it was; rebuilding it failed: " + failureMessage(s.Failure))
+		return ready, settings.MayUpdate(a) && (o.retryDue || o.moved != "")
+	case o.moved != "" && settings.MayUpdate(a):
+		return ready.WithMessage("The artifact is there as it was; its source has moved"), true
+	case o.trouble != "":
+		ready = ready.WithMessage("The artifact is there; whether its source has moved is not known: " + o.trouble)
+	}
+	return ready, false
 }
 
 // decideUntagged is about an artifact that is in the registry without its tag.

@@ -57,10 +57,10 @@ const failedWorkspaceTTL = 24 * time.Hour
 // isRetryDue reports whether a run that failed is due for another try: its time has
 // come, the spec, the ProviderConfig or a Secret has changed since, or a person
 // requests it with a new value of the annotation
-// crossplane.io/reconcile-requested-at.
-func (e *external) isRetryDue(ctx context.Context, a *modelv1alpha1.Artifact) (bool, error) {
+// crossplane.io/reconcile-requested-at. A failure that is news is written first.
+func (e *external) isRetryDue(ctx context.Context, a *modelv1alpha1.Artifact, news bool) (bool, error) {
 	f := a.Status.AtProvider.Failure
-	if f == nil {
+	if news || f == nil || a.Status.AtProvider.Phase != modelv1alpha1.PhaseFailed {
 		return false, nil
 	}
 	switch {

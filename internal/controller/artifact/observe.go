@@ -80,10 +80,8 @@ func (e *external) gather(ctx context.Context, a *modelv1alpha1.Artifact) (obser
 	if o.run != nil && !hasEnded(o.run.Phase) {
 		return o, nil
 	}
-	if !o.news && a.Status.AtProvider.Phase == modelv1alpha1.PhaseFailed {
-		if o.retryDue, err = e.isRetryDue(ctx, a); err != nil {
-			return o, err
-		}
+	if o.retryDue, err = e.isRetryDue(ctx, a, o.news); err != nil {
+		return o, err
 	}
 	s := a.Status.AtProvider
 	o.needsRetag = s.Digest != "" && s.Reference != o.reference

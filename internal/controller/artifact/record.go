@@ -27,16 +27,7 @@ func (e *external) recordRun(ctx context.Context, a *modelv1alpha1.Artifact, sta
 	}
 
 	number := artifact.RunOf(job).Number
-	known := s.Run == number && s.Phase == modelv1alpha1.PhaseSucceeded && !forgotResult(a)
-	result, _, _ := outcome.FromPods(pods)
-	switch {
-	case s.Run == number && s.Phase == modelv1alpha1.PhaseFailed && o.Phase == modelv1alpha1.PhaseSucceeded:
-		// What it staged was gone before it was committed: as recorded.
-		o = artifact.ObserveRun(artifact.RunState{}, s.Phase, s.Digest)
-	case o.Phase == modelv1alpha1.PhaseSucceeded && !known && result.Digest == "":
-		// What a tag points to is no answer: anybody may have put it there.
-		o = artifact.ResultLost()
-	}
+	o = known(a, job, pods, o)
 	recorded := s.Phase == o.Phase && s.Run == number && !forgotResult(a)
 	s.Phase, s.Run = o.Phase, number
 	s.JobRef = &modelv1alpha1.JobReference{Name: job.GetName()}
@@ -51,6 +42,30 @@ func (e *external) recordRun(ctx context.Context, a *modelv1alpha1.Artifact, sta
 		e.tell(ctx, a, o)
 	}
 	return o, !recorded && hasEnded(o.Phase)
+}
+
+// known returns how far a run is, with what the status knows better than its Job: a
+// run that succeeded has failed nevertheless if what it staged, or its result, was
+// gone before it could be used.
+func known(a *modelv1alpha1.Artifact, job *batchv1.Job, pods []corev1.Pod, o artifact.ObservationResult) artifact.ObservationResult {
+	s := a.Status.AtProvider
+	if o.Phase != modelv1alpha1.PhaseSucceeded {
+		return o
+	}
+	if s.Run == artifact.RunOf(job).Number && !forgotResult(a) {
+		switch s.Phase {
+		case modelv1alpha1.PhaseFailed:
+			return artifact.ObserveRun(artifact.RunState{}, s.Phase, s.Digest)
+		case modelv1alpha1.PhaseSucceeded:
+			return o
+		case modelv1alpha1.PhasePending, modelv1alpha1.PhaseRunning:
+		}
+	}
+	if r, _, _ := outcome.FromPods(pods); r.Digest == "" {
+		// What a tag points to is no answer: anybody may have put it there.
+		return artifact.ResultLost()
+	}
+	return o
 }
 
 // recordEnd records how a run ended, if it has.

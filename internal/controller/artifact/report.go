@@ -38,11 +38,6 @@ func conditionOf(a *modelv1alpha1.Artifact, err error) (xpv2.Condition, bool) {
 	return unavailable(why.Reason, why.Message).WithObservedGeneration(a.GetGeneration()), true
 }
 
-// settled says that there is nothing to do until something changes.
-func settled() managed.ExternalObservation {
-	return managed.ExternalObservation{ResourceExists: true, ResourceUpToDate: true}
-}
-
 // registryChanged returns a condition if the ProviderConfig has another
 // registry than the one that the Artifact was made for.
 func (e *external) registryChanged(a *modelv1alpha1.Artifact) *xpv2.Condition {
