@@ -12,7 +12,7 @@ const MaxWait = time.Hour
 
 // RetryAfter returns how long the value of a header Retry-After asks to wait
 // from now, in seconds or as a date (RFC 9110, section 10.2.3): zero to
-// MaxWait. It says whether the value could be read.
+// MaxWait. It reports whether the value could be read.
 func RetryAfter(value string, now time.Time) (time.Duration, bool) {
 	value = strings.TrimSpace(value)
 	if n, err := strconv.ParseUint(value, 10, 31); err == nil {

@@ -112,7 +112,7 @@ func (a *ahead) begin() *segment {
 	return s
 }
 
-// read reads a segment ahead, until it is its turn. It says whether to go on
+// read reads a segment ahead, until it is its turn. It reports whether to go on
 // with others.
 func (a *ahead) read(s *segment) bool {
 	defer close(s.full)

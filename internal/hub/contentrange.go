@@ -7,7 +7,7 @@ import (
 
 // contentRange reads the header Content-Range of an answer with one range of
 // bytes (RFC 9110, section 14.4): the first and the last byte's place, and the
-// size of the whole, or -1 where the server does not tell. It says whether the
+// size of the whole, or -1 where the server does not tell. It reports whether the
 // value makes sense.
 func contentRange(value string) (first, last, size int64, ok bool) {
 	unit, rest, spaced := strings.Cut(strings.TrimSpace(value), " ")

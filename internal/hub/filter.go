@@ -31,7 +31,7 @@ type Filter struct {
 	Exclude []string
 }
 
-// Keep says whether a file with this path is wanted.
+// Keep reports whether a file with this path is wanted.
 func (f Filter) Keep(path string) bool {
 	matches := func(p string) bool { return match(normal(p), path) }
 	if len(f.Include) > 0 && !slices.ContainsFunc(f.Include, matches) {
@@ -99,7 +99,7 @@ func normal(p string) string {
 	return p
 }
 
-// match says whether all of name matches a pattern in the way of Python's
+// match reports whether all of name matches a pattern in the way of Python's
 // fnmatch.fnmatchcase (https://docs.python.org/3/library/fnmatch.html).
 func match(pattern, name string) bool {
 	// Where to go on if what follows the last star does not match: the star
@@ -128,7 +128,7 @@ func match(pattern, name string) bool {
 	return strings.Trim(pattern[p:], "*") == ""
 }
 
-// matchOne says whether a character matches what a pattern begins with, and how
+// matchOne reports whether a character matches what a pattern begins with, and how
 // long that is.
 func matchOne(pattern string, c rune) (int, bool) {
 	if pattern == "" {
@@ -164,7 +164,7 @@ func cutSet(pattern string) (string, bool) {
 	return pattern[1 : from+end], true
 }
 
-// inSet says whether a set of characters and ranges, or with a ! before it all
+// inSet reports whether a set of characters and ranges, or with a ! before it all
 // others, has a character. A range whose end is before its start is empty.
 func inSet(set string, c rune) bool {
 	rest, inverted := strings.CutPrefix(set, "!")

@@ -36,7 +36,7 @@ func linkOf(rsp *http.Response, now time.Time) *link {
 	return l
 }
 
-// good says whether a link has not come to the end that it is known to have.
+// good reports whether a link has not come to the end that it is known to have.
 func (l *link) good(now time.Time) bool {
 	return l.until.IsZero() || now.Before(l.until)
 }

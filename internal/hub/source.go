@@ -147,7 +147,7 @@ func (s *source) send(ctx context.Context, t target, from, to int64) (*http.Resp
 	return nil, c.unreachable(ctx, err)
 }
 
-// ranged says whether this is less than the file.
+// ranged reports whether this is less than the file.
 func (s *source) ranged(from, to int64) bool { return from > 0 || to < s.size }
 
 // condition returns the ETag under which a range is asked for, so that it is
@@ -230,7 +230,7 @@ func (s *source) partial(rsp *http.Response, from, to int64) (*part, error) {
 	return &part{body: rsp.Body, from: first, to: last + 1}, nil
 }
 
-// changed says whether an answer is of another version of the file than the
+// changed reports whether an answer is of another version of the file than the
 // host's earlier ones.
 func (s *source) changed(rsp *http.Response) bool {
 	s.mu.Lock()

@@ -11,7 +11,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// A Verifier takes a file's bytes and says whether they are those that the Hub
+// A Verifier takes a file's bytes and reports whether they are those that the Hub
 // announced.
 type Verifier struct {
 	file   File

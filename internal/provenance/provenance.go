@@ -40,7 +40,7 @@ type Owner struct {
 	Namespace, Name string
 }
 
-// Owns says whether an Artifact is the one that a Record names: by its ID where
+// Owns reports whether an Artifact is the one that a Record names: by its ID where
 // it has one, otherwise by its namespace and name.
 func (o Owner) Owns(r Record) bool {
 	o = o.Known()

@@ -19,7 +19,7 @@ import (
 type Writer interface {
 	Reader
 
-	// HasBlob says whether a repository has a blob.
+	// HasBlob reports whether a repository has a blob.
 	HasBlob(ctx context.Context, repository string, d ocispec.Descriptor) (bool, error)
 
 	// PushBlob pushes a blob.
@@ -96,7 +96,7 @@ func pushEmpty(ctx context.Context, w Writer, repository string) error {
 // longestPause is how long a record is not looked at again at most.
 const longestPause = time.Second
 
-// staysListed says whether a record is listed, and still is after twice the
+// staysListed reports whether a record is listed, and still is after twice the
 // time that pushing it took: who read the list before it was there, and writes
 // it without the record, has done so by then.
 func staysListed(ctx context.Context, r Reader, repository string, subject, record digest.Digest, took time.Duration) (bool, error) {
@@ -112,7 +112,7 @@ func staysListed(ctx context.Context, r Reader, repository string, subject, reco
 	return isListed(ctx, r, repository, subject, record)
 }
 
-// isListed says whether a record's manifest is among an artifact's referrers.
+// isListed reports whether a record's manifest is among an artifact's referrers.
 func isListed(ctx context.Context, r Reader, repository string, subject, record digest.Digest) (bool, error) {
 	all, err := r.Referrers(ctx, repository, subject, ArtifactType)
 	return slices.ContainsFunc(all, func(d ocispec.Descriptor) bool { return d.Digest == record }), err

@@ -118,7 +118,7 @@ func Of(ctx context.Context, r Reader, repository string, subject digest.Digest,
 	return slices.CompactFunc(out, func(a, b Found) bool { return a.Descriptor.Digest == b.Descriptor.Digest }), nil
 }
 
-// fetch returns the record with this digest. It says whether it is one about
+// fetch returns the record with this digest. It reports whether it is one about
 // the artifact.
 func fetch(ctx context.Context, r Reader, repository string, subject, record digest.Digest) (Found, bool, error) {
 	d, b, err := r.Manifest(ctx, repository, record.String())
@@ -134,7 +134,7 @@ func fetch(ctx context.Context, r Reader, repository string, subject, record dig
 	return Found{Record: found, Descriptor: d}, is, nil
 }
 
-// parse reads a record's manifest. It says whether it is one, and about the
+// parse reads a record's manifest. It reports whether it is one, and about the
 // artifact.
 func parse(manifest []byte, subject digest.Digest) (Record, bool) {
 	var m ocispec.Manifest
@@ -144,5 +144,5 @@ func parse(manifest []byte, subject digest.Digest) (Record, bool) {
 	return read(m.Annotations), true
 }
 
-// isGone says whether a registry has no such thing.
+// isGone reports whether a registry has no such thing.
 func isGone(err error) bool { return err != nil && outcome.ReasonOf(err) == outcome.NotFound }

@@ -160,7 +160,7 @@ const (
 	rankPatternLoose
 )
 
-// matches says whether an entry is for a repository at a host, and notes how.
+// matches reports whether an entry is for a repository at a host, and notes how.
 func (e *entry) matches(host, repository string) bool {
 	rest, ok := strings.CutPrefix(repository, e.path)
 	if !ok {
@@ -183,7 +183,7 @@ func (e *entry) matches(host, repository string) bool {
 	return true
 }
 
-// hostMatches says whether a pattern is for a host: as many parts, of which each
+// hostMatches reports whether a pattern is for a host: as many parts, of which each
 // matches, and the same port.
 func hostMatches(pattern, host string) bool {
 	pattern, port := splitPort(pattern)

@@ -18,14 +18,14 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// IsNotFound says whether err means that the registry has no such thing.
+// IsNotFound reports whether err means that the registry has no such thing.
 func IsNotFound(err error) bool { return is(err, outcome.NotFound) }
 
-// IsUnauthorized says whether err means that the registry wants other
+// IsUnauthorized reports whether err means that the registry wants other
 // credentials, or more permissions.
 func IsUnauthorized(err error) bool { return is(err, outcome.Unauthorized) }
 
-// IsUnsupported says whether err means that the registry cannot do what was
+// IsUnsupported reports whether err means that the registry cannot do what was
 // asked, as some cannot delete.
 func IsUnsupported(err error) bool { return is(err, outcome.Unsupported) }
 

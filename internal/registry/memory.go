@@ -22,7 +22,7 @@ type Memory struct {
 // NewMemory returns a Memory of nothing.
 func NewMemory() *Memory { return &Memory{basic: map[string]bool{}} }
 
-// wantsPassword says whether a host is known to.
+// wantsPassword reports whether a host is known to.
 func (m *Memory) wantsPassword(host string) bool {
 	if m == nil {
 		return false

@@ -13,7 +13,7 @@ const blobsAtOnce = 16
 
 // A BlobFinder knows which blobs a repository has.
 type BlobFinder interface {
-	// HasBlob says whether a repository has a blob.
+	// HasBlob reports whether a repository has a blob.
 	HasBlob(ctx context.Context, repository string, d ocispec.Descriptor) (bool, error)
 }
 

@@ -140,7 +140,7 @@ func (t *transfer) run(ctx context.Context) error {
 	}
 }
 
-// try goes on with the blob, and says whether the registry had more of it than
+// try goes on with the blob, and reports whether the registry had more of it than
 // at the try before.
 func (t *transfer) try(ctx context.Context) (moved bool, err error) {
 	if t.session != nil {
@@ -214,7 +214,7 @@ func (t *transfer) begin(ctx context.Context) (done bool, err error) {
 	return false, err
 }
 
-// has says whether the repository has the blob.
+// has reports whether the repository has the blob.
 func (t *transfer) has(ctx context.Context) (bool, error) {
 	d, err := t.digest(ctx)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 
 // Mount has a repository take a blob from another one of the same registry,
 // without its bytes being moved (distribution-spec 1.1, "Mounting a blob from
-// another repository"), and says whether it did. That the other one has no such
+// another repository"), and reports whether it did. That the other one has no such
 // blob, that the account may not read it, or that the registry cannot, is no
 // error.
 func (c *Client) Mount(ctx context.Context, repository, from string, d ocispec.Descriptor) (bool, error) {
@@ -50,7 +50,7 @@ func (c *Client) Mount(ctx context.Context, repository, from string, d ocispec.D
 	return false, nil
 }
 
-// refusal says whether a registry, or who gives out its tokens, has heard a
+// refusal reports whether a registry, or who gives out its tokens, has heard a
 // request and will not do it.
 func refusal(err error) bool {
 	var rsp *errcode.ErrorResponse

@@ -177,7 +177,7 @@ func (s sessions) locate(rsp *http.Response) (*url.URL, error) {
 // own returns the registry's own origin.
 func (s sessions) own() *url.URL { return &url.URL{Scheme: s.scheme(), Host: s.ref.Host()} }
 
-// isOwn says whether a URL is the registry's, by its origin (RFC 6454).
+// isOwn reports whether a URL is the registry's, by its origin (RFC 6454).
 func (s sessions) isOwn(u *url.URL) bool {
 	own := s.own()
 	return u.Scheme == own.Scheme && strings.EqualFold(u.Hostname(), own.Hostname()) && portOf(u) == portOf(own)

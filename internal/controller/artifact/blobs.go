@@ -65,8 +65,8 @@ func (b *blobChecks) of(a *modelv1alpha1.Artifact, now time.Time) *blobCheck {
 	return check
 }
 
-// goesOn says whether there are blobs left to look for in an Artifact's check.
-func (b *blobChecks) goesOn(uid types.UID) bool {
+// isUnderWay reports whether there are blobs left to look for in an Artifact's check.
+func (b *blobChecks) isUnderWay(uid types.UID) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	check := b.checks[uid]

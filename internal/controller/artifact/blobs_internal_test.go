@@ -108,7 +108,7 @@ func TestBlobCheck(t *testing.T) {
 			a := blobArtifact(1, manifest)
 			e.blobs.of(a, now).due = now
 			looks, found := 0, ""
-			for more := true; more && looks < 10; more = e.blobs.goesOn(a.GetUID()) {
+			for more := true; more && looks < 10; more = e.blobs.isUnderWay(a.GetUID()) {
 				var err error
 				if found, err = e.lostBlob(t.Context(), a); err != nil {
 					t.Fatal(err)
@@ -153,7 +153,7 @@ func TestBlobCheckMemory(t *testing.T) {
 	for i := range artifacts {
 		a := blobArtifact(i, manifest)
 		e.blobs.of(a, now).due = now
-		if _, err := e.lostBlob(t.Context(), a); err != nil || !e.blobs.goesOn(a.GetUID()) {
+		if _, err := e.lostBlob(t.Context(), a); err != nil || !e.blobs.isUnderWay(a.GetUID()) {
 			t.Fatalf("lostBlob(...): want the check to go on, got %v", err)
 		}
 	}

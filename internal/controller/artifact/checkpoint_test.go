@@ -52,7 +52,7 @@ func (w *world) leaveCheckpoint(a *modelv1alpha1.Artifact) string {
 	return tag
 }
 
-// isTagged says whether the Artifact's repository has a tag.
+// isTagged reports whether the Artifact's repository has a tag.
 func (w *world) isTagged(a *modelv1alpha1.Artifact, tag string) bool {
 	w.t.Helper()
 	_, err := w.registry.Resolve(w.t.Context(), a.Spec.ForProvider.Target.Repository, tag)

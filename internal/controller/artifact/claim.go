@@ -90,7 +90,7 @@ func isOlder(a, b *modelv1alpha1.Artifact) bool {
 
 // released returns a handler that requeues the Artifacts which wait for a
 // reference once another one that had it is gone, or claims it no longer.
-func (w *waker) released() handler.EventHandler {
+func (w *requeuer) released() handler.EventHandler {
 	requeue := func(ctx context.Context, gone client.Object, q queue) {
 		for _, r := range w.forReference(ctx, gone) {
 			later(q).Add(r)
@@ -110,7 +110,7 @@ func (w *waker) released() handler.EventHandler {
 
 // forReference returns the Artifacts that are not well and have an Artifact's
 // reference, but for itself.
-func (w *waker) forReference(ctx context.Context, gone client.Object) []reconcile.Request {
+func (w *requeuer) forReference(ctx context.Context, gone client.Object) []reconcile.Request {
 	reference := referenceOf(gone)
 	if len(reference) == 0 {
 		return nil

@@ -29,7 +29,7 @@ type cleaner struct {
 	cache  client.Reader
 	direct client.Client
 
-	// age of Secrets that are taken away without a recorded end; 0 for
+	// age of Secrets that are deleted without a recorded end; 0 for
 	// unrecordedAge.
 	age time.Duration
 
@@ -39,7 +39,7 @@ type cleaner struct {
 }
 
 // Initialize cleans up after the Artifact's latest run. It asks the API server
-// only where there is something to take away.
+// only where there is something to delete.
 func (c *cleaner) Initialize(ctx context.Context, mg resource.Managed) error {
 	a, ok := mg.(*modelv1alpha1.Artifact)
 	if !ok {
@@ -83,12 +83,12 @@ func (c *cleaner) stop(ctx context.Context, a *modelv1alpha1.Artifact) error {
 	return artifact.DeleteSecrets(ctx, c.direct, a)
 }
 
-// unrecordedAge is how old a Secret is at least that is taken away although no
+// unrecordedAge is how old a Secret is at least that is deleted although no
 // status says that its run has ended: that of a run whose Job is being made is
 // younger.
 const unrecordedAge = time.Minute
 
-// unrecordedPatience is how old a Job is at least that is taken away since it
+// unrecordedPatience is how old a Job is at least that is deleted since it
 // did not start although nobody looks at its Artifact. Where somebody does, that
 // is recorded before.
 const unrecordedPatience = 2 * artifact.CopyTimeout

@@ -102,7 +102,7 @@ const (
 	startPollShare   = 4
 )
 
-// pendingPoll returns when a run is looked at again that has waited so long.
+// pendingPoll returns when a run is reconciled again that has waited so long.
 func pendingPoll(waited time.Duration) time.Duration {
 	return min(max(waited/startPollShare, startPoll), startPollLongest)
 }
@@ -144,7 +144,7 @@ func pollInterval(jitter int, f *follow.Follower, b *blobChecks) managed.PollInt
 		if next, ok := f.Next(a.GetUID()); ok {
 			poll = min(poll, next)
 		}
-		if b.goesOn(a.GetUID()) {
+		if b.isUnderWay(a.GetUID()) {
 			poll = min(poll, minPollInterval)
 		}
 		if a.Status.AtProvider.Phase == modelv1alpha1.PhasePending {
@@ -171,7 +171,7 @@ func pollInterval(jitter int, f *follow.Follower, b *blobChecks) managed.PollInt
 // say.
 const defaultFollowInterval = time.Hour
 
-// follows says whether the Artifact is made anew when its revision moves.
+// follows reports whether the Artifact is rebuilt when its revision moves.
 func follows(a *modelv1alpha1.Artifact) bool {
 	s := a.Spec.ForProvider.Source
 	return s != nil && s.HuggingFace != nil && s.HuggingFace.RevisionPolicy == modelv1alpha1.RevisionFollow

@@ -43,7 +43,7 @@ func (l *life) move() {
 	l.release(len(pods))
 }
 
-// collectAbandoned takes away what an Artifact owns that is gone and has none
+// collectAbandoned deletes what an Artifact owns that is gone and has none
 // of its name after it. It returns the Jobs that are left.
 func (l *life) collectAbandoned(jobs []batchv1.Job) []batchv1.Job {
 	l.t.Helper()
@@ -88,7 +88,7 @@ func (l *life) workFor(o client.Object, pod corev1.PodSpec) string {
 	return d
 }
 
-// collect takes away a Pod whose Job is gone, not at once, and one that was at
+// collect deletes a Pod whose Job is gone, not at once, and one that was at
 // work pushes with its last breath.
 func (l *life) collect(pod *corev1.Pod) {
 	if !l.orphans[pod.GetName()] {

@@ -24,13 +24,13 @@ var errKilled = errors.New("the provider was killed")
 // and after each call that writes, where the write has happened and its answer
 // is lost. It blows at one of them. A life's provider makes one call at a time.
 type fuse struct {
-	// lit says whether points are counted now.
+	// lit reports whether points are counted now.
 	lit bool
 
 	// at is the point to blow at, from 1.
 	at int
 
-	// reads says whether points before calls that only read are counted. To a
+	// reads reports whether points before calls that only read are counted. To a
 	// provider that dies they are all the same as the one after the last
 	// write.
 	reads bool

@@ -207,7 +207,7 @@ func (l *life) checkCreate(ctx context.Context, o client.Object) error {
 	return nil
 }
 
-// checkWorkspace says whether a Job that is made has its workspace. Where the
+// checkWorkspace reports whether a Job that is made has its workspace. Where the
 // Artifact is gone, the Job cannot start and is the garbage collector's.
 func (l *life) checkWorkspace(ctx context.Context, job *batchv1.Job) {
 	if kerrors.IsNotFound(l.get(l.a.DeepCopy())) {
@@ -259,7 +259,7 @@ func (l *life) leftOver() string {
 	return ""
 }
 
-// isLive says whether a Job may still have a Pod at work.
+// isLive reports whether a Job may still have a Pod running.
 func isLive(j *batchv1.Job) bool {
 	for _, c := range j.Status.Conditions {
 		if (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == corev1.ConditionTrue {

@@ -145,7 +145,7 @@ var lives = map[string]story{
 	},
 }
 
-// loseStatus takes away the status and the Job, as where the Artifact is restored
+// loseStatus deletes the status and the Job, as where the Artifact is restored
 // from a backup.
 func (l *life) loseStatus() {
 	l.t.Helper()
@@ -293,7 +293,7 @@ func (l *life) reachReady() {
 	})
 }
 
-// reachRunning lives until the Artifact's run is at work.
+// reachRunning lives until the Artifact's run is running.
 func (l *life) reachRunning() {
 	l.t.Helper()
 	l.reach("running", func() string {
@@ -344,7 +344,7 @@ func (l *life) checkUntagged() {
 	}
 }
 
-// checkForeign says whether what belongs to others is as it was.
+// checkForeign reports whether what belongs to others is as it was.
 func (l *life) checkForeign() {
 	l.t.Helper()
 	for o, version := range l.foreign {

@@ -276,7 +276,7 @@ func (e *external) holding(a *modelv1alpha1.Artifact) catalog.Holding {
 // registry does not delete, and never will, is left, which status and an event say.
 func (e *external) deleteNames(ctx context.Context, a *modelv1alpha1.Artifact) error {
 	if e.registry == nil {
-		return e.letGo(ctx, a)
+		return e.leaveUnreachable(ctx, a)
 	}
 	s := &a.Status.AtProvider
 	out, err := e.catalogOf(a).Delete(ctx, e.holding(a))
@@ -315,10 +315,10 @@ func leaveHint(err error) error {
 	return errors.Errorf("%w; to leave the artifact in its registry, remove Delete from spec.managementPolicies", err)
 }
 
-// letGo decides what happens if the registry cannot be asked for want of a
+// leaveUnreachable decides what happens if the registry cannot be asked for want of a
 // ProviderConfig or a Secret: in a namespace that is being deleted neither will come
 // back.
-func (e *external) letGo(ctx context.Context, a *modelv1alpha1.Artifact) error {
+func (e *external) leaveUnreachable(ctx context.Context, a *modelv1alpha1.Artifact) error {
 	ns := &corev1.Namespace{}
 	if err := e.direct.Get(ctx, types.NamespacedName{Name: a.GetNamespace()}, ns); err != nil {
 		return errors.Wrap(err, "cannot get the Artifact's namespace")

@@ -32,7 +32,7 @@ func (w *world) made(name string) (*modelv1alpha1.Artifact, string) {
 	return a, d
 }
 
-// look has an Artifact looked at again.
+// look has an Artifact reconciled again.
 func (w *world) look(a *modelv1alpha1.Artifact) {
 	w.t.Helper()
 	w.looks++
@@ -225,7 +225,7 @@ func TestConflictInMidRun(t *testing.T) {
 	}
 }
 
-// TestLostStatusIsFound takes away what the cluster knows of an artifact.
+// TestLostStatusIsFound deletes what the cluster knows of an artifact.
 func TestLostStatusIsFound(t *testing.T) {
 	cases := map[string]struct {
 		reason string
@@ -416,7 +416,7 @@ func (w *world) orphan(a *modelv1alpha1.Artifact) {
 }
 
 // TestAdoptedOfAnotherSpec finds what an Artifact of the same name pushed for
-// another spec: it is made anew.
+// another spec: it is rebuilt.
 func TestAdoptedOfAnotherSpec(t *testing.T) {
 	w := startControllers(t)
 	w.adopts("true")

@@ -23,7 +23,7 @@ import (
 
 // TestPermissionsMissing is a provider's life under Crossplane's own RBAC: it
 // starts without what examples/install grants, says so, goes on by itself once
-// that is granted, says so again when it is taken away, and goes on again.
+// that is granted, reports so again when it is revoked, and goes on again.
 func TestPermissionsMissing(t *testing.T) {
 	w := newWorld(t)
 	account := accesstest.NewAccount(w.client, w.namespace)
@@ -58,7 +58,7 @@ func TestPermissionsMissing(t *testing.T) {
 	w.succeed(a, 1, "one")
 	w.waitReady(a, corev1.ConditionTrue, string(xpv2.ReasonAvailable))
 
-	// What is ready stays so when a permission is taken away.
+	// What is ready stays so when a permission is revoked.
 	account.Revoke(t, "installed")
 	next := w.artifact("next")
 	w.create(next)
@@ -122,7 +122,7 @@ func TestPermissionsSuffice(t *testing.T) {
 	}
 }
 
-// live is an Artifact's life: it is made, made anew and deleted.
+// live is an Artifact's life: it is made, rebuilt and deleted.
 func (w *world) live() {
 	w.t.Helper()
 	a := w.artifact("model")

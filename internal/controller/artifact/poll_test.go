@@ -38,7 +38,7 @@ func TestPollInterval(t *testing.T) {
 			from:   poll, to: poll,
 		},
 		"Retry": {
-			reason: "A failed run is tried again at its time.",
+			reason: "A failed run is retried at its time.",
 			at:     modelv1alpha1.ArtifactObservation{Phase: modelv1alpha1.PhaseFailed, Failure: &modelv1alpha1.FailureObservation{NextTryTime: ptr.To(metav1.NewTime(next))}},
 			from:   8 * time.Second, to: 10 * time.Second,
 		},

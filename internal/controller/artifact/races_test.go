@@ -137,7 +137,7 @@ func TestOldViewStopsNoNewRun(t *testing.T) {
 	}
 }
 
-// begun says whether the run that the spec asks for is in the Artifact's
+// begun reports whether the run that the spec asks for is in the Artifact's
 // annotations, and its Job not yet made.
 func (l *life) begun() string {
 	if err := l.get(l.a); err != nil {
@@ -149,7 +149,7 @@ func (l *life) begun() string {
 	return ""
 }
 
-// atWork says whether the run that the spec asks for has its Pod.
+// atWork reports whether the run that the spec asks for has its Pod.
 func (l *life) atWork() string {
 	if s := l.begun(); s != "" {
 		return s
@@ -257,10 +257,10 @@ func TestMadeAgainWhileTheOldJobLives(t *testing.T) {
 		goes     string
 		pipeline modelv1alpha1.PipelineType
 	}{
-		"KitAtWork":      {reason: "The old Job's Pod is at work.", goes: goesOn, pipeline: modelv1alpha1.PipelineKit},
+		"KitAtWork":      {reason: "The old Job's Pod is running.", goes: goesOn, pipeline: modelv1alpha1.PipelineKit},
 		"KitWithoutPod":  {reason: "The old Job has no Pod yet.", goes: waits, pipeline: modelv1alpha1.PipelineKit},
 		"StreamNotBegun": {reason: "The old Job has no Pod yet, and there is no workspace.", goes: waits, pipeline: modelv1alpha1.PipelineStream},
-		"StreamAtWork":   {reason: "The old Job's Pod is at work, and there is no workspace.", goes: goesOn, pipeline: modelv1alpha1.PipelineStream},
+		"StreamAtWork":   {reason: "The old Job's Pod is running, and there is no workspace.", goes: goesOn, pipeline: modelv1alpha1.PipelineStream},
 	}
 	base := newBase(t)
 	for name, tc := range cases {
@@ -307,7 +307,7 @@ func TestMadeAgainWhileTheOldJobLives(t *testing.T) {
 	}
 }
 
-// collectOld takes away what an Artifact owns that is not there any more.
+// collectOld deletes what an Artifact owns that is not there any more.
 func (l *life) collectOld() {
 	l.t.Helper()
 	jobs, _ := l.runs()

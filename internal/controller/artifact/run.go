@@ -52,7 +52,7 @@ func (e *external) startRun(ctx context.Context, a *modelv1alpha1.Artifact) erro
 }
 
 // clearEarlierRuns deletes Jobs of other runs and a workspace that is not what
-// this one needs, and says whether they and their Pods are gone.
+// this one needs, and reports whether they and their Pods are gone.
 func (e *external) clearEarlierRuns(ctx context.Context, a *modelv1alpha1.Artifact, next artifact.Run) (bool, error) {
 	jobs, err := e.jobs(ctx, a)
 	if err != nil {
@@ -74,14 +74,14 @@ func (e *external) clearEarlierRuns(ctx context.Context, a *modelv1alpha1.Artifa
 	return err == nil && !stale && len(pods) == 0 && len(jobs) == 0, err
 }
 
-// isLiveJobOf says whether a Job is that of an Artifact's run and not being
+// isLiveJobOf reports whether a Job is that of an Artifact's run and not being
 // deleted.
 func isLiveJobOf(job *batchv1.Job, a *modelv1alpha1.Artifact, run artifact.Run) bool {
 	return metav1.IsControlledBy(job, a) && job.GetDeletionTimestamp() == nil && artifact.RunOf(job) == run
 }
 
 // clearWorkspace deletes a workspace that is not what the next run needs, and
-// says whether there was one.
+// reports whether there was one.
 func (e *external) clearWorkspace(ctx context.Context, a *modelv1alpha1.Artifact) (bool, error) {
 	pvc, err := e.workspace(ctx, a)
 	if err != nil || pvc == nil {
@@ -94,7 +94,7 @@ func (e *external) clearWorkspace(ctx context.Context, a *modelv1alpha1.Artifact
 }
 
 // jobs returns the Jobs of the Artifact's runs, and those of an Artifact that
-// had its name before: they are the garbage collector's to take away. The end of
+// had its name before: they are the garbage collector's to delete. The end of
 // either wakes the Artifact.
 func (e *external) jobs(ctx context.Context, a *modelv1alpha1.Artifact) ([]batchv1.Job, error) {
 	list := &batchv1.JobList{}
@@ -230,7 +230,7 @@ func (e *external) stopRuns(ctx context.Context, a *modelv1alpha1.Artifact) erro
 	return nil
 }
 
-// runsLeft says whether anything of the Artifact's runs is still in the
+// runsLeft reports whether anything of the Artifact's runs is still in the
 // cluster.
 func (e *external) runsLeft(ctx context.Context, a *modelv1alpha1.Artifact) (bool, error) {
 	jobs, err := e.jobs(ctx, a)

@@ -119,15 +119,15 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	if err := addStateMetrics(mgr, o); err != nil {
 		return err
 	}
-	wake := &waker{cached: mgr.GetClient()}
+	waiting := &requeuer{cached: mgr.GetClient()}
 	built, err := ctrl.NewControllerManagedBy(mgr).
 		Named(name).
 		WithOptions(o.ForControllerRuntime()).
 		// Not an event filter: that would hide the status of Jobs too.
 		Watches(&modelv1alpha1.Artifact{}, newFirst(), builder.WithPredicates(predicate.Or(resource.DesiredStateChanged(), followUp()))).
-		Watches(&v1alpha1.ProviderConfig{}, handler.EnqueueRequestsFromMapFunc(wake.forConfig), builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
-		Watches(&v1alpha1.ClusterProviderConfig{}, handler.EnqueueRequestsFromMapFunc(wake.forConfig), builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
-		Watches(&modelv1alpha1.Artifact{}, wake.released()).
+		Watches(&v1alpha1.ProviderConfig{}, handler.EnqueueRequestsFromMapFunc(waiting.forConfig), builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+		Watches(&v1alpha1.ClusterProviderConfig{}, handler.EnqueueRequestsFromMapFunc(waiting.forConfig), builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+		Watches(&modelv1alpha1.Artifact{}, waiting.released()).
 		WatchesRawSource(source.Channel(gate.requeued, canWait(&handler.EnqueueRequestForObject{}))).
 		WatchesRawSource(source.Channel(c.poller.Events(), canWait(&handler.EnqueueRequestForObject{}))).
 		WatchesRawSource(source.Channel(c.follower.Events(), canWait(&handler.EnqueueRequestForObject{}))).
@@ -149,7 +149,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		if images := &c.settings.Images; images.Worker == "" && o.WorkerImage != nil {
 			images.Worker = o.WorkerImage(ctx)
 		}
-		return watchRuns(ctx, mgr, built, wake)
+		return watchRuns(ctx, mgr, built, waiting)
 	}
 	if err := mgr.Add(c.poller); err != nil {
 		return errors.Wrap(err, "cannot poll the progress of runs")
@@ -185,7 +185,7 @@ func (o Options) forReconciler(name string, recorder xpevent.Recorder, c *connec
 
 // watchRuns watches what runs consist of, and returns once all of it is in the
 // cache.
-func watchRuns(ctx context.Context, mgr ctrl.Manager, c ctrlcontroller.Controller, wake *waker) error {
+func watchRuns(ctx context.Context, mgr ctrl.Manager, c ctrlcontroller.Controller, waiting *requeuer) error {
 	// Of Secrets only the metadata: no copy of them is in memory.
 	secret := &metav1.PartialObjectMetadata{}
 	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
@@ -204,7 +204,7 @@ func watchRuns(ctx context.Context, mgr ctrl.Manager, c ctrlcontroller.Controlle
 		{object: &batchv1.Job{}, handler: owner},
 		{object: &corev1.PersistentVolumeClaim{}, handler: owner},
 		{object: &corev1.Pod{}, handler: handler.EnqueueRequestsFromMapFunc(artifactOfPod)},
-		{object: secret, handler: handler.EnqueueRequestsFromMapFunc(wake.forSecret), predicates: []predicate.Predicate{predicate.ResourceVersionChangedPredicate{}}},
+		{object: secret, handler: handler.EnqueueRequestsFromMapFunc(waiting.forSecret), predicates: []predicate.Predicate{predicate.ResourceVersionChangedPredicate{}}},
 	}
 	for _, s := range sources {
 		if err := c.Watch(source.Kind(mgr.GetCache(), s.object, canWait(s.handler), s.predicates...)); err != nil {
@@ -266,7 +266,7 @@ func newReconciler(mgr ctrl.Manager, cache client.Reader, c *connector, opts ...
 }
 
 // followUp lets two of the runtime's own writes through. Once status records the
-// end of a run, what the run needed is taken away. And when the finalizer is
+// end of a run, what the run needed is deleted. And when the finalizer is
 // added, what Observe said of the status is lost.
 func followUp() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {

@@ -59,15 +59,15 @@ func configKey(kind, namespace, name string) string {
 	return kind + "/" + namespace + "/" + name
 }
 
-// A waker finds the Artifacts that wait for a change of something else. Those
-// that are well are not woken: they see it at their next poll.
-type waker struct {
+// A requeuer finds the Artifacts that wait for a change of something else. Those
+// that are well are not requeued: they see it at their next poll.
+type requeuer struct {
 	cached client.Reader
 }
 
 // forSecret returns the Artifacts that wait and use a Secret, themselves or by
 // their ProviderConfig, and the one that waits for its own to be gone.
-func (w *waker) forSecret(ctx context.Context, secret client.Object) []reconcile.Request {
+func (w *requeuer) forSecret(ctx context.Context, secret client.Object) []reconcile.Request {
 	name := client.ObjectKeyFromObject(secret).String()
 	requests := append(w.waiting(ctx, client.MatchingFields{indexSecrets: name}), w.ownerOf(ctx, secret)...)
 
@@ -88,7 +88,7 @@ func (w *waker) forSecret(ctx context.Context, secret client.Object) []reconcile
 
 // ownerOf returns the Artifact that a Secret was made for, if it is being
 // deleted: with the Secret the last of its run is gone.
-func (w *waker) ownerOf(ctx context.Context, secret client.Object) []reconcile.Request {
+func (w *requeuer) ownerOf(ctx context.Context, secret client.Object) []reconcile.Request {
 	owner := metav1.GetControllerOf(secret)
 	if owner == nil || owner.Kind != modelv1alpha1.ArtifactGroupVersionKind.Kind {
 		return nil
@@ -103,7 +103,7 @@ func (w *waker) ownerOf(ctx context.Context, secret client.Object) []reconcile.R
 
 // forConfig returns the Artifacts that wait and use a ProviderConfig of either
 // kind.
-func (w *waker) forConfig(ctx context.Context, config client.Object) []reconcile.Request {
+func (w *requeuer) forConfig(ctx context.Context, config client.Object) []reconcile.Request {
 	kind := v1alpha1.ProviderConfigGroupVersionKind.Kind
 	if _, ok := config.(*v1alpha1.ClusterProviderConfig); ok {
 		kind = v1alpha1.ClusterProviderConfigGroupVersionKind.Kind
@@ -113,7 +113,7 @@ func (w *waker) forConfig(ctx context.Context, config client.Object) []reconcile
 
 // waiting returns the Artifacts of an index that are not well. What cannot be
 // listed is found by its poll.
-func (w *waker) waiting(ctx context.Context, by client.MatchingFields) []reconcile.Request {
+func (w *requeuer) waiting(ctx context.Context, by client.MatchingFields) []reconcile.Request {
 	list := &modelv1alpha1.ArtifactList{}
 	if err := w.cached.List(ctx, list, by); err != nil {
 		return nil
@@ -127,7 +127,7 @@ func (w *waker) waiting(ctx context.Context, by client.MatchingFields) []reconci
 	return requests
 }
 
-// isWell says whether an Artifact is ready and in step with its spec.
+// isWell reports whether an Artifact is ready and in step with its spec.
 func isWell(a *modelv1alpha1.Artifact) bool {
 	return a.GetCondition(xpv2.TypeReady).Status == corev1.ConditionTrue && a.GetCondition(xpv2.TypeSynced).Status == corev1.ConditionTrue
 }

@@ -164,7 +164,7 @@ func FuzzKitfile(f *testing.F) {
 	})
 }
 
-// isText says whether s is what the Hub's client lets through: UTF-8 without
+// isText reports whether s is what the Hub's client lets through: UTF-8 without
 // control characters.
 func isText(s string) bool {
 	return strings.ToValidUTF8(s, "") == s && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r >= 0x7f && r <= 0x9f })

@@ -51,7 +51,7 @@ func (r requests) total() int {
 	return n
 }
 
-// isWrite says whether a verb of the API server's metrics writes.
+// isWrite reports whether a verb of the API server's metrics writes.
 func isWrite(verb string) bool {
 	switch verb {
 	case http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, "APPLY", "DELETECOLLECTION":

@@ -47,7 +47,7 @@ func (d *direction) pass(now time.Time, n int) time.Time {
 	return d.free
 }
 
-// shapes says whether the direction does anything.
+// shapes reports whether the direction does anything.
 func (d *direction) shapes() bool { return d.rate > 0 || d.delay > 0 }
 
 // ownTime is how long the line takes for so many bytes at least: their time at

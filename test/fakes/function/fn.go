@@ -146,7 +146,7 @@ func set(object map[string]any, path string, value any) error {
 	return fieldpath.Pave(object).SetValue(path, value)
 }
 
-// ready says whether a resource passes the template's checks: the condition
+// ready reports whether a resource passes the template's checks: the condition
 // Ready, where it names none.
 func (t template) ready(r *composed.Unstructured) bool {
 	checks := t.ReadinessChecks

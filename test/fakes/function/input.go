@@ -135,7 +135,7 @@ func (p patch) to() string {
 
 func (p patch) required() bool { return p.Policy != nil && p.Policy.FromFieldPath == policyRequired }
 
-// toComposed says whether a patch is to a composed resource, not from one.
+// toComposed reports whether a patch is to a composed resource, not from one.
 func (p patch) toComposed() bool { return p.Type != toComposite }
 
 // combine formats the variables.

@@ -38,7 +38,7 @@ type repository struct {
 	settings Settings
 }
 
-// gated says whether the model's owner must grant access.
+// gated reports whether the model's owner must grant access.
 func (r repository) gated() bool {
 	kind, ok := r.settings.Gated.(string)
 	return ok && kind != ""
@@ -50,7 +50,7 @@ func bearer(r *http.Request) string {
 	return token
 }
 
-// letsIn says whether the request brings a token that the model's owner let in.
+// letsIn reports whether the request brings a token that the model's owner let in.
 func (r repository) letsIn(req *http.Request) bool {
 	return slices.Contains(r.settings.Tokens, bearer(req))
 }

@@ -112,7 +112,7 @@ func (h *Handler) SetHeader(header http.Header) {
 	h.header = header.Clone()
 }
 
-// SetETags says whether answers about a revision have an ETag and are made only
+// SetETags reports whether answers about a revision have an ETag and are made only
 // for who does not know them; they are by default, as on huggingface.co.
 func (h *Handler) SetETags(on bool) {
 	h.mu.Lock()

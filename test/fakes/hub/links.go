@@ -70,7 +70,7 @@ func (l *links) issue() (string, time.Time) {
 	return id, i.end
 }
 
-// use takes one request off what a link is good for, and says whether it was
+// use takes one request off what a link is good for, and reports whether it was
 // good.
 func (l *links) use(id string) bool {
 	l.mu.Lock()

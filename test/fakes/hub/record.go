@@ -30,7 +30,7 @@ type Request struct {
 	// IfNoneMatch is the header of that name.
 	IfNoneMatch string
 
-	// Authorization says whether there was such a header.
+	// Authorization reports whether there was such a header.
 	Authorization bool
 }
 

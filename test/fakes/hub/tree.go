@@ -26,7 +26,7 @@ type file struct {
 	hashes
 }
 
-// lfs says whether the Hub would keep this file in LFS: a weight, or a large
+// lfs reports whether the Hub would keep this file in LFS: a weight, or a large
 // file.
 func (f file) lfs() bool {
 	return f.size > 10<<20 || (f.size > 1<<10 && slices.Contains(weights, path.Ext(f.path)))

@@ -84,7 +84,7 @@ func (p *packer) writeTar(w io.Writer, layer string) error {
 	return errors.Join(err, tw.Close())
 }
 
-// ignored says whether another layer takes a file. Kit compares names by
+// ignored reports whether another layer takes a file. Kit compares names by
 // their beginning, so that a layer model.onnx takes model.onnx_data from the
 // folder that holds both.
 func (p *packer) ignored(name, layer string) bool {

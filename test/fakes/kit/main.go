@@ -37,7 +37,7 @@ func main() {
 	}
 }
 
-// since says whether a kit of this version has what came with release.
+// since reports whether a kit of this version has what came with release.
 func since(release string) bool {
 	return semver.Compare("v"+strings.TrimPrefix(version, "v"), "v"+release+"-0") >= 0
 }

@@ -299,5 +299,5 @@ func TestArtifactStatusIsKept(t *testing.T) {
 	}
 }
 
-// isTime says whether a path leads to the time of a condition's change.
+// isTime reports whether a path leads to the time of a condition's change.
 func isTime(p cmp.Path) bool { return strings.HasSuffix(p.String(), "LastTransitionTime") }

@@ -97,7 +97,7 @@ func parseVersion(out string) string {
 	return "v" + m[1]
 }
 
-// kitHas says whether the kit has what came with a release. A kit that tells
+// kitHas reports whether the kit has what came with a release. A kit that tells
 // no version is taken for the newest.
 func kitHas(release string) bool {
 	return suite.version == "" || semver.Compare(suite.version, release) >= 0

@@ -255,7 +255,7 @@ func (n *tenant) checkReadable() {
 	}
 }
 
-// tagged says whether the registry has the ModelServer's artifact by its tag.
+// tagged reports whether the registry has the ModelServer's artifact by its tag.
 func (n *tenant) tagged() bool {
 	n.t.Helper()
 	password, err := local.Cluster.RegistryPassword()

@@ -90,7 +90,7 @@ func (n *tenant) checkClean() {
 	})
 }
 
-// exists says whether the Artifact's tag still points to this digest.
+// exists reports whether the Artifact's tag still points to this digest.
 func exists(t *testing.T, a *modelv1alpha1.Artifact, digest string) bool {
 	t.Helper()
 	repository, err := local.Repository(local.RegistryHost, a.Spec.ForProvider.Target.Repository, auth.EmptyCredential)
