@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	"github.com/google/go-cmp/cmp"
@@ -222,6 +223,53 @@ func TestConflictInMidRun(t *testing.T) {
 	w.waitReady(a, corev1.ConditionTrue, "Available")
 	if n := w.job(a, 1); n.GetUID() != job.GetUID() {
 		t.Error("there was another run")
+	}
+}
+
+// TestStagedIsLost has the registry collect what a run staged before it is committed:
+// the run is repeated.
+func TestStagedIsLost(t *testing.T) {
+	w := startControllers(t)
+	a := w.artifact("collected")
+	a.Spec.ForProvider.Retry = &modelv1alpha1.RetryPolicy{Interval: &metav1.Duration{Duration: time.Second}}
+	w.create(a)
+	w.job(a, 1)
+	// Until it is gone, no reconcile may see what the tag points to.
+	w.requests.refuseWith(status(http.StatusServiceUnavailable, http.MethodHead))
+	staged := w.succeed(a, 1, "one")
+	w.eventually("staged", func() string {
+		if err := w.get(a); err != nil {
+			return err.Error()
+		}
+		if s := a.Status.AtProvider.Staged; s == nil || s.Digest != staged || s.Run != 1 {
+			return fmt.Sprintf("%+v", s)
+		}
+		return ""
+	})
+	d, err := w.registry.Resolve(t.Context(), "models/collected", staged)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.registry.DeleteManifest(t.Context(), "models/collected", d); err != nil {
+		t.Fatal(err)
+	}
+	w.requests.refuseWith(nil)
+	w.poke(a, "1")
+	w.eventually("failure", func() string {
+		if err := w.get(a); err != nil {
+			return err.Error()
+		}
+		s := a.Status.AtProvider
+		if s.Staged != nil || s.Failures != 1 || s.Failure == nil || !strings.Contains(s.Failure.Message, "no longer has "+staged) || s.Failure.NextTryTime == nil {
+			return fmt.Sprintf("%+v", s)
+		}
+		return ""
+	})
+	w.deletePods()
+	w.succeed(a, 2, "one")
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+	if s := a.Status.AtProvider; s.Failures != 0 || s.Failure != nil || s.Digest != staged {
+		t.Errorf("status after the second run: %+v", s)
 	}
 }
 
