@@ -30,8 +30,8 @@ type cluster struct {
 	runTime time.Duration
 	started chan startedJob
 
-	// push has the registry have what a run pushes.
-	push func(args []string)
+	// push has the registry have what a run stages.
+	push func(args []string) error
 
 	mu   sync.Mutex
 	seen map[string]chan time.Time
@@ -47,7 +47,7 @@ type startedJob struct {
 }
 
 // newCluster plays the cluster until the context ends.
-func newCluster(ctx context.Context, c client.Client, kube kubernetes.Interface, runTime time.Duration, push func(args []string)) (*cluster, error) {
+func newCluster(ctx context.Context, c client.Client, kube kubernetes.Interface, runTime time.Duration, push func(args []string) error) (*cluster, error) {
 	cl := &cluster{client: c, runTime: runTime, push: push, started: make(chan startedJob, 1<<16), seen: map[string]chan time.Time{}}
 	factory := informers.NewSharedInformerFactory(kube, 0)
 	informer := factory.Batch().V1().Jobs().Informer()
@@ -73,7 +73,11 @@ func (cl *cluster) add(o any) {
 	if owner == nil {
 		return
 	}
-	cl.push(job.Spec.Template.Spec.Containers[0].Args)
+	if err := cl.push(job.Spec.Template.Spec.Containers[0].Args); err != nil {
+		cl.mu.Lock()
+		cl.errs = append(cl.errs, err)
+		cl.mu.Unlock()
+	}
 	select {
 	case cl.jobOf(owner.Name) <- at:
 	default:

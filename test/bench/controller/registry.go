@@ -1,16 +1,18 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 )
 
 // manifest is what every tag in the registry points to.
@@ -20,23 +22,24 @@ var manifest = fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"config":{"me
 // manifestDigest is the manifest's.
 var manifestDigest = digest.FromBytes(manifest).String()
 
-// A registry has the tags that were pushed, or every tag of every repository, and
-// counts what it is asked
+// A registry keeps what is pushed to it in memory, or has every tag of every
+// repository, and counts what it is asked
 // (https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pull).
 type registry struct {
 	*httptest.Server
 
+	store http.Handler
+
 	heads  atomic.Int64
 	others atomic.Int64
 
-	// full says that it has every tag.
-	full   atomic.Bool
-	pushed sync.Map
+	// full means that it has every tag.
+	full atomic.Bool
 }
 
 // newRegistry starts a registry on the loopback interface.
 func newRegistry() *registry {
-	r := &registry{}
+	r := &registry{store: testregistry.InMemory(true)}
 	r.Server = httptest.NewServer(r)
 	return r
 }
@@ -44,26 +47,32 @@ func newRegistry() *registry {
 // host of the registry's references.
 func (r *registry) host() string { return strings.TrimPrefix(r.URL, "http://") }
 
-// push has what a run's worker is told to push.
-func (r *registry) push(args []string) {
+// push stages what a run's worker is told to stage.
+func (r *registry) push(args []string) error {
 	flags := map[string]string{}
 	for _, arg := range args {
 		name, value, _ := strings.Cut(arg, "=")
 		flags[name] = value
 	}
-	r.pushed.Store("/v2/"+flags["--repository"]+"/manifests/"+flags["--staging-tag"], true)
+	req := httptest.NewRequest(http.MethodPut, "/v2/"+flags["--repository"]+"/manifests/"+flags["--staging-tag"], bytes.NewReader(manifest))
+	req.Header.Set("Content-Type", ocispec.MediaTypeImageManifest)
+	rsp := httptest.NewRecorder()
+	if r.store.ServeHTTP(rsp, req); rsp.Code != http.StatusCreated {
+		return fmt.Errorf("cannot stage a manifest: status %d: %s", rsp.Code, rsp.Body)
+	}
+	return nil
 }
 
-// ServeHTTP answers for manifests.
+// ServeHTTP answers requests and counts them.
 func (r *registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	if req.Method != http.MethodHead || !strings.Contains(req.URL.Path, "/manifests/") {
+	isHead := req.Method == http.MethodHead && strings.Contains(req.URL.Path, "/manifests/")
+	if isHead {
+		r.heads.Add(1)
+	} else {
 		r.others.Add(1)
-		http.NotFound(w, req)
-		return
 	}
-	r.heads.Add(1)
-	if _, pushed := r.pushed.Load(req.URL.Path); !pushed && !r.full.Load() {
-		http.NotFound(w, req)
+	if !isHead || !r.full.Load() {
+		r.store.ServeHTTP(w, req)
 		return
 	}
 	w.Header().Set("Content-Type", ocispec.MediaTypeImageManifest)
