@@ -159,15 +159,18 @@ func (c Catalog) Drop(ctx context.Context, runHash string) ([]string, error) {
 		return nil, nil
 	}
 	var left []string
-	there, err := c.Registry.Resolve(ctx, c.Repository, staging)
-	if err == nil && there.Digest != "" {
+	has, err := c.hasTag(ctx, staging)
+	if has {
 		err = c.Registry.Untag(ctx, c.Repository, staging)
 	}
 	if left, err = leftOf(left, staging, err); err != nil {
 		return left, err
 	}
 	d, _, err := provenance.Checkpoint(ctx, c.Registry, c.Repository, checkpoint)
-	if err == nil && d.Digest != "" {
+	if isHidden(err) || err == nil && d.Digest == "" {
+		return left, nil
+	}
+	if err == nil {
 		err = provenance.DeleteCheckpoint(ctx, c.Registry, c.Repository, checkpoint, d)
 	}
 	return leftOf(left, checkpoint, err)
@@ -184,6 +187,19 @@ func leftOf(left []string, tag string, err error) ([]string, error) {
 	return left, err
 }
 
+// hasTag reports whether the registry shows a tag.
+func (c Catalog) hasTag(ctx context.Context, tag string) (bool, error) {
+	_, err := c.Registry.Resolve(ctx, c.Repository, tag)
+	if isHidden(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// isHidden reports whether an error says that there is nothing, or nothing for this
+// account to see: some registries do not show what does not exist.
+func isHidden(err error) bool { return registry.IsNotFound(err) || registry.IsUnauthorized(err) }
+
 // HasRunTags reports whether the registry has a tag that runs of a run hash used.
 func (c Catalog) HasRunTags(ctx context.Context, runHash string) (bool, error) {
 	staging, checkpoint := c.runTags(runHash)
@@ -191,15 +207,12 @@ func (c Catalog) HasRunTags(ctx context.Context, runHash string) (bool, error) {
 		return false, nil
 	}
 	for _, tag := range []string{staging, checkpoint} {
-		if _, err := c.Registry.Resolve(ctx, c.Repository, tag); err == nil || !registry.IsNotFound(err) {
-			return err == nil, err
+		if has, err := c.hasTag(ctx, tag); err != nil || has {
+			return has, err
 		}
 	}
 	return false, nil
 }
-
-// IsStaged reports whether the registry still has the manifest that a run staged.
-func (c Catalog) IsStaged(ctx context.Context, d string) (bool, error) { return c.Has(ctx, d) }
 
 // Unstaged is the error of a staged manifest that is gone before it was committed.
 func Unstaged(d string) error {

@@ -140,6 +140,18 @@ func TestCommit(t *testing.T) {
 			},
 			want: want{Written: whole, Tagged: true, Records: 1, Done: catalog.Committed{Left: []string{staging}}},
 		},
+		"Hidden": {
+			reason: "A registry that shows nothing where there is nothing has no tag of the run that stays.",
+			setup: func(w *world, _ *catalog.Commit) {
+				w.watched.refuse = func(r *http.Request, _ string) int {
+					if strings.Contains(r.URL.Path, "/manifests/kitops-checkpoint-") {
+						return http.StatusForbidden
+					}
+					return 0
+				}
+			},
+			want: want{Written: whole, Tagged: true, Records: 1},
+		},
 		"Gone": {
 			reason: "What was staged may have been collected by the registry.",
 			setup: func(_ *world, c *catalog.Commit) {
