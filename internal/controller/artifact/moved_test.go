@@ -9,6 +9,7 @@ import (
 	"time"
 
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -126,8 +127,7 @@ func TestFollowedBranch(t *testing.T) {
 	w.job(a, 1)
 
 	h.move()
-	w.look(a)
-	w.endJob(a)
+	w.lookUntilRun(a)
 	if got := a.Status.AtProvider.Digest; got != before {
 		t.Errorf("digest while it is rebuilt: %s, want %s", got, before)
 	}
@@ -172,8 +172,7 @@ func TestFollowedDataset(t *testing.T) {
 	w.create(a)
 	w.succeedAt(a, 1, "one", h.commit("main"))
 	w.waitReady(a, corev1.ConditionTrue, "Available")
-	w.look(a)
-	w.endJob(a)
+	w.lookUntilRun(a)
 	w.succeedAt(a, 2, "two", head.Commit)
 	w.eventually("the dataset's commit", func() string {
 		if err := w.get(a); err != nil {
@@ -186,6 +185,26 @@ func TestFollowedDataset(t *testing.T) {
 	})
 }
 
+// lookUntilRun requests reconciles until the next run begins: a Hub that was asked
+// just before is not asked again at once.
+func (w *world) lookUntilRun(a *modelv1alpha1.Artifact) {
+	w.t.Helper()
+	w.eventually("earlier Job gone", func() string {
+		w.look(a)
+		w.deletePods()
+		jobs := &batchv1.JobList{}
+		if err := w.client.List(w.t.Context(), jobs, client.InNamespace(w.namespace)); err != nil {
+			return err.Error()
+		}
+		for i := range jobs.Items {
+			if !isLive(&jobs.Items[i]) {
+				return "it is still there"
+			}
+		}
+		return ""
+	})
+}
+
 // TestFollowedBranchFails has the run that follows fail: what is there stays.
 func TestFollowedBranchFails(t *testing.T) {
 	w := startControllers(t)
@@ -193,8 +212,7 @@ func TestFollowedBranchFails(t *testing.T) {
 	a, before := w.following("unfollowed", h)
 	stop := w.staysReady(a)
 	h.move()
-	w.look(a)
-	w.endJob(a)
+	w.lookUntilRun(a)
 	w.finish(w.job(a, 2), outcome.Result{Failure: &outcome.Failure{}}, `{"failure":{"reason":"Gated","message":"No access any more"}}`)
 	w.eventually("failure", func() string {
 		if err := w.get(a); err != nil {

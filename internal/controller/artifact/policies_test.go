@@ -242,10 +242,16 @@ func TestPausedByAnnotation(t *testing.T) {
 	a := w.artifact("paused")
 	a.SetAnnotations(map[string]string{"crossplane.io/paused": "true"})
 	w.create(a)
+	w.eventually("paused", func() string {
+		if err := w.get(a); err != nil {
+			return err.Error()
+		}
+		if got := a.GetCondition(xpv2.TypeSynced).Reason; got != xpv2.ReasonReconcilePaused {
+			return fmt.Sprintf("Synced's reason is %q", got)
+		}
+		return ""
+	})
 	w.stays(a, "Paused.")
-	if got := a.GetCondition(xpv2.TypeSynced).Reason; got != xpv2.ReasonReconcilePaused {
-		t.Errorf("Synced's reason: got %q", got)
-	}
 	w.update(a, func(a *modelv1alpha1.Artifact) { a.SetAnnotations(map[string]string{"crossplane.io/paused": "false"}) })
 	w.job(a, 1)
 }
