@@ -250,8 +250,8 @@ func TestFollowWithoutHub(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(h.dir, "models")); err != nil {
 		t.Fatal(err)
 	}
-	w.look(a)
 	w.eventually("trouble", func() string {
+		w.look(a) // Again, where the Hub was asked just before.
 		if err := w.get(a); err != nil {
 			return err.Error()
 		}
