@@ -127,10 +127,6 @@ func (c Catalog) Retag(ctx context.Context, d digest.Digest, tag string) error {
 // Adopt records the owner as that of a manifest which a record names an earlier
 // owner of. A registry that takes no records costs a later adoption, not this one.
 func (c Catalog) Adopt(ctx context.Context, subject ocispec.Descriptor, r provenance.Record) error {
-	r.Owner = c.Owner
-	err := provenance.Push(ctx, c.Registry, c.Repository, subject, r)
-	if provenance.IsRefusal(err) {
-		return nil
-	}
+	_, err := c.record(ctx, subject, r)
 	return err
 }

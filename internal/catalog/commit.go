@@ -110,7 +110,7 @@ func (c Catalog) checkAgain(ctx context.Context, o Commit, before []Tag, recorde
 		now := Tag{Name: t.Name, Descriptor: d}
 		if d.Digest != o.Digest {
 			// The record of this very run is about the staged manifest alone.
-			if now.Records, err = provenance.Of(ctx, c.Registry, c.Repository, d.Digest, c.Owner); err != nil {
+			if now.Records, err = c.Records(ctx, d.Digest); err != nil {
 				return err
 			}
 		}
@@ -121,15 +121,15 @@ func (c Catalog) checkAgain(ctx context.Context, o Commit, before []Tag, recorde
 	return nil
 }
 
-// record pushes the record of a commit and returns its descriptor, which is zero
-// if the registry takes no records.
-func (c Catalog) record(ctx context.Context, staged ocispec.Descriptor, r provenance.Record) (ocispec.Descriptor, error) {
+// record pushes a record that names the owner and returns its descriptor, which is
+// zero if the registry takes no records.
+func (c Catalog) record(ctx context.Context, subject ocispec.Descriptor, r provenance.Record) (ocispec.Descriptor, error) {
 	r.Owner = c.Owner
-	d, _, err := r.Manifest(staged)
+	d, _, err := r.Manifest(subject)
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	err = provenance.Push(ctx, c.Registry, c.Repository, staged, r)
+	err = provenance.Push(ctx, c.Registry, c.Repository, subject, r)
 	if provenance.IsRefusal(err) {
 		return ocispec.Descriptor{}, nil
 	}

@@ -233,14 +233,12 @@ func (e *external) isCommitted(ctx context.Context, a *modelv1alpha1.Artifact, t
 // gatherUnknown looks whether the registry has what the Artifact asks for although
 // its status does not know, as after it was restored from a backup.
 func (e *external) gatherUnknown(ctx context.Context, a *modelv1alpha1.Artifact, o *observation) error {
-	look := e.catalogOf(a).Look
-	if e.settings.Adopts {
-		look = func(ctx context.Context, tag, _ string) (catalog.Tag, error) {
-			return e.catalogOf(a).Adoptable(ctx, tag)
-		}
-	}
 	var err error
-	o.tag, err = look(ctx, artifact.Tag(a), "")
+	if e.settings.Adopts {
+		o.tag, err = e.catalogOf(a).Adoptable(ctx, artifact.Tag(a))
+	} else {
+		o.tag, err = e.catalogOf(a).Look(ctx, artifact.Tag(a), "")
+	}
 	if registry.IsUnauthorized(err) {
 		// Some registries do not show what does not exist yet. The run asks for
 		// more than to read, and reports what is wrong.
