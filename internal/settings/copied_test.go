@@ -12,6 +12,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 )
 
 // TestCopyIsNoCredential checks that no reference a tenant can write gives access to
@@ -51,7 +52,7 @@ func TestCopyIsNoCredential(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			copied := credentialsSecret("team-a", ref.Name, map[string]string{corev1.DockerConfigJsonKey: entries(credentialsHost), "hub-token": "t", "ca.crt": "c"})
+			copied := credentialsSecret("team-a", ref.Name, map[string]string{corev1.DockerConfigJsonKey: testregistry.DockerConfigFor(credentialsHost), "hub-token": "t", "ca.crt": "c"})
 			copied.Type, copied.Labels = artifact.SecretTypeCredentials, artifact.SelectorLabelsForArtifact(tc.a.GetName())
 			copied.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(tc.a, modelv1alpha1.ArtifactGroupVersionKind)}
 			s, err := resolve(t, newKube(t, copied), tc.config, tc.a)

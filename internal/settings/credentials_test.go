@@ -2,7 +2,6 @@ package settings
 
 import (
 	"context"
-	"encoding/json"
 	"strings"
 	"testing"
 
@@ -17,6 +16,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 )
 
 // given is what a run gets from Secrets.
@@ -49,12 +49,12 @@ func TestRunsCredentials(t *testing.T) {
 	}{
 		"Plain": {
 			reason: "Secrets that kit can use should be mounted as they are.",
-			args:   args{config: namespacedConfig(), docker: entries(credentialsHost, "other.example.com"), certs: ca},
+			args:   args{config: namespacedConfig(), docker: testregistry.DockerConfigFor(credentialsHost, "other.example.com"), certs: ca},
 			want:   given{Mounted: map[string]string{"credentials": "registry/.dockerconfigjson", "ca": "certs/ca.crt"}},
 		},
 		"Path": {
 			reason: "The entry for the repository should be copied where kit would not find it.",
-			args:   args{config: namespacedConfig(), docker: entries(credentialsHost, credentialsHost+"/models", credentialsHost+"/other"), certs: ca},
+			args:   args{config: namespacedConfig(), docker: testregistry.DockerConfigFor(credentialsHost, credentialsHost+"/models", credentialsHost+"/other"), certs: ca},
 			want: given{
 				Mounted: map[string]string{"credentials": copied + "/.dockerconfigjson", "ca": "certs/ca.crt"},
 				Copied:  map[string]string{".dockerconfigjson": credentialsHost + " " + credentialsHost + "/models"},
@@ -62,12 +62,12 @@ func TestRunsCredentials(t *testing.T) {
 		},
 		"OtherPath": {
 			reason: "An entry for another repository should be ignored.",
-			args:   args{config: namespacedConfig(), docker: entries(credentialsHost, credentialsHost+"/other"), certs: ca},
+			args:   args{config: namespacedConfig(), docker: testregistry.DockerConfigFor(credentialsHost, credentialsHost+"/other"), certs: ca},
 			want:   given{Mounted: map[string]string{"credentials": "registry/.dockerconfigjson", "ca": "certs/ca.crt"}},
 		},
 		"Wildcard": {
 			reason: "An entry with a wildcard should be copied, since kit would not find it.",
-			args:   args{config: namespacedConfig(), docker: entries("*.example.com"), certs: ca},
+			args:   args{config: namespacedConfig(), docker: testregistry.DockerConfigFor("*.example.com"), certs: ca},
 			want: given{
 				Mounted: map[string]string{"credentials": copied + "/.dockerconfigjson", "ca": "certs/ca.crt"},
 				Copied:  map[string]string{".dockerconfigjson": credentialsHost + " *.example.com"},
@@ -75,17 +75,17 @@ func TestRunsCredentials(t *testing.T) {
 		},
 		"Stranger": {
 			reason: "A Secret without an entry for the registry should be mounted as it is.",
-			args:   args{config: namespacedConfig(), docker: entries("other.example.com"), certs: ca},
+			args:   args{config: namespacedConfig(), docker: testregistry.DockerConfigFor("other.example.com"), certs: ca},
 			want:   given{Mounted: map[string]string{"credentials": "registry/.dockerconfigjson", "ca": "certs/ca.crt"}},
 		},
 		"Own": {
 			reason: "The Artifact's own credentials should be mounted as they are where kit finds the entry.",
-			args:   args{config: namespacedConfig(), own: true, docker: entries(credentialsHost), certs: ca},
+			args:   args{config: namespacedConfig(), own: true, docker: testregistry.DockerConfigFor(credentialsHost), certs: ca},
 			want:   given{Mounted: map[string]string{"credentials": "own/.dockerconfigjson", "ca": "certs/ca.crt"}},
 		},
 		"OwnWildcard": {
 			reason: "The entry of the Artifact's own credentials should be copied where kit would not find it.",
-			args:   args{config: namespacedConfig(), own: true, docker: entries("*.example.com"), certs: ca},
+			args:   args{config: namespacedConfig(), own: true, docker: testregistry.DockerConfigFor("*.example.com"), certs: ca},
 			want: given{
 				Mounted: map[string]string{"credentials": copied + "/.dockerconfigjson", "ca": "certs/ca.crt"},
 				Copied:  map[string]string{".dockerconfigjson": credentialsHost + " *.example.com"},
@@ -93,17 +93,17 @@ func TestRunsCredentials(t *testing.T) {
 		},
 		"Certificate": {
 			reason: "A client certificate should be mounted with its key and without an authority.",
-			args:   args{config: namespacedConfig(), docker: entries(credentialsHost), certs: pair},
+			args:   args{config: namespacedConfig(), docker: testregistry.DockerConfigFor(credentialsHost), certs: pair},
 			want:   given{Mounted: map[string]string{"credentials": "registry/.dockerconfigjson", "certificate": "certs/tls.crt", "key": "certs/tls.key"}},
 		},
 		"Both": {
 			reason: "Authorities, client certificate and key should be mounted together.",
-			args:   args{config: namespacedConfig(), docker: entries(credentialsHost), certs: all},
+			args:   args{config: namespacedConfig(), docker: testregistry.DockerConfigFor(credentialsHost), certs: all},
 			want:   given{Mounted: map[string]string{"credentials": "registry/.dockerconfigjson", "ca": "certs/ca.crt", "certificate": "certs/tls.crt", "key": "certs/tls.key"}},
 		},
 		"Cluster": {
 			reason: "Of another namespace's Secrets everything that is used should be copied, and nothing else.",
-			args:   args{config: clusterConfig(), docker: entries(credentialsHost, "other.example.com"), certs: all, outside: true},
+			args:   args{config: clusterConfig(), docker: testregistry.DockerConfigFor(credentialsHost, "other.example.com"), certs: all, outside: true},
 			want: given{
 				Mounted: map[string]string{"credentials": copied + "/.dockerconfigjson", "ca": copied + "/registry-ca.crt", "certificate": copied + "/registry-tls.crt", "key": copied + "/registry-tls.key"},
 				Copied: map[string]string{
@@ -114,7 +114,7 @@ func TestRunsCredentials(t *testing.T) {
 		},
 		"ClusterPath": {
 			reason: "The most specific entry for the repository should be copied.",
-			args:   args{config: clusterConfig(), docker: entries(credentialsHost, credentialsHost+"/models/qwen3"), certs: ca, outside: true},
+			args:   args{config: clusterConfig(), docker: testregistry.DockerConfigFor(credentialsHost, credentialsHost+"/models/qwen3"), certs: ca, outside: true},
 			want: given{
 				Mounted: map[string]string{"credentials": copied + "/.dockerconfigjson", "ca": copied + "/registry-ca.crt"},
 				Copied:  map[string]string{".dockerconfigjson": credentialsHost + " " + credentialsHost + "/models/qwen3", "registry-ca.crt": "authority"},
@@ -122,12 +122,12 @@ func TestRunsCredentials(t *testing.T) {
 		},
 		"OtherRegistry": {
 			reason: "Another registry must get nothing of the config's.",
-			args:   args{config: clusterConfig(), docker: entries(credentialsHost, "*.example.com", "*.example.com:*"), certs: all, outside: true, target: "other.example.com"},
+			args:   args{config: clusterConfig(), docker: testregistry.DockerConfigFor(credentialsHost, "*.example.com", "*.example.com:*"), certs: all, outside: true, target: "other.example.com"},
 			want:   given{Mounted: map[string]string{}},
 		},
 		"OtherRegistryOwn": {
 			reason: "Another registry should get the Artifact's own credentials.",
-			args:   args{config: namespacedConfig(), own: true, docker: entries("*.example.com"), certs: all, target: "other.example.com"},
+			args:   args{config: namespacedConfig(), own: true, docker: testregistry.DockerConfigFor("*.example.com"), certs: all, target: "other.example.com"},
 			want: given{
 				Mounted: map[string]string{"credentials": copied + "/.dockerconfigjson"},
 				Copied:  map[string]string{".dockerconfigjson": "other.example.com *.example.com"},
@@ -135,7 +135,7 @@ func TestRunsCredentials(t *testing.T) {
 		},
 		"ClusterOwn": {
 			reason: "The Artifact's own credentials should replace the config's, which must not be copied.",
-			args:   args{config: clusterConfig(), own: true, docker: entries(credentialsHost), certs: ca, outside: true},
+			args:   args{config: clusterConfig(), own: true, docker: testregistry.DockerConfigFor(credentialsHost), certs: ca, outside: true},
 			want: given{
 				Mounted: map[string]string{"credentials": "own/.dockerconfigjson", "ca": copied + "/registry-ca.crt"},
 				Copied:  map[string]string{"registry-ca.crt": "authority"},
@@ -175,7 +175,7 @@ func TestRunsCredentials(t *testing.T) {
 			if reads > 2 {
 				t.Errorf("\n%s\nSecretData(...): want each of two Secrets to be read once at most, got %d reads", tc.reason, reads)
 			}
-			if diff := cmp.Diff(tc.want, given{Mounted: mountedBy(t, a), Copied: summary(t, data)}); diff != "" {
+			if diff := cmp.Diff(tc.want, given{Mounted: mountedBy(t, a), Copied: testregistry.Summary(t, data)}); diff != "" {
 				t.Errorf("\n%s\n-want, +got:\n%s", tc.reason, diff)
 			}
 			reads = 0
@@ -202,33 +202,6 @@ func mountedBy(t *testing.T, a *modelv1alpha1.Artifact) map[string]string {
 			for _, i := range s.Secret.Items {
 				out[what[i.Path]] = s.Secret.Name + "/" + i.Key
 			}
-		}
-	}
-	return out
-}
-
-// summary returns a Secret's data with a docker config as the name of its entry and
-// the password.
-func summary(t *testing.T, data map[string][]byte) map[string]string {
-	t.Helper()
-	var out map[string]string
-	for key, value := range data {
-		if out == nil {
-			out = map[string]string{}
-		}
-		out[key] = string(value)
-		if key != corev1.DockerConfigJsonKey {
-			continue
-		}
-		var c struct {
-			Auths map[string]struct{ Auth []byte }
-		}
-		if err := json.Unmarshal(value, &c); err != nil || len(c.Auths) != 1 {
-			t.Fatalf("want one entry, got %d, %v", len(c.Auths), err)
-		}
-		for name, e := range c.Auths {
-			_, password, _ := strings.Cut(string(e.Auth), ":")
-			out[key] = name + " " + password
 		}
 	}
 	return out

@@ -16,7 +16,6 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
-	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 )
 
 const credentialsHost = "registry.example.com"
@@ -45,16 +44,6 @@ func credentialsSecret(namespace, name string, data map[string]string) *corev1.S
 		s.Data[k] = []byte(v)
 	}
 	return s
-}
-
-// entries returns a docker config with an entry for each name. Its password is the
-// name.
-func entries(names ...string) string {
-	all := map[string]testregistry.Entry{}
-	for _, n := range names {
-		all[n] = testregistry.Entry{Username: "u", Password: n}
-	}
-	return string(testregistry.DockerConfig(all))
 }
 
 // namespacedConfig and clusterConfig name the Secrets registry and certs.

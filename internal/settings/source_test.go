@@ -14,6 +14,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 )
 
 // sourceArtifact returns an Artifact that is made from an artifact of a registry and
@@ -192,7 +193,7 @@ func TestSourceCredentials(t *testing.T) {
 func sourceSecrets(t *testing.T, a *modelv1alpha1.Artifact, namespaces ...string) client.Client {
 	docker := func(namespace, name string) *corev1.Secret {
 		return credentialsSecret(namespace, name, map[string]string{
-			corev1.DockerConfigJsonKey: entries(credentialsHost, credentialsHost+"/models", credentialsHost+"/models/team-a", credentialsHost+"/models/team-b", "other.example.com"),
+			corev1.DockerConfigJsonKey: testregistry.DockerConfigFor(credentialsHost, credentialsHost+"/models", credentialsHost+"/models/team-a", credentialsHost+"/models/team-b", "other.example.com"),
 		})
 	}
 	t.Helper()
@@ -231,7 +232,7 @@ func sourceGivenTo(t *testing.T, a *modelv1alpha1.Artifact, data map[string][]by
 		out.Copied[key] = string(value)
 	}
 	if docker, ok := data[copySourceCredentials]; ok {
-		out.Copied[copySourceCredentials] = summary(t, map[string][]byte{corev1.DockerConfigJsonKey: docker})[corev1.DockerConfigJsonKey]
+		out.Copied[copySourceCredentials] = testregistry.Summary(t, map[string][]byte{corev1.DockerConfigJsonKey: docker})[corev1.DockerConfigJsonKey]
 	}
 	return out
 }

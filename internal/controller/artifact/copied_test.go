@@ -14,6 +14,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
+	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 )
 
 // TestCopyIsNobodys has a tenant keep a copy by a run that does not start, and
@@ -81,7 +82,7 @@ func TestCopiedEntry(t *testing.T) {
 	host, port, _ := strings.Cut(w.host, ":")
 	pattern := "*." + strings.SplitN(host, ".", 2)[1] + ":" + port
 	secret := w.dockerConfig("registry", "x")
-	secret.Data[corev1.DockerConfigJsonKey] = []byte(entries(pattern, "other.example.com"))
+	secret.Data[corev1.DockerConfigJsonKey] = []byte(testregistry.DockerConfigFor(pattern, "other.example.com"))
 	w.useSecret(secret)
 	a := w.artifact("copied")
 	w.create(a)
@@ -97,7 +98,7 @@ func TestCopiedEntry(t *testing.T) {
 		t.Fatalf("want the run to mount its one Secret, got %q of %d", mounted, len(copies))
 	}
 	want := map[string]string{corev1.DockerConfigJsonKey: w.host + " " + pattern}
-	if diff := cmp.Diff(want, told(t, copies[0].Data)); diff != "" {
+	if diff := cmp.Diff(want, testregistry.Summary(t, copies[0].Data)); diff != "" {
 		t.Errorf("The run's Secret: -want, +got:\n%s", diff)
 	}
 	w.succeed(a, 1, "one")
@@ -105,7 +106,7 @@ func TestCopiedEntry(t *testing.T) {
 	w.waitNoCopies(a)
 
 	// Where the entry is the host's own, nothing is copied.
-	secret.Data[corev1.DockerConfigJsonKey] = []byte(entries(w.host))
+	secret.Data[corev1.DockerConfigJsonKey] = []byte(testregistry.DockerConfigFor(w.host))
 	if err := w.client.Update(t.Context(), secret); err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package artifact
 
 import (
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -248,7 +247,7 @@ func (w *world) copyFor(a *modelv1alpha1.Artifact) *corev1.Secret {
 		},
 		Type: artifact.SecretTypeCredentials,
 		Data: map[string][]byte{
-			corev1.DockerConfigJsonKey: []byte(entries(w.host)), "hub-token": []byte("t"), "ca.crt": []byte("c"),
+			corev1.DockerConfigJsonKey: []byte(testregistry.DockerConfigFor(w.host)), "hub-token": []byte("t"), "ca.crt": []byte("c"),
 		},
 	}
 }
@@ -419,40 +418,4 @@ func credentialsSecret(namespace, name string, data map[string]string) *corev1.S
 		s.Data[k] = []byte(v)
 	}
 	return s
-}
-
-// entries is a docker config with an entry for each name, whose password is
-// that name.
-func entries(names ...string) string {
-	all := map[string]testregistry.Entry{}
-	for _, n := range names {
-		all[n] = testregistry.Entry{Username: "u", Password: n}
-	}
-	return string(testregistry.DockerConfig(all))
-}
-
-// told returns a Secret's data in few words.
-func told(t *testing.T, data map[string][]byte) map[string]string {
-	t.Helper()
-	var out map[string]string
-	for key, value := range data {
-		if out == nil {
-			out = map[string]string{}
-		}
-		out[key] = string(value)
-		if key != corev1.DockerConfigJsonKey {
-			continue
-		}
-		var c struct {
-			Auths map[string]struct{ Auth []byte }
-		}
-		if err := json.Unmarshal(value, &c); err != nil || len(c.Auths) != 1 {
-			t.Fatalf("want one entry, got %d, %v", len(c.Auths), err)
-		}
-		for name, e := range c.Auths {
-			_, password, _ := strings.Cut(string(e.Auth), ":")
-			out[key] = name + " " + password
-		}
-	}
-	return out
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
+	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 )
 
 // oneSecretOrNamespace matches the path of one Secret or one namespace.
@@ -44,7 +45,7 @@ func TestPollReadsNothing(t *testing.T) {
 	cfg.Wrap(func(rt http.RoundTripper) http.RoundTripper { return readCounter{RoundTripper: rt, reads: reads} })
 	startManagerAs(t, cfg, w.namespace, Options{Images: settings.Images{Kit: "kit:test", Worker: "worker:test"}})
 
-	account := credentialsSecret(w.namespace, "account", map[string]string{corev1.DockerConfigJsonKey: entries(w.host)})
+	account := credentialsSecret(w.namespace, "account", map[string]string{corev1.DockerConfigJsonKey: testregistry.DockerConfigFor(w.host)})
 	w.create(account)
 	a := w.shared("polled", func(s *v1alpha1.ClusterProviderConfigSpec) {
 		s.NamespaceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: w.namespace}}
@@ -70,7 +71,7 @@ func TestPollReadsNothing(t *testing.T) {
 		t.Errorf("reads of Secrets and namespaces in three polls: want none, got %d", n)
 	}
 
-	account.Data[corev1.DockerConfigJsonKey] = []byte(entries(w.host, "other.example.com"))
+	account.Data[corev1.DockerConfigJsonKey] = []byte(testregistry.DockerConfigFor(w.host, "other.example.com"))
 	if err := w.client.Update(t.Context(), account); err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,8 @@ package registry
 import (
 	"encoding/base64"
 	"encoding/json"
+	"strings"
+	"testing"
 )
 
 // An Entry of a docker config.json.
@@ -73,4 +75,45 @@ func (r *Registry) ClientCertificate() (certificate, key []byte) {
 		return nil, nil
 	}
 	return r.identity.clientCertificate, r.identity.clientKey
+}
+
+// DockerConfigFor returns a docker config.json with an entry for each name, whose
+// password is that name.
+func DockerConfigFor(names ...string) string {
+	all := map[string]Entry{}
+	for _, n := range names {
+		all[n] = Entry{Username: "u", Password: n}
+	}
+	return string(DockerConfig(all))
+}
+
+// keyDockerConfig is the key of a docker config in a Secret
+// (https://kubernetes.io/docs/concepts/configuration/secret/#docker-config-secrets).
+const keyDockerConfig = ".dockerconfigjson"
+
+// Summary returns a Secret's data with a docker config as the name of its entry and
+// the password.
+func Summary(t testing.TB, data map[string][]byte) map[string]string {
+	t.Helper()
+	var out map[string]string
+	for key, value := range data {
+		if out == nil {
+			out = map[string]string{}
+		}
+		out[key] = string(value)
+		if key != keyDockerConfig {
+			continue
+		}
+		var c struct {
+			Auths map[string]struct{ Auth []byte }
+		}
+		if err := json.Unmarshal(value, &c); err != nil || len(c.Auths) != 1 {
+			t.Fatalf("want one entry, got %d, %v", len(c.Auths), err)
+		}
+		for name, e := range c.Auths {
+			_, password, _ := strings.Cut(string(e.Auth), ":")
+			out[key] = name + " " + password
+		}
+	}
+	return out
 }
