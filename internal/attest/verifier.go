@@ -1,0 +1,160 @@
+package attest
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/pem"
+	"regexp"
+	"slices"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/opencontainers/go-digest"
+)
+
+// maxKeys bounds the keys of a Verifier, each of which is tried for each signature.
+const maxKeys = 32
+
+// hintPattern matches the hint of a bundle that this package made. Other hints, which
+// anyone can write, are not repeated in errors.
+var hintPattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// A Verifier verifies bundles that are signed by one of a set of keys.
+type Verifier struct {
+	keys []trustedKey
+}
+
+type trustedKey struct {
+	id     string
+	public *ecdsa.PublicKey
+}
+
+// NewVerifier returns a Verifier that trusts all public keys in these files in PEM. Each
+// file must have at least one. Without any, the Verifier accepts nothing.
+func NewVerifier(publicPEMs ...[]byte) (*Verifier, error) {
+	v := &Verifier{}
+	for _, b := range publicPEMs {
+		keys, err := parsePublicKeys(b)
+		if err != nil {
+			return nil, err
+		}
+		for _, k := range keys {
+			if !slices.Contains(v.KeyIDs(), k.id) {
+				v.keys = append(v.keys, k)
+			}
+		}
+	}
+	if len(v.keys) > maxKeys {
+		return nil, errors.Errorf("there are %d public keys, and at most %d can be trusted at once: remove those that signed nothing that is still in use", len(v.keys), maxKeys)
+	}
+	return v, nil
+}
+
+// KeyIDs returns the IDs of the keys, in the order in which they were given.
+func (v *Verifier) KeyIDs() []string {
+	ids := make([]string, len(v.keys))
+	for i, k := range v.keys {
+		ids[i] = k.id
+	}
+	return ids
+}
+
+// Open returns the in-toto statement in a bundle, and the ID of the key that signed it.
+// It returns an error, which says why and repeats nothing foreign unbounded, unless one
+// of the keys signed the bundle and the statement's one subject has this digest. What
+// the predicate says is left to the caller: anyone who has one of the keys could have
+// signed the statement, about the same manifest in another repository too.
+func (v *Verifier) Open(bundle []byte, subject digest.Digest) ([]byte, string, error) {
+	payload, id, err := v.open(bundle)
+	if err != nil {
+		return nil, "", err
+	}
+	s, err := decodeStatement(payload)
+	if err != nil {
+		return nil, "", err
+	}
+	if got := subjectDigest(s); got != subject {
+		return nil, "", errors.Errorf("the statement is about %s, and not about %s", got, subject)
+	}
+	return payload, id, nil
+}
+
+// open returns the payload of a bundle, of which only the signature is verified, and
+// the ID of the key that signed it.
+func (v *Verifier) open(b []byte) ([]byte, string, error) {
+	decoded, err := decodeBundle(b)
+	if err != nil {
+		return nil, "", err
+	}
+	e := decoded.Envelope
+	if e.PayloadType != PayloadType {
+		return nil, "", errors.New("the bundle holds no in-toto statement: its payloadType must be " + PayloadType)
+	}
+	sum := sha256.Sum256(preAuthEncoding(e.PayloadType, e.Payload))
+	for _, k := range v.keys {
+		if ecdsa.VerifyASN1(k.public, sum[:], e.Signatures[0].Sig) {
+			return e.Payload, k.id, nil
+		}
+	}
+	return nil, "", v.unverified(decoded.VerificationMaterial.PublicKey.Hint)
+}
+
+// unverified returns the error for a bundle that none of the keys verifies.
+func (v *Verifier) unverified(hint string) error {
+	switch {
+	case len(v.keys) == 0:
+		return errors.New("the bundle cannot be verified: no key is trusted")
+	case slices.Contains(v.KeyIDs(), hint):
+		return errors.Errorf("the signature does not match the statement, though it names the trusted key %s: the statement was altered", hint)
+	case hintPattern.MatchString(hint):
+		return errors.Errorf("the bundle is signed by none of the trusted keys, of which there are %d; it names key %s", len(v.keys), hint)
+	default:
+		return errors.Errorf("the bundle is signed by none of the trusted keys, of which there are %d", len(v.keys))
+	}
+}
+
+// parsePublicKeys parses all public keys of a file in PEM.
+func parsePublicKeys(b []byte) ([]trustedKey, error) {
+	if len(b) > maxKeyBytes {
+		return nil, errors.Errorf("the public key has %d bytes, and at most %d are read: write keys in PEM and nothing else", len(b), maxKeyBytes)
+	}
+	var out []trustedKey
+	for len(out) <= maxKeyBlocks {
+		var block *pem.Block
+		if block, b = pem.Decode(b); block == nil {
+			break
+		}
+		k, err := parsePublicKey(block)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, k)
+	}
+	if len(out) == 0 || len(out) > maxKeyBlocks {
+		return nil, errors.Errorf("there must be from 1 to %d public keys in PEM: write one that begins with -----BEGIN PUBLIC KEY-----, for example cosign.pub", maxKeyBlocks)
+	}
+	return out, nil
+}
+
+func parsePublicKey(block *pem.Block) (trustedKey, error) {
+	if block.Type != pemPublic {
+		return trustedKey{}, errors.New("the PEM block is no public key: write one that begins with -----BEGIN PUBLIC KEY-----, for example cosign.pub")
+	}
+	parsed, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		return trustedKey{}, errors.New("cannot parse the public key: write a whole ECDSA key on curve P-256 as SubjectPublicKeyInfo in PEM, for example cosign.pub")
+	}
+	public, ok := parsed.(*ecdsa.PublicKey)
+	if !ok {
+		return trustedKey{}, unsupportedKey("no ECDSA key")
+	}
+	if public.Curve != elliptic.P256() {
+		return trustedKey{}, unsupportedKey("an ECDSA key on curve " + public.Curve.Params().Name)
+	}
+	normal, err := publicPEM(public)
+	if err != nil {
+		return trustedKey{}, err
+	}
+	return trustedKey{id: keyID(normal), public: public}, nil
+}
