@@ -33,7 +33,7 @@ type registry struct {
 	heads  atomic.Int64
 	others atomic.Int64
 
-	// full means that it has every tag.
+	// full means that it has every tag, and all that the manifest refers to.
 	full atomic.Bool
 }
 
@@ -65,17 +65,28 @@ func (r *registry) push(args []string) error {
 
 // ServeHTTP answers requests and counts them.
 func (r *registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	isHead := req.Method == http.MethodHead && strings.Contains(req.URL.Path, "/manifests/")
-	if isHead {
+	isManifest := strings.Contains(req.URL.Path, "/manifests/")
+	if isManifest && req.Method == http.MethodHead {
 		r.heads.Add(1)
 	} else {
 		r.others.Add(1)
 	}
-	if !isHead || !r.full.Load() {
+	isRead := req.Method == http.MethodHead || req.Method == http.MethodGet
+	switch {
+	case !r.full.Load() || !isRead:
 		r.store.ServeHTTP(w, req)
-		return
+	case isManifest:
+		answer(w, ocispec.MediaTypeImageManifest, manifest)
+	default:
+		answer(w, "application/octet-stream", ocispec.DescriptorEmptyJSON.Data)
 	}
-	w.Header().Set("Content-Type", ocispec.MediaTypeImageManifest)
-	w.Header().Set("Content-Length", strconv.Itoa(len(manifest)))
-	w.Header().Set("Docker-Content-Digest", manifestDigest)
+}
+
+// answer answers with content; of an answer to a HEAD request the server leaves the
+// content out.
+func answer(w http.ResponseWriter, mediaType string, content []byte) {
+	w.Header().Set("Content-Type", mediaType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(content)))
+	w.Header().Set("Docker-Content-Digest", digest.FromBytes(content).String())
+	_, _ = w.Write(content)
 }
