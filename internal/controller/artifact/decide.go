@@ -240,14 +240,16 @@ func decideActive(a *modelv1alpha1.Artifact, o observation) plan {
 	return p
 }
 
-// decideStaged is about what a run has staged and nobody has committed.
+// decideStaged is about what a run has staged and nobody has committed. Where both are
+// allowed, Update commits also what is new: around a Create the runtime writes the
+// Artifact three times, for what a commit does not need.
 func decideStaged(a *modelv1alpha1.Artifact, o observation) plan {
 	s := a.Status.AtProvider
 	ready := xpv2.Creating().WithMessage(fmt.Sprintf("Run %d has staged %s, which gets its tag next", s.Staged.Run, s.Staged.Digest))
 	if isServing(a) {
 		ready = xpv2.Available().WithMessage(fmt.Sprintf("The artifact is there as it was; run %d has rebuilt it, and the tag is moved next", s.Staged.Run))
 	}
-	p := plan{action: actionCommit, create: s.Digest == "" || !settings.MayUpdate(a), ready: ready}
+	p := plan{action: actionCommit, create: !settings.MayUpdate(a) || s.Digest == "" && !settings.MayCreate(a), ready: ready}
 	switch {
 	case isForeign(a, o.tag) && !o.tag.IsOn(s.Staged.Digest):
 		return conflict(a, o)

@@ -144,12 +144,13 @@ var decisions = []decision{
 	{"The run is running; the artifact of the spec is Ready from before", to(pushed), observation{run: running}, want{actionWait, "", "True", "Available"}},
 
 	{"The run has just staged", to(hasStaged), observation{run: succeeded, news: true}, want{actionWait, "", "False", "Creating"}},
-	{"A run has staged; the tag is free", to(hasStaged), observation{run: succeeded}, want{actionCommit, "Create", "False", "Creating"}},
+	{"A run has staged; the tag is free", to(hasStaged), observation{run: succeeded}, want{actionCommit, "Update", "False", "Creating"}},
 	{"A run has staged; the tag is on what was pushed before", to(pushed, hasStaged), observation{run: succeeded, tag: on(ours)}, want{actionCommit, "Update", "True", "Available"}},
-	{"A run has staged; the tag is ours by a record", to(hasStaged), observation{run: succeeded, tag: recordedOn(foreign)}, want{actionCommit, "Create", "False", "Creating"}},
-	{"A run has staged; the tag is on it, and nothing says who set it", to(hasStaged), observation{run: succeeded, tag: on(staged)}, want{actionCommit, "Create", "False", "Creating"}},
+	{"A run has staged; the tag is ours by a record", to(hasStaged), observation{run: succeeded, tag: recordedOn(foreign)}, want{actionCommit, "Update", "False", "Creating"}},
+	{"A run has staged; the tag is on it, and nothing says who set it", to(hasStaged), observation{run: succeeded, tag: on(staged)}, want{actionCommit, "Update", "False", "Creating"}},
 	{"A run has staged; the tag is foreign", to(hasStaged), observation{run: succeeded, tag: on(foreign)}, want{actionWait, "", "False", "TagConflict"}},
-	{"A run has staged; the tag is foreign, with conflictPolicy Overwrite", to(hasStaged, overwrite), observation{run: succeeded, tag: on(foreign)}, want{actionCommit, "Create", "False", "Creating"}},
+	{"A run has staged; the tag is foreign, with conflictPolicy Overwrite", to(hasStaged, overwrite), observation{run: succeeded, tag: on(foreign)}, want{actionCommit, "Update", "False", "Creating"}},
+	{"A run has staged; no policy Update", to(hasStaged, noUpdate), observation{run: succeeded}, want{actionCommit, "Create", "False", "Creating"}},
 	{"A run has staged; there is an artifact, and no policy Update", to(pushed, hasStaged, noUpdate), observation{run: succeeded, tag: on(ours)}, want{actionCommit, "Create", "True", "Available"}},
 	{"A run has staged; there is no artifact, and no policy Create", to(hasStaged, noCreate), observation{run: succeeded}, want{actionWait, "", "False", "NotFound"}},
 

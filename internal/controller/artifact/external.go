@@ -66,6 +66,9 @@ type memory struct {
 	// refusals are why Create was refused.
 	refusals refusals
 
+	// created are Artifacts whose Create made a Job.
+	created created
+
 	// cleared are Artifacts whose Create or Update made nothing.
 	cleared cleared
 

@@ -272,7 +272,12 @@ func (w *world) podFor(job *batchv1.Job) *corev1.Pod {
 // finish ends the Job with this result, as kubelet and Job controller would.
 func (w *world) finish(job *batchv1.Job, r outcome.Result, message string) {
 	w.t.Helper()
-	pod := w.podFor(job)
+	w.finishPod(job, w.podFor(job), r, message)
+}
+
+// finishPod does the same with the Job's Pod that is there.
+func (w *world) finishPod(job *batchv1.Job, pod *corev1.Pod, r outcome.Result, message string) {
+	w.t.Helper()
 	now := metav1.Now()
 	pod.Status.Phase = corev1.PodSucceeded
 	pod.Status.ContainerStatuses = []corev1.ContainerStatus{{

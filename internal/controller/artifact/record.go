@@ -31,7 +31,11 @@ func (e *external) recordRun(ctx context.Context, a *modelv1alpha1.Artifact, sta
 	recorded := s.Phase == o.Phase && s.Run == number && !forgotResult(a)
 	s.Phase, s.Run = o.Phase, number
 	s.JobRef = &modelv1alpha1.JobReference{Name: job.GetName()}
-	s.StartTime, s.CompletionTime = job.Status.StartTime, artifact.CompletionTime(job)
+	if !recorded || o.Phase != modelv1alpha1.PhasePending || state.Asked {
+		// A Job gets its start time just after it is made: that alone is not written
+		// if the run starts within artifact.StartGracePeriod.
+		s.StartTime, s.CompletionTime = job.Status.StartTime, artifact.CompletionTime(job)
+	}
 	if !recorded {
 		e.recordEnd(a, job, pods, o)
 	}

@@ -28,35 +28,37 @@ import (
 type statusManager struct {
 	ctrl.Manager
 
-	refusals *refusals
+	memory *memory
 }
 
 // GetClient returns the client that the runtime writes with.
 func (m statusManager) GetClient() client.Client {
-	return &statusClient{Client: m.Manager.GetClient(), refusals: m.refusals}
+	return &statusClient{Client: m.Manager.GetClient(), memory: m.memory}
 }
 
 // A statusClient is a client with another status writer.
 type statusClient struct {
 	client.Client
 
-	refusals *refusals
+	memory *memory
 }
 
 // Status returns a writer for statuses.
 func (c *statusClient) Status() client.SubResourceWriter {
-	return &statusWriter{SubResourceWriter: c.Client.Status(), cached: c.Client, refusals: c.refusals}
+	return &statusWriter{SubResourceWriter: c.Client.Status(), cached: c.Client, memory: c.memory}
 }
 
 // A statusWriter writes no status that is there already: the runtime does at
-// the end of each reconcile, which would be a request an Artifact and poll. And
-// where Create was refused it has Ready say why: there the runtime puts Creating
-// in its place.
+// the end of each reconcile, which would be a request an Artifact and poll. Nor
+// does it write one after a Create that made a Job, which requeues the Artifact: the
+// next reconcile writes how far its run is. Each write is a watch event to who
+// composes the Artifact. And where Create was refused it has Ready say why: there
+// the runtime puts Creating in its place.
 type statusWriter struct {
 	client.SubResourceWriter
 
-	cached   client.Reader
-	refusals *refusals
+	cached client.Reader
+	memory *memory
 }
 
 // Update updates an object's status. It does nothing where the cache holds the
@@ -69,7 +71,8 @@ func (w *statusWriter) Update(ctx context.Context, o client.Object, opts ...clie
 	}
 	there := &modelv1alpha1.Artifact{}
 	err := w.cached.Get(ctx, client.ObjectKeyFromObject(a), there)
-	if why, ok := w.refusals.take(a.GetUID()); ok && a.GetCondition(xpv2.TypeSynced).Status == corev1.ConditionFalse {
+	_, created := w.memory.created.take(a.GetUID())
+	if why, ok := w.memory.refusals.take(a.GetUID()); ok && a.GetCondition(xpv2.TypeSynced).Status == corev1.ConditionFalse {
 		if said := there.GetCondition(xpv2.TypeReady); said.Equal(why) {
 			// The runtime's Creating was never written.
 			why.LastTransitionTime = said.LastTransitionTime
@@ -79,8 +82,16 @@ func (w *statusWriter) Update(ctx context.Context, o client.Object, opts ...clie
 	if err == nil && there.GetResourceVersion() == a.GetResourceVersion() && equality.Semantic.DeepEqual(there.Status, a.Status) {
 		return nil
 	}
+	// A handled request for a reconcile is written, else it would be handled again.
+	if created && err == nil && a.GetCondition(xpv2.TypeSynced).Status == corev1.ConditionTrue && a.GetLastHandledReconcileAt() == there.GetLastHandledReconcileAt() {
+		return nil
+	}
 	return w.SubResourceWriter.Update(ctx, o, opts...)
 }
+
+// created are the Artifacts whose Create has made a Job just now, until their status
+// would be written.
+type created = once[types.UID, struct{}]
 
 // refusals are the Ready conditions of Artifacts whose Create was refused just
 // now, until their status is written.

@@ -254,7 +254,7 @@ func newReconciler(mgr ctrl.Manager, cache client.Reader, c *connector, opts ...
 	if c.memory == nil {
 		c.memory = newMemory(connection.NewHosts(), 0, nil)
 	}
-	return managed.NewReconciler(statusManager{Manager: mgr, refusals: &c.refusals}, resource.ManagedKind(modelv1alpha1.ArtifactGroupVersionKind), append([]managed.ReconcilerOption{
+	return managed.NewReconciler(statusManager{Manager: mgr, memory: c.memory}, resource.ManagedKind(modelv1alpha1.ArtifactGroupVersionKind), append([]managed.ReconcilerOption{
 		managed.WithTypedExternalConnector[*modelv1alpha1.Artifact](c),
 		managed.WithInitializers(&cleaner{cache: cache, direct: c.direct}),
 		managed.WithFinalizer(newFinalizer(mgr.GetClient(), c.forget)),
