@@ -32,8 +32,12 @@ type fuse struct {
 
 	// reads reports whether points before calls that only read are counted. To a
 	// provider that dies they are all the same as the one after the last
-	// write.
+	// write, and so is the point before the next write of the same reconcile: all
+	// that was written is the same, and all else dies with the provider.
 	reads bool
+
+	// wrote reports whether the reconcile has written.
+	wrote bool
 
 	// once has the provider live on: the one call fails and no other.
 	once bool
@@ -74,12 +78,14 @@ func (f *fuse) read(what string, do func() error) error {
 }
 
 func (f *fuse) write(what string, do func() error) error {
-	if err := f.point("before "+what, true); err != nil {
+	dies := !f.once && f.instead == nil
+	if err := f.point("before "+what, f.reads || !dies || !f.wrote); err != nil {
 		return err
 	}
 	if err := do(); err != nil {
 		return err
 	}
+	f.wrote = true
 	return f.point("after "+what, true)
 }
 

@@ -72,7 +72,7 @@ type life struct {
 	made    []artifact.Run
 }
 
-// newBase returns a client that lives may share, since it remembers nothing.
+// newBase returns a client that lives may share, since it remembers nothing itself.
 func newBase(t *testing.T) client.WithWatch {
 	t.Helper()
 	base, err := client.NewWithWatch(apiserver.Config(t), client.Options{Scheme: apiserver.Scheme(t)})
@@ -85,6 +85,7 @@ func newBase(t *testing.T) client.WithWatch {
 // newLife returns a life before the Artifact is applied.
 func newLife(t *testing.T, base client.WithWatch, f *fuse) *life {
 	t.Helper()
+	base = remembering(base)
 	store := testregistry.InMemory(false)
 	fused, server := httptest.NewServer(f.registry(store)), httptest.NewServer(store)
 	t.Cleanup(fused.Close)
@@ -287,6 +288,7 @@ func (l *life) reach(what string, missing func() string) {
 
 func (l *life) reconcile() {
 	l.rounds++
+	l.fuse.wrote = false
 	if l.onRound != nil {
 		l.onRound()
 	}

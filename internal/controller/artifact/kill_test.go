@@ -207,27 +207,30 @@ func killAtEachPoint(t *testing.T, once bool) {
 	}
 }
 
-// atEachPoint lives with a fuse like f for each point, until one is not blown
-// any more, and returns how many points there are.
+// atEachPoint lives undisturbed once with a fuse like f, which counts the points, and
+// then once for each point that it is blown at. It returns how many points there are.
 func atEachPoint(t *testing.T, f fuse, live func(*testing.T, *fuse)) int {
 	t.Helper()
-	var next, last atomic.Int64
+	whole := f
+	t.Run("Undisturbed", func(t *testing.T) { live(t, &whole) })
+	var next atomic.Int64
 	var wg sync.WaitGroup
 	for range livesAtOnce {
 		wg.Go(func() {
-			for last.Load() == 0 {
-				n := next.Add(1)
+			for n := next.Add(1); n <= int64(whole.points); n = next.Add(1) {
 				blows := f
 				blows.at = int(n)
-				t.Run(fmt.Sprint(n), func(t *testing.T) { live(t, &blows) })
-				if blows.where == "" {
-					last.CompareAndSwap(0, n)
-				}
+				t.Run(fmt.Sprint(n), func(t *testing.T) {
+					live(t, &blows)
+					if blows.where == "" {
+						t.Errorf("the life came to an end before its point %d of %d", n, whole.points)
+					}
+				})
 			}
 		})
 	}
 	wg.Wait()
-	return int(last.Load()) - 1
+	return whole.points
 }
 
 // live has the life, with one kill, and checks what came of it.
