@@ -111,7 +111,9 @@ func asMap(value any) (map[string]any, bool) {
 	return nil, false
 }
 
-func isText(s string) bool { return len(s) <= maxParameterBytes && utf8.ValidString(s) }
+func isText(s string) bool {
+	return len(s) <= maxParameterBytes && utf8.ValidString(s) && !hasAccount(s)
+}
 
 func isTexts(all []string) bool {
 	return len(all) <= maxParameterItems && !slices.ContainsFunc(all, func(s string) bool { return !isText(s) })
@@ -169,5 +171,5 @@ func byproducts(fileList digest.Digest) []resource {
 	if fileList == "" {
 		return nil
 	}
-	return []resource{{Name: fileListName, Digest: map[string]string{"sha256": fileList.Encoded()}}}
+	return []resource{{Name: fileListName, MediaType: fileListType, Digest: map[string]string{"sha256": fileList.Encoded()}}}
 }

@@ -2,6 +2,7 @@ package attest
 
 import (
 	"maps"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -22,15 +23,10 @@ const (
 	BuildType = page
 )
 
-// BuilderID returns the ID of the builder that a provider in the cluster of this ID is.
-// It determines which SLSA level a statement has, so runs whose Pods nobody else
-// controls have another builder than those in the namespaces of tenants.
-func BuilderID(cluster string, isolated bool) string {
-	if isolated {
-		return page + "?cluster=" + cluster + "&runs=isolated"
-	}
-	return page + "?cluster=" + cluster
-}
+// BuilderID returns the ID of the builder: the provider in the cluster of this ID.
+// It determines which SLSA level a statement has, so runs that nobody else can change
+// would need another builder than those in the namespaces of tenants.
+func BuilderID(cluster string) string { return page + "?cluster=" + cluster }
 
 // An Owner is an Artifact in a cluster.
 type Owner struct {
@@ -111,7 +107,7 @@ type Provenance struct {
 	// Images are the run's container images, by what they are used for.
 	Images map[string]string
 
-	// BuilderID defaults to that of a provider whose runs are in tenants' namespaces.
+	// BuilderID defaults to the function of this name for the owner's cluster.
 	BuilderID string
 
 	// Version of the provider.
@@ -165,6 +161,9 @@ type (
 		FinishedOn   string `json:"finishedOn,omitempty"`
 	}
 )
+
+// fileListType is the type of the list of files, which is a referrer of the artifact.
+const fileListType = "application/vnd.kitops.crossplane.filelist.v1+json"
 
 // Names in the predicate.
 const (
@@ -258,11 +257,11 @@ func (p Provenance) known() Provenance {
 	p.Run, p.Files = max(p.Run, 0), max(p.Files, 0)
 	p.RunID = matching(idPattern, p.RunID)
 	p.Started, p.Finished = seconds(p.Started), seconds(p.Finished)
-	p.Source, p.License = printable(p.Source, maxTextBytes), printable(p.License, maxTextBytes)
+	p.Source, p.License = location(p.Source, maxTextBytes), printable(p.License, maxTextBytes)
 	p.Revision = matching(revisionPattern, p.Revision)
 	p.BuilderID = printable(p.BuilderID, maxURIBytes)
 	if p.BuilderID == "" {
-		p.BuilderID = BuilderID(p.Owner.Cluster, false)
+		p.BuilderID = BuilderID(p.Owner.Cluster)
 	}
 	p.Version = printable(p.Version, maxTextBytes)
 	p.Scan = matching(scanPattern, p.Scan)
@@ -276,7 +275,7 @@ func (p Provenance) known() Provenance {
 
 // isKnown reports whether d can be a dependency.
 func (d Dependency) isKnown() bool {
-	if d.URI == "" || printable(d.URI, maxURIBytes) == "" || d.Name != printable(d.Name, maxTextBytes) || strings.HasPrefix(d.Name, imagePrefix) {
+	if location(d.URI, maxURIBytes) == "" || d.Name != printable(d.Name, maxTextBytes) || strings.HasPrefix(d.Name, imagePrefix) {
 		return false
 	}
 	for algorithm, value := range d.Digest {
@@ -385,4 +384,22 @@ func printable(s string, most int) string {
 		return ""
 	}
 	return s
+}
+
+// location returns the address of something, or nothing if it holds an account.
+func location(s string, most int) string {
+	if hasAccount(s) {
+		return ""
+	}
+	return printable(s, most)
+}
+
+// hasAccount reports whether a text is a URL with a user or a password, or a URL that
+// cannot be parsed.
+func hasAccount(s string) bool {
+	if !strings.Contains(s, "://") {
+		return false
+	}
+	u, err := url.Parse(s)
+	return err != nil || u.User != nil
 }

@@ -36,7 +36,7 @@ func testProvenance() Provenance {
 		},
 		Dependencies: []Dependency{HubDependency("https://huggingface.co/Qwen/Qwen3-0.6B", testCommit)},
 		Images:       map[string]string{"worker": "registry.example.com/provider-kitops@" + otherDigest.String()},
-		BuilderID:    BuilderID("7e0d0a1c-0000-4000-8000-000000000001", true),
+		BuilderID:    "https://platform.example.com/builders/models",
 		Version:      "v0.1.0", Scan: "safe",
 	}
 }
@@ -101,6 +101,7 @@ func TestStatementRefuses(t *testing.T) {
 		"Element":       {reason: "The elements of a list should be texts.", change: parameter("format", []any{"a", 1}), want: `parameter "format" is not`},
 		"LongParameter": {reason: "A parameter should not be without end.", change: parameter("format", strings.Repeat("a", maxParameterBytes+1)), want: `parameter "format" is not`},
 		"Bytes":         {reason: "A parameter should be text.", change: parameter("format", "\xff"), want: `parameter "format" is not`},
+		"Account":       {reason: "An address with an account should not get in.", change: parameter("source", map[string]any{"huggingFace": map[string]any{"endpoint": "https://user:pass@hub.example.com"}}), want: `parameter "source.huggingFace.endpoint" is not`},
 		"Dependencies":  {reason: "Dependencies should not be without end.", change: func(p *Provenance) { p.Dependencies = make100(p.Dependencies[0]) }, want: "more than 64 dependencies"},
 	}
 	for name, tc := range cases {
@@ -140,10 +141,11 @@ func TestReadProvenance(t *testing.T) {
 
 	least := Provenance{Repository: "r.example.com/m", Digest: testDigest, Owner: Owner{Cluster: "c", Namespace: "n", Name: "m"}}
 	leastRead := least
-	leastRead.BuilderID, leastRead.Parameters = BuilderID("c", false), map[string]any{}
+	leastRead.BuilderID, leastRead.Parameters = BuilderID("c"), map[string]any{}
 
 	odd := testProvenance()
 	odd.License, odd.Source, odd.Revision, odd.Scan = "mit\nREADY", strings.Repeat("a", maxTextBytes+1), "main", "very bad"
+	odd.Dependencies = append(odd.Dependencies, HubDependency("https://user:pass@hub.example.com/m", testCommit))
 	odd.RunID, odd.Version, odd.Run, odd.Files = "a b", "\x1b[31m", -1, -1
 	odd.Dependencies = append(odd.Dependencies, Dependency{URI: "a\nb"}, Dependency{}, Dependency{URI: "u", Digest: map[string]string{"sha256": "G"}}, Dependency{Name: "image/x", URI: "u"})
 	odd.Images = map[string]string{"worker": odd.Images["worker"], "A": "b", "b": "\n"}
@@ -151,15 +153,21 @@ func TestReadProvenance(t *testing.T) {
 	oddRead.License, oddRead.Source, oddRead.Revision, oddRead.Scan = "", "", "", ""
 	oddRead.RunID, oddRead.Version, oddRead.Run, oddRead.Files = "", "", 0, 0
 
+	account := testProvenance()
+	account.Source = "https://user:pass@hub.example.com/m"
+	accountRead := testProvenance()
+	accountRead.Source = ""
+
 	cases := map[string]struct {
 		reason string
 		p      Provenance
 		want   Provenance
 	}{
-		"Hub":   {reason: "What is stated should be read.", p: testProvenance(), want: testProvenance()},
-		"OCI":   {reason: "What is stated of an artifact in a registry should be read.", p: mirror, want: read},
-		"Least": {reason: "An artifact without a run, as one that was adopted, should have provenance.", p: least, want: leastRead},
-		"Odd":   {reason: "What cannot be shown in one line should be left out.", p: odd, want: oddRead},
+		"Account": {reason: "An address with an account should be left out.", p: account, want: accountRead},
+		"Hub":     {reason: "What is stated should be read.", p: testProvenance(), want: testProvenance()},
+		"OCI":     {reason: "What is stated of an artifact in a registry should be read.", p: mirror, want: read},
+		"Least":   {reason: "An artifact without a run, as one that was adopted, should have provenance.", p: least, want: leastRead},
+		"Odd":     {reason: "What cannot be shown in one line should be left out.", p: odd, want: oddRead},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -256,4 +264,44 @@ func FuzzReadProvenance(f *testing.F) {
 			t.Errorf("Statement(): %s", again)
 		}
 	})
+}
+
+// TestDocumentedSchema checks that the page of the build type has each parameter, and the
+// example that the code makes.
+func TestDocumentedSchema(t *testing.T) {
+	text, err := os.ReadFile("../../docs/reference/import-v1.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var check func(at string, schema map[string]any)
+	check = func(at string, schema map[string]any) {
+		for key, below := range schema {
+			nested, _ := below.(map[string]any)
+			if _, open := nested["*"]; nested != nil && !open {
+				check(at+key+".", nested)
+			} else if !strings.Contains(string(text), "`"+at+key+"`") {
+				t.Errorf("The page lacks parameter %s%s", at, key)
+			}
+		}
+	}
+	check("", schema)
+
+	_, example, _ := strings.Cut(string(text), "```json\n")
+	example, _, _ = strings.Cut(example, "```")
+	p := testProvenance()
+	p.BuilderID = ""
+	b, err := p.Statement()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want, got any
+	if err := json.Unmarshal(b, &want); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal([]byte(example), &got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("The example should be what the code makes: -code, +page:\n%s", diff)
+	}
 }

@@ -1,5 +1,5 @@
 // Package programs builds the real programs that tests run (Kubernetes, etcd,
-// containerd, a registry, Crossplane) from Go modules, once: a build stays in the
+// containerd, a registry, Crossplane, cosign) from Go modules, once: a build stays in the
 // user's cache directory under a key of its sources, and is reused until these
 // change.
 //
@@ -31,6 +31,8 @@ const (
 
 	Crossplane    Name = "crossplane"     // crossplane-core (core and RBAC manager), and the folder CrossplaneCRDs
 	CrossplaneCLI Name = "crossplane-cli" // crossplane, the command line
+
+	Cosign Name = "cosign" // cosign, which verifies signatures
 )
 
 // KubernetesVersion is the version that the Kubernetes programs say they are.
@@ -89,6 +91,7 @@ func recipes() map[Name]recipe {
 			data:    data{module: "github.com/crossplane/crossplane/v2", dir: "cluster/crds", name: CrossplaneCRDs},
 		},
 		CrossplaneCLI: {target: "tool", binary: "crossplane", ldflags: crossplane + CrossplaneCLIVersion},
+		Cosign:        {target: "tool", ldflags: "-s -w"},
 	}
 }
 
