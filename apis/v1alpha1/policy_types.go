@@ -1,6 +1,9 @@
 package v1alpha1
 
-import corev1 "k8s.io/api/core/v1"
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+)
 
 // A TenantField is a field of an Artifact that may be set only if policy allows
 // it: resources, nodeSelector, tolerations, affinity and priorityClassName of
@@ -29,8 +32,152 @@ func DefaultTenantFields() []TenantField {
 // +kubebuilder:validation:XValidation:rule="self.matches('^([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?([a-zA-Z0-9]([a-zA-Z0-9._-]*[a-zA-Z0-9])?|[*])$')",message="a key must be that of a label or annotation, or a prefix followed by *: write example.com/cost-center, example.com/* or *"
 type MetadataKey string
 
+// A ModelPattern is the name of a source, in which * stands for any characters: of a
+// model of the Hub organisation/name, of a dataset datasets/organisation/name, and of
+// an artifact in a registry registry/repository. Case does not matter.
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=255
+// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9*][a-zA-Z0-9._:/*-]*$')",message="a model must be named as the Hub names it, or as registry/repository, with * for any characters: write Qwen/Qwen3-0.6B, meta-llama/*, datasets/openai/* or registry.example.com/models/*, without https:// and without a tag"
+type ModelPattern string
+
+// A LicenseName stands for a licence: its SPDX identifier, the Hub's word for it, a
+// family of licences (agpl, bsd, cc, gfdl, gpl, lgpl, llama, openrail), or a pattern of
+// identifiers in which * stands for any characters. Case does not matter. A source
+// that names no licence is unknown.
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=64
+// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9*][a-zA-Z0-9.+*-]*$')",message="a licence must be an SPDX identifier, the Hub's word for one, a family, or a pattern: write Apache-2.0, llama3.1, gpl, CC-BY-NC-* or unknown"
+type LicenseName string
+
+// A FileFormat is what a file is, by its name and its first bytes: safetensors, gguf,
+// ggml and onnx are weights; pickle is all that Python's pickle reads, such as
+// PyTorch's .pt, .pth, .ckpt and most .bin; numpy, keras, tensorflow and flax are those
+// libraries' own formats; code is source code, scripts, notebooks and programs; archive
+// is what is compressed or holds other files; other is everything else.
+// +kubebuilder:validation:Enum=safetensors;gguf;ggml;onnx;pickle;numpy;keras;tensorflow;flax;code;archive;other
+type FileFormat string
+
+// A HubScanPolicy decides what becomes of what the Hub's security scan did not find
+// clean.
+// +kubebuilder:validation:Enum=Ignore;Warn;Require
+type HubScanPolicy string
+
+// Policies for the Hub's security scan.
+const (
+	// HubScanIgnore does not ask for the scan.
+	HubScanIgnore HubScanPolicy = "Ignore"
+
+	// HubScanWarn packages what is not clean, with a warning.
+	HubScanWarn HubScanPolicy = "Warn"
+
+	// HubScanRequire refuses what is not clean.
+	HubScanRequire HubScanPolicy = "Require"
+)
+
+// ModelRules allow and deny models, datasets and artifacts by their names.
+type ModelRules struct {
+	// Allow lists patterns of which a source's name must match one. Default: all
+	// are allowed. Example: [Qwen/*, "registry.example.com/models/*"].
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	Allow []ModelPattern `json:"allow,omitempty"`
+
+	// Deny lists patterns of which it must match none, whatever allow says. They
+	// apply to the source that an artifact in a registry names, too. Default: none.
+	// Example: [meta-llama/*].
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	Deny []ModelPattern `json:"deny,omitempty"`
+}
+
+// LicenseRules allow and deny licences, as the source names them.
+type LicenseRules struct {
+	// Allow lists licences that may be packaged. If a source has several, each must
+	// be listed; of a choice (MIT OR GPL-2.0-only) one must. A source that names
+	// none needs unknown. Default: all are allowed. Example: [Apache-2.0, MIT].
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	Allow []LicenseName `json:"allow,omitempty"`
+
+	// Deny lists licences that may not, whatever allow says. Default: none.
+	// Example: [CC-BY-NC-*, openrail, unknown].
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	Deny []LicenseName `json:"deny,omitempty"`
+}
+
+// FileRules allow and deny files by their formats. Configuration, tokenizers, text,
+// tables and media are data, which is always allowed. The name of a file and its first
+// bytes both count: a file that is a pickle by either is one.
+type FileRules struct {
+	// Allow lists the formats that files may have beside data. Default: all are
+	// allowed. Example: [safetensors, gguf].
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Allow []FileFormat `json:"allow,omitempty"`
+
+	// Deny lists formats that no file may have, whatever allow says. Default:
+	// none. Example: [pickle, code].
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Deny []FileFormat `json:"deny,omitempty"`
+}
+
+// A ContentPolicy limits what may be packaged and published. An Artifact that it
+// refuses gets no tag: its Ready condition has the reason PolicyViolation and names
+// rule and file. What is Ready already stays so, and has the condition
+// PolicyCompliant.
+type ContentPolicy struct {
+	// Models allows and denies models, datasets and artifacts by their names.
+	// Default: all are allowed. Example: {deny: [meta-llama/*]}.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="has(self.allow) || has(self.deny)",message="models needs patterns: write allow: [Qwen/*] or deny: [meta-llama/*], or leave models out"
+	Models *ModelRules `json:"models,omitempty"`
+
+	// Licenses allows and denies licences. Default: all are allowed.
+	// Example: {allow: [Apache-2.0, MIT]}.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="has(self.allow) || has(self.deny)",message="licenses needs names: write allow: [Apache-2.0, MIT] or deny: [CC-BY-NC-*], or leave licenses out"
+	Licenses *LicenseRules `json:"licenses,omitempty"`
+
+	// Files allows and denies files by their formats. Default: all are allowed.
+	// Example: {allow: [safetensors, gguf]}.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="has(self.allow) || has(self.deny)",message="files needs formats: write allow: [safetensors, gguf] or deny: [pickle], or leave files out"
+	Files *FileRules `json:"files,omitempty"`
+
+	// HubScan decides what becomes of a model in which the Hub's security scan
+	// found a file that is not safe. Require refuses it, and all that the Hub has
+	// no scan of: artifacts in registries, and models of mirrors that tell of
+	// none. While the Hub has not finished its scan, the run is retried. Warn
+	// packages it, and says so in the condition PolicyCompliant. Ignore does not
+	// ask for the scan. Default: Ignore. Example: Require.
+	// +optional
+	HubScan HubScanPolicy `json:"hubScan,omitempty"`
+
+	// MaxSize is the largest size of an artifact. Default: any size.
+	// Example: 100Gi.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).isGreaterThan(quantity('0'))",message="maxSize must be a size above 0: write 100Gi"
+	MaxSize *resource.Quantity `json:"maxSize,omitempty"`
+}
+
 // A ClusterPolicy limits the use of a ClusterProviderConfig.
 type ClusterPolicy struct {
+	ContentPolicy `json:",inline"`
+
 	// Tenants limits what Artifacts that use this config may set. It does not
 	// limit the config's own job. Default: see its fields.
 	// Example: {allow: [resources, tolerations]}.

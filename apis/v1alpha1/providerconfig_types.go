@@ -37,6 +37,14 @@ type ProviderConfigSpec struct {
 	// Example: {resources: {limits: {memory: 4Gi}}}.
 	// +optional
 	Job *JobConfig `json:"job,omitempty"`
+
+	// Policy limits what Artifacts that use this config may package and publish.
+	// The policies of ClusterProviderConfigs for the same registry apply, too, if
+	// these are for the Artifact's namespace and its repository: a ProviderConfig
+	// allows nothing that they refuse. Default: see its fields.
+	// Example: {files: {deny: [pickle]}}.
+	// +optional
+	Policy *ContentPolicy `json:"policy,omitempty"`
 }
 
 // A RegistryConfig configures access to a registry.
@@ -144,8 +152,11 @@ type ClusterProviderConfigSpec struct {
 	// +optional
 	Job *ClusterJobConfig `json:"job,omitempty"`
 
-	// Policy limits the use of the config. Default: see its fields.
-	// Example: {tenants: {allow: [resources]}}.
+	// Policy limits the use of the config: what Artifacts may package and publish,
+	// and what they may set. What they may package and publish applies to Artifacts
+	// of ProviderConfigs, too, that push to this registry, from a namespace and to
+	// a repository that this config is for. Default: see its fields.
+	// Example: {files: {allow: [safetensors, gguf]}, tenants: {allow: [resources]}}.
 	// +optional
 	Policy *ClusterPolicy `json:"policy,omitempty"`
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline/kit"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline/stream"
+	"github.com/crossplane-contrib/provider-kitops/internal/policy"
 	"github.com/crossplane-contrib/provider-kitops/internal/pull"
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
@@ -52,6 +53,7 @@ func main() {
 	run.Flag("registry-key-file", "Private key of the client certificate.").StringVar(&r.Target.KeyFile)
 	run.Flag("mount-from", "Artifact in another repository of the registry that may have the same blobs: repository@digest. May be repeated; in the variable, one in a line.").
 		Envar(artifact.EnvMountFrom).StringsVar(&r.MountFrom)
+	policies := run.Flag("policy", "What may be packaged, as the provider passes it.").String()
 	run.Flag("workspace", "Folder that the Kit pipeline works in.").StringVar(&r.Workspace)
 	result := run.Flag(resultFileFlag, "File that the result is written to.").Default(defaultResultFile).String()
 
@@ -77,6 +79,10 @@ func main() {
 	case run.FullCommand():
 		memory.Limit()
 		r.Source = source.value(os.Getenv(artifact.EnvHubToken))
+		var err error
+		if r.Policies, err = policy.Decode(*policies); err != nil {
+			os.Exit(report(outcome.Result{}, err, *result, os.Stderr))
+		}
 		os.Exit(runAndReport(pipeline.Masked(pipeline.Metered(pipelineFor(*kind))), r, *result))
 	case pulling.FullCommand():
 		memory.Limit()

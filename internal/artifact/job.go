@@ -51,6 +51,7 @@ func BuildJob(artifact *modelv1alpha1.Artifact, kitImage string, labels map[stri
 		jobWithBuildHash(),
 		jobWithProgress(),
 		jobWithMounts(artifact),
+		jobWithPolicy(artifact),
 		// Last, since nothing may replace what objects are selected by.
 		jobWithMetadata(labels, metadataFor(artifact)),
 	} {
@@ -269,6 +270,19 @@ func jobWithMounts(a *modelv1alpha1.Artifact) jobOverride {
 		}
 		c := &j.Spec.Template.Spec.Containers[0]
 		c.Env = append(c.Env, corev1.EnvVar{Name: EnvMountFrom, Value: strings.Join(literal(a.Effective.MountFrom), "\n")})
+	}
+}
+
+// jobWithPolicy passes what the run may package to the worker. It is not part of the
+// build hash, since a changed policy replaces no Job: what the run stages is checked
+// again before it is committed.
+func jobWithPolicy(a *modelv1alpha1.Artifact) jobOverride {
+	return func(j *batchv1.Job) {
+		if a.Effective.Policy == "" {
+			return
+		}
+		c := &j.Spec.Template.Spec.Containers[0]
+		c.Args = append(c.Args, literal([]string{"--policy=" + a.Effective.Policy})...)
 	}
 }
 

@@ -37,6 +37,10 @@ type Revision struct {
 	// example Apache-2.0; empty where it names none.
 	License string
 
+	// Name of the model as the Hub answers it: that of a model which was renamed is
+	// not what was asked for. Empty where the Hub does not tell.
+	Name string
+
 	// LastModified is the commit's own date, which never changes; zero where
 	// the Hub does not tell. (A model's lastModified, which the Hub tells
 	// everywhere, changes with every later commit.)
@@ -54,6 +58,7 @@ func (c *Client) Resolve(ctx context.Context, model, revision string) (Revision,
 		return Revision{}, err
 	}
 	var info struct {
+		ID       string          `json:"id"`
 		SHA      string          `json:"sha"`
 		CardData json.RawMessage `json:"cardData"`
 		Tags     licenseTags     `json:"tags"`
@@ -68,7 +73,10 @@ func (c *Client) Resolve(ctx context.Context, model, revision string) (Revision,
 	if err != nil {
 		return Revision{}, err
 	}
-	return Revision{Commit: info.SHA, License: licenseOf(info.CardData, info.Tags), LastModified: date}, nil
+	if !modelPattern.MatchString(info.ID) {
+		info.ID = ""
+	}
+	return Revision{Commit: info.SHA, Name: info.ID, License: licenseOf(info.CardData, info.Tags), LastModified: date}, nil
 }
 
 // commitDate returns when a commit was made, or zero where the Hub keeps that

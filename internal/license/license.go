@@ -15,8 +15,11 @@ const (
 	// refPrefix is the prefix of the identifier of a licence that is not in SPDX's list.
 	refPrefix = "LicenseRef-"
 
-	// others stands for the licences that do not fit into an expression.
-	others = refPrefix + "others"
+	// Others stands for the licences that do not fit into an expression.
+	Others = refPrefix + "others"
+
+	// Unknown is the Hub's word for a licence that is not known.
+	Unknown = "unknown"
 
 	// maxWordBytes bounds a word of the Hub.
 	maxWordBytes = 64
@@ -106,8 +109,8 @@ func Join(expressions []string) string {
 		if out != "" {
 			one = and + one
 		}
-		if len(out)+len(one) > MaxBytes-len(and+others) {
-			return strings.TrimPrefix(out+and+others, and)
+		if len(out)+len(one) > MaxBytes-len(and+Others) {
+			return strings.TrimPrefix(out+and+Others, and)
 		}
 		out += one
 	}

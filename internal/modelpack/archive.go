@@ -54,6 +54,10 @@ const (
 // or several with usual ones.
 var zstdWindows = semaphore.NewWeighted(maxZstdWindow)
 
+// HeadBytes is how many first bytes of each file Entries keeps: enough to tell its
+// format without reading the archive again.
+const HeadBytes = 264
+
 // ErrDigest is the error of a layer whose bytes have another digest than its
 // descriptor says.
 var ErrDigest = errors.New("the bytes of the layer do not have its digest")
@@ -74,6 +78,10 @@ type Entry struct {
 
 	// SHA256 of the content, in hex. Only Entries sets it.
 	SHA256 string
+
+	// Head is the first HeadBytes of the content, or all of it if it has no more.
+	// Only Entries sets it.
+	Head []byte
 
 	// Content of a file that Entries was asked to keep.
 	Content []byte
@@ -295,8 +303,13 @@ func (l Layer) Entries(ctx context.Context, r io.Reader, keep func(size int64) b
 			kept = bytes.NewBuffer(make([]byte, 0, e.Size))
 			to = io.MultiWriter(sum, kept)
 		}
+		var err error
+		if e.Head, err = readHead(content, e.Size); err != nil {
+			return err
+		}
+		_, _ = to.Write(e.Head)
 		n, err := io.CopyBuffer(to, content, buffer)
-		if err == nil && n != e.Size {
+		if err == nil && n+int64(len(e.Head)) != e.Size {
 			err = io.ErrUnexpectedEOF
 		}
 		if kept != nil {
@@ -310,6 +323,16 @@ func (l Layer) Entries(ctx context.Context, r io.Reader, keep func(size int64) b
 		return nil, err
 	}
 	return out, nil
+}
+
+// readHead reads the first bytes of a file.
+func readHead(content io.Reader, size int64) ([]byte, error) {
+	head := make([]byte, min(size, HeadBytes))
+	_, err := io.ReadFull(content, head)
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return head, err
 }
 
 // An errorNoter records the error of a reader whose user may hide it.

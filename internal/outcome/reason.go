@@ -46,6 +46,11 @@ const (
 	// combined, or the source has a form that is not supported.
 	Unsupported Reason = "Unsupported"
 
+	// PolicyViolation: a policy of the ProviderConfig or of a ClusterProviderConfig
+	// refuses what would be packaged or published. The controller derives this
+	// reason, too.
+	PolicyViolation Reason = "PolicyViolation"
+
 	// Internal: any other failure, most likely a bug in this program.
 	Internal Reason = "Internal"
 )
@@ -129,7 +134,7 @@ var vocabulary = map[Reason]bool{
 	Mismatch: true, TooOld: true, Unsupported: true, Internal: true, Evicted: true, OutOfMemory: true, DeadlineExceeded: true,
 	ImagePull: true, PodLost: true, ImageUnusable: true, ConfigMissing: true, ConfigInvalid: true, WorkspaceUnbound: true, QuotaExceeded: true,
 	Refused: true, PermissionMissing: true, NotAllowed: true, Unschedulable: true, JobFailed: true, JobNotCreated: true, NotStarted: true,
-	WorkspaceConflict: true, TagConflict: true, RegistryChanged: true,
+	WorkspaceConflict: true, TagConflict: true, RegistryChanged: true, PolicyViolation: true,
 }
 
 // Known reports whether r is one of the reasons above. A termination message may

@@ -67,6 +67,10 @@ type Result struct {
 	// example Apache-2.0.
 	License string `json:"license,omitempty"`
 
+	// Scan is what the Hub's security scan says, in one word, for example clean;
+	// empty if no policy asks for it.
+	Scan string `json:"scan,omitempty"`
+
 	// Failure tells why the run failed; nil if it succeeded.
 	Failure *Failure `json:"failure,omitempty"`
 }
@@ -93,7 +97,7 @@ func Failed(err error) Result {
 // Write writes the result to the file at path, from which the kubelet reads the
 // container's termination message.
 func (r Result) Write(path string) error {
-	r.Revision, r.License = word(r.Revision), truncate(singleLine(r.License), maxLicenseBytes)
+	r.Revision, r.License, r.Scan = word(r.Revision), truncate(singleLine(r.License), maxLicenseBytes), word(r.Scan)
 	out := &bytes.Buffer{}
 	encoder := json.NewEncoder(out)
 	// An escaped bracket takes six bytes, and error pages are full of them.
@@ -126,7 +130,7 @@ func Parse(message string) (Result, bool) {
 	if err := json.Unmarshal([]byte(message), &r); err != nil {
 		return Result{}, false
 	}
-	r.Revision, r.License = word(r.Revision), truncate(singleLine(r.License), maxLicenseBytes)
+	r.Revision, r.License, r.Scan = word(r.Revision), truncate(singleLine(r.License), maxLicenseBytes), word(r.Scan)
 	hasDigest := digestPattern.MatchString(r.Digest)
 	if !hasDigest {
 		r.Digest = ""

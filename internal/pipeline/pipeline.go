@@ -9,6 +9,7 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/policy"
 )
 
 // Formats of an artifact.
@@ -129,6 +130,9 @@ type Run struct {
 	// there instead of being moved, if the registry supports it. Only the first few
 	// artifacts are read.
 	MountFrom []string
+
+	// Policies that must allow what is packaged.
+	Policies policy.Set
 
 	// Workspace is the folder that Kit works in. Stream needs none.
 	Workspace string

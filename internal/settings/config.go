@@ -97,6 +97,10 @@ func fromProviderConfig(pc *v1alpha1.ProviderConfig) *providerConfig {
 	if pc.Spec.Job != nil {
 		out.Job = &v1alpha1.ClusterJobConfig{JobConfig: *pc.Spec.Job}
 	}
+	if pc.Spec.Policy != nil {
+		// What tenants may set is not theirs to allow.
+		out.Policy = &v1alpha1.ClusterPolicy{ContentPolicy: *pc.Spec.Policy}
+	}
 	return newConfig(pc, out)
 }
 

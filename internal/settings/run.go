@@ -183,8 +183,8 @@ func (s Settings) copySource(ctx context.Context, out map[string][]byte) error {
 	return err
 }
 
-// ConfigHash identifies the state of the ProviderConfig and of all Secrets that a
-// run uses, by their versions and not by what they hold. It returns an error that
+// ConfigHash identifies the state of the ProviderConfig, of others whose policies
+// apply, and of all Secrets that a run uses, by their versions and not by what they hold. It returns an error that
 // names the Secret which does not exist. It is called where a run is about to
 // begin, so it reads the Secrets from the API server itself, and what is read
 // after it is of the same versions.
@@ -197,7 +197,7 @@ func (s Settings) ConfigHash(ctx context.Context) (string, error) {
 	if s.source != nil {
 		used = append(used, s.source.credentials, s.source.certs)
 	}
-	versions := []string{s.config.version}
+	versions := append([]string{s.config.version}, s.policyVersions...)
 	for _, k := range used {
 		if k == nil {
 			continue

@@ -13,6 +13,7 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/policy"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
@@ -36,9 +37,17 @@ type Settings struct {
 	// Effective is what the ProviderConfig adds to the Artifact's spec for runs.
 	Effective modelv1alpha1.Effective
 
-	cached    client.Reader
-	secrets   *secretReader
-	config    *providerConfig
+	// Policies for what the Artifact packages and publishes; none for one that is
+	// only observed, or being deleted.
+	Policies policy.Set
+
+	cached  client.Reader
+	secrets *secretReader
+	config  *providerConfig
+
+	// policyVersions are those of the other configs whose policies apply.
+	policyVersions []string
+
 	registry  endpoint
 	hub       hubEndpoint
 	source    *endpoint // Nil for a source that is not source.oci.
@@ -97,6 +106,9 @@ func (r *Resolver) Resolve(ctx context.Context, a *modelv1alpha1.Artifact) (Sett
 	s.source, s.sourceErr = config.sourceFor(a)
 	s.Effective = config.effective(s.registry)
 	s.Effective.WorkerImage = cmp.Or(config.Job.WorkerImage, r.Images.Worker)
+	if err := s.addPolicies(ctx, a); err != nil {
+		return s, err
+	}
 	if s.Registry, err = s.secrets.registryOptions(ctx, s.registry); err != nil {
 		return s, err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
+	"github.com/crossplane-contrib/provider-kitops/internal/policy"
 )
 
 // A Source holds the files of a model or a dataset. Its errors are or wrap an
@@ -30,6 +31,10 @@ type Source interface {
 	// Head returns the first n bytes of a file.
 	Head(ctx context.Context, f hub.File, n int64) (io.ReadCloser, error)
 
+	// Scan returns the security scan of the version that was resolved; the zero Scan
+	// if the source has none.
+	Scan(ctx context.Context) (policy.Scan, error)
+
 	// Close closes idle connections.
 	Close()
 }
@@ -44,6 +49,14 @@ type Contents struct {
 
 	// License as the source names it.
 	License string
+
+	// Names that policies know the source by: as it was asked for, and as it names
+	// itself if that is another name, such as the one that a model was renamed to.
+	Names []string
+
+	// Claimed is the name of the source that an artifact says it was made from;
+	// empty for none.
+	Claimed string
 }
 
 // HasIdentity reports whether a source announced a hash of a file's content.

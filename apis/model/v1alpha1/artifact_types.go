@@ -50,6 +50,10 @@ const (
 	PhaseFailed ArtifactPhase = "Failed"
 )
 
+// TypePolicyCompliant is the type of the condition that says whether the policies of
+// ProviderConfigs allow what is in the registry.
+const TypePolicyCompliant xpv2.ConditionType = "PolicyCompliant"
+
 // A ConflictPolicy decides what happens to a foreign tag.
 // +kubebuilder:validation:Enum=Fail;Overwrite
 type ConflictPolicy string

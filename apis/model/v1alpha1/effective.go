@@ -74,6 +74,9 @@ type Effective struct {
 	// repository@digest, that may have the same blobs.
 	MountFrom []string
 
+	// Policy is what a run may package, as policy.Set encodes it; empty for anything.
+	Policy string
+
 	// Pipeline of an Artifact that names none; empty for the provider's default.
 	Pipeline v1alpha1.PipelineType
 

@@ -24,6 +24,11 @@ type SourceObservation struct {
 	// none.
 	// +optional
 	License string `json:"license,omitempty"`
+
+	// Scan is what the Hub's security scan said, if a policy asked for it: clean,
+	// pending, missing, or the worst level of a file, such as unsafe.
+	// +optional
+	Scan string `json:"scan,omitempty"`
 }
 
 // ArtifactObservation is the observed state of an artifact. Digest, references,
@@ -180,6 +185,11 @@ type StagedArtifact struct {
 	// Files is the number of files in it.
 	// +optional
 	Files int64 `json:"files,omitempty"`
+
+	// Scan is what the Hub's security scan said, if a policy asked for it: clean,
+	// pending, missing, or the worst level of a file, such as unsafe.
+	// +optional
+	Scan string `json:"scan,omitempty"`
 }
 
 // A PushedArtifact is an artifact that an Artifact has pushed.

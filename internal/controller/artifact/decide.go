@@ -73,6 +73,9 @@ type plan struct {
 	// replace means that the run's Job cannot start as it is.
 	replace bool
 
+	// refused is what the policies refuse; nil for nothing.
+	refused error
+
 	// conflict is the foreign tag that ready is about; nil for none.
 	conflict error
 
@@ -95,6 +98,10 @@ type adoption struct {
 type observation struct {
 	// obstacle stands in the way of any run; nil for none.
 	obstacle *xpv2.Condition
+
+	// forbidden is why the policies refuse what the spec asks for, and refused why
+	// they refuse what a run staged; nil if they do not.
+	forbidden, refused error
 
 	// run is how far the run is that the spec asks for; nil if it has not begun.
 	run *artifact.ObservationResult
@@ -251,6 +258,8 @@ func decideStaged(a *modelv1alpha1.Artifact, o observation) plan {
 	}
 	p := plan{action: actionCommit, create: !settings.MayUpdate(a) || s.Digest == "" && !settings.MayCreate(a), ready: ready}
 	switch {
+	case o.refused != nil:
+		return refuse(ready, o.refused, fmt.Sprintf("what run %d staged is not committed", s.Staged.Run))
 	case isForeign(a, o.tag) && !o.tag.IsOn(s.Staged.Digest):
 		return conflict(a, o)
 	case p.create && !settings.MayCreate(a):
@@ -271,7 +280,7 @@ func decideFailed(a *modelv1alpha1.Artifact, o observation) plan {
 // decideNew is about an Artifact whose spec's run has not begun, and whose artifact
 // is not in the registry.
 func decideNew(a *modelv1alpha1.Artifact, o observation) plan {
-	if isForeign(a, o.tag) {
+	if isForeign(a, o.tag) && o.forbidden == nil {
 		return conflict(a, o)
 	}
 	ready := xpv2.Creating().WithMessage(o.leftOver)
@@ -357,10 +366,12 @@ func decideLost(a *modelv1alpha1.Artifact, o observation, message string) plan {
 
 // planRun starts the next run: in Update if there is an artifact and Update is
 // allowed, else in Create if that is. No run begins whose commit the management
-// policies would not allow.
+// policies, or the policies for what is published, would not allow.
 func planRun(a *modelv1alpha1.Artifact, o observation, ready xpv2.Condition, why string) plan {
 	create := a.Status.AtProvider.Digest == "" || !settings.MayUpdate(a)
 	switch {
+	case o.forbidden != nil:
+		return refuse(ready, o.forbidden, "it is not rebuilt")
 	case isForeign(a, o.tag):
 		return conflict(a, o)
 	case create && !settings.MayCreate(a):

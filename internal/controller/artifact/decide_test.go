@@ -121,6 +121,8 @@ var (
 	runFailed = runIn(modelv1alpha1.PhaseFailed, metav1.ConditionFalse, string(outcome.Unavailable))
 
 	obstacle = unavailable(outcome.RegistryChanged, "The artifact was made for another registry")
+
+	violation = outcome.Errorf(outcome.PolicyViolation, "ClusterProviderConfig \"default\" denies model a/m")
 )
 
 func to(actions ...func(*modelv1alpha1.Artifact)) []func(*modelv1alpha1.Artifact) { return actions }
@@ -154,6 +156,9 @@ var decisions = []decision{
 	{"A run has staged; there is an artifact, and no policy Update", to(pushed, hasStaged, noUpdate), observation{run: succeeded, tag: on(ours)}, want{actionCommit, "Create", "True", "Available"}},
 	{"A run has staged; there is no artifact, and no policy Create", to(hasStaged, noCreate), observation{run: succeeded}, want{actionWait, "", "False", "NotFound"}},
 
+	{"A run has staged; a policy refuses it", to(hasStaged), observation{run: succeeded, refused: violation, tag: on(foreign)}, want{actionWait, "", "False", "PolicyViolation"}},
+	{"A run has staged; a policy refuses it; the artifact of the spec is Ready from before", to(pushed, hasStaged), observation{run: succeeded, refused: violation, tag: on(ours)}, want{actionWait, "", "True", "Available"}},
+
 	{"The run has just failed", to(failed), observation{run: runFailed, news: true}, want{actionWait, "", "False", "Unavailable"}},
 	{"The run failed and is not due for a retry", to(failed), observation{run: runFailed}, want{actionWait, "", "False", "Unavailable"}},
 	{"The run failed and is due for a retry", to(failed), observation{run: runFailed, retryDue: true}, want{actionStartRun, "Create", "False", "Unavailable"}},
@@ -164,12 +169,14 @@ var decisions = []decision{
 	{"New; the tag is ours by a record, and the config does not allow adoption", nil, observation{tag: recordedOn(foreign)}, want{actionStartRun, "Create", "False", "Creating"}},
 	{"New; the tag is foreign", nil, observation{tag: on(foreign)}, want{actionWait, "", "False", "TagConflict"}},
 	{"New; the tag is foreign, with conflictPolicy Overwrite", to(overwrite), observation{tag: on(foreign)}, want{actionStartRun, "Create", "False", "Creating"}},
+	{"New; a policy refuses the model", nil, observation{forbidden: violation, tag: on(foreign)}, want{actionWait, "", "False", "PolicyViolation"}},
 	{"New; no policy Create", to(noCreate), observation{}, want{actionWait, "", "False", "NotFound"}},
 	{"New; something of an earlier run is in the cluster", nil, observation{leftOver: "Pod \"p\" of an earlier run is still there"}, want{actionWait, "", "False", "Creating"}},
 	{"Adopted by a record that does not name this Artifact by its UID", to(pushed), observation{tag: recordedOn(ours), adopted: &adoption{}}, want{actionAdopt, "Update", "True", "Available"}},
 
 	{"The spec has changed", to(pushed, otherSpec), observation{tag: on(ours)}, want{actionStartRun, "Update", "False", "Creating"}},
 	{"The spec has changed, also to a free tag", to(pushed, otherSpec), observation{needsRetag: true}, want{actionStartRun, "Update", "False", "Creating"}},
+	{"The spec has changed to a model that a policy refuses", to(pushed, otherSpec), observation{tag: on(ours), forbidden: violation}, want{actionWait, "", "False", "PolicyViolation"}},
 	{"The spec has changed; no policy Update", to(pushed, otherSpec, noUpdate), observation{tag: on(ours)}, want{actionNone, "", "True", "Available"}},
 	{"Another tag is asked for; no policy Update", to(pushed, noUpdate), observation{needsRetag: true, manifest: true}, want{actionNone, "", "True", "Available"}},
 	{"Another tag is asked for; no policy Update; the manifest is gone", to(pushed, noUpdate), observation{needsRetag: true}, want{actionStartRun, "Create", "False", "NotFound"}},
@@ -177,6 +184,7 @@ var decisions = []decision{
 	{"The tag is on what was pushed", to(pushed), observation{tag: on(ours), manifest: true}, want{actionNone, "", "True", "Available"}},
 	{"The tag is on what was pushed; the Artifact is not annotated with its identity", to(pushed), observation{tag: on(ours), manifest: true, adopted: &adoption{}}, want{actionAdopt, "Update", "True", "Available"}},
 	{"The source has moved", to(pushed), observation{tag: on(ours), manifest: true, moved: "main is another commit"}, want{actionStartRun, "Update", "True", "Available"}},
+	{"The source has moved; a policy refuses the model by now", to(pushed), observation{tag: on(ours), moved: "main is commit b now", forbidden: violation}, want{actionWait, "", "True", "Available"}},
 	{"The source has moved; no policy Update", to(pushed, noUpdate), observation{tag: on(ours), manifest: true, moved: "main is another commit"}, want{actionNone, "", "True", "Available"}},
 	{"Whether the source has moved is not known", to(pushed), observation{tag: on(ours), manifest: true, trouble: "the Hub does not answer"}, want{actionNone, "", "True", "Available"}},
 	{"Rebuilding failed", to(pushed, failed), observation{run: runFailed, tag: on(ours), manifest: true}, want{actionNone, "", "True", "Available"}},

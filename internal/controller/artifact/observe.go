@@ -43,7 +43,9 @@ func (e *external) Observe(ctx context.Context, a *modelv1alpha1.Artifact) (mana
 		return observationOf(e.plan), nil
 	}
 	e.reportConflict(a)
+	e.reportRefusal(a)
 	a.SetConditions(e.plan.ready)
+	e.setCompliance(a)
 	if e.plan.action == actionStartRun && e.plan.create {
 		// The runtime writes annotations before it calls Create.
 		e.setRun(a, e.plan.run)
@@ -74,6 +76,7 @@ func (e *external) gather(ctx context.Context, a *modelv1alpha1.Artifact) (obser
 	if o.obstacle, err = e.obstacle(ctx, a); err != nil || o.obstacle != nil {
 		return o, err
 	}
+	o.forbidden = e.forbidden(a)
 	if err := e.gatherRun(ctx, a, &o); err != nil {
 		return o, err
 	}
@@ -195,6 +198,10 @@ func (e *external) gatherStaged(ctx context.Context, a *modelv1alpha1.Artifact, 
 		o.tag.Records = nil
 	}
 	there, err := e.catalogOf(a).Has(ctx, s.Staged.Digest)
+	if there && !o.tag.IsOn(s.Staged.Digest) {
+		// What has its tag already is committed to the end.
+		o.refused = e.checkContent(a, stagedContent(s.Staged))
+	}
 	if err != nil || there {
 		return err
 	}

@@ -92,7 +92,7 @@ func recordStaged(a *modelv1alpha1.Artifact, run artifact.Run, pods []corev1.Pod
 	r, _, _ := outcome.FromPods(pods)
 	a.Status.AtProvider.Staged = &modelv1alpha1.StagedArtifact{
 		Digest: r.Digest, Run: run.Number, RunHash: run.Hash,
-		Revision: r.Revision, License: r.License, Size: r.Size, Files: int64(r.Files),
+		Revision: r.Revision, License: r.License, Size: r.Size, Files: int64(r.Files), Scan: r.Scan,
 	}
 }
 
@@ -105,7 +105,7 @@ func recordCommitted(a *modelv1alpha1.Artifact, reference string) {
 	s.Format = string(cmp.Or(a.Spec.ForProvider.Format, modelv1alpha1.PackFormatModelPack))
 	s.Reference = reference
 	s.Size, s.Files = staged.Size, staged.Files
-	s.Source = &modelv1alpha1.SourceObservation{Revision: staged.Revision, License: staged.License}
+	s.Source = &modelv1alpha1.SourceObservation{Revision: staged.Revision, License: staged.License, Scan: staged.Scan}
 	recordDigest(a, staged.Digest)
 	remember(s, before)
 }

@@ -101,13 +101,30 @@ func (w *requeuer) ownerOf(ctx context.Context, secret client.Object) []reconcil
 	return []reconcile.Request{{NamespacedName: name}}
 }
 
-// forConfig returns the Artifacts that wait and use a ProviderConfig of either
-// kind.
+// forConfig returns the Artifacts that wait and use a ProviderConfig of either kind,
+// and of a ClusterProviderConfig those of ProviderConfigs that its policy may be for.
 func (w *requeuer) forConfig(ctx context.Context, config client.Object) []reconcile.Request {
-	kind := v1alpha1.ProviderConfigGroupVersionKind.Kind
-	if _, ok := config.(*v1alpha1.ClusterProviderConfig); ok {
-		kind = v1alpha1.ClusterProviderConfigGroupVersionKind.Kind
+	cluster, ok := config.(*v1alpha1.ClusterProviderConfig)
+	if !ok {
+		return w.using(ctx, v1alpha1.ProviderConfigGroupVersionKind.Kind, config)
 	}
+	requests := w.using(ctx, v1alpha1.ClusterProviderConfigGroupVersionKind.Kind, config)
+	if cluster.Spec.Policy == nil && cluster.GetGeneration() == 1 {
+		// It never had a policy.
+		return requests
+	}
+	configs := &v1alpha1.ProviderConfigList{}
+	if err := w.cached.List(ctx, configs); err != nil {
+		return requests
+	}
+	for i := range configs.Items {
+		requests = append(requests, w.using(ctx, v1alpha1.ProviderConfigGroupVersionKind.Kind, &configs.Items[i])...)
+	}
+	return requests
+}
+
+// using returns the Artifacts that wait and use a config.
+func (w *requeuer) using(ctx context.Context, kind string, config client.Object) []reconcile.Request {
 	return w.waiting(ctx, client.MatchingFields{indexConfig: configKey(kind, config.GetNamespace(), config.GetName())})
 }
 

@@ -1,6 +1,7 @@
 package kit
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
+	"github.com/crossplane-contrib/provider-kitops/internal/policy"
 )
 
 // maxNamed is how many files a message names at most.
@@ -26,10 +28,16 @@ type check struct {
 	missing map[string]hub.File
 	seen    map[string]bool
 	wrong   []string
+
+	// head checks the first bytes of a file.
+	head func(f hub.File, head []byte) error
 }
 
 func newCheck(files []hub.File) *check {
-	c := &check{missing: make(map[string]hub.File, len(files)), seen: map[string]bool{}}
+	c := &check{
+		missing: make(map[string]hub.File, len(files)), seen: map[string]bool{},
+		head: func(hub.File, []byte) error { return nil },
+	}
 	for _, f := range files {
 		c.missing[f.Path] = f
 	}
@@ -57,14 +65,24 @@ func (c *check) visit(name string, size int64, content io.Reader) error {
 	if content == nil {
 		return nil
 	}
-	v := want.NewVerifier()
-	if _, err := io.Copy(v, content); err != nil {
+	v, head := want.NewVerifier(), &headWriter{}
+	if _, err := io.Copy(io.MultiWriter(v, head), content); err != nil {
 		return errors.Wrapf(err, "cannot read %s from what kit stored", name)
 	}
 	if v.Verify() != nil {
 		c.wrong = append(c.wrong, name+" (another hash)")
+		return nil
 	}
-	return nil
+	return c.head(want, head.Bytes())
+}
+
+// A headWriter keeps the first bytes that are written.
+type headWriter struct{ bytes.Buffer }
+
+// Write implements io.Writer.
+func (w *headWriter) Write(p []byte) (int, error) {
+	_, _ = w.Buffer.Write(p[:min(len(p), policy.HeadBytes-w.Len())])
+	return len(p), nil
 }
 
 // verdict returns an outcome.Error unless exactly the files of the Hub were visited,
@@ -98,6 +116,7 @@ func (r *task) checkPresence(ctx context.Context, a *artifact) error {
 // checkContent verifies every byte of what kit stored.
 func (r *task) checkContent(ctx context.Context, a *artifact) error {
 	c := newCheck(r.files)
+	c.head = r.source.CheckHead
 	r.run.Meter.Step(stepCheck, pipeline.TotalSize(r.files))
 	err := a.walk(ctx, func(name string, size int64, content io.Reader) error {
 		return c.visit(name, size, r.counted(content))

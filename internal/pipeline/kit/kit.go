@@ -92,6 +92,7 @@ func (k *Pipeline) Run(ctx context.Context, run pipeline.Run) (outcome.Result, e
 		Files:    len(r.files),
 		Revision: r.contents.Revision,
 		License:  r.contents.License,
+		Scan:     r.source.Verdict(),
 	}, nil
 }
 
@@ -127,7 +128,7 @@ type task struct {
 	abilities abilities
 
 	// Known after resolve.
-	source   source.Source
+	source   *source.Policed
 	contents source.Contents
 	files    []hub.File
 }
@@ -197,7 +198,7 @@ func (r *task) resolve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.source = src
+	r.source = source.Police(src, r.run.Policies, r.log.printf)
 	if r.contents, err = r.source.Resolve(ctx); err != nil {
 		return err
 	}
@@ -209,6 +210,9 @@ func (r *task) resolve(ctx context.Context) error {
 		return err
 	}
 	if r.files, err = packable(all); err != nil {
+		return err
+	}
+	if err := r.run.Policies.CheckSize(pipeline.TotalSize(r.files)); err != nil {
 		return err
 	}
 	r.log.printf("%d files, %s, as %s made by kit", len(r.files), pipeline.FormatBytes(pipeline.TotalSize(r.files)), r.run.Format)

@@ -24,7 +24,7 @@ func (r *task) assemble(ctx context.Context) (*artifact, error) {
 	}
 	r.log.printf("the workspace holds this model already (%s): resuming from there", stage)
 	a, err := r.assembleFrom(ctx, stage)
-	if err == nil || ctx.Err() != nil || outcome.ReasonOf(err).Transient() || outcome.ReasonOf(err) == outcome.NoSpace {
+	if reason := outcome.ReasonOf(err); err == nil || ctx.Err() != nil || reason.Transient() || reason == outcome.NoSpace || reason == outcome.PolicyViolation {
 		return a, err
 	}
 	r.log.printf("what the workspace holds is damaged, importing it again: %s", err)

@@ -30,6 +30,9 @@ func (r *task) copyArtifact(ctx context.Context, o *oci.Source) (outcome.Result,
 	if err != nil {
 		return outcome.Result{}, err
 	}
+	if err := r.checkCopy(ctx, layers); err != nil {
+		return outcome.Result{}, err
+	}
 	// Each is a file, or an archive of some.
 	r.packed = len(a.Layers)
 	if err := r.limit.Fits(r.run.Target, asFiles(layers), 0); err != nil {
@@ -38,6 +41,23 @@ func (r *task) copyArtifact(ctx context.Context, o *oci.Source) (outcome.Result,
 	r.log.Printf("it has the requested format and is copied as it is: %d layers, %s", len(a.Layers), pipeline.FormatBytes(pipeline.TotalBytes(layers)))
 	return r.checkpointed(ctx, func(ctx context.Context) error { return r.copyBlobs(ctx, o, layers) },
 		func() (outcome.Result, error) { return r.stage(ctx, a) })
+}
+
+// checkCopy checks an artifact that is copied as it is, before a byte of it is moved.
+// Its files are listed, which reads its archives, only if a policy has rules for what
+// they are.
+func (r *task) checkCopy(ctx context.Context, layers []ocispec.Descriptor) error {
+	policies := r.run.Policies
+	if err := policies.CheckSize(pipeline.TotalBytes(layers)); err != nil {
+		return err
+	}
+	if !policies.HasFileRules() && !policies.AsksForScan() {
+		return nil
+	}
+	if _, err := r.source.List(ctx, r.run.Meter); err != nil {
+		return err
+	}
+	return r.source.Finish(ctx)
 }
 
 // asFiles returns layers in the form that a registry's limit is compared with.

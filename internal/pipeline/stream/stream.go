@@ -60,7 +60,7 @@ func (s *Pipeline) Run(ctx context.Context, run pipeline.Run) (outcome.Result, e
 	if r.contents, err = r.source.Resolve(ctx); err != nil {
 		return outcome.Result{}, err
 	}
-	o, ok := r.source.(*oci.Source)
+	o, ok := r.source.Source.(*oci.Source)
 	if !ok || string(o.Format()) != run.Format {
 		return r.pack(ctx)
 	}
@@ -71,6 +71,10 @@ func (s *Pipeline) Run(ctx context.Context, run pipeline.Run) (outcome.Result, e
 func (r *task) pack(ctx context.Context) (outcome.Result, error) {
 	files, err := r.source.List(ctx, r.run.Meter)
 	if err != nil {
+		return outcome.Result{}, err
+	}
+	// No format is smaller than its files.
+	if err := r.run.Policies.CheckSize(pipeline.TotalSize(files)); err != nil {
 		return outcome.Result{}, err
 	}
 	layout, err := r.layOut(files)
@@ -109,7 +113,7 @@ type task struct {
 	*Pipeline
 
 	run      pipeline.Run
-	source   source.Source
+	source   *source.Policed
 	registry *registry.Client
 	log      *log.Logger
 
@@ -130,11 +134,12 @@ func (s *Pipeline) start(run pipeline.Run) (*task, error) {
 	r := &task{Pipeline: s, run: run, log: log.New(run.Log, "", 0)}
 	r.uploading = s.uploads
 	r.uploading.Logf = r.log.Printf
-	var err error
 	throttle := &connection.Throttle{Sleep: s.uploads.Sleep}
-	if r.source, err = s.newSource(run, throttle, r.log.Printf); err != nil {
+	from, err := s.newSource(run, throttle, r.log.Printf)
+	if err != nil {
 		return nil, err
 	}
+	r.source = source.Police(from, run.Policies, r.log.Printf)
 	if r.registry, err = pipeline.NewRegistry(run.Target, r.uploading, throttle); err != nil {
 		r.source.Close()
 		return nil, err
@@ -196,6 +201,9 @@ func slackOf(l *modelpack.Layout) int64 {
 // stage pushes config and manifest of an artifact whose layers are in the
 // repository.
 func (r *task) stage(ctx context.Context, a modelpack.Artifact) (outcome.Result, error) {
+	if err := r.source.Finish(ctx); err != nil {
+		return outcome.Result{}, err
+	}
 	if err := r.pushImages(ctx, a); err != nil {
 		return outcome.Result{}, err
 	}
@@ -208,6 +216,7 @@ func (r *task) stage(ctx context.Context, a modelpack.Artifact) (outcome.Result,
 		Files:    r.packed,
 		Revision: r.contents.Revision,
 		License:  r.contents.License,
+		Scan:     r.source.Verdict(),
 	}, nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
+	"github.com/crossplane-contrib/provider-kitops/internal/policy"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 	"github.com/crossplane-contrib/provider-kitops/internal/source"
 )
@@ -49,7 +50,35 @@ func (s *Source) Resolve(ctx context.Context) (source.Contents, error) {
 	}
 	s.commit = revision.Commit
 	s.logf("%s: revision %q is commit %s, licence %s", s.source.Model, s.source.Revision, revision.Commit, cmp.Or(revision.License, "not named"))
-	return source.Contents{Facts: s.facts(revision), Revision: revision.Commit, License: revision.License}, nil
+	return source.Contents{Facts: s.facts(revision), Revision: revision.Commit, License: revision.License, Names: s.names(revision)}, nil
+}
+
+// names returns what policies know the model or dataset by. The Hub leads from the
+// former name of one that was renamed to what it is now.
+func (s *Source) names(r hub.Revision) []string {
+	names := []string{s.source.Model}
+	if r.Name != "" && r.Name != s.source.Model {
+		names = append(names, r.Name)
+	}
+	if s.source.Kind == hub.Dataset {
+		for i := range names {
+			names[i] = policy.DatasetPrefix + names[i]
+		}
+	}
+	return names
+}
+
+// Scan implements source.Source.
+func (s *Source) Scan(ctx context.Context) (policy.Scan, error) {
+	scan, err := s.hub.Scan(ctx, s.source.Model, s.commit)
+	if err != nil {
+		return policy.Scan{}, err
+	}
+	out := policy.Scan{Known: scan.Known, Done: scan.Done}
+	for _, i := range scan.Issues {
+		out.Issues = append(out.Issues, policy.Issue{Path: i.Path, Level: i.Level})
+	}
+	return out, nil
 }
 
 // List implements source.Source. Files that only serve git are omitted.

@@ -169,6 +169,8 @@ func (s *Source) openPlace(ctx context.Context, p place, from, to int64) (io.Rea
 		return io.NopCloser(bytes.NewReader(nil)), nil
 	case p.entry.Content != nil:
 		return io.NopCloser(bytes.NewReader(p.entry.Content[from:to])), nil
+	case to <= int64(len(p.entry.Head)):
+		return io.NopCloser(bytes.NewReader(p.entry.Head[from:to])), nil
 	case p.layer.IsPlain():
 		rc := s.client.ReadBlob(ctx, s.ref.Repository, p.layer.Descriptor, p.entry.Offset+from, p.entry.Offset+to, s.again)
 		return &fileReader{Reader: rc, close: rc.Close, failed: func(err error) error { return s.lost(err, p.layer.Descriptor) }}, nil

@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"path"
+	"strings"
 	"sync"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
@@ -18,6 +19,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
+	"github.com/crossplane-contrib/provider-kitops/internal/policy"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 	"github.com/crossplane-contrib/provider-kitops/internal/source"
@@ -123,8 +125,23 @@ func (s *Source) Resolve(ctx context.Context) (source.Contents, error) {
 		s.logf("%s is %s", named, s.ref)
 	}
 	s.logf("%s: %s, %s, licence %s", s.ref, cmp.Or(string(d.Format), "of another format"), pipeline.FormatBytes(d.Size), cmp.Or(facts.License, "not named"))
-	return source.Contents{Facts: facts, Revision: s.descriptor.Digest.String(), License: facts.License}, nil
+	return source.Contents{
+		Facts: facts, Revision: s.descriptor.Digest.String(), License: facts.License,
+		Names: []string{s.ref.Registry + "/" + s.ref.Repository}, Claimed: claimed(facts.SourceURL),
+	}, nil
 }
+
+// claimed returns the name of the model that an artifact says it was made from, as
+// policies know it.
+func claimed(url string) string {
+	if name, ok := strings.CutPrefix(url, hub.DefaultEndpoint+"/"); ok {
+		return name
+	}
+	return url
+}
+
+// Scan implements source.Source: a registry tells of none.
+func (s *Source) Scan(context.Context) (policy.Scan, error) { return policy.Scan{}, nil }
 
 // several returns the error for an index that is not one artifact.
 func (s *Source) several(err error) error {

@@ -25,9 +25,27 @@ type Settings struct {
 	// License of the model; by default that in README.md's front matter.
 	License string `json:"license,omitempty"`
 
+	// Scan is the security scan of all revisions; nil for a Hub that tells of none.
+	Scan *Scan `json:"scan,omitempty"`
+
+	// RenamedTo is the name that the Hub answers with, of a model that was renamed.
+	RenamedTo string `json:"renamedTo,omitempty"`
+
 	// Branches says which revision's folder a branch stands for, where that is
 	// not the folder of its own name. See [Move].
 	Branches map[string]string `json:"branches,omitempty"`
+}
+
+// A Scan is a security scan as the Hub tells of it.
+type Scan struct {
+	Done   bool        `json:"scansDone"`
+	Issues []ScanIssue `json:"filesWithIssues"`
+}
+
+// A ScanIssue is a file that a scan did not find safe.
+type ScanIssue struct {
+	Path  string `json:"path"`
+	Level string `json:"level"`
 }
 
 // A repository is a model or a dataset for one request.

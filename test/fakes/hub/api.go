@@ -50,6 +50,7 @@ type modelInfo struct {
 	CardData     map[string]any `json:"cardData,omitempty"`
 	Siblings     []sibling      `json:"siblings"`
 	UsedStorage  int64          `json:"usedStorage"`
+	Scan         *Scan          `json:"securityRepoStatus,omitempty"`
 }
 
 type treeEntry struct {
@@ -114,6 +115,12 @@ func (h *Handler) serveInfo(w http.ResponseWriter, r *http.Request, repo reposit
 	}
 	if repo.gated() {
 		info.Gated = repo.settings.Gated
+	}
+	if repo.settings.RenamedTo != "" {
+		info.ID = repo.settings.RenamedTo
+	}
+	if r.URL.Query().Get("securityStatus") == "true" {
+		info.Scan = repo.settings.Scan
 	}
 	for _, l := range licenses(info.CardData["license"]) {
 		info.Tags = append(info.Tags, "license:"+l)

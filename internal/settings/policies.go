@@ -1,0 +1,109 @@
+package settings
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/policy"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+)
+
+// addPolicies adds the policies that apply to the Artifact: that of its config, and
+// for a ProviderConfig, which is a tenant's own, those of the ClusterProviderConfigs
+// that are for the same registry, the Artifact's namespace and its repository. So no
+// tenant publishes by a config of their own what the administrator of the registry
+// refuses.
+func (s *Settings) addPolicies(ctx context.Context, a *modelv1alpha1.Artifact) error {
+	if OnlyObserves(a) || meta.WasDeleted(a) {
+		return nil
+	}
+	all := []policy.Policy{s.config.contentPolicy()}
+	s.policyVersions = nil
+	if !s.config.cluster {
+		over, err := overseers(ctx, s.cached, a, s.registry)
+		if err != nil {
+			return err
+		}
+		for _, o := range over {
+			all, s.policyVersions = append(all, o.contentPolicy()), append(s.policyVersions, o.version)
+		}
+	}
+	s.Policies = policy.NewSet(all...)
+	var err error
+	s.Effective.Policy, err = s.Policies.Encode()
+	return err
+}
+
+// overseers returns the ClusterProviderConfigs with a policy that are for a registry,
+// and for the Artifact's namespace and its repository there, in the order of their
+// names.
+func overseers(ctx context.Context, kube client.Reader, a *modelv1alpha1.Artifact, e endpoint) ([]*providerConfig, error) {
+	list := &v1alpha1.ClusterProviderConfigList{}
+	if err := kube.List(ctx, list); err != nil {
+		return nil, errors.Wrap(err, "cannot list ClusterProviderConfigs")
+	}
+	var out []*providerConfig
+	for i := range list.Items {
+		p := fromClusterProviderConfig(&list.Items[i])
+		if p.Policy == nil || !sameHost(p.host(), e.host) || !strings.HasPrefix(e.repository, p.prefixFor(a)) {
+			continue
+		}
+		switch err := p.admitNamespace(ctx, kube, a.GetNamespace()); {
+		case err == nil:
+			out = append(out, p)
+		case outcome.ReasonOf(err) != outcome.NotAllowed:
+			return nil, err
+		}
+	}
+	slices.SortFunc(out, func(a, b *providerConfig) int { return strings.Compare(a.name, b.name) })
+	return out, nil
+}
+
+// sameHost reports whether two names are of the same registry, whatever their case and
+// with a default port or without.
+func sameHost(a, b string) bool { return registry.CanonicalHost(a) == registry.CanonicalHost(b) }
+
+// contentPolicy returns the config's policy for what is packaged and published.
+func (p *providerConfig) contentPolicy() policy.Policy {
+	kind := v1alpha1.ProviderConfigGroupVersionKind.Kind
+	if p.cluster {
+		kind = v1alpha1.ClusterProviderConfigGroupVersionKind.Kind
+	}
+	out := policy.Policy{Of: fmt.Sprintf("%s %q", kind, p.name)}
+	if p.Policy == nil {
+		return out
+	}
+	c := p.Policy.ContentPolicy
+	if m := c.Models; m != nil {
+		out.Models = policy.Rules{Allow: words(m.Allow), Deny: words(m.Deny)}
+	}
+	if l := c.Licenses; l != nil {
+		out.Licenses = policy.Rules{Allow: words(l.Allow), Deny: words(l.Deny)}
+	}
+	if f := c.Files; f != nil {
+		out.Files = policy.Rules{Allow: words(f.Allow), Deny: words(f.Deny)}
+	}
+	out.HubScan = policy.HubScan(c.HubScan)
+	if c.MaxSize != nil {
+		out.MaxSize = max(c.MaxSize.Value(), 1)
+	}
+	return out
+}
+
+// words returns values as strings.
+func words[T ~string](all []T) []string {
+	var out []string
+	for _, one := range all {
+		out = append(out, string(one))
+	}
+	return out
+}
