@@ -9,19 +9,26 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 )
 
+// MaxBytes bounds a document by default. It is the size up to which every registry
+// must accept a manifest (distribution-spec 1.1, "Pushing Manifests").
+const MaxBytes = 4 << 20
+
+// Limits are the bounds of a document.
+type Limits struct {
+	// Bytes of the document.
+	Bytes int
+
+	// Containers are its objects and arrays, and Values those and the members and
+	// elements in them.
+	Containers, Values int
+}
+
+// manifest limits what JSON decodes. A manifest has two containers for each of its
+// layers, which take at least 250 bytes together, so no manifest of MaxBytes needs
+// more.
+var manifest = Limits{Bytes: MaxBytes, Containers: 40_000, Values: 200_000}
+
 const (
-	// MaxBytes bounds a document. It is the size up to which every registry must
-	// accept a manifest (distribution-spec 1.1, "Pushing Manifests").
-	MaxBytes = 4 << 20
-
-	// maxContainers bounds the objects and arrays of a document. A manifest has
-	// two for each of its layers, which take at least 250 bytes together, so no
-	// manifest of MaxBytes needs more.
-	maxContainers = 40_000
-
-	// maxValues bounds the members and elements of a document.
-	maxValues = 200_000
-
 	// maxDepth bounds how deep objects and arrays are nested.
 	maxDepth = 64
 
@@ -36,10 +43,14 @@ var ErrTooLarge = errors.New("the JSON document is too large, or has too many or
 // decoding does not grow with the number of concurrent callers.
 var large sync.Mutex
 
-// JSON decodes a document as json.Unmarshal does. It returns ErrTooLarge, and
-// allocates nothing, if the document exceeds a bound.
-func JSON(b []byte, into any) error {
-	if err := Check(b); err != nil {
+// JSON decodes a document, of the size of a manifest at most, as json.Unmarshal does.
+// It returns ErrTooLarge, and allocates nothing, if the document exceeds a bound.
+func JSON(b []byte, into any) error { return manifest.JSON(b, into) }
+
+// JSON decodes a document within these limits as json.Unmarshal does. It returns
+// ErrTooLarge, and allocates nothing, if the document exceeds a bound.
+func (l Limits) JSON(b []byte, into any) error {
+	if err := l.check(b); err != nil {
 		return err
 	}
 	if len(b) >= largeBytes {
@@ -52,8 +63,11 @@ func JSON(b []byte, into any) error {
 // Check returns ErrTooLarge if a document exceeds a bound. It does not check that
 // the document is valid JSON, but no decoder that accepts the document finds more
 // values in it.
-func Check(b []byte) error {
-	if len(b) > MaxBytes {
+func Check(b []byte) error { return manifest.check(b) }
+
+// check is Check within these limits.
+func (l Limits) check(b []byte) error {
+	if len(b) > l.Bytes {
 		return ErrTooLarge
 	}
 	containers, values, depth := 0, 0, 0
@@ -69,7 +83,7 @@ func Check(b []byte) error {
 		case ',':
 			values++
 		}
-		if containers > maxContainers || containers+values > maxValues || depth > maxDepth {
+		if containers > l.Containers || containers+values > l.Values || depth > maxDepth {
 			return ErrTooLarge
 		}
 	}

@@ -30,7 +30,7 @@ func TestJSON(t *testing.T) {
 		"Nulls":      {reason: "A document of many nulls, which take much memory, should be refused.", document: list("null", 800_000), tooLarge: true},
 		"Members":    {reason: "A document of many members of an object should be refused.", document: `{"annotations":{` + strings.Repeat(`"":"",`, 600_000) + `"":""}}`, tooLarge: true},
 		"Deep":       {reason: "A deeply nested document, which takes a decoder's stack, should be refused.", document: strings.Repeat("[", 1_000_000), tooLarge: true},
-		"AtTheLimit": {reason: "A document at the limit should be decoded with little memory.", document: list("{}", maxContainers-2), layers: maxContainers - 2},
+		"AtTheLimit": {reason: "A document at the limit should be decoded with little memory.", document: list("{}", manifest.Containers-2), layers: manifest.Containers - 2},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
