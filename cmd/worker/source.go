@@ -7,6 +7,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
+	"github.com/crossplane-contrib/provider-kitops/internal/verify"
 )
 
 // A sourceFlags holds the flags of a run's source.
@@ -16,6 +17,7 @@ type sourceFlags struct {
 	// Of these, exactly one must be set.
 	model, dataset string
 	artifact       pipeline.ArtifactSource
+	verify         verify.Options
 }
 
 // sourceFlagsOf adds a source's flags to a command, and validates that they name one
@@ -35,6 +37,9 @@ func sourceFlagsOf(run *kingpin.CmdClause) *sourceFlags {
 	run.Flag("source-ca-file", "Certificate authorities to trust for the source's registry, in addition to the public ones.").StringVar(&f.artifact.CAFile)
 	run.Flag("source-cert-file", "Client certificate for the source's registry.").StringVar(&f.artifact.CertificateFile)
 	run.Flag("source-key-file", "Private key of that certificate.").StringVar(&f.artifact.KeyFile)
+	run.Flag("source-verify-key", "Public keys in PEM; one of them must have signed the artifact.").StringVar(&f.verify.Keys)
+	run.Flag("source-verify-key-file", "File with such keys. May be repeated.").StringsVar(&f.verify.KeyFiles)
+	run.Flag("source-verify-predicate-type", "Type of the attestation that is required; any signature by default.").StringVar(&f.verify.PredicateType)
 	run.Validate(func(*kingpin.CmdClause) error { return f.validate() })
 	return f
 }
@@ -61,6 +66,10 @@ func (f *sourceFlags) validate() error {
 // value returns the source, with the token for a Hub.
 func (f *sourceFlags) value(token string) pipeline.Source {
 	if f.artifact.Reference != "" {
+		if v := f.verify; v.Keys != "" || len(v.KeyFiles) > 0 || v.PredicateType != "" {
+			v.Field = "spec.forProvider.source.oci.verify"
+			f.artifact.Verify = &v
+		}
 		return pipeline.Source{Artifact: &f.artifact}
 	}
 	s := f.source

@@ -9,6 +9,7 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
+	"github.com/crossplane-contrib/provider-kitops/internal/verify"
 )
 
 func TestSourceFlags(t *testing.T) {
@@ -57,6 +58,16 @@ func TestSourceFlags(t *testing.T) {
 			want: want{source: pipeline.Source{Artifact: &pipeline.ArtifactSource{
 				Reference: "localhost:5000/a:v1", PlainHTTP: true, DockerConfig: "/d", CAFile: "/ca", CertificateFile: "/cert", KeyFile: "/key",
 			}}},
+		},
+		"ArtifactVerify": {
+			reason: "Who must have signed the artifact should be accepted.",
+			args: []string{
+				"--source-artifact=localhost:5000/a:v1", "--source-verify-key=-----BEGIN\nx", "--source-verify-key-file=/a.pub",
+				"--source-verify-key-file=/b.pub", "--source-verify-predicate-type=https://slsa.dev/provenance/v1",
+			},
+			want: want{source: pipeline.Source{Artifact: &pipeline.ArtifactSource{Reference: "localhost:5000/a:v1", Verify: &verify.Options{
+				Keys: "-----BEGIN\nx", KeyFiles: []string{"/a.pub", "/b.pub"}, PredicateType: "https://slsa.dev/provenance/v1", Field: "spec.forProvider.source.oci.verify",
+			}}}},
 		},
 		"None":           {reason: "A run without a source should be refused.", want: want{err: sayOne}},
 		"Empty":          {reason: "A run without a source should be refused.", args: []string{"--model="}, want: want{err: sayOne}},

@@ -106,6 +106,25 @@ func manifestCases() map[string]manifestCase {
 				}
 			}),
 		},
+		"stream-oci-verify-key": {
+			reason: "A source may have to be signed with a key of the spec.",
+			args: newArtifact(withStream(), withOCI(testReference, func(s *modelv1alpha1.OCISource) {
+				s.Verify = &modelv1alpha1.Verification{
+					Key:           "-----BEGIN PUBLIC KEY-----\n$(HF_TOKEN)\n-----END PUBLIC KEY-----\n",
+					PredicateType: "https://slsa.dev/provenance/v1",
+				}
+			})),
+		},
+		"stream-oci-verify-secret": {
+			reason: "A source may have to be signed with a key in a Secret.",
+			args: newArtifact(withStream(), withOCI(testReference, func(s *modelv1alpha1.OCISource) {
+				s.Verify = &modelv1alpha1.Verification{SecretRef: &modelv1alpha1.PublicKeySelector{Name: "upstream", Key: "upstream.pub"}}
+			})),
+		},
+		"stream-oci-verify-configmap": {
+			reason: "A source may have to be signed with a key in a ConfigMap.",
+			args:   newArtifact(withStream(), withOCI(testReference, withOwnVerify)),
+		},
 		"stream-oci-second-run": {
 			reason: "A later run reads the digest that the first read by its tag.",
 			args:   newArtifact(withStream(), withOCI(testReference), withMade(testDigest), withPushed(testDigest)),

@@ -51,6 +51,7 @@ const (
 	sourceCAFile           = "source-ca.crt"
 	sourceCertFile         = "source-tls.crt"
 	sourceKeyFile          = "source-tls.key"
+	sourceVerifyKeyFile    = "source-verify.pub"
 
 	// EnvHubToken is the variable with the Hub's token in a run's Pod, the same as
 	// that of the Hub's own tools
@@ -165,24 +166,43 @@ type credentialFile struct {
 	// flag of `worker run` for path, which is the file or its folder.
 	flag, path string
 
-	// file with the value of a Secret's key; nil for none.
-	file string
-	key  *corev1.SecretKeySelector
+	// file with the value of a Secret's key, or of a ConfigMap's; nil for none.
+	file      string
+	key       *corev1.SecretKeySelector
+	configMap *corev1.ConfigMapKeySelector
+}
+
+// projection returns the volume source of the file, and reports whether there is one.
+func (f credentialFile) projection() (corev1.VolumeProjection, bool) {
+	switch {
+	case f.key != nil:
+		return corev1.VolumeProjection{Secret: &corev1.SecretProjection{
+			LocalObjectReference: f.key.LocalObjectReference,
+			Items:                []corev1.KeyToPath{{Key: f.key.Key, Path: f.file}},
+		}}, true
+	case f.configMap != nil:
+		return corev1.VolumeProjection{ConfigMap: &corev1.ConfigMapProjection{
+			LocalObjectReference: f.configMap.LocalObjectReference,
+			Items:                []corev1.KeyToPath{{Key: f.configMap.Key, Path: f.file}},
+		}}, true
+	}
+	return corev1.VolumeProjection{}, false
 }
 
 // credentialFiles returns all files that a run of the Artifact may have.
 func credentialFiles(a *modelv1alpha1.Artifact) []credentialFile {
 	e, source := a.Effective, accessFor(a)
 	return []credentialFile{
-		{"--docker-config", "docker", dockerConfigFile, registryCredentials(a)},
-		{"--registry-ca-file", registryCAFile, registryCAFile, e.RegistryCA},
-		{"--registry-cert-file", registryCertFile, registryCertFile, e.RegistryCertificate},
-		{"--registry-key-file", registryKeyFile, registryKeyFile, e.RegistryKey},
-		{"--hub-ca-file", hubCAFile, hubCAFile, hubCA(a)},
-		{"--source-docker-config", "source-docker", sourceDockerConfigFile, source.Credentials},
-		{"--source-ca-file", sourceCAFile, sourceCAFile, source.CA},
-		{"--source-cert-file", sourceCertFile, sourceCertFile, source.Certificate},
-		{"--source-key-file", sourceKeyFile, sourceKeyFile, source.Key},
+		{flag: "--docker-config", path: "docker", file: dockerConfigFile, key: registryCredentials(a)},
+		{flag: "--registry-ca-file", path: registryCAFile, file: registryCAFile, key: e.RegistryCA},
+		{flag: "--registry-cert-file", path: registryCertFile, file: registryCertFile, key: e.RegistryCertificate},
+		{flag: "--registry-key-file", path: registryKeyFile, file: registryKeyFile, key: e.RegistryKey},
+		{flag: "--hub-ca-file", path: hubCAFile, file: hubCAFile, key: hubCA(a)},
+		{flag: "--source-docker-config", path: "source-docker", file: sourceDockerConfigFile, key: source.Credentials},
+		{flag: "--source-ca-file", path: sourceCAFile, file: sourceCAFile, key: source.CA},
+		{flag: "--source-cert-file", path: sourceCertFile, file: sourceCertFile, key: source.Certificate},
+		{flag: "--source-key-file", path: sourceKeyFile, file: sourceKeyFile, key: source.Key},
+		{flag: "--source-verify-key-file", path: sourceVerifyKeyFile, file: sourceVerifyKeyFile, key: verifySecret(a), configMap: verifyConfigMap(a)},
 	}
 }
 
@@ -199,14 +219,12 @@ func jobWithCredentials(a *modelv1alpha1.Artifact) jobOverride {
 
 		sources := make([]corev1.VolumeProjection, 0, len(files))
 		for _, f := range files {
-			if f.key == nil {
+			source, ok := f.projection()
+			if !ok {
 				continue
 			}
 			c.Args = append(c.Args, f.flag+"="+credentialsMountPath+"/"+f.path)
-			sources = append(sources, corev1.VolumeProjection{Secret: &corev1.SecretProjection{
-				LocalObjectReference: f.key.LocalObjectReference,
-				Items:                []corev1.KeyToPath{{Key: f.key.Key, Path: f.file}},
-			}})
+			sources = append(sources, source)
 		}
 		if len(sources) == 0 {
 			return

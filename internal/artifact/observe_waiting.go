@@ -128,7 +128,7 @@ func waitingForConfig(pods []corev1.Pod) *outcome.Failure {
 	return nil
 }
 
-// waitingForMount returns which Secret or volume the kubelet cannot mount, from the
+// waitingForMount returns which Secret, ConfigMap or volume the kubelet cannot mount, from the
 // Pod's events. The kubelet retries.
 func waitingForMount(pods []corev1.Pod, events []corev1.Event) *outcome.Failure {
 	for i := range pods {
@@ -139,7 +139,11 @@ func waitingForMount(pods []corev1.Pod, events []corev1.Event) *outcome.Failure 
 		}
 		// The kubelet's events name the missing object and the waiting volumes in turn.
 		for _, e := range of {
-			if f := missingSecret(e.Message); f != nil && e.Reason == refused.Reason {
+			f := missingSecret(e.Message)
+			if f == nil {
+				f = missingConfigMap(e.Message)
+			}
+			if f != nil && e.Reason == refused.Reason {
 				return f
 			}
 		}
@@ -168,6 +172,24 @@ func missingSecret(message string) *outcome.Failure {
 	}
 	if m := secretKeyNotFound.FindStringSubmatch(message); m != nil {
 		return failure(outcome.Errorf(outcome.ConfigMissing, "A Secret that the run's Pod needs has no key %q: add it, and the run continues", m[1]))
+	}
+	return nil
+}
+
+// The kubelet's messages about missing ConfigMaps (k8s.io/kubernetes/pkg/volume).
+var (
+	configMapNotFound    = regexp.MustCompile(`configmap "([^"]+)" not found`)
+	configMapKeyNotFound = regexp.MustCompile(`references non-existent config key: ([^\s,\]]+)`)
+)
+
+// missingConfigMap returns the failure for the kubelet's message about a missing
+// ConfigMap; nil for other messages.
+func missingConfigMap(message string) *outcome.Failure {
+	if m := configMapNotFound.FindStringSubmatch(message); m != nil {
+		return failure(outcome.Errorf(outcome.ConfigMissing, "ConfigMap %q, which the run's Pod needs, does not exist: create it, and the run continues", m[1]))
+	}
+	if m := configMapKeyNotFound.FindStringSubmatch(message); m != nil {
+		return failure(outcome.Errorf(outcome.ConfigMissing, "A ConfigMap that the run's Pod needs has no key %q: add it, and the run continues", m[1]))
 	}
 	return nil
 }

@@ -187,6 +187,16 @@ func TestWaitingForContainer(t *testing.T) {
 			args:   waitingArgs{pods: creating("ContainerCreating", ""), events: []corev1.Event{said(podUID, 2, "FailedMount", mount+`references non-existent secret key: ca.crt`)}},
 			want:   outcome.ConfigMissing, says: []string{`"ca.crt"`, "add it"},
 		},
+		"MountConfigMap": {
+			reason: "A missing ConfigMap should be named.",
+			args:   waitingArgs{pods: creating("ContainerCreating", ""), events: []corev1.Event{said(podUID, 2, "FailedMount", mount+`configmap "keys" not found`)}},
+			want:   outcome.ConfigMissing, says: []string{`ConfigMap "keys"`, "create it"},
+		},
+		"MountConfigMapKey": {
+			reason: "A missing key of a ConfigMap should be named.",
+			args:   waitingArgs{pods: creating("ContainerCreating", ""), events: []corev1.Event{said(podUID, 2, "FailedMount", mount+"configmap references non-existent config key: cosign.pub")}},
+			want:   outcome.ConfigMissing, says: []string{`"cosign.pub"`, "add it"},
+		},
 		"MountVolume": {
 			reason: "A volume that cannot be attached should be reported as the workspace's.",
 			args:   waitingArgs{pods: creating("ContainerCreating", ""), events: []corev1.Event{said(podUID, 2, "FailedAttachVolume", "Multi-Attach error for volume pvc-1")}},

@@ -59,7 +59,17 @@ type runHashFiles struct {
 }
 
 type runHashOCI struct {
-	Reference string `json:"reference"`
+	Reference string         `json:"reference"`
+	Verify    *runHashVerify `json:"verify,omitempty"`
+}
+
+// runHashVerify has who must have signed the source. Another rule needs another run,
+// which verifies it.
+type runHashVerify struct {
+	Key           string `json:"key,omitempty"`
+	Secret        string `json:"secret,omitempty"`
+	ConfigMap     string `json:"configMap,omitempty"`
+	PredicateType string `json:"predicateType,omitempty"`
 }
 
 // hashedSource returns the part of the Artifact's source that is in its run hash; nil
@@ -75,7 +85,7 @@ func hashedSource(a *modelv1alpha1.Artifact) *runHashSource {
 		}
 	}
 	if s := OCISource(a); s != nil {
-		out.OCI = &runHashOCI{Reference: s.Reference}
+		out.OCI = &runHashOCI{Reference: s.Reference, Verify: hashedVerify(s.Verify)}
 	}
 	if out == (runHashSource{}) {
 		return nil
@@ -104,7 +114,7 @@ func sourceArguments(a *modelv1alpha1.Artifact) []string {
 		if accessFor(a).PlainHTTP {
 			args = append(args, "--source-plain-http")
 		}
-		return args
+		return append(args, verifyArguments(s.Verify)...)
 	}
 	args := []string{"--hub-endpoint=" + cmp.Or(a.Effective.HubEndpoint, v1alpha1.DefaultHubEndpoint)}
 	hf := huggingFace(a)

@@ -21,6 +21,7 @@ const (
 	goldenDatasetFiles = "5556cbff555770a6"
 	goldenOCI          = "ddb344a6cf52e531"
 	goldenOCIDigest    = "7858f15432f19c6a"
+	goldenOCIVerify    = "95aaf173af041b13"
 )
 
 const (
@@ -72,6 +73,19 @@ func withOwnSource() artifactModifier {
 	})
 }
 
+// withOwnVerify has a source signed with a key in a ConfigMap.
+func withOwnVerify(s *modelv1alpha1.OCISource) {
+	s.Verify = &modelv1alpha1.Verification{ConfigMapRef: &modelv1alpha1.PublicKeySelector{Name: "upstream"}}
+}
+
+// withDefaultVerify has it signed as withOwnVerify, with what the API server adds.
+func withDefaultVerify(s *modelv1alpha1.OCISource) {
+	s.Verify = &modelv1alpha1.Verification{
+		Provider:     modelv1alpha1.VerificationCosign,
+		ConfigMapRef: &modelv1alpha1.PublicKeySelector{Name: "upstream", Key: DefaultPublicKey},
+	}
+}
+
 func TestRunHashOfSource(t *testing.T) {
 	cases := map[string]struct {
 		reason string
@@ -100,7 +114,9 @@ func TestRunHashOfSource(t *testing.T) {
 			})),
 			want: goldenOCI,
 		},
-		"OCIMade": {reason: "The recorded digest of a tag should not change the hash.", args: newArtifact(withStream(), withOCI(testReference), withMade(testDigest)), want: goldenOCI},
+		"OCIVerify":        {reason: "Who must have signed the source should change the hash.", args: newArtifact(withStream(), withOCI(testReference, withOwnVerify)), want: goldenOCIVerify},
+		"OCIVerifyDefault": {reason: "Defaults that are written should not change the hash.", args: newArtifact(withStream(), withOCI(testReference, withDefaultVerify)), want: goldenOCIVerify},
+		"OCIMade":          {reason: "The recorded digest of a tag should not change the hash.", args: newArtifact(withStream(), withOCI(testReference), withMade(testDigest)), want: goldenOCI},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

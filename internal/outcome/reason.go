@@ -38,6 +38,10 @@ const (
 	// Mismatch: bytes do not match the digest or size that was announced.
 	Mismatch Reason = "Mismatch"
 
+	// Unverified: the artifact has no signature or attestation by anybody who is
+	// trusted to sign it.
+	Unverified Reason = "Unverified"
+
 	// TooOld: the kit in the image cannot do what the run needs, or the worker is
 	// of another version than the provider.
 	TooOld Reason = "TooOld"
@@ -131,7 +135,7 @@ const (
 // vocabulary is the set of all reasons.
 var vocabulary = map[Reason]bool{
 	Unauthorized: true, Gated: true, NotFound: true, RateLimited: true, Unavailable: true, Untrusted: true, NoSpace: true,
-	Mismatch: true, TooOld: true, Unsupported: true, Internal: true, Evicted: true, OutOfMemory: true, DeadlineExceeded: true,
+	Mismatch: true, Unverified: true, TooOld: true, Unsupported: true, Internal: true, Evicted: true, OutOfMemory: true, DeadlineExceeded: true,
 	ImagePull: true, PodLost: true, ImageUnusable: true, ConfigMissing: true, ConfigInvalid: true, WorkspaceUnbound: true, QuotaExceeded: true,
 	Refused: true, PermissionMissing: true, NotAllowed: true, Unschedulable: true, JobFailed: true, JobNotCreated: true, NotStarted: true,
 	WorkspaceConflict: true, TagConflict: true, RegistryChanged: true, PolicyViolation: true,

@@ -10,6 +10,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/policy"
+	"github.com/crossplane-contrib/provider-kitops/internal/verify"
 )
 
 // Formats of an artifact.
@@ -76,6 +77,9 @@ type ArtifactSource struct {
 	// CertificateFile and KeyFile are PEM files of a client certificate for the
 	// registry and of its key; both empty for none.
 	CertificateFile, KeyFile string
+
+	// Verify says who must have signed the artifact; nil for nobody.
+	Verify *verify.Options
 }
 
 // A Target is a repository in a registry, and the run's own tags there. A run

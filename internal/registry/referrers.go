@@ -2,12 +2,14 @@ package registry
 
 import (
 	"context"
+	"strings"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/errdef"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/decode"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -49,6 +51,47 @@ func (c *Client) Referrers(ctx context.Context, repository string, subject diges
 		return nil, err
 	}
 	return nil, nil
+}
+
+// AllReferrers returns the manifests of any type that refer to a manifest, each once:
+// those that the registry lists, and those in the fallback tag's index. A registry
+// whose API lists nothing may have them there, as clients push them that do not know
+// the API.
+func (c *Client) AllReferrers(ctx context.Context, repository string, subject digest.Digest) ([]ocispec.Descriptor, error) {
+	out, err := c.Referrers(ctx, repository, subject, "")
+	if err != nil {
+		return nil, err
+	}
+	_, b, err := c.Manifest(ctx, repository, FallbackTag(subject))
+	switch {
+	case IsNotFound(err):
+		return out, nil
+	case err != nil:
+		return nil, err
+	}
+	var index ocispec.Index
+	if err := decode.JSON(b, &index); err != nil {
+		// Whoever may push can write it; it hides nothing that the API lists.
+		return out, nil //nolint:nilerr // See above.
+	}
+	seen := make(map[digest.Digest]bool, len(out))
+	for _, d := range out {
+		seen[d.Digest] = true
+	}
+	for _, d := range index.Manifests {
+		if !seen[d.Digest] && len(out) < maxReferrers {
+			seen[d.Digest] = true
+			out = append(out, d)
+		}
+	}
+	return out, nil
+}
+
+// FallbackTag returns the tag of the index that lists the referrers of a manifest where
+// a registry has no API for them (distribution-spec 1.1, "Referrers Tag Schema").
+func FallbackTag(subject digest.Digest) string {
+	algorithm, encoded, _ := strings.Cut(subject.String(), ":")
+	return algorithm[:min(len(algorithm), 32)] + "-" + encoded[:min(len(encoded), 64)]
 }
 
 // DeleteManifest deletes a manifest by its digest, and with it all its tags. A

@@ -195,7 +195,7 @@ func (s Settings) ConfigHash(ctx context.Context) (string, error) {
 	}
 	used := []*secretKey{s.registry.credentials, s.registry.certs, s.hub.token, s.hub.ca}
 	if s.source != nil {
-		used = append(used, s.source.credentials, s.source.certs)
+		used = append(used, s.source.credentials, s.source.certs, s.source.verify)
 	}
 	versions := append([]string{s.config.version}, s.policyVersions...)
 	for _, k := range used {

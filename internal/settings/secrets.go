@@ -68,6 +68,17 @@ func ownSourceSecrets(a *modelv1alpha1.Artifact) (credentials, ca *secretKey) {
 	return nil, nil
 }
 
+// ownVerifyKeys returns the reference to the public keys that the Artifact's source
+// must be signed with, if they are in a Secret.
+func ownVerifyKeys(a *modelv1alpha1.Artifact) *secretKey {
+	s := artifact.OCISource(a)
+	if s == nil || s.Verify == nil || s.Verify.SecretRef == nil {
+		return nil
+	}
+	r := s.Verify.SecretRef
+	return ownSecret(a, &xpv2.LocalSecretReference{Name: r.Name}, cmp.Or(r.Key, artifact.DefaultPublicKey))
+}
+
 // SecretsOf returns the Secrets that an Artifact or a ProviderConfig of either
 // kind names, as namespace/name.
 func SecretsOf(o client.Object) []string {
@@ -75,7 +86,7 @@ func SecretsOf(o client.Object) []string {
 	switch o := o.(type) {
 	case *modelv1alpha1.Artifact:
 		credentials, ca := ownSourceSecrets(o)
-		keys = []*secretKey{ownCredentials(o), ownHubToken(o), credentials, ca}
+		keys = []*secretKey{ownCredentials(o), ownHubToken(o), credentials, ca, ownVerifyKeys(o)}
 	case *v1alpha1.ProviderConfig:
 		keys = secretsOf(fromProviderConfig(o))
 	case *v1alpha1.ClusterProviderConfig:

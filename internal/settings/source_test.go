@@ -242,6 +242,9 @@ func sourceGivenTo(t *testing.T, a *modelv1alpha1.Artifact, data map[string][]by
 func TestSourceIsChecked(t *testing.T) {
 	credentials := func(s *modelv1alpha1.OCISource) { s.CredentialsSecretRef = &xpv2.LocalSecretReference{Name: "gone"} }
 	authority := func(s *modelv1alpha1.OCISource) { s.CertSecretRef = &xpv2.LocalSecretReference{Name: "gone"} }
+	keys := func(s *modelv1alpha1.OCISource) {
+		s.Verify = &modelv1alpha1.Verification{SecretRef: &modelv1alpha1.PublicKeySelector{Name: "gone"}}
+	}
 	noCA := func(s *modelv1alpha1.OCISource) { s.CertSecretRef = &xpv2.LocalSecretReference{Name: "own"} }
 	noSecrets := namespacedConfig()
 	noSecrets.Spec.Registry.Credentials.SecretRef, noSecrets.Spec.Registry.CertSecretRef = nil, nil
@@ -260,6 +263,7 @@ func TestSourceIsChecked(t *testing.T) {
 		"Credentials": {reason: "A Secret that does not exist should be an error that names the key.", args: sourceArtifact("other.example.com/a:v1", credentials), want: want{outcome.ConfigMissing, `Secret "gone" in namespace "team-a" does not exist: create it with the key ".dockerconfigjson"`}},
 		"Authority":   {reason: "A Secret that does not exist should be an error that names the key.", args: sourceArtifact("other.example.com/a:v1", authority), want: want{outcome.ConfigMissing, `Secret "gone" in namespace "team-a" does not exist: create it with the key "ca.crt"`}},
 		"Key":         {reason: "A Secret without the key should be an error that names it.", args: sourceArtifact("other.example.com/a:v1", noCA), want: want{outcome.ConfigMissing, `Secret "own" in namespace "team-a" has no value for the key "ca.crt": add it`}},
+		"VerifyKeys":  {reason: "A Secret with public keys that does not exist should be an error that names the key.", args: sourceArtifact("other.example.com/a:v1", keys), want: want{outcome.ConfigMissing, `Secret "gone" in namespace "team-a" does not exist: create it with the key "cosign.pub"`}},
 		"Config":      {reason: "A Secret of the config that does not exist should be an error.", config: namespacedConfig(), args: sourceArtifact(credentialsHost + "/a:v1"), want: want{outcome.ConfigMissing, `Secret "certs" in namespace "team-a" does not exist`}},
 		"NoReference": {reason: "A reference that the API server did not validate should be an error.", args: sourceArtifact("models/qwen3"), want: want{outcome.Unsupported, "spec.forProvider.source.oci.reference"}},
 		"NoHub":       {reason: "An Artifact that is not read from a Hub should not need the config's token.", config: hubConfig, args: sourceArtifact("other.example.com/a:v1")},
@@ -294,8 +298,9 @@ func TestSourceSecretsAreIndexed(t *testing.T) {
 	a := sourceArtifact("other.example.com/a:v1", func(s *modelv1alpha1.OCISource) {
 		s.CredentialsSecretRef = &xpv2.LocalSecretReference{Name: "own"}
 		s.CertSecretRef = &xpv2.LocalSecretReference{Name: "own-ca"}
+		s.Verify = &modelv1alpha1.Verification{SecretRef: &modelv1alpha1.PublicKeySelector{Name: "keys"}}
 	})
-	if diff := cmp.Diff([]string{"team-a/own", "team-a/own-ca"}, SecretsOf(a)); diff != "" {
+	if diff := cmp.Diff([]string{"team-a/own", "team-a/own-ca", "team-a/keys"}, SecretsOf(a)); diff != "" {
 		t.Errorf("SecretsOf(...): -want, +got:\n%s", diff)
 	}
 }

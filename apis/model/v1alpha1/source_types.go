@@ -137,6 +137,78 @@ type OCISource struct {
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
 	CertSecretRef *xpv2.LocalSecretReference `json:"certSecretRef,omitempty"`
+
+	// Verify requires a signature or an attestation of the artifact. Without one
+	// nothing is read, and Ready has the reason Unverified. A change starts
+	// another run. Default: none is required.
+	// Example: {configMapRef: {name: upstream-keys, key: cosign.pub}}.
+	// +optional
+	Verify *Verification `json:"verify,omitempty"`
+}
+
+// A VerificationProvider is the kind of signatures that are verified.
+// +kubebuilder:validation:Enum=cosign
+type VerificationProvider string
+
+// VerificationCosign verifies signatures as cosign makes them.
+const VerificationCosign VerificationProvider = "cosign"
+
+// A Verification says who must have signed an artifact: the owner of one of some
+// public keys. Sigstore bundles among the artifact's referrers count, and
+// signatures and attestations under cosign's tags .sig and .att.
+// +kubebuilder:validation:XValidation:rule="(has(self.key) ? 1 : 0) + (has(self.secretRef) ? 1 : 0) + (has(self.configMapRef) ? 1 : 0) == 1",message="verify needs public keys from one place: write key with a public key in PEM, or secretRef or configMapRef with name"
+type Verification struct {
+	// Provider of the signatures. Default: cosign. Example: cosign.
+	// +optional
+	// +kubebuilder:default=cosign
+	Provider VerificationProvider `json:"provider,omitempty"`
+
+	// Key is a public key in PEM, as in cosign.pub, or several, of which one must
+	// have signed: ECDSA, RSA or Ed25519.
+	// Example: "-----BEGIN PUBLIC KEY-----\nMFkw...\n-----END PUBLIC KEY-----".
+	// +optional
+	// +kubebuilder:validation:MaxLength=16384
+	// +kubebuilder:validation:XValidation:rule="self.contains('-----BEGIN PUBLIC KEY-----') && self.contains('-----END PUBLIC KEY-----') && !self.contains('PRIVATE KEY')",message="key must be a public key in PEM: write what cosign.pub contains, from -----BEGIN PUBLIC KEY----- to -----END PUBLIC KEY-----"
+	Key string `json:"key,omitempty"`
+
+	// SecretRef names a Secret in the Artifact's namespace with such keys. A change
+	// of the Secret starts a failed run again. Example: {name: upstream-keys}.
+	// +optional
+	SecretRef *PublicKeySelector `json:"secretRef,omitempty"`
+
+	// ConfigMapRef names a ConfigMap in the Artifact's namespace with such keys.
+	// Example: {name: upstream-keys, key: cosign.pub}.
+	// +optional
+	ConfigMapRef *PublicKeySelector `json:"configMapRef,omitempty"`
+
+	// PredicateType is the type of an attestation that the artifact must have,
+	// signed by one of the keys: a URI, as in the in-toto statement. What the
+	// attestation says is not evaluated. Default: any signature, or any statement
+	// in a bundle, as cosign verify and Flux accept them.
+	// Example: https://slsa.dev/provenance/v1.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z][a-z0-9+.-]*:[^ ]+$')",message="predicateType must be a URI: write https://slsa.dev/provenance/v1, not cosign's short name slsaprovenance1"
+	PredicateType string `json:"predicateType,omitempty"`
+}
+
+// A PublicKeySelector names a key of a Secret or a ConfigMap in the Artifact's
+// namespace.
+type PublicKeySelector struct {
+	// Name of the Secret or the ConfigMap. Example: upstream-keys.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+
+	// Key in it. Default: cosign.pub, as cosign generate-key-pair names it.
+	// Example: upstream.pub.
+	// +optional
+	// +kubebuilder:default=cosign.pub
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.endsWith('.pub')",message="key must end in .pub, so that no private key gets into a Pod: write cosign.pub"
+	Key string `json:"key,omitempty"`
 }
 
 // A SecretKeySelector names a key of a Secret in the Artifact's namespace.

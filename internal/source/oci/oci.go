@@ -23,6 +23,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 	"github.com/crossplane-contrib/provider-kitops/internal/source"
+	"github.com/crossplane-contrib/provider-kitops/internal/verify"
 )
 
 // sourceCures name the fields of an Artifact's source.
@@ -40,6 +41,7 @@ var sourceCures = registry.Cures{
 // and errors of its own, independent of those of the target.
 type Source struct {
 	ref    registry.Reference // With a digest after resolve.
+	verify *verify.Options    // Nil if nobody must have signed the artifact.
 	client *registry.Client
 	again  retry.Policy
 	logf   func(format string, args ...any)
@@ -94,7 +96,7 @@ func New(a pipeline.ArtifactSource, again retry.Policy, throttle *connection.Thr
 		return nil, err
 	}
 	return &Source{
-		ref: ref, client: c, again: again, logf: logf,
+		ref: ref, verify: a.Verify, client: c, again: again, logf: logf,
 		kept: budget{left: keptBytes},
 	}, nil
 }
@@ -170,6 +172,9 @@ func (s *Source) readManifest(ctx context.Context) error {
 		s.descriptor.MediaType = m.MediaType
 	}
 	s.descriptor.Digest, s.descriptor.Size = digest.FromBytes(top), int64(len(top))
+	if err := s.verified(ctx); err != nil {
+		return err
+	}
 	s.manifests, err = modelpack.ReadManifests(ctx, s.client, s.ref.Repository, top)
 	switch {
 	case registry.IsNotFound(err):
@@ -180,6 +185,26 @@ func (s *Source) readManifest(ctx context.Context) error {
 	case err != nil:
 		return sourceFailed(err)
 	}
+	return nil
+}
+
+// verified returns an error with reason Unverified unless somebody trusted has signed
+// the manifest's digest. All else is read by that digest, or by digests in the
+// manifest.
+func (s *Source) verified(ctx context.Context) error {
+	if s.verify == nil {
+		return nil
+	}
+	v, err := verify.New(*s.verify)
+	if err != nil {
+		return err
+	}
+	ref := s.ref
+	ref.Digest = s.descriptor.Digest
+	if err := v.Verify(ctx, s.client, ref); err != nil {
+		return sourceFailed(err)
+	}
+	s.logf("%s is signed as %s demands", ref, s.verify.Field)
 	return nil
 }
 

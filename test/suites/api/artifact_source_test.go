@@ -147,6 +147,45 @@ func TestArtifactOCISource(t *testing.T) {
 	})
 }
 
+func TestArtifactVerify(t *testing.T) {
+	const verify = "forProvider.source.oci.verify"
+	const key = "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n"
+	sayOne := []string{verify, "verify needs public keys from one place", "write key with a public key in PEM, or secretRef or configMapRef with name"}
+	sayKey := []string{verify + ".key", "write what cosign.pub contains"}
+	sayType := []string{verify + ".predicateType", "predicateType must be a URI"}
+	ref := func(key string) map[string]any {
+		out := map[string]any{"name": "keys"}
+		if key != "" {
+			out["key"] = key
+		}
+		return out
+	}
+	of := func(value map[string]any) fields { return fields{verify: value} }
+	typed := func(value string) fields { return of(map[string]any{"key": key, "predicateType": value}) }
+
+	checkCreate(t, modelv1alpha1.ArtifactGroupVersionKind, streamed, map[string]rule{
+		"Key":          {reason: "A key may be in the spec.", args: of(map[string]any{"key": key, "provider": "cosign"})},
+		"Secret":       {reason: "A key may be in a Secret.", args: of(map[string]any{"secretRef": ref("")})},
+		"ConfigMap":    {reason: "A key may be in a ConfigMap.", args: of(map[string]any{"configMapRef": ref("upstream.pub")})},
+		"Type":         {reason: "An attestation of a type may be required.", args: typed("https://slsa.dev/provenance/v1")},
+		"Nothing":      {reason: "Somebody must be trusted.", args: of(map[string]any{}), want: sayOne},
+		"Both":         {reason: "Keys are in one place.", args: of(map[string]any{"key": key, "secretRef": ref("")}), want: sayOne},
+		"BothRefs":     {reason: "Keys are in one place.", args: of(map[string]any{"configMapRef": ref(""), "secretRef": ref("")}), want: sayOne},
+		"NoPEM":        {reason: "A key is in PEM.", args: of(map[string]any{"key": "MFkw"}), want: sayKey},
+		"EmptyKey":     {reason: "A key is not empty.", args: of(map[string]any{"key": ""}), want: sayKey},
+		"PrivateKey":   {reason: "A private key is in no spec.", args: of(map[string]any{"key": key + "-----BEGIN PRIVATE KEY-----"}), want: sayKey},
+		"PrivateFile":  {reason: "A private key gets into no Pod.", args: of(map[string]any{"secretRef": ref("cosign.key")}), want: []string{verify + ".secretRef.key", "key must end in .pub"}},
+		"NoName":       {reason: "A Secret has a name.", args: of(map[string]any{"secretRef": map[string]any{"key": "cosign.pub"}}), want: []string{verify + ".secretRef.name", "Required value"}},
+		"Namespace":    {reason: "Keys are in the Artifact's namespace.", args: of(map[string]any{"secretRef": map[string]any{"name": "a", "namespace": "b"}}), want: []string{"unknown field"}},
+		"ShortType":    {reason: "cosign's short names are not known.", args: typed("slsaprovenance1"), want: sayType},
+		"SpaceInType":  {reason: "A URI is one word.", args: typed("https://slsa.dev/provenance v1"), want: sayType},
+		"Provider":     {reason: "There is one provider.", args: of(map[string]any{"key": key, "provider": "notation"}), want: []string{verify + ".provider", `supported values: "cosign"`}},
+		"LongestKey":   {reason: "The limit is within the API server's budget.", args: of(map[string]any{"key": key + strings.Repeat("a", 16384-len(key))})},
+		"TooLongAKey":  {reason: "A key has a limit.", args: of(map[string]any{"key": key + strings.Repeat("a", 16384)}), want: []string{verify + ".key", "Too long"}},
+		"TooLongAType": {reason: "A type has a limit.", args: typed("https://" + strings.Repeat("a", 512)), want: []string{verify + ".predicateType", "Too long"}},
+	})
+}
+
 // TestArtifactOfTheEarlierVersion has objects that the earlier version's API
 // took changed where that does not matter: rules that came since refuse none of
 // them.
