@@ -1,7 +1,7 @@
 // Package cluster starts the local cluster for a test and reaches it: its API
 // server, its registries, its Hub and its node. The cluster itself is the
 // program in test/localcluster, a Go module of its own that only this package
-// runs, so that what it depends on is no dependency of the provider.
+// runs, so that its dependencies are not the provider's.
 //
 // It needs root and Linux. Elsewhere Start and Open return an error.
 package cluster

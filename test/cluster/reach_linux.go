@@ -163,7 +163,7 @@ func (c *Cluster) Command(ctx context.Context, command ...string) *exec.Cmd {
 }
 
 // LoadImage gives the node the images of a tarball (docker save's format or an
-// OCI layout), as if they had been pulled. Pods use them with imagePullPolicy
+// OCI layout), as though they had been pulled. Pods use them with imagePullPolicy
 // IfNotPresent or Never.
 func (c *Cluster) LoadImage(ctx context.Context, tarball string) error {
 	if err := c.check(); err != nil {

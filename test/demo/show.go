@@ -44,7 +44,7 @@ type show struct {
 }
 
 // publishSpeech puts the speech model on the Hub that serves a folder and
-// returns what its artifact is to hold.
+// returns what its artifact must hold.
 func (s *show) publishSpeech(ctx context.Context, hubDir string) (map[string]string, error) {
 	files, err := models.Speech(ctx)
 	if err != nil {

@@ -112,7 +112,7 @@ func up(ctx context.Context, o node.Options) error {
 }
 
 // serve keeps the cluster up until standard input ends, which it does when
-// whoever started this program ends, and takes it down.
+// the program that started this one ends, and takes it down.
 func serve(ctx context.Context, c *cluster.Cluster) error {
 	// A terminal interrupts that one too, which may have work left to do.
 	signal.Ignore(syscall.SIGINT)

@@ -120,7 +120,7 @@ func Write(hubDir, model, revision string, files map[string]string) error {
 }
 
 // Packed returns the SHA-256 of each file, in hex, that an artifact of the
-// model is to hold: all but what git keeps for itself.
+// model must hold: all but git's own files.
 func Packed(files map[string]string) map[string]string {
 	out := make(map[string]string, len(files))
 	for name, content := range files {

@@ -120,7 +120,7 @@ func NewExisting(ctx context.Context, o ExistingOptions) (*Platform, error) {
 	return p, p.installProvider(ctx, o.Image)
 }
 
-// checkContext refuses a cluster that nobody said may be used.
+// checkContext refuses a cluster that was not named as one to use.
 func checkContext(name string, o ExistingOptions, known bool) error {
 	switch {
 	case name == "":

@@ -67,7 +67,7 @@ type Platform struct {
 	// transport reaches the registry from here.
 	transport http.RoundTripper
 
-	// hosts are names that the provider's own Pod is to know.
+	// hosts are names that the provider's own Pod must resolve.
 	hosts []corev1.HostAlias
 
 	// root is the folder of the source tree.
@@ -164,7 +164,7 @@ func (p *Platform) Apply(ctx context.Context, manifest []byte) error {
 	}
 }
 
-// addHosts gives the Pods of a Deployment the names that they are to know.
+// addHosts gives the Pods of a Deployment the names that they must resolve.
 func (p *Platform) addHosts(u *unstructured.Unstructured) error {
 	if u.GetKind() != "Deployment" || len(p.hosts) == 0 {
 		return nil

@@ -38,7 +38,7 @@ type Artifact struct {
 	Files map[string]string
 }
 
-// Pull reads the artifact that a tag or a digest stands for.
+// Pull reads the artifact that a tag or a digest names.
 func Pull(ctx context.Context, repository *remote.Repository, reference string) (*Artifact, error) {
 	d, rc, err := repository.FetchReference(ctx, reference)
 	if err != nil {

@@ -23,8 +23,8 @@ import (
 )
 
 const (
-	// namespace of all Artifacts: one, since that is the most work for whoever
-	// lists what is in it.
+	// namespace of all Artifacts: one, since that is the most work for a list of a
+	// namespace.
 	namespace = "bench"
 
 	// configName is the ProviderConfig's.

@@ -26,7 +26,7 @@ import (
 	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 )
 
-// A bench is an API server with the provider, and what plays the rest.
+// A bench is an API server with the provider, and fakes of the rest of a cluster.
 type bench struct {
 	options options
 	report  *report
@@ -89,9 +89,9 @@ func newBench(ctx context.Context, o options) (*bench, func() error, error) {
 	return b, stop, b.connect(ctx, config)
 }
 
-// connect makes the clients, plays the cluster and makes what Artifacts need.
+// connect makes the clients, starts the fake cluster and makes what Artifacts need.
 func (b *bench) connect(ctx context.Context, config *rest.Config) error {
-	// The benchmark is not to be what is slow.
+	// The benchmark's own client must not be what limits.
 	b.config = rest.CopyConfig(config)
 	b.config.QPS = -1
 	b.config.Wrap(func(t http.RoundTripper) http.RoundTripper {
@@ -142,7 +142,7 @@ func (b *bench) connect(ctx context.Context, config *rest.Config) error {
 	return nil
 }
 
-// start starts the provider anew.
+// start starts the provider again.
 func (b *bench) start(ctx context.Context) error {
 	if err := b.provider.stop(); err != nil {
 		return err

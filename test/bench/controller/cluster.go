@@ -23,7 +23,7 @@ const finishers = 4
 // result is the termination message of every run.
 var result = fmt.Sprintf(`{"digest":%q,"size":42,"files":3,"revision":"0123456789012345678901234567890123456789","license":"mit"}`, manifestDigest)
 
-// A cluster plays the Job controller, the scheduler and the kubelet: every Job
+// A cluster is a fake of the Job controller, the scheduler and the kubelet: every Job
 // ends well after a while.
 type cluster struct {
 	client  client.Client
@@ -46,7 +46,7 @@ type startedJob struct {
 	at time.Time
 }
 
-// newCluster plays the cluster until the context ends.
+// newCluster runs the fake cluster until the context ends.
 func newCluster(ctx context.Context, c client.Client, kube kubernetes.Interface, runTime time.Duration, push func(args []string) error) (*cluster, error) {
 	cl := &cluster{client: c, runTime: runTime, push: push, started: make(chan startedJob, 1<<16), seen: map[string]chan time.Time{}}
 	factory := informers.NewSharedInformerFactory(kube, 0)

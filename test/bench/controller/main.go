@@ -1,6 +1,6 @@
 // Command bench measures the provider, run as a program of its own, against a
 // real API server: how soon Artifacts have their Jobs, and what thousands that
-// are Ready cost. It plays Kubernetes' controllers, the kubelet and the
+// are Ready cost. It has fakes of Kubernetes' controllers, the kubelet and the
 // registry itself, prints each figure beside its limit and fails where one is
 // missed. Linux only: memory is read from /proc.
 package main

@@ -13,7 +13,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 )
 
-// What is to be reached.
+// The limits that the figures are held to.
 const (
 	limitSingle = 300 * time.Millisecond
 	limitBurst  = 1500 * time.Millisecond
@@ -34,7 +34,7 @@ const (
 	// patience is how long Artifacts may take to become Ready.
 	patience = 10 * time.Minute
 
-	// quiet is how long nobody writes once what is idle has settled.
+	// quiet is how long there is no write once idle Artifacts have settled.
 	quiet = 10 * time.Second
 )
 
@@ -202,7 +202,7 @@ func (b *bench) idle(ctx context.Context) error {
 }
 
 // settle waits until every Artifact was looked at after the provider's start, and
-// then until nobody writes any more or another poll has passed.
+// then until there are no more writes or another poll has passed.
 func (b *bench) settle(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

@@ -108,7 +108,7 @@ func (p *provider) memory() (now, peak int64, err error) {
 	return now, peak, nil
 }
 
-// freeAddress returns an address on the loopback interface that nobody listens
+// freeAddress returns an address on the loopback interface without a listener
 // on.
 func freeAddress(ctx context.Context) (string, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")

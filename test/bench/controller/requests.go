@@ -79,7 +79,7 @@ func scrape(ctx context.Context, c *http.Client, address string) (map[string]*dt
 	return families, errors.Wrap(err, "cannot read metrics")
 }
 
-// writesOf returns the writes that the API server has counted, whoever asked, but
+// writesOf returns the writes that the API server has counted, of all clients, but
 // for dry runs. Its own leases are left out: the provider runs without leader
 // election.
 func writesOf(families map[string]*dto.MetricFamily) requests {

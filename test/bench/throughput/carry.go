@@ -79,7 +79,7 @@ func pass(to, from net.Conn, d *direction, opened time.Time, count *atomic.Int64
 	}
 }
 
-// A parcel is to arrive at a time.
+// A parcel must arrive at a given time.
 type parcel struct {
 	bytes []byte
 	due   time.Time

@@ -10,7 +10,7 @@ const (
 	tag        = "v1"
 )
 
-// A job is what a contender is to do: a model from the Hub to the registry.
+// A job is what a contender must do: bring a model from the Hub to the registry.
 type job struct {
 	model model
 	place place

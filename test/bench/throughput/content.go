@@ -36,7 +36,7 @@ type model struct {
 // name on the Hub, with its organisation.
 func (m model) name() string { return organisation + "/" + m.Name }
 
-// A recipe says what a model is made of. It has a name of its own for all that
+// A recipe describes a model's content. It has a name of its own for all that
 // it makes, since what was made once is used again.
 type recipe struct {
 	name  string
@@ -61,7 +61,7 @@ func largeModel(bytes int64, sparse bool) recipe {
 }
 
 // smallModel has many small files: three of four are text of 1 to 16 KiB, which
-// git keeps, and whose SHA-256 nobody knows beforehand; each fourth is a tensor
+// git keeps, and whose SHA-256 the Hub does not name; each fourth is a tensor
 // of 16 to 64 KiB, which LFS keeps, as in collections of adapters. They lie in
 // one folder, as shards do.
 func smallModel(files int) recipe {

@@ -92,7 +92,7 @@ func (b *bench) roomFor(bytes int64) (string, func(), error) {
 	}, nil
 }
 
-// available returns how much memory there is for whoever wants it, in bytes.
+// available returns the memory that is available to programs, in bytes.
 func available() int64 {
 	return kilobytes("/proc/meminfo", "MemAvailable:")
 }

@@ -68,8 +68,8 @@ func runHub(dir, identity string) error {
 	})
 }
 
-// warm has the Hub read a model's files before anybody asks for them: it hashes
-// them, which nobody is to wait for.
+// warm has the Hub read and hash a model's files before they are measured, so that
+// no contender waits for that.
 func (e *ends) warm(m model) error {
 	var status int
 	if err := e.hub.ask(m.name(), &status); err != nil {

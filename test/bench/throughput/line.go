@@ -14,7 +14,7 @@ const (
 	window = 4 << 20
 
 	// slack is how much of the time that nothing passed is made up for, so that
-	// the rate is kept although nobody wakes in time.
+	// the rate is kept although goroutines wake up late.
 	slack = 20 * time.Millisecond
 )
 

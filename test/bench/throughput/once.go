@@ -58,7 +58,7 @@ func (b *bench) once(ctx context.Context, c contender, m model, at place, empty 
 	return r, errors.Wrap(b.check(ctx, m), c.name())
 }
 
-// check compares what is in the registry with the model: whoever leaves out half of
+// check compares what is in the registry with the model: a contender that omits half of
 // it is fast.
 func (b *bench) check(ctx context.Context, m model) error {
 	layers, err := b.layers(ctx)

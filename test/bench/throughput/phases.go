@@ -118,7 +118,7 @@ func (b *bench) measureMemory(ctx context.Context) error {
 	o := &result{contender: b.stream()}
 	o.add(huge)
 	b.report.row(fmt.Sprintf("%s in %d files, loopback, registry %s", size(b.huge.Bytes), len(b.huge.Files), where), o, 0, b.huge)
-	// What collecting garbage leaves to chance is not counted.
+	// The garbage collector's variance is not counted.
 	same := float64(huge.Memory) <= 1.1*float64(large.Memory)+4<<20
 	b.report.hold(same, fmt.Sprintf("memory the same for %s and %s", size(b.large.Bytes), size(b.huge.Bytes)),
 		"%s and %s", megabytes(large.Memory), megabytes(huge.Memory))

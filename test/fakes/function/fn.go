@@ -104,13 +104,13 @@ func (c *composition) apply(t template) (*resource.DesiredComposed, error) {
 			return nil, errors.Wrapf(err, "cannot apply patch %d", i)
 		case p.required() && p.toComposed() && !exists:
 			response.Warning(c.rsp, errors.Wrapf(err, "%q waits for what its patch %d requires", t.Name, i))
-			return nil, nil //nolint:nilnil // There is to be no such resource.
+			return nil, nil //nolint:nilnil // The resource is not wanted.
 		}
 	}
 	return out, nil
 }
 
-// patch applies one patch: always from what is, to what is to be.
+// patch applies one patch: always from observed state to desired state.
 func (c *composition) patch(p patch, is, out *composed.Unstructured) error {
 	switch p.Type {
 	case "", fromComposite:

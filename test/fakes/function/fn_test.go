@@ -258,7 +258,7 @@ func TestDeployment(t *testing.T) {
 	}
 }
 
-// TestInput checks that what is not known is refused.
+// TestInput checks that unknown fields are refused.
 func TestInput(t *testing.T) {
 	const head = "apiVersion: pt.fn.crossplane.io/v1beta1\nkind: Resources\nresources:\n- name: a\n  base: {apiVersion: v1, kind: Secret}\n"
 	cases := map[string]struct {

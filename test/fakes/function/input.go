@@ -79,7 +79,7 @@ type condition struct {
 	Status string `json:"status"`
 }
 
-// readInput reads the input, and refuses what is not known here: it would be
+// readInput reads the input, and refuses fields that this fake does not know: they would be
 // left out without a word.
 func readInput(s *structpb.Struct) (*input, error) {
 	b, err := s.MarshalJSON()

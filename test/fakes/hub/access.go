@@ -13,7 +13,7 @@ import (
 // Settings of a model or dataset, from its hub.json. All are optional.
 type Settings struct {
 	// Gated is "auto" or "manual" where the model's owner grants access, and
-	// false where anybody may download it.
+	// false where it may be downloaded without a token.
 	Gated any `json:"gated,omitempty"`
 
 	// Private hides the model from all who are not let in.
@@ -31,7 +31,7 @@ type Settings struct {
 	// RenamedTo is the name that the Hub answers with, of a model that was renamed.
 	RenamedTo string `json:"renamedTo,omitempty"`
 
-	// Branches says which revision's folder a branch stands for, where that is
+	// Branches maps a branch to the revision whose folder it serves, where that is
 	// not the folder of its own name. See [Move].
 	Branches map[string]string `json:"branches,omitempty"`
 }

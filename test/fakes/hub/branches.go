@@ -62,7 +62,7 @@ func expanded(info modelInfo, properties []string) any {
 	return few
 }
 
-// writeTagged answers with an ETag, or with 304 to who has that answer already
+// writeTagged answers with an ETag, or with 304 to a client that has that answer already
 // (RFC 9110, section 13.1.2).
 func (h *Handler) writeTagged(w http.ResponseWriter, r *http.Request, v any) {
 	h.mu.Lock()

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 )
 
-// A Fault stands in front of a Hub and does it harm. It may answer by itself,
+// A Fault is a handler before a Hub that injects faults. It may answer itself,
 // pass the request on to next, or change what next answers.
 type Fault func(next http.Handler) http.Handler
 

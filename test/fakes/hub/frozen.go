@@ -11,7 +11,7 @@ type frozen struct {
 	known map[string]revision
 }
 
-// WithFrozenFiles has each revision's folder read once, and not anew for each
+// WithFrozenFiles has each revision's folder read once, and not again for each
 // request: for benchmarks, which are not about this. Nothing in the folder may
 // change then, but for hub.json.
 func WithFrozenFiles() Option {

@@ -1,5 +1,5 @@
 // Package hub is a Hugging Face Hub over a folder, for tests and for a local
-// cluster. It serves what clients need to download a model, in the way of
+// cluster. It serves what clients need to download a model, with the API of
 // https://huggingface.co: model and revision information, the tree with its
 // pages, files with their hashes, LFS files by a redirect to a CDN, gated
 // models, whose hashes are masked for a caller without access, private models,
@@ -78,7 +78,7 @@ func WithRequestLog(f func(Request)) Option {
 	return func(h *Handler) { h.onAsked = f }
 }
 
-// NewHandler returns a Hub over the folder dir, which is read anew for each
+// NewHandler returns a Hub over the folder dir, which is read again for each
 // request.
 func NewHandler(dir string, o ...Option) *Handler {
 	h := &Handler{dir: dir, pageSize: 1000, key: []byte(rand.Text())}

@@ -155,7 +155,7 @@ func TestInfo(t *testing.T) {
 	}
 }
 
-// TestMask checks that whoever may list a gated model, but not read it, sees no
+// TestMask checks that an account that may list a gated model, but not read it, sees no
 // hash of its LFS files.
 func TestMask(t *testing.T) {
 	_, s := newHub(t)

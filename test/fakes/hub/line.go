@@ -61,7 +61,7 @@ func (l *lineListener) Accept() (net.Conn, error) {
 // parcelSize is how much is carried at a time.
 const parcelSize = 16 << 10
 
-// A parcel is to arrive at a time.
+// A parcel must arrive at a given time.
 type parcel struct {
 	bytes []byte
 	due   time.Time
@@ -128,7 +128,7 @@ func (l *Line) pass(free *time.Time, n int64) time.Time {
 }
 
 // slack is how much of the time that nothing passed is made up for, so that the
-// rate is kept although nobody wakes in time.
+// rate is kept although goroutines wake up late.
 const slack = 50 * time.Millisecond
 
 // after returns when n bytes have passed at a rate that is free from a time on.

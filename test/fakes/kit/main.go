@@ -5,7 +5,7 @@
 // every failure, and shares kit's habits, also the bad ones: a folder's
 // listing is read by its first page only, and no file's hash is checked.
 //
-// It is no part of the product, and what it makes is for tests alone.
+// It is not part of the product, and its output is for tests only.
 package main
 
 import (

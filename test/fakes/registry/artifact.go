@@ -21,7 +21,7 @@ type Pusher interface {
 	PushManifest(ctx context.Context, repository string, d ocispec.Descriptor, manifest []byte, tag string) error
 }
 
-// PushForeign pushes a small artifact that is no model under a tag, and returns
+// PushForeign pushes a small artifact that is not a model under a tag, and returns
 // its descriptor.
 func PushForeign(t testing.TB, p Pusher, repository, tag string) ocispec.Descriptor {
 	t.Helper()

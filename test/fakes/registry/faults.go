@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// A Fault stands before a registry and does it harm. It may answer by itself,
+// A Fault is a handler before a registry that injects faults. It may answer itself,
 // pass the request on to next, or change what next answers.
 type Fault func(next http.Handler) http.Handler
 
@@ -118,7 +118,7 @@ func Cut(after int) Fault {
 	}
 }
 
-// Truncate ends an answer's body after some bytes as if these were all.
+// Truncate ends an answer's body after some bytes, as though it were complete.
 func Truncate(after int) Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -139,7 +139,7 @@ func Truncate(after int) Fault {
 	}
 }
 
-// Part passes a request on as if it ended after some bytes of its body, keeps
+// Part passes a request on as though it ended after some bytes of its body, keeps
 // the answer to itself, and does then to the rest what f does. What the registry
 // has of the body is these bytes, to the last one.
 func Part(n int64, f Fault) Fault {

@@ -14,7 +14,7 @@ import (
 )
 
 // ProxiedHost is a name that the certificates of registries with TLS are good
-// for and that nobody can look up: only a proxy knows where it leads to.
+// for and that no resolver knows: only a proxy can connect to it.
 const ProxiedHost = "registry.test"
 
 // An identity is a private authority with what it signed.

@@ -103,7 +103,7 @@ func (p *process) configure(dir string, o Options, t *tokens) error {
 	return os.WriteFile(p.config(), []byte(text), 0o600)
 }
 
-// writeUsers writes the accounts, which the registry reads anew when they have
+// writeUsers writes the accounts, which the registry reads again when they have
 // changed.
 func (p *process) writeUsers(users []User) error {
 	var b strings.Builder

@@ -21,7 +21,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 )
 
-// Options of a registry. The zero value is one that lets anybody do anything,
+// Options of a registry. The zero value is a registry without access control,
 // without TLS.
 type Options struct {
 	// Users who may use the registry; none for a registry without accounts. They
@@ -37,7 +37,7 @@ type Options struct {
 	NoDelete bool
 
 	// TLS makes the registry speak TLS with a certificate of an authority that
-	// nobody trusts.
+	// no client trusts.
 	TLS bool
 
 	// ClientCertificates makes it want one of its client with TLS.
@@ -132,7 +132,7 @@ func (r *Registry) Close() {
 // Host of the registry: an address on loopback with a port.
 func (r *Registry) Host() string { return r.server.Listener.Addr().String() }
 
-// SetUsers changes who may use the registry. A registry that had none goes on
+// SetUsers changes who may use the registry. A registry that had none continues
 // without.
 func (r *Registry) SetUsers(users ...User) error {
 	if r.tokens != nil {
@@ -182,7 +182,7 @@ func (r *Registry) serve() {
 	r.end = end
 	r.server = httptest.NewUnstartedServer(r.handler())
 	r.server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	// What stands still goes on when the server ends.
+	// Requests that are held continue when the server ends.
 	r.server.Config.BaseContext = func(net.Listener) context.Context { return ctx }
 	if r.identity == nil {
 		r.server.Start()

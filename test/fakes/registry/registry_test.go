@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 	m.Run()
 }
 
-// ask asks for the API's root, as somebody.
+// ask requests the API's root with credentials.
 func ask(t *testing.T, r *Registry, change func(*http.Request), config *tls.Config) (status int, err error) {
 	t.Helper()
 	scheme := "http"

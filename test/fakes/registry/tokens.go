@@ -75,7 +75,7 @@ func (t *tokens) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// userOf returns who asks; nobody is a user who may do nothing.
+// userOf returns the user of a request; without credentials, a user without rights.
 func (t *tokens) userOf(r *http.Request) (User, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -183,7 +183,7 @@ func (n *tenant) left() []string {
 }
 
 // names are the objects of a kind in a namespace, as kind/name, but for Secrets
-// that nobody owns or labels.
+// that has no owner and no labels.
 func names(t *testing.T, list client.ObjectList, namespace string) []string {
 	t.Helper()
 	if err := local.Client.List(t.Context(), list, client.InNamespace(namespace)); err != nil {

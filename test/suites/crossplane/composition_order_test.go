@@ -19,7 +19,7 @@ type seen struct {
 	version    uint64 // The resource version: one counter for all of the cluster.
 	deployment bool
 	reference  string // What the Artifact has, or the Deployment pulls.
-	creating   bool   // The Artifact is made anew, for another generation.
+	creating   bool   // The Artifact is rebuilt for another generation.
 }
 
 // watch notes all states that Artifacts and Deployments of the tenant have from

@@ -74,9 +74,9 @@ func testComposition(t *testing.T) {
 	}
 }
 
-// installComposition installs the functions of examples/compositions: what
-// stands for function-patch-and-transform, which is no Go module that can be
-// had, and function-auto-ready itself.
+// installComposition installs the functions of examples/compositions: a fake of
+// function-patch-and-transform, which is not published as a Go module, and
+// function-auto-ready itself.
 func installComposition(t *testing.T) {
 	t.Helper()
 	for _, f := range []platform.Function{

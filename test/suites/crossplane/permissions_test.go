@@ -13,7 +13,7 @@ import (
 )
 
 // testPermissions starts the provider without the right to Jobs, which neither
-// Crossplane nor anybody else grants it then, and grants it later.
+// Crossplane nor an administrator grants it at first, and grants it later.
 func testPermissions(t *testing.T) {
 	installed(t, v1)
 	revoke(t, "batch")

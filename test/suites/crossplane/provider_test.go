@@ -65,7 +65,7 @@ func apply(t *testing.T, version string) {
 }
 
 // installed makes sure that a version of the provider is installed, active and
-// at work.
+// running.
 func installed(t *testing.T, version string) {
 	t.Helper()
 	apply(t, version)

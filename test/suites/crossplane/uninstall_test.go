@@ -34,7 +34,7 @@ func testUninstall(t *testing.T) {
 	}
 	kubectl(t, manifests(t, v1), "delete", "--filename=-", "--timeout="+patience.String())
 	kubectl(t, activation, "delete", "--filename=-", "--timeout="+patience.String())
-	// The one object of its own account's making has no owner.
+	// The one object that its own account made has no owner.
 	kubectl(t, "", "delete", "lease", lease, "--namespace="+local.Cluster.CrossplaneNamespace())
 
 	eventually(t, "nothing left of the provider", func(ctx context.Context) string {

@@ -24,7 +24,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
 )
 
-// testUpgrade upgrades the provider and rolls it back, with runs at work, a run
+// testUpgrade upgrades the provider and rolls it back, with runs in progress, a run
 // that waits for a node and Artifacts that are Ready, and makes an Artifact
 // while one version takes over from the other.
 func testUpgrade(t *testing.T) {
@@ -92,7 +92,7 @@ func (n *tenant) changeVersion(step string, port int, version string) {
 	}
 }
 
-// jobUID is the UID of an Artifact's Job, which must be there and at work.
+// jobUID is the UID of an Artifact's Job, which must exist and be running.
 func (n *tenant) jobUID(name string) types.UID {
 	n.t.Helper()
 	ref := n.get(name).Status.AtProvider.JobRef

@@ -17,7 +17,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/test/models"
 )
 
-// closedPort is one of the node's ports that nobody listens on.
+// closedPort is one of the node's ports without a listener.
 const closedPort = ":9"
 
 // withConfig gives the Artifact a ClusterProviderConfig of its own.

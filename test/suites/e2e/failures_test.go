@@ -82,7 +82,7 @@ func (n *tenant) checkFailure(a *modelv1alpha1.Artifact, tc failureCase) {
 }
 
 // checkStays looks for a while whether conditions stay as they are. What is
-// tried again is left out: it is to change.
+// tried again is omitted, since it must change.
 func (n *tenant) checkStays(a *modelv1alpha1.Artifact) {
 	n.t.Helper()
 	if f := a.Status.AtProvider.Failure; f != nil && f.NextTryTime != nil {

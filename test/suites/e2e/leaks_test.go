@@ -38,7 +38,7 @@ import (
 // plantedModel is gated: only those with a token that is planted may read it.
 const plantedModel = "test/planted"
 
-// A leakCase is an Artifact whose Secrets hold what nobody else may see.
+// A leakCase is an Artifact whose Secrets hold what must not be seen elsewhere.
 type leakCase struct {
 	token    string
 	config   string // A docker config.json.

@@ -99,7 +99,7 @@ func newTenant(t *testing.T) *tenant {
 		t.Fatal(err)
 	}
 	n := &tenant{t: t, files: files}
-	// Once, since nobody is to read half of it.
+	// In one step, so that no reader sees half of it.
 	published.Do(func() { n.publish("main", files) })
 
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{

@@ -16,7 +16,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// polls is how often an Artifact is looked at, by itself, before it is said to
+// polls is how often an Artifact is reconciled without a watch event before it is said to
 // stay as it is.
 const polls = 2
 
@@ -26,8 +26,8 @@ func polledOften(a *modelv1alpha1.Artifact) *modelv1alpha1.Artifact {
 	return a
 }
 
-// checkStayAsTheyAre checks that however often the Artifacts are looked at, by
-// themselves and since a person asks, not even their Ready is written anew.
+// checkStayAsTheyAre checks that however often the Artifacts are reconciled, on
+// their own and on a person's request, not even their Ready condition is written again.
 func (n *tenant) checkStayAsTheyAre(all ...*modelv1alpha1.Artifact) {
 	n.t.Helper()
 	was, looks := map[string]xpv2.Condition{}, map[string]int{}
@@ -62,7 +62,7 @@ func (n *tenant) waitConflict(a *modelv1alpha1.Artifact, digest string) {
 	n.say("in conflict", a)
 }
 
-// TestForeignTagIsLeftAlone has somebody push over the tags of Artifacts, and to
+// TestForeignTagIsLeftAlone pushes over the tags of Artifacts as a foreign account, and to
 // that of one before its first run.
 func TestForeignTagIsLeftAlone(t *testing.T) {
 	t.Parallel()
@@ -117,7 +117,7 @@ func (n *tenant) checkOverwritten(a *modelv1alpha1.Artifact, files map[string]st
 	n.say("where it may overwrite", a)
 }
 
-// checkDeletedInConflict deletes an Artifact while its tag is somebody else's.
+// checkDeletedInConflict deletes an Artifact while its tag is foreign.
 func (n *tenant) checkDeletedInConflict(a *modelv1alpha1.Artifact) {
 	n.t.Helper()
 	n.change(a, func() { a.Spec.ForProvider.Target.ConflictPolicy = modelv1alpha1.ConflictFail })

@@ -49,7 +49,7 @@ func forPipelines(t *testing.T, test func(*tenant, modelv1alpha1.PipelineType)) 
 func (n *tenant) ownModel() string { return "test/" + n.namespace }
 
 // publishOwn puts a revision of the tenant's own model on the Hub. No blob of
-// its weights is anybody else's. It returns the files.
+// its weights is another model's. It returns the files.
 func (n *tenant) publishOwn(revision string) map[string]string {
 	n.t.Helper()
 	const weights = "onnx/model.onnx"
@@ -240,7 +240,7 @@ func (n *tenant) tagged(repository *remote.Repository, tag string) string {
 	return d.Digest.String()
 }
 
-// loseManifest takes what the tag v1 stands for away, and the tag with it.
+// loseManifest removes the manifest that the tag v1 points to, and so the tag.
 func (n *tenant) loseManifest(repository *remote.Repository) {
 	n.t.Helper()
 	d, err := repository.Resolve(n.t.Context(), "v1")

@@ -12,7 +12,7 @@ import (
 )
 
 // TestOfARegistry promotes an artifact to another repository, as it is, and
-// packs it anew as a ModelKit. Neither asks the Hub.
+// repacks it as a ModelKit. Neither asks the Hub.
 func TestOfARegistry(t *testing.T) {
 	t.Parallel()
 	n := newTenant(t)

@@ -66,8 +66,8 @@ func Up(ctx context.Context, o Options) (*cluster.Cluster, error) {
 		return nil, err
 	}
 	defer unlock()
-	// One that runs without having become ready lost whoever brought it up:
-	// under the lock nobody else does.
+	// One that runs without having become ready lost the program that brought it up:
+	// no other program does so under the lock.
 	if i, err := cluster.ReadInstance(dir); err == nil && i.Ready && i.Alive() {
 		return nil, errors.Wrap(ErrAlreadyUp, dir)
 	}

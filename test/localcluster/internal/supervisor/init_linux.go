@@ -14,7 +14,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/test/localcluster/internal/cgroup"
 )
 
-// The two roles that this program plays when it is called Command.
+// The two roles of this program when it is called Command.
 const (
 	roleInit      = "init"
 	roleSupervise = "supervise"
@@ -95,7 +95,7 @@ func reap(supervisor int) error {
 	}
 }
 
-// fail tells whoever waits for the cluster, and returns err.
+// fail reports err to the program that waits for the cluster, and returns it.
 func fail(err error) error {
 	say(Message{Error: err.Error()})
 	return err

@@ -167,7 +167,7 @@ func mountFresh(kind, target, options string) error {
 // mountInstead mounts a filesystem in place of what is mounted at target: a
 // program that reads the list of mounts would take the machine's for ours.
 func mountInstead(kind, target string) error {
-	// What is not to be had off stays below.
+	// A file system that cannot be unmounted stays below.
 	_ = unix.Unmount(target, unix.MNT_DETACH) // See above.
 	return mountFresh(kind, target, "")
 }

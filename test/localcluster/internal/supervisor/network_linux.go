@@ -15,7 +15,7 @@ import (
 )
 
 // makeNetwork gives the network namespace its addresses: a veth pair, both ends
-// inside, for the node's address (dummy devices are not to be had everywhere),
+// inside, for the node's address (not every kernel has dummy devices),
 // and the way from the API server's Service to the API server.
 func makeNetwork(ctx context.Context) error {
 	if err := unix.Sethostname([]byte(layout.NodeName)); err != nil {

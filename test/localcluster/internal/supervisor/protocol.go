@@ -1,5 +1,5 @@
-// Package supervisor runs the cluster inside namespaces of its own. Whoever
-// brings the cluster up starts this very program again, as process 1 of new
+// Package supervisor runs the cluster inside namespaces of its own. The program
+// that brings the cluster up starts this very program again, as process 1 of new
 // PID, mount, network, UTS and IPC namespaces; that process starts the
 // supervisor proper and does nothing but reap. The supervisor makes the
 // namespaces a home for the cluster (mounts, network, control groups), starts
@@ -33,7 +33,7 @@ type Spec struct {
 	Runc     string `json:"runc"`     // path of runc
 	CNI      string `json:"cni"`      // directory of the CNI plugins
 	Cgroup   string `json:"cgroup"`   // name of the control groups
-	Attached bool   `json:"attached"` // the cluster ends with whoever brought it up
+	Attached bool   `json:"attached"` // the cluster ends with the program that brought it up
 	PauseTar string `json:"pauseTar"` // image of the pause program, in Dir
 
 	Crossplane *Crossplane `json:"crossplane,omitempty"` // if it shall run

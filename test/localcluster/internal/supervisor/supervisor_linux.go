@@ -26,7 +26,7 @@ type supervisor struct {
 }
 
 // beSupervisor runs the cluster until one of its programs ends, or, if the
-// cluster is attached, whoever brought it up does. The kernel does the rest.
+// cluster is attached, the program that brought it up does. The kernel does the rest.
 func beSupervisor(text string) error {
 	var spec Spec
 	if err := json.Unmarshal([]byte(text), &spec); err != nil {

@@ -1,4 +1,4 @@
-// Command server stands for a server of models in tests: it tells which files
+// Command server is a fake server of models for tests: it tells which files
 // it was given.
 package main
 
