@@ -66,8 +66,8 @@ type memory struct {
 	// refusals are why Create was refused.
 	refusals refusals
 
-	// created are Artifacts whose Create made a Job.
-	created created
+	// started are Artifacts whose Create or Update made a Job.
+	started started
 
 	// cleared are Artifacts whose Create or Update made nothing.
 	cleared cleared

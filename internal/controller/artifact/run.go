@@ -176,9 +176,7 @@ func (e *external) ensureRun(ctx context.Context, a *modelv1alpha1.Artifact) err
 	}
 	job, made, err := artifact.EnsureJob(ctx, lookingUp{Client: e.direct, cached: e.cached}, e.scheme, a, e.settings.KitImage, e.selector, e.labels)
 	if made {
-		if e.plan.create {
-			e.created.put(a.GetUID(), struct{}{})
-		}
+		e.started.put(a.GetUID(), struct{}{})
 		message := fmt.Sprintf("Run %d started as Job %q", artifact.RunOf(job).Number, job.GetName())
 		if e.plan.why != "" {
 			message += ": " + e.plan.why

@@ -50,8 +50,8 @@ func (c *statusClient) Status() client.SubResourceWriter {
 
 // A statusWriter writes no status that is there already: the runtime does at
 // the end of each reconcile, which would be a request an Artifact and poll. Nor
-// does it write one after a Create that made a Job, which requeues the Artifact: the
-// next reconcile writes how far its run is. Each write is a watch event to who
+// does it write one after a Create or Update that made a Job, which requeues the
+// Artifact: the next reconcile writes how far its run is. Each write is a watch event to who
 // composes the Artifact. And where Create was refused it has Ready say why: there
 // the runtime puts Creating in its place.
 type statusWriter struct {
@@ -71,7 +71,7 @@ func (w *statusWriter) Update(ctx context.Context, o client.Object, opts ...clie
 	}
 	there := &modelv1alpha1.Artifact{}
 	err := w.cached.Get(ctx, client.ObjectKeyFromObject(a), there)
-	_, created := w.memory.created.take(a.GetUID())
+	_, started := w.memory.started.take(a.GetUID())
 	if why, ok := w.memory.refusals.take(a.GetUID()); ok && a.GetCondition(xpv2.TypeSynced).Status == corev1.ConditionFalse {
 		if said := there.GetCondition(xpv2.TypeReady); said.Equal(why) {
 			// The runtime's Creating was never written.
@@ -83,15 +83,15 @@ func (w *statusWriter) Update(ctx context.Context, o client.Object, opts ...clie
 		return nil
 	}
 	// A handled request for a reconcile is written, else it would be handled again.
-	if created && err == nil && a.GetCondition(xpv2.TypeSynced).Status == corev1.ConditionTrue && a.GetLastHandledReconcileAt() == there.GetLastHandledReconcileAt() {
+	if started && err == nil && a.GetCondition(xpv2.TypeSynced).Status == corev1.ConditionTrue && a.GetLastHandledReconcileAt() == there.GetLastHandledReconcileAt() {
 		return nil
 	}
 	return w.SubResourceWriter.Update(ctx, o, opts...)
 }
 
-// created are the Artifacts whose Create has made a Job just now, until their status
-// would be written.
-type created = once[types.UID, struct{}]
+// started are the Artifacts whose Create or Update has made a Job just now, until their
+// status would be written.
+type started = once[types.UID, struct{}]
 
 // refusals are the Ready conditions of Artifacts whose Create was refused just
 // now, until their status is written.

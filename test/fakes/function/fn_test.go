@@ -166,7 +166,7 @@ func TestExample(t *testing.T) {
 			observed: map[string]*fnv1.Resource{"artifact": artifact(t, "True", oldRef), "servers": deployment(t, oldRef)},
 			want: answer{
 				Revision: "main", Repository: repository, Pulls: oldRef,
-				Status: map[string]any{"digest": "sha256:of-it", "reference": oldRef, "serving": oldRef, "replicas": 2.0},
+				Status: map[string]any{"digest": "sha256:of-it", "reference": oldRef, "serving": oldRef},
 				Ready:  map[string]string{"artifact": yes, "servers": unknown},
 			},
 		},
@@ -176,7 +176,7 @@ func TestExample(t *testing.T) {
 			observed: map[string]*fnv1.Resource{"artifact": artifact(t, "False", oldRef), "servers": deployment(t, oldRef)},
 			want: answer{
 				Revision: "v2", Repository: repository, Pulls: oldRef,
-				Status: map[string]any{"digest": "sha256:of-it", "reference": oldRef, "serving": oldRef, "replicas": 2.0},
+				Status: map[string]any{"digest": "sha256:of-it", "reference": oldRef, "serving": oldRef},
 				Ready:  map[string]string{"artifact": unknown, "servers": unknown},
 			},
 		},
@@ -186,7 +186,7 @@ func TestExample(t *testing.T) {
 			observed: map[string]*fnv1.Resource{"artifact": artifact(t, "True", newRef), "servers": deployment(t, oldRef)},
 			want: answer{
 				Revision: "v2", Repository: repository, Pulls: oldRef,
-				Status: map[string]any{"digest": "sha256:of-it", "reference": newRef, "serving": oldRef, "replicas": 2.0},
+				Status: map[string]any{"digest": "sha256:of-it", "reference": newRef, "serving": oldRef},
 				Ready:  map[string]string{"artifact": yes, "servers": unknown},
 			},
 		},
@@ -196,7 +196,7 @@ func TestExample(t *testing.T) {
 			observed: map[string]*fnv1.Resource{"artifact": artifact(t, "True", newRef), "servers": deployment(t, oldRef)},
 			want: answer{
 				Revision: "v2", Repository: repository, Pulls: newRef,
-				Status: map[string]any{"digest": "sha256:of-it", "reference": newRef, "serving": oldRef, "replicas": 2.0},
+				Status: map[string]any{"digest": "sha256:of-it", "reference": newRef, "serving": oldRef},
 				Ready:  map[string]string{"artifact": yes, "servers": unknown},
 			},
 		},

@@ -62,7 +62,7 @@ func TestRender(t *testing.T) {
 			reason: "Another revision was packed, and is told of before it is served.",
 			xr:     "testdata/serving.yaml", observed: "testdata/observed.yaml",
 			want: []string{"ModelServer qwen3-0-6b", "Artifact qwen3-0-6b", "Deployment qwen3-0-6b"},
-			status: `{"digest": "sha256:2222", "replicas": 2, "reference": "registry.example.com/models/team-a/qwen3-0-6b@sha256:2222",
+			status: `{"digest": "sha256:2222", "reference": "registry.example.com/models/team-a/qwen3-0-6b@sha256:2222",
 				"serving": "registry.example.com/models/team-a/qwen3-0-6b@sha256:1111"}`,
 		},
 	}

@@ -49,8 +49,14 @@ func kubectl(t *testing.T, input string, args ...string) string {
 // eventually polls until what is missing is nothing.
 func eventually(t *testing.T, what string, missing func(ctx context.Context) string) {
 	t.Helper()
+	eventuallyWithin(t, patience, what, missing)
+}
+
+// eventuallyWithin polls that long.
+func eventuallyWithin(t *testing.T, limit time.Duration, what string, missing func(ctx context.Context) string) {
+	t.Helper()
 	last := ""
-	err := wait.PollUntilContextTimeout(t.Context(), 200*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(t.Context(), 200*time.Millisecond, limit, true, func(ctx context.Context) (bool, error) {
 		last = missing(ctx)
 		return last == "", nil
 	})

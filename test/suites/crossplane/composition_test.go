@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	"github.com/google/go-cmp/cmp"
@@ -31,6 +32,16 @@ const (
 
 	// pullSecret is the Secret that examples/compositions pull with.
 	pullSecret = "registry-pull"
+
+	// answerTTL is how long a function's answer holds where it does not say (the
+	// function SDK's response.DefaultTTL). When it expires, Crossplane reconciles the
+	// composite resource, a tenth sooner or later, also while its watch circuit is open.
+	answerTTL = time.Minute
+
+	// servingPatience is how long a ModelServer may take to serve another artifact.
+	// While its watch circuit is open, it may learn only when an answer expires that the
+	// Artifact has another digest, and then that the Deployment has rolled out.
+	servingPatience = patience + 2*(answerTTL+answerTTL/10)
 )
 
 // testComposition makes a ModelServer of examples/compositions, from a registry
@@ -46,6 +57,7 @@ func testComposition(t *testing.T) {
 
 	n.applyServer("main")
 	first := n.waitServing("", n.files)
+	n.checkWatched()
 	n.checkReadable()
 
 	changed := map[string]string{"config.json": `{"model_type": "another"}`}
@@ -169,11 +181,9 @@ spec: {model: %s, revision: %s, replicas: 2, image: %q}
 func (n *tenant) waitServing(former string, files map[string]string) string {
 	n.t.Helper()
 	reference := ""
-	eventually(n.t, "the ModelServer serves another artifact than "+former, func(ctx context.Context) string {
-		xr := &unstructured.Unstructured{}
-		xr.SetAPIVersion("platform.example.org/v1alpha1")
-		xr.SetKind("ModelServer")
-		if err := local.Client.Get(ctx, client.ObjectKey{Namespace: n.namespace, Name: "speech"}, xr); err != nil {
+	eventuallyWithin(n.t, servingPatience, "the ModelServer serves another artifact than "+former, func(ctx context.Context) string {
+		xr := n.modelServer()
+		if err := local.Client.Get(ctx, client.ObjectKeyFromObject(xr), xr); err != nil {
 			return err.Error()
 		}
 		reference, _, _ = unstructured.NestedString(xr.Object, "status", "reference")
@@ -210,6 +220,29 @@ func (n *tenant) waitServing(former string, files map[string]string) string {
 		return ""
 	})
 	return reference
+}
+
+// checkWatched checks that the ModelServer did not get so many watch events that
+// Crossplane stopped watching for it.
+func (n *tenant) checkWatched() {
+	n.t.Helper()
+	xr := n.modelServer()
+	if err := local.Client.Get(n.t.Context(), client.ObjectKeyFromObject(xr), xr); err != nil {
+		n.t.Fatal(err)
+	}
+	if status := fmt.Sprint(xr.Object["status"]); strings.Contains(status, "reason:WatchCircuitOpen") {
+		n.t.Errorf("A ModelServer should be made within Crossplane's limit of watch events, got %s", status)
+	}
+}
+
+// modelServer returns the tenant's ModelServer, to be read.
+func (n *tenant) modelServer() *unstructured.Unstructured {
+	xr := &unstructured.Unstructured{}
+	xr.SetAPIVersion("platform.example.org/v1alpha1")
+	xr.SetKind("ModelServer")
+	xr.SetNamespace(n.namespace)
+	xr.SetName("speech")
+	return xr
 }
 
 // checkArtifact checks that a reference is that of the composed Artifact.
