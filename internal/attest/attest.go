@@ -10,6 +10,7 @@ package attest
 
 import (
 	"context"
+	"sync"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/decode"
 )
@@ -60,4 +61,20 @@ type Signer interface {
 
 	// KeyID identifies the key or the identity that signs.
 	KeyID() string
+}
+
+// largeFiles is the number of files from which models are described one at a time.
+const largeFiles = 10_000
+
+// large is held while a model of many files is described, which takes up to 1.5 KiB of
+// memory for a file, so that the memory does not grow with the number of callers.
+var large sync.Mutex
+
+// describe calls f, which describes so many files.
+func describe(files int, f func() ([]byte, error)) ([]byte, error) {
+	if files >= largeFiles {
+		large.Lock()
+		defer large.Unlock()
+	}
+	return f()
 }

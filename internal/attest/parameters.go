@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/decode"
+	"github.com/crossplane-contrib/provider-kitops/internal/filelist"
 )
 
 // ociScheme begins the URI of an image or artifact in a registry.
@@ -171,5 +172,5 @@ func byproducts(fileList digest.Digest) []resource {
 	if fileList == "" {
 		return nil
 	}
-	return []resource{{Name: fileListName, MediaType: fileListType, Digest: map[string]string{"sha256": fileList.Encoded()}}}
+	return []resource{{Name: fileListName, MediaType: filelist.MediaType, Digest: map[string]string{"sha256": fileList.Encoded()}}}
 }

@@ -162,9 +162,6 @@ type (
 	}
 )
 
-// fileListType is the type of the list of files, which is a referrer of the artifact.
-const fileListType = "application/vnd.kitops.crossplane.filelist.v1+json"
-
 // Names in the predicate.
 const (
 	versionName  = "provider-kitops"

@@ -67,6 +67,17 @@ func FromHub(words ...string) string {
 	return Join(ids)
 }
 
+// IsIdentifier reports whether s is one of the SPDX identifiers to which FromHub converts
+// the Hub's words.
+func IsIdentifier(s string) bool {
+	for _, id := range identifiers {
+		if id == s {
+			return true
+		}
+	}
+	return false
+}
+
 // isWord reports whether w has the form of the Hub's words, for example openrail++.
 func isWord(w string) bool {
 	if w == "" || len(w) > maxWordBytes || !isIDChar(rune(w[0])) {

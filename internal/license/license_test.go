@@ -82,3 +82,25 @@ func FuzzJoin(f *testing.F) {
 		}
 	})
 }
+
+func TestIsIdentifier(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		args   string
+		want   bool
+	}{
+		"Identifier": {reason: "An SPDX identifier should be known.", args: "Apache-2.0", want: true},
+		"Case":       {reason: "The case of an identifier matters in documents.", args: "apache-2.0"},
+		"Renamed":    {reason: "An identifier that the Hub spells differently should be known.", args: "GPL-3.0-only", want: true},
+		"Ref":        {reason: "A LicenseRef is in no list.", args: "LicenseRef-gfdl"},
+		"Expression": {reason: "An expression is no identifier.", args: "MIT AND Apache-2.0"},
+		"None":       {reason: "Nothing is no identifier."},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := IsIdentifier(tc.args); got != tc.want {
+				t.Errorf("\n%s\nIsIdentifier(%q): want %t, got %t", tc.reason, tc.args, tc.want, got)
+			}
+		})
+	}
+}
