@@ -67,6 +67,10 @@ func manifestCases() map[string]manifestCase {
 			reason: "The Stream pipeline packs a model as a ModelPack.",
 			args:   newArtifact(withStream()),
 		},
+		"stream-policy": {
+			reason: "A run gets the policies that apply, as one argument that is not expanded.",
+			args:   newArtifact(withStream(), withEffective(modelv1alpha1.Effective{Policy: `[{"of":"ClusterProviderConfig \"a\"","models":{"deny":["$(HF_TOKEN)"]}}]`})),
+		},
 		"stream-modelkit": {
 			reason: "The Stream pipeline packs a model as a ModelKit.",
 			args:   newArtifact(withStream(), withFormat(modelv1alpha1.PackFormatModelKit)),

@@ -153,7 +153,7 @@ func TestEntriesRaw(t *testing.T) {
 	l := layerOf(Raw, []byte("content"), false)
 	l.Path = "a.bin"
 	got, err := l.Entries(t.Context(), strings.NewReader("content"), nil)
-	want := []Entry{{Path: "a.bin", Size: 7, SHA256: digest.FromString("content").Encoded()}}
+	want := []Entry{{Path: "a.bin", Size: 7, SHA256: digest.FromString("content").Encoded(), Head: []byte("content")}}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("Entries(...): -want, +got:\n%s\n%v", diff, err)
 	}

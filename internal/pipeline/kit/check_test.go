@@ -21,6 +21,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
+	"github.com/crossplane-contrib/provider-kitops/internal/source"
 )
 
 // A testLayer is a layer to put into a storage such as kit's.
@@ -177,7 +178,7 @@ func TestCheck(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r := &task{files: files}
+			r := &task{files: files, source: source.Police(nil, nil, nil)}
 			wantError(t, tc.reason, r.checkPresence(t.Context(), a), tc.want.presence, tc.want.named)
 			wantError(t, tc.reason, r.checkContent(t.Context(), a), tc.want.content, tc.want.named)
 		})
@@ -204,7 +205,7 @@ func TestCheckStops(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	r := &task{files: []hub.File{{Path: "a.bin", Size: 5}}}
+	r := &task{files: []hub.File{{Path: "a.bin", Size: 5}}, source: source.Police(nil, nil, nil)}
 	if err := r.checkContent(ctx, a); err == nil || outcome.ReasonOf(err) == outcome.Mismatch {
 		t.Errorf("A check that is stopped should not say that files are wrong.\ncheckContent(...): got %v", err)
 	}

@@ -138,6 +138,41 @@ func TestConfigPolicy(t *testing.T) {
 	})
 }
 
+func TestConfigContentPolicy(t *testing.T) {
+	const (
+		models, licenses = "policy.models", "policy.licenses"
+		files, scan      = "policy.files", "policy.hubScan"
+		size             = "policy.maxSize"
+	)
+	allow := func(names ...any) map[string]any { return map[string]any{"allow": names} }
+	deny := func(names ...any) map[string]any { return map[string]any{"deny": names} }
+	rules := map[string]rule{
+		"All": {reason: "All rules should be accepted together.", args: fields{
+			models:   map[string]any{"allow": []any{"Qwen/*", "datasets/openai/gsm8k", "registry.example.com:5000/models/*"}, "deny": []any{"*-preview"}},
+			licenses: map[string]any{"allow": []any{"Apache-2.0", "llama3.1", "openrail++", "unknown"}, "deny": []any{"CC-BY-NC-*", "gpl"}},
+			files:    allow("safetensors", "gguf"), scan: "Require", size: "100Gi",
+		}},
+		"DenyPickle":     {reason: "Formats should be denied in one line.", args: fields{files: deny("pickle", "code")}},
+		"NoModels":       {reason: "Rules without a pattern should be refused.", args: fields{models: map[string]any{}}, want: []string{models, "write allow: [Qwen/*]"}},
+		"NoLicenses":     {reason: "Rules without a name should be refused.", args: fields{licenses: map[string]any{}}, want: []string{licenses, "write allow: [Apache-2.0, MIT]"}},
+		"NoFiles":        {reason: "Rules without a format should be refused.", args: fields{files: map[string]any{}}, want: []string{files, "write allow: [safetensors, gguf]"}},
+		"AllowNothing":   {reason: "An empty list, which would allow nothing or everything, should be refused.", args: fields{models: map[string]any{"allow": []any{}}}, want: []string{models + ".allow", "at least 1"}},
+		"URL":            {reason: "A model should be named without the Hub's address.", args: fields{models: allow("https://huggingface.co/Qwen/*?x")}, want: []string{models, "without https://"}},
+		"Expression":     {reason: "A licence should not be an expression.", args: fields{licenses: allow("MIT OR Apache-2.0")}, want: []string{licenses, "write Apache-2.0, llama3.1, gpl, CC-BY-NC-* or unknown"}},
+		"Data":           {reason: "Data should not be deniable.", args: fields{files: deny("data")}, want: []string{files, `"safetensors", "gguf"`}},
+		"Extension":      {reason: "A format should not be an extension.", args: fields{files: deny(".bin")}, want: []string{files, `"safetensors", "gguf"`}},
+		"Twice":          {reason: "A format should be listed once.", args: fields{files: deny("pickle", "pickle")}, want: []string{files, "Duplicate"}},
+		"Scan":           {reason: "The message should list what becomes of a scan.", args: fields{scan: "Block"}, want: []string{scan, `"Ignore", "Warn", "Require"`}},
+		"Bytes":          {reason: "A size should be a number of bytes, too.", args: fields{size: int64(1000)}},
+		"NoSize":         {reason: "A size should be above 0.", args: fields{size: "0"}, want: []string{size, "write 100Gi"}},
+		"NegativeSize":   {reason: "A size should be above 0.", args: fields{size: "-1Gi"}, want: []string{size, "write 100Gi"}},
+		"ModelLineBreak": {reason: "A pattern should be one line.", args: fields{models: allow("Qwen/*\n")}, want: []string{models, "a model must be named"}},
+	}
+	for name, kind := range configKinds() {
+		t.Run(name, func(t *testing.T) { checkCreate(t, kind.gvk, minimalConfig, rules) })
+	}
+}
+
 func TestConfigHub(t *testing.T) {
 	const endpoint, token = "huggingFace.endpoint", "huggingFace.tokenSecretRef"
 	for name, kind := range configKinds() {
