@@ -24,6 +24,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
+	"github.com/crossplane-contrib/provider-kitops/internal/verify"
 )
 
 // Options of a pull.
@@ -49,6 +50,9 @@ type Options struct {
 	// CAFile has certificate authorities that are trusted for the registry in
 	// addition to the public ones; empty for none.
 	CAFile string
+
+	// Verify says who must have signed the artifact; nil for nobody.
+	Verify *verify.Options
 
 	// UserAgent of requests to the registry.
 	UserAgent string
@@ -87,7 +91,8 @@ func New(o Options) *Pull {
 	return p
 }
 
-// Run pulls the artifact. If it returns no error, the folder contains all of its files.
+// Run pulls the artifact. It writes no file of an artifact that is not signed as the
+// options demand. If it returns no error, the folder contains all of its files.
 // Otherwise the files that it contains are complete, and another Run resumes. Of
 // several pulls into one folder, only one runs at a time.
 func (p *Pull) Run(ctx context.Context) (Result, error) {
@@ -104,7 +109,8 @@ func (p *Pull) Run(ctx context.Context) (Result, error) {
 		return Result{}, err
 	}
 	s := f.loadState(p.log.Printf)
-	if f.holds(s, ref.Digest) {
+	// What is here may have been pulled without verifying who signed it.
+	if p.options.Verify == nil && f.holds(s, ref.Digest) {
 		p.log.Printf("%s is already here", ref)
 		return s.result(), nil
 	}
@@ -113,12 +119,22 @@ func (p *Pull) Run(ctx context.Context) (Result, error) {
 		return Result{}, err
 	}
 	defer client.Close()
-	return p.fetch(ctx, &source{Client: client, ref: ref, again: p.again}, f, s)
+	src := &source{Client: client, ref: ref, again: p.again}
+	if p.options.Verify != nil {
+		if src.verifier, err = verify.New(*p.options.Verify); err != nil {
+			return Result{}, err
+		}
+	}
+	return p.fetch(ctx, src, f, s)
 }
 
 // fetch fetches the artifact into the folder.
 func (p *Pull) fetch(ctx context.Context, src *source, f *folder, s *state) (Result, error) {
 	d, layers, err := src.layers(ctx)
+	if outcome.ReasonOf(err) == outcome.Unverified {
+		// What an earlier pull left in partial form is of no use.
+		err = errors.Join(err, f.clean(nil))
+	}
 	if err != nil {
 		return Result{}, err
 	}
@@ -168,8 +184,9 @@ var cures = registry.Cures{
 type source struct {
 	*registry.Client
 
-	ref   registry.Reference
-	again retry.Policy
+	ref      registry.Reference
+	again    retry.Policy
+	verifier *verify.Verifier // Nil if nobody must have signed the artifact.
 }
 
 // layers returns the digest of the artifact's manifest, and its layers.
@@ -187,6 +204,9 @@ func (s *source) layers(ctx context.Context) (digest.Digest, []modelpack.Layer, 
 	if s.ref.Digest != "" && s.ref.Digest.Algorithm().FromBytes(manifest) != s.ref.Digest {
 		return "", nil, outcome.Errorf(outcome.Mismatch, "registry %s sent another manifest than that of %s", s.ref.Registry, s.ref.Digest)
 	}
+	if err := s.verify(ctx, d.Digest); err != nil {
+		return "", nil, err
+	}
 	config, err := s.config(ctx, manifest)
 	if err != nil {
 		return "", nil, err
@@ -196,6 +216,17 @@ func (s *source) layers(ctx context.Context) (digest.Digest, []modelpack.Layer, 
 		return "", nil, outcome.Errorf(outcome.ReasonOf(err), "cannot pull %s: %s", s.ref, err).Because(err)
 	}
 	return d.Digest, layers, nil
+}
+
+// verify returns an error with reason Unverified unless the manifest's digest is signed
+// as the options demand.
+func (s *source) verify(ctx context.Context, d digest.Digest) error {
+	if s.verifier == nil {
+		return nil
+	}
+	ref := s.ref
+	ref.Digest = d
+	return s.again.Do(ctx, ref.String(), func() error { return s.verifier.Verify(ctx, s.Client, ref) })
 }
 
 // config returns the config of a ModelKit, which places its files. It is empty for any
