@@ -52,11 +52,11 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	switch {
 	case errors.Is(context.Cause(b.ctx), errStalled):
-		err = outcome.Errorf(outcome.Unavailable, "the Hub sent nothing of %s for %s; this may pass by itself", b.subject, b.limit).Because(errStalled)
+		err = outcome.Errorf(outcome.Unavailable, "the Hub sent nothing of %s for %s; this may be transient", b.subject, b.limit).Because(errStalled)
 	case b.ctx.Err() != nil:
 		err = errors.Wrapf(b.ctx.Err(), "cannot read %s", b.subject)
 	default:
-		err = outcome.Errorf(outcome.Unavailable, "the Hub's stream of %s broke off; this may pass by itself", b.subject).Because(err)
+		err = outcome.Errorf(outcome.Unavailable, "the Hub's stream of %s broke off; this may be transient", b.subject).Because(err)
 	}
 	return n, err
 }

@@ -84,7 +84,7 @@ func (c *Client) refused(rsp *http.Response, s subject) error {
 	case status == http.StatusNotImplemented:
 		return c.notServed(rsp, s)
 	case status >= http.StatusInternalServerError, status == http.StatusRequestTimeout:
-		return outcome.Errorf(outcome.Unavailable, "%s failed to answer for %s (status %d); this may pass by itself", host(rsp), s, status).
+		return outcome.Errorf(outcome.Unavailable, "%s failed to answer for %s (status %d); this may be transient", host(rsp), s, status).
 			After(waitAsked(rsp.Header, time.Now()))
 	case status == http.StatusNotFound:
 		return outcome.Errorf(outcome.NotFound, "%s has no %s: check its name, and that huggingFace.endpoint is a Hub", c.base, s).Because(errNoRoute)
@@ -135,7 +135,7 @@ func (c *Client) noModel(s subject) error {
 // good for a while, and the next try gets a new one.
 func (c *Client) forbidden(rsp *http.Response, s subject) error {
 	if host(rsp) != c.base.Host {
-		return outcome.Errorf(outcome.Unavailable, "%s refused its own link to %s; this may pass by itself", host(rsp), s)
+		return outcome.Errorf(outcome.Unavailable, "%s refused its own link to %s; this may be transient", host(rsp), s)
 	}
 	return outcome.Errorf(outcome.Unauthorized,
 		"the Hub at %s forbids reading %s%s: use a token with read access to it (tokenSecretRef)",
@@ -203,5 +203,5 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 	case errors.Is(err, errTooManyRedirects):
 		return retry.Permanent(outcome.Errorf(outcome.Unavailable, "cannot reach the Hub at %s: it redirects without an end", where).Because(err))
 	}
-	return outcome.Errorf(outcome.Unavailable, "cannot reach the Hub at %s: %s; this may pass by itself", where, connection.Symptom(err)).Because(err)
+	return outcome.Errorf(outcome.Unavailable, "cannot reach the Hub at %s: %s; this may be transient", where, connection.Symptom(err)).Because(err)
 }

@@ -224,7 +224,7 @@ func (l *listing) finish() error {
 	slices.SortFunc(l.files, func(a, b listed) int { return strings.Compare(a.Path, b.Path) })
 	for i := 1; i < len(l.files); i++ {
 		if l.files[i].Path == l.files[i-1].Path {
-			return outcome.Errorf(outcome.Unavailable, "the Hub lists file %q of %s twice; this may pass by itself", clip(l.files[i].Path), l.subject)
+			return outcome.Errorf(outcome.Unavailable, "the Hub lists file %q of %s twice; this may be transient", clip(l.files[i].Path), l.subject)
 		}
 	}
 	return nil

@@ -142,7 +142,7 @@ func (s *source) send(ctx context.Context, t target, from, to int64) (*http.Resp
 	}
 	defer cancel(nil)
 	if errors.Is(context.Cause(asking), errStalled) {
-		return nil, outcome.Errorf(outcome.Unavailable, "%s did not answer for %s within %s; this may pass by itself", t.host, s.subject, limit).Because(errStalled)
+		return nil, outcome.Errorf(outcome.Unavailable, "%s did not answer for %s within %s; this may be transient", t.host, s.subject, limit).Because(errStalled)
 	}
 	return nil, c.unreachable(ctx, err)
 }
@@ -178,7 +178,7 @@ func (s *source) accept(rsp *http.Response, t target, from, to int64) (*part, er
 		return nil, s.otherFile(rsp)
 	case (t.link != nil || rsp.Request.Response != nil) && refusesLink(rsp):
 		s.forget(t.link)
-		return nil, outcome.Errorf(outcome.Unavailable, "%s refused the Hub's link to %s; this may pass by itself", host(rsp), s.subject).Because(errLinkRefused)
+		return nil, outcome.Errorf(outcome.Unavailable, "%s refused the Hub's link to %s; this may be transient", host(rsp), s.subject).Because(errLinkRefused)
 	}
 	err := s.client.refused(rsp, s.subject)
 	if d := outcome.RetryAfterOf(err); d > 0 && d <= s.client.streams.MaxRetryAfter {
@@ -225,7 +225,7 @@ func (s *source) partial(rsp *http.Response, from, to int64) (*part, error) {
 	case ok && size >= 0 && size != s.size:
 		return nil, s.otherFile(rsp)
 	case !ok, first != from, last >= to, rsp.ContentLength >= 0 && rsp.ContentLength != last-first+1:
-		return nil, outcome.Errorf(outcome.Unavailable, "%s sent another part of %s than it was asked for; this may pass by itself", host(rsp), s.subject)
+		return nil, outcome.Errorf(outcome.Unavailable, "%s sent another part of %s than it was asked for; this may be transient", host(rsp), s.subject)
 	}
 	return &part{body: rsp.Body, from: first, to: last + 1}, nil
 }
@@ -284,7 +284,7 @@ func (s *source) otherFile(rsp *http.Response) error {
 }
 
 func (s *source) otherVersion(rsp *http.Response) error {
-	return outcome.Errorf(outcome.Unavailable, "%s has changed at %s while it was read; this may pass by itself", s.subject, host(rsp))
+	return outcome.Errorf(outcome.Unavailable, "%s has changed at %s while it was read; this may be transient", s.subject, host(rsp))
 }
 
 // strongTag returns an answer's ETag if it is one for a file's very bytes (RFC

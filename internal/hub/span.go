@@ -116,7 +116,7 @@ func (s *span) came(ctx context.Context) {
 }
 
 func (s *span) endedEarly() error {
-	return outcome.Errorf(outcome.Unavailable, "the Hub's stream of %s ended early; this may pass by itself", s.src.subject)
+	return outcome.Errorf(outcome.Unavailable, "the Hub's stream of %s ended early; this may be transient", s.src.subject)
 }
 
 // failed drops the stream, and waits until it may be asked for again. If it must

@@ -68,8 +68,7 @@ func (r *blobReader) read(p []byte) (int, error) {
 		}
 		r.rc = rc
 	}
-	// Not a byte more: what comes next in the blob is not asked for, and comes
-	// from registries that know no ranges.
+	// Registries that do not support ranges send more than the requested bytes.
 	n, err := r.rc.Read(p[:min(int64(len(p)), r.blob.Size-r.at)])
 	r.at += int64(n)
 	switch {

@@ -4,10 +4,16 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/url"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
 	"oras.land/oras-go/v2/content"
+	oras "oras.land/oras-go/v2/registry"
+	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
@@ -21,7 +27,7 @@ func (c *Client) HasBlob(ctx context.Context, repository string, d ocispec.Descr
 	}
 	ctx, cancel := c.ask(noteWaits(ctx))
 	defer cancel()
-	look := deed{"look for blobs in", repository}
+	look := operation{"look for blobs in", repository}
 	rsp, err := c.askBlob(ctx, http.MethodHead, repository, d, "")
 	if err == nil && (refusesMethod(rsp.StatusCode) || rsp.StatusCode == http.StatusForbidden && rsp.Request.URL.Host != repo.Reference.Host()) {
 		// It takes no HEAD, or its storage takes the address for a GET only.
@@ -67,7 +73,7 @@ func (c *Client) pushBlob(ctx context.Context, repository string, d ocispec.Desc
 		return err
 	}
 	if err := c.throttle.Wait(ctx, c.host); err != nil {
-		return c.failed(ctx, err, deed{"push to", repository})
+		return c.failed(ctx, err, operation{"push to", repository})
 	}
 	ctx, cancel := context.WithCancelCause(noteWaits(ctx))
 	defer cancel(nil)
@@ -80,7 +86,7 @@ func (c *Client) pushBlob(ctx context.Context, repository string, d ocispec.Desc
 	case broken != nil:
 		return broken
 	}
-	return c.failed(ctx, err, deed{"push to", repository})
+	return c.failed(ctx, err, operation{"push to", repository})
 }
 
 // OpenBlob returns a blob's bytes. The reader ends with io.EOF only if they
@@ -127,4 +133,89 @@ func (b *verifiedBlob) Read(p []byte) (int, error) {
 type readCloser struct {
 	io.Reader
 	io.Closer
+}
+
+// blobsAtOnce bounds how many requests for blobs run at the same time.
+const blobsAtOnce = 16
+
+// A BlobFinder knows which blobs a repository has.
+type BlobFinder interface {
+	// HasBlob reports whether a repository has a blob.
+	HasBlob(ctx context.Context, repository string, d ocispec.Descriptor) (bool, error)
+}
+
+// Missing returns those blobs, each once and in their order, that a repository
+// does not have. It returns the error of the first request that fails.
+func Missing(ctx context.Context, f BlobFinder, repository string, all []ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+	seen := make(map[digest.Digest]bool, len(all))
+	var blobs []ocispec.Descriptor
+	for _, b := range all {
+		if !seen[b.Digest] {
+			seen[b.Digest] = true
+			blobs = append(blobs, b)
+		}
+	}
+	lost := make([]bool, len(blobs))
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(blobsAtOnce)
+	for i, b := range blobs {
+		group.Go(func() error {
+			has, err := f.HasBlob(gctx, repository, b)
+			lost[i] = err == nil && !has
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	var out []ocispec.Descriptor
+	for i, b := range blobs {
+		if lost[i] {
+			out = append(out, b)
+		}
+	}
+	return out, nil
+}
+
+// Mount has a repository take a blob from another one of the same registry,
+// without its bytes being moved (distribution-spec 1.1, "Mounting a blob from
+// another repository"), and reports whether it did. It is not an error if the other
+// repository does not have the blob, if the account may not read it, or if the
+// registry does not mount.
+func (c *Client) Mount(ctx context.Context, repository, from string, d ocispec.Descriptor) (bool, error) {
+	for _, name := range []string{repository, from} {
+		if _, err := c.repository(name); err != nil {
+			return false, err
+		}
+	}
+	if err := d.Digest.Validate(); err != nil {
+		return false, outcome.Errorf(outcome.Unsupported, "%q is not a digest", d.Digest)
+	}
+	s := sessions{c, oras.Reference{Registry: c.host, Repository: repository}}
+	ctx = auth.AppendRepositoryScope(noteWaits(ctx), s.ref, auth.ActionPull, auth.ActionPush)
+	both := auth.AppendRepositoryScope(ctx, oras.Reference{Registry: c.host, Repository: from}, auth.ActionPull)
+	query := url.Values{"mount": {d.Digest.String()}, "from": {from}}
+	rsp, err := s.ask(both, askTimeout, http.MethodPost, s.endpoint()+"?"+query.Encode(), func(status int) bool { //nolint:bodyclose // It is closed already.
+		return status == http.StatusCreated || status == http.StatusAccepted
+	})
+	switch {
+	case err != nil && refusal(err):
+		return false, nil
+	case err != nil:
+		return false, err
+	case rsp.StatusCode == http.StatusCreated:
+		return true, nil
+	}
+	begun := &session{}
+	if s.follow(ctx, begun, rsp) == nil {
+		s.cancel(ctx, begun)
+	}
+	return false, nil
+}
+
+// refusal reports whether a registry, or who gives out its tokens, has heard a
+// request and will not do it.
+func refusal(err error) bool {
+	var rsp *errcode.ErrorResponse
+	return errors.As(err, &rsp) && rsp.StatusCode/100 == 4 && !outcome.ReasonOf(err).Transient()
 }

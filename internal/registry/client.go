@@ -79,13 +79,13 @@ type Options struct {
 	// UserAgent that the client names itself by.
 	UserAgent string
 
-	// SingleTry retries no request, for a caller that must not wait and comes
-	// back by itself.
+	// SingleTry retries no request, for a caller that must not wait and retries
+	// itself.
 	SingleTry bool
 
-	// Hosts know how the registry, and what it leads to, has answered clients that
-	// share them. They bound how long it may take to answer, and leave it alone
-	// where it does not; nil for none, for a client that has time.
+	// Hosts limit the requests to the registry, and to hosts that it redirects to, of
+	// all clients that share them: their time, their number, and by a circuit breaker
+	// once a host does not answer; nil for no limits.
 	Hosts *connection.Hosts
 
 	// Retry is how requests that move no blob are retried; retry.Run if zero.
@@ -113,14 +113,14 @@ type Client struct {
 	host      string
 	plainHTTP bool
 	account   account
-	pushes    string // The repository that tokens for pushing are asked for; empty for none.
+	pushes    string // The repository that tokens must allow to push to; empty for none.
 	cures     Cures
 	observer  func(operation string, err error)
 	transport *ownTransport
 	auth      *auth.Client
-	patient   bool // Requests are retried, by again.
+	retries   bool // Requests are retried, by again.
 	again     retry.Policy
-	throttle  *connection.Throttle // Nil if the client is not patient.
+	throttle  *connection.Throttle // Nil if the client does not retry.
 	stall     time.Duration
 	commit    time.Duration
 
@@ -163,7 +163,7 @@ func New(o Options) (*Client, error) {
 		cures:     o.Cures,
 		observer:  o.Observe,
 		transport: transport,
-		patient:   !o.SingleTry,
+		retries:   !o.SingleTry,
 		again:     o.Retry,
 		throttle:  throttle,
 		stall:     stallTimeout,
@@ -260,7 +260,7 @@ func trying(next http.RoundTripper, o Options, throttle *connection.Throttle) ht
 	if o.SingleTry {
 		return next
 	}
-	return &patient{next: next, host: o.Host, again: o.Retry, throttle: throttle}
+	return &retryTransport{next: next, host: o.Host, again: o.Retry, throttle: throttle}
 }
 
 // repository returns a client for one repository.

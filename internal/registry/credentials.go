@@ -1,11 +1,16 @@
 package registry
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
+	"net/http"
+	"slices"
 	"strings"
 
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
@@ -32,7 +37,7 @@ type entry struct {
 	raw  json.RawMessage // What it holds.
 
 	host, path  string // Of the name.
-	rank, alias int    // How it is for what was asked for.
+	rank, alias int    // How specific it is for the requested scope; lower is better.
 
 	credential auth.Credential
 	trimmed    bool // Another reader, which does not trim values, reads other ones.
@@ -125,4 +130,61 @@ func decodeAuth(s string) (user, password string, ok bool) {
 	}
 	user, password, ok = strings.Cut(string(b), ":")
 	return user, strings.TrimRight(password, "\x00"), ok
+}
+
+// A challenged client leaves it to the registry's challenge to ask for the
+// action delete. The token specification does not know it
+// (https://distribution.github.io/distribution/spec/auth/scope), and Quay, which
+// wants push for a deletion, gives no token at all to who asks for it.
+type challenged struct {
+	*auth.Client
+
+	pushes string // The repository that tokens must allow to push to; empty for none.
+}
+
+// Do implements remote.Client. A read for which no token to push is given is made
+// with one to pull.
+func (c challenged) Do(r *http.Request) (*http.Response, error) {
+	ctx, host := r.Context(), cmp.Or(r.Host, r.URL.Host)
+	scopes := withoutDelete(auth.GetScopesForHost(ctx, host))
+	if len(scopes) > 0 {
+		r = r.WithContext(auth.WithScopesForHost(ctx, host, scopes...))
+	}
+	if c.pushes == "" {
+		return c.Client.Do(r)
+	}
+	push := auth.ScopeRepository(c.pushes, auth.ActionPull, auth.ActionPush)
+	rsp, err := c.Client.Do(r.WithContext(auth.AppendScopesForHost(r.Context(), host, push)))
+	if r.Method != http.MethodGet && r.Method != http.MethodHead || !refusesScope(rsp, err) {
+		return rsp, err
+	}
+	if rsp != nil {
+		_ = rsp.Body.Close()
+	}
+	return c.Client.Do(r)
+}
+
+// refusesScope reports whether credentials that are good did not get a token for
+// the requested scope, or one that allows nothing. Bad ones are not tried again:
+// accounts are locked for that.
+func refusesScope(rsp *http.Response, err error) bool {
+	var refusal *errcode.ErrorResponse
+	if errors.As(err, &refusal) {
+		return refusal.StatusCode == http.StatusForbidden
+	}
+	return err == nil && (rsp.StatusCode == http.StatusUnauthorized || rsp.StatusCode == http.StatusForbidden) &&
+		strings.HasPrefix(rsp.Request.Header.Get("Authorization"), "Bearer ")
+}
+
+// withoutDelete returns scopes without the action delete.
+func withoutDelete(scopes []string) []string {
+	out := make([]string, 0, len(scopes))
+	for _, s := range scopes {
+		resource, actions := s[:strings.LastIndex(s, ":")+1], strings.Split(s[strings.LastIndex(s, ":")+1:], ",")
+		actions = slices.DeleteFunc(actions, func(a string) bool { return a == auth.ActionDelete })
+		if len(actions) > 0 {
+			out = append(out, resource+strings.Join(actions, ","))
+		}
+	}
+	return out
 }

@@ -34,18 +34,18 @@ func is(err error, r outcome.Reason) bool {
 	return errors.As(err, &e) && e.Reason == r
 }
 
-// A deed is what a request was to do, for its error's message.
-type deed struct {
+// An operation is what a request is for, in its error's message.
+type operation struct {
 	verb   string // For example: push to.
 	object string // For example: models/qwen3.
 }
 
-func (d deed) String() string { return d.verb + " " + d.object }
+func (d operation) String() string { return d.verb + " " + d.object }
 
-var errStalled = errors.New("the registry stood still")
+var errStalled = errors.New("the registry stalled")
 
 // failed returns the error of a request, classified.
-func (c *Client) failed(ctx context.Context, err error, d deed) error {
+func (c *Client) failed(ctx context.Context, err error, d operation) error {
 	var (
 		known    *outcome.Error
 		response *errcode.ErrorResponse
@@ -55,7 +55,7 @@ func (c *Client) failed(ctx context.Context, err error, d deed) error {
 	case errors.As(err, &known):
 		return err
 	case errors.Is(context.Cause(ctx), errStalled), errors.Is(err, errStalled):
-		return outcome.Errorf(outcome.Unavailable, "registry %s did not go on when asked to %s; this may pass by itself", c.host, d).Because(err)
+		return outcome.Errorf(outcome.Unavailable, "registry %s stalled when asked to %s; this may be transient", c.host, d).Because(err)
 	case ctx.Err() != nil:
 		return errors.Wrapf(ctx.Err(), "cannot %s at registry %s", d, c.host)
 	case errors.As(err, &resting) && resting.RateLimited:
@@ -73,7 +73,7 @@ func (c *Client) failed(ctx context.Context, err error, d deed) error {
 		return outcome.Errorf(outcome.Untrusted, "cannot reach registry %s: %s: %s", c.host, connection.Explain(err), c.cures.of(why)).Because(err)
 	}
 	if outcome.IsNetwork(err) || strings.HasSuffix(err.Error(), "EOF") {
-		return outcome.Errorf(outcome.Unavailable, "cannot %s at registry %s: %s; this may pass by itself", d, c.host, connection.Symptom(err)).Because(err)
+		return outcome.Errorf(outcome.Unavailable, "cannot %s at registry %s: %s; this may be transient", d, c.host, connection.Symptom(err)).Because(err)
 	}
 	if strings.Contains(err.Error(), "digest mismatch") {
 		return outcome.Errorf(outcome.Mismatch, "registry %s answered with another digest than what it was asked to %s has", c.host, d).Because(err)
@@ -84,14 +84,14 @@ func (c *Client) failed(ctx context.Context, err error, d deed) error {
 }
 
 // wantsCredentials recognizes errors of oras-go that have no type: a credential
-// of another kind than is asked for, and a challenge to a request that cannot
-// be made again with an answer to it.
+// of another kind than requested, and a challenge to a request whose body cannot
+// be sent again.
 func wantsCredentials(err error) bool {
 	return strings.Contains(err.Error(), "missing username or password") || strings.Contains(err.Error(), "not rewindable")
 }
 
-// refused returns the error of an answer that is no success.
-func (c *Client) refused(ctx context.Context, rsp *errcode.ErrorResponse, d deed) error {
+// refused returns the error of an answer other than a success.
+func (c *Client) refused(ctx context.Context, rsp *errcode.ErrorResponse, d operation) error {
 	status := rsp.StatusCode
 	switch {
 	case full(rsp):
@@ -100,10 +100,10 @@ func (c *Client) refused(ctx context.Context, rsp *errcode.ErrorResponse, d deed
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		return c.unauthorized(status, d).Because(rsp)
 	case has(rsp, errcode.ErrorCodeBlobUploadUnknown):
-		return outcome.Errorf(outcome.Unavailable, "registry %s forgot an upload that was under way; this may pass by itself", c.host).Because(rsp)
+		return outcome.Errorf(outcome.Unavailable, "registry %s forgot an upload that was under way; this may be transient", c.host).Because(rsp)
 	case has(rsp, errcode.ErrorCodeManifestBlobUnknown):
 		return outcome.Errorf(outcome.Unavailable,
-			"registry %s has lost a blob that was just pushed, as where its garbage collector does not wait for a push to end; this may pass by itself", c.host).Because(rsp)
+			"registry %s has lost a blob that was just pushed, as where its garbage collector does not wait for a push to end; this may be transient", c.host).Because(rsp)
 	case status == http.StatusNotFound:
 		return outcome.Errorf(outcome.NotFound,
 			"registry %s found nothing to %s: some registries want the repository to be created first", c.host, d).Because(rsp)
@@ -113,14 +113,14 @@ func (c *Client) refused(ctx context.Context, rsp *errcode.ErrorResponse, d deed
 	case status == http.StatusMethodNotAllowed, status == http.StatusNotImplemented, has(rsp, errcode.ErrorCodeUnsupported):
 		return outcome.Errorf(outcome.Unsupported, "registry %s cannot %s", c.host, d).Because(rsp)
 	case status >= http.StatusInternalServerError, status == http.StatusRequestTimeout:
-		return outcome.Errorf(outcome.Unavailable, "registry %s failed to %s (status %d); this may pass by itself", c.host, d, status).
+		return outcome.Errorf(outcome.Unavailable, "registry %s failed to %s (status %d); this may be transient", c.host, d, status).
 			After(notedWait(ctx)).Because(rsp)
 	}
 	return c.refusedContent(rsp, d)
 }
 
 // refusedContent returns the error of a refusal that is about what was sent.
-func (c *Client) refusedContent(rsp *errcode.ErrorResponse, d deed) error {
+func (c *Client) refusedContent(rsp *errcode.ErrorResponse, d operation) error {
 	status, manifest := rsp.StatusCode, rsp.Method == http.MethodPut && strings.Contains(rsp.URL.Path, "/manifests/")
 	switch {
 	case rsp.Method != http.MethodDelete && (has(rsp, errcode.ErrorCodeDigestInvalid) || has(rsp, errcode.ErrorCodeSizeInvalid)):
@@ -138,7 +138,7 @@ func (c *Client) refusedContent(rsp *errcode.ErrorResponse, d deed) error {
 		"registry %s refused to %s (status %d%s): it cannot, or a proxy before it does not let it; ask who runs it", c.host, d, status, codes(rsp)).Because(rsp)
 }
 
-func (c *Client) unauthorized(status int, d deed) *outcome.Error {
+func (c *Client) unauthorized(status int, d operation) *outcome.Error {
 	switch {
 	case c.account == anonymous:
 		return outcome.Errorf(outcome.Unauthorized,
@@ -168,7 +168,7 @@ var quotaPhrases = []string{
 	"exceeds the maximum size", "toobig", "too big",
 }
 
-// full reports whether an answer says that there is no room: by its status,
+// full reports whether an answer says that there is no space: by its status,
 // else by its codes, which rule it out, and only then by phrases that stand for
 // nothing else.
 func full(rsp *errcode.ErrorResponse) bool {
@@ -246,4 +246,58 @@ func oddPart(err error) string {
 		}
 	}
 	return ""
+}
+
+// Cures tell users in messages how to correct the client's settings, in terms of
+// where these come from. Each is an imperative without a full stop.
+type Cures struct {
+	// NoCredentials is for a registry that wants some where there are none.
+	NoCredentials string
+
+	// Credentials is for credentials that the registry refuses.
+	Credentials string
+
+	// Authority is for a certificate that no trusted authority has signed, and
+	// NoAuthority for a file of authorities that holds none, or for a client
+	// certificate that is none.
+	Authority, NoAuthority string
+
+	// Certificate is for a registry that wants another client certificate, or
+	// one at all.
+	Certificate string
+
+	// Host is for a certificate of another host.
+	Host string
+
+	// PlainHTTP is for a registry that speaks no TLS.
+	PlainHTTP string
+}
+
+// providerCures are in terms of a ProviderConfig.
+var providerCures = Cures{ //nolint:gosec // It says where credentials are, and holds none.
+	NoCredentials: "name a Secret of type kubernetes.io/dockerconfigjson in the ProviderConfig's registry.credentials",
+	Credentials:   "check the ProviderConfig's credentials Secret",
+	Authority:     "put that authority's ca.crt into the Secret that registry.certSecretRef names",
+	NoAuthority:   "correct the Secret that registry.certSecretRef names",
+	Certificate:   "put tls.crt and tls.key of one that it takes into the Secret that registry.certSecretRef names",
+	Host:          "correct registry.host",
+	PlainHTTP:     "set registry.plainHTTP if that is meant",
+}
+
+// of returns the cure of a permanent connection error.
+func (c Cures) of(why connection.Cause) string {
+	switch why {
+	case connection.UnknownAuthority:
+		return c.Authority
+	case connection.NoCertificate:
+		return cmp.Or(c.Certificate, "ask the registry's administrator")
+	case connection.WrongHost:
+		return c.Host
+	case connection.NoTLS:
+		return c.PlainHTTP
+	case connection.Blocked:
+		return "have its token realm, redirects and upload locations name public hosts, or hosts in a network of its own kind"
+	default:
+		return "renew it, or check this machine's clock"
+	}
 }

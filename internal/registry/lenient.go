@@ -262,7 +262,7 @@ func (c lenient) paged(rsp *http.Response) error {
 
 var errBadLink = errors.New("Link is no address of a next page")
 
-// isNext reports whether a link with these parameters leads to the next page, as
+// isNext reports whether a link with these parameters names the next page, as
 // one without a relation does.
 func isNext(parameters string) bool {
 	parameters = strings.ToLower(strings.ReplaceAll(parameters, `"`, ""))

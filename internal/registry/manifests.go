@@ -18,8 +18,8 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// Resolve returns the descriptor of the manifest that a tag or digest stands
-// for. IsNotFound tells of its error whether there is none.
+// Resolve returns the descriptor of the manifest that a tag or digest
+// names. If there is none, it returns an error that IsNotFound reports.
 func (c *Client) Resolve(ctx context.Context, repository, reference string) (_ ocispec.Descriptor, err error) {
 	defer c.observe("Resolve", &err)
 	repo, err := c.resolvable(repository, reference)
@@ -30,13 +30,13 @@ func (c *Client) Resolve(ctx context.Context, repository, reference string) (_ o
 	defer cancel()
 	d, err := repo.Manifests().Resolve(ctx, reference)
 	if err != nil {
-		return ocispec.Descriptor{}, c.failed(ctx, err, deed{"read", at(repository, reference)})
+		return ocispec.Descriptor{}, c.failed(ctx, err, operation{"read", at(repository, reference)})
 	}
 	return d, nil
 }
 
-// Manifest returns the manifest that a tag or digest stands for, with its
-// descriptor, whose digest the content was held against. It refuses one larger
+// Manifest returns the manifest that a tag or digest names, with its
+// descriptor, whose digest it has verified. It refuses one larger
 // than decode.MaxBytes.
 func (c *Client) Manifest(ctx context.Context, repository, reference string) (_ ocispec.Descriptor, _ []byte, err error) {
 	defer c.observe("Manifest", &err)
@@ -46,7 +46,7 @@ func (c *Client) Manifest(ctx context.Context, repository, reference string) (_ 
 	}
 	ctx, cancel := c.ask(noteWaits(ctx))
 	defer cancel()
-	read := deed{"read", at(repository, reference)}
+	read := operation{"read", at(repository, reference)}
 	d, rc, err := repo.Manifests().FetchReference(ctx, reference)
 	if err != nil {
 		return ocispec.Descriptor{}, nil, c.failed(ctx, err, read)
@@ -73,7 +73,7 @@ func (c *Client) PushManifest(ctx context.Context, repository string, d ocispec.
 	ctx, cancel := c.askWithin(noteWaits(ctx), manifestTimeout(manifest))
 	defer cancel()
 	if err := repo.Manifests().PushReference(ctx, d, bytes.NewReader(manifest), tag); err != nil {
-		return c.failed(ctx, err, deed{"push to", at(repository, tag)})
+		return c.failed(ctx, err, operation{"push to", at(repository, tag)})
 	}
 	return nil
 }
@@ -109,7 +109,7 @@ func (c *Client) Untag(ctx context.Context, repository, tag string) (err error) 
 	}
 	ctx, cancel := c.ask(noteWaits(ctx))
 	defer cancel()
-	untag := deed{"delete tag", at(repository, tag)}
+	untag := operation{"delete tag", at(repository, tag)}
 	u := fmt.Sprintf("%s://%s/v2/%s/manifests/%s", c.scheme(), ref.Host(), repository, tag)
 	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, u, nil)
 	if err != nil {

@@ -51,10 +51,10 @@ func badReference(s string) error {
 		"%q names no artifact: write registry/repository@sha256:..., as an Artifact's status.atProvider.pinnedReference, or registry/repository:tag", s)
 }
 
-// Name is what the registry is asked for: the digest where there is one.
+// Name is the name to request: the digest if there is one, else the tag.
 func (r Reference) Name() string { return cmp.Or(r.Digest.String(), r.Tag) }
 
-// String returns the reference by what the registry is asked for.
+// String returns the reference with the name to request.
 func (r Reference) String() string {
 	if r.Digest != "" {
 		return r.Registry + "/" + r.Repository + "@" + r.Digest.String()

@@ -14,7 +14,7 @@ import (
 )
 
 // maxReferrers is how many referrers of one type are read. They are small, and
-// nobody pushes that many by accident.
+// no tool pushes that many by accident.
 const maxReferrers = 1000
 
 // maxPages bounds the pages of a list, of tags or of referrers.
@@ -47,7 +47,7 @@ func (c *Client) Referrers(ctx context.Context, repository string, subject diges
 	if err == nil || errors.Is(err, errEnough) {
 		return out[:min(len(out), maxReferrers)], nil
 	}
-	if err := c.failed(ctx, err, deed{"list referrers of", at(repository, subject.String())}); !IsNotFound(err) {
+	if err := c.failed(ctx, err, operation{"list referrers of", at(repository, subject.String())}); !IsNotFound(err) {
 		return nil, err
 	}
 	return nil, nil
@@ -113,7 +113,7 @@ func (c *Client) DeleteManifest(ctx context.Context, repository string, d ocispe
 	if err == nil || errors.Is(err, errdef.ErrNotFound) {
 		return nil
 	}
-	err = c.failed(ctx, err, deed{"delete", at(repository, d.Digest.String())})
+	err = c.failed(ctx, err, operation{"delete", at(repository, d.Digest.String())})
 	if IsNotFound(err) {
 		return nil
 	}
@@ -146,7 +146,7 @@ func (c *Client) Tags(ctx context.Context, repository string) (_ []string, err e
 	case errors.Is(err, errEnough):
 		return nil, outcome.Errorf(outcome.Unsupported, "repository %s at registry %s has more than %d tags, or names longer than tags are", repository, c.host, maxTags)
 	case err != nil:
-		return nil, c.failed(ctx, err, deed{"list tags of", repository})
+		return nil, c.failed(ctx, err, operation{"list tags of", repository})
 	}
 	return out, nil
 }

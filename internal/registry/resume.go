@@ -21,8 +21,8 @@ import (
 // blob's size. It asks for that range (distribution-spec 1.1, "Pulling blobs";
 // RFC 9110, section 14); from a registry that knows no ranges it reads, and
 // drops, what is before it. The reader ends with io.EOF only after as many
-// bytes as are missing. Whether they are the right ones is for the caller to
-// see, who has the first ones.
+// bytes as are missing. The caller, which has the first bytes, must verify the
+// digest of the whole.
 func (c *Client) OpenBlobAt(ctx context.Context, repository string, d ocispec.Descriptor, offset int64) (io.ReadCloser, error) {
 	if _, err := c.repository(repository); err != nil {
 		return nil, err
@@ -35,7 +35,7 @@ func (c *Client) OpenBlobAt(ctx context.Context, repository string, d ocispec.De
 	}
 	ctx, cancel := context.WithCancelCause(once(noteWaits(ctx)))
 	timer := time.AfterFunc(c.stall, func() { cancel(errStalled) })
-	read := deed{"read", at(repository, d.Digest.String())}
+	read := operation{"read", at(repository, d.Digest.String())}
 	rsp, skip, err := c.getBlob(ctx, repository, d, offset) //nolint:bodyclose // The reader that is returned does.
 	timer.Stop()
 	if err != nil {
@@ -59,10 +59,10 @@ func (c *Client) OpenBlobAt(ctx context.Context, repository string, d ocispec.De
 
 // failedCount returns the error of a body that ended before its last bytes, or
 // did not end after them.
-func (c *Client) failedCount(left int64, read deed) error {
+func (c *Client) failedCount(left int64, read operation) error {
 	switch {
 	case left > 0:
-		return outcome.Errorf(outcome.Unavailable, "registry %s ended %s before its last %d bytes; this may pass by itself", c.host, read.object, left)
+		return outcome.Errorf(outcome.Unavailable, "registry %s ended %s before its last %d bytes; this may be transient", c.host, read.object, left)
 	case left < 0:
 		return outcome.Errorf(outcome.Mismatch, "registry %s sent more bytes than %s has", c.host, read.object)
 	}
@@ -141,8 +141,8 @@ func startsAt(contentRange string) int64 {
 	return n
 }
 
-// A counted reader counts down the bytes that are to come, and reads one too
-// many at most.
+// A counted reader counts down the bytes that are left, and reads at most one too
+// many.
 type counted struct {
 	io.ReadCloser
 

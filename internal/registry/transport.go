@@ -2,8 +2,11 @@ package registry
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,7 +56,7 @@ func (w waitNoter) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // An upload is the body of a blob's push. It cancels the push when the
-// registry stands still: takes no bytes for a while, or has them all and says
+// registry stalls: takes no bytes for a while, or has them all and answers
 // nothing. How long the source of the bytes takes does not count.
 type upload struct {
 	size   int64
@@ -142,4 +145,48 @@ func (d *download) Close() error {
 	d.timer.Stop()
 	d.cancel(nil)
 	return err
+}
+
+// An ownTransport shows a client certificate to the registry, and to no other
+// host that the registry redirects to: the certificate would disclose the client's
+// identity, and let that host relay its authentication.
+type ownTransport struct {
+	host        string // As in URLs.
+	own, others *http.Transport
+}
+
+// newOwnTransport returns a transport for a client of a registry.
+func newOwnTransport(host string, pool *x509.CertPool, certificates []tls.Certificate) *ownTransport {
+	guard := connection.NewGuard(host)
+	fresh := func() *http.Transport {
+		out := connection.NewTransport(pool, guard)
+		out.WriteBufferSize = 64 << 10
+		return out
+	}
+	t := &ownTransport{host: host, own: fresh()}
+	if t.others = t.own; len(certificates) > 0 {
+		t.others = fresh()
+		t.own.TLSClientConfig.Certificates = certificates
+	}
+	return t
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *ownTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if bareHost(req.URL.Host, req.URL.Scheme) == bareHost(t.host, req.URL.Scheme) {
+		return t.own.RoundTrip(req)
+	}
+	return t.others.RoundTrip(req)
+}
+
+// CloseIdleConnections closes connections that no request uses.
+func (t *ownTransport) CloseIdleConnections() {
+	t.own.CloseIdleConnections()
+	t.others.CloseIdleConnections()
+}
+
+// bareHost returns a host in lower case and without the port that its scheme
+// has anyway.
+func bareHost(host, scheme string) string {
+	return strings.TrimSuffix(strings.ToLower(host), map[string]string{"https": ":443", "http": ":80"}[scheme])
 }

@@ -67,7 +67,7 @@ func TestUnreachable(t *testing.T) {
 			client: serve(t, func(http.Handler) http.Handler {
 				return http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 			}),
-			want: outcome.Unavailable, message: "may pass",
+			want: outcome.Unavailable, message: "may be transient",
 		},
 		"OtherHost": {
 			reason:  "No other host gets the blob, nor does the message get what is in the URL.",

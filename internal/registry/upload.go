@@ -37,13 +37,12 @@ const progressStep = 1 << 20
 // Upload pushes a blob of known digest and size, in one pass and with little
 // memory, whatever its size. The registry holds it against the digest.
 //
-// Where the registry's end breaks, fails, or asks to wait, Upload asks what has
-// arrived and goes on there (distribution-spec 1.1, "Pushing a blob in
-// chunks"); only a registry that has forgotten the upload, does not tell, or
-// takes a blob in one request only, gets it from the start. Where the source
-// breaks, it is opened again at the byte that is missing, and the registry does
-// not notice. Both are tried as the policy says, and counted anew after
-// progress. A source's last error is returned as it is; one that is
+// If the connection breaks, or the registry fails or asks to wait, Upload asks what has
+// arrived and resumes there (distribution-spec 1.1, "Pushing a blob in
+// chunks"); only for a registry that has forgotten the upload, does not report its
+// offset, or takes a blob in one request only, it starts again. If the source
+// fails, Upload reopens it at the missing byte within the same request. Both are
+// retried as the policy says; progress resets the number of tries. A source's last error is returned as it is; one that is
 // retry.Permanent is the last.
 //
 // An upload that fails is cancelled, so that it takes no room at the registry,
@@ -59,11 +58,10 @@ func (c *Client) Upload(ctx context.Context, repository string, d ocispec.Descri
 	}, o)
 }
 
-// UploadUnnamed does what Upload does with a blob whose digest nobody knows
-// before all of its bytes were read. It asks for the digest once they were sent,
-// or before, where the registry wants to know it first: then the source is read
-// twice, once by digest. What digest returns as an error is final. The name is
-// for messages.
+// UploadUnnamed does what Upload does for a blob whose digest is unknown until all
+// of its bytes were read. It calls digest once they were sent, or before, if the
+// registry needs the digest first: then the source is read twice, once by digest.
+// An error of digest is permanent. The name is for messages.
 func (c *Client) UploadUnnamed(ctx context.Context, repository, name string, size int64, digest func(ctx context.Context) (digest.Digest, error), open Source, again retry.Policy, o ...UploadOption) error {
 	return c.upload(ctx, repository, &transfer{
 		name: name, size: size, digest: digest, open: open, again: again,
@@ -116,11 +114,11 @@ type transfer struct {
 	noted func(location string) // Nil if no other process may resume the upload.
 	kept  bool                  // The session's location was noted.
 
-	best    int64 // How many bytes any session had when tries were last counted anew.
+	best    int64 // How many bytes any session had when tries were last reset.
 	asked   bool  // The registry was asked to commit, and may have done so.
 	lost    int   // How often a session was forgotten since then.
 	doubts  int   // How often one did not go on where it said, since then.
-	renewed bool  // Whether tokens were got anew since then.
+	renewed bool  // Whether tokens were renewed since then.
 }
 
 // run tries until the blob is there, or has failed too often without progress.
@@ -140,7 +138,7 @@ func (t *transfer) run(ctx context.Context) error {
 	}
 }
 
-// try goes on with the blob, and reports whether the registry had more of it than
+// try continues with the blob, and reports whether the registry had more of it than
 // at the try before.
 func (t *transfer) try(ctx context.Context) (moved bool, err error) {
 	if t.session != nil {
@@ -170,7 +168,7 @@ func (t *transfer) try(ctx context.Context) (moved bool, err error) {
 	return moved, err
 }
 
-// resume finds out where the session goes on, or that it does not.
+// resume finds out at which offset the session continues, or that it is gone.
 func (t *transfer) resume(ctx context.Context) (moved bool, err error) {
 	if t.whole {
 		t.leave(ctx)
@@ -247,7 +245,7 @@ func (t *transfer) send(ctx context.Context) error {
 }
 
 // judge decides what the error of a request of the session means for the next
-// one. What broke leaves the session as it is.
+// one. A broken connection leaves the session as it is.
 func (t *transfer) judge(ctx context.Context, err error) error {
 	var (
 		source sourceError
@@ -275,7 +273,7 @@ func (t *transfer) judgeRefusal(ctx context.Context, err error, rsp *errcode.Err
 		return t.renewAll(err)
 	case rsp.StatusCode == http.StatusNotFound && (!t.whole || has(rsp, errcode.ErrorCodeBlobUploadUnknown)):
 		t.lose(true)
-		return outcome.Errorf(outcome.Unavailable, "registry %s forgot an upload that was under way; this may pass by itself", t.host).Because(rsp)
+		return outcome.Errorf(outcome.Unavailable, "registry %s forgot an upload that was under way; this may be transient", t.host).Because(rsp)
 	case rsp.StatusCode == http.StatusRequestEntityTooLarge && t.shrink():
 		t.leave(ctx)
 	case t.whole, reason.Transient(), reason == outcome.Unauthorized:
@@ -328,8 +326,8 @@ func (t *transfer) renewAll(err error) error {
 	return t.renew(err)
 }
 
-// renew lets a refused token, or a missing one, be tried again once, with
-// another: it is not known of every token when it ends.
+// renew has a request with a refused or missing token retried once with a new one:
+// not every token says when it expires.
 func (t *transfer) renew(err error) error {
 	if t.renewed {
 		return err
@@ -338,8 +336,8 @@ func (t *transfer) renew(err error) error {
 	return outcome.Errorf(outcome.Unavailable, "registry %s did not take a token any more", t.host).Because(err)
 }
 
-// lose gives up a session that the registry does not know any more, or tells
-// nothing of. Where that is no accident, nothing is gained by another.
+// lose gives up a session that the registry no longer knows, or does not report on.
+// If that happens again, or without a reason, the blob is sent in one request.
 func (t *transfer) lose(forgotten bool) {
 	adopted := t.adopted
 	t.session, t.adopted = nil, false

@@ -13,17 +13,17 @@ import (
 type UploadOption func(*transfer)
 
 // Resumable has an upload resume the session at a location that an earlier
-// Upload of the same blob has noted; empty for none. One that the registry does
-// not know any more, or that is not this repository's, is passed over. Upload
-// calls note with each location at which another process may resume it, and with
-// an empty one once none can. An upload that fails leaves the noted session at the
-// registry, unless its bytes are wrong or there is no room for them.
+// Upload of the same blob has noted; empty for none. It ignores a session that the
+// registry no longer knows, or that is not this repository's. Upload calls note
+// with each location at which another process may resume it, and with an empty one
+// once none can. An upload that fails leaves the noted session at the
+// registry, unless its bytes are wrong or the registry has no space for them.
 //
-// A location gives whoever has it a way to the upload, and whoever can write it
-// down can make one up. It holds no host: it leads to the registry's own uploads
-// to this repository, and nowhere else. Bytes that another process sent are not
-// known to be right before the registry, or a reader, has held all of them
-// against a digest that is known to be right.
+// A location gives access to the upload, and anyone who can write the note can
+// forge one. It therefore holds no host, and can only name uploads to this
+// repository at the registry. Bytes that another process sent are not trusted
+// before the registry, or a reader, has compared all of them with a trusted
+// digest.
 func Resumable(location string, note func(location string)) UploadOption {
 	return func(t *transfer) {
 		t.noted = note
@@ -99,9 +99,9 @@ func (t *transfer) keeps(ctx context.Context, err error) bool {
 	return ctx.Err() != nil || reason != outcome.Mismatch && reason != outcome.NoSpace
 }
 
-// checked returns an error unless the repository has the blob after a session was
-// completed that another process has begun. What is known of such a session is
-// what somebody wrote down.
+// checked returns an error unless the repository has the blob after the upload
+// completed a session that another process began. Such a session is only known
+// from a note, which may be forged.
 func (t *transfer) checked(ctx context.Context) error {
 	has, err := t.has(ctx)
 	if err == nil && !has {

@@ -43,7 +43,7 @@ type sessions struct {
 	ref oras.Reference
 }
 
-func (s sessions) deed() deed { return deed{"push to", s.ref.Repository} }
+func (s sessions) operation() operation { return operation{"push to", s.ref.Repository} }
 
 // endpoint returns where sessions start.
 func (s sessions) endpoint() string {
@@ -55,21 +55,21 @@ func (s sessions) endpoint() string {
 // take the status.
 func (s sessions) ask(ctx context.Context, limit time.Duration, method, u string, accept func(status int) bool) (*http.Response, error) {
 	if err := s.throttle.Wait(ctx, s.host); err != nil {
-		return nil, s.failed(ctx, err, s.deed())
+		return nil, s.failed(ctx, err, s.operation())
 	}
 	ctx, cancel := s.askWithin(ctx, limit)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, u, nil)
 	if err != nil {
-		return nil, s.failed(ctx, err, s.deed())
+		return nil, s.failed(ctx, err, s.operation())
 	}
 	rsp, err := s.auth.Do(req)
 	if err != nil {
-		return nil, s.failed(ctx, err, s.deed())
+		return nil, s.failed(ctx, err, s.operation())
 	}
 	defer rsp.Body.Close()
 	if !accept(rsp.StatusCode) {
-		return rsp, s.failed(ctx, responseError(rsp), s.deed())
+		return rsp, s.failed(ctx, responseError(rsp), s.operation())
 	}
 	return rsp, nil
 }
@@ -89,8 +89,8 @@ func (s sessions) start(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A registry without such a limit leaves it out (distribution-spec 1.1,
-	// "Pushing a blob in chunks"). None that makes sense is larger than a request.
+	// A registry without such a limit omits the header (distribution-spec 1.1,
+	// "Pushing a blob in chunks"). A sensible limit is no larger than a request.
 	least, _ := strconv.ParseUint(rsp.Header.Get("OCI-Chunk-Min-Length"), 10, 40)
 	out := &session{least: int64(least)}
 	if err := s.follow(ctx, out, rsp); err != nil {
@@ -106,7 +106,7 @@ func (s sessions) status(ctx context.Context, of *session) (int64, error) {
 	case rsp != nil && rsp.StatusCode == http.StatusNotFound:
 		return 0, errForgotten
 	case rsp != nil && err != nil && !outcome.ReasonOf(err).Transient():
-		// Where this is for want of permission, the next request says so.
+		// If the reason is a missing permission, the next request reports it.
 		return 0, errNoStatus
 	case err != nil:
 		return 0, err
@@ -135,14 +135,14 @@ func (s sessions) cancel(ctx context.Context, of *session) {
 	_, _ = s.ask(ctx, cancelTimeout, http.MethodDelete, of.location.String(), succeeded) //nolint:bodyclose // It is closed already.
 }
 
-// follow takes up what an answer says of where a session goes on, and what its
-// request was allowed with: that token is fresh, and a stream, which cannot be
-// sent again with another one, needs it to be.
+// follow records the session's next location as an answer names it, and the token
+// of the request: a stream cannot be sent again with another token, and so needs
+// one that is fresh.
 func (s sessions) follow(ctx context.Context, of *session, rsp *http.Response) error {
 	if rsp.Header.Get("Location") != "" || of.location == nil {
 		to, err := s.locate(rsp)
 		if err != nil {
-			return s.failed(ctx, err, s.deed())
+			return s.failed(ctx, err, s.operation())
 		}
 		of.location = to
 	}
@@ -153,7 +153,7 @@ func (s sessions) follow(ctx context.Context, of *session, rsp *http.Response) e
 	return nil
 }
 
-// locate returns where an answer says that a session goes on. That may be at
+// locate returns the session's next location as an answer names it. It may be at
 // another host, such as a storage's, which gets no credentials (as with
 // containerd and go-containerregistry), but not without TLS if the registry has
 // it. In which network it may be is for the client's Guard to say.

@@ -22,7 +22,7 @@ import (
 func (s sessions) patch(ctx context.Context, to *session, f *feed) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPatch, to.location.String(), nil)
 	if err != nil {
-		return s.failed(ctx, err, s.deed())
+		return s.failed(ctx, err, s.operation())
 	}
 	if f.offset > 0 || f.last() < f.size {
 		req.Header.Set("Content-Range", fmt.Sprintf("%d-%d", f.offset, f.last()-1))
@@ -36,7 +36,7 @@ func (s sessions) patch(ctx context.Context, to *session, f *feed) error {
 		has = min(has, n)
 	}
 	if has < f.last() {
-		return outcome.Errorf(outcome.Unavailable, "registry %s ended an upload before its last %d bytes; this may pass by itself", s.host, f.last()-has)
+		return outcome.Errorf(outcome.Unavailable, "registry %s ended an upload before its last %d bytes; this may be transient", s.host, f.last()-has)
 	}
 	return s.follow(ctx, to, rsp)
 }
@@ -45,17 +45,17 @@ func (s sessions) patch(ctx context.Context, to *session, f *feed) error {
 func (s sessions) put(ctx context.Context, to *session, d digest.Digest, f *feed) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPut, withDigest(to.location, d), nil)
 	if err != nil {
-		return s.failed(ctx, err, s.deed())
+		return s.failed(ctx, err, s.operation())
 	}
 	_, err = s.stream(req, to, f, committed) //nolint:bodyclose // It is closed already.
 	return err
 }
 
 // stream makes a request with what f reads as its body. It gives up when the
-// registry stands still.
+// registry stalls.
 func (s sessions) stream(req *http.Request, to *session, f *feed, accept func(status int) bool) (*http.Response, error) {
 	if err := s.throttle.Wait(req.Context(), s.host); err != nil {
-		return nil, s.failed(req.Context(), err, s.deed())
+		return nil, s.failed(req.Context(), err, s.operation())
 	}
 	ctx, cancel := context.WithCancelCause(req.Context())
 	defer cancel(nil)
@@ -76,7 +76,7 @@ func (s sessions) stream(req *http.Request, to *session, f *feed, accept func(st
 		err = ctx.Err()
 	}
 	if err != nil {
-		err = s.failed(ctx, err, s.deed())
+		err = s.failed(ctx, err, s.operation())
 	}
 	if rsp != nil {
 		_ = rsp.Body.Close()
@@ -155,7 +155,7 @@ func (f *feed) read(p []byte) (int, error) {
 		return n, nil
 	}
 	if errors.Is(err, io.EOF) {
-		return 0, outcome.Errorf(outcome.Unavailable, "the source of %s ended before its last %d bytes; this may pass by itself", f.name, f.size-f.offset)
+		return 0, outcome.Errorf(outcome.Unavailable, "the source of %s ended before its last %d bytes; this may be transient", f.name, f.size-f.offset)
 	}
 	return 0, err
 }
@@ -173,7 +173,7 @@ func (f *feed) readSource(p []byte) (int, error) {
 	return n, err
 }
 
-// heal opens the source anew, after an error, until it can be read again.
+// heal reopens the source after an error, until it can be read again.
 func (f *feed) heal(p []byte, err error) (n int, _ error) {
 	if f.offset-f.mark >= progressStep {
 		f.mark = f.offset
@@ -220,7 +220,7 @@ func (f *feed) close() {
 	}
 }
 
-// forget has every token be got anew.
+// forget makes the next request of every scope get a new token.
 func (c *freshTokens) forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

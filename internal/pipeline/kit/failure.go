@@ -122,7 +122,7 @@ func (r *task) failed(step string, stderr []string) *outcome.Error {
 		return outcome.Errorf(reason, "kit %s does not trust %s: check certSecretRef, and for a registry without TLS plainHTTP, in the ProviderConfig (kit said: %s)",
 			step, peer, said)
 	case outcome.Unavailable:
-		return outcome.Errorf(reason, "kit %s did not get through to %s; this may pass by itself (kit said: %s)", step, peer, said)
+		return outcome.Errorf(reason, "kit %s did not get through to %s; this may be transient (kit said: %s)", step, peer, said)
 	default:
 		return outcome.Errorf(outcome.Internal, "kit %s failed: %s", step, said)
 	}

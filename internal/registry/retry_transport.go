@@ -15,11 +15,11 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
 
-// A patient transport retries with backoff each request that moves no blob, by
-// its client's policy, and waits while the registry asks anybody to wait. A
-// request whose body cannot be sent again, and one that is marked with once, is
-// sent as it is: whoever makes it retries.
-type patient struct {
+// A retryTransport retries with backoff each request that moves no blob, by its
+// client's policy, and waits while the registry asks clients to wait. It sends a
+// request whose body cannot be sent again, and one that is marked with once, only
+// once: their callers retry.
+type retryTransport struct {
 	next     http.RoundTripper
 	host     string // Of the registry, also for its token server.
 	again    retry.Policy
@@ -31,7 +31,7 @@ type (
 	limitKey struct{}
 )
 
-// once marks requests that whoever makes them retries.
+// once marks requests that their caller retries.
 func once(ctx context.Context) context.Context {
 	return context.WithValue(ctx, onceKey{}, true)
 }
@@ -41,7 +41,7 @@ func isOnce(ctx context.Context) bool { return ctx.Value(onceKey{}) != nil }
 // retried calls f, which makes requests that are marked with once, by the
 // client's policy.
 func (c *Client) retried(ctx context.Context, f func(ctx context.Context) error) error {
-	if !c.patient {
+	if !c.retries {
 		return f(ctx)
 	}
 	return c.again.Do(ctx, "registry "+c.host, func() error { return f(once(ctx)) })
@@ -55,7 +55,7 @@ func (c *Client) ask(ctx context.Context) (context.Context, context.CancelFunc) 
 
 // askWithin is ask with another limit.
 func (c *Client) askWithin(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
-	if c.patient && !isOnce(ctx) {
+	if c.retries && !isOnce(ctx) {
 		return context.WithCancel(context.WithValue(ctx, limitKey{}, limit))
 	}
 	return context.WithTimeoutCause(ctx, limit, errStalled)
@@ -63,7 +63,7 @@ func (c *Client) askWithin(ctx context.Context, limit time.Duration) (context.Co
 
 // RoundTrip implements http.RoundTripper. What the last try came to is what it
 // returns.
-func (p *patient) RoundTrip(req *http.Request) (*http.Response, error) {
+func (p *retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
 	if isOnce(ctx) || req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
 		return p.next.RoundTrip(req)
@@ -94,7 +94,7 @@ func (p *patient) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // try sends a request. The content of a success is read into memory, so that a
 // try whose answer breaks off is retried, too.
-func (p *patient) try(req *http.Request) (*http.Response, error) {
+func (p *retryTransport) try(req *http.Request) (*http.Response, error) {
 	limit, ok := req.Context().Value(limitKey{}).(time.Duration)
 	if !ok {
 		limit = askTimeout
@@ -123,8 +123,8 @@ func (p *patient) try(req *http.Request) (*http.Response, error) {
 	return rsp, nil
 }
 
-// buffer replaces an answer's body by one in memory, which may be cut off after
-// decode.MaxBytes+1 bytes: nobody wants more of what is no blob.
+// buffer replaces an answer's body by one in memory, cut off after
+// decode.MaxBytes+1 bytes: no answer but a blob may be larger.
 func buffer(rsp *http.Response) error {
 	defer rsp.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(rsp.Body, decode.MaxBytes+1))
@@ -145,7 +145,7 @@ func (c closing) Close() error {
 
 // judge returns what a try came to as an error that may be transient; nil for
 // an answer that no other try changes.
-func (p *patient) judge(rsp *http.Response, err error) error {
+func (p *retryTransport) judge(rsp *http.Response, err error) error {
 	switch {
 	case errors.Is(err, errStalled):
 		return outcome.Errorf(outcome.Unavailable, "no answer came in time")
