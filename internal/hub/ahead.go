@@ -8,16 +8,17 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 )
 
-// A segment is a range of a file that is read ahead. Who reads it ahead sends
-// what it has as blocks, and closes the channel when it is done with it, at the
-// latest when it is the segment's turn: the reader reads what is left.
+// A segment is a range of a file that is read ahead. The goroutine that reads it
+// ahead sends blocks, and closes the channel when it is done, at the latest when it
+// is the segment's turn: the reader then reads the rest.
 type segment struct {
 	span *span
-	full chan []byte   // Nil where nobody reads ahead.
-	turn chan struct{} // Closed when there is nothing before it any more.
+	full chan []byte   // Nil if nothing is read ahead.
+	turn chan struct{} // Closed once everything before it was read.
 }
 
-// drop gives back what nobody will read. Nobody reads ahead any more.
+// drop returns the memory of blocks that will not be read. Reading ahead must have
+// ended.
 func (s *segment) drop(a *ahead) {
 	s.span.close()
 	if s.full == nil {
@@ -28,9 +29,8 @@ func (s *segment) drop(a *ahead) {
 	}
 }
 
-// An ahead reads the segments of a file that are not their turn yet, several
-// side by side. With the reader's own stream, there are as many requests as the
-// caller wants.
+// An ahead reads several later segments of a file at the same time. With the reader's
+// own stream, there are as many requests as the caller allows.
 type ahead struct {
 	reader  *Reader
 	share   *share
@@ -86,8 +86,8 @@ func (a *ahead) work() {
 	}
 }
 
-// begin returns the next segment, or nil if there is none or nothing more is to
-// be read ahead.
+// begin returns the next segment, or nil if there is none or reading ahead has
+// ended.
 func (a *ahead) begin() *segment {
 	select {
 	case a.slots <- struct{}{}:

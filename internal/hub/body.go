@@ -12,13 +12,13 @@ import (
 
 var errStalled = errors.New("no bytes came")
 
-// leastBytes is how much of a body must come within its limit of time, so that
-// a trickle is no stream either.
+// leastBytes is how much of a body must arrive within its limit of time, so that a
+// trickle counts as stalled, too.
 const leastBytes = 16 << 10
 
-// A body is a stream of a Hub that gives up when no bytes come for a while, or
-// next to none. It counts only the time that a Read waits, since a slow reader
-// is none of the Hub's business.
+// A body is a stream of a Hub that returns an error when no bytes, or next to none,
+// arrive for a while. It counts only the time that a Read waits, not the time that
+// its reader takes.
 type body struct {
 	io.ReadCloser
 

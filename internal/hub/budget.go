@@ -6,10 +6,9 @@ import "sync"
 // into ahead of its turn.
 const blockSize = 256 << 10
 
-// A Budget is the memory for what downloads read ahead. All that share one have
-// no more than it together, and none has more than its share while others are
-// being read; where it is used up, each goes on with the one stream that is its
-// turn, which needs none. A Budget is safe for concurrent use, and keeps its
+// A Budget is the memory for what downloads read ahead. It bounds all downloads that
+// share it, each to an equal share; when it is used up, a download continues with
+// its own stream, which needs none. A Budget is safe for concurrent use, and keeps its
 // memory for later downloads.
 type Budget struct {
 	limit int // In blocks, as all here.
@@ -56,8 +55,7 @@ func (b *Budget) join() *share {
 	return &share{budget: b}
 }
 
-// leave makes the other shares larger. What is not given back yet still is to
-// be.
+// leave makes the other shares larger. Blocks in use must still be put back.
 func (s *share) leave() {
 	b := s.budget
 	b.mu.Lock()

@@ -199,8 +199,8 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// get returns the successful answer to one request, or an outcome.Error,
-// settled where no other try soon would help. It does not try again.
+// get returns the successful answer to one request, or an outcome.Error, which is
+// permanent if no retry would help soon. It does not retry.
 func (c *Client) get(ctx context.Context, u string, s subject) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	rsp, err := c.do(ctx, u, s)
@@ -240,7 +240,7 @@ func (c *Client) request(ctx context.Context, u string, s subject) (*http.Reques
 	return req, nil
 }
 
-// check returns the error of an answer that is no success, or none that can be
+// check returns the error of an answer that is not a success, or that cannot be
 // read.
 func (c *Client) check(rsp *http.Response, s subject) error {
 	if rsp.StatusCode != http.StatusOK {

@@ -19,29 +19,29 @@ const (
 	maxETag = 256
 )
 
-// A Head is what a Hub answered about where a revision stands.
+// A Head is a Hub's answer to which commit a revision points to.
 type Head struct {
 	// Commit in 40 hex digits; empty where NotModified is set.
 	Commit string
 
-	// ETag to bring along the next time; empty where the Hub gives none.
+	// ETag for the next request; empty if the Hub sends none.
 	ETag string
 
 	// NotModified says that the answer is the one that had the ETag.
 	NotModified bool
 
-	// Rest is how long the Hub shall be left alone: what Retry-After asks, or
-	// until RateLimit's window ends where few requests remain in it. It is at
-	// most an hour.
+	// Rest is how long to send the Hub no request: as long as Retry-After asks, or
+	// until RateLimit's window ends if few requests remain in it. It is at most an
+	// hour.
 	Rest time.Duration
 }
 
-// Commit asks what a revision of a model stands for now, in one request, or two
-// to a mirror that does not know a parameter. They are not retried and take at
+// Commit asks which commit a revision of a model points to now, in one request, or
+// two to a mirror that does not know a parameter. It does not retry, and takes at
 // most 20 seconds. An empty revision is main. The etag is that of an earlier
 // answer for the same model and revision, or empty.
 //
-// The Head's Rest is set also where there is an error.
+// The Head's Rest is also set if Commit returns an error.
 func (c *Client) Commit(ctx context.Context, model, revision, etag string) (Head, error) {
 	if revision == "" {
 		revision = "main"

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"io"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
@@ -37,12 +38,12 @@ type DownloadOptions struct {
 // offset on. It returns once the Hub has answered.
 //
 // The bytes come in order, up to the size that the Hub announced, and are as
-// the servers sent them: hold them against the file's Verifier. A file of two
-// ranges or more is asked for in several requests side by side, where the Hub
-// can do that. The Hub itself is asked once; the link that it leads to serves
-// all ranges until it is refused or expires. A range that breaks or stalls is
-// taken up where it broke, within limits and with growing waits, and all wait
-// that use a host which asks for it.
+// the servers sent them: verify them with the file's Verifier. A file of two ranges
+// or more is requested in several concurrent requests, if the Hub supports ranges.
+// The Hub itself gets one request; the link that it redirects to serves all ranges
+// until it is refused or expires. A range that breaks or stalls is resumed at the
+// missing byte, with a limit and growing waits. If a host asks to wait, all
+// requests to it do.
 //
 // The context is for all of the reading. The caller closes the Reader.
 func (c *Client) Download(ctx context.Context, model, commit string, f File, offset int64, o DownloadOptions) (*Reader, error) {
@@ -69,4 +70,29 @@ func (c *Client) source(model, commit string, f File) *source {
 	s := c.subject(model, commit)
 	s.path = f.Path
 	return &source{client: c, subject: s, url: c.fileURL(model, commit, f.Path), size: f.Size, resolving: make(chan struct{}, 1)}
+}
+
+// Head returns the first n bytes of a file of a model's commit, as List returned
+// it, or all of it if it is shorter. Bytes and retries are as with Download.
+func (c *Client) Head(ctx context.Context, model, commit string, f File, n int64, logf func(format string, args ...any)) (io.ReadCloser, error) {
+	if err := c.kind.check(model); err != nil {
+		return nil, err
+	}
+	n = max(min(n, f.Size), 0)
+	r := newReader(ctx, c.source(model, commit, f), 0, DownloadOptions{Logf: logf})
+	if n == 0 {
+		return r, nil
+	}
+	r.head = &segment{span: r.span(0, n)}
+	if err := r.head.span.open(r.ctx); err != nil {
+		_ = r.Close()
+		return nil, err
+	}
+	return &headReader{Reader: io.LimitReader(r, n), Closer: r}, nil
+}
+
+// A headReader ends after the wanted bytes.
+type headReader struct {
+	io.Reader
+	io.Closer
 }

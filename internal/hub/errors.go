@@ -56,7 +56,7 @@ const (
 // parameter.
 var errNoRoute = errors.New("the server does not know the request")
 
-// refused returns the error of an answer that is no success. The Hub's code
+// refused returns the error of an answer that is not a success. The Hub's code
 // decides, then the status.
 func (c *Client) refused(rsp *http.Response, s subject) error {
 	switch rsp.Header.Get("X-Error-Code") {
@@ -91,11 +91,11 @@ func (c *Client) refused(rsp *http.Response, s subject) error {
 	case status >= http.StatusBadRequest:
 		return c.notServed(rsp, s)
 	}
-	return outcome.Errorf(outcome.Internal, "%s answered the request for %s with status %d, which was not asked for", host(rsp), s, rsp.StatusCode)
+	return outcome.Errorf(outcome.Internal, "%s answered the request for %s with unexpected status %d", host(rsp), s, rsp.StatusCode)
 }
 
-// notServed returns the error of a request that a server does not take from
-// anybody.
+// notServed returns the error of a request that a server does not accept from any
+// client.
 func (c *Client) notServed(rsp *http.Response, s subject) error {
 	return outcome.Errorf(outcome.Unsupported,
 		"%s does not answer for %s as a Hub does (status %d): check huggingFace.endpoint, or use another mirror", host(rsp), s, rsp.StatusCode).Because(errNoRoute)
@@ -154,7 +154,7 @@ func host(rsp *http.Response) string {
 	return rsp.Request.URL.Host
 }
 
-// cures of what lasts until somebody acts.
+// cures of permanent connection errors.
 var cures = map[connection.Cause]string{
 	connection.UnknownAuthority:   "put that authority's ca.crt into the Secret that huggingFace.certSecretRef names",
 	connection.WrongHost:          "correct huggingFace.endpoint",

@@ -17,10 +17,10 @@ const (
 
 // A Filter says which files of a model are wanted, by patterns as
 // huggingface_hub takes them for allow_patterns and ignore_patterns
-// (https://huggingface.co/docs/huggingface_hub/guides/download): * stands for
-// any characters, slashes too, ? for any one, [abc], [a-c] and [!abc] for one
-// of these, or none of these. All else stands for itself, and case counts. A
-// pattern that ends with a slash stands for all that the folder holds. The zero
+// (https://huggingface.co/docs/huggingface_hub/guides/download): * matches
+// any characters, slashes too, ? any one, [abc], [a-c] and [!abc] one of these, or
+// none of these. Everything else matches itself, with its case. A pattern that ends
+// with a slash matches all that the folder holds. The zero
 // Filter keeps everything.
 type Filter struct {
 	// Include has the patterns of which a file's path must match one; with
@@ -99,10 +99,10 @@ func normal(p string) string {
 	return p
 }
 
-// match reports whether all of name matches a pattern in the way of Python's
+// match reports whether all of name matches a pattern as in Python's
 // fnmatch.fnmatchcase (https://docs.python.org/3/library/fnmatch.html).
 func match(pattern, name string) bool {
-	// Where to go on if what follows the last star does not match: the star
+	// Where to continue if what follows the last star does not match: the star
 	// takes one more character. An earlier star need not be tried again.
 	star, again := -1, 0
 	p, n := 0, 0
@@ -147,8 +147,8 @@ func matchOne(pattern string, c rune) (int, bool) {
 }
 
 // cutSet returns what is between the brackets that a pattern begins with. A
-// bracket right after the first, or after its !, is one of the set; where none
-// closes it, it stands for itself.
+// bracket right after the first, or after its !, is one of the set; without a
+// closing bracket it matches itself.
 func cutSet(pattern string) (string, bool) {
 	from := 1
 	if strings.HasPrefix(pattern[from:], "!") {

@@ -18,17 +18,17 @@ const (
 	Dataset Kind = "dataset"
 )
 
-// Of returns a client for repositories of this kind, which take the place of
-// models in all that it says and does. It shares connections, token and the
-// waits that servers asked for with c.
+// Of returns a client for repositories of this kind: what its methods say about
+// models then holds for that kind. It shares connections, token and the waits that
+// servers asked for with c.
 func (c *Client) Of(k Kind) *Client {
 	of := *c
 	of.kind = k
 	return &of
 }
 
-// check refuses what is no repository's name, so that none can lead a request
-// elsewhere.
+// check returns an error unless name is a repository's name, so that no name can
+// change the path of a request.
 func (k Kind) check(name string) error {
 	if !modelPattern.MatchString(name) || strings.Contains(name, "..") || strings.HasPrefix(name, ".") || strings.Contains(name, "/.") {
 		return outcome.Errorf(outcome.NotFound, "%q is not a %s's name: write organisation/name", name, k)
@@ -49,7 +49,7 @@ func (c *Client) api(name string, parts ...string) string {
 	return c.urlOf(append(append([]string{"api", string(c.kind) + "s"}, strings.Split(name, "/")...), parts...)...)
 }
 
-// fileURL returns where a file is to be asked for.
+// fileURL returns the URL that serves a file.
 func (c *Client) fileURL(name, commit, path string) string {
 	parts := append(strings.Split(c.kind.page(name), "/"), "resolve", commit)
 	return c.urlOf(append(parts, strings.Split(path, "/")...)...)

@@ -7,25 +7,25 @@ import (
 	"time"
 )
 
-// A link is a URL, usually signed and good for a while, that the Hub led to.
+// A link is a URL that the Hub redirected to, usually signed and valid for a while.
 type link struct {
 	url   string
 	host  string
-	until time.Time // Zero where it is not known.
+	until time.Time // Zero if unknown.
 }
 
-// linkMargin is how long before its end a link is not asked any more.
+// linkMargin is how long before its end a link is no longer used.
 const linkMargin = 10 * time.Second
 
-// linkOf returns the link that an answer came by, or none where the Hub
-// answered by itself.
+// linkOf returns the link that an answer came from, or nil if the Hub answered
+// without a redirect.
 func linkOf(rsp *http.Response, now time.Time) *link {
 	hop := rsp.Request.Response
 	if hop == nil {
 		return nil
 	}
 	l := &link{url: rsp.Request.URL.String(), host: rsp.Request.URL.Host}
-	// By the clock of who made the link: this machine's may be wrong.
+	// By the clock of the server that signed the link: this machine's may be wrong.
 	made, err := http.ParseTime(hop.Header.Get("Date"))
 	if err != nil {
 		return l
@@ -36,14 +36,14 @@ func linkOf(rsp *http.Response, now time.Time) *link {
 	return l
 }
 
-// good reports whether a link has not come to the end that it is known to have.
+// good reports whether a link has not expired, as far as its expiry is known.
 func (l *link) good(now time.Time) bool {
 	return l.until.IsZero() || now.Before(l.until)
 }
 
-// lifeOf returns how long a link with this query is good from a moment on, as
-// CloudFront and older S3 say it (Expires), S3 and Google's storage (Date and
-// Expires with a prefix), and Azure's (se).
+// lifeOf returns how long a link with this query is valid after a time, as
+// CloudFront and older S3 write it (Expires), S3 and Google Cloud Storage (Date and
+// Expires with a prefix), and Azure (se).
 func lifeOf(q url.Values, from time.Time) (time.Duration, bool) {
 	if n, err := strconv.ParseInt(q.Get("Expires"), 10, 64); err == nil {
 		return time.Unix(n, 0).Sub(from), true

@@ -68,10 +68,10 @@ type lfsEntry struct {
 }
 
 // List returns all files of a model at a commit, in all folders, sorted by
-// path, each with its size and a hash. A listing with a path that leaves the
-// model's folder, or that is there twice, is refused whole. Hashes that the Hub
-// does not list are asked for file by file; where it hides them from a caller
-// without access, the error has reason Gated.
+// path, each with its size and a hash. It refuses a listing with a path
+// that leaves the model's folder, or that is there twice. It requests hashes that
+// the Hub does not list file by file; if the Hub hides them from a caller without
+// access, the error has reason Gated.
 func (c *Client) List(ctx context.Context, model, commit string) ([]File, error) {
 	if err := c.kind.check(model); err != nil {
 		return nil, err
@@ -133,14 +133,14 @@ type listed struct {
 	File
 
 	masked bool // The Hub hides a hash of it.
-	hidden bool // Its size or hash has to be asked for.
+	hidden bool // Its size or hash must be requested by itself.
 }
 
-// read reads an array of entries, one at a time: what is not kept of them costs
-// no memory.
+// read reads an array of entries one at a time, so that only what is kept of them
+// takes memory.
 func (l *listing) read(r io.Reader) error { return readArray(json.NewDecoder(r), l.add) }
 
-// noTree returns the error of what is no array of entries.
+// noTree returns the error of an answer that is not an array of entries.
 func noTree(err error) error {
 	if err == nil {
 		err = errors.New("no array")
@@ -148,8 +148,8 @@ func noTree(err error) error {
 	return err
 }
 
-// add adds an entry. What is neither file nor folder is refused: left out, it
-// would be missing from what is made of the model, and nobody would notice.
+// add adds an entry. It refuses what is neither file nor folder: without it the
+// artifact would be incomplete, and nothing would show that.
 func (l *listing) add(e treeEntry) error {
 	if l.entries++; l.entries > maxEntries {
 		return outcome.Errorf(outcome.Unsupported, "%s has more than %d files and folders, more than this program reads", l.subject, maxEntries)

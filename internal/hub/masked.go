@@ -14,7 +14,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
 
-// Headers by which the Hub announces a file that a redirect leads to
+// Headers by which the Hub announces a file that it redirects to
 // (huggingface_hub, src/huggingface_hub/constants.py).
 const (
 	headerLinkedETag = "X-Linked-Etag"
@@ -22,10 +22,10 @@ const (
 )
 
 const (
-	// maxAnnounced bounds how many files are asked for one by one.
+	// maxAnnounced bounds how many files are requested one by one.
 	maxAnnounced = 20_000
 
-	// announcing is how many of them are asked for at the same time.
+	// announcing is how many of them are requested at the same time.
 	announcing = 8
 )
 
@@ -114,7 +114,7 @@ func (c *Client) mayRead(ctx context.Context, model, commit string, l *listing) 
 	return err
 }
 
-// announcedFile returns a file as the Hub announces it when asked for it.
+// announcedFile returns a file as the Hub announces it in the answer to a request.
 func (c *Client) announcedFile(ctx context.Context, model, commit, path string) (File, error) {
 	a, err := c.announced(ctx, model, commit, path)
 	if err == nil && !a.usable() {
@@ -163,8 +163,8 @@ func announcementOf(rsp *http.Response) announcement {
 	return a
 }
 
-// head returns the answer to a HEAD request: a success, or a redirect that
-// leads to a file's content. It does not try again.
+// head returns the answer to a HEAD request: a success, or a redirect
+// to a file's content. It does not retry.
 func (c *Client) head(ctx context.Context, u string, s subject) (*http.Response, error) {
 	req, err := c.request(ctx, u, s)
 	if err != nil {

@@ -46,8 +46,8 @@ func newReader(ctx context.Context, src *source, offset int64, o DownloadOptions
 	return r
 }
 
-// start asks for the first bytes. The others go ahead once it is known where,
-// and that ranges are to be had.
+// start requests the first bytes. Reading ahead begins once the answer has shown
+// the link to use, and that it supports ranges.
 func (r *Reader) start() error {
 	to := r.src.size
 	if r.ahead != nil {
@@ -96,8 +96,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// advance returns once there are bytes in rest, or the head's span is to be
-// read.
+// advance returns once there are bytes in rest, or the head's span must be read.
 func (r *Reader) advance() error {
 	for r.err == nil && len(r.rest) == 0 {
 		switch {
@@ -119,14 +118,15 @@ func (r *Reader) advance() error {
 	return r.err
 }
 
-// await takes a block of what was read ahead, or what is left of it to be read.
+// await takes a block that was read ahead, or switches to reading the rest of the
+// span.
 func (r *Reader) await() error {
 	select {
 	case block, ok := <-r.head.full:
 		r.held, r.rest = block, block
 		if !ok {
 			r.head.full = nil
-			// It is nobody's business any more what lies before it.
+			// Nothing before it is unread any more.
 			r.head.span.ahead = false
 		}
 		return nil

@@ -28,7 +28,7 @@ var (
 	modelPattern  = regexp.MustCompile(`^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$`)
 )
 
-// A Revision is what a branch, tag or commit of a model stands for.
+// A Revision is what a branch, tag or commit of a model points to.
 type Revision struct {
 	// Commit in 40 hex digits.
 	Commit string
@@ -37,17 +37,16 @@ type Revision struct {
 	// example Apache-2.0; empty where it names none.
 	License string
 
-	// Name of the model as the Hub answers it: that of a model which was renamed is
-	// not what was asked for. Empty where the Hub does not tell.
+	// Name of the model as the Hub answers it, which differs from the requested name
+	// if the model was renamed. Empty if the Hub does not report it.
 	Name string
 
-	// LastModified is the commit's own date, which never changes; zero where
-	// the Hub does not tell. (A model's lastModified, which the Hub tells
-	// everywhere, changes with every later commit.)
+	// LastModified is the commit's own date, which never changes; zero if the Hub
+	// does not report it. (A model's lastModified changes with every later commit.)
 	LastModified time.Time
 }
 
-// Resolve returns what a revision of a model stands for now. An empty revision
+// Resolve returns what a revision of a model points to now. An empty revision
 // is main.
 func (c *Client) Resolve(ctx context.Context, model, revision string) (Revision, error) {
 	if revision == "" {
@@ -106,7 +105,7 @@ const maxLicenses = 64
 // (https://huggingface.co/docs/hub/model-cards).
 type words []string
 
-// UnmarshalJSON implements json.Unmarshaler. What is no word is left out.
+// UnmarshalJSON implements json.Unmarshaler. It ignores what is not a word.
 func (w *words) UnmarshalJSON(b []byte) error {
 	var one string
 	if json.Unmarshal(b, &one) == nil {
@@ -165,9 +164,9 @@ func (c *Client) json(ctx context.Context, u string, s subject, into any) error 
 	return err
 }
 
-// decode has read decode the answer to a request, of which it gets a bounded
-// number of bytes, and returns the answer's header. An error of read that is no
-// outcome.Error means that the answer is not a Hub's.
+// decode calls read with a bounded number of bytes of the answer to a request, and
+// returns the answer's header. An error of read other than an outcome.Error means
+// that the answer is not a Hub's.
 func (c *Client) decode(ctx context.Context, u string, s subject, limit int64, read func(*boundedReader) error) (http.Header, error) {
 	var header http.Header
 	err := c.retry.Do(ctx, s.String(), func() error {

@@ -35,7 +35,7 @@ type ScanIssue struct {
 }
 
 // Scan returns the security scan of a model's commit, in one request. A Hub that does
-// not know of scans is no error.
+// not know of scans is not an error.
 func (c *Client) Scan(ctx context.Context, model, commit string) (Scan, error) {
 	if err := c.kind.check(model); err != nil {
 		return Scan{}, err

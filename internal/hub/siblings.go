@@ -10,7 +10,7 @@ import (
 )
 
 // A sibling is a file in the Hub's information about a revision, which has its
-// size and hashes where the request asked for blobs
+// size and hashes if the request had blobs=true
 // (https://huggingface.co/docs/hub/api).
 type sibling struct {
 	Path   string `json:"rfilename"`

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -21,21 +22,20 @@ var (
 	errNoIfRange   = errors.New("the server takes no If-Range")
 )
 
-// A source is where one file's bytes come from: the Hub, or rather the link
-// that the Hub leads to, which is asked in the Hub's place for as long as it is
-// good. It is safe for concurrent use.
+// A source serves one file's bytes: the Hub, or the link that the Hub redirects to,
+// which is used instead of the Hub until it expires. It is safe for concurrent use.
 type source struct {
 	client  *Client
 	subject subject
 	url     string // Of the file at the Hub.
 	size    int64
 
-	resolving chan struct{} // Holds the one who asks the Hub for a link.
+	resolving chan struct{} // Held by the goroutine that requests a link from the Hub.
 
 	mu        sync.Mutex
 	link      *link
-	direct    bool              // The Hub sends the file by itself.
-	whole     bool              // Ranges are not to be had.
+	direct    bool              // The Hub sends the file without a redirect.
+	whole     bool              // Ranges are not supported.
 	noIfRange bool              // Or not with this condition.
 	etags     map[string]string // Of the file, by host.
 }
@@ -44,7 +44,7 @@ type source struct {
 type part struct {
 	body     io.ReadCloser
 	from, to int64
-	whole    bool // More than was asked for: all of the file.
+	whole    bool // All of the file, although a range was requested.
 }
 
 // A target is what to ask: a link, or the Hub where there is none.
@@ -150,9 +150,9 @@ func (s *source) send(ctx context.Context, t target, from, to int64) (*http.Resp
 // ranged reports whether this is less than the file.
 func (s *source) ranged(from, to int64) bool { return from > 0 || to < s.size }
 
-// condition returns the ETag under which a range is asked for, so that it is
-// one of the same file as the others (RFC 9110, section 13.1.5). A host that is
-// not asked yet has none.
+// condition returns the ETag to request a range with, so that it is of the same file
+// as the other ranges (RFC 9110, section 13.1.5). Before the first answer of a host
+// it is empty.
 func (s *source) condition(t target) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -197,7 +197,7 @@ func refusesLink(rsp *http.Response) bool {
 	return false
 }
 
-// part checks that a success is one of what was asked for.
+// part checks that a successful answer is about the requested range.
 func (s *source) part(rsp *http.Response, from, to int64) (*part, error) {
 	if s.changed(rsp) {
 		return nil, s.otherVersion(rsp)
@@ -217,7 +217,7 @@ func (s *source) part(rsp *http.Response, from, to int64) (*part, error) {
 	return &part{body: rsp.Body, to: s.size, whole: s.ranged(from, to)}, nil
 }
 
-// partial takes less than was asked for, as a server may send it, but nothing
+// partial accepts a part of the requested range, as a server may send it, and nothing
 // else.
 func (s *source) partial(rsp *http.Response, from, to int64) (*part, error) {
 	first, last, size, ok := contentRange(rsp.Header.Get("Content-Range"))
@@ -225,7 +225,7 @@ func (s *source) partial(rsp *http.Response, from, to int64) (*part, error) {
 	case ok && size >= 0 && size != s.size:
 		return nil, s.otherFile(rsp)
 	case !ok, first != from, last >= to, rsp.ContentLength >= 0 && rsp.ContentLength != last-first+1:
-		return nil, outcome.Errorf(outcome.Unavailable, "%s sent another part of %s than it was asked for; this may be transient", host(rsp), s.subject)
+		return nil, outcome.Errorf(outcome.Unavailable, "%s sent another part of %s than the requested one; this may be transient", host(rsp), s.subject)
 	}
 	return &part{body: rsp.Body, from: first, to: last + 1}, nil
 }
@@ -295,4 +295,33 @@ func strongTag(h http.Header) string {
 		return ""
 	}
 	return tag
+}
+
+// contentRange reads the header Content-Range of an answer with one range of
+// bytes (RFC 9110, section 14.4): the first and the last byte's place, and the
+// size of the whole, or -1 if the server does not send it. It reports whether the
+// value is valid.
+func contentRange(value string) (first, last, size int64, ok bool) {
+	unit, rest, spaced := strings.Cut(strings.TrimSpace(value), " ")
+	places, total, slashed := strings.Cut(rest, "/")
+	from, to, dashed := strings.Cut(places, "-")
+	if !spaced || !slashed || !dashed || !strings.EqualFold(unit, "bytes") {
+		return 0, 0, 0, false
+	}
+	first, firstOK := place(from)
+	last, lastOK := place(to)
+	size, sizeOK := place(total)
+	if total == "*" {
+		size, sizeOK = -1, true
+	}
+	if !firstOK || !lastOK || !sizeOK || last < first || size >= 0 && last >= size {
+		return 0, 0, 0, false
+	}
+	return first, last, size, true
+}
+
+// place parses a number of digits only.
+func place(s string) (int64, bool) {
+	n, err := strconv.ParseUint(s, 10, 63)
+	return int64(n), err == nil
 }

@@ -17,7 +17,7 @@ const progress = 64 << 10
 var errAhead = errors.New("no range of this file is to be had")
 
 // A span reads the bytes of a file from one place up to another, in order, and
-// takes them up where a stream breaks. It is not safe for concurrent use.
+// resumes where a stream breaks. It is not safe for concurrent use.
 type span struct {
 	src    *source
 	at, to int64
@@ -26,9 +26,9 @@ type span struct {
 
 	body   io.ReadCloser // From at on.
 	bodyTo int64
-	whole  bool  // It goes on to the end of the file.
+	whole  bool  // The body is the rest of the file, beyond the span.
 	gained int64 // Since the last failure.
-	afresh bool  // To ask the Hub for another link.
+	afresh bool  // Request another link from the Hub.
 	err    error // That ended it.
 }
 
@@ -102,8 +102,8 @@ func (s *span) take(p *part) error {
 	return nil
 }
 
-// came is called where a part is read that is less than the span. A server may
-// send less than it is asked for, but not next to nothing each time.
+// came is called after a part that is shorter than the span. A server may send less
+// than requested, but not next to nothing each time.
 func (s *span) came(ctx context.Context) {
 	switch {
 	case s.at == s.to:
@@ -119,8 +119,8 @@ func (s *span) endedEarly() error {
 	return outcome.Errorf(outcome.Unavailable, "the Hub's stream of %s ended early; this may be transient", s.src.subject)
 }
 
-// failed drops the stream, and waits until it may be asked for again. If it must
-// not, it notes why.
+// failed drops the stream and waits before the next try. It records the error if
+// there must be no other try.
 func (s *span) failed(ctx context.Context, err error) {
 	s.close()
 	if s.gained >= progress {

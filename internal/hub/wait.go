@@ -27,13 +27,13 @@ func waitAsked(h http.Header, now time.Time) time.Duration {
 	return longest
 }
 
-// reserve is the share of a quota that is left to those who download models:
-// where less remains, whoever only looks waits for the next window.
+// reserve is the share of a quota that is left for downloads of models: if less
+// remains, requests that only look up revisions wait for the next window.
 const reserve = 0.2
 
-// restAsked returns how long nothing more should be asked after an answer,
-// whatever its status: what it asks for, or, where the quota that it tells of
-// is nearly used up, until that is renewed.
+// restAsked returns how long to send no request after an answer of any status: as
+// long as it asks for or, if the quota that it reports is nearly used up, until the
+// quota's next window.
 func restAsked(status int, h http.Header, now time.Time) time.Duration {
 	if status == http.StatusTooManyRequests {
 		return waitAsked(h, now)
