@@ -67,10 +67,10 @@ const (
 	// HubScanIgnore does not ask for the scan.
 	HubScanIgnore HubScanPolicy = "Ignore"
 
-	// HubScanWarn packages what is not clean, with a warning.
+	// HubScanWarn packages models that are not clean, with a warning.
 	HubScanWarn HubScanPolicy = "Warn"
 
-	// HubScanRequire refuses what is not clean.
+	// HubScanRequire refuses models that are not clean.
 	HubScanRequire HubScanPolicy = "Require"
 )
 

@@ -25,7 +25,7 @@ func packageStream(root string) ([]byte, error) {
 }
 
 // examplesStream is all examples of a source tree but those of how to install
-// the provider, which is done when somebody looks at a package.
+// the provider, only when a package is inspected.
 func examplesStream(root string) ([]byte, error) {
 	var files []string
 	top := filepath.Join(root, "examples")

@@ -28,7 +28,7 @@ func verifyFlagsOf(c *kingpin.CmdClause) *verifyFlags {
 	return f
 }
 
-// value returns who must have signed; nil for nobody.
+// value returns who must have signed; nil if no signature is required.
 func (f *verifyFlags) value() *verify.Options {
 	if len(f.KeyFiles) == 0 && f.PredicateType == "" {
 		return nil

@@ -71,7 +71,7 @@ func FindOwnedJob(ctx context.Context, c client.Client, namespace string, labels
 			return &jobs[i], nil
 		}
 	}
-	return nil, nil //nolint:nilnil // A missing Job is no error.
+	return nil, nil //nolint:nilnil // A missing Job is not an error.
 }
 
 // CleanupStaleJobs deletes all of the Artifact's Jobs that are not being deleted yet,

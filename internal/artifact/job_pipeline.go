@@ -145,7 +145,7 @@ func literal(args []string) []string {
 }
 
 // OwnerOf returns the Artifact as the owner of names in its registry. It is
-// identified by its UID, which nobody can choose, unlike AnnotationOwner.
+// identified by its UID, which no user can choose, unlike AnnotationOwner.
 func OwnerOf(a *modelv1alpha1.Artifact) provenance.Owner {
 	return provenance.Owner{ID: string(a.GetUID()), Namespace: a.GetNamespace(), Name: a.GetName()}.Known()
 }

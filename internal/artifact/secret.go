@@ -37,7 +37,7 @@ const (
 
 // EnsureSecret creates or updates the Secret with the credentials that the Artifact's
 // runs need of another namespace, and returns its name. The name is random, so that
-// nobody can refer to the Secret in advance; an existing one is found by its type,
+// no tenant can refer to the Secret in advance; an existing one is found by its type,
 // labels and owner.
 func EnsureSecret(ctx context.Context, c client.Client, scheme *runtime.Scheme, a *modelv1alpha1.Artifact, metadataLabels map[string]string, data map[string][]byte) (string, error) {
 	there, err := OwnedSecrets(ctx, c, a)

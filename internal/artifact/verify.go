@@ -13,7 +13,7 @@ import (
 const DefaultPublicKey = "cosign.pub"
 
 // hashedVerify returns the part of who must have signed a source that is in the run
-// hash; nil for nobody.
+// hash; nil if none is required.
 func hashedVerify(v *modelv1alpha1.Verification) *runHashVerify {
 	if v == nil {
 		return nil
@@ -48,7 +48,8 @@ func verifyArguments(v *modelv1alpha1.Verification) []string {
 	return args
 }
 
-// verificationOf returns who must have signed the Artifact's source; empty for nobody.
+// verificationOf returns who must have signed the Artifact's source; empty if none is
+// required.
 func verificationOf(a *modelv1alpha1.Artifact) modelv1alpha1.Verification {
 	if s := OCISource(a); s != nil && s.Verify != nil {
 		return *s.Verify

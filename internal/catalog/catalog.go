@@ -1,4 +1,4 @@
-// Package catalog decides who has a name in a registry, and changes names: it
+// Package catalog decides who owns a name in a registry, and changes names: it
 // commits what a run staged, retags, adopts and deletes. Content is the worker's:
 // nothing here moves a layer.
 package catalog
@@ -14,7 +14,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
-// A Catalog is what one Artifact has, or is to have, in one repository: its tags,
+// A Catalog is what one Artifact has, or will have, in one repository: its tags,
 // and the records of ownership about what it pushed.
 type Catalog struct {
 	// Registry that the repository is in.
@@ -27,7 +27,7 @@ type Catalog struct {
 	Owner provenance.Owner
 
 	// Earlier is whom the Artifact claims to have been before it was restored. It
-	// is believed only in Adoptable; the zero Owner is nobody.
+	// is believed only in Adoptable; the zero Owner stands for none.
 	Earlier provenance.Owner
 }
 

@@ -69,7 +69,7 @@ func (c Catalog) HasAny(ctx context.Context, h Holding) (bool, error) {
 // Delete removes what the Artifact has in the repository: its tag, if it still
 // points to what it pushed, the records of its runs, and tags that its runs used.
 // Other tags of the same content stay, and so does what the registry does not let
-// be deleted, which is no error.
+// be deleted, which is not an error.
 func (c Catalog) Delete(ctx context.Context, h Holding) (Deleted, error) {
 	var out Deleted
 	if err := c.deletePushed(ctx, h, &out); err != nil || out.Left != "" {
@@ -231,7 +231,7 @@ func tagsOn(tags map[string]ocispec.Descriptor, digest string) []string {
 
 // ownImages returns the manifests that the index with this digest names, without
 // those that other tags point to, or indexes with other tags name. There are none
-// if it is no index.
+// if it is not an index.
 func (c Catalog) ownImages(ctx context.Context, index string, tags map[string]ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 	images, err := c.imagesOf(ctx, index)
 	if err != nil || len(images) == 0 {
@@ -303,7 +303,7 @@ func (c Catalog) deleteRecords(ctx context.Context, h Holding, out *Deleted) err
 	return nil
 }
 
-// plain returns a descriptor without what is not needed to delete its manifest.
+// plain returns a descriptor with only what deleting its manifest needs.
 func plain(d ocispec.Descriptor) ocispec.Descriptor {
 	return ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}
 }

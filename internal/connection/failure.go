@@ -19,7 +19,7 @@ const (
 	// None: the connection failed otherwise, or did not fail.
 	None Cause = iota
 
-	// UnknownAuthority: nobody who is trusted signed the server's certificate.
+	// UnknownAuthority: no trusted authority signed the server's certificate.
 	UnknownAuthority
 
 	// WrongHost: the server's certificate is for another host.

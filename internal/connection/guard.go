@@ -17,7 +17,7 @@ import (
 )
 
 // A Guard decides where the requests of a client of one host may go. The host
-// itself may be anywhere, since whoever configures the client chose it, except at a
+// itself may be anywhere, since the client's configuration chose it, except at a
 // cloud's metadata service: a tenant may have chosen it. What the
 // host leads to, by a token realm, a redirect, a Link or an upload's Location,
 // must be in the host's own class of network, or public: a server must not have
@@ -43,13 +43,13 @@ type Guard struct {
 	mu      sync.Mutex
 	own     network
 	proxies map[string]bool  // Addresses of proxies, as they are dialed.
-	judged  map[string]error // Hosts that proxies were asked for.
+	judged  map[string]error // Hosts that a proxy connects to.
 }
 
-// maxJudged bounds how many hosts a Guard remembers that proxies were asked for.
+// maxJudged bounds how many hosts behind proxies a Guard remembers.
 const maxJudged = 256
 
-// lookupTimeout bounds how long a name is looked up that a proxy is asked for.
+// lookupTimeout bounds how long a name is looked up that a proxy will connect to.
 const lookupTimeout = 3 * time.Second
 
 // NewGuard returns a Guard for a client of a host, which may have a port.
@@ -144,7 +144,7 @@ func (g *Guard) settle(conn net.Conn) error {
 }
 
 // Proxy returns the proxy that the environment names for a request, or a
-// BlockedError if what the request is for must not be asked for.
+// BlockedError if the request must not be made.
 func (g *Guard) Proxy(req *http.Request) (*url.URL, error) {
 	proxy, err := g.environment(req)
 	if err != nil {

@@ -68,7 +68,7 @@ type UnavailableError struct {
 	// Until when it is not.
 	Until time.Time
 
-	// RateLimited says that the host asked for it, and otherwise it has not answered.
+	// RateLimited reports whether the host asked to wait; otherwise it has not answered.
 	RateLimited bool
 }
 
@@ -122,7 +122,7 @@ func (h *Hosts) Quick(origin string) bool {
 //
 // An account, whatever identifies it, has its own times that the origin asked to
 // be left alone for: a server limits each. And what the origin leads to has its
-// own breakers for this origin's clients, so that nobody else's are opened by it.
+// own breakers for this origin's clients, so that it cannot open those of another origin.
 func (h *Hosts) Transport(origin, account string, next http.RoundTripper) http.RoundTripper {
 	return &hostTransport{hosts: h, origin: origin, account: account, next: next}
 }

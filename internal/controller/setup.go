@@ -37,7 +37,7 @@ const (
 )
 
 // Setup adds the controllers to the manager, each once the kinds that it watches
-// exist: a managed resource's kind does not exist before somebody activates it.
+// exist: a managed resource's kind does not exist before it is activated.
 // Without the permission to watch kinds, all controllers start at once. Setup
 // calls stop with the error of a controller that cannot be set up later.
 func Setup(mgr ctrl.Manager, kube client.Client, o artifact.Options, stop func(error)) error {

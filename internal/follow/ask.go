@@ -65,7 +65,7 @@ type question struct {
 	// queued until it is asked; urgent if a person waits.
 	queued, urgent bool
 
-	// interval and namespace of the Artifact that it is asked for.
+	// interval and namespace of the Artifact that asks.
 	interval  time.Duration
 	namespace string
 
@@ -89,7 +89,7 @@ type hubState struct {
 	budget  *budget
 	users   int
 
-	asked time.Time // Until when the Hub asked for no request.
+	asked time.Time // Until when the Hub asked to send no request.
 	retry time.Time // Until when it gets none since it failed.
 }
 
@@ -284,7 +284,7 @@ func (f *Follower) succeed(q *question, head hub.Head, now time.Time) {
 
 // fail records that a question was not answered. After a transient error the Hub is
 // left alone for a while, and the question asked again soon; after a permanent one,
-// somebody has to act, and the question waits for its interval.
+// the error is permanent, and the question waits for its interval.
 func (f *Follower) fail(q *question, err error, now time.Time) {
 	h, reason := q.key.hub, outcome.ReasonOf(err)
 	wait := f.afterHalf(f.retries.When(q.key))

@@ -117,7 +117,7 @@ type following struct {
 	artifact types.NamespacedName
 	question *question
 
-	// interval as asked for, and with its jitter.
+	// interval as specified, and with its jitter.
 	interval, period time.Duration
 
 	// have is the commit that the Artifact has, and since when that is known. An

@@ -57,7 +57,7 @@ func layOutImage(files []File) (*Layout, error) {
 	}
 	l := &Layout{Format: FormatImage}
 	for _, f := range files {
-		// A whiteout is no file, but the removal of one (image-spec, layer.md,
+		// A whiteout is not a file, but the removal of one (image-spec, layer.md,
 		// "Whiteouts").
 		if strings.Contains("/"+f.Path, "/.wh.") {
 			return nil, outcome.Errorf(outcome.Unsupported, "an image cannot hold the file %q with this name: set spec.forProvider.format to another", outcome.Shorten(f.Path))

@@ -73,7 +73,7 @@ type pieces struct {
 	files []File          // The files that are left.
 	seen  map[string]bool // The folders that have an entry.
 	now   []piece
-	ended bool // There are no more pieces than in now.
+	ended bool // now holds the last pieces.
 }
 
 // next returns the next piece, or io.EOF after the last one. It returns an error with

@@ -56,7 +56,7 @@ type Progress struct {
 }
 
 // ParseProgress parses a worker's response without trusting it: the response must
-// be one JSON object of at most MaxProgressBytes. A step that is no word is dropped,
+// be one JSON object of at most MaxProgressBytes. A step that is not a word is dropped,
 // and numbers are clamped so that none is negative and no more is done than the
 // total. Unknown fields, as of a newer worker, are ignored.
 func ParseProgress(b []byte) (Progress, error) {

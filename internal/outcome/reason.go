@@ -38,7 +38,7 @@ const (
 	// Mismatch: bytes do not match the digest or size that was announced.
 	Mismatch Reason = "Mismatch"
 
-	// Unverified: the artifact has no signature or attestation by anybody who is
+	// Unverified: the artifact has no signature or attestation by a signer who is
 	// trusted to sign it.
 	Unverified Reason = "Unverified"
 

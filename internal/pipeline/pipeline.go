@@ -78,7 +78,7 @@ type ArtifactSource struct {
 	// registry and of its key; both empty for none.
 	CertificateFile, KeyFile string
 
-	// Verify says who must have signed the artifact; nil for nobody.
+	// Verify says who must have signed the artifact; nil if no signature is required.
 	Verify *verify.Options
 }
 

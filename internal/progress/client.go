@@ -21,7 +21,7 @@ import (
 // timeout bounds a request to a Pod.
 const timeout = 3 * time.Second
 
-// pollable returns the first Pod that can be asked for the progress of its run, and
+// pollable returns the first Pod that serves the progress of its run, and
 // its address: it must be running, have the port for it, and be on the network of
 // Pods.
 func pollable(pods []corev1.Pod) (*corev1.Pod, netip.Addr, bool) {
@@ -46,7 +46,7 @@ func hasProgressPort(pod *corev1.Pod) bool {
 }
 
 // podAddress returns a Pod's first address, if it can be one on the network of Pods.
-// Only the kubelet should write it; whoever else does must not lead the provider to
+// Only the kubelet should write it; another writer must not lead the provider to
 // itself, to its node, or to link-local services such as a cloud's metadata.
 func podAddress(pod *corev1.Pod) (netip.Addr, bool) {
 	address, err := netip.ParseAddr(pod.Status.PodIP)

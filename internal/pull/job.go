@@ -145,7 +145,7 @@ func (j *job) claim(wanted map[string]*file) error {
 // zero if there is none. It returns an error if that file has different content.
 func (j *job) adopt(name string, want file) (int64, error) {
 	if _, err := j.folder.Lstat(name); err != nil {
-		return 0, nil //nolint:nilerr // There is no such file, or writing it fails, too.
+		return 0, nil //nolint:nilerr // The file does not exist, or writing it fails, too.
 	}
 	modTime, same, err := j.folder.check(name, want)
 	if err != nil || same {

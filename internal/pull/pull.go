@@ -51,7 +51,7 @@ type Options struct {
 	// addition to the public ones; empty for none.
 	CAFile string
 
-	// Verify says who must have signed the artifact; nil for nobody.
+	// Verify says who must have signed the artifact; nil if no signature is required.
 	Verify *verify.Options
 
 	// UserAgent of requests to the registry.
@@ -186,7 +186,7 @@ type source struct {
 
 	ref      registry.Reference
 	again    retry.Policy
-	verifier *verify.Verifier // Nil if nobody must have signed the artifact.
+	verifier *verify.Verifier // Nil if no signature is required.
 }
 
 // layers returns the digest of the artifact's manifest, and its layers.

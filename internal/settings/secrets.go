@@ -127,7 +127,7 @@ func (r *secretReader) refresh() { r.memory, r.seen = nil, nil }
 
 // get returns the Secret that a key is in. It returns an error with reason
 // ConfigMissing if the key has no value there, and with reason NotAllowed if the
-// provider created the Secret for a run, whoever names it.
+// provider created the Secret for a run.
 func (r *secretReader) get(ctx context.Context, k *secretKey) (*corev1.Secret, error) {
 	s, ok := r.seen[k.NamespacedName]
 	if !ok {

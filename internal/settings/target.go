@@ -11,7 +11,7 @@ import (
 )
 
 // policies returns the runtime's reading of an Artifact's management policies. It
-// reads them as if the feature were on: where it is off, the runtime refuses all
+// treats the feature as enabled: if it is not, the runtime refuses all
 // but the default.
 func policies(a *modelv1alpha1.Artifact) managed.ManagementPoliciesChecker {
 	return managed.NewManagementPoliciesResolver(true, a.GetManagementPolicies())

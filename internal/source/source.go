@@ -60,6 +60,6 @@ type Contents struct {
 }
 
 // HasIdentity reports whether a source announced a hash of a file's content.
-// Without one, nothing tells whether two files of one size are the same, or
+// Without one, it is unknown whether two files of one size are the same, or
 // whether what a registry stores is the file.
 func HasIdentity(f hub.File) bool { return f.SHA256 != "" || f.GitSHA1 != "" }

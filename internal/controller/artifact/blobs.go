@@ -18,7 +18,7 @@ import (
 // of many files keeps no reconcile busy.
 const blobsPerLook = 200
 
-// blobChecks know when all blobs of each Artifact are to be looked for. They are
+// blobChecks know when to look for all blobs of each Artifact. They are
 // kept in memory: after a start of the provider each Artifact's first time is a
 // random one within the interval.
 type blobChecks struct {

@@ -25,7 +25,7 @@ const indexReference = "reference"
 // referenceOf returns what an Artifact is found by in indexReference, nil where it
 // names no target. It is of the spec alone, since who may annotate an Artifact
 // could claim anything. The registry is left out: whether a host that a target
-// names is the ProviderConfig's own, only who has read that can tell.
+// names is the ProviderConfig's own, only a reader of that can tell.
 func referenceOf(o client.Object) []string {
 	a, ok := o.(*modelv1alpha1.Artifact)
 	if !ok {
@@ -51,7 +51,7 @@ func claims(a *modelv1alpha1.Artifact) bool {
 func (e *external) claimedByAnother(ctx context.Context, a *modelv1alpha1.Artifact) (*xpv2.Condition, error) {
 	reference := referenceOf(a)
 	if len(reference) == 0 {
-		return nil, nil //nolint:nilnil // There being none is no error.
+		return nil, nil //nolint:nilnil // None is a valid result.
 	}
 	list := &modelv1alpha1.ArtifactList{}
 	if err := e.cached.List(ctx, list, client.MatchingFields{indexReference: reference[0]}); err != nil {
@@ -63,7 +63,7 @@ func (e *external) claimedByAnother(ctx context.Context, a *modelv1alpha1.Artifa
 			return &c, nil
 		}
 	}
-	return nil, nil //nolint:nilnil // There being none is no error.
+	return nil, nil //nolint:nilnil // None is a valid result.
 }
 
 // sameRegistry reports whether two Artifacts of the ProviderConfig are pushed to

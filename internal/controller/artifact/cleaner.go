@@ -89,7 +89,7 @@ func (c *cleaner) stop(ctx context.Context, a *modelv1alpha1.Artifact) error {
 const unrecordedAge = time.Minute
 
 // unrecordedPatience is how old a Job is at least that is deleted since it
-// did not start although nobody looks at its Artifact. Where somebody does, that
+// did not start although its Artifact is not reconciled. If it is, that
 // is recorded before.
 const unrecordedPatience = 2 * artifact.CopyTimeout
 
@@ -158,7 +158,7 @@ func needsNoWorkspace(a *modelv1alpha1.Artifact) bool {
 }
 
 // stopObserved ends the run of an Artifact that is only to be observed since: it
-// must not push any more, and nobody will look at it.
+// must not push any more, and no reconcile will stop it.
 func (c *cleaner) stopObserved(ctx context.Context, a *modelv1alpha1.Artifact) error {
 	jobs := &batchv1.JobList{}
 	if err := c.cache.List(ctx, jobs, client.InNamespace(a.GetNamespace()), client.MatchingLabels(artifact.SelectorLabelsForArtifact(a.GetName()))); err != nil {

@@ -62,7 +62,7 @@ type plan struct {
 	// ready is the Artifact's Ready condition.
 	ready xpv2.Condition
 
-	// run that is to begin, and the run hash of the one before it.
+	// run to start, and the run hash of the one before it.
 	run     artifact.Run
 	earlier string
 
@@ -96,7 +96,7 @@ type adoption struct {
 // An observation is what Observe has read of the cluster, the registry and the
 // Hub. What is not needed to decide is not read, and is zero.
 type observation struct {
-	// obstacle stands in the way of any run; nil for none.
+	// obstacle prevents any run; nil for none.
 	obstacle *xpv2.Condition
 
 	// forbidden is why the policies refuse what the spec asks for, and refused why
@@ -247,7 +247,7 @@ func decideActive(a *modelv1alpha1.Artifact, o observation) plan {
 	return p
 }
 
-// decideStaged is about what a run has staged and nobody has committed. Where both are
+// decideStaged is about what a run has staged and no reconcile has committed. Where both are
 // allowed, Update commits also what is new: around a Create the runtime writes the
 // Artifact three times, for what a commit does not need.
 func decideStaged(a *modelv1alpha1.Artifact, o observation) plan {

@@ -148,7 +148,7 @@ func pollInterval(jitter int, f *follow.Follower, b *blobChecks) managed.PollInt
 			poll = min(poll, minPollInterval)
 		}
 		if a.Status.AtProvider.Phase == modelv1alpha1.PhasePending {
-			// Why a run does not start wakes nobody: it is in events.
+			// Why a run does not start is in events, which no watch sees.
 			return min(poll, pendingPoll(time.Since(pendingSince(a))))
 		}
 		if a.Status.AtProvider.Phase != modelv1alpha1.PhaseFailed || a.Status.AtProvider.Failure == nil {
@@ -160,7 +160,7 @@ func pollInterval(jitter int, f *follow.Follower, b *blobChecks) managed.PollInt
 		}
 		wait := time.Until(next.Time)
 		if wait <= 0 {
-			// Something else stands in the way.
+			// Something else prevents it.
 			return min(poll, startPoll)
 		}
 		return min(poll, max(wait, time.Second))
@@ -177,7 +177,7 @@ func follows(a *modelv1alpha1.Artifact) bool {
 	return s != nil && s.HuggingFace != nil && s.HuggingFace.RevisionPolicy == modelv1alpha1.RevisionFollow
 }
 
-// followInterval returns how often an Artifact's Hub is to be asked.
+// followInterval returns how often to ask an Artifact's Hub.
 func followInterval(a *modelv1alpha1.Artifact) time.Duration {
 	if i := a.Spec.ForProvider.Source.HuggingFace.FollowInterval; i != nil && i.Duration > 0 {
 		return i.Duration

@@ -27,7 +27,7 @@ type Metrics struct {
 	requests *prometheus.CounterVec
 }
 
-// NewMetrics returns metrics that are to be registered once.
+// NewMetrics returns metrics, which must be registered once.
 func NewMetrics() *Metrics {
 	const (
 		namespace         = "provider_kitops"

@@ -95,7 +95,7 @@ func (e *external) gather(ctx context.Context, a *modelv1alpha1.Artifact) (obser
 	return o, e.gatherNames(ctx, a, &o)
 }
 
-// obstacle returns a condition for what stands in the way of any run, nil if
+// obstacle returns the condition of what prevents any run, nil if
 // nothing does.
 func (e *external) obstacle(ctx context.Context, a *modelv1alpha1.Artifact) (*xpv2.Condition, error) {
 	if a.Spec.ForProvider.Source == nil || a.Spec.ForProvider.Target == nil {

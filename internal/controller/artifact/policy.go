@@ -88,7 +88,7 @@ func (e *external) checkContent(a *modelv1alpha1.Artifact, c content) error {
 
 // setCompliance sets the condition PolicyCompliant of an Artifact whose artifact is in
 // the registry: whether the policies would allow it now. Nothing else follows from it.
-// There is no condition where there never was a policy.
+// Without a policy, now or before, there is no condition.
 func (e *external) setCompliance(a *modelv1alpha1.Artifact) {
 	s, p := a.Status.AtProvider, e.settings.Policies
 	known := a.GetCondition(modelv1alpha1.TypePolicyCompliant).Status != corev1.ConditionUnknown

@@ -94,7 +94,7 @@ func (l againLater) Reconcile(ctx context.Context, r reconcile.Request) (reconci
 }
 
 // A newUnlimited reconciler limits the rate for all but Artifacts that were never
-// reconciled: after a start the limit is taken up by those that are there.
+// reconciled: after a start the existing ones use up the limit.
 type newUnlimited struct {
 	cached       client.Reader
 	all, limited reconcile.Reconciler

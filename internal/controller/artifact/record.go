@@ -66,7 +66,7 @@ func known(a *modelv1alpha1.Artifact, job *batchv1.Job, pods []corev1.Pod, o art
 		}
 	}
 	if r, _, _ := outcome.FromPods(pods); r.Digest == "" {
-		// What a tag points to is no answer: anybody may have put it there.
+		// What a tag points to is no evidence: any account that may push can have set it.
 		return artifact.ResultLost()
 	}
 	return o

@@ -51,7 +51,7 @@ func (e *external) registryChanged(a *modelv1alpha1.Artifact) *xpv2.Condition {
 	}
 	cure := "set the ProviderConfig's registry.host back, or make a new Artifact"
 	if wasHost, _, _ := strings.Cut(was, "/"); wasHost == artifact.Registry(a) {
-		cure = "take the annotation crossplane.io/external-name away to make the other, or make a new Artifact"
+		cure = "remove the annotation crossplane.io/external-name to make the other, or make a new Artifact"
 	}
 	c := unavailable(outcome.RegistryChanged, "The artifact was made as "+was+" and would now be "+is+": "+cure)
 	return &c

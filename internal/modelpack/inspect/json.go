@@ -255,6 +255,6 @@ func readCard(r io.Reader, f modelpack.File) (any, bool) {
 			}
 		}
 	}
-	// Without an end it is no metadata.
+	// Metadata that does not end is invalid.
 	return nil, true
 }

@@ -170,7 +170,7 @@ func (i *Inspection) describePyTorch(s *summary, c configFile) {
 	s.config.ParamSize = paramSize(min(n, maxElements))
 }
 
-// otherArchitectures maps the model types of transformers and llama.cpp that are no
+// otherArchitectures maps the model types of transformers and llama.cpp that are not
 // transformers to their architectures.
 var otherArchitectures = map[string]string{
 	"resnet": "cnn", "convnext": "cnn", "convnextv2": "cnn", "mobilenet_v1": "cnn", "mobilenet_v2": "cnn", "efficientnet": "cnn",

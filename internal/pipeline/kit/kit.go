@@ -24,7 +24,7 @@ const DefaultGrace = 5 * time.Second
 // workspace, as a person would:
 //
 //	kit import  the model at one commit, as a ModelKit in kit's local storage
-//	kit unpack, kit pack --use-model-pack   where a ModelPack is asked for
+//	kit unpack, kit pack --use-model-pack   for format ModelPack
 //	kit push    to the registry
 //
 // Kit checks no hash, silently omits files of folders with too many, and exits with 1

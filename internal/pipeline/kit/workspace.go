@@ -133,7 +133,7 @@ func syncDir(path string) error {
 	return errors.Join(err, d.Close())
 }
 
-// slack is room for what is not the model's own: manifests, headers of tar archives,
+// slack is space beside the model's files: manifests, headers of tar archives,
 // the filesystem's blocks.
 const slack = 32 << 20
 

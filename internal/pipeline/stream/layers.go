@@ -97,7 +97,7 @@ func (r *task) plan(layout *modelpack.Layout) []*layerMove {
 	return moves
 }
 
-// bySize separates what is small enough for memory from what is not, and sorts the
+// bySize separates layers that fit in memory from larger ones, and sorts the
 // largest first, so that the last ones to end are short.
 func bySize[T any](all []T, size func(T) int64, inMemory int64) (large, small []T) {
 	sorted := slices.SortedStableFunc(slices.Values(all), func(a, b T) int { return cmp.Compare(size(b), size(a)) })

@@ -55,13 +55,13 @@ func (s *Source) List(ctx context.Context, meter *pipeline.Meter) ([]hub.File, e
 			return nil, err
 		}
 	}
-	s.tellOfCompressed()
+	s.logCompressed()
 	return s.files()
 }
 
-// tellOfCompressed logs how many more bytes have to be unpacked because several files
+// logCompressed logs how many more bytes must be unpacked because several files
 // are in one compressed layer, which can only be read from its start.
-func (s *Source) tellOfCompressed() {
+func (s *Source) logCompressed() {
 	var files, dropped int64
 	for _, p := range s.places {
 		if !p.layer.IsPlain() && p.entry.Content == nil && p.entry.Offset > keptFile {

@@ -41,7 +41,7 @@ var sourceCures = registry.Cures{
 // and errors of its own, independent of those of the target.
 type Source struct {
 	ref    registry.Reference // With a digest after resolve.
-	verify *verify.Options    // Nil if nobody must have signed the artifact.
+	verify *verify.Options    // Nil if no signature is required.
 	client *registry.Client
 	again  retry.Policy
 	logf   func(format string, args ...any)
@@ -188,7 +188,7 @@ func (s *Source) readManifest(ctx context.Context) error {
 	return nil
 }
 
-// verified returns an error with reason Unverified unless somebody trusted has signed
+// verified returns an error with reason Unverified unless a trusted signer has signed
 // the manifest's digest. All else is read by that digest, or by digests in the
 // manifest.
 func (s *Source) verified(ctx context.Context) error {
