@@ -233,18 +233,25 @@ func (p Provenance) validate() error {
 		return errors.New("the subject is no host/repository")
 	case p.Digest.Validate() != nil || p.Digest.Algorithm() != digest.SHA256:
 		return errors.New("the artifact has no SHA-256 digest")
-	case !idPattern.MatchString(p.Owner.Cluster):
-		return errors.New("the owner's cluster is not an ID of at most 64 letters, digits and . _ -")
-	case p.Owner.ID != "" && !idPattern.MatchString(p.Owner.ID):
-		return errors.New("the owner's ID is not one of at most 64 letters, digits and . _ -")
-	case !namePattern.MatchString(p.Owner.Namespace) || !namePattern.MatchString(p.Owner.Name):
-		return errors.New("the owner has no name and namespace of Kubernetes")
 	case p.RunHash != "" && !hashPattern.MatchString(p.RunHash):
 		return errors.New("the run hash has not 16 hexadecimal digits")
 	case p.FileList != "" && (p.FileList.Validate() != nil || p.FileList.Algorithm() != digest.SHA256):
 		return errors.New("the file list has no SHA-256 digest")
 	case len(p.Dependencies) > maxDependencies || len(p.Images) > maxDependencies:
 		return errors.Errorf("there are more than %d dependencies", maxDependencies)
+	}
+	return p.Owner.validate()
+}
+
+// validate returns an error unless o names an Artifact in a cluster.
+func (o Owner) validate() error {
+	switch {
+	case !idPattern.MatchString(o.Cluster):
+		return errors.New("the owner's cluster is not an ID of at most 64 letters, digits and . _ -")
+	case o.ID != "" && !idPattern.MatchString(o.ID):
+		return errors.New("the owner's ID is not one of at most 64 letters, digits and . _ -")
+	case !namePattern.MatchString(o.Namespace) || !namePattern.MatchString(o.Name):
+		return errors.New("the owner has no name and namespace of Kubernetes")
 	}
 	return nil
 }
@@ -321,8 +328,9 @@ func (pr predicate) provenance() Provenance {
 		Source: in.Source, Revision: in.Revision, License: in.License, Files: in.Files, Scan: in.Scan,
 		BuilderID: r.Builder.ID, Version: r.Builder.Version[versionName],
 	}
-	if known, _ := filter(schema, b.ExternalParameters, ""); known != nil {
-		p.Parameters, _ = asMap(known)
+	known, _ := filter(schema, b.ExternalParameters, "")
+	if parameters, _ := asMap(known); len(parameters) > 0 {
+		p.Parameters = parameters
 	}
 	for _, d := range b.ResolvedDependencies {
 		if name, is := strings.CutPrefix(d.Name, imagePrefix); is {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -141,7 +142,7 @@ func TestReadProvenance(t *testing.T) {
 
 	least := Provenance{Repository: "r.example.com/m", Digest: testDigest, Owner: Owner{Cluster: "c", Namespace: "n", Name: "m"}}
 	leastRead := least
-	leastRead.BuilderID, leastRead.Parameters = BuilderID("c"), map[string]any{}
+	leastRead.BuilderID = BuilderID("c")
 
 	odd := testProvenance()
 	odd.License, odd.Source, odd.Revision, odd.Scan = "mit\nREADY", strings.Repeat("a", maxTextBytes+1), "main", "very bad"
@@ -257,7 +258,7 @@ func FuzzReadProvenance(f *testing.F) {
 			t.Fatalf("Statement(): %v of what was read", err)
 		}
 		second, err := ReadProvenance(again)
-		if diff := cmp.Diff(p, second); err != nil || diff != "" {
+		if diff := cmp.Diff(p, second, cmpopts.EquateEmpty()); err != nil || diff != "" {
 			t.Errorf("ReadProvenance(...): %v: -first, +again:\n%s", err, diff)
 		}
 		if !json.Valid(again) {
