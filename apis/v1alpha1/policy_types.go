@@ -172,6 +172,13 @@ type ContentPolicy struct {
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).isGreaterThan(quantity('0'))",message="maxSize must be a size above 0: write 100Gi"
 	MaxSize *resource.Quantity `json:"maxSize,omitempty"`
+
+	// RequireAttestedSource refuses sources whose signature, or an attestation of
+	// them, is not verified before they are read: all but artifacts in registries
+	// with spec.forProvider.source.oci.verify. Whose keys are trusted is up to who
+	// writes the Artifact. Default: false. Example: true.
+	// +optional
+	RequireAttestedSource bool `json:"requireAttestedSource,omitempty"`
 }
 
 // A ClusterPolicy limits the use of a ClusterProviderConfig.

@@ -50,6 +50,19 @@ func (s Set) CheckModel(name string, others ...string) error {
 	})
 }
 
+// CheckAttested returns an error with reason PolicyViolation if a policy requires an
+// attested source, which one is if its signature, or an attestation of it, is verified
+// before it is read.
+func (s Set) CheckAttested(attested bool) error {
+	return s.check(func(p Policy) error {
+		if attested || !p.RequireAttestedSource {
+			return nil
+		}
+		return p.violation("requires an attested source (spec.policy.requireAttestedSource)",
+			"write an artifact in spec.forProvider.source.oci, with the keys of who signed it in its verify, or have the rule changed")
+	})
+}
+
 // CheckLicense returns an error with reason PolicyViolation unless the policies allow
 // an SPDX expression of a source's licences: of those that all apply (AND) each, of a
 // choice (OR) one. "" is a source that names none, which is allowed and denied as

@@ -208,5 +208,5 @@ func isSafetensors(f File, head []byte) bool {
 		return false
 	}
 	n := binary.LittleEndian.Uint64(head)
-	return n <= maxSafetensorsHeader && int64(n)+8 <= f.Size //nolint:gosec // It is bounded first.
+	return n <= maxSafetensorsHeader && int64(n)+8 <= f.Size
 }

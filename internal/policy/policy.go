@@ -60,11 +60,14 @@ type Policy struct {
 
 	// MaxSize in bytes; 0 for any.
 	MaxSize int64 `json:"maxSize,omitempty"`
+
+	// RequireAttestedSource refuses sources whose signature is not verified.
+	RequireAttestedSource bool `json:"requireAttestedSource,omitempty"`
 }
 
 // isZero reports whether the policy has no rule.
 func (p Policy) isZero() bool {
-	return p.Models.IsZero() && p.Licenses.IsZero() && p.Files.IsZero() && p.MaxSize == 0 && (p.HubScan == "" || p.HubScan == HubScanIgnore)
+	return p.Models.IsZero() && p.Licenses.IsZero() && p.Files.IsZero() && p.MaxSize == 0 && !p.RequireAttestedSource && (p.HubScan == "" || p.HubScan == HubScanIgnore)
 }
 
 // A Set is the policies that apply together: what one of them refuses is refused.

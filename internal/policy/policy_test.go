@@ -173,6 +173,13 @@ func TestCheckSize(t *testing.T) {
 	compare(t, "Without a limit any size should be allowed.", want{}, Set{{Of: of}}.CheckSize(1<<60))
 }
 
+func TestCheckAttested(t *testing.T) {
+	set := Set{{Of: of, RequireAttestedSource: true}}
+	compare(t, "A source that is verified should be allowed.", want{}, set.CheckAttested(true))
+	compare(t, "A source that is not verified should be refused.", violation("spec.policy.requireAttestedSource", "spec.forProvider.source.oci"), set.CheckAttested(false))
+	compare(t, "Without the rule any source should be allowed.", want{}, Set{{Of: of}}.CheckAttested(false))
+}
+
 func TestCheckScan(t *testing.T) {
 	set := func(h HubScan) Set { return Set{{Of: of, HubScan: h}} }
 	files := []File{{Path: "a.bin"}, {Path: "config.json"}}
@@ -222,7 +229,7 @@ func TestCheckScan(t *testing.T) {
 func TestSet(t *testing.T) {
 	set := NewSet(
 		Policy{Of: "none"},
-		Policy{Of: of, Models: Rules{Allow: []string{"a/*"}}, Licenses: Rules{Deny: []string{"gpl"}}, Files: Rules{Allow: []string{"gguf"}}, HubScan: HubScanRequire, MaxSize: 7},
+		Policy{Of: of, Models: Rules{Allow: []string{"a/*"}}, Licenses: Rules{Deny: []string{"gpl"}}, Files: Rules{Allow: []string{"gguf"}}, HubScan: HubScanRequire, MaxSize: 7, RequireAttestedSource: true},
 	)
 	encoded, err := set.Encode()
 	if err != nil {

@@ -92,7 +92,7 @@ func (p *providerConfig) contentPolicy() policy.Policy {
 	if f := c.Files; f != nil {
 		out.Files = policy.Rules{Allow: words(f.Allow), Deny: words(f.Deny)}
 	}
-	out.HubScan = policy.HubScan(c.HubScan)
+	out.HubScan, out.RequireAttestedSource = policy.HubScan(c.HubScan), c.RequireAttestedSource
 	if c.MaxSize != nil {
 		out.MaxSize = max(c.MaxSize.Value(), 1)
 	}

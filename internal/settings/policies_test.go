@@ -21,12 +21,12 @@ func TestPolicies(t *testing.T) {
 			Models:   &v1alpha1.ModelRules{Allow: []v1alpha1.ModelPattern{"Qwen/*"}, Deny: []v1alpha1.ModelPattern{"*-x"}},
 			Licenses: &v1alpha1.LicenseRules{Deny: []v1alpha1.LicenseName{"gpl"}},
 			Files:    &v1alpha1.FileRules{Allow: []v1alpha1.FileFormat{"gguf"}},
-			HubScan:  v1alpha1.HubScanRequire, MaxSize: ptr.To(resource.MustParse("1Ki")),
+			HubScan:  v1alpha1.HubScanRequire, MaxSize: ptr.To(resource.MustParse("1Ki")), RequireAttestedSource: true,
 		}
 	}
 	all := policy.Policy{
 		Models: policy.Rules{Allow: []string{"Qwen/*"}, Deny: []string{"*-x"}}, Licenses: policy.Rules{Deny: []string{"gpl"}},
-		Files: policy.Rules{Allow: []string{"gguf"}}, HubScan: policy.HubScanRequire, MaxSize: 1024,
+		Files: policy.Rules{Allow: []string{"gguf"}}, HubScan: policy.HubScanRequire, MaxSize: 1024, RequireAttestedSource: true,
 	}
 	named := func(p policy.Policy, of string) policy.Policy { p.Of = of; return p }
 	own := func(c v1alpha1.ContentPolicy) *v1alpha1.ProviderConfig {

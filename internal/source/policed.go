@@ -86,7 +86,7 @@ func (p *Policed) checkScan(ctx context.Context, files []policy.File) error {
 	if !p.policies.AsksForScan() {
 		return nil
 	}
-	scan, err := p.Source.Scan(ctx)
+	scan, err := p.Scan(ctx)
 	if err != nil {
 		return err
 	}
@@ -164,7 +164,7 @@ func (p *Policed) Finish(ctx context.Context) error {
 // readHead reads and checks the first bytes of a file.
 func (p *Policed) readHead(ctx context.Context, f hub.File) error {
 	n := min(f.Size, policy.HeadBytes)
-	rc, err := p.Source.Head(ctx, f, n)
+	rc, err := p.Head(ctx, f, n)
 	if err != nil {
 		return err
 	}

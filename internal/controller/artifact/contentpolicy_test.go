@@ -94,6 +94,24 @@ func TestPolicyOfAdministrator(t *testing.T) {
 	w.waitReady(a, corev1.ConditionTrue, "Available")
 }
 
+// TestPolicyOfAttestedSources checks that a source must be verified if a policy requires
+// that.
+func TestPolicyOfAttestedSources(t *testing.T) {
+	w := startControllers(t)
+	w.setPolicy(&v1alpha1.ContentPolicy{RequireAttestedSource: true})
+	fromHub := w.artifact("hub")
+	w.create(fromHub)
+	w.waitViolation(fromHub, "requires an attested source")
+	copied := func(name string, v *modelv1alpha1.Verification) *modelv1alpha1.Artifact {
+		a := w.artifact(name)
+		a.Spec.ForProvider.Source = &modelv1alpha1.Source{OCI: &modelv1alpha1.OCISource{Reference: w.host + "/models/from:v1", PlainHTTP: true, Verify: v}}
+		w.create(a)
+		return a
+	}
+	w.waitViolation(copied("unverified", nil), "requires an attested source")
+	w.job(copied("verified", &modelv1alpha1.Verification{ConfigMapRef: &modelv1alpha1.PublicKeySelector{Name: "keys"}}), 1)
+}
+
 // TestPolicyOfRun checks that a run gets the policies, that one which fails because of
 // them is not retried, and that the next begins when they change.
 func TestPolicyOfRun(t *testing.T) {

@@ -46,7 +46,12 @@ func modelName(a *modelv1alpha1.Artifact) string {
 // forbidden returns the error of the policies that refuse what an Artifact's spec asks
 // for, as far as the spec tells.
 func (e *external) forbidden(a *modelv1alpha1.Artifact) error {
-	return e.settings.Policies.CheckModel(modelName(a))
+	if err := e.settings.Policies.CheckModel(modelName(a)); err != nil {
+		return err
+	}
+	// What is verified is part of the run hash: a run has verified it, too.
+	s := artifact.OCISource(a)
+	return e.settings.Policies.CheckAttested(s != nil && s.Verify != nil)
 }
 
 // A content is what is known of an artifact that was staged or pushed.

@@ -69,11 +69,11 @@ func (c *check) visit(name string, size int64, content io.Reader) error {
 	if _, err := io.Copy(io.MultiWriter(v, head), content); err != nil {
 		return errors.Wrapf(err, "cannot read %s from what kit stored", name)
 	}
-	if v.Verify() != nil {
-		c.wrong = append(c.wrong, name+" (another hash)")
-		return nil
+	if v.Verify() == nil {
+		return c.head(want, head.Bytes())
 	}
-	return c.head(want, head.Bytes())
+	c.wrong = append(c.wrong, name+" (another hash)")
+	return nil
 }
 
 // A headWriter keeps the first bytes that are written.
