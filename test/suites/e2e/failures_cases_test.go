@@ -30,6 +30,16 @@ func (n *tenant) withConfig(a *modelv1alpha1.Artifact, change func(*v1alpha1.Clu
 	a.Spec.ProviderConfigReference.Name = name
 }
 
+// withPolicy gives the Artifact a ClusterProviderConfig with a policy.
+func (n *tenant) withPolicy(a *modelv1alpha1.Artifact, p v1alpha1.ContentPolicy) {
+	n.t.Helper()
+	n.withConfig(a, func(c *v1alpha1.ClusterProviderConfigSpec) {
+		policy := ptr.Deref(c.Policy, v1alpha1.ClusterPolicy{})
+		policy.ContentPolicy = p
+		c.Policy = &policy
+	})
+}
+
 // withJob gives the Artifact job settings of its own.
 func withJob(a *modelv1alpha1.Artifact, s v1alpha1.JobSettings) { a.Spec.ForProvider.Job = &s }
 
@@ -171,6 +181,22 @@ func clusterFailures() map[string]failureCase {
 			},
 			want: outcome.NotAllowed,
 			says: []string{"spec.forProvider.job.priorityClassName", "spec.policy.tenants.allow"},
+		},
+		"denied-model": {
+			reason: "A model that a policy denies is named, before a run begins.",
+			change: func(n *tenant, a *modelv1alpha1.Artifact) {
+				n.withPolicy(a, v1alpha1.ContentPolicy{Models: &v1alpha1.ModelRules{Deny: []v1alpha1.ModelPattern{"*"}}})
+			},
+			want: outcome.PolicyViolation,
+			says: []string{"spec.policy.models.deny", "spec.forProvider.source"},
+		},
+		"denied-format": {
+			reason: "A file whose format a policy does not allow is named by the run.",
+			change: func(n *tenant, a *modelv1alpha1.Artifact) {
+				n.withPolicy(a, v1alpha1.ContentPolicy{Files: &v1alpha1.FileRules{Deny: []v1alpha1.FileFormat{"onnx"}}})
+			},
+			want: outcome.PolicyViolation,
+			says: []string{"onnx/model.onnx (onnx)", "spec.policy.files.deny", "source.huggingFace.files"},
 		},
 		"foreign-workspace": {
 			reason: "A claim of the workspace's name that is somebody else's is left alone, and named.",
