@@ -64,6 +64,22 @@ func TestVerify(t *testing.T) {
 					}
 				})
 			}
+			t.Run("Statement", func(t *testing.T) {
+				out, err := cosign(t, append(attestation, "--key", public, local, w.name(signed.Digest))...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var got struct {
+					Payload []byte `json:"payload"`
+				}
+				if err := json.Unmarshal([]byte(out), &got); err != nil {
+					t.Fatalf("%v:\n%s", err, out)
+				}
+				p, err := attest.ReadProvenance(got.Payload)
+				if err != nil || p.Repository != w.host+"/"+repository || p.Owner.Name != "qwen3" {
+					t.Errorf("Whoever verifies should be able to compare the repository and the owner.\nReadProvenance(...): got %+v, %v", p, err)
+				}
+			})
 		})
 	}
 }

@@ -37,7 +37,8 @@ var program = sync.OnceValues(func() (string, error) {
 	return filepath.Join(dir, "cosign"), errors.Wrap(err, "cannot build cosign")
 })
 
-// cosign runs cosign, and returns what it prints. No command reaches a public Sigstore: the
+// cosign runs cosign, and returns its standard output and, if it fails, the rest of what
+// it prints. No command reaches a public Sigstore: the
 // home folder, where it would keep what it trusts, is empty.
 func cosign(t *testing.T, args ...string) (string, error) {
 	t.Helper()
@@ -47,10 +48,10 @@ func cosign(t *testing.T, args ...string) (string, error) {
 	}
 	cmd := exec.CommandContext(t.Context(), path, args...)
 	cmd.Env = []string{"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH"), "COSIGN_PASSWORD="}
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
+	var out, said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &said
 	err = cmd.Run()
-	return out.String(), err
+	return out.String(), errors.Wrap(err, said.String())
 }
 
 // needCosign skips a test where cosign is not built.
