@@ -122,6 +122,18 @@ type runHashInput struct {
 // provider.
 func RunHash(a *modelv1alpha1.Artifact) string { return runHash(a, Pipeline(a)) }
 
+// CommitRunHash returns the run hash that the Artifact would have if its spec named
+// this commit of the source in place of a branch or a tag; empty if the source has
+// no commits.
+func CommitRunHash(a *modelv1alpha1.Artifact, commit string) string {
+	if huggingFace(a) == nil || commit == "" {
+		return ""
+	}
+	pinned := a.DeepCopy()
+	pinned.Spec.ForProvider.Source.HuggingFace.Revision = commit
+	return runHash(pinned, Pipeline(a))
+}
+
 // runHash returns the Artifact's run hash with this pipeline.
 func runHash(a *modelv1alpha1.Artifact, pipeline modelv1alpha1.PipelineType) string {
 	in := runHashInput{

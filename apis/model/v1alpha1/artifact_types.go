@@ -123,6 +123,17 @@ type ArtifactParameters struct {
 	// +optional
 	Target *Target `json:"target,omitempty"`
 
+	// ExpectedDigest is the digest that the artifact's manifest must have. What a
+	// run stages with another digest gets no tag: the Artifact is not ready, with
+	// reason Mismatch, and is not retried before the spec, the ProviderConfig or a
+	// Secret changes. An artifact in the registry that has it is not rebuilt, also
+	// if its source moves or the Hub cannot be reached. Default: any digest.
+	// Example: sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08.
+	// +optional
+	// +kubebuilder:validation:MaxLength=71
+	// +kubebuilder:validation:XValidation:rule="self.matches('^sha256:[a-f0-9]{64}$')",message="expectedDigest must be sha256: and 64 lower-case hex digits: write the digest in status.atProvider.digest"
+	ExpectedDigest string `json:"expectedDigest,omitempty"`
+
 	// Format of the artifact: ModelPack is CNCF's format, ModelKit is KitOps'
 	// own, and Image is an OCI image with the files under /models, which
 	// Kubernetes mounts as an image volume and KServe supports. Changing the

@@ -80,7 +80,8 @@ type ArtifactObservation struct {
 	Staged *StagedArtifact `json:"staged,omitempty"`
 
 	// History has the artifacts that were pushed before, newest first, at most
-	// five.
+	// five. If the spec asks for one of them again, and the registry still has it,
+	// it is tagged without a run.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=5
@@ -95,6 +96,11 @@ type ArtifactObservation struct {
 	// artifact was built from.
 	// +optional
 	RunHash string `json:"runHash,omitempty"`
+
+	// CommitRunHash is the runHash of the same spec if its revision were the commit
+	// that the artifact was built from: a spec that names the commit needs no run.
+	// +optional
+	CommitRunHash string `json:"commitRunHash,omitempty"`
 
 	// Run is the number of the latest run, counted from 1.
 	// +optional
@@ -156,8 +162,7 @@ type ProgressObservation struct {
 	TimeLeft *metav1.Duration `json:"timeLeft,omitempty"`
 }
 
-// A StagedArtifact is verified content that a run has pushed and that is not
-// committed yet.
+// A StagedArtifact is verified content that a run has pushed.
 type StagedArtifact struct {
 	// Digest of its manifest. Example: sha256:...
 	Digest string `json:"digest"`
@@ -194,18 +199,12 @@ type StagedArtifact struct {
 
 // A PushedArtifact is an artifact that an Artifact has pushed.
 type PushedArtifact struct {
-	// Digest of its manifest.
-	Digest string `json:"digest"`
+	StagedArtifact `json:",inline"`
 
-	// Revision is the source's commit, 40 hex digits, or the digest of the
-	// artifact in source.oci.
+	// CommitRunHash is the runHash that it would have been built from if the spec
+	// had named the source's commit in place of a branch.
 	// +optional
-	Revision string `json:"revision,omitempty"`
-
-	// RunHash is a hash of the source, format, files and pipeline that it was
-	// built from.
-	// +optional
-	RunHash string `json:"runHash,omitempty"`
+	CommitRunHash string `json:"commitRunHash,omitempty"`
 }
 
 // A JobReference names a Job in the Artifact's namespace.

@@ -253,6 +253,9 @@ func decideActive(a *modelv1alpha1.Artifact, o observation) plan {
 func decideStaged(a *modelv1alpha1.Artifact, o observation) plan {
 	s := a.Status.AtProvider
 	ready := xpv2.Creating().WithMessage(fmt.Sprintf("Run %d has staged %s, which gets its tag next", s.Staged.Run, s.Staged.Digest))
+	if wasPushed(a, s.Staged.Digest) {
+		ready.Message = fmt.Sprintf("The registry still has %s, which was pushed before and gets its tag next", s.Staged.Digest)
+	}
 	if isServing(a) {
 		ready = xpv2.Available().WithMessage(fmt.Sprintf("The artifact is there as it was; run %d has rebuilt it, and the tag is moved next", s.Staged.Run))
 	}
@@ -330,6 +333,8 @@ func rebuilds(a *modelv1alpha1.Artifact, o observation) (xpv2.Condition, bool) {
 		return xpv2.Creating().WithMessage("The artifact is that of another spec: it is rebuilt"), true
 	case !matchesSpec(a):
 		return ready.WithMessage(notFollowed), false
+	case isExpected(a):
+		return ready, false
 	case s.Phase == modelv1alpha1.PhaseFailed && s.Failure != nil:
 		ready = ready.WithMessage("The artifact is there as it was; rebuilding it failed: " + failureMessage(s.Failure))
 		return ready, settings.MayUpdate(a) && (o.retryDue || o.moved != "")
@@ -432,7 +437,7 @@ func neverStarted(a *modelv1alpha1.Artifact) bool {
 // Artifact's spec asks for, whatever became of a run after it.
 func matchesSpec(a *modelv1alpha1.Artifact) bool {
 	s := a.Status.AtProvider
-	return s.Digest != "" && s.RunHash == artifact.RunHash(a)
+	return s.Digest != "" && s.RunHash == artifact.RunHash(a) && mayHaveDigest(a, s.Digest)
 }
 
 // observationOf returns what the runtime needs to know of a plan: whether to call

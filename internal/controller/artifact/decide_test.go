@@ -85,6 +85,17 @@ func failed(a *modelv1alpha1.Artifact) {
 	a.Status.AtProvider.Failure = &modelv1alpha1.FailureObservation{Reason: string(outcome.Unavailable), Message: "The Hub does not answer"}
 }
 
+// mismatched has the latest run have staged another digest than the spec expects.
+func mismatched(a *modelv1alpha1.Artifact) {
+	failed(a)
+	expects(ours)(a)
+	a.Status.AtProvider.Failure.Reason = string(outcome.Mismatch)
+}
+
+func expects(d digest.Digest) func(*modelv1alpha1.Artifact) {
+	return func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.ExpectedDigest = d.String() }
+}
+
 func policies(p ...xpv2.ManagementAction) func(*modelv1alpha1.Artifact) {
 	return func(a *modelv1alpha1.Artifact) { a.Spec.ManagementPolicies = p }
 }
@@ -119,6 +130,8 @@ var (
 	running   = runIn(modelv1alpha1.PhaseRunning, metav1.ConditionUnknown, string(xpv2.ReasonCreating))
 	succeeded = runIn(modelv1alpha1.PhaseSucceeded, metav1.ConditionTrue, string(xpv2.ReasonAvailable))
 	runFailed = runIn(modelv1alpha1.PhaseFailed, metav1.ConditionFalse, string(outcome.Unavailable))
+
+	runMismatched = runIn(modelv1alpha1.PhaseFailed, metav1.ConditionFalse, string(outcome.Mismatch))
 
 	obstacle = unavailable(outcome.RegistryChanged, "The artifact was made for another registry")
 
@@ -159,6 +172,12 @@ var decisions = []decision{
 	{"A run has staged; a policy refuses it", to(hasStaged), observation{run: succeeded, refused: violation, tag: on(foreign)}, want{actionWait, "", "False", "PolicyViolation"}},
 	{"A run has staged; a policy refuses it; the artifact of the spec is Ready from before", to(pushed, hasStaged), observation{run: succeeded, refused: violation, tag: on(ours)}, want{actionWait, "", "True", "Available"}},
 
+	{"What the spec asks for was pushed before and is still in the registry, which was just found", to(pushed, otherSpec, hasStaged), observation{news: true}, want{actionWait, "", "False", "Creating"}},
+	{"What the spec asks for was pushed before and is still in the registry", to(pushed, otherSpec, hasStaged), observation{tag: on(ours)}, want{actionCommit, "Update", "False", "Creating"}},
+	{"A run has staged another digest than expectedDigest, which was just found", to(mismatched), observation{run: runMismatched, news: true}, want{actionWait, "", "False", "Mismatch"}},
+	{"A run has staged another digest than expectedDigest", to(mismatched), observation{run: runMismatched}, want{actionWait, "", "False", "Mismatch"}},
+	{"A run has staged another digest than expectedDigest, and the spec has changed since", to(mismatched), observation{run: runMismatched, retryDue: true}, want{actionStartRun, "Create", "False", "Mismatch"}},
+
 	{"The run has just failed", to(failed), observation{run: runFailed, news: true}, want{actionWait, "", "False", "Unavailable"}},
 	{"The run failed and is not due for a retry", to(failed), observation{run: runFailed}, want{actionWait, "", "False", "Unavailable"}},
 	{"The run failed and is due for a retry", to(failed), observation{run: runFailed, retryDue: true}, want{actionStartRun, "Create", "False", "Unavailable"}},
@@ -189,6 +208,10 @@ var decisions = []decision{
 	{"Whether the source has moved is not known", to(pushed), observation{tag: on(ours), manifest: true, trouble: "the Hub does not answer"}, want{actionNone, "", "True", "Available"}},
 	{"Rebuilding failed", to(pushed, failed), observation{run: runFailed, tag: on(ours), manifest: true}, want{actionNone, "", "True", "Available"}},
 	{"Rebuilding failed and is due for a retry", to(pushed, failed), observation{run: runFailed, tag: on(ours), manifest: true, retryDue: true}, want{actionStartRun, "Update", "True", "Available"}},
+
+	{"Another digest is expected, which is in the registry no more", to(pushed, expects(staged)), observation{tag: on(ours), manifest: true}, want{actionStartRun, "Update", "False", "Creating"}},
+	{"The tag is on the expected digest; the source has moved", to(pushed, expects(ours)), observation{tag: on(ours), manifest: true, moved: "main is another commit"}, want{actionNone, "", "True", "Available"}},
+	{"The tag is on the expected digest; a run failed and is due for a retry", to(pushed, expects(ours), failed), observation{run: runFailed, tag: on(ours), manifest: true, retryDue: true}, want{actionNone, "", "True", "Available"}},
 
 	{"The tag is foreign", to(pushed), observation{tag: on(foreign)}, want{actionWait, "", "False", "TagConflict"}},
 	{"The tag is gone", to(pushed), observation{manifest: true}, want{actionRetag, "Update", "False", "Creating"}},

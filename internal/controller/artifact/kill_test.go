@@ -111,6 +111,17 @@ var lives = map[string]story{
 		},
 		runs: 1,
 	},
+	"RolledBack": {
+		reason: "What was pushed before and is still in the registry is tagged without a run.",
+		before: func(l *life) {
+			l.create(l.a)
+			l.reachReady()
+			l.update(l.a, revision("v2"))
+			l.reachReady()
+		},
+		life: func(l *life) { l.update(l.a, revision("main")); l.reachReady() },
+		runs: 2,
+	},
 	"LostStatus": {
 		reason: "What the registry has is found without a run.",
 		before: func(l *life) { l.create(l.a); l.reachReady() },

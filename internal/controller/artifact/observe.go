@@ -142,7 +142,11 @@ func (e *external) gatherRun(ctx context.Context, a *modelv1alpha1.Artifact, o *
 // gatherNames reads what the registry has under the Artifact's name.
 func (e *external) gatherNames(ctx context.Context, a *modelv1alpha1.Artifact, o *observation) error {
 	s := &a.Status.AtProvider
-	var err error
+	kept, err := e.stageKept(ctx, a)
+	if err != nil {
+		return err
+	}
+	o.news = o.news || kept
 	switch {
 	case o.news && s.Staged != nil:
 		// It is looked at once the status that says so is written.
@@ -175,7 +179,8 @@ func (e *external) gatherNames(ctx context.Context, a *modelv1alpha1.Artifact, o
 }
 
 // gatherStaged looks whether what a run staged has its tag by now, which is
-// recorded, or whether it is gone, which is recorded as a failure.
+// recorded, or whether it is gone or has another digest than expected, which is
+// recorded as a failure.
 func (e *external) gatherStaged(ctx context.Context, a *modelv1alpha1.Artifact, o *observation) error {
 	s := &a.Status.AtProvider
 	var err error
@@ -187,15 +192,23 @@ func (e *external) gatherStaged(ctx context.Context, a *modelv1alpha1.Artifact, 
 		return err
 	}
 	if committed {
+		done := event.Normal(reasonPushed, fmt.Sprintf("Run %d pushed %s with digest %s", s.Run, o.reference, s.Staged.Digest))
+		if wasPushed(a, s.Staged.Digest) {
+			done = event.Normal(reasonTagged, fmt.Sprintf("Tagged %s, which was pushed before, as %s", s.Staged.Digest, o.reference))
+		}
 		recordCommitted(a, o.reference)
 		o.needsRetag, o.retryDue = false, false
 		e.blobs.forget(a.GetUID())
-		e.tellIfCurrent(ctx, a, event.Normal(reasonPushed, fmt.Sprintf("Run %d pushed %s with digest %s", s.Run, s.Reference, s.Digest)))
+		e.tellIfCurrent(ctx, a, done)
 		return nil
 	}
 	if o.tag.IsOn(s.Digest) {
 		// Known to be ours, whatever records there are.
 		o.tag.Records = nil
+	}
+	if began := o.tag.IsOn(s.Staged.Digest) && s.Digest != s.Staged.Digest; !began && !mayHaveDigest(a, s.Staged.Digest) {
+		// A commit that began is completed.
+		return e.dropStaged(ctx, a, o, mismatch(a, s.Staged))
 	}
 	there, err := e.catalogOf(a).Has(ctx, s.Staged.Digest)
 	if there && !o.tag.IsOn(s.Staged.Digest) {
@@ -205,16 +218,8 @@ func (e *external) gatherStaged(ctx context.Context, a *modelv1alpha1.Artifact, 
 	if err != nil || there {
 		return err
 	}
-	job, _, err := e.currentJob(ctx, a)
-	if err != nil {
-		return err
-	}
 	lost := catalog.Unstaged(s.Staged.Digest)
-	s.Staged, s.Phase = nil, modelv1alpha1.PhaseFailed
-	e.recordFailure(a, job, outcome.Failure{Reason: outcome.PodLost, Message: lost.Error()})
-	o.news = true
-	o.run = &artifact.ObservationResult{Phase: s.Phase, Ready: metav1.ConditionFalse, Reason: s.Failure.Reason, Message: failureMessage(s.Failure), Digest: s.Digest}
-	return nil
+	return e.dropStaged(ctx, a, o, outcome.Failure{Reason: outcome.PodLost, Message: lost.Error()})
 }
 
 // isCommitted reports whether what a run staged has its tag, its record and no tag

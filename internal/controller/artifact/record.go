@@ -101,7 +101,7 @@ func recordCommitted(a *modelv1alpha1.Artifact, reference string) {
 	s, staged := &a.Status.AtProvider, *a.Status.AtProvider.Staged
 	before := pushedBefore(s)
 	s.Staged, s.Failure, s.Failures = nil, nil, 0
-	s.RunHash = staged.RunHash
+	s.RunHash, s.CommitRunHash = staged.RunHash, artifact.CommitRunHash(a, staged.Revision)
 	s.Format = string(cmp.Or(a.Spec.ForProvider.Format, modelv1alpha1.PackFormatModelPack))
 	s.Reference = reference
 	s.Size, s.Files = staged.Size, staged.Files
@@ -134,9 +134,11 @@ func pushedBefore(s *modelv1alpha1.ArtifactObservation) *modelv1alpha1.PushedArt
 	if s.Digest == "" {
 		return nil
 	}
-	p := &modelv1alpha1.PushedArtifact{Digest: s.Digest, RunHash: s.RunHash}
+	p := &modelv1alpha1.PushedArtifact{CommitRunHash: s.CommitRunHash, StagedArtifact: modelv1alpha1.StagedArtifact{
+		Digest: s.Digest, RunHash: s.RunHash, Size: s.Size, Files: s.Files,
+	}}
 	if s.Source != nil {
-		p.Revision = s.Source.Revision
+		p.Revision, p.License, p.Scan = s.Source.Revision, s.Source.License, s.Source.Scan
 	}
 	return p
 }

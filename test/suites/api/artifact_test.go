@@ -195,3 +195,20 @@ func TestArtifactTag(t *testing.T) {
 		},
 	})
 }
+
+func TestArtifactExpectedDigest(t *testing.T) {
+	const expected = "forProvider.expectedDigest"
+	say := []string{expected, "write the digest in status.atProvider.digest"}
+	bad := func(reason, value string) rule { return rule{reason: reason, args: fields{expected: value}, want: say} }
+	hex := strings.Repeat("0a", 32)
+
+	checkCreate(t, modelv1alpha1.ArtifactGroupVersionKind, minimal, map[string]rule{
+		"Digest":    {reason: "A manifest has a SHA-256 digest.", args: fields{expected: "sha256:" + hex}},
+		"UpperCase": bad("Digests are lower case.", "sha256:"+strings.ToUpper(hex)),
+		"Short":     bad("A digest has 64 hex digits.", "sha256:"+hex[2:]),
+		"Bare":      bad("A digest names its algorithm.", hex),
+		"Algorithm": bad("Registries and the provider use SHA-256.", "sha512:"+hex[:57]),
+		"Empty":     bad("A digest that is written is not empty.", ""),
+		"LineBreak": bad("A digest is one line.", "sha256:"+hex[1:]+"\n"),
+	})
+}
