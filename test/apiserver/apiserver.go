@@ -105,11 +105,27 @@ func Start(ctx context.Context) (*rest.Config, func() error, error) {
 			MaxTime:            time.Minute,
 		},
 	}
-	cfg, err := env.Start()
+	cfg, err := start(env)
 	if err != nil {
 		return nil, nil, errors.Join(errors.Wrap(err, "cannot start the API server"), env.Stop())
 	}
 	return cfg, func() error { return errors.Wrap(env.Stop(), "cannot stop the API server") }, nil
+}
+
+// gogc is the GOGC of the servers where the environment does not say. They live for some
+// minutes, and tests wait for their processor time, of which Go's default takes a sixth
+// for the collection of garbage.
+const gogc = "400"
+
+// start starts the servers, which inherit this process's environment.
+func start(env *envtest.Environment) (*rest.Config, error) {
+	if _, ok := os.LookupEnv("GOGC"); !ok {
+		if err := os.Setenv("GOGC", gogc); err != nil {
+			return nil, errors.Wrap(err, "cannot set GOGC")
+		}
+		defer func() { _ = os.Unsetenv("GOGC") }()
+	}
+	return env.Start()
 }
 
 // Config returns a copy of the configuration for the server that the package's

@@ -254,14 +254,7 @@ func TestChangedRegistryIsNoNewImport(t *testing.T) {
 	w.succeed(a, 1, "one")
 	w.waitReady(a, corev1.ConditionTrue, "Available")
 
-	pc := &v1alpha1.ProviderConfig{ObjectMeta: metav1.ObjectMeta{Name: "default", Namespace: w.namespace}}
-	if err := w.get(pc); err != nil {
-		t.Fatal(err)
-	}
-	pc.Spec.Registry.Host = "other.example.com"
-	if err := w.client.Update(t.Context(), pc); err != nil {
-		t.Fatal(err)
-	}
+	w.updateConfig(func(s *v1alpha1.ProviderConfigSpec) { s.Registry.Host = "other.example.com" })
 	w.update(a, func(a *modelv1alpha1.Artifact) { metav1.SetMetaDataLabel(&a.ObjectMeta, "poke", "1") })
 	w.waitReady(a, corev1.ConditionFalse, "RegistryChanged")
 }

@@ -101,26 +101,13 @@ func TestCleanerKnowsThatACacheLagsBehind(t *testing.T) {
 
 func TestMistypedRegistryIsCorrected(t *testing.T) {
 	w := startControllers(t)
-	pc := &v1alpha1.ProviderConfig{ObjectMeta: metav1.ObjectMeta{Name: "default", Namespace: w.namespace}}
-	if err := w.get(pc); err != nil {
-		t.Fatal(err)
-	}
-	pc.Spec.Registry.Host = "mistyped.example.com"
-	if err := w.client.Update(t.Context(), pc); err != nil {
-		t.Fatal(err)
-	}
+	w.updateConfig(func(s *v1alpha1.ProviderConfigSpec) { s.Registry.Host = "mistyped.example.com" })
 	a := w.artifact("mistyped")
 	w.create(a)
 	w.waitReady(a, corev1.ConditionFalse, string(outcome.Unavailable))
 	w.stays(a, "What the registry has is not known.")
 
-	if err := w.get(pc); err != nil {
-		t.Fatal(err)
-	}
-	pc.Spec.Registry.Host = v1alpha1.RegistryHost(w.host)
-	if err := w.client.Update(t.Context(), pc); err != nil {
-		t.Fatal(err)
-	}
+	w.updateConfig(func(s *v1alpha1.ProviderConfigSpec) { s.Registry.Host = v1alpha1.RegistryHost(w.host) })
 	w.succeed(a, 1, "one")
 	w.waitReady(a, corev1.ConditionTrue, "Available")
 	if got := a.GetAnnotations()["crossplane.io/external-name"]; got != w.host+"/models/mistyped" {

@@ -117,7 +117,7 @@ func (l *life) configure() {
 		Type:       corev1.SecretTypeDockerConfigJson,
 		StringData: map[string]string{corev1.DockerConfigJsonKey: `{"auths":{"` + l.host + `":{"username":"u","password":"p"}}}`},
 	})
-	l.create(&v1alpha1.ClusterProviderConfig{
+	config := &v1alpha1.ClusterProviderConfig{
 		// Lives that end and are applied again adopt what was pushed before.
 		ObjectMeta: metav1.ObjectMeta{Name: l.namespace, Annotations: map[string]string{artifact.AnnotationAdopt: "true"}},
 		Spec: v1alpha1.ClusterProviderConfigSpec{Registry: v1alpha1.ClusterRegistryConfig{
@@ -128,7 +128,10 @@ func (l *life) configure() {
 				SecretRef: &xpv2.SecretReference{Name: "registry", Namespace: l.namespace},
 			},
 		}},
-	})
+	}
+	l.create(config)
+	// The controllers of all other tests would look at it.
+	l.t.Cleanup(func() { _ = l.base.Delete(context.Background(), config) })
 }
 
 // addForeign makes objects that look like the Artifact's and are not.

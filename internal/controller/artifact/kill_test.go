@@ -24,8 +24,9 @@ import (
 // fewestPoints is how many points to be killed at the lives have at least.
 const fewestPoints = 100
 
-// livesAtOnce bounds how many lives wait for the API server's disk together.
-const livesAtOnce = 8
+// livesAtOnce bounds how many lives there are at a time in one test. More would only
+// leave less of the processors to the tests beside it.
+const livesAtOnce = 4
 
 // A story is what happens to an Artifact while its provider is killed.
 type story struct {
@@ -200,6 +201,7 @@ const envReads = "KILL_AT_READS"
 // killAtEachPoint has each life as often as it takes to kill the provider, or
 // to lose a call, at each of its points.
 func killAtEachPoint(t *testing.T, once bool) {
+	t.Parallel() // The tests beside it wait most of their time.
 	base := newBase(t)
 	reads := os.Getenv(envReads) != ""
 	points := 0

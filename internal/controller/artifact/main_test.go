@@ -1,6 +1,7 @@
 package artifact
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -149,6 +150,9 @@ type world struct {
 	host      string // The registry's.
 	registry  *registry.Client
 
+	// patience is how long a test waits; 0 for the constant.
+	patience time.Duration
+
 	// stopRegistry takes the registry down.
 	stopRegistry func()
 
@@ -191,7 +195,7 @@ func (w *world) get(o client.Object) error {
 func (w *world) eventually(what string, check func() string) {
 	w.t.Helper()
 	last := ""
-	err := wait.PollUntilContextTimeout(w.t.Context(), 50*time.Millisecond, patience, true, func(context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(w.t.Context(), 50*time.Millisecond, cmp.Or(w.patience, patience), true, func(context.Context) (bool, error) {
 		last = check()
 		return last == "", nil
 	})
@@ -400,12 +404,26 @@ func (w *world) deletePods() {
 // update changes the Artifact's spec.
 func (w *world) update(a *modelv1alpha1.Artifact, change func(*modelv1alpha1.Artifact)) {
 	w.t.Helper()
+	w.change(a, func() { change(a) })
+}
+
+// updateConfig changes the spec of the namespace's ProviderConfig.
+func (w *world) updateConfig(change func(*v1alpha1.ProviderConfigSpec)) *v1alpha1.ProviderConfig {
+	w.t.Helper()
+	pc := &v1alpha1.ProviderConfig{ObjectMeta: metav1.ObjectMeta{Name: "default", Namespace: w.namespace}}
+	w.change(pc, func() { change(&pc.Spec) })
+	return pc
+}
+
+// change changes an object, which controllers may write at the same time.
+func (w *world) change(o client.Object, change func()) {
+	w.t.Helper()
 	w.eventually("update", func() string {
-		if err := w.get(a); err != nil {
+		if err := w.get(o); err != nil {
 			return err.Error()
 		}
-		change(a)
-		if err := w.client.Update(w.t.Context(), a); err != nil {
+		change()
+		if err := w.client.Update(w.t.Context(), o); err != nil {
 			return err.Error()
 		}
 		return ""

@@ -282,10 +282,16 @@ func TestLostStatusIsFound(t *testing.T) {
 		"Status": {
 			reason: "A backup has annotations and no status.",
 			lose: func(w *world, a *modelv1alpha1.Artifact) *modelv1alpha1.Artifact {
-				a.Status = modelv1alpha1.ArtifactStatus{}
-				if err := w.client.Status().Update(w.t.Context(), a); err != nil {
-					w.t.Fatal(err)
-				}
+				w.eventually("update of the status", func() string {
+					if err := w.get(a); err != nil {
+						return err.Error()
+					}
+					a.Status = modelv1alpha1.ArtifactStatus{}
+					if err := w.client.Status().Update(w.t.Context(), a); err != nil {
+						return err.Error()
+					}
+					return ""
+				})
 				return a
 			},
 		},

@@ -2,6 +2,7 @@ package artifact
 
 import (
 	"testing"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -12,10 +13,16 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 )
 
+// conflictPatience is how long two providers may take that write the same Artifact all
+// the time: a conflict has it requeued with a backoff of up to a minute
+// (crossplane-runtime 2.4, pkg/ratelimiter), which only a reconcile without one resets.
+const conflictPatience = 2*time.Minute + patience
+
 // TestTwoManagers has two whole providers with caches and queues of their own
 // work on one Artifact all the time.
 func TestTwoManagers(t *testing.T) {
 	w := startControllers(t)
+	w.patience = conflictPatience
 	startManager(t, w.namespace)
 	history := w.watchJobs()
 	a := w.artifact("shared")
@@ -34,9 +41,7 @@ func TestTwoManagers(t *testing.T) {
 	w.waitReady(a, corev1.ConditionTrue, "Available")
 
 	w.remove(a)
-	w.waitNoJob()
-	w.deletePods()
-	w.waitGone(a)
+	w.waitGoneWithPods(a)
 	if made := history(); made != 3 {
 		t.Errorf("Jobs: got %d, want 3", made)
 	}

@@ -97,14 +97,8 @@ func TestTightenedPrefixDeletesNothing(t *testing.T) {
 	w.succeed(a, 1, "one")
 	w.waitReady(a, corev1.ConditionTrue, "Available")
 
-	pc := &v1alpha1.ClusterProviderConfig{}
-	if err := w.client.Get(t.Context(), client.ObjectKey{Name: a.Spec.ProviderConfigReference.Name}, pc); err != nil {
-		t.Fatal(err)
-	}
-	pc.Spec.Registry.RepositoryPrefix = "others/"
-	if err := w.client.Update(t.Context(), pc); err != nil {
-		t.Fatal(err)
-	}
+	pc := &v1alpha1.ClusterProviderConfig{ObjectMeta: metav1.ObjectMeta{Name: a.Spec.ProviderConfigReference.Name}}
+	w.change(pc, func() { pc.Spec.Registry.RepositoryPrefix = "others/" })
 	w.poke(a, "after")
 	w.remove(a)
 	w.eventually("Synced says why", func() string {

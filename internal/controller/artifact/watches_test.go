@@ -41,15 +41,9 @@ func (w *world) waitSynced(a *modelv1alpha1.Artifact, text string) {
 func (w *world) useSecret(secret *corev1.Secret) *v1alpha1.ProviderConfig {
 	w.t.Helper()
 	w.create(secret)
-	pc := &v1alpha1.ProviderConfig{ObjectMeta: metav1.ObjectMeta{Name: "default", Namespace: w.namespace}}
-	if err := w.get(pc); err != nil {
-		w.t.Fatal(err)
-	}
-	pc.Spec.Registry.Credentials = v1alpha1.RegistryCredentials{Source: xpv2.CredentialsSourceSecret, SecretRef: &xpv2.LocalSecretReference{Name: secret.GetName()}}
-	if err := w.client.Update(w.t.Context(), pc); err != nil {
-		w.t.Fatal(err)
-	}
-	return pc
+	return w.updateConfig(func(s *v1alpha1.ProviderConfigSpec) {
+		s.Registry.Credentials = v1alpha1.RegistryCredentials{Source: xpv2.CredentialsSourceSecret, SecretRef: &xpv2.LocalSecretReference{Name: secret.GetName()}}
+	})
 }
 
 func TestChangedSecretStartsATry(t *testing.T) {
