@@ -203,7 +203,7 @@ func TestCheckScan(t *testing.T) {
 		"Suspicious": {reason: "A file that is suspicious should be refused.", scan: issues(true, "suspicious"), verdict: "suspicious", want: violation("a.bin (suspicious)"), later: violation()},
 		"Unknown":    {reason: "A level that is not known should be as bad as the worst.", scan: issues(true, "dire"), verdict: "unsafe", want: violation("a.bin (dire)"), later: violation()},
 		"Early":      {reason: "An issue should count before the scan is finished.", scan: issues(false, "unsafe"), verdict: "unsafe", want: violation(), later: violation()},
-		"Pending":    {reason: "A scan that is not finished should be waited for.", scan: issues(false), verdict: VerdictPending, want: want{reason: outcome.Unavailable, says: []string{"not finished"}}, later: violation("not finished")},
+		"Pending":    {reason: "A scan that is not finished should be waited for.", scan: issues(false), verdict: VerdictPending, want: want{reason: outcome.Unavailable, says: []string{"not finished"}}, later: violation("request another run")},
 		"Queued":     {reason: "A file that is not scanned yet should be waited for.", scan: issues(true, "queued"), verdict: VerdictPending, want: want{reason: outcome.Unavailable}, later: violation()},
 		"Missing":    {reason: "A source without a scan should be refused.", verdict: VerdictMissing, want: violation("there is none"), later: violation()},
 	}
@@ -223,7 +223,7 @@ func TestCheckScan(t *testing.T) {
 			}
 		})
 	}
-	compare(t, "An artifact that was pushed before a policy asked for its scan should not pass.", violation("there is none"), set(HubScanRequire).CheckVerdict(""))
+	compare(t, "An artifact that was pushed before a policy asked for its scan should not pass.", violation("did not ask for it"), set(HubScanRequire).CheckVerdict(""))
 }
 
 func TestSet(t *testing.T) {

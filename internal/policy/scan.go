@@ -99,14 +99,16 @@ func (s Set) CheckScan(scan Scan, files []File) error {
 // CheckVerdict returns an error with reason PolicyViolation unless the policies allow
 // what has a verdict that was recorded; "" is one that was not asked for.
 func (s Set) CheckVerdict(verdict string) error {
-	if verdict == "" {
-		verdict = VerdictMissing
+	if verdict != "" && verdict != VerdictPending {
+		return s.checkVerdict(verdict, "")
 	}
-	err := s.checkVerdict(verdict, "")
-	if outcome.ReasonOf(err) == outcome.Unavailable {
-		return outcome.Errorf(outcome.PolicyViolation, "%s", err)
-	}
-	return err
+	return s.check(func(p Policy) error {
+		if p.HubScan != HubScanRequire {
+			return nil
+		}
+		return p.violation("requires a clean security scan of the Hub (spec.policy.hubScan), and the run did not ask for it, or it was not finished",
+			"request another run with a new value of the annotation crossplane.io/reconcile-requested-at, or have the rule changed")
+	})
 }
 
 func (s Set) checkVerdict(verdict, named string) error {

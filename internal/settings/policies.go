@@ -48,7 +48,8 @@ func (s *Settings) addPolicies(ctx context.Context, a *modelv1alpha1.Artifact) e
 // names.
 func overseers(ctx context.Context, kube client.Reader, a *modelv1alpha1.Artifact, e endpoint) ([]*providerConfig, error) {
 	list := &v1alpha1.ClusterProviderConfigList{}
-	if err := kube.List(ctx, list); err != nil {
+	// The list is not modified.
+	if err := kube.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, errors.Wrap(err, "cannot list ClusterProviderConfigs")
 	}
 	var out []*providerConfig

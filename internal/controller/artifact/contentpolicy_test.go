@@ -3,6 +3,7 @@ package artifact
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -165,12 +166,32 @@ func TestPolicyBeforeCommit(t *testing.T) {
 	if w.isTagged(a, "v1") {
 		t.Error("What a policy refuses should have no tag.")
 	}
-	w.look(a)
-	w.waitViolation(a, "licence mit")
 	w.setPolicy(&v1alpha1.ContentPolicy{Licenses: &v1alpha1.LicenseRules{Allow: []v1alpha1.LicenseName{"MIT"}}})
 	w.waitReady(a, corev1.ConditionTrue, "Available")
 	if got := a.Status.AtProvider; got.Digest != d || got.Run != 1 {
 		t.Errorf("What was staged should be committed without another run, got %s of run %d", got.Digest, got.Run)
+	}
+}
+
+// TestPolicyBeforeCommitRunsAgain checks that a run which is requested replaces what a
+// policy refuses, so that a source which was corrected can be committed.
+func TestPolicyBeforeCommitRunsAgain(t *testing.T) {
+	w := startControllers(t)
+	a := w.artifact("staged")
+	w.create(a)
+	w.job(a, 1)
+	w.setPolicy(&v1alpha1.ContentPolicy{HubScan: v1alpha1.HubScanRequire})
+	w.succeed(a, 1, "one")
+	w.waitViolation(a, "request another run")
+	w.look(a)
+	w.waitNoJob()
+	w.deletePods()
+	job := w.job(a, 2)
+	d := w.stageFor(job.Spec.Template.Spec, a.Spec.ForProvider.Target.Repository, "two")
+	w.finish(job, outcome.Result{}, fmt.Sprintf(`{"digest":%q,"size":42,"files":3,"revision":%q,"license":"mit","scan":"clean"}`, d, testCommit))
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+	if got := a.Status.AtProvider; got.Digest != d || got.Source.Scan != "clean" {
+		t.Errorf("What the second run staged should be committed, got %s with scan %q", got.Digest, got.Source.Scan)
 	}
 }
 

@@ -203,10 +203,10 @@ var decisions = []decision{
 	{"The tag is on what was pushed", to(pushed), observation{tag: on(ours), manifest: true}, want{actionNone, "", "True", "Available"}},
 	{"The tag is on what was pushed; the Artifact is not annotated with its identity", to(pushed), observation{tag: on(ours), manifest: true, adopted: &adoption{}}, want{actionAdopt, "Update", "True", "Available"}},
 	{"The source has moved", to(pushed), observation{tag: on(ours), manifest: true, moved: "main is another commit"}, want{actionStartRun, "Update", "True", "Available"}},
-	{"The source has moved; a policy refuses the model by now", to(pushed), observation{tag: on(ours), moved: "main is commit b now", forbidden: violation}, want{actionWait, "", "True", "Available"}},
 	{"The source has moved; no policy Update", to(pushed, noUpdate), observation{tag: on(ours), manifest: true, moved: "main is another commit"}, want{actionNone, "", "True", "Available"}},
 	{"Whether the source has moved is not known", to(pushed), observation{tag: on(ours), manifest: true, trouble: "the Hub does not answer"}, want{actionNone, "", "True", "Available"}},
 	{"Rebuilding failed", to(pushed, failed), observation{run: runFailed, tag: on(ours), manifest: true}, want{actionNone, "", "True", "Available"}},
+	{"Rebuilding failed and is due for a retry; a policy refuses the model by now", to(pushed, failed), observation{tag: on(ours), manifest: true, retryDue: true, forbidden: violation}, want{actionWait, "", "True", "Available"}},
 	{"Rebuilding failed and is due for a retry", to(pushed, failed), observation{run: runFailed, tag: on(ours), manifest: true, retryDue: true}, want{actionStartRun, "Update", "True", "Available"}},
 
 	{"Another digest is expected, which is in the registry no more", to(pushed, expects(staged)), observation{tag: on(ours), manifest: true}, want{actionStartRun, "Update", "False", "Creating"}},

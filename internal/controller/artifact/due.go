@@ -159,6 +159,10 @@ func pollInterval(jitter int, f *follow.Follower, b *blobChecks) managed.PollInt
 			return untilExpiry(a, poll)
 		}
 		wait := time.Until(next.Time)
+		if wait <= 0 && isRefused(a) {
+			// A change of the policy reconciles it.
+			return poll
+		}
 		if wait <= 0 {
 			// Something else prevents it.
 			return min(poll, startPoll)

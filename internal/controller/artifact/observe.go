@@ -215,11 +215,15 @@ func (e *external) gatherStaged(ctx context.Context, a *modelv1alpha1.Artifact, 
 		// What has its tag already is committed to the end.
 		o.refused = e.checkContent(a, stagedContent(s.Staged))
 	}
-	if err != nil || there {
+	switch {
+	case err != nil:
 		return err
+	case o.refused != nil && isRequested(a):
+		return e.dropStaged(ctx, a, o, outcome.Failure{Reason: outcome.PolicyViolation, Message: o.refused.Error()})
+	case !there:
+		return e.dropStaged(ctx, a, o, outcome.Failure{Reason: outcome.PodLost, Message: catalog.Unstaged(s.Staged.Digest).Error()})
 	}
-	lost := catalog.Unstaged(s.Staged.Digest)
-	return e.dropStaged(ctx, a, o, outcome.Failure{Reason: outcome.PodLost, Message: lost.Error()})
+	return nil
 }
 
 // isCommitted reports whether what a run staged has its tag, its record and no tag
@@ -275,7 +279,7 @@ func (e *external) gatherTagged(ctx context.Context, a *modelv1alpha1.Artifact, 
 	if o.lostBlob, err = e.lostBlob(ctx, a); err != nil || o.lostBlob != "" {
 		return err
 	}
-	if matchesSpec(a) && !o.retryDue {
+	if matchesSpec(a) && !o.retryDue && o.forbidden == nil {
 		if o.moved, err = e.moved(ctx, a); err != nil {
 			return err
 		}

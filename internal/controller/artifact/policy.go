@@ -124,6 +124,12 @@ func refuse(ready xpv2.Condition, why error, what string) plan {
 	return plan{action: actionWait, ready: unavailable(outcome.PolicyViolation, why.Error()), refused: why}
 }
 
+// isRefused reports whether the policies refuse what an Artifact's spec asks for.
+func isRefused(a *modelv1alpha1.Artifact) bool {
+	return string(a.GetCondition(xpv2.TypeReady).Reason) == string(outcome.PolicyViolation) ||
+		a.GetCondition(modelv1alpha1.TypePolicyCompliant).Status == corev1.ConditionFalse
+}
+
 // reportRefusal writes an event for what the policies refuse and Ready did not name
 // before.
 func (e *external) reportRefusal(a *modelv1alpha1.Artifact) {
