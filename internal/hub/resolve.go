@@ -14,6 +14,7 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/filelist"
 	"github.com/crossplane-contrib/provider-kitops/internal/license"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
@@ -41,6 +42,9 @@ type Revision struct {
 	// if the model was renamed. Empty if the Hub does not report it.
 	Name string
 
+	// Model is what the Hub tells about the model. It is not bounded yet.
+	Model filelist.Model
+
 	// LastModified is the commit's own date, which never changes; zero if the Hub
 	// does not report it. (A model's lastModified changes with every later commit.)
 	LastModified time.Time
@@ -56,26 +60,21 @@ func (c *Client) Resolve(ctx context.Context, model, revision string) (Revision,
 	if err := c.kind.check(model); err != nil {
 		return Revision{}, err
 	}
-	var info struct {
-		ID       string          `json:"id"`
-		SHA      string          `json:"sha"`
-		CardData json.RawMessage `json:"cardData"`
-		Tags     licenseTags     `json:"tags"`
-	}
-	if err := c.json(ctx, c.api(model, "revision", revision), s, &info); err != nil {
+	var told info
+	if err := c.json(ctx, c.api(model, "revision", revision), s, &told); err != nil {
 		return Revision{}, err
 	}
-	if !commitPattern.MatchString(info.SHA) {
+	if !commitPattern.MatchString(told.SHA) {
 		return Revision{}, c.noHub(s)
 	}
-	date, err := c.commitDate(ctx, model, info.SHA)
+	date, err := c.commitDate(ctx, model, told.SHA)
 	if err != nil {
 		return Revision{}, err
 	}
-	if !modelPattern.MatchString(info.ID) {
-		info.ID = ""
+	if !modelPattern.MatchString(told.ID) {
+		told.ID = ""
 	}
-	return Revision{Commit: info.SHA, Name: info.ID, License: licenseOf(info.CardData, info.Tags), LastModified: date}, nil
+	return Revision{Commit: told.SHA, Name: told.ID, License: licenseOf(told), Model: told.model(), LastModified: date}, nil
 }
 
 // commitDate returns when a commit was made, or zero where the Hub keeps that
@@ -98,30 +97,6 @@ func (c *Client) commitDate(ctx context.Context, model, commit string) (time.Tim
 	return time.Time{}, err
 }
 
-// maxLicenses bounds how many of a model's licences are read.
-const maxLicenses = 64
-
-// A words value is one word or a list of words, as a model card's license is
-// (https://huggingface.co/docs/hub/model-cards).
-type words []string
-
-// UnmarshalJSON implements json.Unmarshaler. It ignores what is not a word.
-func (w *words) UnmarshalJSON(b []byte) error {
-	var one string
-	if json.Unmarshal(b, &one) == nil {
-		*w = words{one}
-		return nil
-	}
-	*w = nil
-	_ = readArray(json.NewDecoder(bytes.NewReader(b)), func(element json.RawMessage) error {
-		if json.Unmarshal(element, &one) == nil && len(*w) < maxLicenses {
-			*w = append(*w, one)
-		}
-		return nil
-	})
-	return nil
-}
-
 // licenseTags are the words in those of a model's tags that name licences.
 type licenseTags []string
 
@@ -131,7 +106,7 @@ func (l *licenseTags) UnmarshalJSON(b []byte) error {
 	_ = readArray(json.NewDecoder(bytes.NewReader(b)), func(element json.RawMessage) error {
 		var tag string
 		_ = json.Unmarshal(element, &tag) // What is no text is no tag.
-		if word, ok := strings.CutPrefix(tag, "license:"); ok && len(*l) < maxLicenses {
+		if word, ok := strings.CutPrefix(tag, "license:"); ok && len(*l) < maxWords {
 			*l = append(*l, word)
 		}
 		return nil
@@ -141,12 +116,8 @@ func (l *licenseTags) UnmarshalJSON(b []byte) error {
 
 // licenseOf returns the SPDX expression of the licences that a model's card
 // names, or that its tags do.
-func licenseOf(card json.RawMessage, tags licenseTags) string {
-	var data struct {
-		License words `json:"license"`
-	}
-	_ = json.Unmarshal(card, &data) // What is no card names none.
-	return cmp.Or(license.FromHub(data.License...), license.FromHub(tags...))
+func licenseOf(i info) string {
+	return cmp.Or(license.FromHub(i.Card.of.License...), license.FromHub(i.Tags...))
 }
 
 // errNoHub says that what answered does not speak as a Hub does.

@@ -67,6 +67,10 @@ type Result struct {
 	// example Apache-2.0.
 	License string `json:"license,omitempty"`
 
+	// FileList is the digest of the list of the files (package filelist), which the
+	// run has pushed beside the staged manifest; empty if there is none.
+	FileList string `json:"fileList,omitempty"`
+
 	// Scan is what the Hub's security scan says, in one word, for example clean;
 	// empty if no policy asks for it.
 	Scan string `json:"scan,omitempty"`
@@ -131,6 +135,9 @@ func Parse(message string) (Result, bool) {
 		return Result{}, false
 	}
 	r.Revision, r.License, r.Scan = word(r.Revision), truncate(singleLine(r.License), maxLicenseBytes), word(r.Scan)
+	if !digestPattern.MatchString(r.FileList) {
+		r.FileList = ""
+	}
 	hasDigest := digestPattern.MatchString(r.Digest)
 	if !hasDigest {
 		r.Digest = ""

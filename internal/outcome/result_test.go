@@ -46,7 +46,7 @@ func TestResultRoundTrip(t *testing.T) {
 		reason string
 		args   Result
 	}{
-		"Success": {reason: "A result should keep all of its fields.", args: Result{Digest: testDigest, Size: 1 << 40, Files: 10, Revision: testRevision, License: "apache-2.0"}},
+		"Success": {reason: "A result should keep all of its fields.", args: Result{Digest: testDigest, Size: 1 << 40, Files: 10, Revision: testRevision, License: "apache-2.0", FileList: testDigest}},
 		"Digest":  {reason: "A result with only a digest should be valid.", args: Result{Digest: testDigest}},
 		"Failure": {reason: "A failure should keep its reason, message and wait.", args: Failed(Errorf(RateLimited, `the Hub said "slow down" <later>`).After(time.Minute))},
 		"Late":    {reason: "A failure should keep the revision.", args: Result{Revision: testRevision, Failure: &Failure{Reason: Mismatch, Message: "bytes differ"}}},

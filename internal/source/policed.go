@@ -27,8 +27,9 @@ type Policed struct {
 	logf     func(format string, args ...any)
 	verdict  string
 
-	mu   sync.Mutex
-	rest map[string]hub.File // The files whose first bytes were not checked yet.
+	mu      sync.Mutex
+	rest    map[string]hub.File // The files whose first bytes were not checked yet.
+	formats map[string]string   // What first bytes tell that names do not.
 }
 
 // Police returns a source that the policies of a run are checked on: its name and
@@ -110,15 +111,16 @@ func (p *Policed) Verdict() string { return p.verdict }
 // are given.
 func (p *Policed) Open(ctx context.Context, f hub.File, offset int64) (io.ReadCloser, error) {
 	rc, err := p.Source.Open(ctx, f, offset)
-	if err != nil || offset != 0 || !p.isUnchecked(f) {
+	if err != nil || offset != 0 || f.Size == 0 {
 		return rc, err
 	}
 	return &headChecker{ReadCloser: rc, check: func(head []byte) error { return p.CheckHead(f, head) }, size: f.Size}, nil
 }
 
 // CheckHead checks the first bytes of a file: up to policy.HeadBytes, or all if it has
-// no more.
+// no more. It records the format that they tell.
 func (p *Policed) CheckHead(f hub.File, head []byte) error {
+	p.recordFormat(f, head)
 	if !p.policies.HasFileRules() || f.Size == 0 {
 		return nil
 	}
@@ -129,13 +131,6 @@ func (p *Policed) CheckHead(f hub.File, head []byte) error {
 	defer p.mu.Unlock()
 	delete(p.rest, f.Path)
 	return nil
-}
-
-func (p *Policed) isUnchecked(f hub.File) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	_, ok := p.rest[f.Path]
-	return ok
 }
 
 // Finish checks the first bytes of the files that were not read from their start,

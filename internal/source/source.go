@@ -7,6 +7,7 @@ import (
 	"context"
 	"io"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/filelist"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
@@ -49,6 +50,9 @@ type Contents struct {
 
 	// License as the source names it.
 	License string
+
+	// Model is what the source tells about the model beside Facts.
+	Model filelist.Model
 
 	// Names that policies know the source by: as it was asked for, and as it names
 	// itself if that is another name, such as the one that a model was renamed to.

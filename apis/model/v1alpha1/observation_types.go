@@ -195,6 +195,12 @@ type StagedArtifact struct {
 	// pending, missing, or the worst level of a file, such as unsafe.
 	// +optional
 	Scan string `json:"scan,omitempty"`
+
+	// FileList is the digest of the list of its files with their hashes, a blob that
+	// the run pushed beside it; empty if there is none. By that list the provider
+	// makes the bill of materials and the model signature.
+	// +optional
+	FileList string `json:"fileList,omitempty"`
 }
 
 // A PushedArtifact is an artifact that an Artifact has pushed.

@@ -31,12 +31,15 @@ type check struct {
 
 	// head checks the first bytes of a file.
 	head func(f hub.File, head []byte) error
+
+	// sums are the SHA-256 of the files whose content was verified, in hex.
+	sums map[string]string
 }
 
 func newCheck(files []hub.File) *check {
 	c := &check{
 		missing: make(map[string]hub.File, len(files)), seen: map[string]bool{},
-		head: func(hub.File, []byte) error { return nil },
+		head: func(hub.File, []byte) error { return nil }, sums: map[string]string{},
 	}
 	for _, f := range files {
 		c.missing[f.Path] = f
@@ -70,6 +73,7 @@ func (c *check) visit(name string, size int64, content io.Reader) error {
 		return errors.Wrapf(err, "cannot read %s from what kit stored", name)
 	}
 	if v.Verify() == nil {
+		c.sums[name] = v.SHA256()
 		return c.head(want, head.Bytes())
 	}
 	c.wrong = append(c.wrong, name+" (another hash)")
@@ -124,6 +128,7 @@ func (r *task) checkContent(ctx context.Context, a *artifact) error {
 	if err != nil {
 		return err
 	}
+	r.sums = c.sums
 	return c.verdict()
 }
 

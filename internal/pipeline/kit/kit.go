@@ -86,8 +86,13 @@ func (k *Pipeline) Run(ctx context.Context, run pipeline.Run) (outcome.Result, e
 	if err := r.push(ctx, artifact); err != nil {
 		return outcome.Result{}, err
 	}
+	list, err := r.pushList(ctx, artifact)
+	if err != nil {
+		return outcome.Result{}, err
+	}
 	return outcome.Result{
 		Digest:   artifact.manifest.Digest.String(),
+		FileList: list,
 		Size:     artifact.size,
 		Files:    len(r.files),
 		Revision: r.contents.Revision,
@@ -131,6 +136,9 @@ type task struct {
 	source   *source.Policed
 	contents source.Contents
 	files    []hub.File
+
+	// Known after assemble: the SHA-256 of the files, in hex.
+	sums map[string]string
 }
 
 // canServe returns an error for a run that kit cannot do, which would otherwise fail

@@ -40,7 +40,13 @@ func (r *task) copyArtifact(ctx context.Context, o *oci.Source) (outcome.Result,
 	}
 	r.log.Printf("it has the requested format and is copied as it is: %d layers, %s", len(a.Layers), pipeline.FormatBytes(pipeline.TotalBytes(layers)))
 	return r.checkpointed(ctx, func(ctx context.Context) error { return r.copyBlobs(ctx, o, layers) },
-		func() (outcome.Result, error) { return r.stage(ctx, a) })
+		func() (outcome.Result, error) {
+			files, err := r.copiedFiles(ctx, o)
+			if err != nil {
+				return outcome.Result{}, err
+			}
+			return r.stage(ctx, a, files)
+		})
 }
 
 // checkCopy checks an artifact that is copied as it is, before a byte of it is moved.

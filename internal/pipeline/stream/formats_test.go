@@ -128,6 +128,8 @@ func TestStreamGoesOn(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			// Where a registry has no referrers API, a tag is the list of them.
+			tags = slices.DeleteFunc(tags, func(tag string) bool { return strings.HasPrefix(tag, "sha256-") })
 			slices.Sort(tags)
 			want := []string{checkpointTag, stagingTag}
 			if format == pipeline.FormatModelPack {

@@ -246,6 +246,9 @@ func (f *fileStream) verify() error {
 	}
 	err := f.verifier.Verify()
 	f.verified = err == nil
+	if f.verified && !f.layer.plan.Raw {
+		f.layer.run.sums.add(f.file, f.verifier)
+	}
 	return err
 }
 

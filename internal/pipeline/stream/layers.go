@@ -57,6 +57,7 @@ func (r *task) move(ctx context.Context, layout *modelpack.Layout) (modelpack.Ar
 			digests[i] = m.digest
 		}
 	}
+	r.digests = digests
 	return layout.Artifact(r.inspection.Facts(r.contents.Facts), digests)
 }
 

@@ -86,11 +86,18 @@ func (r *task) verifyStored(ctx context.Context, m *layerMove, d digest.Digest) 
 	defer rc.Close()
 	sum := digest.SHA256.Hash()
 	err := m.plan.Verify(io.TeeReader(rc, sum), func(f modelpack.File, content io.Reader) error {
-		v := r.file(f).NewVerifier()
+		file := r.file(f)
+		v := file.NewVerifier()
 		if _, err := io.Copy(v, content); err != nil {
 			return err
 		}
-		return v.Verify()
+		if err := v.Verify(); err != nil {
+			return err
+		}
+		if !m.plan.Raw {
+			r.sums.add(file, v)
+		}
+		return nil
 	})
 	if err == nil && digest.NewDigest(digest.SHA256, sum) != d {
 		err = outcome.Errorf(outcome.Mismatch, "the registry sent other bytes than those of %s", d)

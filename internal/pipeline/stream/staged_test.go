@@ -1,10 +1,12 @@
 package stream
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -18,6 +20,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/filelist"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
@@ -33,6 +36,7 @@ const (
 	aBlob     = "blob"
 	aManifest = "manifest" // By its digest.
 	aTag      = "tag"
+	aList     = "list" // Of the files: the blob, and the manifest that refers to the artifact.
 )
 
 // A watched registry notes what is pushed to it, and which tags it is asked for. It
@@ -70,6 +74,8 @@ func (h *watched) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // pushedBy returns what a request pushes; empty for nothing.
 func pushedBy(r *http.Request) string {
 	switch {
+	case isList(r):
+		return aList
 	case r.Method != http.MethodPut, r.URL.Query().Get("digest") == ocispec.DescriptorEmptyJSON.Digest.String():
 		return "" // The empty blob may be anyone's.
 	case !strings.Contains(r.URL.Path, "/manifests/"):
@@ -78,6 +84,17 @@ func pushedBy(r *http.Request) string {
 		return aManifest
 	}
 	return aTag
+}
+
+// isList reports whether a request pushes a list of files.
+func isList(r *http.Request) bool {
+	if r.Method != http.MethodPut {
+		return false
+	}
+	body := bufio.NewReader(r.Body)
+	head, _ := body.Peek(1 << 10)
+	r.Body = io.NopCloser(body)
+	return bytes.HasPrefix(head, []byte(`{"files":[{"path"`)) || bytes.Contains(head, []byte(filelist.MediaType)) || strings.Contains(r.URL.Path, "/manifests/sha256-")
 }
 
 // take returns what was pushed since the last call: of equal ones in a row the
@@ -222,27 +239,27 @@ func TestStreamStages(t *testing.T) {
 	}{
 		"Whole": {
 			reason: "The manifest should be pushed last, under the staging tag.",
-			want:   want{Pushed: []string{aBlob, aTag}, Tagged: true},
+			want:   want{Pushed: []string{aBlob, aTag, aList}, Tagged: true},
 		},
 		"NotShown": {
 			reason: "A registry that does not show what does not exist yet should fail no run.",
 			refuse: onStaging(http.MethodGet, http.StatusForbidden),
-			want:   want{Pushed: []string{aBlob, aTag}, Tagged: true},
+			want:   want{Pushed: []string{aBlob, aTag, aList}, Tagged: true},
 		},
 		"NotRead": {
 			reason: "A registry that cannot tell what is staged should fail no run.",
 			refuse: onStaging(http.MethodGet, http.StatusBadRequest),
-			want:   want{Pushed: []string{aBlob, aTag}, Tagged: true, Log: "cannot read what an earlier try has staged"},
+			want:   want{Pushed: []string{aBlob, aTag, aList}, Tagged: true, Log: "cannot read what an earlier try has staged"},
 		},
 		"TagInvalid": {
 			reason: "A manifest whose tag the registry refuses should be staged by its digest.",
 			refuse: onStaging(http.MethodPut, http.StatusBadRequest),
-			want:   want{Pushed: []string{aBlob, aTag, aManifest}, Log: "staged without a tag"},
+			want:   want{Pushed: []string{aBlob, aTag, aManifest, aList}, Log: "staged without a tag"},
 		},
 		"TagForbidden": {
 			reason: "A manifest whose tag this account may not set should be staged by its digest.",
 			refuse: onStaging(http.MethodPut, http.StatusForbidden),
-			want:   want{Pushed: []string{aBlob, aTag, aManifest}, Log: "staged without a tag"},
+			want:   want{Pushed: []string{aBlob, aTag, aManifest, aList}, Log: "staged without a tag"},
 		},
 		"Unavailable": {
 			reason: "A transient error should fail the run, which is retried.",
@@ -275,7 +292,9 @@ func TestStreamStages(t *testing.T) {
 				got.Reason = outcome.ReasonOf(err)
 			}
 			for request := range w.watched.tags {
-				if method, tag, _ := strings.Cut(request, " "); method == http.MethodDelete || tag != stagingTag && tag != checkpointTag {
+				// Where a registry has no referrers API, a tag is the list of them.
+				list := "sha256-" + strings.TrimPrefix(result.Digest, "sha256:")
+				if method, tag, _ := strings.Cut(request, " "); method == http.MethodDelete || tag != stagingTag && tag != checkpointTag && tag != list {
 					t.Errorf("\n%s\nRun(...): want no other tag to be read and nothing to be deleted, got %s", tc.reason, request)
 				}
 			}
@@ -405,7 +424,7 @@ func TestStreamReusesStaged(t *testing.T) {
 					t.Fatal(err)
 				}
 			},
-			want: want{Pushed: []string{aBlob, aTag}, Other: true, Log: "pushed"},
+			want: want{Pushed: []string{aBlob, aTag, aList}, Other: true, Log: "pushed"},
 		},
 	}
 	for name, tc := range cases {

@@ -88,7 +88,7 @@ func (r *task) pack(ctx context.Context) (outcome.Result, error) {
 	return r.checkpointed(ctx, func(ctx context.Context) error {
 		a, err = r.move(ctx, layout)
 		return err
-	}, func() (outcome.Result, error) { return r.stage(ctx, a) })
+	}, func() (outcome.Result, error) { return r.stage(ctx, a, r.packedFiles(layout)) })
 }
 
 // checkpointed calls move, with a checkpoint for the next run in case that this one is
@@ -120,7 +120,9 @@ type task struct {
 	uploading  retry.Policy // uploads, with this run's log.
 	contents   source.Contents
 	byPath     map[string]hub.File
-	packed     int // The files in the artifact: a format may omit some.
+	packed     int             // The files in the artifact: a format may omit some.
+	digests    []digest.Digest // Of the layers, once they were moved.
+	sums       sums
 	inspection *inspect.Inspection
 	staged     staged
 	checkpoint *checkpoint
@@ -199,8 +201,8 @@ func slackOf(l *modelpack.Layout) int64 {
 }
 
 // stage pushes config and manifest of an artifact whose layers are in the
-// repository.
-func (r *task) stage(ctx context.Context, a modelpack.Artifact) (outcome.Result, error) {
+// repository, and the list of these files, if there are any.
+func (r *task) stage(ctx context.Context, a modelpack.Artifact, files []hub.File) (outcome.Result, error) {
 	if err := r.source.Finish(ctx); err != nil {
 		return outcome.Result{}, err
 	}
@@ -210,8 +212,13 @@ func (r *task) stage(ctx context.Context, a modelpack.Artifact) (outcome.Result,
 	if err := r.pushStaged(ctx, a); err != nil {
 		return outcome.Result{}, err
 	}
+	list, err := r.pushList(ctx, a, files)
+	if err != nil {
+		return outcome.Result{}, err
+	}
 	return outcome.Result{
 		Digest:   a.Descriptor.Digest.String(),
+		FileList: list,
 		Size:     a.Size(),
 		Files:    r.packed,
 		Revision: r.contents.Revision,

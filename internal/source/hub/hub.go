@@ -50,7 +50,7 @@ func (s *Source) Resolve(ctx context.Context) (source.Contents, error) {
 	}
 	s.commit = revision.Commit
 	s.logf("%s: revision %q is commit %s, licence %s", s.source.Model, s.source.Revision, revision.Commit, cmp.Or(revision.License, "not named"))
-	return source.Contents{Facts: s.facts(revision), Revision: revision.Commit, License: revision.License, Names: s.names(revision)}, nil
+	return source.Contents{Facts: s.facts(revision), Revision: revision.Commit, License: revision.License, Model: revision.Model, Names: s.names(revision)}, nil
 }
 
 // names returns what policies know the model or dataset by. The Hub leads from the

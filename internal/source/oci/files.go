@@ -59,6 +59,34 @@ func (s *Source) List(ctx context.Context, meter *pipeline.Meter) ([]hub.File, e
 	return s.files()
 }
 
+// listedBytes is how many bytes of archives are read at most only to list the files in
+// them: a ModelPack has each empty file in an archive of its own.
+const listedBytes = 1 << 20
+
+// Listed returns the files if List has been called, or if it needs to read no more than
+// small archives, and reports whether that is so.
+func (s *Source) Listed(ctx context.Context) ([]hub.File, bool, error) {
+	if s.places != nil {
+		files, err := s.files()
+		return files, err == nil, err
+	}
+	layers, err := modelpack.ReadLayers(s.manifests.Main(), s.config)
+	if err != nil {
+		return nil, false, s.unfit(err)
+	}
+	var archives int64
+	for _, l := range layers {
+		if !known(l) {
+			archives += l.Size
+		}
+	}
+	if archives > listedBytes {
+		return nil, false, nil
+	}
+	files, err := s.List(ctx, nil)
+	return files, err == nil, err
+}
+
 // logCompressed logs how many more bytes must be unpacked because several files
 // are in one compressed layer, which can only be read from its start.
 func (s *Source) logCompressed() {

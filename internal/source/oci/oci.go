@@ -15,6 +15,7 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/decode"
+	"github.com/crossplane-contrib/provider-kitops/internal/filelist"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
@@ -128,9 +129,18 @@ func (s *Source) Resolve(ctx context.Context) (source.Contents, error) {
 	}
 	s.logf("%s: %s, %s, licence %s", s.ref, cmp.Or(string(d.Format), "of another format"), pipeline.FormatBytes(d.Size), cmp.Or(facts.License, "not named"))
 	return source.Contents{
-		Facts: facts, Revision: s.descriptor.Digest.String(), License: facts.License,
+		Facts: facts, Revision: s.descriptor.Digest.String(), License: facts.License, Model: model(facts),
 		Names: []string{s.ref.Registry + "/" + s.ref.Repository}, Claimed: claimed(facts.SourceURL),
 	}, nil
+}
+
+// model returns what is listed of the model, as the artifact's config describes it.
+func model(f modelpack.Facts) filelist.Model {
+	m := filelist.Model{ModelType: f.Family}
+	if f.License != "" {
+		m.Licenses = []string{f.License}
+	}
+	return m
 }
 
 // claimed returns the name of the model that an artifact says it was made from, as

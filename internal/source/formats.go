@@ -1,0 +1,71 @@
+package source
+
+import (
+	"context"
+	"io"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/policy"
+)
+
+// maxHeads bounds how many files that the run did not read are read for their format.
+const maxHeads = 100
+
+// recordFormat records the format that a file's first bytes tell, unless its name tells
+// the same.
+func (p *Policed) recordFormat(f hub.File, head []byte) {
+	format := policy.FormatOf(asPolicyFile(f), head)
+	if named, told := policy.FormatByName(f.Path); told && named == format {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.formats == nil {
+		p.formats = map[string]string{}
+	}
+	p.formats[f.Path] = format
+}
+
+// Formats returns the formats of files, in their order: those that their first bytes
+// tell, if the run has read them, else those that their names do. Of files whose names
+// tell none, a few are read for that. A format that cannot be told is empty.
+func (p *Policed) Formats(ctx context.Context, files []hub.File) []string {
+	out, heads := make([]string, len(files)), 0
+	for i, f := range files {
+		named, told := policy.FormatByName(f.Path)
+		read := p.recordedFormat(f)
+		if read == "" && !told && f.Size > 0 && heads < maxHeads && ctx.Err() == nil {
+			heads++
+			read = p.readFormat(ctx, f)
+		}
+		switch {
+		case read != "":
+			out[i] = read
+		case told:
+			out[i] = named
+		}
+	}
+	return out
+}
+
+func (p *Policed) recordedFormat(f hub.File) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.formats[f.Path]
+}
+
+// readFormat returns the format that a file's first bytes tell; "" if they cannot be
+// read.
+func (p *Policed) readFormat(ctx context.Context, f hub.File) string {
+	n := min(f.Size, policy.HeadBytes)
+	rc, err := p.Source.Head(ctx, f, n)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = rc.Close() }()
+	head := make([]byte, n)
+	if _, err := io.ReadFull(rc, head); err != nil {
+		return ""
+	}
+	return policy.FormatOf(asPolicyFile(f), head)
+}
