@@ -46,9 +46,8 @@ func TestFollowed(t *testing.T) {
 		if s.Run != 2 || s.Digest == first.Digest || s.Source.Revision == first.Source.Revision || s.Reference != first.Reference {
 			n.t.Errorf("status: got %+v, source %+v; was %+v, source %+v", s, s.Source, first, first.Source)
 		}
-		want := modelv1alpha1.PushedArtifact{Digest: first.Digest, Revision: first.Source.Revision, RunHash: first.RunHash}
-		if len(s.History) != 1 || s.History[0] != want {
-			n.t.Errorf("history: got %+v, want %+v", s.History, want)
+		if h := s.History; len(h) != 1 || h[0].Digest != first.Digest || h[0].Revision != first.Source.Revision || h[0].RunHash != first.RunHash {
+			n.t.Errorf("history: got %+v, want %+v, source %+v", h, first, first.Source)
 		}
 		if n.tagged(repository, first.Digest) == "" {
 			n.t.Error("what was deployed by digest is gone")
