@@ -66,7 +66,7 @@ func main() {
 	pulling.Flag("docker-config", "Folder with a config.json or .dockerconfigjson that holds the registry's credentials.").
 		Envar("DOCKER_CONFIG").Default(dockerFolder()).StringVar(&p.DockerConfig)
 	pulling.Flag("ca-file", "Certificate authorities to trust for the registry, in addition to the public ones.").StringVar(&p.CAFile)
-	pulledVerify := verifyFlagsOf(pulling)
+	pulledVerify := pullVerifyFlagsOf(pulling)
 
 	args := os.Args[1:]
 	if len(args) > 0 && args[0] == run.FullCommand() && !slices.Contains(args, "--help") {

@@ -10,32 +10,18 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pull"
-	"github.com/crossplane-contrib/provider-kitops/internal/verify"
 )
 
 // maxParallel limits how many layers are fetched in parallel: each has a connection
 // and a buffer.
 const maxParallel = 64
 
-// verifyFlags hold the flags that say who must have signed what is pulled.
-type verifyFlags struct{ verify.Options }
-
-// verifyFlagsOf adds these flags to a command.
-func verifyFlagsOf(c *kingpin.CmdClause) *verifyFlags {
-	f := &verifyFlags{}
-	c.Flag("verify-key", "File with public keys in PEM; one of them must have signed the artifact. May be repeated.").StringsVar(&f.KeyFiles)
-	c.Flag("verify-predicate-type", "Type of the attestation that is required, such as https://slsa.dev/provenance/v1; any signature by default.").StringVar(&f.PredicateType)
+// pullVerifyFlagsOf adds the flags that say who must have signed what is pulled.
+func pullVerifyFlagsOf(c *kingpin.CmdClause) *verifyFlags {
+	f := verifyFlagsOf(c, "", "--verify-key or --verify-identity")
+	c.Flag("verify-key", "File with public keys in PEM; one of them must have signed the artifact. May be repeated.").StringsVar(&f.options.KeyFiles)
+	c.Validate(func(*kingpin.CmdClause) error { return f.validate() })
 	return f
-}
-
-// value returns who must have signed; nil if no signature is required.
-func (f *verifyFlags) value() *verify.Options {
-	if len(f.KeyFiles) == 0 && f.PredicateType == "" {
-		return nil
-	}
-	o := f.Options
-	o.Field = "--verify-key"
-	return &o
 }
 
 // pullAndReport pulls an artifact until it is complete or the container is told to

@@ -7,7 +7,6 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
-	"github.com/crossplane-contrib/provider-kitops/internal/verify"
 )
 
 // A sourceFlags holds the flags of a run's source.
@@ -17,7 +16,7 @@ type sourceFlags struct {
 	// Of these, exactly one must be set.
 	model, dataset string
 	artifact       pipeline.ArtifactSource
-	verify         verify.Options
+	verify         *verifyFlags
 }
 
 // sourceFlagsOf adds a source's flags to a command, and validates that they name one
@@ -37,9 +36,9 @@ func sourceFlagsOf(run *kingpin.CmdClause) *sourceFlags {
 	run.Flag("source-ca-file", "Certificate authorities to trust for the source's registry, in addition to the public ones.").StringVar(&f.artifact.CAFile)
 	run.Flag("source-cert-file", "Client certificate for the source's registry.").StringVar(&f.artifact.CertificateFile)
 	run.Flag("source-key-file", "Private key of that certificate.").StringVar(&f.artifact.KeyFile)
-	run.Flag("source-verify-key", "Public keys in PEM; one of them must have signed the artifact.").StringVar(&f.verify.Keys)
-	run.Flag("source-verify-key-file", "File with such keys. May be repeated.").StringsVar(&f.verify.KeyFiles)
-	run.Flag("source-verify-predicate-type", "Type of the attestation that is required; any signature by default.").StringVar(&f.verify.PredicateType)
+	f.verify = verifyFlagsOf(run, "source-", "spec.forProvider.source.oci.verify")
+	run.Flag("source-verify-key", "Public keys in PEM; one of them must have signed the artifact.").StringVar(&f.verify.options.Keys)
+	run.Flag("source-verify-key-file", "File with such keys. May be repeated.").StringsVar(&f.verify.options.KeyFiles)
 	run.Validate(func(*kingpin.CmdClause) error { return f.validate() })
 	return f
 }
@@ -60,16 +59,13 @@ func (f *sourceFlags) validate() error {
 	case f.artifact.Reference != "" && len(files.Include)+len(files.Exclude) > 0:
 		return errors.New("an artifact is read as a whole: leave --include and --exclude out, or write --model or --dataset")
 	}
-	return nil
+	return f.verify.validate()
 }
 
 // value returns the source, with the token for a Hub.
 func (f *sourceFlags) value(token string) pipeline.Source {
 	if f.artifact.Reference != "" {
-		if v := f.verify; v.Keys != "" || len(v.KeyFiles) > 0 || v.PredicateType != "" {
-			v.Field = "spec.forProvider.source.oci.verify"
-			f.artifact.Verify = &v
-		}
+		f.artifact.Verify = f.verify.value()
 		return pipeline.Source{Artifact: &f.artifact}
 	}
 	s := f.source

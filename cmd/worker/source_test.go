@@ -7,6 +7,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/attest/keyless"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 	"github.com/crossplane-contrib/provider-kitops/internal/verify"
@@ -69,6 +70,18 @@ func TestSourceFlags(t *testing.T) {
 				Keys: "-----BEGIN\nx", KeyFiles: []string{"/a.pub", "/b.pub"}, PredicateType: "https://slsa.dev/provenance/v1", Field: "spec.forProvider.source.oci.verify",
 			}}}},
 		},
+		"ArtifactIdentity": {
+			reason: "Identities that must have signed the artifact should be accepted.",
+			args: []string{
+				"--source-artifact=localhost:5000/a:v1", "--source-verify-issuer=i1", "--source-verify-identity=^s1$",
+				"--source-verify-issuer=i2", "--source-verify-identity=s2", "--source-trusted-root=/root.json",
+			},
+			want: want{source: pipeline.Source{Artifact: &pipeline.ArtifactSource{Reference: "localhost:5000/a:v1", Verify: &verify.Options{
+				Identities: []keyless.Identity{{Issuer: "i1", Subject: "^s1$"}, {Issuer: "i2", Subject: "s2"}}, TrustedRootFile: "/root.json",
+				Field: "spec.forProvider.source.oci.verify",
+			}}}},
+		},
+		"NoIssuer":       {reason: "An identity without an issuer should be refused.", args: []string{"--source-artifact=localhost:5000/a:v1", "--source-verify-identity=s"}, want: want{err: "each identity has one issuer"}},
 		"None":           {reason: "A run without a source should be refused.", want: want{err: sayOne}},
 		"Empty":          {reason: "A run without a source should be refused.", args: []string{"--model="}, want: want{err: sayOne}},
 		"Both":           {reason: "Several sources should be refused.", args: []string{"--model=a/b", "--dataset=a/b"}, want: want{err: sayOne}},

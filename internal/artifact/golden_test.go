@@ -129,6 +129,15 @@ func manifestCases() map[string]manifestCase {
 			reason: "A source may have to be signed with a key in a ConfigMap.",
 			args:   newArtifact(withStream(), withOCI(testReference, withOwnVerify)),
 		},
+		"stream-oci-verify-identity": {
+			reason: "A source may have to be signed by an identity.",
+			args: newArtifact(withStream(), withOCI(testReference, func(s *modelv1alpha1.OCISource) {
+				s.Verify = &modelv1alpha1.Verification{
+					MatchOIDCIdentity:       []modelv1alpha1.OIDCIdentity{{Issuer: "https://accounts.example.com", Subject: "^.*@example\\.com$"}, {Issuer: "https://example.com", Subject: "$(HF_TOKEN)"}},
+					TrustedRootConfigMapRef: &modelv1alpha1.TrustedRootSelector{Name: "sigstore"},
+				}
+			})),
+		},
 		"stream-oci-second-run": {
 			reason: "A later run reads the digest that the first read by its tag.",
 			args:   newArtifact(withStream(), withOCI(testReference), withMade(testDigest), withPushed(testDigest)),

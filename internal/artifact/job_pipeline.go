@@ -52,6 +52,7 @@ const (
 	sourceCertFile         = "source-tls.crt"
 	sourceKeyFile          = "source-tls.key"
 	sourceVerifyKeyFile    = "source-verify.pub"
+	sourceTrustedRootFile  = "source-trusted-root.json"
 
 	// EnvHubToken is the variable with the Hub's token in a run's Pod, the same as
 	// that of the Hub's own tools
@@ -192,7 +193,7 @@ func (f credentialFile) projection() (corev1.VolumeProjection, bool) {
 // credentialFiles returns all files that a run of the Artifact may have.
 func credentialFiles(a *modelv1alpha1.Artifact) []credentialFile {
 	e, source := a.Effective, accessFor(a)
-	return []credentialFile{
+	files := []credentialFile{
 		{flag: "--docker-config", path: "docker", file: dockerConfigFile, key: registryCredentials(a)},
 		{flag: "--registry-ca-file", path: registryCAFile, file: registryCAFile, key: e.RegistryCA},
 		{flag: "--registry-cert-file", path: registryCertFile, file: registryCertFile, key: e.RegistryCertificate},
@@ -202,8 +203,8 @@ func credentialFiles(a *modelv1alpha1.Artifact) []credentialFile {
 		{flag: "--source-ca-file", path: sourceCAFile, file: sourceCAFile, key: source.CA},
 		{flag: "--source-cert-file", path: sourceCertFile, file: sourceCertFile, key: source.Certificate},
 		{flag: "--source-key-file", path: sourceKeyFile, file: sourceKeyFile, key: source.Key},
-		{flag: "--source-verify-key-file", path: sourceVerifyKeyFile, file: sourceVerifyKeyFile, key: verifySecret(a), configMap: verifyConfigMap(a)},
 	}
+	return append(files, verifyFiles(a)...)
 }
 
 // jobWithCredentials passes secrets to the worker: the Hub's token by an environment

@@ -66,10 +66,18 @@ type runHashOCI struct {
 // runHashVerify has who must have signed the source. Another rule needs another run,
 // which verifies it.
 type runHashVerify struct {
-	Key           string `json:"key,omitempty"`
-	Secret        string `json:"secret,omitempty"`
-	ConfigMap     string `json:"configMap,omitempty"`
-	PredicateType string `json:"predicateType,omitempty"`
+	Key           string        `json:"key,omitempty"`
+	Secret        string        `json:"secret,omitempty"`
+	ConfigMap     string        `json:"configMap,omitempty"`
+	Identities    []runHashOIDC `json:"identities,omitempty"`
+	RootSecret    string        `json:"rootSecret,omitempty"`
+	RootConfigMap string        `json:"rootConfigMap,omitempty"`
+	PredicateType string        `json:"predicateType,omitempty"`
+}
+
+type runHashOIDC struct {
+	Issuer  string `json:"issuer"`
+	Subject string `json:"subject"`
 }
 
 // hashedSource returns the part of the Artifact's source that is in its run hash; nil

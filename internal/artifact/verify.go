@@ -9,8 +9,56 @@ import (
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 )
 
-// DefaultPublicKey is the default key of public keys in a Secret or a ConfigMap.
-const DefaultPublicKey = "cosign.pub"
+const (
+	// DefaultPublicKey is the default key of public keys in a Secret or a ConfigMap.
+	DefaultPublicKey = "cosign.pub"
+
+	// DefaultTrustedRoot is the default key of a Sigstore's trusted root.
+	DefaultTrustedRoot = "trusted_root.json"
+)
+
+// A file is a key of a Secret or a ConfigMap; without a name it is none.
+type file struct{ name, key string }
+
+// String returns name/key; empty for none.
+func (f file) String() string {
+	if f.name == "" {
+		return ""
+	}
+	return f.name + "/" + f.key
+}
+
+// secret returns the file in a Secret; nil for none.
+func (f file) secret() *corev1.SecretKeySelector {
+	if f.name == "" {
+		return nil
+	}
+	return SecretKey(f.name, f.key)
+}
+
+// configMap returns the file in a ConfigMap; nil for none.
+func (f file) configMap() *corev1.ConfigMapKeySelector {
+	if f.name == "" {
+		return nil
+	}
+	return &corev1.ConfigMapKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: f.name}, Key: f.key}
+}
+
+// publicKey returns the file that a selector names.
+func publicKey(s *modelv1alpha1.PublicKeySelector) file {
+	if s == nil {
+		return file{}
+	}
+	return file{s.Name, cmp.Or(s.Key, DefaultPublicKey)}
+}
+
+// trustedRoot returns the file that a selector names.
+func trustedRoot(s *modelv1alpha1.TrustedRootSelector) file {
+	if s == nil {
+		return file{}
+	}
+	return file{s.Name, cmp.Or(s.Key, DefaultTrustedRoot)}
+}
 
 // hashedVerify returns the part of who must have signed a source that is in the run
 // hash; nil if none is required.
@@ -18,18 +66,18 @@ func hashedVerify(v *modelv1alpha1.Verification) *runHashVerify {
 	if v == nil {
 		return nil
 	}
-	named := func(s *modelv1alpha1.PublicKeySelector) string {
-		if s == nil {
-			return ""
-		}
-		return s.Name + "/" + cmp.Or(s.Key, DefaultPublicKey)
-	}
-	return &runHashVerify{
+	out := &runHashVerify{
 		Key:           strings.TrimSpace(v.Key),
-		Secret:        named(v.SecretRef),
-		ConfigMap:     named(v.ConfigMapRef),
+		Secret:        publicKey(v.SecretRef).String(),
+		ConfigMap:     publicKey(v.ConfigMapRef).String(),
+		RootSecret:    trustedRoot(v.TrustedRootSecretRef).String(),
+		RootConfigMap: trustedRoot(v.TrustedRootConfigMapRef).String(),
 		PredicateType: v.PredicateType,
 	}
+	for _, i := range v.MatchOIDCIdentity {
+		out.Identities = append(out.Identities, runHashOIDC(i))
+	}
+	return out
 }
 
 // verifyArguments returns the flags of `worker run` that say who must have signed the
@@ -42,33 +90,30 @@ func verifyArguments(v *modelv1alpha1.Verification) []string {
 	if v.Key != "" {
 		args = append(args, "--source-verify-key="+strings.TrimSpace(v.Key))
 	}
+	for _, i := range v.MatchOIDCIdentity {
+		args = append(args, "--source-verify-issuer="+i.Issuer, "--source-verify-identity="+i.Subject)
+	}
 	if v.PredicateType != "" {
 		args = append(args, "--source-verify-predicate-type="+v.PredicateType)
 	}
 	return args
 }
 
-// verificationOf returns who must have signed the Artifact's source; empty if none is
-// required.
-func verificationOf(a *modelv1alpha1.Artifact) modelv1alpha1.Verification {
-	if s := OCISource(a); s != nil && s.Verify != nil {
-		return *s.Verify
+// verifyFiles returns the files with what the source is verified by.
+func verifyFiles(a *modelv1alpha1.Artifact) []credentialFile {
+	s := OCISource(a)
+	if s == nil || s.Verify == nil {
+		return nil
 	}
-	return modelv1alpha1.Verification{}
-}
-
-// verifySecret selects the public keys in a Secret; nil for none.
-func verifySecret(a *modelv1alpha1.Artifact) *corev1.SecretKeySelector {
-	if r := verificationOf(a).SecretRef; r != nil {
-		return SecretKey(r.Name, cmp.Or(r.Key, DefaultPublicKey))
+	v := s.Verify
+	return []credentialFile{
+		{
+			flag: "--source-verify-key-file", path: sourceVerifyKeyFile, file: sourceVerifyKeyFile,
+			key: publicKey(v.SecretRef).secret(), configMap: publicKey(v.ConfigMapRef).configMap(),
+		},
+		{
+			flag: "--source-trusted-root", path: sourceTrustedRootFile, file: sourceTrustedRootFile,
+			key: trustedRoot(v.TrustedRootSecretRef).secret(), configMap: trustedRoot(v.TrustedRootConfigMapRef).configMap(),
+		},
 	}
-	return nil
-}
-
-// verifyConfigMap selects the public keys in a ConfigMap; nil for none.
-func verifyConfigMap(a *modelv1alpha1.Artifact) *corev1.ConfigMapKeySelector {
-	if r := verificationOf(a).ConfigMapRef; r != nil {
-		return &corev1.ConfigMapKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: r.Name}, Key: cmp.Or(r.Key, DefaultPublicKey)}
-	}
-	return nil
 }

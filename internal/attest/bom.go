@@ -218,11 +218,17 @@ func parseSource(text, revision string) source {
 	if err != nil {
 		return source{hub: hubURL}
 	}
-	hub, id := u.Scheme+"://"+u.Host, strings.TrimPrefix(u.Path, "/")
+	// A Hub may be below a path of its host.
+	path := strings.Split(strings.Trim(u.Path, "/"), "/")
+	above, id := path[:max(len(path)-2, 0)], strings.Join(path[max(len(path)-2, 0):], "/")
 	name, dataset := strings.CutPrefix(id, datasetPath)
+	if n := len(above); n > 0 && above[n-1]+"/" == datasetPath {
+		above, dataset = above[:n-1], true
+	}
 	if !hubID.MatchString(name) {
 		return source{hub: hubURL}
 	}
+	hub := strings.TrimSuffix(u.Scheme+"://"+u.Host+"/"+strings.Join(above, "/"), "/")
 	out := hubSource(hub, name, revision)
 	out.url = text
 	if dataset {

@@ -33,6 +33,8 @@ func TestBOM(t *testing.T) {
 	mirror.Source, mirror.Revision, mirror.License = "ghcr.io/o/qwen3", otherDigest.String(), "MIT AND LicenseRef-x"
 	own := testProvenance()
 	own.Source = "https://hub.example.com/qwen3"
+	below := testProvenance()
+	below.Source = "https://mirror.example.com/hub/datasets/openai/gsm8k"
 	bare := filelist.List{Files: bomList().Files}
 	cases := map[string]struct {
 		reason string
@@ -43,6 +45,7 @@ func TestBOM(t *testing.T) {
 		"dataset": {reason: "A dataset is data, and has no model card.", list: bare, p: dataset},
 		"mirror":  {reason: "An artifact of a registry should be named by its repository.", list: bare, p: mirror},
 		"own-hub": {reason: "A model of another Hub, without an organisation, should be named with the Hub.", list: bare, p: own},
+		"below":   {reason: "A dataset of a Hub below a path should be named with the path.", list: bare, p: below},
 		"least":   {reason: "A model of which nothing is known should be described, too.", list: bare, p: Provenance{Repository: "r.example.com/models/qwen3", Digest: testDigest}},
 	}
 	for name, tc := range cases {

@@ -24,7 +24,7 @@ type endpoint struct {
 	plainHTTP        bool
 	credentials      *secretKey
 	certs            *secretKey // The Secret, or its key with authorities.
-	verify           *secretKey // Public keys that a source must be signed with.
+	verify           *secretKey // What a source is verified by.
 
 	// anonymous leaves out the client certificate of certs.
 	anonymous bool
@@ -56,7 +56,7 @@ func (p *providerConfig) sourceFor(a *modelv1alpha1.Artifact) (*endpoint, error)
 	if s == nil {
 		return nil, nil //nolint:nilnil // There is none.
 	}
-	e := &endpoint{plainHTTP: s.PlainHTTP, verify: ownVerifyKeys(a)}
+	e := &endpoint{plainHTTP: s.PlainHTTP, verify: ownVerifyFile(a)}
 	ref, err := registry.ParseReference(s.Reference)
 	if err != nil {
 		err = outcome.Errorf(outcome.Unsupported, "spec.forProvider.source.oci.reference: %s", err).Because(err)

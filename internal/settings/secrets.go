@@ -68,15 +68,20 @@ func ownSourceSecrets(a *modelv1alpha1.Artifact) (credentials, ca *secretKey) {
 	return nil, nil
 }
 
-// ownVerifyKeys returns the reference to the public keys that the Artifact's source
-// must be signed with, if they are in a Secret.
-func ownVerifyKeys(a *modelv1alpha1.Artifact) *secretKey {
+// ownVerifyFile returns the reference to the file in a Secret, if any, by which the
+// Artifact's source is verified: public keys or a trusted root.
+func ownVerifyFile(a *modelv1alpha1.Artifact) *secretKey {
 	s := artifact.OCISource(a)
-	if s == nil || s.Verify == nil || s.Verify.SecretRef == nil {
+	if s == nil || s.Verify == nil {
 		return nil
 	}
-	r := s.Verify.SecretRef
-	return ownSecret(a, &xpv2.LocalSecretReference{Name: r.Name}, cmp.Or(r.Key, artifact.DefaultPublicKey))
+	if r := s.Verify.SecretRef; r != nil {
+		return ownSecret(a, &xpv2.LocalSecretReference{Name: r.Name}, cmp.Or(r.Key, artifact.DefaultPublicKey))
+	}
+	if r := s.Verify.TrustedRootSecretRef; r != nil {
+		return ownSecret(a, &xpv2.LocalSecretReference{Name: r.Name}, cmp.Or(r.Key, artifact.DefaultTrustedRoot))
+	}
+	return nil
 }
 
 // SecretsOf returns the Secrets that an Artifact or a ProviderConfig of either
@@ -86,7 +91,7 @@ func SecretsOf(o client.Object) []string {
 	switch o := o.(type) {
 	case *modelv1alpha1.Artifact:
 		credentials, ca := ownSourceSecrets(o)
-		keys = []*secretKey{ownCredentials(o), ownHubToken(o), credentials, ca, ownVerifyKeys(o)}
+		keys = []*secretKey{ownCredentials(o), ownHubToken(o), credentials, ca, ownVerifyFile(o)}
 	case *v1alpha1.ProviderConfig:
 		keys = secretsOf(fromProviderConfig(o))
 	case *v1alpha1.ClusterProviderConfig:

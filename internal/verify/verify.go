@@ -16,6 +16,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/attest"
+	"github.com/crossplane-contrib/provider-kitops/internal/attest/keyless"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
@@ -39,6 +40,11 @@ type Options struct {
 	// must have signed.
 	Keys     string
 	KeyFiles []string
+
+	// Identities are trusted in place of keys, by the trusted_root.json in
+	// TrustedRootFile.
+	Identities      []keyless.Identity
+	TrustedRootFile string
 
 	// PredicateType is the type of the attestation that is required; empty for any
 	// signature or attestation, as cosign and Flux accept them.
@@ -83,9 +89,41 @@ type opener interface {
 	OpenLegacyAttestation(envelope []byte, annotations map[string]string, subject digest.Digest) (string, error)
 }
 
-// New returns a Verifier. It returns an error with reason ConfigInvalid for a key that
-// cannot be used.
+// New returns a Verifier. It returns an error with reason ConfigInvalid for a key, an
+// identity or a trusted root that cannot be used.
 func New(o Options) (*Verifier, error) {
+	opener, err := newOpener(o)
+	if err != nil {
+		return nil, err
+	}
+	return &Verifier{options: o, opener: opener}, nil
+}
+
+// newOpener returns what verifies by keys, or by identities.
+func newOpener(o Options) (opener, error) {
+	switch keyed := strings.TrimSpace(o.Keys) != "" || len(o.KeyFiles) > 0; {
+	case keyed && len(o.Identities) > 0:
+		return nil, outcome.Errorf(outcome.ConfigInvalid, "%s names both keys and identities: leave one out", o.Field)
+	case keyed:
+		return newKeyed(o)
+	case len(o.Identities) == 0:
+		return nil, outcome.Errorf(outcome.ConfigInvalid, "%s does not say who must have signed: give a public key, or an identity", o.Field)
+	case o.TrustedRootFile == "":
+		return nil, outcome.Errorf(outcome.ConfigInvalid, "%s names an identity and no trusted root: give a trusted_root.json, as cosign trusted-root create makes it", o.Field)
+	}
+	b, err := os.ReadFile(o.TrustedRootFile)
+	if err != nil {
+		return nil, outcome.Errorf(outcome.ConfigMissing, "cannot read the trusted root of %s: %s", o.Field, err).Because(err)
+	}
+	v, err := keyless.New(b, o.Identities)
+	if err != nil {
+		return nil, outcome.Errorf(outcome.ConfigInvalid, "%s: %s", o.Field, err).Because(err)
+	}
+	return v, nil
+}
+
+// newKeyed returns what verifies by keys.
+func newKeyed(o Options) (opener, error) {
 	var pems [][]byte
 	if strings.TrimSpace(o.Keys) != "" {
 		pems = append(pems, []byte(o.Keys))
@@ -97,14 +135,11 @@ func New(o Options) (*Verifier, error) {
 		}
 		pems = append(pems, b)
 	}
-	if len(pems) == 0 {
-		return nil, outcome.Errorf(outcome.ConfigInvalid, "%s names nobody who must have signed: give a public key", o.Field)
-	}
 	keys, err := attest.ParseForeignKeys(pems...)
 	if err != nil {
 		return nil, outcome.Errorf(outcome.ConfigInvalid, "%s: %s", o.Field, err).Because(err)
 	}
-	return &Verifier{options: o, opener: keyed{keys}}, nil
+	return keyed{keys}, nil
 }
 
 // Verify returns an error with reason Unverified unless somebody trusted has signed the

@@ -17,9 +17,11 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/attest"
+	"github.com/crossplane-contrib/provider-kitops/internal/attest/keyless"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
+	"github.com/crossplane-contrib/provider-kitops/test/fakes/sigstore"
 )
 
 const repository = "models/m"
@@ -221,6 +223,60 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+func TestVerifyIdentity(t *testing.T) {
+	const email = "release@example.com"
+	s := sigstore.New(t)
+	file := filepath.Join(t.TempDir(), "trusted_root.json")
+	if err := os.WriteFile(file, s.TrustedRoot(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cases := map[string]struct {
+		reason string
+		push   func(w *world)
+		want   string // What the error says; empty for none.
+	}{
+		"Bundle": {
+			reason: "A bundle by a trusted identity should be accepted.",
+			push: func(w *world) {
+				testregistry.PushReferrer(t, w, repository, w.artifact, testregistry.BundleType, s.Bundle(email, testregistry.SignType, w.artifact.Digest))
+			},
+		},
+		"LegacySignature": {
+			reason: "A legacy signature by a trusted identity should be accepted.",
+			push: func(w *world) {
+				payload, annotations := s.LegacySignature(email, w.artifact.Digest)
+				testregistry.PushLegacy(t, w, repository, w.artifact.Digest, ".sig", testregistry.SimpleSigningType, payload, annotations)
+			},
+		},
+		"Stranger": {
+			reason: "A bundle by another identity should be refused, and the identity named.",
+			push: func(w *world) {
+				testregistry.PushReferrer(t, w, repository, w.artifact, testregistry.BundleType, s.Bundle("x@example.com", testregistry.SignType, w.artifact.Digest))
+			},
+			want: `found 1 Sigstore bundles (signed by "x@example.com" of "` + sigstore.Issuer + `", who is not trusted)`,
+		},
+		"Key": {
+			reason: "A bundle by a key should be refused.",
+			push:   func(w *world) { w.bundle(w.signer, testregistry.SignType, w.artifact.Digest) },
+			want:   "signed with a key, and not by an identity",
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, true)
+			tc.push(w)
+			v, err := New(Options{Identities: []keyless.Identity{{Issuer: sigstore.Issuer, Subject: email}}, TrustedRootFile: file, Field: "spec.verify"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = v.Verify(t.Context(), w, registry.Reference{Registry: "r.example.com", Repository: repository, Digest: w.artifact.Digest})
+			if (err != nil) != (tc.want != "") || err != nil && !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("\n%s\nVerify(...): want %q, got %v", tc.reason, tc.want, err)
+			}
+		})
+	}
+}
+
 func TestVerifyUnavailable(t *testing.T) {
 	w := newWorld(t, true)
 	v, err := New(Options{Keys: w.signer.PublicKey(), Field: "spec.verify"})
@@ -246,17 +302,27 @@ func TestNew(t *testing.T) {
 	if err := os.WriteFile(file, []byte(key), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	root := filepath.Join(filepath.Dir(file), "trusted_root.json")
+	if err := os.WriteFile(root, sigstore.New(t).TrustedRoot(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	identity := []keyless.Identity{{Issuer: "https://example.com", Subject: "a@example.com"}}
 	cases := map[string]struct {
 		reason  string
 		options Options
 		want    outcome.Reason // Empty for no error.
 	}{
-		"Inline":  {reason: "Keys should be accepted inline.", options: Options{Keys: key + key}},
-		"File":    {reason: "Keys should be accepted in files.", options: Options{KeyFiles: []string{file}}},
-		"None":    {reason: "Without keys nothing could be verified.", options: Options{}, want: outcome.ConfigInvalid},
-		"NoKey":   {reason: "A text that is no key should be refused.", options: Options{Keys: "x"}, want: outcome.ConfigInvalid},
-		"Private": {reason: "A private key should be refused.", options: Options{Keys: strings.ReplaceAll(key, "PUBLIC", "PRIVATE")}, want: outcome.ConfigInvalid},
-		"NoFile":  {reason: "A missing file should be refused.", options: Options{KeyFiles: []string{file + "x"}}, want: outcome.ConfigMissing},
+		"Inline":   {reason: "Keys should be accepted inline.", options: Options{Keys: key + key}},
+		"File":     {reason: "Keys should be accepted in files.", options: Options{KeyFiles: []string{file}}},
+		"Both":     {reason: "Keys and identities together should be refused.", options: Options{Keys: key, Identities: identity, TrustedRootFile: root}, want: outcome.ConfigInvalid},
+		"NoRoot":   {reason: "An identity without a trusted root should be refused.", options: Options{Identities: identity}, want: outcome.ConfigInvalid},
+		"RootGone": {reason: "A missing trusted root should be refused.", options: Options{Identities: identity, TrustedRootFile: root + "x"}, want: outcome.ConfigMissing},
+		"BadRoot":  {reason: "A trusted root that is none should be refused.", options: Options{Identities: identity, TrustedRootFile: file}, want: outcome.ConfigInvalid},
+		"Identity": {reason: "An identity should be accepted.", options: Options{Identities: identity, TrustedRootFile: root}},
+		"None":     {reason: "Without keys nothing could be verified.", options: Options{}, want: outcome.ConfigInvalid},
+		"NoKey":    {reason: "A text that is no key should be refused.", options: Options{Keys: "x"}, want: outcome.ConfigInvalid},
+		"Private":  {reason: "A private key should be refused.", options: Options{Keys: strings.ReplaceAll(key, "PUBLIC", "PRIVATE")}, want: outcome.ConfigInvalid},
+		"NoFile":   {reason: "A missing file should be refused.", options: Options{KeyFiles: []string{file + "x"}}, want: outcome.ConfigMissing},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -150,7 +150,16 @@ func TestArtifactOCISource(t *testing.T) {
 func TestArtifactVerify(t *testing.T) {
 	const verify = "forProvider.source.oci.verify"
 	const key = "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n"
-	sayOne := []string{verify, "verify needs public keys from one place", "write key with a public key in PEM, or secretRef or configMapRef with name"}
+	sayOne := []string{verify, "verify needs one of key, secretRef, configMapRef and matchOIDCIdentity", "write key with a public key in PEM"}
+	sayRoot := []string{verify, "write trustedRootConfigMapRef or trustedRootSecretRef with name beside matchOIDCIdentity"}
+	identities := func(n int) []any {
+		out := make([]any, n)
+		for i := range out {
+			out[i] = map[string]any{"issuer": "https://accounts.example.com", "subject": `^.*@example\.com$`}
+		}
+		return out
+	}
+	root := map[string]any{"name": "sigstore"}
 	sayKey := []string{verify + ".key", "write what cosign.pub contains"}
 	sayType := []string{verify + ".predicateType", "predicateType must be a URI"}
 	ref := func(key string) map[string]any {
@@ -168,6 +177,15 @@ func TestArtifactVerify(t *testing.T) {
 		"Secret":       {reason: "A key may be in a Secret.", args: of(map[string]any{"secretRef": ref("")})},
 		"ConfigMap":    {reason: "A key may be in a ConfigMap.", args: of(map[string]any{"configMapRef": ref("upstream.pub")})},
 		"Type":         {reason: "An attestation of a type may be required.", args: typed("https://slsa.dev/provenance/v1")},
+		"Identity":     {reason: "Identities may be trusted.", args: of(map[string]any{"matchOIDCIdentity": identities(16), "trustedRootConfigMapRef": root})},
+		"RootSecret":   {reason: "A trusted root may be in a Secret.", args: of(map[string]any{"matchOIDCIdentity": identities(1), "trustedRootSecretRef": root})},
+		"NoRoot":       {reason: "Identities are verified by a root.", args: of(map[string]any{"matchOIDCIdentity": identities(1)}), want: sayRoot},
+		"TwoRoots":     {reason: "There is one root.", args: of(map[string]any{"matchOIDCIdentity": identities(1), "trustedRootSecretRef": root, "trustedRootConfigMapRef": root}), want: sayRoot},
+		"KeyRoot":      {reason: "Keys need no root.", args: of(map[string]any{"key": key, "trustedRootConfigMapRef": root}), want: sayRoot},
+		"KeyIdentity":  {reason: "Keys or identities are trusted.", args: of(map[string]any{"key": key, "matchOIDCIdentity": identities(1), "trustedRootSecretRef": root}), want: sayOne},
+		"NoSubject":    {reason: "An identity has a subject.", args: of(map[string]any{"matchOIDCIdentity": []any{map[string]any{"issuer": "https://a"}}, "trustedRootSecretRef": root}), want: []string{"subject", "Required value"}},
+		"TooManyOfIt":  {reason: "Identities have a limit.", args: of(map[string]any{"matchOIDCIdentity": identities(17), "trustedRootSecretRef": root}), want: []string{"matchOIDCIdentity", "Too many"}},
+		"RootFile":     {reason: "A trusted root is JSON.", args: of(map[string]any{"matchOIDCIdentity": identities(1), "trustedRootSecretRef": map[string]any{"name": "a", "key": "cosign.key"}}), want: []string{"key must end in .json"}},
 		"Nothing":      {reason: "Somebody must be trusted.", args: of(map[string]any{}), want: sayOne},
 		"Both":         {reason: "Keys are in one place.", args: of(map[string]any{"key": key, "secretRef": ref("")}), want: sayOne},
 		"BothRefs":     {reason: "Keys are in one place.", args: of(map[string]any{"configMapRef": ref(""), "secretRef": ref("")}), want: sayOne},
