@@ -60,6 +60,11 @@ type ArtifactObservation struct {
 	// +optional
 	Files int64 `json:"files,omitempty"`
 
+	// FileList is the digest of the list of these files with their hashes, a blob in
+	// the repository; empty if there is none.
+	// +optional
+	FileList string `json:"fileList,omitempty"`
+
 	// Format of the artifact: ModelPack, ModelKit, Image, or Other for an
 	// artifact that is only observed and is none of these.
 	// +optional

@@ -1,6 +1,7 @@
 package artifact
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,11 +10,14 @@ import (
 
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/filelist"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -192,6 +196,48 @@ func TestPolicyBeforeCommitRunsAgain(t *testing.T) {
 	w.waitReady(a, corev1.ConditionTrue, "Available")
 	if got := a.Status.AtProvider; got.Digest != d || got.Source.Scan != "clean" {
 		t.Errorf("What the second run staged should be committed, got %s with scan %q", got.Digest, got.Source.Scan)
+	}
+}
+
+// TestPolicyOfFileList checks that the list of files that a run pushed is checked before
+// a commit, and when a policy changes later.
+func TestPolicyOfFileList(t *testing.T) {
+	w := startControllers(t)
+	a := w.artifact("listed")
+	w.create(a)
+	job := w.job(a, 1)
+	noPickle := &v1alpha1.ContentPolicy{Files: &v1alpha1.FileRules{Deny: []v1alpha1.FileFormat{"pickle"}}}
+	w.setPolicy(noPickle)
+	repository := a.Spec.ForProvider.Target.Repository
+	list, err := filelist.List{Files: []filelist.File{
+		{Path: "config.json", Size: 2, SHA256: digest.FromString("{}").Encoded(), Format: "data"},
+		{Path: "weights.bin", Size: 2, SHA256: digest.FromString("PK").Encoded(), Format: "pickle"},
+	}}.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := digest.FromBytes(list)
+	if err := w.registry.PushBlob(t.Context(), repository, ocispec.Descriptor{Digest: listed, Size: int64(len(list))}, bytes.NewReader(list)); err != nil {
+		t.Fatal(err)
+	}
+	d := w.stageFor(job.Spec.Template.Spec, repository, "one")
+	w.finish(job, outcome.Result{}, fmt.Sprintf(`{"digest":%q,"size":42,"files":2,"revision":%q,"license":"mit","fileList":%q}`, d, testCommit, listed))
+	w.waitViolation(a, "weights.bin (pickle)")
+	if w.isTagged(a, "v1") {
+		t.Error("What a policy refuses should have no tag.")
+	}
+	w.setPolicy(nil)
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+	w.setPolicy(noPickle)
+	w.eventually("not compliant", func() string {
+		w.look(a)
+		if c := a.GetCondition(modelv1alpha1.TypePolicyCompliant); c.Status != corev1.ConditionFalse || !strings.Contains(c.Message, "weights.bin (pickle)") {
+			return fmt.Sprintf("%s %q", c.Status, c.Message)
+		}
+		return ""
+	})
+	if !w.isTagged(a, "v1") || a.GetCondition(xpv2.TypeReady).Status != corev1.ConditionTrue {
+		t.Error("What is Ready should stay.")
 	}
 }
 

@@ -83,7 +83,7 @@ func (e *external) describe(ctx context.Context, a *modelv1alpha1.Artifact, ref 
 		if s.RunHash != "" {
 			before = pushedBefore(s)
 		}
-		s.RunHash, s.Files = "", 0
+		s.RunHash, s.Files, s.FileList = "", 0, ""
 	}
 	s.Reference = ref.String()
 	s.Digest = there.Digest.String()
@@ -113,7 +113,7 @@ func forgetObserved(a *modelv1alpha1.Artifact) {
 		return
 	}
 	s.Digest, s.Reference, s.PinnedReference, s.Format = "", "", "", ""
-	s.Size, s.Files, s.Source = 0, 0, nil
+	s.Size, s.Files, s.FileList, s.Source = 0, 0, "", nil
 }
 
 // readManifests reads the manifest of an artifact, or its index and the manifests

@@ -78,6 +78,9 @@ type memory struct {
 	// committed is what was committed.
 	committed committed
 
+	// checked is what the policies said of lists of files.
+	checked once[types.UID, checkedFiles]
+
 	// blobs are the times when an artifact's blobs are looked for.
 	blobs *blobChecks
 
@@ -103,6 +106,7 @@ func (m *memory) forget(uid types.UID) {
 	m.follower.Forget(uid)
 	m.cleared.take(uid)
 	m.committed.take(uid)
+	m.checked.take(uid)
 }
 
 // Create takes the step that Observe planned: it starts the Artifact's run, or gives

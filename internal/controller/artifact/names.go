@@ -147,7 +147,7 @@ func (e *external) recordAdopted(ctx context.Context, a *modelv1alpha1.Artifact,
 	s.Phase, s.Run, s.RunHash = modelv1alpha1.PhaseSucceeded, max(s.Run, record.Run), record.RunHash
 	s.Failure, s.Failures = nil, 0
 	s.Reference = o.reference
-	s.Size, s.Files, s.Format = d.Size, record.Files, cmp.Or(string(d.Format), formatOther)
+	s.Size, s.Files, s.FileList, s.Format = d.Size, record.Files, "", cmp.Or(string(d.Format), formatOther)
 	s.Source = &modelv1alpha1.SourceObservation{Revision: record.Revision, License: record.License}
 	recordDigest(a, o.tag.Descriptor.Digest.String())
 	if !e.hasIdentity(a) || record.Owner.ID != ownerOf(a).ID {

@@ -45,7 +45,7 @@ func (e *external) Observe(ctx context.Context, a *modelv1alpha1.Artifact) (mana
 	e.reportConflict(a)
 	e.reportRefusal(a)
 	a.SetConditions(e.plan.ready)
-	e.setCompliance(a)
+	e.setCompliance(ctx, a)
 	if e.plan.action == actionStartRun && e.plan.create {
 		// The runtime writes annotations before it calls Create.
 		e.setRun(a, e.plan.run)
@@ -211,9 +211,12 @@ func (e *external) gatherStaged(ctx context.Context, a *modelv1alpha1.Artifact, 
 		return e.dropStaged(ctx, a, o, mismatch(a, s.Staged))
 	}
 	there, err := e.catalogOf(a).Has(ctx, s.Staged.Digest)
-	if there && !o.tag.IsOn(s.Staged.Digest) {
+	if err == nil && there && !o.tag.IsOn(s.Staged.Digest) {
 		// What has its tag already is committed to the end.
-		o.refused = e.checkContent(a, stagedContent(s.Staged))
+		err = e.checkContent(ctx, a, stagedContent(s.Staged))
+		if outcome.ReasonOf(err) == outcome.PolicyViolation {
+			o.refused, err = err, nil
+		}
 	}
 	switch {
 	case err != nil:

@@ -1,17 +1,21 @@
 package artifact
 
 import (
+	"context"
 	"fmt"
 
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+	"github.com/opencontainers/go-digest"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/filelist"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/policy"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
@@ -58,16 +62,19 @@ func (e *external) forbidden(a *modelv1alpha1.Artifact) error {
 type content struct {
 	license, scan string
 	size          int64
+
+	// fileList is the digest of the list of its files; empty if there is none.
+	fileList string
 }
 
 // stagedContent returns what is known of what a run staged.
 func stagedContent(s *modelv1alpha1.StagedArtifact) content {
-	return content{license: s.License, scan: s.Scan, size: s.Size}
+	return content{license: s.License, scan: s.Scan, size: s.Size, fileList: s.FileList}
 }
 
 // pushedContent returns what is known of what was pushed last.
 func pushedContent(s modelv1alpha1.ArtifactObservation) content {
-	c := content{size: s.Size}
+	c := content{size: s.Size, fileList: s.FileList}
 	if s.Source != nil {
 		c.license, c.scan = s.Source.License, s.Source.Scan
 	}
@@ -75,16 +82,69 @@ func pushedContent(s modelv1alpha1.ArtifactObservation) content {
 }
 
 // checkContent returns the error of the policies that refuse an artifact of the
-// Artifact's source.
-func (e *external) checkContent(a *modelv1alpha1.Artifact, c content) error {
+// Artifact's source, with reason PolicyViolation, or the error of the registry that
+// cannot be asked for the list of its files.
+func (e *external) checkContent(ctx context.Context, a *modelv1alpha1.Artifact, c content) error {
 	p := e.settings.Policies
 	for _, check := range []func() error{
 		func() error { return e.forbidden(a) },
 		func() error { return p.CheckLicense(c.license) },
 		func() error { return p.CheckSize(c.size) },
 		func() error { return p.CheckVerdict(c.scan) },
+		func() error { return e.checkFiles(ctx, a, c.fileList) },
 	} {
 		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkedFiles is what policies said of a list of files.
+type checkedFiles struct {
+	policies, list string
+	err            error
+}
+
+// checkFiles returns the error of the policies that refuse a file of a list, which is
+// read once for as long as the policies stay. Without a list, what the run has checked
+// stands.
+func (e *external) checkFiles(ctx context.Context, a *modelv1alpha1.Artifact, list string) error {
+	if list == "" || !e.settings.Policies.HasFileRules() {
+		return nil
+	}
+	key := checkedFiles{policies: e.settings.Effective.Policy, list: list}
+	if c := e.checked.get(a.GetUID()); c.policies == key.policies && c.list == key.list {
+		return c.err
+	}
+	b, err := e.registry.Blob(ctx, artifact.Repository(a), digest.Digest(list), filelist.MaxBytes)
+	if registry.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return errors.Wrap(err, "cannot read the list of files that the policies are about")
+	}
+	files, err := filelist.Decode(b)
+	if err != nil {
+		return outcome.Errorf(outcome.PolicyViolation, "The list of files that the run pushed is not valid: request another run with a new value of the annotation crossplane.io/reconcile-requested-at").Because(err)
+	}
+	key.err = checkList(e.settings.Policies, files)
+	e.checked.put(a.GetUID(), key)
+	return key.err
+}
+
+// checkList returns the error of the policies that refuse a file: by its name, or by
+// the format that the run recorded of its first bytes.
+func checkList(p policy.Set, l filelist.List) error {
+	names := make([]policy.File, 0, len(l.Files))
+	for _, f := range l.Files {
+		names = append(names, policy.File{Path: f.Path, Size: f.Size})
+	}
+	if err := p.CheckNames(names); err != nil {
+		return err
+	}
+	for _, f := range l.Files {
+		if err := p.CheckFormat(f.Path, f.Format); err != nil && f.Size > 0 {
 			return err
 		}
 	}
@@ -94,7 +154,7 @@ func (e *external) checkContent(a *modelv1alpha1.Artifact, c content) error {
 // setCompliance sets the condition PolicyCompliant of an Artifact whose artifact is in
 // the registry: whether the policies would allow it now. Nothing else follows from it.
 // Without a policy, now or before, there is no condition.
-func (e *external) setCompliance(a *modelv1alpha1.Artifact) {
+func (e *external) setCompliance(ctx context.Context, a *modelv1alpha1.Artifact) {
 	s, p := a.Status.AtProvider, e.settings.Policies
 	known := a.GetCondition(modelv1alpha1.TypePolicyCompliant).Status != corev1.ConditionUnknown
 	if !matchesSpec(a) || len(p) == 0 && !known {
@@ -105,13 +165,17 @@ func (e *external) setCompliance(a *modelv1alpha1.Artifact) {
 		LastTransitionTime: metav1.Now(), ObservedGeneration: a.GetGeneration(),
 	}
 	pushed := pushedContent(s)
-	if len(p) == 0 {
+	switch err := e.checkContent(ctx, a, pushed); {
+	case len(p) == 0:
 		c.Reason = reasonNoPolicy
-	} else if err := e.checkContent(a, pushed); err != nil {
+	case err == nil:
+		c.Message = p.Warnings(pushed.scan)
+	case outcome.ReasonOf(err) == outcome.PolicyViolation:
 		c.Status, c.Reason = corev1.ConditionFalse, xpv2.ConditionReason(outcome.PolicyViolation)
 		c.Message = "What was pushed stays, and would not be allowed now: " + err.Error()
-	} else {
-		c.Message = p.Warnings(pushed.scan)
+	default:
+		// The registry cannot be asked. What is known stays.
+		return
 	}
 	a.SetConditions(c)
 }

@@ -104,7 +104,7 @@ func recordCommitted(a *modelv1alpha1.Artifact, reference string) {
 	s.RunHash, s.CommitRunHash = staged.RunHash, artifact.CommitRunHash(a, staged.Revision)
 	s.Format = string(cmp.Or(a.Spec.ForProvider.Format, modelv1alpha1.PackFormatModelPack))
 	s.Reference = reference
-	s.Size, s.Files = staged.Size, staged.Files
+	s.Size, s.Files, s.FileList = staged.Size, staged.Files, staged.FileList
 	s.Source = &modelv1alpha1.SourceObservation{Revision: staged.Revision, License: staged.License, Scan: staged.Scan}
 	recordDigest(a, staged.Digest)
 	remember(s, before)
@@ -135,7 +135,7 @@ func pushedBefore(s *modelv1alpha1.ArtifactObservation) *modelv1alpha1.PushedArt
 		return nil
 	}
 	p := &modelv1alpha1.PushedArtifact{CommitRunHash: s.CommitRunHash, StagedArtifact: modelv1alpha1.StagedArtifact{
-		Digest: s.Digest, RunHash: s.RunHash, Size: s.Size, Files: s.Files,
+		Digest: s.Digest, RunHash: s.RunHash, Size: s.Size, Files: s.Files, FileList: s.FileList,
 	}}
 	if s.Source != nil {
 		p.Revision, p.License, p.Scan = s.Source.Revision, s.Source.License, s.Source.Scan

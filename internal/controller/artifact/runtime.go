@@ -198,6 +198,13 @@ func (o *once[K, V]) take(key K) (V, bool) {
 	return value, ok
 }
 
+// get returns the value of a key, which stays.
+func (o *once[K, V]) get(key K) V {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.values[key]
+}
+
 // When an Artifact is reconciled again. The runtime would treat a deletion that goes
 // on like one that fails: its wait grows with each step.
 const (
