@@ -36,6 +36,7 @@ func sourceFlagsOf(run *kingpin.CmdClause) *sourceFlags {
 	run.Flag("source-ca-file", "Certificate authorities to trust for the source's registry, in addition to the public ones.").StringVar(&f.artifact.CAFile)
 	run.Flag("source-cert-file", "Client certificate for the source's registry.").StringVar(&f.artifact.CertificateFile)
 	run.Flag("source-key-file", "Private key of that certificate.").StringVar(&f.artifact.KeyFile)
+	run.Flag("source-copy-referrers", "Copy the artifact's signatures, attestations and bills of materials with it.").BoolVar(&f.artifact.CopyReferrers)
 	f.verify = verifyFlagsOf(run, "source-", "spec.forProvider.source.oci.verify")
 	run.Flag("source-verify-key", "Public keys in PEM; one of them must have signed the artifact.").StringVar(&f.verify.options.Keys)
 	run.Flag("source-verify-key-file", "File with such keys. May be repeated.").StringsVar(&f.verify.options.KeyFiles)

@@ -54,10 +54,10 @@ func TestSourceFlags(t *testing.T) {
 			reason: "All credentials of a source's registry should be accepted.",
 			args: []string{
 				"--source-artifact=localhost:5000/a:v1", "--source-plain-http", "--source-docker-config=/d",
-				"--source-ca-file=/ca", "--source-cert-file=/cert", "--source-key-file=/key",
+				"--source-ca-file=/ca", "--source-cert-file=/cert", "--source-key-file=/key", "--source-copy-referrers",
 			},
 			want: want{source: pipeline.Source{Artifact: &pipeline.ArtifactSource{
-				Reference: "localhost:5000/a:v1", PlainHTTP: true, DockerConfig: "/d", CAFile: "/ca", CertificateFile: "/cert", KeyFile: "/key",
+				Reference: "localhost:5000/a:v1", PlainHTTP: true, DockerConfig: "/d", CAFile: "/ca", CertificateFile: "/cert", KeyFile: "/key", CopyReferrers: true,
 			}}},
 		},
 		"ArtifactVerify": {

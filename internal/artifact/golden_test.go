@@ -138,6 +138,10 @@ func manifestCases() map[string]manifestCase {
 				}
 			})),
 		},
+		"stream-oci-referrers": {
+			reason: "An artifact may be copied with what refers to it.",
+			args:   newArtifact(withStream(), withOCI(testReference, func(s *modelv1alpha1.OCISource) { s.Referrers = modelv1alpha1.ReferrersCopy })),
+		},
 		"stream-oci-second-run": {
 			reason: "A later run reads the digest that the first read by its tag.",
 			args:   newArtifact(withStream(), withOCI(testReference), withMade(testDigest), withPushed(testDigest)),

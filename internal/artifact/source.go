@@ -61,6 +61,7 @@ type runHashFiles struct {
 type runHashOCI struct {
 	Reference string         `json:"reference"`
 	Verify    *runHashVerify `json:"verify,omitempty"`
+	Referrers string         `json:"referrers,omitempty"`
 }
 
 // runHashVerify has who must have signed the source. Another rule needs another run,
@@ -93,7 +94,7 @@ func hashedSource(a *modelv1alpha1.Artifact) *runHashSource {
 		}
 	}
 	if s := OCISource(a); s != nil {
-		out.OCI = &runHashOCI{Reference: s.Reference, Verify: hashedVerify(s.Verify)}
+		out.OCI = &runHashOCI{Reference: s.Reference, Verify: hashedVerify(s.Verify), Referrers: string(s.Referrers)}
 	}
 	if out == (runHashSource{}) {
 		return nil
@@ -121,6 +122,9 @@ func sourceArguments(a *modelv1alpha1.Artifact) []string {
 		args := []string{"--source-artifact=" + referenceFor(a)}
 		if accessFor(a).PlainHTTP {
 			args = append(args, "--source-plain-http")
+		}
+		if s.Referrers == modelv1alpha1.ReferrersCopy {
+			args = append(args, "--source-copy-referrers")
 		}
 		return append(args, verifyArguments(s.Verify)...)
 	}

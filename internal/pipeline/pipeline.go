@@ -80,6 +80,10 @@ type ArtifactSource struct {
 
 	// Verify says who must have signed the artifact; nil if no signature is required.
 	Verify *verify.Options
+
+	// CopyReferrers copies the artifact's signatures, attestations and bills of
+	// materials with it. Then it must be copied with its digest.
+	CopyReferrers bool
 }
 
 // A Target is a repository in a registry, and the run's own tags there. A run

@@ -144,7 +144,22 @@ type OCISource struct {
 	// Example: {configMapRef: {name: upstream-keys, key: cosign.pub}}.
 	// +optional
 	Verify *Verification `json:"verify,omitempty"`
+
+	// Referrers decides whether signatures, attestations and bills of materials of
+	// the artifact are copied with it: Copy copies its referrers, and what is under
+	// cosign's tags .sig, .att and .sbom; up to 50 and 128 MiB. The artifact must
+	// be copied with its digest: its format must be spec.forProvider.format. A
+	// change starts another run. Default: they are not copied. Example: Copy.
+	// +optional
+	Referrers ReferrersPolicy `json:"referrers,omitempty"`
 }
+
+// A ReferrersPolicy decides what is copied with an artifact.
+// +kubebuilder:validation:Enum=Copy
+type ReferrersPolicy string
+
+// ReferrersCopy copies what refers to an artifact.
+const ReferrersCopy ReferrersPolicy = "Copy"
 
 // A VerificationProvider is the kind of signatures that are verified.
 // +kubebuilder:validation:Enum=cosign

@@ -38,6 +38,10 @@ func (r *task) copyArtifact(ctx context.Context, o *oci.Source) (outcome.Result,
 	if err := r.limit.Fits(r.run.Target, asFiles(layers), 0); err != nil {
 		return outcome.Result{}, err
 	}
+	attachments, err := r.attachments(ctx, o)
+	if err != nil {
+		return outcome.Result{}, err
+	}
 	r.log.Printf("it has the requested format and is copied as it is: %d layers, %s", len(a.Layers), pipeline.FormatBytes(pipeline.TotalBytes(layers)))
 	return r.checkpointed(ctx, func(ctx context.Context) error { return r.copyBlobs(ctx, o, layers) },
 		func() (outcome.Result, error) {
@@ -45,7 +49,11 @@ func (r *task) copyArtifact(ctx context.Context, o *oci.Source) (outcome.Result,
 			if err != nil {
 				return outcome.Result{}, err
 			}
-			return r.stage(ctx, a, files)
+			result, err := r.stage(ctx, a, files)
+			if err != nil {
+				return outcome.Result{}, err
+			}
+			return result, r.copyAttachments(ctx, o, attachments)
 		})
 }
 

@@ -61,10 +61,13 @@ func (s *Pipeline) Run(ctx context.Context, run pipeline.Run) (outcome.Result, e
 		return outcome.Result{}, err
 	}
 	o, ok := r.source.Source.(*oci.Source)
-	if !ok || string(o.Format()) != run.Format {
-		return r.pack(ctx)
+	if ok && string(o.Format()) == run.Format {
+		return r.copyArtifact(ctx, o)
 	}
-	return r.copyArtifact(ctx, o)
+	if ok && run.Source.Artifact.CopyReferrers {
+		return outcome.Result{}, cannotCopyAttachments(run, o)
+	}
+	return r.pack(ctx)
 }
 
 // pack makes an artifact of the source's files.

@@ -132,6 +132,8 @@ func TestArtifactOCISource(t *testing.T) {
 		"All": {reason: "A source may bring all that it needs.", args: fields{
 			oci + ".plainHTTP": true, oci + ".credentialsSecretRef": secret, oci + ".certSecretRef": secret,
 		}},
+		"Referrers":     {reason: "What refers to an artifact may be copied.", args: fields{oci + ".referrers": "Copy"}},
+		"NoReferrers":   {reason: "A policy is one that there is.", args: fields{oci + ".referrers": "Move"}, want: []string{oci + ".referrers", `supported values: "Copy"`}},
 		"EmptyName":     {reason: "No Secret has an empty name.", args: fields{oci + ".credentialsSecretRef": map[string]any{"name": ""}}, want: []string{oci + ".credentialsSecretRef", "write name"}},
 		"EmptyCertName": {reason: "No Secret has an empty name.", args: fields{oci + ".certSecretRef": map[string]any{"name": ""}}, want: []string{oci + ".certSecretRef", "write name"}},
 		"Namespace":     {reason: "Secrets are in the Artifact's namespace.", args: fields{oci + ".credentialsSecretRef": map[string]any{"name": "a", "namespace": "b"}}, want: []string{"unknown field"}},
