@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/attest"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
@@ -22,6 +23,12 @@ type Catalog struct {
 
 	// Repository in the registry.
 	Repository string
+
+	// Name is the repository with its registry's host, as host/repository.
+	Name string
+
+	// Signer signs the files of models; nil for none.
+	Signer attest.Signer
 
 	// Owner is the Artifact.
 	Owner provenance.Owner

@@ -28,6 +28,10 @@ type Commit struct {
 
 	// Record about the manifest.
 	Record provenance.Record
+
+	// FileList is the digest of the list of files that the run has pushed beside the
+	// manifest; empty if there is none.
+	FileList digest.Digest
 }
 
 // A Committed says how a commit ended.
@@ -38,6 +42,11 @@ type Committed struct {
 	// Unrecorded means that the registry takes no records: the artifact cannot be
 	// adopted later.
 	Unrecorded bool
+
+	// Description is what describes the artifact, and Undescribed says why something
+	// is missing of that; empty if nothing is, or if there is no list of files.
+	Description Description
+	Undescribed string
 }
 
 // Commit checks all tags, records the owner, sets the tags and removes the run's
@@ -53,13 +62,17 @@ func (c Catalog) Commit(ctx context.Context, o Commit) (Committed, error) {
 	if err != nil {
 		return Committed{}, err
 	}
+	description, undescribed, err := c.describe(ctx, staged, o)
+	if err != nil {
+		return Committed{}, err
+	}
 	recorded, err := c.record(ctx, staged, o.Record)
 	if err != nil {
 		return Committed{}, err
 	}
 	// Recording takes a while, and the tag of another may have appeared meanwhile.
 	if err := c.checkAgain(ctx, o, tags, recorded); err != nil {
-		c.withdraw(ctx, recorded)
+		c.withdraw(ctx, staged.Digest, recorded)
 		return Committed{}, err
 	}
 	for _, tag := range o.Tags {
@@ -68,7 +81,7 @@ func (c Catalog) Commit(ctx context.Context, o Commit) (Committed, error) {
 		}
 	}
 	left, err := c.Drop(ctx, o.Record.RunHash)
-	return Committed{Left: left, Unrecorded: recorded.Digest == ""}, err
+	return Committed{Left: left, Unrecorded: recorded.Digest == "", Description: description, Undescribed: undescribed}, err
 }
 
 // checkTags returns what the tags of a commit point to, or an error if one of them
@@ -136,11 +149,13 @@ func (c Catalog) record(ctx context.Context, subject ocispec.Descriptor, r prove
 	return d, err
 }
 
-// withdraw deletes the record of a commit that does not get its tags. A record that
-// stays does no harm: no tag of the owner points to its subject.
-func (c Catalog) withdraw(ctx context.Context, recorded ocispec.Descriptor) {
+// withdraw deletes the record of a commit that does not get its tags, and what describes
+// the manifest if nobody else owns it. What stays does no harm: no tag of the owner
+// points to its subject.
+func (c Catalog) withdraw(ctx context.Context, subject digest.Digest, recorded ocispec.Descriptor) {
 	if recorded.Digest != "" {
 		_ = c.Registry.DeleteManifest(ctx, c.Repository, recorded)
+		_ = c.deleteDescriptions(ctx, subject, nil)
 	}
 }
 

@@ -33,6 +33,17 @@ type Holding struct {
 	RunHashes []string
 }
 
+// digests returns the digests of all that was pushed.
+func (h Holding) digests() []digest.Digest {
+	var out []digest.Digest
+	for _, d := range append([]string{h.Digest}, h.Earlier...) {
+		if d := digest.Digest(d); d.Validate() == nil && !slices.Contains(out, d) {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
 // Deleted says what a deletion did, and what stays.
 type Deleted struct {
 	// Untagged means that the tag was removed, and ByDigest that the manifest was.
@@ -116,12 +127,9 @@ func (c Catalog) isTagged(ctx context.Context, h Holding) (bool, error) {
 // it adopted.
 func (c Catalog) ownRecords(ctx context.Context, h Holding) ([]provenance.Found, error) {
 	var out []provenance.Found
-	for _, d := range append([]string{h.Digest}, h.Earlier...) {
-		if digest.Digest(d).Validate() != nil {
-			continue
-		}
+	for _, d := range h.digests() {
 		for _, owner := range []provenance.Owner{c.Owner, {Namespace: c.Owner.Namespace, Name: c.Owner.Name}} {
-			records, err := provenance.Of(ctx, c.Registry, c.Repository, digest.Digest(d), owner)
+			records, err := provenance.Of(ctx, c.Registry, c.Repository, d, owner)
 			if err != nil {
 				return nil, err
 			}
@@ -283,11 +291,16 @@ func (c Catalog) deleteImages(ctx context.Context, images []ocispec.Descriptor) 
 	return nil
 }
 
-// deleteRecords deletes the records of the Artifact's runs. They do no harm in a
-// registry that does not delete them.
+// deleteRecords deletes the records of the Artifact's runs and, with the last owner's,
+// what describes the artifacts: before, so that a deletion that is repeated finds them,
+// and after, since the last two owners may delete at once. All that does no harm in a
+// registry that does not delete it.
 func (c Catalog) deleteRecords(ctx context.Context, h Holding, out *Deleted) error {
 	records, err := c.ownRecords(ctx, h)
 	if err != nil {
+		return err
+	}
+	if err := c.deleteAllDescriptions(ctx, h, records); err != nil {
 		return err
 	}
 	for _, r := range records {
@@ -297,6 +310,20 @@ func (c Catalog) deleteRecords(ctx context.Context, h Holding, out *Deleted) err
 			return nil
 		}
 		if err != nil {
+			return err
+		}
+	}
+	if len(records) == 0 {
+		return nil
+	}
+	return c.deleteAllDescriptions(ctx, h, nil)
+}
+
+// deleteAllDescriptions deletes what describes the artifacts that the Artifact has, and
+// that only these records name as owned.
+func (c Catalog) deleteAllDescriptions(ctx context.Context, h Holding, own []provenance.Found) error {
+	for _, d := range h.digests() {
+		if err := c.deleteDescriptions(ctx, d, own); err != nil {
 			return err
 		}
 	}

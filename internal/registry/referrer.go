@@ -25,6 +25,9 @@ type Referrer struct {
 	// none.
 	Title string
 
+	// Annotations of the manifest.
+	Annotations map[string]string
+
 	// Content of the document.
 	Content []byte
 }
@@ -52,6 +55,7 @@ func (r Referrer) Manifest(subject ocispec.Descriptor) (ocispec.Descriptor, []by
 		Config:       config,
 		Layers:       []ocispec.Descriptor{r.Layer()},
 		Subject:      &ocispec.Descriptor{MediaType: subject.MediaType, Digest: subject.Digest, Size: subject.Size},
+		Annotations:  r.Annotations,
 	})
 	if err != nil {
 		return ocispec.Descriptor{}, nil, errors.Wrap(err, "cannot encode a manifest that refers to another")

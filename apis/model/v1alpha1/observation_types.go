@@ -79,6 +79,11 @@ type ArtifactObservation struct {
 	// +optional
 	Pipeline v1alpha1.PipelineType `json:"pipeline,omitempty"`
 
+	// Description names what describes the artifact in its registry; absent if
+	// nothing does.
+	// +optional
+	Description *Description `json:"description,omitempty"`
+
 	// Staged is the content that the latest run has pushed and that is not yet
 	// committed, which sets the Artifact's tag on it; absent afterwards.
 	// +optional
@@ -165,6 +170,24 @@ type ProgressObservation struct {
 	// TimeLeft is the estimated time to the run's end. Example: 5m30s.
 	// +optional
 	TimeLeft *metav1.Duration `json:"timeLeft,omitempty"`
+}
+
+// A Description is the digests of the manifests that refer to an artifact and describe
+// it. Artifacts of the same content in one repository share them.
+type Description struct {
+	// FileList is the digest of the manifest of the list of the files with their
+	// hashes. Example: sha256:...
+	// +optional
+	FileList string `json:"fileList,omitempty"`
+
+	// BOM is the digest of the manifest of the bill of materials (CycloneDX 1.6).
+	// +optional
+	BOM string `json:"bom,omitempty"`
+
+	// ModelSignature is the digest of the manifest of the signature of the files
+	// (OpenSSF Model Signing 1.0); empty if the provider has no key.
+	// +optional
+	ModelSignature string `json:"modelSignature,omitempty"`
 }
 
 // A StagedArtifact is verified content that a run has pushed.

@@ -81,6 +81,9 @@ type memory struct {
 	// checked is what the policies said of lists of files.
 	checked once[types.UID, checkedFiles]
 
+	// described is what describes that.
+	described once[types.UID, modelv1alpha1.Description]
+
 	// blobs are the times when an artifact's blobs are looked for.
 	blobs *blobChecks
 
@@ -107,6 +110,7 @@ func (m *memory) forget(uid types.UID) {
 	m.cleared.take(uid)
 	m.committed.take(uid)
 	m.checked.take(uid)
+	m.described.take(uid)
 }
 
 // Create takes the step that Observe planned: it starts the Artifact's run, or gives

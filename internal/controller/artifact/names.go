@@ -41,7 +41,7 @@ func isRestored(a *modelv1alpha1.Artifact) bool {
 
 // catalogOf returns the names of an Artifact in its registry.
 func (e *external) catalogOf(a *modelv1alpha1.Artifact) catalog.Catalog {
-	return catalog.Catalog{Registry: e.registry, Repository: artifact.Repository(a), Owner: ownerOf(a), Earlier: earlierOwnerOf(a)}
+	return catalog.Catalog{Registry: e.registry, Repository: artifact.Repository(a), Name: artifact.ExternalName(a), Owner: ownerOf(a), Earlier: earlierOwnerOf(a)}
 }
 
 // setIdentity annotates an Artifact with its name outside of the cluster and with
@@ -72,6 +72,7 @@ func (e *external) commit(ctx context.Context, a *modelv1alpha1.Artifact) error 
 			RunHash: staged.RunHash, Run: staged.Run, Files: staged.Files,
 			Source: sourceURL(a), Revision: staged.Revision, License: staged.License,
 		},
+		FileList: digest.Digest(staged.FileList),
 	})
 	if err != nil {
 		return errors.Wrap(err, "cannot tag what the run staged")
@@ -79,10 +80,36 @@ func (e *external) commit(ctx context.Context, a *modelv1alpha1.Artifact) error 
 	if len(done.Left) > 0 {
 		e.recorder.Event(a, event.Warning(reasonLeft, leftTags(done.Left)))
 	}
+	if done.Undescribed != "" {
+		e.recorder.Event(a, event.Warning(reasonUndescribed, undescribed(done.Undescribed)))
+	}
+	e.described.put(a.GetUID(), modelv1alpha1.Description(done.Description))
 	e.committed.put(a.GetUID(), *staged)
 	e.cleared.put(a.GetUID(), struct{}{})
 	e.requeue(a, requeueNow)
 	return nil
+}
+
+// descriptionOf returns what describes an artifact, nil for nothing: as its commit told,
+// or else as the registry lists it.
+func (e *external) descriptionOf(ctx context.Context, a *modelv1alpha1.Artifact, d digest.Digest) (*modelv1alpha1.Description, error) {
+	out, known := e.described.take(a.GetUID())
+	if !known {
+		found, err := e.catalogOf(a).Described(ctx, d)
+		if err != nil {
+			return nil, err
+		}
+		out = modelv1alpha1.Description(found)
+	}
+	if out == (modelv1alpha1.Description{}) {
+		return nil, nil //nolint:nilnil // An artifact may have none.
+	}
+	return &out, nil
+}
+
+// undescribed says why an artifact has no bill of materials, or no signature of its files.
+func undescribed(why string) error {
+	return errors.Errorf("The artifact is not described by all of its list of files, bill of materials and model signature: %s", why)
 }
 
 // sourceURL returns where people find what an Artifact is made from: the page of a
@@ -143,6 +170,10 @@ func (e *external) recordAdopted(ctx context.Context, a *modelv1alpha1.Artifact,
 	if err != nil {
 		return unusable(a, err, o)
 	}
+	description, err := e.descriptionOf(ctx, a, o.tag.Descriptor.Digest)
+	if err != nil {
+		return err
+	}
 	s := &a.Status.AtProvider
 	s.Phase, s.Run, s.RunHash = modelv1alpha1.PhaseSucceeded, max(s.Run, record.Run), record.RunHash
 	s.Failure, s.Failures = nil, 0
@@ -150,6 +181,7 @@ func (e *external) recordAdopted(ctx context.Context, a *modelv1alpha1.Artifact,
 	s.Size, s.Files, s.FileList, s.Format = d.Size, record.Files, "", cmp.Or(string(d.Format), formatOther)
 	s.Source = &modelv1alpha1.SourceObservation{Revision: record.Revision, License: record.License}
 	recordDigest(a, o.tag.Descriptor.Digest.String())
+	s.Description = description
 	if !e.hasIdentity(a) || record.Owner.ID != ownerOf(a).ID {
 		o.adopted = &adoption{subject: o.tag.Descriptor, record: record.Record}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+	"github.com/opencontainers/go-digest"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -192,11 +193,16 @@ func (e *external) gatherStaged(ctx context.Context, a *modelv1alpha1.Artifact, 
 		return err
 	}
 	if committed {
+		description, err := e.descriptionOf(ctx, a, digest.Digest(s.Staged.Digest))
+		if err != nil {
+			return err
+		}
 		done := event.Normal(reasonPushed, fmt.Sprintf("Run %d pushed %s with digest %s", s.Run, o.reference, s.Staged.Digest))
 		if wasPushed(a, s.Staged.Digest) {
 			done = event.Normal(reasonTagged, fmt.Sprintf("Tagged %s, which was pushed before, as %s", s.Staged.Digest, o.reference))
 		}
 		recordCommitted(a, o.reference)
+		s.Description = description
 		o.needsRetag, o.retryDue = false, false
 		e.blobs.forget(a.GetUID())
 		e.tellIfCurrent(ctx, a, done)

@@ -113,6 +113,9 @@ func recordCommitted(a *modelv1alpha1.Artifact, reference string) {
 // recordDigest records the digest under which the artifact is in its registry.
 func recordDigest(a *modelv1alpha1.Artifact, digest string) {
 	s := &a.Status.AtProvider
+	if s.Digest != digest {
+		s.Description = nil
+	}
 	s.Digest = digest
 	s.PinnedReference = trimTag(s.Reference) + "@" + digest
 	remember(s, nil)

@@ -82,17 +82,18 @@ func unavailable(reason outcome.Reason, message string) xpv2.Condition {
 
 // Reasons of an Artifact's events, beside those of crossplane-runtime.
 const (
-	reasonRunStarted event.Reason = "RunStarted"
-	reasonRunning    event.Reason = "RunRunning"
-	reasonStaged     event.Reason = "Staged"
-	reasonPushed     event.Reason = "Pushed"
-	reasonRunFailed  event.Reason = "RunFailed"
-	reasonTagged     event.Reason = "Tagged"
-	reasonUntagged   event.Reason = "Untagged"
-	reasonPutBack    event.Reason = "TagPutBack"
-	reasonAdopted    event.Reason = "Adopted"
-	reasonDeleted    event.Reason = "DeletedFromRegistry"
-	reasonLeft       event.Reason = "ArtifactLeft"
+	reasonRunStarted  event.Reason = "RunStarted"
+	reasonRunning     event.Reason = "RunRunning"
+	reasonStaged      event.Reason = "Staged"
+	reasonPushed      event.Reason = "Pushed"
+	reasonRunFailed   event.Reason = "RunFailed"
+	reasonTagged      event.Reason = "Tagged"
+	reasonUntagged    event.Reason = "Untagged"
+	reasonPutBack     event.Reason = "TagPutBack"
+	reasonAdopted     event.Reason = "Adopted"
+	reasonDeleted     event.Reason = "DeletedFromRegistry"
+	reasonUndescribed event.Reason = "Undescribed"
+	reasonLeft        event.Reason = "ArtifactLeft"
 )
 
 // tell writes an event for a phase that the Artifact's run has come to, and counts

@@ -1,0 +1,222 @@
+package catalog
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/attest"
+	"github.com/crossplane-contrib/provider-kitops/internal/decode"
+	"github.com/crossplane-contrib/provider-kitops/internal/filelist"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+)
+
+const (
+	// maxDescriptionBytes bounds a description: Kyverno reads no larger layers
+	// (pkg/imageverification/imagedataloader, 10 MB).
+	maxDescriptionBytes = 10_000_000
+
+	// describeTries is how often descriptions are pushed that the registry does not
+	// list: where it has no referrers API, two may write the list at once.
+	describeTries = 3
+
+	// signatureFile is the name that model_signing gives a signature.
+	signatureFile = "model.sig"
+
+	// annotationMaker marks the manifests of bills of materials that the provider
+	// pushed, since other programs push some of the same type.
+	annotationMaker = "io.crossplane.m.kitops.maker"
+	maker           = "provider-kitops"
+)
+
+// A Description is the digests of the manifests that describe an artifact and refer to
+// it; each is empty if there is none. They hold facts about the content alone, and
+// Artifacts of the same content share them.
+type Description struct {
+	FileList, BOM, ModelSignature string
+}
+
+// add adds the digest of a manifest of a type, unless one is known.
+func (d *Description) add(artifactType string, of digest.Digest) {
+	for known, at := range map[string]*string{filelist.MediaType: &d.FileList, attest.BOMType: &d.BOM, attest.ModelSignatureType: &d.ModelSignature} {
+		if artifactType == known && *at == "" {
+			*at = of.String()
+		}
+	}
+}
+
+// describe pushes what describes a manifest, by the list of its files that the run has
+// pushed: the bill of materials and, if there is a key, the signature of the model. What
+// is there already is not pushed again. It returns why something is missing, which is
+// no failure: the list may be gone or damaged, and a registry may take no referrers.
+func (c Catalog) describe(ctx context.Context, subject ocispec.Descriptor, o Commit) (Description, string, error) {
+	documents, missing, err := c.descriptionsOf(ctx, o)
+	if err != nil {
+		return Description{}, "", err
+	}
+	out, err := c.pushDescriptions(ctx, subject, documents)
+	if provenance.IsRefusal(err) {
+		return Description{}, err.Error(), nil
+	}
+	return out, missing, err
+}
+
+// descriptionsOf returns what describes a manifest, and why something is missing.
+func (c Catalog) descriptionsOf(ctx context.Context, o Commit) ([]registry.Referrer, string, error) {
+	if o.FileList == "" {
+		return nil, "", nil
+	}
+	b, err := c.Registry.Blob(ctx, c.Repository, o.FileList, filelist.MaxBytes)
+	if err != nil {
+		if registry.IsNotFound(err) || provenance.IsRefusal(err) {
+			return nil, fmt.Sprintf("the list of files cannot be read: %s", err), nil
+		}
+		return nil, "", err
+	}
+	list, err := filelist.Decode(b)
+	if err != nil {
+		return nil, err.Error(), nil
+	}
+	out := []registry.Referrer{{Type: filelist.MediaType, Content: b}}
+	bom, err := attest.BOM(list, attest.Provenance{
+		Repository: c.Name, Digest: o.Digest, Source: o.Record.Source, Revision: o.Record.Revision, License: o.Record.License,
+	})
+	if err != nil {
+		return out, err.Error(), nil
+	}
+	out = append(out, registry.Referrer{Type: attest.BOMType, Content: bom, Annotations: map[string]string{annotationMaker: maker}})
+	if c.Signer != nil {
+		signature, err := attest.SignModel(ctx, c.Signer, list, path.Base(c.Repository))
+		if err != nil {
+			return out, err.Error(), nil
+		}
+		out = append(out, registry.Referrer{Type: attest.ModelSignatureType, Title: signatureFile, Content: signature})
+	}
+	return withoutLarge(out)
+}
+
+// withoutLarge returns the documents that are not too large for those who read them,
+// and which ones are.
+func withoutLarge(all []registry.Referrer) ([]registry.Referrer, string, error) {
+	var large []string
+	out := slices.DeleteFunc(all, func(r registry.Referrer) bool {
+		tooLarge := r.Type != filelist.MediaType && len(r.Content) > maxDescriptionBytes
+		if tooLarge {
+			large = append(large, fmt.Sprintf("%s would have %d bytes, more than programs read (%d)", r.Type, len(r.Content), maxDescriptionBytes))
+		}
+		return tooLarge
+	})
+	return out, strings.Join(large, ", "), nil
+}
+
+// pushDescriptions pushes the documents that the registry does not list, and returns
+// the manifests of these and of other descriptions that it lists.
+func (c Catalog) pushDescriptions(ctx context.Context, subject ocispec.Descriptor, documents []registry.Referrer) (Description, error) {
+	for try := 1; ; try++ {
+		listed, err := c.Registry.Referrers(ctx, c.Repository, subject.Digest, "")
+		if err != nil {
+			return Description{}, err
+		}
+		var out Description
+		complete := true
+		for _, r := range documents {
+			d, _, err := r.Manifest(subject)
+			if err != nil {
+				return out, err
+			}
+			out.add(r.Type, d.Digest)
+			if isListed(listed, d.Digest) {
+				continue
+			}
+			complete = false
+			if _, err := c.Registry.PushReferrer(ctx, c.Repository, subject, r); err != nil {
+				return out, err
+			}
+		}
+		if complete {
+			for _, l := range listed {
+				out.add(l.ArtifactType, l.Digest)
+			}
+			return out, nil
+		}
+		if try > describeTries {
+			return out, outcome.Errorf(outcome.Unsupported, "the registry takes manifests that refer to others, and does not list them in %s", c.Repository)
+		}
+	}
+}
+
+// Described returns what describes a manifest, as the registry lists it.
+func (c Catalog) Described(ctx context.Context, subject digest.Digest) (Description, error) {
+	out, err := c.pushDescriptions(ctx, ocispec.Descriptor{Digest: subject}, nil)
+	if provenance.IsRefusal(err) {
+		return Description{}, nil
+	}
+	return out, err
+}
+
+func isListed(listed []ocispec.Descriptor, d digest.Digest) bool {
+	return slices.ContainsFunc(listed, func(l ocispec.Descriptor) bool { return l.Digest == d })
+}
+
+// isRecordType reports whether a referrer of this type may be an owner's record.
+func isRecordType(artifactType string) bool {
+	switch artifactType {
+	case provenance.ArtifactType, attest.BundleType, attest.OwnershipType:
+		return true
+	}
+	return false
+}
+
+// deleteDescriptions deletes what describes a manifest, unless a record may name another
+// owner of it: all but these records count. What the registry does not let be deleted
+// stays, and does no harm.
+func (c Catalog) deleteDescriptions(ctx context.Context, subject digest.Digest, own []provenance.Found) error {
+	listed, err := c.Registry.Referrers(ctx, c.Repository, subject, "")
+	if err != nil {
+		return err
+	}
+	for _, l := range listed {
+		isOwn := slices.ContainsFunc(own, func(f provenance.Found) bool { return f.Descriptor.Digest == l.Digest })
+		if isRecordType(l.ArtifactType) && !isOwn {
+			return nil
+		}
+	}
+	for _, l := range listed {
+		if !c.isDescription(ctx, l) {
+			continue
+		}
+		err := c.Registry.DeleteManifest(ctx, c.Repository, plain(l))
+		if registry.IsUnsupported(err) || registry.IsUnauthorized(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isDescription reports whether a referrer is a description that the provider pushed.
+// One whose manifest cannot be read counts as none.
+func (c Catalog) isDescription(ctx context.Context, d ocispec.Descriptor) bool {
+	switch d.ArtifactType {
+	case filelist.MediaType, attest.ModelSignatureType:
+		return true
+	case attest.BOMType:
+	default:
+		return false
+	}
+	_, b, err := c.Registry.Manifest(ctx, c.Repository, d.Digest.String())
+	if err != nil {
+		return false
+	}
+	var m ocispec.Manifest
+	return decode.JSON(b, &m) == nil && m.Annotations[annotationMaker] == maker
+}

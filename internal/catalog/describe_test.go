@@ -1,0 +1,205 @@
+package catalog_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/attest"
+	"github.com/crossplane-contrib/provider-kitops/internal/catalog"
+	"github.com/crossplane-contrib/provider-kitops/internal/filelist"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+)
+
+// list pushes a list of files beside the staged manifest, as a run does, and returns
+// its digest.
+func (w *world) list(content []byte) digest.Digest {
+	w.Helper()
+	r := registry.Referrer{Type: filelist.MediaType, Content: content}
+	subject, err := w.catalog.Registry.Resolve(w.Context(), repository, w.staged.String())
+	if err != nil {
+		w.Fatal(err)
+	}
+	if _, err := w.catalog.Registry.PushReferrer(w.Context(), repository, subject, r); err != nil {
+		w.Fatal(err)
+	}
+	return r.Layer().Digest
+}
+
+// files is an encoded list of a model's files.
+func (w *world) files() []byte {
+	w.Helper()
+	l := filelist.List{Files: []filelist.File{{Path: "model.safetensors", Size: 7, SHA256: strings.Repeat("a", 64), Format: "safetensors"}}, Model: filelist.Model{Task: "text-generation"}}
+	b, err := l.Encode()
+	if err != nil {
+		w.Fatal(err)
+	}
+	return b
+}
+
+// key returns a key that signs.
+func (w *world) key() *attest.Key {
+	w.Helper()
+	b, err := attest.GenerateKey()
+	if err != nil {
+		w.Fatal(err)
+	}
+	key, err := attest.ParsePrivateKey(b, nil)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return key
+}
+
+// described returns how many descriptions of each kind are listed about the staged
+// manifest.
+func (w *world) described() map[string]int {
+	w.Helper()
+	all, err := w.catalog.Registry.Referrers(w.Context(), repository, w.staged, "")
+	if err != nil {
+		w.Fatal(err)
+	}
+	out := map[string]int{}
+	for _, d := range all {
+		switch d.ArtifactType {
+		case filelist.MediaType, attest.BOMType, attest.ModelSignatureType:
+			out[d.ArtifactType]++
+		}
+	}
+	return out
+}
+
+// whole is what describes an artifact.
+var whole = map[string]int{filelist.MediaType: 1, attest.BOMType: 1, attest.ModelSignatureType: 1}
+
+// commitDescribed commits what was staged with its list of files.
+func (w *world) commitDescribed(c catalog.Catalog, list digest.Digest) catalog.Committed {
+	w.Helper()
+	o := w.commit()
+	o.FileList = list
+	done, err := c.Commit(w.Context(), o)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return done
+}
+
+func TestDescribe(t *testing.T) {
+	for name, api := range map[string]bool{"API": true, "FallbackTag": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, api)
+			w.catalog.Name, w.catalog.Signer = w.host+"/"+repository, w.key()
+			list := w.list(w.files())
+			done := w.commitDescribed(w.catalog, list)
+			if diff := cmp.Diff(whole, w.described()); diff != "" || done.Undescribed != "" {
+				t.Errorf("A commit should describe the artifact: -want, +got:\n%s\n%s", diff, done.Undescribed)
+			}
+			if d := done.Description; d.FileList == "" || d.BOM == "" || d.ModelSignature == "" {
+				t.Errorf("A commit should name the descriptions, got %+v", d)
+			}
+			again := w.commitDescribed(w.catalog, list)
+			if diff := cmp.Diff(done.Description, again.Description); diff != "" || cmp.Diff(whole, w.described()) != "" {
+				t.Errorf("A commit that is repeated should describe nothing again: -want, +got:\n%s\n%v", diff, w.described())
+			}
+			found, err := w.catalog.Described(t.Context(), w.staged)
+			if diff := cmp.Diff(done.Description, found); diff != "" || err != nil {
+				t.Errorf("Described(...): -want, +got:\n%s\n%v", diff, err)
+			}
+
+			second := w.catalog
+			second.Owner = other
+			o := w.commit()
+			o.FileList, o.Tags = list, []string{"v2"}
+			shared, err := second.Commit(t.Context(), o)
+			if diff := cmp.Diff(done.Description, shared.Description); diff != "" || err != nil {
+				t.Fatalf("Artifacts of the same content should share descriptions: -want, +got:\n%s\n%v", diff, err)
+			}
+			if _, err := w.catalog.Delete(t.Context(), catalog.Holding{Tag: "v1", Digest: w.staged.String()}); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(whole, w.described()); diff != "" {
+				t.Errorf("Descriptions should stay while somebody owns the artifact: -want, +got:\n%s", diff)
+			}
+			if _, err := second.Delete(t.Context(), catalog.Holding{Tag: "v2", Digest: w.staged.String()}); err != nil {
+				t.Fatal(err)
+			}
+			if got := w.described(); len(got) != 0 {
+				t.Errorf("Descriptions should go with the last owner, got %v", got)
+			}
+		})
+	}
+}
+
+// TestDescribeLess checks commits that cannot describe an artifact, or not wholly: they
+// should give it its tag all the same.
+func TestDescribeLess(t *testing.T) {
+	onBlob := func(r *http.Request, _ string) int {
+		if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/") {
+			return http.StatusNotFound
+		}
+		return 0
+	}
+	cases := map[string]struct {
+		reason string
+		list   func(w *world) digest.Digest
+		refuse func(*http.Request, string) int
+		says   string
+		want   map[string]int
+	}{
+		"NoList":  {reason: "An artifact without a list of files should get no descriptions.", list: func(*world) digest.Digest { return "" }, want: map[string]int{}},
+		"Lost":    {reason: "A list that is gone should be told.", list: func(w *world) digest.Digest { return w.list(w.files()) }, refuse: onBlob, says: "the list of files cannot be read", want: map[string]int{filelist.MediaType: 1}},
+		"Damaged": {reason: "A list that is none should be told.", list: func(w *world) digest.Digest { return w.list([]byte(`{"files":[{"path":"../x"}]}`)) }, says: "the list of files has a path", want: map[string]int{filelist.MediaType: 1}},
+		"Refused": {
+			reason: "A registry that takes no manifests that refer to others should get none.",
+			list:   func(w *world) digest.Digest { return w.list(w.files()) },
+			refuse: func(_ *http.Request, what string) int {
+				if what == aRecord {
+					return http.StatusBadRequest
+				}
+				return 0
+			},
+			says: "does not take", want: map[string]int{filelist.MediaType: 1},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, true)
+			list := tc.list(w)
+			w.watched.refuse = tc.refuse
+			done := w.commitDescribed(w.catalog, list)
+			w.watched.refuse = nil
+			if (done.Undescribed == "") != (tc.says == "") || !strings.Contains(done.Undescribed, tc.says) {
+				t.Errorf("\n%s\nCommit(...): want %q to be said, got %q", tc.reason, tc.says, done.Undescribed)
+			}
+			if diff := cmp.Diff(tc.want, w.described()); diff != "" {
+				t.Errorf("\n%s\nCommit(...): -want, +got:\n%s", tc.reason, diff)
+			}
+			if w.tagged("v1") != w.staged.String() {
+				t.Errorf("\n%s\nCommit(...): want the tag to be set", tc.reason)
+			}
+		})
+	}
+}
+
+// TestDescribeForeign checks that a bill of materials that others have pushed stays.
+func TestDescribeForeign(t *testing.T) {
+	w := newWorld(t, true)
+	subject := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: w.staged, Size: 1}
+	if _, err := w.catalog.Registry.PushReferrer(t.Context(), repository, subject, registry.Referrer{Type: attest.BOMType, Content: []byte(`{"bomFormat":"CycloneDX"}`)}); err != nil {
+		t.Fatal(err)
+	}
+	w.commitDescribed(w.catalog, w.list(w.files()))
+	if got := w.described()[attest.BOMType]; got != 2 {
+		t.Errorf("want both bills of materials, got %d", got)
+	}
+	if _, err := w.catalog.Delete(t.Context(), catalog.Holding{Tag: "v1", Digest: w.staged.String()}); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]int{attest.BOMType: 1}, w.described()); diff != "" {
+		t.Errorf("want the foreign one to stay: -want, +got:\n%s", diff)
+	}
+}
