@@ -58,7 +58,7 @@ func (p *Policed) recordedFormat(f hub.File) string {
 // read.
 func (p *Policed) readFormat(ctx context.Context, f hub.File) string {
 	n := min(f.Size, policy.HeadBytes)
-	rc, err := p.Source.Head(ctx, f, n)
+	rc, err := p.Head(ctx, f, n)
 	if err != nil {
 		return ""
 	}

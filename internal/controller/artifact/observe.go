@@ -217,12 +217,8 @@ func (e *external) gatherStaged(ctx context.Context, a *modelv1alpha1.Artifact, 
 		return e.dropStaged(ctx, a, o, mismatch(a, s.Staged))
 	}
 	there, err := e.catalogOf(a).Has(ctx, s.Staged.Digest)
-	if err == nil && there && !o.tag.IsOn(s.Staged.Digest) {
-		// What has its tag already is committed to the end.
-		err = e.checkContent(ctx, a, stagedContent(s.Staged))
-		if outcome.ReasonOf(err) == outcome.PolicyViolation {
-			o.refused, err = err, nil
-		}
+	if err == nil && there {
+		err = e.gatherRefusal(ctx, a, o)
 	}
 	switch {
 	case err != nil:

@@ -100,6 +100,21 @@ func (e *external) checkContent(ctx context.Context, a *modelv1alpha1.Artifact, 
 	return nil
 }
 
+// gatherRefusal gathers whether the policies refuse what a run staged. What has its tag
+// already is committed to the end.
+func (e *external) gatherRefusal(ctx context.Context, a *modelv1alpha1.Artifact, o *observation) error {
+	staged := a.Status.AtProvider.Staged
+	if o.tag.IsOn(staged.Digest) {
+		return nil
+	}
+	err := e.checkContent(ctx, a, stagedContent(staged))
+	if outcome.ReasonOf(err) == outcome.PolicyViolation {
+		o.refused = err
+		return nil
+	}
+	return err
+}
+
 // checkedFiles is what policies said of a list of files.
 type checkedFiles struct {
 	policies, list string
