@@ -90,7 +90,7 @@ func (s *search) legacyAttestations(ctx context.Context) (bool, error) {
 
 // legacy reports whether a layer of this type under a legacy tag verifies.
 func (s *search) legacy(ctx context.Context, suffix, mediaType string, seen *int, open func(b []byte, annotations map[string]string) (string, error)) (bool, error) {
-	layers, err := s.layers(ctx, LegacyTag(s.subject, suffix))
+	layers, err := s.layers(ctx, attest.LegacyTag(s.subject, suffix))
 	if err != nil {
 		return false, err
 	}
@@ -119,8 +119,8 @@ func (s *search) layers(ctx context.Context, reference string) ([]ocispec.Descri
 		return nil, nil
 	}
 	var m ocispec.Manifest
-	if decode.JSON(b, &m) != nil {
-		return nil, nil
+	if err := decode.JSON(b, &m); err != nil {
+		return nil, nil //nolint:nilerr // It is no manifest, so it has no layers.
 	}
 	return m.Layers, nil
 }

@@ -158,13 +158,6 @@ func (v *Verifier) Verify(ctx context.Context, r Registry, ref registry.Referenc
 		ref, v.options.Field, s.found(), v.options.Field)
 }
 
-// LegacyTag returns the tag under which cosign stored what belongs to a manifest before
-// there were referrers: its digest with a suffix, .sig, .att or .sbom
-// (https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md).
-func LegacyTag(subject digest.Digest, suffix string) string {
-	return subject.Algorithm().String() + "-" + subject.Encoded() + suffix
-}
-
 // accepts reports whether the required type is this one.
 func (v *Verifier) accepts(predicateType string) bool {
 	return v.options.PredicateType == "" || v.options.PredicateType == predicateType

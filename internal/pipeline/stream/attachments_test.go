@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/attest"
 	"github.com/crossplane-contrib/provider-kitops/internal/filelist"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
@@ -54,7 +55,7 @@ func TestCopyReferrers(t *testing.T) {
 		t.Errorf("All referrers but the provider's own %s should be copied.\nAllReferrers(...): -want, +got:\n%s", own.Digest, diff)
 	}
 	for suffix, want := range map[string]digest.Digest{".sig": sig.Digest, ".att": theirs.Digest} {
-		d, err := w.registry.Resolve(t.Context(), w.run.Target.Repository, verify.LegacyTag(subject.Digest, suffix))
+		d, err := w.registry.Resolve(t.Context(), w.run.Target.Repository, attest.LegacyTag(subject.Digest, suffix))
 		if err != nil || d.Digest != want {
 			t.Errorf("A tag should be copied, unless it is there.\nResolve(%s): want %s, got %s, %v", suffix, want, d.Digest, err)
 		}

@@ -8,11 +8,11 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/attest"
 	"github.com/crossplane-contrib/provider-kitops/internal/decode"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
-	"github.com/crossplane-contrib/provider-kitops/internal/verify"
 )
 
 const (
@@ -67,7 +67,7 @@ func (s *Source) Attachments(ctx context.Context) ([]Attachment, error) {
 		return nil, s.unfit(outcome.Errorf(outcome.Unsupported, "%d manifests refer to it, and at most %d are copied: remove some, or leave spec.forProvider.source.oci.referrers out", len(references), maxAttachments))
 	}
 	for _, suffix := range legacySuffixes {
-		references = append(references, verify.LegacyTag(s.ref.Digest, suffix))
+		references = append(references, attest.LegacyTag(s.ref.Digest, suffix))
 	}
 	var out []Attachment
 	var total int64
@@ -98,7 +98,10 @@ func (s *Source) attachment(ctx context.Context, reference string) (Attachment, 
 		return Attachment{}, false, sourceFailed(err)
 	}
 	var m ocispec.Manifest
-	if decode.JSON(b, &m) != nil || m.Config.Digest == "" || strings.HasPrefix(cmp.Or(m.ArtifactType, m.Config.MediaType), ownTypes) {
+	if err := decode.JSON(b, &m); err != nil {
+		return Attachment{}, false, nil //nolint:nilerr // It is no manifest.
+	}
+	if m.Config.Digest == "" || strings.HasPrefix(cmp.Or(m.ArtifactType, m.Config.MediaType), ownTypes) {
 		return Attachment{}, false, nil
 	}
 	a := Attachment{Manifest: b, Blobs: append([]ocispec.Descriptor{m.Config}, m.Layers...)}
