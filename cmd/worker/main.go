@@ -66,6 +66,7 @@ func main() {
 	pulling.Flag("docker-config", "Folder with a config.json or .dockerconfigjson that holds the registry's credentials.").
 		Envar("DOCKER_CONFIG").Default(dockerFolder()).StringVar(&p.DockerConfig)
 	pulling.Flag("ca-file", "Certificate authorities to trust for the registry, in addition to the public ones.").StringVar(&p.CAFile)
+	pulling.Flag("with-signature", "Leave the signature of the model's files beside them, as model.sig, for model_signing to verify.").BoolVar(&p.WithSignature)
 	pulledVerify := pullVerifyFlagsOf(pulling)
 
 	args := os.Args[1:]

@@ -54,6 +54,10 @@ type Options struct {
 	// Verify says who must have signed the artifact; nil if no signature is required.
 	Verify *verify.Options
 
+	// WithSignature leaves the signature of the model's files beside them, which must
+	// be there.
+	WithSignature bool
+
 	// UserAgent of requests to the registry.
 	UserAgent string
 
@@ -110,7 +114,7 @@ func (p *Pull) Run(ctx context.Context) (Result, error) {
 	}
 	s := f.loadState(p.log.Printf)
 	// What is here may have been pulled without verifying who signed it.
-	if p.options.Verify == nil && f.holds(s, ref.Digest) {
+	if p.options.Verify == nil && !p.options.WithSignature && f.holds(s, ref.Digest) {
 		p.log.Printf("%s is already here", ref)
 		return s.result(), nil
 	}
@@ -140,7 +144,7 @@ func (p *Pull) fetch(ctx context.Context, src *source, f *folder, s *state) (Res
 	}
 	if f.holds(s, d) {
 		p.log.Printf("%s is already here", d)
-		return s.result(), nil
+		return s.result(), p.sign(ctx, src, f, s, d)
 	}
 	j, err := newJob(p, src, f, s, d, layers)
 	if err != nil {
@@ -152,7 +156,15 @@ func (p *Pull) fetch(ctx context.Context, src *source, f *folder, s *state) (Res
 		}
 		return Result{}, err
 	}
-	return s.result(), nil
+	return s.result(), p.sign(ctx, src, f, s, d)
+}
+
+// sign leaves the signature of the files beside them if the options ask for it.
+func (p *Pull) sign(ctx context.Context, src *source, f *folder, s *state, d digest.Digest) error {
+	if !p.options.WithSignature {
+		return nil
+	}
+	return src.putSignature(ctx, f, s, d)
 }
 
 // client returns a client of the reference's registry.
