@@ -35,6 +35,7 @@ import (
 	controllers "github.com/crossplane-contrib/provider-kitops/internal/controller"
 	artifactcontroller "github.com/crossplane-contrib/provider-kitops/internal/controller/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/memory"
+	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
@@ -52,6 +53,7 @@ type flags struct {
 	pollInterval     time.Duration
 	pollJitter       int
 	blobInterval     time.Duration
+	clusterID        string
 	stateInterval    time.Duration
 	maxReconcileRate int
 	progressWrites   int
@@ -70,6 +72,7 @@ func main() {
 	app.Flag("sync", "Interval at which the caches are resynced.").Default("1h").DurationVar(&f.syncInterval)
 	app.Flag("poll", "Interval at which each Artifact is compared with its registry.").Default("10m").DurationVar(&f.pollInterval)
 	app.Flag("poll-jitter-percentage", "Jitter of polls, in percent of the poll interval.").Default("10").IntVar(&f.pollJitter)
+	app.Flag("cluster-id", "ID of this cluster in signed provenance; by default the UID of namespace kube-system. Set it to the former cluster's where Artifacts were restored from a backup.").StringVar(&f.clusterID)
 	app.Flag("blob-check-interval", "Interval at which the registry is asked for all blobs of each Artifact; 0 for never.").Default("24h").DurationVar(&f.blobInterval)
 	app.Flag("poll-state-metric", "Interval at which Artifacts are counted by state, for metrics; 0 for never.").Default("5s").DurationVar(&f.stateInterval)
 	app.Flag("max-reconcile-rate", "Maximum number of reconciles per second.").Default("100").IntVar(&f.maxReconcileRate)
@@ -120,7 +123,10 @@ func run(f flags) error {
 	o := controllerOptions(f, log)
 	o.Access = checker
 	o.WorkerImage = func(ctx context.Context) string { return controllers.WorkerImage(ctx, kube, pod, log) }
-	if err := controllers.Setup(mgr, kube, o, stop); err != nil {
+	keys := func(ctx context.Context) (provenance.Keys, error) {
+		return controllers.Keys(ctx, kube, pod.Namespace, f.clusterID, log)
+	}
+	if err := controllers.Setup(mgr, kube, o, keys, stop); err != nil {
 		return err
 	}
 	log.Info("Starting", "version", version.Version, "poll", f.pollInterval.String(), "kit-image", f.images.Kit)

@@ -30,6 +30,10 @@ type Need struct {
 // LeaderElectionID names the Lease by which replicas elect a leader.
 const LeaderElectionID = "crossplane-leader-election-provider-kitops"
 
+// SigningKeyName names the Secret with the key by which the provider signs, and the
+// ConfigMap with its public key, in the provider's own namespace.
+const SigningKeyName = "provider-kitops-signing-key"
+
 // API groups of the provider's kinds.
 const (
 	groupConfig = "kitops.m.crossplane.io"
@@ -74,6 +78,11 @@ func Needs() []Need {
 		// (https://kubernetes.io/docs/reference/access-authn-authz/rbac/#referring-to-resources).
 		{Group: "coordination.k8s.io", Resource: "leases", Verbs: []string{"create"}, Own: true},
 		{Group: "coordination.k8s.io", Resource: "leases", Name: LeaderElectionID, Verbs: []string{"get", "update"}, Own: true},
+
+		// The published key by which artifacts are signed. The private one is in a
+		// Secret, which the rule above covers.
+		{Resource: "configmaps", Verbs: []string{"create"}, Own: true},
+		{Resource: "configmaps", Name: SigningKeyName, Verbs: []string{"get", "update"}, Own: true},
 
 		// Authentication and authorization of metrics with --metrics-secure.
 		{Group: "authentication.k8s.io", Resource: "tokenreviews", Verbs: []string{"create"}, Optional: true},

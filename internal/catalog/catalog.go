@@ -5,11 +5,11 @@ package catalog
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/crossplane-contrib/provider-kitops/internal/attest"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
@@ -24,14 +24,15 @@ type Catalog struct {
 	// Repository in the registry.
 	Repository string
 
-	// Name is the repository with its registry's host, as host/repository.
-	Name string
-
-	// Signer signs the files of models; nil for none.
-	Signer attest.Signer
-
 	// Owner is the Artifact.
 	Owner provenance.Owner
+
+	// Keys sign and verify the records of ownership, and sign the files of models.
+	Keys provenance.Keys
+
+	// Name is the repository with its registry's host, as host/repository, which
+	// records bind.
+	Name string
 
 	// Earlier is whom the Artifact claims to have been before it was restored. It
 	// is believed only in Adoptable; the zero Owner stands for none.
@@ -49,6 +50,10 @@ type Tag struct {
 	// Records of the owner about the manifest, the latest run first. They are not
 	// looked for if the manifest is one that the owner is known to have pushed.
 	Records []provenance.Found
+
+	// Rejected says why a record about the manifest does not count; empty if there is
+	// none, or one of the owner that does.
+	Rejected string
 }
 
 // IsFree reports whether the registry has no such tag.
@@ -83,7 +88,7 @@ func (c Catalog) look(ctx context.Context, tag, known string, owners ...provenan
 		return t, nil
 	}
 	for _, owner := range owners {
-		t.Records, err = provenance.Of(ctx, c.Registry, c.Repository, d.Digest, owner)
+		t.Records, t.Rejected, err = c.place().Of(ctx, c.Registry, d.Digest, owner)
 		if err != nil || len(t.Records) > 0 {
 			break
 		}
@@ -99,9 +104,18 @@ func (t Tag) MayChange(known string) bool {
 
 // Conflict returns the error of a foreign tag, with the cure.
 func (t Tag) Conflict() error {
+	why := ""
+	if t.Rejected != "" {
+		why = fmt.Sprintf(" (it has an attestation that does not count: %s)", t.Rejected)
+	}
 	return outcome.Errorf(outcome.TagConflict,
-		"Tag %q points to %s, which this Artifact did not push: remove that tag, write another in spec.forProvider.target.tag, or set spec.forProvider.target.conflictPolicy: Overwrite",
-		t.Name, t.Descriptor.Digest)
+		"Tag %q points to %s, which this Artifact did not push%s: remove that tag, write another in spec.forProvider.target.tag, or set spec.forProvider.target.conflictPolicy: Overwrite",
+		t.Name, t.Descriptor.Digest, why)
+}
+
+// place of the owner's records.
+func (c Catalog) place() provenance.Place {
+	return provenance.Place{Keys: c.Keys, Repository: c.Repository, Name: c.Name}
 }
 
 // Has reports whether the repository has a manifest.
@@ -118,7 +132,8 @@ func (c Catalog) Has(ctx context.Context, d string) (bool, error) {
 
 // Records returns the records of the owner about a manifest, the latest run first.
 func (c Catalog) Records(ctx context.Context, subject digest.Digest) ([]provenance.Found, error) {
-	return provenance.Of(ctx, c.Registry, c.Repository, subject, c.Owner)
+	found, _, err := c.place().Of(ctx, c.Registry, subject, c.Owner)
+	return found, err
 }
 
 // Retag has a tag point to a manifest that is there. Other tags of the manifest

@@ -49,9 +49,9 @@ type Committed struct {
 	Undescribed string
 }
 
-// Commit checks all tags, records the owner, sets the tags and removes the run's
-// own. It may be repeated after it was interrupted anywhere. It returns an error
-// with reason TagConflict if a tag is foreign, before any is set, and one with
+// Commit checks all tags, records the owner in a signed attestation, sets the tags,
+// and removes attestations of the owner's earlier runs and the run's own tags. It may
+// be repeated after it was interrupted anywhere. It returns an error with reason TagConflict if a tag is foreign, before any is set, and one with
 // reason NotFound if the staged manifest is gone.
 func (c Catalog) Commit(ctx context.Context, o Commit) (Committed, error) {
 	tags, err := c.checkTags(ctx, o)
@@ -79,6 +79,9 @@ func (c Catalog) Commit(ctx context.Context, o Commit) (Committed, error) {
 		if err := c.Registry.PushManifest(ctx, c.Repository, staged, content, tag); err != nil {
 			return Committed{}, err
 		}
+	}
+	if err := c.supersede(ctx, staged.Digest, recorded); err != nil {
+		return Committed{}, err
 	}
 	left, err := c.Drop(ctx, o.Record.RunHash)
 	return Committed{Left: left, Unrecorded: recorded.Digest == "", Description: description, Undescribed: undescribed}, err
@@ -123,7 +126,7 @@ func (c Catalog) checkAgain(ctx context.Context, o Commit, before []Tag, recorde
 		now := Tag{Name: t.Name, Descriptor: d}
 		if d.Digest != o.Digest {
 			// The record of this very run is about the staged manifest alone.
-			if now.Records, err = c.Records(ctx, d.Digest); err != nil {
+			if now.Records, now.Rejected, err = c.place().Of(ctx, c.Registry, d.Digest, c.Owner); err != nil {
 				return err
 			}
 		}
@@ -138,15 +141,37 @@ func (c Catalog) checkAgain(ctx context.Context, o Commit, before []Tag, recorde
 // zero if the registry takes no records.
 func (c Catalog) record(ctx context.Context, subject ocispec.Descriptor, r provenance.Record) (ocispec.Descriptor, error) {
 	r.Owner = c.Owner
-	d, _, err := r.Manifest(subject)
-	if err != nil {
-		return ocispec.Descriptor{}, err
-	}
-	err = provenance.Push(ctx, c.Registry, c.Repository, subject, r)
+	d, err := c.place().Push(ctx, c.Registry, subject, r)
 	if provenance.IsRefusal(err) {
 		return ocispec.Descriptor{}, nil
 	}
 	return d, err
+}
+
+// supersede deletes the owner's earlier records about a manifest, since some programs
+// that verify signatures refuse a manifest with more than 50 referrers. Where the
+// registry does not let them be deleted they stay, and do no harm.
+func (c Catalog) supersede(ctx context.Context, subject digest.Digest, recorded ocispec.Descriptor) error {
+	if recorded.Digest == "" {
+		return nil
+	}
+	all, err := c.Records(ctx, subject)
+	if err != nil {
+		return err
+	}
+	for _, r := range all {
+		if r.Descriptor.Digest == recorded.Digest {
+			continue
+		}
+		err := c.Registry.DeleteManifest(ctx, c.Repository, plain(r.Descriptor))
+		if registry.IsUnsupported(err) || registry.IsUnauthorized(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // withdraw deletes the record of a commit that does not get its tags, and what describes

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/catalog"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
@@ -244,5 +246,147 @@ func TestDeleteUpdatesTheListOfRecords(t *testing.T) {
 	if d := w.tagged(list); d != "" {
 		_, b, err := w.catalog.Registry.Manifest(t.Context(), repository, list)
 		t.Errorf("the list is still there: %s, %v", b, err)
+	}
+}
+
+// TestForgery has accounts that may push to the repository try to have a tag count as
+// the owner's.
+func TestForgery(t *testing.T) {
+	record := provenance.Record{Owner: owner, RunHash: runHash, Run: 1}
+	cases := map[string]struct {
+		reason string
+		forge  func(*world) ocispec.Descriptor // Returns what the tag points to.
+		want   string                          // In the message; empty if the tag counts as the owner's.
+	}{
+		"Genuine": {
+			reason: "What the provider signed for the owner is the owner's.",
+			forge: func(w *world) ocispec.Descriptor {
+				d := w.foreign("v1")
+				w.push(w.place(), d, record)
+				return d
+			},
+		},
+		"AnotherKey": {
+			reason: "Anyone can write the owner's ID into a statement, and sign it with a key of their own.",
+			forge: func(w *world) ocispec.Descriptor {
+				d, p := w.foreign("v1"), w.place()
+				p.Keys = newKeys(w.T)
+				w.push(p, d, record)
+				return d
+			},
+			want: "(it has an attestation that does not count: the bundle is signed by none of the trusted keys",
+		},
+		"AnotherDigest": {
+			reason: "A bundle that the provider signed for one manifest must not count for another one.",
+			forge: func(w *world) ocispec.Descriptor {
+				d := w.foreign("v1")
+				w.replay(d, w.bundle(w.place(), digest.FromString("another"), record))
+				return d
+			},
+			want: "the statement is about sha256:",
+		},
+		"AnotherRepository": {
+			reason: "A bundle that is copied from another repository of the owner must not count in this one.",
+			forge: func(w *world) ocispec.Descriptor {
+				d, p := w.foreign("v1"), w.place()
+				p.Name = w.host + "/models/another"
+				w.push(p, d, record)
+				return d
+			},
+			want: "/models/another, and not about ",
+		},
+		"AnotherCluster": {
+			reason: "The same key may be in two clusters, whose Artifacts are different owners.",
+			forge: func(w *world) ocispec.Descriptor {
+				d, p := w.foreign("v1"), w.place()
+				p.Cluster = "another"
+				w.push(p, d, record)
+				return d
+			},
+			want: "the statement names an Artifact of cluster another",
+		},
+		"AnotherOwner": {
+			reason: "What the provider signed for another Artifact is that one's, and its name stays unsaid.",
+			forge: func(w *world) ocispec.Descriptor {
+				d := w.foreign("v1")
+				w.push(w.place(), d, provenance.Record{Owner: other, RunHash: runHash, Run: 1})
+				return d
+			},
+			want: "which this Artifact did not push: remove",
+		},
+		"MovedTag": {
+			reason: "A tag that is moved to foreign content is foreign, whatever was signed for its former content.",
+			forge: func(w *world) ocispec.Descriptor {
+				w.push(w.place(), w.foreign("v1"), record)
+				w.stage(other)
+				d, b, err := w.catalog.Registry.Manifest(w.Context(), repository, w.staged.String())
+				if err == nil {
+					err = w.catalog.Registry.PushManifest(w.Context(), repository, d, b, "v1")
+				}
+				if err != nil {
+					w.Fatal(err)
+				}
+				return d
+			},
+			want: "which this Artifact did not push: remove",
+		},
+		"Stripped": {
+			reason: "Without its attestation an artifact counts as foreign, unless the status knows it.",
+			forge: func(w *world) ocispec.Descriptor {
+				d := w.foreign("v1")
+				w.push(w.place(), d, record)
+				found, _, err := w.place().Of(w.Context(), w.catalog.Registry, d.Digest, owner)
+				if err == nil {
+					err = w.catalog.Registry.DeleteManifest(w.Context(), repository, found[0].Descriptor)
+				}
+				if err != nil {
+					w.Fatal(err)
+				}
+				return d
+			},
+			want: "which this Artifact did not push: remove",
+		},
+	}
+	for name, tc := range cases {
+		for api, registry := range map[bool]string{true: "API", false: "FallbackTag"} {
+			t.Run(name+"/"+registry, func(t *testing.T) {
+				w := newWorld(t, api)
+				d := tc.forge(w)
+				tag, err := w.catalog.Look(t.Context(), "v1", "")
+				if err != nil || tag.Descriptor.Digest != d.Digest {
+					t.Fatalf("Look(...): want %s, got %s, %v", d.Digest, tag.Descriptor.Digest, err)
+				}
+				switch message := tag.Conflict().Error(); {
+				case tag.MayChange("") != (tc.want == ""):
+					t.Errorf("\n%s\nMayChange(...): want %t, got %t", tc.reason, tc.want == "", tag.MayChange(""))
+				case !strings.Contains(message, tc.want):
+					t.Errorf("\n%s\nConflict(...): want %q in %q", tc.reason, tc.want, message)
+				}
+			})
+		}
+	}
+}
+
+// TestOneAttestation commits the same content in several runs: consumers refuse a
+// manifest with many referrers, so only the last run's attestation may stay.
+func TestOneAttestation(t *testing.T) {
+	for api, registry := range map[bool]string{true: "API", false: "FallbackTag"} {
+		t.Run(registry, func(t *testing.T) {
+			w := newWorld(t, api)
+			for run := int64(1); run <= 3; run++ {
+				c := w.commit()
+				c.Record.Run = run
+				for range 2 {
+					w.stage(owner)
+					if _, err := w.catalog.Commit(t.Context(), c); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			found, err := w.catalog.Records(t.Context(), w.staged)
+			if err != nil || len(found) != 1 || found[0].Run != 3 {
+				t.Errorf("want the attestation of run 3 alone, got %+v, %v", found, err)
+			}
+		})
 	}
 }

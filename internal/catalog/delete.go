@@ -129,7 +129,7 @@ func (c Catalog) ownRecords(ctx context.Context, h Holding) ([]provenance.Found,
 	var out []provenance.Found
 	for _, d := range h.digests() {
 		for _, owner := range []provenance.Owner{c.Owner, {Namespace: c.Owner.Namespace, Name: c.Owner.Name}} {
-			records, err := provenance.Of(ctx, c.Registry, c.Repository, d, owner)
+			records, _, err := c.place().Of(ctx, c.Registry, d, owner)
 			if err != nil {
 				return nil, err
 			}

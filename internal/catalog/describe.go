@@ -92,8 +92,8 @@ func (c Catalog) descriptionsOf(ctx context.Context, o Commit) ([]registry.Refer
 		return out, err.Error(), nil
 	}
 	out = append(out, registry.Referrer{Type: attest.BOMType, Content: bom, Annotations: map[string]string{annotationMaker: maker}})
-	if c.Signer != nil {
-		signature, err := attest.SignModel(ctx, c.Signer, list, path.Base(c.Repository))
+	if c.Keys.Signer != nil {
+		signature, err := attest.SignModel(ctx, c.Keys.Signer, list, path.Base(c.Repository))
 		if err != nil {
 			return out, err.Error(), nil
 		}
@@ -165,15 +165,6 @@ func isListed(listed []ocispec.Descriptor, d digest.Digest) bool {
 	return slices.ContainsFunc(listed, func(l ocispec.Descriptor) bool { return l.Digest == d })
 }
 
-// isRecordType reports whether a referrer of this type may be an owner's record.
-func isRecordType(artifactType string) bool {
-	switch artifactType {
-	case provenance.ArtifactType, attest.BundleType, attest.OwnershipType:
-		return true
-	}
-	return false
-}
-
 // deleteDescriptions deletes what describes a manifest, unless a record may name another
 // owner of it: all but these records count. What the registry does not let be deleted
 // stays, and does no harm.
@@ -184,7 +175,7 @@ func (c Catalog) deleteDescriptions(ctx context.Context, subject digest.Digest, 
 	}
 	for _, l := range listed {
 		isOwn := slices.ContainsFunc(own, func(f provenance.Found) bool { return f.Descriptor.Digest == l.Digest })
-		if isRecordType(l.ArtifactType) && !isOwn {
+		if provenance.IsRecordType(l.ArtifactType) && !isOwn {
 			return nil
 		}
 	}

@@ -92,7 +92,7 @@ func TestDescribe(t *testing.T) {
 	for name, api := range map[string]bool{"API": true, "FallbackTag": false} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, api)
-			w.catalog.Name, w.catalog.Signer = w.host+"/"+repository, w.key()
+
 			list := w.list(w.files())
 			done := w.commitDescribed(w.catalog, list)
 			if diff := cmp.Diff(whole, w.described()); diff != "" || done.Undescribed != "" {

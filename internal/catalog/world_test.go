@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/attest"
 	"github.com/crossplane-contrib/provider-kitops/internal/catalog"
 	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
@@ -122,9 +123,42 @@ func newWorld(t *testing.T, api bool) *world {
 	server := httptest.NewServer(h)
 	t.Cleanup(server.Close)
 	w := &world{T: t, watched: h, host: strings.TrimPrefix(server.URL, "http://")}
-	w.catalog = catalog.Catalog{Registry: w.client(), Repository: repository, Owner: owner}
+	w.catalog = catalog.Catalog{
+		Registry: w.client(), Repository: repository, Owner: owner, Name: w.host + "/" + repository, Keys: newKeys(t),
+	}
 	w.stage(owner)
 	return w
+}
+
+// newKeys returns the keys of a provider.
+func newKeys(t *testing.T) provenance.Keys {
+	t.Helper()
+	b, err := attest.GenerateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := attest.ParsePrivateKey(b, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := attest.NewVerifier(key.PublicPEM())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return provenance.Keys{Cluster: "33333333-3333-3333-3333-333333333333", Signer: key, Verifier: v}
+}
+
+// place is the repository with the keys of the world's provider.
+func (w *world) place() provenance.Place {
+	return provenance.Place{Keys: w.catalog.Keys, Repository: repository, Name: w.catalog.Name}
+}
+
+// push pushes a record as the provider of a place does.
+func (w *world) push(p provenance.Place, subject ocispec.Descriptor, r provenance.Record) {
+	w.Helper()
+	if _, err := p.Push(w.Context(), w.catalog.Registry, subject, r); err != nil {
+		w.Fatal(err)
+	}
 }
 
 // client returns another client for the registry.
@@ -174,9 +208,7 @@ func (w *world) foreign(tag string) ocispec.Descriptor {
 func (w *world) record(subject ocispec.Descriptor, o provenance.Owner) {
 	w.Helper()
 	r := provenance.Record{Owner: o, RunHash: runHash, Run: 1}
-	if err := provenance.Push(w.Context(), w.catalog.Registry, repository, subject, r); err != nil {
-		w.Fatal(err)
-	}
+	w.push(w.place(), subject, r)
 }
 
 // tagged returns the digest that a tag points to, empty for none.
@@ -192,9 +224,49 @@ func (w *world) tagged(tag string) string {
 // records returns how many records of an owner there are about a manifest.
 func (w *world) records(d digest.Digest, o provenance.Owner) int {
 	w.Helper()
-	found, err := provenance.Of(w.Context(), w.catalog.Registry, repository, d, o)
+	found, _, err := w.place().Of(w.Context(), w.catalog.Registry, d, o)
 	if err != nil {
 		w.Fatal(err)
 	}
 	return len(found)
+}
+
+// bundle returns what the provider of a place signs of a record about a manifest.
+func (w *world) bundle(p provenance.Place, subject digest.Digest, r provenance.Record) []byte {
+	w.Helper()
+	statement, err := attest.Provenance{
+		Repository: p.Name, Digest: subject, Run: r.Run, RunHash: r.RunHash,
+		Owner: attest.Owner{Cluster: p.Cluster, ID: r.Owner.ID, Namespace: r.Owner.Namespace, Name: r.Owner.Name},
+	}.Statement()
+	if err != nil {
+		w.Fatal(err)
+	}
+	b, err := p.Signer.Sign(w.Context(), attest.PayloadType, statement)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return b
+}
+
+// replay pushes a bundle as one about a manifest, as anyone may who can push.
+func (w *world) replay(subject ocispec.Descriptor, bundle []byte) {
+	w.Helper()
+	layer := ocispec.Descriptor{MediaType: attest.BundleType, Digest: digest.FromBytes(bundle), Size: int64(len(bundle))}
+	config := ocispec.DescriptorEmptyJSON
+	config.Data = nil
+	content, err := json.Marshal(ocispec.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
+		ArtifactType: attest.BundleType, Config: config, Layers: []ocispec.Descriptor{layer},
+		Subject: &ocispec.Descriptor{MediaType: subject.MediaType, Digest: subject.Digest, Size: subject.Size},
+	})
+	if err == nil {
+		err = w.catalog.Registry.PushBlob(w.Context(), repository, layer, bytes.NewReader(bundle))
+	}
+	if err == nil {
+		d := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(content), Size: int64(len(content))}
+		err = w.catalog.Registry.PushManifest(w.Context(), repository, d, content, d.Digest.String())
+	}
+	if err != nil {
+		w.Fatal(err)
+	}
 }

@@ -1,33 +1,45 @@
-// Package provenance says of an artifact in a registry which Artifact pushed
-// it: in a manifest of its own that refers to the artifact's (image-spec 1.1,
+// Package provenance records of an artifact in a registry which Artifact pushed it:
+// in a signed statement whose manifest refers to the artifact's (image-spec 1.1,
 // "Image Manifest Property Descriptions", subject), so that the artifact's own
 // manifest holds nothing but facts about its content.
 package provenance
 
 import (
-	"encoding/json"
-	"maps"
-	"strconv"
+	"regexp"
+	"time"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/opencontainers/go-digest"
-	"github.com/opencontainers/image-spec/specs-go"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// ArtifactType of the manifests that hold a Record.
-const ArtifactType = "application/vnd.kitops.crossplane.provenance.v1+json"
-
-// Annotations of a Record, beside those of image-spec for source, revision and
-// license.
+// Annotations by which a list of referrers says whom an attestation names. They are
+// not signed, and only used to choose which attestations to read first.
 const (
 	annotationOwner     = "io.crossplane.m.kitops.owner"
 	annotationNamespace = "io.crossplane.m.kitops.namespace"
 	annotationName      = "io.crossplane.m.kitops.name"
-	annotationRunHash   = "io.crossplane.m.kitops.run-hash"
 	annotationRun       = "io.crossplane.m.kitops.run"
-	annotationFiles     = "io.crossplane.m.kitops.files"
 )
+
+// Annotations of a Sigstore bundle's manifest
+// (https://github.com/sigstore/cosign/blob/main/specs/BUNDLE_SPEC.md).
+const (
+	annotationContent   = "dev.sigstore.bundle.content"
+	annotationPredicate = "dev.sigstore.bundle.predicateType"
+)
+
+// What the names of an owner and a run hash may be.
+var (
+	idPattern   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+	namePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)
+	hashPattern = regexp.MustCompile(`^[0-9a-f]{16}$`)
+)
+
+func matching(pattern *regexp.Regexp, s string) string {
+	if !pattern.MatchString(s) {
+		return ""
+	}
+	return s
+}
 
 // An Owner is an Artifact as others know it.
 type Owner struct {
@@ -70,59 +82,17 @@ type Record struct {
 	// Source is where people find the model, Revision its commit or, of an
 	// artifact in a registry, the digest, and License as the source names it.
 	Source, Revision, License string
-}
 
-// known returns the record with what can be such; the rest is empty.
-func (r Record) known() Record {
-	return Record{
-		Owner:    r.Owner.Known(),
-		RunHash:  matching(hashPattern, r.RunHash),
-		Run:      max(r.Run, 0),
-		Files:    max(r.Files, 0),
-		Source:   printable(r.Source),
-		Revision: matching(revisionPattern, r.Revision),
-		License:  printable(r.License),
-	}
-}
+	// Started and Finished are the times of the run, not those of recording: the
+	// record of a run is the same whenever it is made.
+	Started, Finished time.Time
 
-// annotations of the record's manifest; what is not known is left out.
-func (r Record) annotations() map[string]string {
-	r = r.known()
-	out := map[string]string{
-		annotationOwner:            r.Owner.ID,
-		annotationNamespace:        r.Owner.Namespace,
-		annotationName:             r.Owner.Name,
-		annotationRunHash:          r.RunHash,
-		annotationRun:              strconv.FormatInt(r.Run, 10),
-		annotationFiles:            strconv.FormatInt(r.Files, 10),
-		ocispec.AnnotationSource:   r.Source,
-		ocispec.AnnotationRevision: r.Revision,
-		ocispec.AnnotationLicenses: r.License,
-	}
-	maps.DeleteFunc(out, func(_, v string) bool { return v == "" })
-	return out
-}
+	// Parameters are what the spec asked for, as attest.Provenance documents.
+	Parameters map[string]any
 
-// Manifest returns the manifest of a record about the artifact with this
-// manifest. It is the same for the same record.
-func (r Record) Manifest(subject ocispec.Descriptor) (ocispec.Descriptor, []byte, error) {
-	empty := ocispec.DescriptorEmptyJSON
-	empty.Data = nil
-	config := empty
-	// For registries that list by the config's type, as all did before
-	// artifacts had types of their own.
-	config.MediaType = ArtifactType
-	b, err := json.Marshal(ocispec.Manifest{
-		Versioned:    specs.Versioned{SchemaVersion: 2},
-		MediaType:    ocispec.MediaTypeImageManifest,
-		ArtifactType: ArtifactType,
-		Config:       config,
-		Layers:       []ocispec.Descriptor{empty},
-		Subject:      &ocispec.Descriptor{MediaType: subject.MediaType, Digest: subject.Digest, Size: subject.Size},
-		Annotations:  r.annotations(),
-	})
-	if err != nil {
-		return ocispec.Descriptor{}, nil, errors.Wrap(err, "cannot encode the artifact's provenance")
-	}
-	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(b), Size: int64(len(b))}, b, nil
+	// FileList is the digest of the list of the files; empty if there is none.
+	FileList digest.Digest
+
+	// Scan is the verdict of the Hub's security scan; empty if there is none.
+	Scan string
 }

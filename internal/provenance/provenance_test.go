@@ -2,18 +2,19 @@ package provenance
 
 import (
 	"encoding/json"
-	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/attest"
 )
 
 const (
 	testRepository = "models/qwen3"
 	testCommit     = "0123456789012345678901234567890123456789"
-	testDigest     = "sha256:0123456789012345678901234567890123456789012345678901234567890123"
 	testHash       = "20f1edbd2397685f"
 	testID         = "11111111-1111-1111-1111-111111111111"
 	otherID        = "22222222-2222-2222-2222-222222222222"
@@ -21,11 +22,16 @@ const (
 
 var testOwner = Owner{ID: testID, Namespace: "team-a", Name: "qwen3"}
 
+// testTime is when the tests' run ended.
+var testTime = time.Date(2026, 11, 2, 10, 30, 0, 0, time.UTC)
+
 // testRecord returns the record of a run.
 func testRecord(run int64) Record {
 	return Record{
 		Owner: testOwner, RunHash: testHash, Run: run, Files: 10,
 		Source: "https://huggingface.co/Qwen/Qwen3-0.6B", Revision: testCommit, License: "apache-2.0",
+		Started: testTime.Add(-time.Minute), Finished: testTime,
+		Parameters: map[string]any{"source": map[string]any{"huggingFace": map[string]any{"model": "Qwen/Qwen3-0.6B"}}},
 	}
 }
 
@@ -34,44 +40,79 @@ func subjectOf(content string) ocispec.Descriptor {
 	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString(content), Size: int64(len(content))}
 }
 
-// The digest of a record's manifest is given out: an upgrade that changes it
-// has each artifact recorded twice.
-const goldenManifest = "sha256:903cd611d393116bb4fdda5b9051c25d0a0b2461171ea8df9706d3d13dae06ec"
+const (
+	testName    = "registry.example.com/models/qwen3"
+	testCluster = "33333333-3333-3333-3333-333333333333"
+)
 
-func TestManifest(t *testing.T) {
-	subject := subjectOf("artifact")
-	d, b, err := testRecord(3).Manifest(subject)
+// newKey returns a new key.
+func newKey(t *testing.T) *attest.Key {
+	t.Helper()
+	b, err := attest.GenerateKey()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d.Digest != goldenManifest || d.Digest != digest.FromBytes(b) || d.Size != int64(len(b)) {
-		t.Errorf("The same record should have the same digest on any day.\nManifest(...): want %s, got %s:\n%s", goldenManifest, d.Digest, b)
-	}
-	var got ocispec.Manifest
-	if err := json.Unmarshal(b, &got); err != nil {
+	key, err := attest.ParsePrivateKey(b, nil)
+	if err != nil {
 		t.Fatal(err)
 	}
-	empty := ocispec.DescriptorEmptyJSON
-	want := ocispec.Manifest{
-		MediaType:    ocispec.MediaTypeImageManifest,
-		ArtifactType: ArtifactType,
-		Config:       ocispec.Descriptor{MediaType: ArtifactType, Digest: empty.Digest, Size: empty.Size},
-		Layers:       []ocispec.Descriptor{{MediaType: empty.MediaType, Digest: empty.Digest, Size: empty.Size}},
-		Subject:      &subject,
-		Annotations: map[string]string{
-			"io.crossplane.m.kitops.owner": testID, "io.crossplane.m.kitops.namespace": "team-a", "io.crossplane.m.kitops.name": "qwen3",
-			"io.crossplane.m.kitops.run-hash": testHash, "io.crossplane.m.kitops.run": "3", "io.crossplane.m.kitops.files": "10",
-			"org.opencontainers.image.source":   "https://huggingface.co/Qwen/Qwen3-0.6B",
-			"org.opencontainers.image.revision": testCommit, "org.opencontainers.image.licenses": "apache-2.0",
-		},
+	return key
+}
+
+// placeOf returns the tests' repository for a provider with this key.
+func placeOf(t *testing.T, key *attest.Key) Place {
+	t.Helper()
+	v, err := attest.NewVerifier(key.PublicPEM())
+	if err != nil {
+		t.Fatal(err)
 	}
-	want.SchemaVersion = 2
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("Manifest(...): -want, +got:\n%s", diff)
+	return Place{Keys: Keys{Cluster: testCluster, Signer: key, Verifier: v}, Repository: testRepository, Name: testName}
+}
+
+func TestManifest(t *testing.T) {
+	subject := subjectOf("artifact")
+	bundle := []byte(`{"a":"bundle"}`)
+	copied := testRecord(3)
+	copied.Revision = subject.Digest.String()
+	cases := map[string]struct {
+		reason string
+		record Record
+		want   string
+	}{
+		"Made":   {reason: "Programs that verify signatures must find the bundle of what a run made.", record: testRecord(3), want: attest.BundleType},
+		"Copied": {reason: "The record of a copy must not hide the signatures of its source.", record: copied, want: attest.OwnershipType},
 	}
-	subject.Annotations, subject.ArtifactType = map[string]string{"a": "b"}, "c"
-	if again, _, err := testRecord(3).Manifest(subject); err != nil || again.Digest != d.Digest {
-		t.Errorf("What is said of the artifact should change nothing.\nManifest(...): want %s, got %s, %v", d.Digest, again.Digest, err)
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			d, layer, b, err := manifest(subject, tc.record, bundle)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got ocispec.Manifest
+			if err := json.Unmarshal(b, &got); err != nil {
+				t.Fatal(err)
+			}
+			empty := ocispec.DescriptorEmptyJSON
+			want := ocispec.Manifest{
+				MediaType:    ocispec.MediaTypeImageManifest,
+				ArtifactType: tc.want,
+				Config:       ocispec.Descriptor{MediaType: empty.MediaType, Digest: empty.Digest, Size: empty.Size},
+				Layers:       []ocispec.Descriptor{{MediaType: tc.want, Digest: digest.FromBytes(bundle), Size: int64(len(bundle))}},
+				Subject:      &subject,
+				Annotations: map[string]string{
+					"dev.sigstore.bundle.content": "dsse-envelope", "dev.sigstore.bundle.predicateType": "https://slsa.dev/provenance/v1",
+					"io.crossplane.m.kitops.owner": testID, "io.crossplane.m.kitops.namespace": "team-a", "io.crossplane.m.kitops.name": "qwen3",
+					"io.crossplane.m.kitops.run": "3", "org.opencontainers.image.created": "2026-11-02T10:30:00Z",
+				},
+			}
+			want.SchemaVersion = 2
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("\n%s\nmanifest(...): -want, +got:\n%s", tc.reason, diff)
+			}
+			if d.Digest != digest.FromBytes(b) || d.Size != int64(len(b)) || layer.Digest != got.Layers[0].Digest {
+				t.Errorf("\n%s\nmanifest(...): wrong descriptors %v, %v", tc.reason, d, layer)
+			}
+		})
 	}
 }
 
@@ -99,85 +140,4 @@ func TestOwns(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestRead(t *testing.T) {
-	with := func(key, value string) map[string]string {
-		a := testRecord(1).annotations()
-		a[key] = value
-		return a
-	}
-	without := func(change func(*Record)) Record {
-		r := testRecord(1)
-		change(&r)
-		return r
-	}
-	cases := map[string]struct {
-		reason string
-		args   map[string]string
-		want   Record
-	}{
-		"RoundTrip": {reason: "What is written is read.", args: testRecord(1).annotations(), want: testRecord(1)},
-		"Nothing":   {reason: "Nothing says nothing.", want: Record{}},
-		"LongID":    {reason: "An ID has an end.", args: with(annotationOwner, strings.Repeat("a", 65)), want: without(func(r *Record) { r.Owner.ID = "" })},
-		"OddID":     {reason: "An ID is one word.", args: with(annotationOwner, "a b"), want: without(func(r *Record) { r.Owner.ID = "" })},
-		"Namespace": {reason: "A namespace is a DNS name.", args: with(annotationNamespace, "../x"), want: without(func(r *Record) { r.Owner.Namespace = "" })},
-		"Name":      {reason: "So is a name.", args: with(annotationName, "Qwen\n"), want: without(func(r *Record) { r.Owner.Name = "" })},
-		"LongName":  {reason: "It has an end, too.", args: with(annotationName, strings.Repeat("a", 254)), want: without(func(r *Record) { r.Owner.Name = "" })},
-		"RunHash":   {reason: "A run hash has 16 hex digits.", args: with(annotationRunHash, "20f1edbd2397685F"), want: without(func(r *Record) { r.RunHash = "" })},
-		"NoRun":     {reason: "A run is a number.", args: with(annotationRun, "x"), want: without(func(r *Record) { r.Run = 0 })},
-		"Negative":  {reason: "None is negative.", args: with(annotationRun, "-1"), want: without(func(r *Record) { r.Run = 0 })},
-		"TooLarge":  {reason: "None is without end.", args: with(annotationFiles, "99999999999999999999"), want: without(func(r *Record) { r.Files = 0 })},
-		"Revision":  {reason: "A commit has 40 hex digits.", args: with(ocispec.AnnotationRevision, "main"), want: without(func(r *Record) { r.Revision = "" })},
-		"Digest":    {reason: "What was read from a registry has a digest.", args: with(ocispec.AnnotationRevision, testDigest), want: without(func(r *Record) { r.Revision = testDigest })},
-		"MD5":       {reason: "A digest is one that all know.", args: with(ocispec.AnnotationRevision, "md5:0123456789abcdef0123456789abcdef"), want: without(func(r *Record) { r.Revision = "" })},
-		"Mirror":    {reason: "A registry's repository is a source.", args: with(ocispec.AnnotationSource, "registry.example.com:5000/models/qwen3"), want: without(func(r *Record) { r.Source = "registry.example.com:5000/models/qwen3" })},
-		"License":   {reason: "A license is one line.", args: with(ocispec.AnnotationLicenses, "mit\nREADY"), want: without(func(r *Record) { r.License = "" })},
-		"Source":    {reason: "A source is short.", args: with(ocispec.AnnotationSource, strings.Repeat("a", 257)), want: without(func(r *Record) { r.Source = "" })},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, read(tc.args)); diff != "" {
-				t.Errorf("\n%s\nread(...): -want, +got:\n%s", tc.reason, diff)
-			}
-		})
-	}
-}
-
-// FuzzRead checks that whatever a registry says of a record fits what is shown
-// of it, and that what is read is written so again.
-func FuzzRead(f *testing.F) {
-	f.Add(testID, "team-a", "qwen3", testHash, "3", "10", "https://huggingface.co/o/m", testCommit, "apache-2.0")
-	f.Add("", "", "", "", "", "", "", "", "")
-	f.Add("a b", "A", "-", "20F1", "-1", "1e3", "\x1b[31m", "main", "mit\n")
-	f.Add("", "", "", "", "", "", "registry.example.com/models/qwen3", testDigest, "")
-	f.Add("\xff", "a..b", "a.", testHash+"\n", "99999999999999999999", "0x10", "\u202e", testCommit+"0", "\u00a0")
-	f.Fuzz(func(t *testing.T, id, namespace, name, hash, run, files, source, revision, license string) {
-		r := read(map[string]string{
-			annotationOwner: id, annotationNamespace: namespace, annotationName: name, annotationRunHash: hash, annotationRun: run,
-			annotationFiles: files, ocispec.AnnotationSource: source, ocispec.AnnotationRevision: revision, ocispec.AnnotationLicenses: license,
-		})
-		for _, s := range []struct {
-			text string
-			most int
-		}{
-			{r.Owner.ID, 64}, {r.Owner.Namespace, 253}, {r.Owner.Name, 253}, {r.RunHash, 16}, {r.Source, 256}, {r.Revision, 71}, {r.License, 256},
-		} {
-			if len(s.text) > s.most || printable(s.text) != s.text {
-				t.Errorf("read(...): %q is shown of at most %d bytes", s.text, s.most)
-			}
-		}
-		if r.Run < 0 || r.Files < 0 {
-			t.Errorf("read(...): negative numbers in %+v", r)
-		}
-		if diff := cmp.Diff(r, read(r.annotations())); diff != "" {
-			t.Errorf("read(...): -first, +again:\n%s", diff)
-		}
-		if r.Owner.ID != "" && !(Owner{ID: id}).Owns(r) {
-			t.Errorf("%q does not own %+v", id, r)
-		}
-		if (Owner{}).Owns(r) {
-			t.Errorf("nobody owns %+v", r)
-		}
-	})
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/attest"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
@@ -33,25 +34,40 @@ type Writer interface {
 // registries list with a delay.
 var again = retry.Policy{Tries: 4, FirstWait: 500 * time.Millisecond, MaxWait: 4 * time.Second}
 
-// Push pushes a record about an artifact, which need not be there yet, and
-// makes sure that it is listed: where a registry has no referrers API the list
-// is one manifest, which two may write at once. A registry that takes the
-// record and does not list it is an error with reason Unsupported.
-func Push(ctx context.Context, w Writer, repository string, subject ocispec.Descriptor, r Record) error {
-	if err := pushEmpty(ctx, w, repository); err != nil {
-		return err
+// Push signs a record about an artifact and pushes it, and makes sure that it is
+// listed: where a registry has no referrers API the list is one manifest, which two may
+// write at once. It returns the descriptor of the record's manifest. It returns an error
+// with reason Unsupported if there is no key to sign with, or if the registry takes the
+// record and does not list it.
+func (p Place) Push(ctx context.Context, w Writer, subject ocispec.Descriptor, r Record) (ocispec.Descriptor, error) {
+	if p.Signer == nil {
+		return ocispec.Descriptor{}, outcome.Errorf(outcome.Unsupported, "the provider has no key to sign records of ownership with")
 	}
-	d, manifest, err := r.Manifest(subject)
+	statement, err := p.provenance(subject.Digest, r).Statement()
 	if err != nil {
-		return err
+		return ocispec.Descriptor{}, err
 	}
-	unlisted := outcome.Errorf(outcome.Unavailable, "the registry does not list yet who pushed %s to %s", subject.Digest, repository)
+	bundle, err := p.Signer.Sign(ctx, attest.PayloadType, statement)
+	if err != nil {
+		return ocispec.Descriptor{}, errors.Wrap(err, "cannot sign the record of ownership")
+	}
+	d, layer, content, err := manifest(subject, r, bundle)
+	if err != nil {
+		return d, err
+	}
+	if err := pushBlob(ctx, w, p.Repository, ocispec.DescriptorEmptyJSON, ocispec.DescriptorEmptyJSON.Data); err != nil {
+		return d, err
+	}
+	if err := pushBlob(ctx, w, p.Repository, layer, bundle); err != nil {
+		return d, err
+	}
+	unlisted := outcome.Errorf(outcome.Unavailable, "the registry does not list yet who pushed %s to %s", subject.Digest, p.Repository)
 	err = again.Do(ctx, "provenance", func() error {
 		began := time.Now()
-		if err := w.PushManifest(ctx, repository, d, manifest, d.Digest.String()); err != nil {
+		if err := w.PushManifest(ctx, p.Repository, d, content, d.Digest.String()); err != nil {
 			return retry.Permanent(err)
 		}
-		listed, err := staysListed(ctx, w, repository, subject.Digest, d.Digest, time.Since(began))
+		listed, err := staysListed(ctx, w, p.Repository, subject.Digest, d.Digest, time.Since(began))
 		if err != nil {
 			return retry.Permanent(err)
 		}
@@ -61,13 +77,13 @@ func Push(ctx context.Context, w Writer, repository string, subject ocispec.Desc
 		return nil
 	})
 	if errors.Is(err, unlisted) {
-		return outcome.Errorf(outcome.Unsupported, "the registry takes manifests that refer to others, and does not list them in %s", repository).Because(err)
+		return d, outcome.Errorf(outcome.Unsupported, "the registry takes manifests that refer to others, and does not list them in %s", p.Repository).Because(err)
 	}
-	return err
+	return d, err
 }
 
-// IsRefusal says of an error of Push whether the registry takes no records,
-// whoever pushes them, and however often.
+// IsRefusal reports whether an error of Push means that no record can be pushed, by
+// any account and at any later time.
 func IsRefusal(err error) bool {
 	var why *outcome.Error
 	if !errors.As(err, &why) {
@@ -81,19 +97,19 @@ func IsRefusal(err error) bool {
 	}
 }
 
-// pushEmpty pushes the blob that the manifest of each record refers to.
-func pushEmpty(ctx context.Context, w Writer, repository string) error {
-	empty := ocispec.DescriptorEmptyJSON
-	if has, err := w.HasBlob(ctx, repository, empty); err == nil && has {
+// pushBlob pushes a blob that a record's manifest refers to.
+func pushBlob(ctx context.Context, w Writer, repository string, d ocispec.Descriptor, content []byte) error {
+	d.Data = nil
+	if has, err := w.HasBlob(ctx, repository, d); err == nil && has {
 		return nil
 	}
-	// Some registries do not tell; all let push who may.
+	// Some registries do not report it; all take it from accounts that may push.
 	return again.Do(ctx, "provenance", func() error {
-		return w.PushBlob(ctx, repository, empty, bytes.NewReader(empty.Data))
+		return w.PushBlob(ctx, repository, d, bytes.NewReader(content))
 	})
 }
 
-// longestPause is how long a record is not looked at again at most.
+// longestPause bounds the wait before a record is looked for again.
 const longestPause = time.Second
 
 // staysListed reports whether a record is listed, and still is after twice the
@@ -104,16 +120,14 @@ func staysListed(ctx context.Context, r Reader, repository string, subject, reco
 	if err != nil || !listed {
 		return false, err
 	}
-	select {
-	case <-ctx.Done():
-		return false, ctx.Err()
-	case <-time.After(min(2*took, longestPause)):
+	if err := retry.Sleep(ctx, min(2*took, longestPause)); err != nil {
+		return false, err
 	}
 	return isListed(ctx, r, repository, subject, record)
 }
 
 // isListed reports whether a record's manifest is among an artifact's referrers.
 func isListed(ctx context.Context, r Reader, repository string, subject, record digest.Digest) (bool, error) {
-	all, err := r.Referrers(ctx, repository, subject, ArtifactType)
+	all, err := r.Referrers(ctx, repository, subject, "")
 	return slices.ContainsFunc(all, func(d ocispec.Descriptor) bool { return d.Digest == record }), err
 }

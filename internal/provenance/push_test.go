@@ -102,11 +102,11 @@ func TestPush(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			c := newRegistry(t, tc.api, tc.fault)
+			c, place := newRegistry(t, tc.api, tc.fault), placeOf(t, newKey(t))
 			subject := subjectOf("artifact")
 			var err error
 			for _, run := range []int64{1, 2, 1} {
-				if err = Push(t.Context(), c, testRepository, subject, testRecord(run)); err != nil {
+				if _, err = place.Push(t.Context(), c, subject, testRecord(run)); err != nil {
 					break
 				}
 			}
@@ -114,12 +114,12 @@ func TestPush(t *testing.T) {
 			if err != nil {
 				got.reason = outcome.ReasonOf(err)
 			} else {
-				got.runs = runsOf(t, c, "artifact")
+				got.runs = runsOf(t, place, c, "artifact")
 			}
 			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(want{})); diff != "" {
 				t.Errorf("\n%s\nPush(...): -want, +got:\n%s\n%v", tc.reason, diff, err)
 			}
-			if others := runsOf(t, c, "another"); len(others) > 0 {
+			if others := runsOf(t, place, c, "another"); len(others) > 0 {
 				t.Errorf("\n%s\nOf(...): another artifact has records of %v", tc.reason, others)
 			}
 		})
@@ -137,9 +137,9 @@ func listsNothing(w http.ResponseWriter, r *http.Request) bool {
 }
 
 // runsOf returns the runs whose records of an artifact the tests' owner has.
-func runsOf(t *testing.T, r Reader, content string) []int64 {
+func runsOf(t *testing.T, p Place, r Reader, content string) []int64 {
 	t.Helper()
-	found, err := Of(t.Context(), r, testRepository, subjectOf(content).Digest, testOwner)
+	found, _, err := p.Of(t.Context(), r, subjectOf(content).Digest, testOwner)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +157,7 @@ func TestPushHonoursContext(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	start := time.Now()
-	if err := Push(ctx, c, testRepository, subjectOf("artifact"), testRecord(1)); err == nil {
+	if _, err := placeOf(t, newKey(t)).Push(ctx, c, subjectOf("artifact"), testRecord(1)); err == nil {
 		t.Error("want an error")
 	}
 	if took := time.Since(start); took > 5*time.Second {
@@ -175,18 +175,18 @@ func TestPushTogether(t *testing.T) {
 		again.Sleep = func(context.Context, time.Duration) error { return nil }
 		again.Tries, again.FirstWait, again.MaxWait = 4, first, longest
 	})
-	c := newRegistry(t, false, nil)
+	c, place := newRegistry(t, false, nil), placeOf(t, newKey(t))
 	subject := subjectOf("artifact")
 	var wg sync.WaitGroup
 	for run := range int64(4) {
 		wg.Go(func() {
-			if err := Push(t.Context(), c, testRepository, subject, testRecord(run)); err != nil {
+			if _, err := place.Push(t.Context(), c, subject, testRecord(run)); err != nil {
 				t.Errorf("Push(...): %v", err)
 			}
 		})
 	}
 	wg.Wait()
-	if runs := runsOf(t, c, "artifact"); len(runs) != 4 {
+	if runs := runsOf(t, place, c, "artifact"); len(runs) != 4 {
 		t.Errorf("want the records of 4 runs to be listed, got those of %v", runs)
 	}
 }

@@ -3,145 +3,170 @@ package provenance
 import (
 	"cmp"
 	"context"
-	"regexp"
+	"io"
 	"slices"
-	"strconv"
-	"strings"
-	"unicode"
-	"unicode/utf8"
 
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/attest"
 	"github.com/crossplane-contrib/provider-kitops/internal/decode"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// What a record's fields may be. Whoever may push to a repository can write
-// them, and what they say gets into conditions and events.
-var (
-	idPattern       = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
-	namePattern     = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)
-	hashPattern     = regexp.MustCompile(`^[0-9a-f]{16}$`)
-	revisionPattern = regexp.MustCompile(`^([0-9a-f]{40}|sha256:[0-9a-f]{64})$`)
-)
-
-// maxTextBytes bounds what others call a source and a license.
-const maxTextBytes = 256
-
-func matching(pattern *regexp.Regexp, s string) string {
-	if !pattern.MatchString(s) {
-		return ""
-	}
-	return s
-}
-
-// printable returns a short text of one line, or nothing.
-func printable(s string) string {
-	if len(s) > maxTextBytes || !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return ""
-	}
-	return s
-}
-
-// read returns the record that annotations hold. They are foreign: what cannot
-// be such is as if it were not there.
-func read(annotations map[string]string) Record {
-	number := func(key string) int64 {
-		n, err := strconv.ParseInt(annotations[key], 10, 64)
-		if err != nil {
-			return 0
-		}
-		return n
-	}
-	return Record{
-		Owner:    Owner{ID: annotations[annotationOwner], Namespace: annotations[annotationNamespace], Name: annotations[annotationName]},
-		RunHash:  annotations[annotationRunHash],
-		Run:      number(annotationRun),
-		Files:    number(annotationFiles),
-		Source:   annotations[ocispec.AnnotationSource],
-		Revision: annotations[ocispec.AnnotationRevision],
-		License:  annotations[ocispec.AnnotationLicenses],
-	}.known()
-}
-
 // A Reader reads from a registry.
 type Reader interface {
-	// Referrers to a manifest, of one type.
+	// Referrers to a manifest, of one type or, if that is empty, of any.
 	Referrers(ctx context.Context, repository string, subject digest.Digest, artifactType string) ([]ocispec.Descriptor, error)
 
-	// Manifest that a tag or a digest stands for.
+	// Manifest that a tag or a digest names.
 	Manifest(ctx context.Context, repository, reference string) (ocispec.Descriptor, []byte, error)
+
+	// OpenBlob returns the content of a blob, whose reader verifies its digest.
+	OpenBlob(ctx context.Context, repository string, d ocispec.Descriptor) (io.ReadCloser, error)
 }
 
-// A Found record is in a registry.
+// A Found record is in a registry, and verified.
 type Found struct {
 	Record
 
 	// Descriptor of the record's manifest.
 	Descriptor ocispec.Descriptor
+
+	// KeyID identifies the key that signed it.
+	KeyID string
 }
 
 // maxFetched is how many records are fetched at most to look for an owner's.
 const maxFetched = 50
 
-// Of returns an owner's records about the artifact of this digest, the latest
-// run first. Those of others are left out. What a list says of a record is not
-// taken for it: where the registry keeps no list itself, whoever pushes writes
-// it.
-func Of(ctx context.Context, r Reader, repository string, subject digest.Digest, owner Owner) ([]Found, error) {
-	all, err := r.Referrers(ctx, repository, subject, ArtifactType)
+// Of returns an owner's records about the artifact of this digest, the latest run
+// first. It returns only those that a trusted key has signed, and that name the digest,
+// the repository with its host, the cluster and the owner. If there are none, rejected
+// says why one that is there does not count; it is empty if there is none, or if it names
+// another owner.
+func (p Place) Of(ctx context.Context, r Reader, subject digest.Digest, owner Owner) (found []Found, rejected string, err error) {
+	if p.Verifier == nil {
+		return nil, "", nil
+	}
+	all, err := r.Referrers(ctx, p.Repository, subject, "")
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	candidates := slices.DeleteFunc(slices.Clone(all), func(d ocispec.Descriptor) bool {
-		said := read(d.Annotations)
-		// Some registries list without annotations.
-		return d.Digest.Validate() != nil || said.Owner != Owner{} && !owner.Owns(said)
-	})
-	slices.SortStableFunc(candidates, func(a, b ocispec.Descriptor) int {
-		return cmp.Compare(read(b.Annotations).Run, read(a.Annotations).Run)
-	})
-	var out []Found
-	for _, d := range candidates[:min(len(candidates), maxFetched)] {
-		record, is, err := fetch(ctx, r, repository, subject, d.Digest)
-		if err != nil {
-			return nil, err
-		}
-		if is && owner.Owns(record.Record) {
-			out = append(out, record)
+	for _, d := range candidates(all, owner) {
+		f, why, err := p.fetch(ctx, r, subject, d.Digest)
+		switch {
+		case err != nil:
+			return nil, "", err
+		case why != nil && rejected == "" && !errors.Is(why, errOther):
+			rejected = why.Error()
+		case why == nil && owner.Owns(f.Record):
+			found = append(found, f)
 		}
 	}
-	slices.SortFunc(out, func(a, b Found) int {
+	if len(found) > 0 {
+		rejected = ""
+	}
+	slices.SortFunc(found, func(a, b Found) int {
 		return cmp.Or(cmp.Compare(b.Run, a.Run), cmp.Compare(a.Descriptor.Digest, b.Descriptor.Digest))
 	})
-	return slices.CompactFunc(out, func(a, b Found) bool { return a.Descriptor.Digest == b.Descriptor.Digest }), nil
+	return found, rejected, nil
 }
 
-// fetch returns the record with this digest. It reports whether it is one about
-// the artifact.
-func fetch(ctx context.Context, r Reader, repository string, subject, record digest.Digest) (Found, bool, error) {
-	d, b, err := r.Manifest(ctx, repository, record.String())
+// candidates returns the referrers that may be an owner's records, the latest run
+// first, as far as their annotations tell, and then in the order of their digests. Some
+// registries list without annotations.
+func candidates(all []ocispec.Descriptor, owner Owner) []ocispec.Descriptor {
+	out := slices.DeleteFunc(slices.Clone(all), func(d ocispec.Descriptor) bool {
+		said := hints(d.Annotations)
+		return d.Digest.Validate() != nil || !IsRecordType(d.ArtifactType) || said.Owner != Owner{} && !owner.Owns(said)
+	})
+	slices.SortFunc(out, func(a, b ocispec.Descriptor) int {
+		return cmp.Or(cmp.Compare(hints(b.Annotations).Run, hints(a.Annotations).Run), cmp.Compare(a.Digest, b.Digest))
+	})
+	out = slices.CompactFunc(out, func(a, b ocispec.Descriptor) bool { return a.Digest == b.Digest })
+	return out[:min(len(out), maxFetched)]
+}
+
+// errOther is of a manifest that holds no record of ours.
+var errOther = errors.New("it is not a record of ownership")
+
+// fetch returns the record with this digest. It returns why it does not count, nil if it
+// does.
+func (p Place) fetch(ctx context.Context, r Reader, subject, record digest.Digest) (_ Found, rejected, err error) {
+	d, b, err := r.Manifest(ctx, p.Repository, record.String())
 	switch {
 	case isGone(err):
 		// A list may name it still.
-		return Found{}, false, nil
+		return Found{}, errOther, nil
 	case err != nil:
-		return Found{}, false, err
+		return Found{}, nil, err
 	}
-	found, is := parse(b, subject)
-	d.ArtifactType = ArtifactType
-	return Found{Record: found, Descriptor: d}, is, nil
+	layer, why := layerOf(b, subject)
+	if why != nil {
+		return Found{}, why, nil
+	}
+	bundle, err := read(ctx, r, p.Repository, layer)
+	if isGone(err) || err != nil && outcome.ReasonOf(err) == outcome.Mismatch {
+		return Found{}, errors.New("its content is lost"), nil
+	}
+	if err != nil {
+		return Found{}, nil, err
+	}
+	found, why := p.open(bundle, subject)
+	found.Descriptor = d
+	found.Descriptor.ArtifactType = layer.MediaType
+	return found, why, nil
 }
 
-// parse reads a record's manifest. It reports whether it is one, and about the
-// artifact.
-func parse(manifest []byte, subject digest.Digest) (Record, bool) {
-	var m ocispec.Manifest
-	if decode.JSON(manifest, &m) != nil || m.ArtifactType != ArtifactType || m.Subject == nil || m.Subject.Digest != subject {
-		return Record{}, false
+// open returns the record in a bundle, or why it does not count.
+func (p Place) open(bundle []byte, subject digest.Digest) (Found, error) {
+	statement, keyID, err := p.Verifier.Open(bundle, subject)
+	if err != nil {
+		return Found{}, err
 	}
-	return read(m.Annotations), true
+	said, err := attest.ReadProvenance(statement)
+	switch {
+	case err != nil:
+		return Found{}, err
+	case said.Repository != p.Name:
+		return Found{}, errors.Errorf("the statement is about repository %s, and not about %s", said.Repository, p.Name)
+	case said.Owner.Cluster != p.Cluster:
+		return Found{}, errors.Errorf("the statement names an Artifact of cluster %s, and this one is %s: set --cluster-id if it was restored from there", said.Owner.Cluster, p.Cluster)
+	}
+	return Found{Record: recordOf(said), KeyID: keyID}, nil
+}
+
+// layerOf returns the bundle that a record's manifest names.
+func layerOf(manifest []byte, subject digest.Digest) (ocispec.Descriptor, error) {
+	var m ocispec.Manifest
+	if decode.JSON(manifest, &m) != nil || m.ArtifactType != attest.BundleType && m.ArtifactType != attest.OwnershipType {
+		return ocispec.Descriptor{}, errOther
+	}
+	switch {
+	case m.Subject == nil || m.Subject.Digest != subject:
+		return ocispec.Descriptor{}, errors.New("its manifest refers to another artifact")
+	case len(m.Layers) != 1 || m.Layers[0].Size > attest.MaxBundleBytes || m.Layers[0].Digest.Validate() != nil:
+		return ocispec.Descriptor{}, errors.New("its manifest does not name one bundle")
+	}
+	layer := m.Layers[0]
+	layer.MediaType = m.ArtifactType
+	return layer, nil
+}
+
+// read reads a blob, of which layerOf has bounded the size.
+func read(ctx context.Context, r Reader, repository string, d ocispec.Descriptor) ([]byte, error) {
+	rc, err := r.OpenBlob(ctx, repository, d)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rc.Close() }()
+	b, err := io.ReadAll(io.LimitReader(rc, attest.MaxBundleBytes))
+	if err == nil && digest.FromBytes(b) != d.Digest {
+		err = outcome.Errorf(outcome.Mismatch, "the content of %s has another digest", d.Digest)
+	}
+	return b, errors.Wrap(err, "cannot read a record of ownership")
 }
 
 // isGone reports whether a registry has no such thing.

@@ -1,21 +1,26 @@
 package provenance
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/attest"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
 // A fakeReader is a registry with these manifests and this list of referrers.
 type fakeReader struct {
 	manifests map[string][]byte
+	blobs     map[digest.Digest][]byte
 	list      []ocispec.Descriptor
 	errList   error
 	errRead   error
@@ -38,6 +43,14 @@ func (f *fakeReader) Manifest(_ context.Context, _, reference string) (ocispec.D
 	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(b), Size: int64(len(b))}, b, nil
 }
 
+func (f *fakeReader) OpenBlob(_ context.Context, _ string, d ocispec.Descriptor) (io.ReadCloser, error) {
+	b, ok := f.blobs[d.Digest]
+	if !ok {
+		return nil, outcome.Errorf(outcome.NotFound, "no %s", d.Digest)
+	}
+	return io.NopCloser(bytes.NewReader(b)), nil
+}
+
 // add adds a manifest, and lists it with these annotations.
 func (f *fakeReader) add(manifest []byte, annotations map[string]string) {
 	if f.manifests == nil {
@@ -46,32 +59,51 @@ func (f *fakeReader) add(manifest []byte, annotations map[string]string) {
 	d := digest.FromBytes(manifest)
 	f.manifests[d.String()] = manifest
 	f.list = append(f.list, ocispec.Descriptor{
-		MediaType: ocispec.MediaTypeImageManifest, Digest: d, Size: int64(len(manifest)), ArtifactType: ArtifactType, Annotations: annotations,
+		MediaType: ocispec.MediaTypeImageManifest, Digest: d, Size: int64(len(manifest)), ArtifactType: attest.BundleType, Annotations: annotations,
 	})
 }
 
-// manifestOf returns the manifest of a record about the tests' artifact, changed.
-func manifestOf(t *testing.T, r Record, change func(*ocispec.Manifest)) []byte {
+// sign returns the manifest of a record about an artifact, which a place's provider
+// signs, and keeps its bundle.
+func (f *fakeReader) sign(t *testing.T, p Place, content string, r Record) []byte {
 	t.Helper()
-	_, b, err := r.Manifest(subjectOf("artifact"))
+	statement, err := p.provenance(digest.FromString(content), r).Statement()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if change == nil {
-		return b
+	bundle, err := p.Signer.Sign(t.Context(), attest.PayloadType, statement)
+	if err != nil {
+		t.Fatal(err)
 	}
+	if f.blobs == nil {
+		f.blobs = map[digest.Digest][]byte{}
+	}
+	f.blobs[digest.FromBytes(bundle)] = bundle
+	_, _, b, err := manifest(subjectOf("artifact"), r, bundle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// changed returns another form of a manifest.
+func changed(t *testing.T, b []byte, change func(*ocispec.Manifest)) []byte {
+	t.Helper()
 	var m ocispec.Manifest
 	if err := json.Unmarshal(b, &m); err != nil {
 		t.Fatal(err)
 	}
 	change(&m)
-	if b, err = json.Marshal(m); err != nil {
+	b, err := json.Marshal(m)
+	if err != nil {
 		t.Fatal(err)
 	}
 	return b
 }
 
 func TestOf(t *testing.T) {
+	place := placeOf(t, newKey(t))
+	foreign := placeOf(t, newKey(t))
 	other := func(run int64) Record {
 		r := testRecord(run)
 		r.Owner = Owner{ID: otherID, Namespace: "team-b", Name: "qwen3"}
@@ -81,6 +113,8 @@ func TestOf(t *testing.T) {
 		runs   []int64
 		reads  int
 		reason outcome.Reason
+
+		rejected string
 	}
 	cases := map[string]struct {
 		reason string
@@ -93,7 +127,7 @@ func TestOf(t *testing.T) {
 			reason: "The list says which records to read; the latest run comes first.",
 			reader: func(t *testing.T, f *fakeReader) {
 				for _, r := range []Record{testRecord(1), other(9), testRecord(3), testRecord(2)} {
-					f.add(manifestOf(t, r, nil), r.annotations())
+					f.add(f.sign(t, place, "artifact", r), r.annotations())
 				}
 			},
 			want: want{runs: []int64{3, 2, 1}, reads: 3},
@@ -102,7 +136,7 @@ func TestOf(t *testing.T) {
 			reason: "Where the list says nothing, all records are read.",
 			reader: func(t *testing.T, f *fakeReader) {
 				for _, r := range []Record{testRecord(1), other(9), testRecord(3)} {
-					f.add(manifestOf(t, r, nil), nil)
+					f.add(f.sign(t, place, "artifact", r), nil)
 				}
 			},
 			want: want{runs: []int64{3, 1}, reads: 3},
@@ -110,7 +144,7 @@ func TestOf(t *testing.T) {
 		"OwnAnnotations": {
 			reason: "A registry may add annotations of its own to its list.",
 			reader: func(t *testing.T, f *fakeReader) {
-				f.add(manifestOf(t, testRecord(1), nil), map[string]string{"example.com/pushed": "today"})
+				f.add(f.sign(t, place, "artifact", testRecord(1)), map[string]string{"example.com/pushed": "today"})
 			},
 			want: want{runs: []int64{1}, reads: 1},
 		},
@@ -119,7 +153,7 @@ func TestOf(t *testing.T) {
 			owner:  Owner{Namespace: "team-b", Name: "qwen3"},
 			reader: func(t *testing.T, f *fakeReader) {
 				for _, r := range []Record{testRecord(1), other(9)} {
-					f.add(manifestOf(t, r, nil), r.annotations())
+					f.add(f.sign(t, place, "artifact", r), r.annotations())
 				}
 			},
 			want: want{runs: []int64{9}, reads: 1},
@@ -127,7 +161,7 @@ func TestOf(t *testing.T) {
 		"LyingList": {
 			reason: "Where whoever pushes writes the list, it does not make a manifest a record.",
 			reader: func(t *testing.T, f *fakeReader) {
-				f.add(manifestOf(t, other(1), nil), testRecord(1).annotations())
+				f.add(f.sign(t, place, "artifact", other(1)), testRecord(1).annotations())
 				f.add([]byte(`{"schemaVersion":2,"layers":[]}`), testRecord(2).annotations())
 				f.add([]byte(`not JSON`), testRecord(3).annotations())
 			},
@@ -136,23 +170,88 @@ func TestOf(t *testing.T) {
 		"OtherSubject": {
 			reason: "A record of another artifact is none of this.",
 			reader: func(t *testing.T, f *fakeReader) {
-				f.add(manifestOf(t, testRecord(1), func(m *ocispec.Manifest) { m.Subject.Digest = digest.FromString("other") }), nil)
-				f.add(manifestOf(t, testRecord(2), func(m *ocispec.Manifest) { m.Subject = nil }), nil)
+				f.add(changed(t, f.sign(t, place, "artifact", testRecord(1)), func(m *ocispec.Manifest) { m.Subject.Digest = digest.FromString("other") }), nil)
+				f.add(changed(t, f.sign(t, place, "artifact", testRecord(2)), func(m *ocispec.Manifest) { m.Subject = nil }), nil)
 			},
-			want: want{reads: 2},
+			want: want{reads: 2, rejected: "refers to another artifact"},
 		},
 		"OtherType": {
 			reason: "A manifest of another type is no record.",
 			reader: func(t *testing.T, f *fakeReader) {
-				f.add(manifestOf(t, testRecord(1), func(m *ocispec.Manifest) { m.ArtifactType = "application/vnd.example" }), testRecord(1).annotations())
+				f.add(changed(t, f.sign(t, place, "artifact", testRecord(1)), func(m *ocispec.Manifest) { m.ArtifactType = "application/vnd.example" }), testRecord(1).annotations())
 			},
 			want: want{reads: 1},
+		},
+		"AnotherKey": {
+			reason: "A record that another key signed is forged, whatever it says.",
+			reader: func(t *testing.T, f *fakeReader) {
+				f.add(f.sign(t, foreign, "artifact", testRecord(1)), testRecord(1).annotations())
+			},
+			want: want{reads: 1, rejected: "signed by none of the trusted keys"},
+		},
+		"AnotherDigest": {
+			reason: "A bundle that was copied from another artifact says nothing about this one.",
+			reader: func(t *testing.T, f *fakeReader) {
+				f.add(f.sign(t, place, "another", testRecord(1)), testRecord(1).annotations())
+			},
+			want: want{reads: 1, rejected: "the statement is about sha256:"},
+		},
+		"AnotherRepository": {
+			reason: "A bundle that was copied from another repository does not count here.",
+			reader: func(t *testing.T, f *fakeReader) {
+				p := place
+				p.Name = "registry.example.com/models/other"
+				f.add(f.sign(t, p, "artifact", testRecord(1)), testRecord(1).annotations())
+			},
+			want: want{reads: 1, rejected: "the statement is about repository registry.example.com/models/other"},
+		},
+		"AnotherCluster": {
+			reason: "An Artifact of another cluster is another Artifact, even with the same key.",
+			reader: func(t *testing.T, f *fakeReader) {
+				p := place
+				p.Cluster = otherID
+				f.add(f.sign(t, p, "artifact", testRecord(1)), testRecord(1).annotations())
+			},
+			want: want{reads: 1, rejected: "set --cluster-id if it was restored from there"},
+		},
+		"Altered": {
+			reason: "A statement that was altered is not signed any more.",
+			reader: func(t *testing.T, f *fakeReader) {
+				b := f.sign(t, place, "artifact", testRecord(1))
+				f.add(changed(t, b, func(m *ocispec.Manifest) {
+					altered := bytes.Replace(f.blobs[m.Layers[0].Digest], []byte(`"payload":"`), []byte(`"payload":"AAAA`), 1)
+					m.Layers[0].Digest, m.Layers[0].Size = digest.FromBytes(altered), int64(len(altered))
+					f.blobs[m.Layers[0].Digest] = altered
+				}), nil)
+			},
+			want: want{reads: 1, rejected: "altered"},
+		},
+		"Unsigned": {
+			reason: "Annotations alone make no record.",
+			reader: func(t *testing.T, f *fakeReader) {
+				_, _, b, err := manifest(subjectOf("artifact"), testRecord(1), []byte("{}"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				f.blobs = map[digest.Digest][]byte{digest.FromString("{}"): []byte("{}")}
+				f.add(b, testRecord(1).annotations())
+			},
+			want: want{reads: 1, rejected: "bundle"},
+		},
+		"LostBundle": {
+			reason: "A record whose bundle is gone does not count, and does not fail the others.",
+			reader: func(t *testing.T, f *fakeReader) {
+				f.add(f.sign(t, place, "artifact", testRecord(1)), nil)
+				clear(f.blobs)
+				f.add(f.sign(t, place, "artifact", testRecord(2)), nil)
+			},
+			want: want{runs: []int64{2}, reads: 2},
 		},
 		"Gone": {
 			reason: "A list may name what was deleted.",
 			reader: func(t *testing.T, f *fakeReader) {
-				f.add(manifestOf(t, testRecord(1), nil), nil)
-				f.add(manifestOf(t, testRecord(2), nil), nil)
+				f.add(f.sign(t, place, "artifact", testRecord(1)), nil)
+				f.add(f.sign(t, place, "artifact", testRecord(2)), nil)
 				delete(f.manifests, f.list[1].Digest.String())
 			},
 			want: want{runs: []int64{1}, reads: 2},
@@ -160,10 +259,10 @@ func TestOf(t *testing.T) {
 		"Twice": {
 			reason: "A list may name a record twice.",
 			reader: func(t *testing.T, f *fakeReader) {
-				f.add(manifestOf(t, testRecord(1), nil), nil)
+				f.add(f.sign(t, place, "artifact", testRecord(1)), nil)
 				f.list = append(f.list, f.list[0])
 			},
-			want: want{runs: []int64{1}, reads: 2},
+			want: want{runs: []int64{1}, reads: 1},
 		},
 		"NoDigest": {
 			reason: "What has no digest is no record, and is not asked for.",
@@ -175,7 +274,7 @@ func TestOf(t *testing.T) {
 			reason: "Not more are read than anybody needs, the latest ones first.",
 			reader: func(t *testing.T, f *fakeReader) {
 				for run := range int64(maxFetched + 20) {
-					f.add(manifestOf(t, testRecord(run), nil), testRecord(run).annotations())
+					f.add(f.sign(t, place, "artifact", testRecord(run)), testRecord(run).annotations())
 				}
 			},
 			want: want{runs: latest(maxFetched+19, maxFetched), reads: maxFetched},
@@ -188,7 +287,7 @@ func TestOf(t *testing.T) {
 		"ReadFails": {
 			reason: "What cannot be read is not nothing.",
 			reader: func(t *testing.T, f *fakeReader) {
-				f.add(manifestOf(t, testRecord(1), nil), nil)
+				f.add(f.sign(t, place, "artifact", testRecord(1)), nil)
 				f.errRead = outcome.Errorf(outcome.Unavailable, "down")
 			},
 			want: want{reads: 1, reason: outcome.Unavailable},
@@ -202,8 +301,11 @@ func TestOf(t *testing.T) {
 			if owner == (Owner{}) {
 				owner = testOwner
 			}
-			found, err := Of(t.Context(), f, testRepository, subjectOf("artifact").Digest, owner)
-			got := want{reads: f.reads}
+			found, rejected, err := place.Of(t.Context(), f, subjectOf("artifact").Digest, owner)
+			got := want{reads: f.reads, rejected: tc.want.rejected}
+			if (rejected == "") != (tc.want.rejected == "") || !strings.Contains(rejected, tc.want.rejected) {
+				t.Errorf("\n%s\nOf(...): want rejected because of %q, got %q", tc.reason, tc.want.rejected, rejected)
+			}
 			for _, r := range found {
 				got.runs = append(got.runs, r.Run)
 				if r.Descriptor.Digest.Validate() != nil || r.Descriptor.Size == 0 || r.Descriptor.MediaType == "" {

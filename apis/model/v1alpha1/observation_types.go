@@ -84,6 +84,12 @@ type ArtifactObservation struct {
 	// +optional
 	Description *Description `json:"description,omitempty"`
 
+	// Attestation is the signed statement in the registry that says who pushed the
+	// artifact, in which run and from what; absent if the registry takes no
+	// referrers, or if the provider has no key.
+	// +optional
+	Attestation *Attestation `json:"attestation,omitempty"`
+
 	// Staged is the content that the latest run has pushed and that is not yet
 	// committed, which sets the Artifact's tag on it; absent afterwards.
 	// +optional
@@ -188,6 +194,17 @@ type Description struct {
 	// (OpenSSF Model Signing 1.0); empty if the provider has no key.
 	// +optional
 	ModelSignature string `json:"modelSignature,omitempty"`
+}
+
+// An Attestation is a signed in-toto statement with SLSA provenance, in a Sigstore
+// bundle that refers to the artifact.
+type Attestation struct {
+	// Digest of its manifest. Example: sha256:...
+	Digest string `json:"digest"`
+
+	// KeyID identifies the key that signed it: the hexadecimal SHA-256 of the public
+	// key in PEM.
+	KeyID string `json:"keyID"`
 }
 
 // A StagedArtifact is verified content that a run has pushed.

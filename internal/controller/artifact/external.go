@@ -20,6 +20,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/follow"
 	"github.com/crossplane-contrib/provider-kitops/internal/progress"
+	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
@@ -48,6 +49,9 @@ type external struct {
 
 	// settings are what the Artifact and its ProviderConfig ask for together.
 	settings settings.Settings
+
+	// keys sign and verify records of ownership.
+	keys provenance.Keys
 
 	// registry is nil for an Artifact that is being deleted and whose ProviderConfig
 	// cannot be used, which configError is the reason of.
@@ -177,6 +181,7 @@ type connector struct {
 	copyPatience time.Duration
 
 	metrics *Metrics
+	keys    provenance.Keys
 	*memory
 
 	// tokens and certificates of registries, and what is known of their hosts.
@@ -196,6 +201,7 @@ func (c *connector) Connect(ctx context.Context, a *modelv1alpha1.Artifact) (man
 		now:          c.now,
 		copyPatience: cmp.Or(c.copyPatience, artifact.CopyTimeout),
 		metrics:      c.metrics,
+		keys:         c.keys,
 		memory:       c.memory,
 		labels:       artifact.LabelsForArtifact(a.GetName(), version.Version),
 		selector:     artifact.SelectorLabelsForArtifact(a.GetName()),

@@ -171,6 +171,7 @@ func (l *life) newProviderOn(cached, direct client.Client) *managed.Reconciler {
 		},
 		recorder: event.NewNopRecorder(),
 		metrics:  NewMetrics(),
+		keys:     testKeys,
 		// Waits are over at once.
 		now:          func() time.Time { return time.Now().Add(2*time.Hour + time.Duration(l.rounds)*time.Minute) },
 		copyPatience: l.copyPatience,

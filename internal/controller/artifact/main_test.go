@@ -122,6 +122,7 @@ func startManagerAs(t *testing.T, cfg *rest.Config, namespace string, options Op
 		GlobalRateLimiter:       ratelimiter.NewGlobal(100),
 		Features:                features,
 	}
+	options.Keys = testKeys
 	options.BlobCheckInterval = 1000 * time.Hour // Where a test asks for it.
 	for _, setup := range further {
 		if err := setup(mgr, options.Options); err != nil {

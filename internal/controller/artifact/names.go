@@ -41,7 +41,10 @@ func isRestored(a *modelv1alpha1.Artifact) bool {
 
 // catalogOf returns the names of an Artifact in its registry.
 func (e *external) catalogOf(a *modelv1alpha1.Artifact) catalog.Catalog {
-	return catalog.Catalog{Registry: e.registry, Repository: artifact.Repository(a), Name: artifact.ExternalName(a), Owner: ownerOf(a), Earlier: earlierOwnerOf(a)}
+	return catalog.Catalog{
+		Registry: e.registry, Repository: artifact.Repository(a), Owner: ownerOf(a), Earlier: earlierOwnerOf(a),
+		Keys: e.keys, Name: artifact.ExternalName(a),
+	}
 }
 
 // setIdentity annotates an Artifact with its name outside of the cluster and with
@@ -68,11 +71,8 @@ func (e *external) commit(ctx context.Context, a *modelv1alpha1.Artifact) error 
 		Tags:      []string{artifact.Tag(a)},
 		Known:     a.Status.AtProvider.Digest,
 		Overwrite: artifact.MayOverwrite(a),
-		Record: provenance.Record{
-			RunHash: staged.RunHash, Run: staged.Run, Files: staged.Files,
-			Source: sourceURL(a), Revision: staged.Revision, License: staged.License,
-		},
-		FileList: digest.Digest(staged.FileList),
+		Record:    recordOfRun(a, *staged),
+		FileList:  digest.Digest(staged.FileList),
 	})
 	if err != nil {
 		return errors.Wrap(err, "cannot tag what the run staged")
@@ -110,6 +110,40 @@ func (e *external) descriptionOf(ctx context.Context, a *modelv1alpha1.Artifact,
 // undescribed says why an artifact has no bill of materials, or no signature of its files.
 func undescribed(why string) error {
 	return errors.Errorf("The artifact is not described by all of its list of files, bill of materials and model signature: %s", why)
+}
+
+// recordOfRun returns the record of the run that staged an artifact. It is the same
+// whenever the commit is made.
+func recordOfRun(a *modelv1alpha1.Artifact, staged modelv1alpha1.StagedArtifact) provenance.Record {
+	r := recordOf(a)
+	r.RunHash, r.Run, r.Files = staged.RunHash, staged.Run, staged.Files
+	r.Revision, r.License, r.Scan = staged.Revision, staged.License, staged.Scan
+	r.FileList = digest.Digest(staged.FileList)
+	return r
+}
+
+// parametersOf returns what the spec asks for that decides the content, as the build
+// type of the provenance documents it.
+func parametersOf(a *modelv1alpha1.Artifact) map[string]any {
+	p, source := a.Spec.ForProvider, map[string]any{}
+	if s := artifact.OCISource(a); s != nil {
+		source["oci"] = map[string]any{"reference": s.Reference}
+	} else if hf := p.Source.HuggingFace; hf != nil {
+		hub := map[string]any{}
+		for name, value := range map[string]string{
+			"model": hf.Model, "dataset": hf.Dataset, "revision": hf.Revision,
+			"endpoint": cmp.Or(a.Effective.HubEndpoint, v1alpha1.DefaultHubEndpoint),
+		} {
+			if value != "" {
+				hub[name] = value
+			}
+		}
+		source["huggingFace"] = hub
+	}
+	return map[string]any{
+		"source": source, "repository": artifact.Repository(a),
+		"format": string(cmp.Or(p.Format, modelv1alpha1.PackFormatModelPack)), "pipeline": string(a.Status.AtProvider.Pipeline),
+	}
 }
 
 // sourceURL returns where people find what an Artifact is made from: the page of a
@@ -175,13 +209,17 @@ func (e *external) recordAdopted(ctx context.Context, a *modelv1alpha1.Artifact,
 		return err
 	}
 	s := &a.Status.AtProvider
-	s.Phase, s.Run, s.RunHash = modelv1alpha1.PhaseSucceeded, max(s.Run, record.Run), record.RunHash
+	s.Phase, s.Run, s.RunHash, s.CommitRunHash = modelv1alpha1.PhaseSucceeded, max(s.Run, record.Run), record.RunHash, ""
+	if record.RunHash == artifact.RunHash(a) {
+		s.CommitRunHash = artifact.CommitRunHash(a, record.Revision)
+	}
 	s.Failure, s.Failures = nil, 0
 	s.Reference = o.reference
 	s.Size, s.Files, s.FileList, s.Format = d.Size, record.Files, "", cmp.Or(string(d.Format), formatOther)
 	s.Source = &modelv1alpha1.SourceObservation{Revision: record.Revision, License: record.License}
 	recordDigest(a, o.tag.Descriptor.Digest.String())
 	s.Description = description
+	s.Attestation = &modelv1alpha1.Attestation{Digest: record.Descriptor.Digest.String(), KeyID: record.KeyID}
 	if !e.hasIdentity(a) || record.Owner.ID != ownerOf(a).ID {
 		o.adopted = &adoption{subject: o.tag.Descriptor, record: record.Record}
 	}
@@ -199,9 +237,12 @@ func (e *external) recordAdopted(ctx context.Context, a *modelv1alpha1.Artifact,
 // names no owner.
 func recordOf(a *modelv1alpha1.Artifact) provenance.Record {
 	s := a.Status.AtProvider
-	r := provenance.Record{RunHash: s.RunHash, Run: s.Run, Files: s.Files}
+	r := provenance.Record{RunHash: s.RunHash, Run: s.Run, Files: s.Files, Source: sourceURL(a), Parameters: parametersOf(a)}
 	if s.Source != nil {
 		r.Revision, r.License = s.Source.Revision, s.Source.License
+	}
+	if s.StartTime != nil && s.CompletionTime != nil {
+		r.Started, r.Finished = s.StartTime.Time, s.CompletionTime.Time
 	}
 	return r
 }
@@ -258,7 +299,7 @@ func (e *external) findPushed(ctx context.Context, a *modelv1alpha1.Artifact) bo
 	reference := artifact.OCIReference(a)
 	switch {
 	case s.Staged != nil && t.IsOn(s.Staged.Digest):
-		recordCommitted(a, reference)
+		recordCommitted(a, reference, t.Records)
 	case s.Digest == "":
 		s.Reference, s.RunHash = reference, t.Records[0].RunHash
 		recordDigest(a, t.Descriptor.Digest.String())

@@ -201,7 +201,7 @@ func (e *external) gatherStaged(ctx context.Context, a *modelv1alpha1.Artifact, 
 		if wasPushed(a, s.Staged.Digest) {
 			done = event.Normal(reasonTagged, fmt.Sprintf("Tagged %s, which was pushed before, as %s", s.Staged.Digest, o.reference))
 		}
-		recordCommitted(a, o.reference)
+		recordCommitted(a, o.reference, o.tag.Records)
 		s.Description = description
 		o.needsRetag, o.retryDue = false, false
 		e.blobs.forget(a.GetUID())
@@ -242,13 +242,11 @@ func (e *external) isCommitted(ctx context.Context, a *modelv1alpha1.Artifact, t
 	if e.committed.has(a.GetUID(), *staged) {
 		return true, nil
 	}
-	for _, r := range t.Records {
-		if r.RunHash == staged.RunHash && r.Run == staged.Run {
-			left, err := e.catalogOf(a).HasRunTags(ctx, staged.RunHash)
-			return !left && err == nil, err
-		}
+	if attestationOf(t.Records, *staged) == nil {
+		return false, nil
 	}
-	return false, nil
+	left, err := e.catalogOf(a).HasRunTags(ctx, staged.RunHash)
+	return !left && err == nil, err
 }
 
 // gatherUnknown looks whether the registry has what the Artifact asks for although

@@ -17,6 +17,7 @@ import (
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/attest"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 )
@@ -52,14 +53,48 @@ func (w *world) look(a *modelv1alpha1.Artifact) {
 	})
 }
 
-// record pushes a record about what is in the registry.
+// testKeys are those of the tests' provider.
+var testKeys = newKeys()
+
+// newKeys returns the keys of a provider.
+func newKeys() provenance.Keys {
+	b, err := attest.GenerateKey()
+	if err != nil {
+		panic(err)
+	}
+	key, err := attest.ParsePrivateKey(b, nil)
+	if err != nil {
+		panic(err)
+	}
+	v, err := attest.NewVerifier(key.PublicPEM())
+	if err != nil {
+		panic(err)
+	}
+	return provenance.Keys{Cluster: "33333333-3333-3333-3333-333333333333", Signer: key, Verifier: v}
+}
+
+// place is a repository of the registry with the keys of a provider.
+func (w *world) place(keys provenance.Keys, repository string) provenance.Place {
+	return provenance.Place{Keys: keys, Repository: repository, Name: w.host + "/" + repository}
+}
+
+// record pushes a record about what is in the registry, as the provider does.
 func (w *world) record(repository, d string, r provenance.Record) {
 	w.t.Helper()
+	w.recordAs(testKeys, repository, d, r)
+}
+
+// recordAs pushes a record as a provider with these keys does.
+func (w *world) recordAs(keys provenance.Keys, repository, d string, r provenance.Record) {
+	w.t.Helper()
+	if r.Owner.Namespace == "" {
+		r.Owner.Namespace, r.Owner.Name = "nobody", "nobody"
+	}
 	subject, err := w.registry.Resolve(w.t.Context(), repository, d)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if err := provenance.Push(w.t.Context(), w.registry, repository, subject, r); err != nil {
+	if _, err := w.place(keys, repository).Push(w.t.Context(), w.registry, subject, r); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -67,7 +102,7 @@ func (w *world) record(repository, d string, r provenance.Record) {
 // records returns the records of an Artifact in the registry.
 func (w *world) records(a *modelv1alpha1.Artifact, d string) []provenance.Found {
 	w.t.Helper()
-	found, err := provenance.Of(w.t.Context(), w.registry, a.Spec.ForProvider.Target.Repository, digest.Digest(d), ownerOf(a))
+	found, _, err := w.place(testKeys, a.Spec.ForProvider.Target.Repository).Of(w.t.Context(), w.registry, digest.Digest(d), ownerOf(a))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -329,6 +364,10 @@ func TestLostStatusIsFound(t *testing.T) {
 			w.waitNoJob()
 			want.JobRef, want.StartTime, want.CompletionTime, want.Size = nil, nil, nil, 2 // As the test's manifest has it.
 			want.Format = formatOther
+			if want.Attestation == nil || a.Status.AtProvider.Attestation == nil {
+				t.Errorf("%s want an attestation before and after, got %v, %v", tc.reason, want.Attestation, a.Status.AtProvider.Attestation)
+			}
+			want.Attestation = a.Status.AtProvider.Attestation // Of another owner, where the UID is another.
 			if diff := cmp.Diff(want, a.Status.AtProvider); diff != "" {
 				t.Errorf("%s -want, +got:\n%s", tc.reason, diff)
 			}
@@ -433,6 +472,31 @@ func TestRecordsAreNotBelieved(t *testing.T) {
 			w.waitReady(a, corev1.ConditionTrue, "Available")
 			w.waitEvent(a, "owner "+stdcmp.Or(tc.owner(a).ID, "unknown"))
 		})
+	}
+}
+
+// TestForgedRecord has an account that may push write a record about foreign content,
+// which names the Artifact in every way but the signature.
+func TestForgedRecord(t *testing.T) {
+	w := startControllers(t)
+	w.adopts("true")
+	a := w.artifact("forged")
+	repository := a.Spec.ForProvider.Target.Repository
+	foreign := w.push(repository, "v1", "foreign")
+	w.create(a)
+	w.waitReady(a, corev1.ConditionFalse, string(outcome.TagConflict))
+	keys := newKeys()
+	keys.Cluster = testKeys.Cluster
+	w.recordAs(keys, repository, foreign, provenance.Record{Owner: ownerOf(a), RunHash: artifact.RunHash(a), Run: 1, Revision: testCommit})
+	w.look(a)
+	w.waitReady(a, corev1.ConditionFalse, string(outcome.TagConflict))
+	w.stays(a, "A record that another key signed makes nothing the Artifact's own.")
+	message := a.GetCondition(xpv2.TypeReady).Message
+	if want := "(it has an attestation that does not count: the bundle is signed by none of the trusted keys"; !strings.Contains(message, want) {
+		t.Errorf("the condition must say why the attestation does not count: want %q in %q", want, message)
+	}
+	if d := a.Status.AtProvider.Digest; d != "" {
+		t.Errorf("the status has the digest %s", d)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 )
 
 // recordRun records in the Artifact's status how far its run is, and returns it
@@ -96,8 +97,9 @@ func recordStaged(a *modelv1alpha1.Artifact, run artifact.Run, pods []corev1.Pod
 	}
 }
 
-// recordCommitted records that what a run staged has its tag.
-func recordCommitted(a *modelv1alpha1.Artifact, reference string) {
+// recordCommitted records that what a run staged has its tag, and which of the records
+// about it is the run's.
+func recordCommitted(a *modelv1alpha1.Artifact, reference string, records []provenance.Found) {
 	s, staged := &a.Status.AtProvider, *a.Status.AtProvider.Staged
 	before := pushedBefore(s)
 	s.Staged, s.Failure, s.Failures = nil, nil, 0
@@ -107,7 +109,18 @@ func recordCommitted(a *modelv1alpha1.Artifact, reference string) {
 	s.Size, s.Files, s.FileList = staged.Size, staged.Files, staged.FileList
 	s.Source = &modelv1alpha1.SourceObservation{Revision: staged.Revision, License: staged.License, Scan: staged.Scan}
 	recordDigest(a, staged.Digest)
+	s.Attestation = attestationOf(records, staged)
 	remember(s, before)
+}
+
+// attestationOf returns that of the run that staged an artifact, nil for none.
+func attestationOf(records []provenance.Found, staged modelv1alpha1.StagedArtifact) *modelv1alpha1.Attestation {
+	for _, r := range records {
+		if r.RunHash == staged.RunHash && r.Run == staged.Run {
+			return &modelv1alpha1.Attestation{Digest: r.Descriptor.Digest.String(), KeyID: r.KeyID}
+		}
+	}
+	return nil
 }
 
 // recordDigest records the digest under which the artifact is in its registry.

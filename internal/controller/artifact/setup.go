@@ -37,6 +37,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/progress"
+	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 )
@@ -54,6 +55,10 @@ type Options struct {
 
 	// Access knows which permissions the provider has; nil for all.
 	Access *access.Checker
+
+	// Keys sign and verify records of who pushed an artifact. With none, that is in
+	// statuses only.
+	Keys provenance.Keys
 
 	// Metrics of runs and of requests to registries; nil for none.
 	Metrics *Metrics
@@ -102,6 +107,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		recorder: recorder,
 		now:      time.Now,
 		metrics:  cmp.Or(o.Metrics, NewMetrics()),
+		keys:     o.Keys,
 		memory: newMemory(hosts, o.BlobCheckInterval,
 			cmp.Or(o.poller, progress.New(progress.Options{WritesPerMinute: o.ProgressWritesPerMinute}))),
 		registries: registry.NewMemory(),

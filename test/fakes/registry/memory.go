@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"log"
@@ -9,6 +10,7 @@ import (
 	"strings"
 
 	gcr "github.com/google/go-containerregistry/pkg/registry"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // InMemory returns a registry that keeps all in memory, with a referrers API or
@@ -34,6 +36,24 @@ func InMemory(referrers bool) http.Handler {
 				}
 			}
 		}
+		if referrers && req.Method == http.MethodPut && deleted != "" {
+			acknowledge(w, req)
+		}
 		next.ServeHTTP(w, req)
 	})
+}
+
+// acknowledge tells a client that pushes a manifest with a subject that the registry
+// lists it (distribution-spec 1.1, "Pushing Manifests with Subject"), so that the client
+// keeps no list under a fallback tag.
+func acknowledge(w http.ResponseWriter, req *http.Request) {
+	content, err := io.ReadAll(req.Body)
+	if err != nil {
+		return
+	}
+	req.Body = io.NopCloser(bytes.NewReader(content))
+	var m ocispec.Manifest
+	if json.Unmarshal(content, &m) == nil && m.Subject != nil {
+		w.Header().Set("OCI-Subject", m.Subject.Digest.String())
+	}
 }
