@@ -127,7 +127,11 @@ func recordOfRun(a *modelv1alpha1.Artifact, staged modelv1alpha1.StagedArtifact)
 func parametersOf(a *modelv1alpha1.Artifact) map[string]any {
 	p, source := a.Spec.ForProvider, map[string]any{}
 	if s := artifact.OCISource(a); s != nil {
-		source["oci"] = map[string]any{"reference": s.Reference}
+		oci := map[string]any{"reference": s.Reference}
+		if s.Referrers != "" {
+			oci["referrers"] = string(s.Referrers)
+		}
+		source["oci"] = oci
 	} else if hf := p.Source.HuggingFace; hf != nil {
 		hub := map[string]any{}
 		for name, value := range map[string]string{
@@ -138,12 +142,27 @@ func parametersOf(a *modelv1alpha1.Artifact) map[string]any {
 				hub[name] = value
 			}
 		}
+		if f := hf.Files; f != nil {
+			hub["files"] = filesOf(*f)
+		}
 		source["huggingFace"] = hub
 	}
 	return map[string]any{
 		"source": source, "repository": artifact.Repository(a),
 		"format": string(cmp.Or(p.Format, modelv1alpha1.PackFormatModelPack)), "pipeline": string(a.Status.AtProvider.Pipeline),
 	}
+}
+
+// filesOf returns the patterns of a filter.
+func filesOf(f modelv1alpha1.FileFilter) map[string]any {
+	out := map[string]any{}
+	if len(f.Include) > 0 {
+		out["include"] = f.Include
+	}
+	if len(f.Exclude) > 0 {
+		out["exclude"] = f.Exclude
+	}
+	return out
 }
 
 // sourceURL returns where people find what an Artifact is made from: the page of a
