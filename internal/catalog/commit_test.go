@@ -227,6 +227,46 @@ func TestDeleteByDigestBesideStagingTag(t *testing.T) {
 	}
 }
 
+// Further tags go with the Artifact's, also where only manifests are deleted: what is
+// not on what the owner pushed stays.
+func TestDeleteFurtherTags(t *testing.T) {
+	for name, tags := range map[string]bool{"ByTag": true, "ByDigest": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, true)
+			c := w.commit()
+			c.Tags = []string{"v1", "stable", "moved"}
+			if _, err := w.catalog.Commit(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+			foreign := w.foreign("moved")
+			earlier := w.variant(foreign, "kept")
+			if !tags {
+				w.watched.refuse = func(r *http.Request, what string) int {
+					if what == aDelete && !strings.Contains(r.URL.Path, "/manifests/sha256:") {
+						return http.StatusMethodNotAllowed
+					}
+					return 0
+				}
+			}
+			h := catalog.Holding{
+				Tag: "v1", Digest: w.staged.String(), Earlier: []string{earlier.Digest.String()},
+				Further: []string{"stable", "moved", "kept", "none"},
+			}
+			if has, err := w.catalog.HasAny(t.Context(), h); err != nil || !has {
+				t.Errorf("HasAny(...): want true, got %t, %v", has, err)
+			}
+			if out, err := w.catalog.Delete(t.Context(), h); err != nil || out.Left != "" || len(out.LeftTags) > 0 {
+				t.Errorf("Delete(...): want nothing to be left, got %+v, %v", out, err)
+			}
+			for tag, want := range map[string]string{"v1": "", "stable": "", "kept": "", "moved": foreign.Digest.String()} {
+				if got := w.tagged(tag); got != want {
+					t.Errorf("tag %s: want %q, got %q", tag, want, got)
+				}
+			}
+		})
+	}
+}
+
 // A registry without a referrers API has a list of records under a tag, which must
 // not name what was deleted.
 func TestDeleteUpdatesTheListOfRecords(t *testing.T) {

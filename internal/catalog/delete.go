@@ -23,6 +23,10 @@ type Holding struct {
 	// Tag of what it pushed last.
 	Tag string
 
+	// Further are tags beside Tag, which are the owner's on whatever of this it has
+	// pushed.
+	Further []string
+
 	// Digest of what it pushed last; empty for nothing.
 	Digest string
 
@@ -73,6 +77,11 @@ func (c Catalog) HasAny(ctx context.Context, h Holding) (bool, error) {
 	if tagged, err := c.isTagged(ctx, h); err != nil || tagged {
 		return tagged, err
 	}
+	for _, tag := range h.Further {
+		if on, err := c.ownOn(ctx, h, tag); err != nil || on != "" {
+			return on != "", err
+		}
+	}
 	records, err := c.ownRecords(ctx, h)
 	return len(records) > 0, err
 }
@@ -107,7 +116,43 @@ func (c Catalog) deletePushed(ctx context.Context, h Holding, out *Deleted) erro
 			return err
 		}
 	}
+	if err := c.deleteFurther(ctx, h, out); err != nil {
+		return err
+	}
 	return c.deleteRecords(ctx, h, out)
+}
+
+// ownOn returns the digest that a further tag points to, if the owner has pushed it,
+// else none.
+func (c Catalog) ownOn(ctx context.Context, h Holding, tag string) (digest.Digest, error) {
+	d, err := c.Registry.Resolve(ctx, c.Repository, tag)
+	if registry.IsNotFound(err) || err == nil && !slices.Contains(h.digests(), d.Digest) {
+		return "", nil
+	}
+	return d.Digest, err
+}
+
+// deleteFurther removes the further tags or, if the registry cannot, what they point
+// to, unless a tag of others does.
+func (c Catalog) deleteFurther(ctx context.Context, h Holding, out *Deleted) error {
+	for _, tag := range h.Further {
+		on, err := c.ownOn(ctx, h, tag)
+		if err != nil {
+			return err
+		}
+		if on == "" {
+			continue
+		}
+		one, deleted := h, Deleted{}
+		one.Tag, one.Digest, one.Further = tag, on.String(), append([]string{h.Tag}, h.Further...)
+		if err := c.deleteTagged(ctx, one, &deleted); err != nil {
+			return err
+		}
+		if deleted.Left != "" {
+			out.LeftTags = append(out.LeftTags, tag)
+		}
+	}
+	return nil
 }
 
 // isTagged reports whether the Artifact's tag points to what it pushed.
@@ -158,7 +203,7 @@ func (c Catalog) deleteTagged(ctx context.Context, h Holding, out *Deleted) erro
 // deleteByDigest deletes the manifest of what the Artifact pushed, and all its tags
 // with it.
 func (c Catalog) deleteByDigest(ctx context.Context, h Holding, out *Deleted) error {
-	tags, err := c.otherTags(ctx, h.Tag)
+	tags, err := c.otherTags(ctx, append([]string{h.Tag}, h.Further...))
 	if registry.IsUnsupported(err) || registry.IsNotFound(err) {
 		out.Left = "the registry neither deletes tags nor lists them"
 		return nil
@@ -192,14 +237,14 @@ func (c Catalog) deleteByDigest(ctx context.Context, h Holding, out *Deleted) er
 // tagsAtOnce is how many tags are looked at side by side.
 const tagsAtOnce = 8
 
-// otherTags returns what the tags beside this one point to, without those that runs
+// otherTags returns what the tags beside these point to, without those that runs
 // use: they are none of the content's names.
-func (c Catalog) otherTags(ctx context.Context, tag string) (map[string]ocispec.Descriptor, error) {
+func (c Catalog) otherTags(ctx context.Context, own []string) (map[string]ocispec.Descriptor, error) {
 	all, err := c.Registry.Tags(ctx, c.Repository)
 	if err != nil {
 		return nil, err
 	}
-	all = slices.DeleteFunc(all, func(t string) bool { return t == tag || provenance.IsReservedTag(t) })
+	all = slices.DeleteFunc(all, func(t string) bool { return slices.Contains(own, t) || provenance.IsReservedTag(t) })
 	on := make([]ocispec.Descriptor, len(all))
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(tagsAtOnce)

@@ -204,6 +204,21 @@ func (w *world) foreign(tag string) ocispec.Descriptor {
 	return testregistry.PushForeign(w, w.catalog.Registry, repository, tag)
 }
 
+// variant pushes a manifest like another, which has another digest, under a tag.
+func (w *world) variant(of ocispec.Descriptor, tag string) ocispec.Descriptor {
+	w.Helper()
+	_, b, err := w.catalog.Registry.Manifest(w.Context(), repository, of.Digest.String())
+	if err != nil {
+		w.Fatal(err)
+	}
+	b = append(b, '\n')
+	d := ocispec.Descriptor{MediaType: of.MediaType, Digest: digest.FromBytes(b), Size: int64(len(b))}
+	if err := w.catalog.Registry.PushManifest(w.Context(), repository, d, b, tag); err != nil {
+		w.Fatal(err)
+	}
+	return d
+}
+
 // record pushes a record of a first run about an artifact.
 func (w *world) record(subject ocispec.Descriptor, o provenance.Owner) {
 	w.Helper()

@@ -68,6 +68,8 @@ const (
 )
 
 // A Target is the artifact's name in a registry.
+// +kubebuilder:validation:XValidation:rule="!has(self.additionalTags) || !has(self.tag) || !(self.tag in self.additionalTags)",message="additionalTags must not have target.tag: leave it out there"
+// +kubebuilder:validation:XValidation:rule="!has(self.keepVersions) || self.keepVersions == 0 || !has(self.tag) || size(self.tag) <= 120",message="tag must have at most 120 characters with keepVersions, which adds a commit: write a shorter tag"
 type Target struct {
 	// Registry that the artifact is pushed to. It is immutable. A registry other
 	// than the ProviderConfig's is never sent the ProviderConfig's credentials:
@@ -90,6 +92,29 @@ type Target struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9_][a-zA-Z0-9._-]*$')",message="tag must be letters, digits and . _ -, and start with a letter, a digit or _: write v1 or latest"
 	// +kubebuilder:validation:XValidation:rule="!self.startsWith('kitops-')",message="tags that begin with kitops- are reserved for runs: write v1 or latest"
 	Tag string `json:"tag,omitempty"`
+
+	// AdditionalTags of the artifact, beside tag. Each may have one placeholder:
+	// {commit} is the commit of the source, or the digest of the artifact in
+	// source.oci without sha256:, and {commitShort} is its first 7 characters. All
+	// tags are checked before any is set. A tag that is removed here is removed from
+	// the registry if it is still on what this Artifact pushed. Default: none.
+	// Example: [stable, "main-{commitShort}"].
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=10
+	// +kubebuilder:validation:items:MaxLength=72
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^([a-zA-Z0-9_]|[{]commit(Short)?[}])[a-zA-Z0-9._-]*$') || self.matches('^[a-zA-Z0-9_][a-zA-Z0-9._-]*[{]commit(Short)?[}][a-zA-Z0-9._-]*$')",message="additionalTags must be letters, digits and . _ -, start with a letter, a digit or _, and have at most one of {commit} and {commitShort}: write stable or main-{commitShort}"
+	// +kubebuilder:validation:items:XValidation:rule="!self.startsWith('kitops-')",message="tags that begin with kitops- are reserved for runs: write stable or main-{commitShort}"
+	AdditionalTags []string `json:"additionalTags,omitempty"`
+
+	// KeepVersions is how many of the artifacts that this Artifact pushed last have
+	// a tag of their own beside tag: the tag, a hyphen and the first 7 characters of
+	// the source's commit, such as v1-c1899de. The latest is one of them. Tags of
+	// older ones are removed. Default: 0. Example: 3.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=20
+	KeepVersions int32 `json:"keepVersions,omitempty"`
 
 	// ConflictPolicy decides what happens if the tag points to something that
 	// this Artifact did not push. Fail leaves it alone: the Artifact is not

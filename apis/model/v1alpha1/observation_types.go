@@ -95,12 +95,19 @@ type ArtifactObservation struct {
 	// +optional
 	Staged *StagedArtifact `json:"staged,omitempty"`
 
+	// Tags are the tags beside that of reference which this Artifact sets:
+	// additionalTags, and those of kept versions.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=100
+	Tags []string `json:"tags,omitempty"`
+
 	// History has the artifacts that were pushed before, newest first, at most
-	// five. If the spec asks for one of them again, and the registry still has it,
+	// five, or as many as target.keepVersions keeps. If the spec asks for one of them again, and the registry still has it,
 	// it is tagged without a run.
 	// +optional
 	// +listType=atomic
-	// +kubebuilder:validation:MaxItems=5
+	// +kubebuilder:validation:MaxItems=20
 	History []PushedArtifact `json:"history,omitempty"`
 
 	// LeftInRegistry is the reason why the artifact stays in the registry when
@@ -256,6 +263,10 @@ type PushedArtifact struct {
 	// had named the source's commit in place of a branch.
 	// +optional
 	CommitRunHash string `json:"commitRunHash,omitempty"`
+
+	// Tag that keeps it, as target.keepVersions asks; absent for none.
+	// +optional
+	Tag string `json:"tag,omitempty"`
 }
 
 // A JobReference names a Job in the Artifact's namespace.

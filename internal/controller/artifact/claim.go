@@ -22,9 +22,9 @@ import (
 // indexReference finds Artifacts by ProviderConfig, repository and tag.
 const indexReference = "reference"
 
-// referenceOf returns what an Artifact is found by in indexReference, nil where it
-// names no target. It is of the spec alone, since who may annotate an Artifact
-// could claim anything. The registry is left out: whether a host that a target
+// referenceOf returns what an Artifact is found by in indexReference, once for each of
+// its tags, its own first; nil where it names no target. It is of spec and status
+// alone, since who may annotate an Artifact could claim anything. The registry is left out: whether a host that a target
 // names is the ProviderConfig's own, only a reader of that can tell.
 func referenceOf(o client.Object) []string {
 	a, ok := o.(*modelv1alpha1.Artifact)
@@ -35,7 +35,13 @@ func referenceOf(o client.Object) []string {
 	if t == nil || len(config) == 0 {
 		return nil
 	}
-	return []string{config[0] + " " + t.Repository + ":" + artifact.Tag(a)}
+	repository := config[0] + " " + t.Repository + ":"
+	out := []string{repository + artifact.Tag(a)}
+	versions := append(pushedVersions(&a.Status.AtProvider), modelv1alpha1.PushedArtifact{})
+	for _, tag := range wantedTags(a, versions...) {
+		out = append(out, repository+tag.name)
+	}
+	return out
 }
 
 // claims reports whether an Artifact keeps others from its reference: it has
@@ -49,17 +55,24 @@ func claims(a *modelv1alpha1.Artifact) bool {
 // would overwrite the other. Of others nothing is believed: what they push is
 // found at the registry.
 func (e *external) claimedByAnother(ctx context.Context, a *modelv1alpha1.Artifact) (*xpv2.Condition, error) {
-	reference := referenceOf(a)
-	if len(reference) == 0 {
-		return nil, nil //nolint:nilnil // None is a valid result.
+	for _, reference := range referenceOf(a) {
+		if c, err := e.referenceClaimed(ctx, a, reference); c != nil || err != nil {
+			return c, err
+		}
 	}
+	return nil, nil //nolint:nilnil // None is a valid result.
+}
+
+// referenceClaimed returns a condition if an older Artifact has one of the Artifact's
+// references.
+func (e *external) referenceClaimed(ctx context.Context, a *modelv1alpha1.Artifact, reference string) (*xpv2.Condition, error) {
 	list := &modelv1alpha1.ArtifactList{}
-	if err := e.cached.List(ctx, list, client.MatchingFields{indexReference: reference[0]}); err != nil {
+	if err := e.cached.List(ctx, list, client.MatchingFields{indexReference: reference}); err != nil {
 		return nil, errors.Wrap(err, "cannot look for other Artifacts of the same reference")
 	}
 	for i := range list.Items {
 		if other := &list.Items[i]; claims(other) && isOlder(other, a) && e.sameRegistry(a, other) && e.settings.Admits(ctx, other) {
-			c := unavailable(outcome.TagConflict, "Another, older Artifact is pushed to "+artifact.OCIReference(a)+": write another repository or tag, or delete that one")
+			c := unavailable(outcome.TagConflict, "Another, older Artifact is pushed to "+artifact.ExternalName(a)+":"+tagOf(reference)+": write another repository or tag, or delete that one")
 			return &c, nil
 		}
 	}
@@ -111,15 +124,13 @@ func (w *requeuer) released() handler.EventHandler {
 // forReference returns the Artifacts that are not well and have an Artifact's
 // reference, but for itself.
 func (w *requeuer) forReference(ctx context.Context, gone client.Object) []reconcile.Request {
-	reference := referenceOf(gone)
-	if len(reference) == 0 {
-		return nil
-	}
 	own := types.NamespacedName{Namespace: gone.GetNamespace(), Name: gone.GetName()}
 	var requests []reconcile.Request
-	for _, r := range w.waiting(ctx, client.MatchingFields{indexReference: reference[0]}) {
-		if r.NamespacedName != own {
-			requests = append(requests, r)
+	for _, reference := range referenceOf(gone) {
+		for _, r := range w.waiting(ctx, client.MatchingFields{indexReference: reference}) {
+			if r.NamespacedName != own {
+				requests = append(requests, r)
+			}
 		}
 	}
 	return requests

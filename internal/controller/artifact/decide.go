@@ -82,6 +82,11 @@ type plan struct {
 	// from is the digest that the tag is taken from; empty for none.
 	from string
 
+	// setTags are set, and removeTags removed, beside the Artifact's tag, which is
+	// left alone then.
+	setTags    []wantedTag
+	removeTags []string
+
 	// adopted is what is adopted.
 	adopted *adoption
 }
@@ -142,6 +147,13 @@ type observation struct {
 
 	// needsRetag means that the spec asks for another tag than the artifact has.
 	needsRetag bool
+
+	// setTags and removeTags are tags beside the Artifact's own that the spec asks
+	// for, or no longer asks for; foreignTag is one that must not be set, nil for
+	// none.
+	setTags    []wantedTag
+	removeTags []string
+	foreignTag *catalog.Tag
 
 	// restored means that the Artifact claims another owner's UID, as after it was
 	// restored.
@@ -265,6 +277,9 @@ func decideStaged(a *modelv1alpha1.Artifact, o observation) plan {
 		return refuse(ready, o.refused, fmt.Sprintf("what run %d staged is not committed", s.Staged.Run))
 	case isForeign(a, o.tag) && !o.tag.IsOn(s.Staged.Digest):
 		return conflict(a, o)
+	case o.foreignTag != nil:
+		o.tag = *o.foreignTag
+		return conflict(a, o)
 	case p.create && !settings.MayCreate(a):
 		return plan{action: actionWait, ready: unavailable(outcome.NotFound, "A run has staged the artifact, and spec.managementPolicies do not allow to tag it: add Create")}
 	}
@@ -314,6 +329,14 @@ func decideTagged(a *modelv1alpha1.Artifact, o observation) plan {
 	switch {
 	case o.adopted != nil && settings.MayUpdate(a):
 		return plan{action: actionAdopt, ready: ready, adopted: o.adopted}
+	case o.foreignTag != nil:
+		o.tag = *o.foreignTag
+		return conflict(a, o)
+	case len(o.setTags)+len(o.removeTags) > 0:
+		if len(o.setTags) > 0 {
+			ready = xpv2.Creating().WithMessage("The artifact does not have all its additional tags yet")
+		}
+		return plan{action: actionRetag, ready: ready, setTags: o.setTags, removeTags: o.removeTags}
 	case !rebuild:
 		return plan{action: actionNone, ready: ready}
 	case o.leftOver != "" && !matchesSpec(a):

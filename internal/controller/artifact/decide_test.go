@@ -169,6 +169,7 @@ var decisions = []decision{
 	{"A run has staged; there is an artifact, and no policy Update", to(pushed, hasStaged, noUpdate), observation{run: succeeded, tag: on(ours)}, want{actionCommit, "Create", "True", "Available"}},
 	{"A run has staged; there is no artifact, and no policy Create", to(hasStaged, noCreate), observation{run: succeeded}, want{actionWait, "", "False", "NotFound"}},
 
+	{"A run has staged; an additional tag is foreign", to(hasStaged), observation{run: succeeded, foreignTag: &catalog.Tag{Name: "stable"}}, want{actionWait, "", "False", "TagConflict"}},
 	{"A run has staged; a policy refuses it", to(hasStaged), observation{run: succeeded, refused: violation, tag: on(foreign)}, want{actionWait, "", "False", "PolicyViolation"}},
 	{"A run has staged; a policy refuses it; the artifact of the spec is Ready from before", to(pushed, hasStaged), observation{run: succeeded, refused: violation, tag: on(ours)}, want{actionWait, "", "True", "Available"}},
 
@@ -209,6 +210,9 @@ var decisions = []decision{
 	{"Rebuilding failed and is due for a retry; a policy refuses the model by now", to(pushed, failed), observation{tag: on(ours), manifest: true, retryDue: true, forbidden: violation}, want{actionWait, "", "True", "Available"}},
 	{"Rebuilding failed and is due for a retry", to(pushed, failed), observation{run: runFailed, tag: on(ours), manifest: true, retryDue: true}, want{actionStartRun, "Update", "True", "Available"}},
 
+	{"An additional tag is missing, or on something else that is ours", to(pushed), observation{tag: on(ours), manifest: true, setTags: []wantedTag{{"stable", ours.String()}}}, want{actionRetag, "Update", "False", "Creating"}},
+	{"An additional tag is foreign", to(pushed), observation{tag: on(ours), manifest: true, foreignTag: &catalog.Tag{Name: "stable"}}, want{actionWait, "", "False", "TagConflict"}},
+	{"An additional tag is asked for no more, or a version is kept no more", to(pushed), observation{tag: on(ours), manifest: true, removeTags: []string{"stable"}}, want{actionRetag, "Update", "True", "Available"}},
 	{"Another digest is expected, which is in the registry no more", to(pushed, expects(staged)), observation{tag: on(ours), manifest: true}, want{actionStartRun, "Update", "False", "Creating"}},
 	{"The tag is on the expected digest; the source has moved", to(pushed, expects(ours)), observation{tag: on(ours), manifest: true, moved: "main is another commit"}, want{actionNone, "", "True", "Available"}},
 	{"The tag is on the expected digest; a run failed and is due for a retry", to(pushed, expects(ours), failed), observation{run: runFailed, tag: on(ours), manifest: true, retryDue: true}, want{actionNone, "", "True", "Available"}},

@@ -88,6 +88,9 @@ type memory struct {
 	// described is what describes that.
 	described once[types.UID, modelv1alpha1.Description]
 
+	// stuckTags are tags that their registry does not remove.
+	stuckTags once[types.UID, []string]
+
 	// blobs are the times when an artifact's blobs are looked for.
 	blobs *blobChecks
 
@@ -113,6 +116,7 @@ func (m *memory) forget(uid types.UID) {
 	m.follower.Forget(uid)
 	m.cleared.take(uid)
 	m.committed.take(uid)
+	m.stuckTags.take(uid)
 	m.checked.take(uid)
 	m.described.take(uid)
 }

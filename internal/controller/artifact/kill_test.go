@@ -112,6 +112,29 @@ var lives = map[string]story{
 		},
 		runs: 1,
 	},
+	"FurtherTags": {
+		reason: "Tags beside the Artifact's own are set with it, move and go with it.",
+		before: func(l *life) {
+			l.a.Spec.ForProvider.Target.AdditionalTags = []string{"stable", "gone"}
+			l.a.Spec.ForProvider.Target.KeepVersions = 1
+		},
+		life: func(l *life) {
+			l.create(l.a)
+			l.reachReady()
+			l.update(l.a, func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.Target.AdditionalTags = []string{"stable"} })
+			l.reachReady()
+			l.remove(l.a)
+			l.leavesNothing = true
+			l.reachGone()
+			l.checkUntagged()
+			for _, tag := range []string{"stable", "gone", "v1-" + testCommit[:shortCommit]} {
+				if _, err := l.registry.Resolve(l.t.Context(), l.a.Spec.ForProvider.Target.Repository, tag); !registry.IsNotFound(err) {
+					l.t.Errorf("tag %s is still in the registry: %v", tag, err)
+				}
+			}
+		},
+		runs: 1,
+	},
 	"RolledBack": {
 		reason: "What was pushed before and is still in the registry is tagged without a run.",
 		before: func(l *life) {

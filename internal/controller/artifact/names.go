@@ -68,7 +68,7 @@ func (e *external) commit(ctx context.Context, a *modelv1alpha1.Artifact) error 
 	}
 	done, err := e.catalogOf(a).Commit(ctx, catalog.Commit{
 		Digest:    digest.Digest(staged.Digest),
-		Tags:      []string{artifact.Tag(a)},
+		Tags:      append([]string{artifact.Tag(a)}, namesOf(stagedTags(a))...),
 		Known:     a.Status.AtProvider.Digest,
 		Overwrite: artifact.MayOverwrite(a),
 		Record:    recordOfRun(a, *staged),
@@ -194,6 +194,9 @@ func leftTags(tags []string) error {
 // retag gives the artifact that is in the registry the tag that the spec asks for.
 // A tag that it had before stays: others may pull by it.
 func (e *external) retag(ctx context.Context, a *modelv1alpha1.Artifact) error {
+	if len(e.plan.setTags)+len(e.plan.removeTags) > 0 {
+		return e.setTags(ctx, a)
+	}
 	s, wanted := a.Status.AtProvider, artifact.OCIReference(a)
 	if err := e.catalogOf(a).Retag(ctx, digest.Digest(s.Digest), artifact.Tag(a)); err != nil {
 		return errors.Wrapf(err, "cannot tag the artifact as %s", wanted)
@@ -347,7 +350,7 @@ func (e *external) hasNames(ctx context.Context, a *modelv1alpha1.Artifact) bool
 // holding returns what the status says that the Artifact has in the registry.
 func (e *external) holding(a *modelv1alpha1.Artifact) catalog.Holding {
 	s := a.Status.AtProvider
-	h := catalog.Holding{Tag: tagOf(s.Reference), Digest: s.Digest}
+	h := catalog.Holding{Tag: tagOf(s.Reference), Digest: s.Digest, Further: s.Tags}
 	for _, p := range s.History {
 		h.Earlier = append(h.Earlier, p.Digest)
 	}

@@ -228,7 +228,7 @@ func (e *external) gatherStaged(ctx context.Context, a *modelv1alpha1.Artifact, 
 	case !there:
 		return e.dropStaged(ctx, a, o, outcome.Failure{Reason: outcome.PodLost, Message: catalog.Unstaged(s.Staged.Digest).Error()})
 	}
-	return nil
+	return e.gatherStagedTags(ctx, a, o)
 }
 
 // isCommitted reports whether what a run staged has its tag, its record and no tag
@@ -280,6 +280,9 @@ func (e *external) gatherUnknown(ctx context.Context, a *modelv1alpha1.Artifact,
 func (e *external) gatherTagged(ctx context.Context, a *modelv1alpha1.Artifact, o *observation) error {
 	var err error
 	if o.lostBlob, err = e.lostBlob(ctx, a); err != nil || o.lostBlob != "" {
+		return err
+	}
+	if err := e.gatherTags(ctx, a, o); err != nil {
 		return err
 	}
 	if matchesSpec(a) && !o.retryDue && o.forbidden == nil {

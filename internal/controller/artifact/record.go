@@ -111,6 +111,7 @@ func recordCommitted(a *modelv1alpha1.Artifact, reference string, records []prov
 	recordDigest(a, staged.Digest)
 	s.Attestation = attestationOf(records, staged)
 	remember(s, before)
+	forgetOlder(a)
 }
 
 // attestationOf returns that of the run that staged an artifact, nil for none.
@@ -141,8 +142,12 @@ func forgotResult(a *modelv1alpha1.Artifact) bool {
 	return s.Digest == "" && s.Staged == nil && s.Phase == modelv1alpha1.PhaseSucceeded
 }
 
-// maxHistory is how many artifacts the status remembers beside the latest.
-const maxHistory = 5
+// maxHistory is how many artifacts the status remembers beside the latest, and
+// mostHistory how many if as many are kept.
+const (
+	maxHistory  = 5
+	mostHistory = 20
+)
 
 // pushedBefore returns what the status knows of the last artifact that was
 // pushed, nil for none.
@@ -167,7 +172,7 @@ func remember(s *modelv1alpha1.ArtifactObservation, before *modelv1alpha1.Pushed
 		s.History = slices.Insert(s.History, 0, *before)
 	}
 	s.History = slices.DeleteFunc(s.History, func(p modelv1alpha1.PushedArtifact) bool { return p.Digest == s.Digest })
-	s.History = s.History[:min(len(s.History), maxHistory)]
+	s.History = s.History[:min(len(s.History), mostHistory)]
 	if len(s.History) == 0 {
 		s.History = nil
 	}

@@ -1,14 +1,18 @@
 package artifact
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
 	corev1 "k8s.io/api/core/v1"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
 // expecting changes the digest that an Artifact's spec expects.
@@ -111,4 +115,109 @@ func TestRollback(t *testing.T) {
 		}
 	}
 	w.noRun(a, 2)
+}
+
+// tagsOn waits until tags of a repository point to these digests; "" is for no tag.
+func (w *world) tagsOn(repository string, want map[string]string) {
+	w.t.Helper()
+	w.eventually("tags", func() string {
+		for tag, d := range want {
+			on, err := w.registry.Resolve(w.t.Context(), repository, tag)
+			if registry.IsNotFound(err) {
+				err = nil
+			}
+			if err != nil || on.Digest.String() != d {
+				return fmt.Sprintf("tag %s: got %q, %v, want %q", tag, on.Digest, err, d)
+			}
+		}
+		return ""
+	})
+}
+
+func TestAdditionalTagsAndKeptVersions(t *testing.T) {
+	w := startControllers(t)
+	const repository = "models/further"
+	a := w.artifact("further")
+	a.Spec.ForProvider.Target.AdditionalTags = []string{"stable", "c-{commitShort}"}
+	a.Spec.ForProvider.Target.KeepVersions = 2
+	w.create(a)
+	commits := []string{testCommit, strings.Repeat("1", 40), strings.Repeat("2", 40)}
+	kept := func(i int) string { return "v1-" + commits[i][:shortCommit] }
+	build := func(n int64, change string) string {
+		d := w.succeedAt(a, n, change, commits[n-1])
+		w.waitReady(a, corev1.ConditionTrue, "Available")
+		return d
+	}
+	first := build(1, "one")
+	w.tagsOn(repository, map[string]string{"v1": first, "stable": first, "c-" + commits[0][:shortCommit]: first, kept(0): first})
+
+	w.update(a, revision("v2"))
+	w.waitNoJob()
+	w.deletePods()
+	second := build(2, "two")
+	w.tagsOn(repository, map[string]string{"v1": second, "stable": second, "c-" + commits[0][:shortCommit]: "", kept(0): first, kept(1): second})
+
+	w.update(a, revision("v3"))
+	w.waitNoJob()
+	w.deletePods()
+	third := build(3, "three")
+	w.tagsOn(repository, map[string]string{"v1": third, "stable": third, kept(0): "", kept(1): second, kept(2): third})
+	w.eventually("history", func() string {
+		err := w.get(a)
+		if h := a.Status.AtProvider.History; err != nil || len(h) != 2 || h[0].Tag != kept(1) || h[1].Tag != "" {
+			return fmt.Sprintf("%+v, %v", h, err)
+		}
+		return ""
+	})
+
+	// A lost tag is set again, and a foreign one is a conflict.
+	if err := w.registry.Untag(t.Context(), repository, "stable"); err != nil {
+		t.Fatal(err)
+	}
+	w.poke(a, "lost")
+	w.tagsOn(repository, map[string]string{"stable": third})
+	foreign := w.push(repository, "stable", "of another")
+	w.poke(a, "foreign")
+	w.waitReady(a, corev1.ConditionFalse, "TagConflict")
+
+	// What is removed from the spec goes, if it is still the Artifact's.
+	w.update(a, func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.Target.AdditionalTags = []string{"other"} })
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+	w.tagsOn(repository, map[string]string{"stable": foreign, "other": third, "c-" + commits[2][:shortCommit]: ""})
+
+	w.remove(a)
+	w.waitNoJob()
+	w.deletePods()
+	w.waitGone(a)
+	w.tagsOn(repository, map[string]string{"v1": "", "stable": foreign, "other": "", kept(1): "", kept(2): ""})
+}
+
+func TestForeignAdditionalTagStopsACommit(t *testing.T) {
+	w := startControllers(t)
+	a := w.artifact("foreigntag")
+	a.Spec.ForProvider.Target.AdditionalTags = []string{"stable"}
+	foreign := w.push("models/foreigntag", "stable", "of another")
+	w.create(a)
+	w.succeed(a, 1, "one")
+	w.waitReady(a, corev1.ConditionFalse, "TagConflict")
+	if message := a.GetCondition("Ready").Message; !strings.Contains(message, `"stable"`) {
+		t.Errorf("message: got %q, want it to name the tag", message)
+	}
+	w.tagsOn("models/foreigntag", map[string]string{"v1": "", "stable": foreign})
+}
+
+func TestReferencesOfFurtherTags(t *testing.T) {
+	a := decided(pushed)
+	a.Spec.ProviderConfigReference = &xpv2.ProviderConfigReference{Kind: "ProviderConfig", Name: "default"}
+	a.Status.AtProvider.Source = &modelv1alpha1.SourceObservation{Revision: testCommit}
+	a.Spec.ForProvider.Target.AdditionalTags = []string{"stable", "{commit}", "v1"}
+	a.Spec.ForProvider.Target.KeepVersions = 1
+	var got []string
+	for _, r := range referenceOf(a) {
+		got = append(got, tagOf(r))
+	}
+	want := []string{"v1", "stable", testCommit, "v1-" + testCommit[:shortCommit]}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("Another Artifact must find each tag once: -want, +got:\n%s", diff)
+	}
 }

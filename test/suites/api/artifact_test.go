@@ -212,3 +212,29 @@ func TestArtifactExpectedDigest(t *testing.T) {
 		"LineBreak": bad("A digest is one line.", "sha256:"+hex[1:]+"\n"),
 	})
 }
+
+func TestArtifactFurtherTags(t *testing.T) {
+	const tags, keep = "forProvider.target.additionalTags", "forProvider.target.keepVersions"
+	say := []string{tags, "write stable or main-{commitShort}"}
+	good := func(reason string, values ...any) rule { return rule{reason: reason, args: fields{tags: values}} }
+	bad := func(reason string, values ...any) rule {
+		return rule{reason: reason, args: fields{tags: values}, want: say}
+	}
+
+	checkCreate(t, modelv1alpha1.ArtifactGroupVersionKind, minimal, map[string]rule{
+		"Fixed":       good("A tag may be fixed.", "stable", "V1.2_3-x"),
+		"Commit":      good("A tag may have the commit.", "{commit}", "main-{commitShort}", "{commitShort}-rc"),
+		"Two":         bad("Two placeholders would be longer than a tag may be.", "{commit}-{commitShort}"),
+		"Unknown":     bad("There are no other placeholders.", "v-{date}"),
+		"Hyphen":      bad("A tag starts with a letter, a digit or an underscore.", "-a"),
+		"Slash":       bad("A tag has no parts.", "a/b"),
+		"Empty":       bad("A tag is not empty.", ""),
+		"LineBreak":   bad("A tag is one line.", "a\n"),
+		"Reserved":    bad("Tags of runs are no Artifact's.", "kitops-staging-1"),
+		"LikeTag":     {reason: "The tag itself is not additional.", args: fields{tags: []any{"latest"}}, want: []string{"additionalTags must not have target.tag"}},
+		"Duplicate":   {reason: "Each tag is written once.", args: fields{tags: []any{"a", "a"}}, want: []string{tags, "Duplicate"}},
+		"Keep":        {reason: "Versions may be kept.", args: fields{keep: int64(20)}},
+		"KeepTooMany": {reason: "There is a limit.", args: fields{keep: int64(21)}, want: []string{keep}},
+		"KeepLongTag": {reason: "A kept version's tag is longer.", args: fields{keep: int64(1), "forProvider.target.tag": strings.Repeat("a", 121)}, want: []string{"write a shorter tag"}},
+	})
+}
