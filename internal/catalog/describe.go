@@ -82,20 +82,20 @@ func (c Catalog) descriptionsOf(ctx context.Context, o Commit) ([]registry.Refer
 	}
 	list, err := filelist.Decode(b)
 	if err != nil {
-		return nil, err.Error(), nil
+		return nil, err.Error(), nil //nolint:nilerr // It is told, and fails no commit.
 	}
 	out := []registry.Referrer{{Type: filelist.MediaType, Content: b}}
 	bom, err := attest.BOM(list, attest.Provenance{
 		Repository: c.Name, Digest: o.Digest, Source: o.Record.Source, Revision: o.Record.Revision, License: o.Record.License,
 	})
 	if err != nil {
-		return out, err.Error(), nil
+		return out, err.Error(), nil //nolint:nilerr // As above.
 	}
 	out = append(out, registry.Referrer{Type: attest.BOMType, Content: bom, Annotations: map[string]string{annotationMaker: maker}})
 	if c.Keys.Signer != nil {
 		signature, err := attest.SignModel(ctx, c.Keys.Signer, list, path.Base(c.Repository))
 		if err != nil {
-			return out, err.Error(), nil
+			return out, err.Error(), nil //nolint:nilerr // As above.
 		}
 		out = append(out, registry.Referrer{Type: attest.ModelSignatureType, Title: signatureFile, Content: signature})
 	}

@@ -181,6 +181,9 @@ func TestCheck(t *testing.T) {
 			r := &task{files: files, source: source.Police(nil, nil, nil)}
 			wantError(t, tc.reason, r.checkPresence(t.Context(), a), tc.want.presence, tc.want.named)
 			wantError(t, tc.reason, r.checkContent(t.Context(), a), tc.want.content, tc.want.named)
+			if want := hex.EncodeToString(sum[:]); tc.want.content == "" && (r.sums["a.bin"] != want || r.sums["x/b.bin"] != want) {
+				t.Errorf("\n%s\nThe hashes of all files should be kept for their list, got %v", tc.reason, r.sums)
+			}
 		})
 	}
 }
