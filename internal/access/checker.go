@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
 
 const (
@@ -60,19 +61,27 @@ func (c *Checker) Start(ctx context.Context) error {
 		if err := c.check(ctx); err != nil && ctx.Err() == nil {
 			c.log.Info("Cannot check the provider's permissions", "error", err)
 		}
-		// Once all are granted, only Recheck causes another check.
-		var next <-chan time.Time
-		if err, known := c.state(); err != nil || !known {
-			next = time.After(wait.Jitter(c.interval, 0.5))
-		}
-		select {
-		case <-next:
-		case <-c.recheck:
-			sleep(ctx, recheckDelay)
-		case <-ctx.Done():
-		}
+		c.waitForCheck(ctx)
 	}
 	return nil
+}
+
+// waitForCheck returns when permissions must be checked once more. Once all are
+// granted, only Recheck causes that.
+func (c *Checker) waitForCheck(ctx context.Context) {
+	var next <-chan time.Time
+	if missing, known := c.state(); missing != nil || !known {
+		t := time.NewTimer(wait.Jitter(c.interval, 0.5))
+		defer t.Stop()
+		next = t.C
+	}
+	select {
+	case <-next:
+	case <-c.recheck:
+		// Only a context that ended returns an error, which Start sees itself.
+		_ = retry.Sleep(ctx, recheckDelay)
+	case <-ctx.Done():
+	}
 }
 
 // Recheck has permissions checked soon. Call it after a request was denied.
@@ -188,14 +197,6 @@ func (c *Checker) waitFor(ctx context.Context, is func(missing *outcome.Error, k
 		}
 	}
 	return nil
-}
-
-// sleep waits for d, or until the context is done.
-func sleep(ctx context.Context, d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-ctx.Done():
-	}
 }
 
 // Allowed reports whether the provider has all verbs of a need. The namespace is

@@ -79,7 +79,7 @@ func (c *Client) refused(rsp *http.Response, s subject) error {
 		return c.forbidden(rsp, s)
 	case status == http.StatusTooManyRequests:
 		return outcome.Errorf(outcome.RateLimited,
-			"%s limits the rate of requests; this passes by itself%s", host(rsp), c.ifAnonymous(", and sooner with a token (tokenSecretRef)")).
+			"%s limits the rate of requests; this is transient and is retried%s", host(rsp), c.ifAnonymous(", and sooner with a token (tokenSecretRef)")).
 			After(waitAsked(rsp.Header, time.Now()))
 	case status == http.StatusNotImplemented:
 		return c.notServed(rsp, s)

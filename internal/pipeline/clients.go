@@ -26,9 +26,9 @@ func NewHub(s Source) (*hub.Client, error) {
 
 // NewRegistry returns a client of a target's registry. Clients that share a throttle
 // all wait if a registry asks one of them to.
-func NewRegistry(t Target, again retry.Policy, throttle *connection.Throttle) (*registry.Client, error) {
+func NewRegistry(t Target, retries retry.Policy, throttle *connection.Throttle) (*registry.Client, error) {
 	return NewRegistryClient(t.DockerConfig, registry.Options{
-		Retry: again, Throttle: throttle,
+		Retry: retries, Throttle: throttle,
 		Host: t.Registry, PlainHTTP: t.PlainHTTP, Repository: t.Repository, Pushes: true,
 		CAFile: t.CAFile, CertificateFile: t.CertificateFile, KeyFile: t.KeyFile,
 	})

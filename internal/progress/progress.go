@@ -19,6 +19,7 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
 
 const (
@@ -236,7 +237,7 @@ func (p *Poller) record(uid types.UID, run *polledRun, got outcome.Progress, err
 	answer := run.answer
 	if err != nil {
 		run.failures++
-		wait = max(wait, min(wait<<min(run.failures-1, 8), longestWait))
+		wait = max(wait, retry.Backoff(run.failures, wait, longestWait))
 		if run.failures >= maxFailures {
 			answer = nil
 		}

@@ -196,7 +196,7 @@ func dockerConfigOf(host string) []byte {
 func (f *front) pulling(dir string, d digest.Digest) (*Pull, *bytes.Buffer) {
 	log := &bytes.Buffer{}
 	p := New(Options{Reference: f.host() + "/" + testRepository + "@" + d.String(), Dir: dir, Parallel: 4, PlainHTTP: true, Log: log})
-	p.again.Sleep = func(ctx context.Context, _ time.Duration) error { return ctx.Err() }
+	p.retries.Sleep = func(ctx context.Context, _ time.Duration) error { return ctx.Err() }
 	return p, log
 }
 

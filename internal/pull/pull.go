@@ -84,14 +84,14 @@ func (r Result) String() string {
 type Pull struct {
 	options Options
 	log     *log.Logger
-	again   retry.Policy
+	retries retry.Policy
 	tick    time.Duration // The interval of progress in the log.
 }
 
 // New returns a pull, which Run starts.
 func New(o Options) *Pull {
 	p := &Pull{options: o, log: log.New(o.Log, "", 0), tick: 15 * time.Second}
-	p.again = retry.Policy{Tries: 6, FirstWait: time.Second, MaxWait: 30 * time.Second, MaxRetryAfter: 2 * time.Minute, Logf: p.log.Printf}
+	p.retries = retry.Policy{Tries: 6, FirstWait: time.Second, MaxWait: 30 * time.Second, MaxRetryAfter: 2 * time.Minute, Logf: p.log.Printf}
 	return p
 }
 
@@ -123,7 +123,7 @@ func (p *Pull) Run(ctx context.Context) (Result, error) {
 		return Result{}, err
 	}
 	defer client.Close()
-	src := &source{Client: client, ref: ref, again: p.again}
+	src := &source{Client: client, ref: ref, retries: p.retries}
 	if p.options.Verify != nil {
 		if src.verifier, err = verify.New(*p.options.Verify); err != nil {
 			return Result{}, err
@@ -197,7 +197,7 @@ type source struct {
 	*registry.Client
 
 	ref      registry.Reference
-	again    retry.Policy
+	retries  retry.Policy
 	verifier *verify.Verifier // Nil if no signature is required.
 }
 
@@ -205,7 +205,7 @@ type source struct {
 func (s *source) layers(ctx context.Context) (digest.Digest, []modelpack.Layer, error) {
 	var d ocispec.Descriptor
 	var manifest []byte
-	err := s.again.Do(ctx, s.ref.String(), func() error {
+	err := s.retries.Do(ctx, s.ref.String(), func() error {
 		var err error
 		d, manifest, err = s.Manifest(ctx, s.ref.Repository, s.ref.Name())
 		return err
@@ -238,7 +238,7 @@ func (s *source) verify(ctx context.Context, d digest.Digest) error {
 	}
 	ref := s.ref
 	ref.Digest = d
-	return s.again.Do(ctx, ref.String(), func() error { return s.verifier.Verify(ctx, s.Client, ref) })
+	return s.retries.Do(ctx, ref.String(), func() error { return s.verifier.Verify(ctx, s.Client, ref) })
 }
 
 // config returns the config of a ModelKit, which places its files. It is empty for any
@@ -251,7 +251,7 @@ func (s *source) config(ctx context.Context, manifest []byte) ([]byte, error) {
 	if !d.HasConfig() || d.Config.Digest.Validate() != nil {
 		return nil, outcome.Errorf(outcome.Unsupported, "cannot pull %s: its config of %d bytes cannot be read", s.ref, d.Config.Size)
 	}
-	in := s.ReadBlob(ctx, s.ref.Repository, d.Config, 0, d.Config.Size, s.again)
+	in := s.ReadBlob(ctx, s.ref.Repository, d.Config, 0, d.Config.Size, s.retries)
 	defer func() { _ = in.Close() }()
 	b, err := io.ReadAll(in)
 	if err != nil {
@@ -273,7 +273,7 @@ type blob struct {
 // open returns a layer's bytes from an offset on. It sends no request before the first
 // read.
 func (s *source) open(ctx context.Context, layer ocispec.Descriptor, offset int64, moved func(n int)) *blob {
-	return &blob{ReadCloser: s.ReadBlob(ctx, s.ref.Repository, layer, offset, layer.Size, s.again), moved: moved}
+	return &blob{ReadCloser: s.ReadBlob(ctx, s.ref.Repository, layer, offset, layer.Size, s.retries), moved: moved}
 }
 
 // Read implements io.Reader. It returns io.EOF only at the layer's size.

@@ -16,11 +16,11 @@ import (
 // failures before progress do not count. It ends with io.EOF only after
 // all of them. Whether they are the right ones is for the caller to see. The
 // context is for all of the reading.
-func (c *Client) ReadBlob(ctx context.Context, repository string, d ocispec.Descriptor, from, to int64, again retry.Policy) io.ReadCloser {
+func (c *Client) ReadBlob(ctx context.Context, repository string, d ocispec.Descriptor, from, to int64, retries retry.Policy) io.ReadCloser {
 	// The end is where the blob ends as far as this reader knows, so that no
 	// more of it is asked for.
 	d.Size = to
-	return &blobReader{ctx: ctx, client: c, repository: repository, blob: d, at: from, mark: from, tries: again.Start(d.Digest.String())}
+	return &blobReader{ctx: ctx, client: c, repository: repository, blob: d, at: from, mark: from, tries: retries.Start(d.Digest.String())}
 }
 
 // A blobReader reads a blob over as many connections as it takes.

@@ -53,8 +53,8 @@ func TestReadBlob(t *testing.T) {
 			if tc.wrap != nil {
 				c = serve(t, func(http.Handler) http.Handler { return tc.wrap(serving(blob)) })
 			}
-			again := retry.Policy{Tries: 4, FirstWait: time.Second, Sleep: func(context.Context, time.Duration) error { return nil }}
-			rc := c.ReadBlob(t.Context(), repository, d, tc.from, tc.to, again)
+			retries := retry.Policy{Tries: 4, FirstWait: time.Second, Sleep: func(context.Context, time.Duration) error { return nil }}
+			rc := c.ReadBlob(t.Context(), repository, d, tc.from, tc.to, retries)
 			defer rc.Close()
 			got, err := io.ReadAll(rc)
 			if reasonOf(err) != tc.want || err == nil && !bytes.Equal(got, blob[tc.from:tc.to]) {

@@ -118,8 +118,8 @@ type Client struct {
 	observer  func(operation string, err error)
 	transport *ownTransport
 	auth      *auth.Client
-	retries   bool // Requests are retried, by again.
-	again     retry.Policy
+	singleTry bool // No request is retried.
+	retries   retry.Policy
 	throttle  *connection.Throttle // Nil if the client does not retry.
 	stall     time.Duration
 	commit    time.Duration
@@ -163,8 +163,8 @@ func New(o Options) (*Client, error) {
 		cures:     o.Cures,
 		observer:  o.Observe,
 		transport: transport,
-		retries:   !o.SingleTry,
-		again:     o.Retry,
+		singleTry: o.SingleTry,
+		retries:   o.Retry,
 		throttle:  throttle,
 		stall:     stallTimeout,
 		commit:    commitTimeout,
@@ -260,7 +260,7 @@ func trying(next http.RoundTripper, o Options, throttle *connection.Throttle) ht
 	if o.SingleTry {
 		return next
 	}
-	return &retryTransport{next: next, host: o.Host, again: o.Retry, throttle: throttle}
+	return &retryTransport{next: next, host: o.Host, retries: o.Retry, throttle: throttle}
 }
 
 // repository returns a client for one repository.

@@ -19,9 +19,9 @@ import (
 type account int
 
 const (
-	anonymous account = iota // No credentials were given.
-	stranger                 // Some were, but none for this registry.
-	known                    // Some were for this registry.
+	anonymous     account = iota // No credentials were given.
+	otherRegistry                // Some were, but none for this registry.
+	known                        // Some were for this registry.
 )
 
 // A dockerConfig is the one part of a config.json that is used
@@ -109,7 +109,7 @@ func credentialFor(host, repository string, config []byte) (auth.Credential, acc
 	case len(config) == 0:
 		return auth.EmptyCredential, anonymous, nil
 	case err != nil, e == nil:
-		return auth.EmptyCredential, stranger, err
+		return auth.EmptyCredential, otherRegistry, err
 	}
 	return e.credential, known, nil
 }

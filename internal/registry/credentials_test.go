@@ -47,13 +47,13 @@ func TestCredentialFor(t *testing.T) {
 		"V1":          {reason: "With the API's version.", host: "r.example.com", config: `{"auths": {"https://r.example.com/v1/": {"username": "ada", "password": "pa:ss"}}}`, want: want{ada, known, false}},
 		"PlainFirst":  {reason: "The plain host wins.", host: "r.example.com", config: `{"auths": {"https://r.example.com": {"username": "x", "password": "y"}, "r.example.com": {"username": "ada", "password": "pa:ss"}}}`, want: want{ada, known, false}},
 		"DockerHub":   {reason: "Docker Hub's entry has another name.", host: "docker.io", config: `{"auths": {"https://index.docker.io/v1/": {"username": "ada", "password": "pa:ss"}}}`, want: want{ada, known, false}},
-		"Other":       {reason: "Another host's entry is not ours.", host: "r.example.com", config: `{"auths": {"example.com": {"username": "x", "password": "y"}}}`, want: want{account: stranger}},
+		"Other":       {reason: "Another host's entry is not ours.", host: "r.example.com", config: `{"auths": {"example.com": {"username": "x", "password": "y"}}}`, want: want{account: otherRegistry}},
 		"OtherBroken": {reason: "What is wrong with another entry does not matter.", host: "r.example.com", config: `{"auths": {"x": {"auth": "%"}, "y": 7, "r.example.com": {"username": "ada", "password": "pa:ss"}}}`, want: want{ada, known, false}},
-		"Helper":      {reason: "No helper is run.", host: "r.example.com", config: `{"credsStore": "evil", "credHelpers": {"r.example.com": "evil"}}`, want: want{account: stranger}},
-		"Empty":       {reason: "An empty entry is none.", host: "r.example.com", config: `{"auths": {"r.example.com": {}}}`, want: want{account: stranger}},
-		"NoBase64":    {reason: "A broken entry is an error.", host: "r.example.com", config: `{"auths": {"r.example.com": {"auth": "pa:ss"}}}`, want: want{account: stranger, failed: true}},
-		"NoColon":     {reason: "So is one without a password.", host: "r.example.com", config: `{"auths": {"r.example.com": {"auth": "` + b64("hunter2") + `"}}}`, want: want{account: stranger, failed: true}},
-		"NoJSON":      {reason: "So is what is no config.", host: "r.example.com", config: `pa:ss`, want: want{account: stranger, failed: true}},
+		"Helper":      {reason: "No helper is run.", host: "r.example.com", config: `{"credsStore": "evil", "credHelpers": {"r.example.com": "evil"}}`, want: want{account: otherRegistry}},
+		"Empty":       {reason: "An empty entry is none.", host: "r.example.com", config: `{"auths": {"r.example.com": {}}}`, want: want{account: otherRegistry}},
+		"NoBase64":    {reason: "A broken entry is an error.", host: "r.example.com", config: `{"auths": {"r.example.com": {"auth": "pa:ss"}}}`, want: want{account: otherRegistry, failed: true}},
+		"NoColon":     {reason: "So is one without a password.", host: "r.example.com", config: `{"auths": {"r.example.com": {"auth": "` + b64("hunter2") + `"}}}`, want: want{account: otherRegistry, failed: true}},
+		"NoJSON":      {reason: "So is what is no config.", host: "r.example.com", config: `pa:ss`, want: want{account: otherRegistry, failed: true}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -120,7 +120,7 @@ func TestTokens(t *testing.T) {
 	}{
 		"Known":     {reason: "The token is asked for with the password.", config: `{"auths": {"HOST": {"username": "ada", "password": "pass"}}}`},
 		"Wrong":     {reason: "A wrong password is told.", config: `{"auths": {"HOST": {"username": "ada", "password": "wrong"}}}`, want: outcome.Unauthorized, words: "refused the credentials"},
-		"Stranger":  {reason: "That there is no entry is told.", config: `{"auths": {"other": {"username": "ada", "password": "pass"}}}`, want: outcome.Unauthorized, words: "no entry for"},
+		"NoEntry":   {reason: "An error of a config without an entry for the registry must say so.", config: `{"auths": {"other": {"username": "ada", "password": "pass"}}}`, want: outcome.Unauthorized, words: "no entry for"},
 		"Anonymous": {reason: "That there is no Secret is told.", want: outcome.Unauthorized, words: "kubernetes.io/dockerconfigjson"},
 	}
 	for name, tc := range cases {

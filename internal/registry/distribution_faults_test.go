@@ -93,7 +93,7 @@ func TestDistributionFaults(t *testing.T) {
 				front.SetFault(tc.fault)
 				ctx, c := t.Context(), newClient(t, optionsFor(front))
 				if tc.stalls {
-					ctx, c = shortly(t), impatient(t, front)
+					ctx, c = shortly(t), withoutRetries(t, front)
 				}
 				err := do(ctx, c, s)
 				if diff := cmp.Diff(want, verdictOn(err)); diff != "" {
@@ -171,7 +171,7 @@ func TestDistributionPutFaults(t *testing.T) {
 			d := describe("a/b", content)
 			c := newClient(t, optionsFor(front))
 			if tc.stalls {
-				c = impatient(t, front)
+				c = withoutRetries(t, front)
 			}
 			err := c.PushBlob(t.Context(), repository, d, halfTime(content, 0))
 			if diff := cmp.Diff(tc.want, verdictOn(err)); diff != "" {
@@ -186,7 +186,7 @@ func TestDistributionPutFaults(t *testing.T) {
 }
 
 // impatient returns a client for which a registry soon stands still.
-func impatient(t *testing.T, r *testregistry.Registry) *Client {
+func withoutRetries(t *testing.T, r *testregistry.Registry) *Client {
 	t.Helper()
 	c := newClient(t, optionsFor(r))
 	c.stall, c.commit = testStall, testStall

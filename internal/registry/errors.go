@@ -108,7 +108,7 @@ func (c *Client) refused(ctx context.Context, rsp *errcode.ErrorResponse, d oper
 		return outcome.Errorf(outcome.NotFound,
 			"registry %s found nothing to %s: some registries want the repository to be created first", c.host, d).Because(rsp)
 	case status == http.StatusTooManyRequests:
-		return outcome.Errorf(outcome.RateLimited, "registry %s limits the rate of requests; this passes by itself", c.host).
+		return outcome.Errorf(outcome.RateLimited, "registry %s limits the rate of requests; this is transient and is retried", c.host).
 			After(notedWait(ctx)).Because(rsp)
 	case status == http.StatusMethodNotAllowed, status == http.StatusNotImplemented, has(rsp, errcode.ErrorCodeUnsupported):
 		return outcome.Errorf(outcome.Unsupported, "registry %s cannot %s", c.host, d).Because(rsp)
@@ -143,7 +143,7 @@ func (c *Client) unauthorized(status int, d operation) *outcome.Error {
 	case c.account == anonymous:
 		return outcome.Errorf(outcome.Unauthorized,
 			"registry %s wants credentials to %s: %s", c.host, d, c.cures.NoCredentials)
-	case c.account == stranger:
+	case c.account == otherRegistry:
 		return outcome.Errorf(outcome.Unauthorized,
 			"registry %s wants credentials to %s, and the credentials Secret has no entry for %s: add one to it", c.host, d, c.host)
 	case status == http.StatusForbidden:

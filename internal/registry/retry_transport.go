@@ -22,7 +22,7 @@ import (
 type retryTransport struct {
 	next     http.RoundTripper
 	host     string // Of the registry, also for its token server.
-	again    retry.Policy
+	retries  retry.Policy
 	throttle *connection.Throttle
 }
 
@@ -41,10 +41,10 @@ func isOnce(ctx context.Context) bool { return ctx.Value(onceKey{}) != nil }
 // retried calls f, which makes requests that are marked with once, by the
 // client's policy.
 func (c *Client) retried(ctx context.Context, f func(ctx context.Context) error) error {
-	if !c.retries {
+	if c.singleTry {
 		return f(ctx)
 	}
-	return c.again.Do(ctx, "registry "+c.host, func() error { return f(once(ctx)) })
+	return c.retries.Do(ctx, "registry "+c.host, func() error { return f(once(ctx)) })
 }
 
 // ask bounds the time of a request that moves no blob, or of each try where it
@@ -55,7 +55,7 @@ func (c *Client) ask(ctx context.Context) (context.Context, context.CancelFunc) 
 
 // askWithin is ask with another limit.
 func (c *Client) askWithin(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
-	if c.retries && !isOnce(ctx) {
+	if !c.singleTry && !isOnce(ctx) {
 		return context.WithCancel(context.WithValue(ctx, limitKey{}, limit))
 	}
 	return context.WithTimeoutCause(ctx, limit, errStalled)
@@ -72,7 +72,7 @@ func (p *retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		rsp    *http.Response
 		failed error
 	)
-	err := p.again.Do(ctx, "registry "+p.host, func() error {
+	err := p.retries.Do(ctx, "registry "+p.host, func() error {
 		if rsp != nil {
 			_ = rsp.Body.Close()
 		}

@@ -22,9 +22,9 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
 
-// TestEveryRequestIsPatient has a registry fail each kind of request more often
+// TestEveryRequestIsRetried has a registry fail each kind of request more often
 // than a restart of it takes.
-func TestEveryRequestIsPatient(t *testing.T) {
+func TestEveryRequestIsRetried(t *testing.T) {
 	const failures = 12
 	patience := retry.Default()
 	patience.Sleep = quick.Sleep
@@ -133,12 +133,12 @@ func TestRetryAfter(t *testing.T) {
 				})
 			})
 			var waited []time.Duration
-			again := retry.Default()
-			again.Sleep = func(_ context.Context, d time.Duration) error {
+			retries := retry.Default()
+			retries.Sleep = func(_ context.Context, d time.Duration) error {
 				waited = append(waited, d)
 				return nil
 			}
-			c = newClient(t, Options{Host: c.host, PlainHTTP: true, Retry: again})
+			c = newClient(t, Options{Host: c.host, PlainHTTP: true, Retry: retries})
 			_, err := c.Tags(t.Context(), repository)
 			if IsNotFound(err) {
 				err = nil

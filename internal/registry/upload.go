@@ -47,13 +47,13 @@ const progressStep = 1 << 20
 //
 // An upload that fails is cancelled, so that it takes no room at the registry,
 // unless it is Resumable.
-func (c *Client) Upload(ctx context.Context, repository string, d ocispec.Descriptor, open Source, again retry.Policy, o ...UploadOption) error {
+func (c *Client) Upload(ctx context.Context, repository string, d ocispec.Descriptor, open Source, retries retry.Policy, o ...UploadOption) error {
 	if err := d.Digest.Validate(); err != nil {
 		return outcome.Errorf(outcome.Unsupported, "%q is not a blob's digest", d.Digest)
 	}
 	known := func(context.Context) (digest.Digest, error) { return d.Digest, nil }
 	return c.upload(ctx, repository, &transfer{
-		name: d.Digest.String(), size: d.Size, digest: known, open: open, again: again,
+		name: d.Digest.String(), size: d.Size, digest: known, open: open, retries: retries,
 		whole: d.Size <= wholeUpTo || takesWhole(c.host),
 	}, o)
 }
@@ -62,9 +62,9 @@ func (c *Client) Upload(ctx context.Context, repository string, d ocispec.Descri
 // of its bytes were read. It calls digest once they were sent, or before, if the
 // registry needs the digest first: then the source is read twice, once by digest.
 // An error of digest is permanent. The name is for messages.
-func (c *Client) UploadUnnamed(ctx context.Context, repository, name string, size int64, digest func(ctx context.Context) (digest.Digest, error), open Source, again retry.Policy, o ...UploadOption) error {
+func (c *Client) UploadUnnamed(ctx context.Context, repository, name string, size int64, digest func(ctx context.Context) (digest.Digest, error), open Source, retries retry.Policy, o ...UploadOption) error {
 	return c.upload(ctx, repository, &transfer{
-		name: name, size: size, digest: digest, open: open, again: again,
+		name: name, size: size, digest: digest, open: open, retries: retries,
 		whole: takesWhole(c.host),
 	}, o)
 }
@@ -97,11 +97,11 @@ func (c *Client) upload(ctx context.Context, repository string, t *transfer, opt
 type transfer struct {
 	sessions
 
-	name   string
-	size   int64
-	digest func(ctx context.Context) (digest.Digest, error)
-	open   Source
-	again  retry.Policy
+	name    string
+	size    int64
+	digest  func(ctx context.Context) (digest.Digest, error)
+	open    Source
+	retries retry.Policy
 
 	chunk   int64    // How many bytes go in one request; 0 for as many as there are.
 	whole   bool     // All bytes go in one request, and none is confirmed before all are.
@@ -123,7 +123,7 @@ type transfer struct {
 
 // run tries until the blob is there, or has failed too often without progress.
 func (t *transfer) run(ctx context.Context) error {
-	tries := t.again.Start(t.name)
+	tries := t.retries.Start(t.name)
 	for {
 		moved, err := t.try(ctx)
 		if err == nil {
@@ -223,7 +223,7 @@ func (t *transfer) has(ctx context.Context) (bool, error) {
 
 // send sends the bytes that the session does not have.
 func (t *transfer) send(ctx context.Context) error {
-	f := &feed{open: t.open, tries: t.again.Start(t.name), name: t.name, size: t.size, offset: t.offset, mark: t.offset}
+	f := &feed{open: t.open, tries: t.retries.Start(t.name), name: t.name, size: t.size, offset: t.offset, mark: t.offset}
 	defer func() { t.sent = max(t.sent, f.offset) }()
 	if !t.whole {
 		if t.chunk > 0 {

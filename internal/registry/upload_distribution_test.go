@@ -266,9 +266,9 @@ func TestUploadBreaks(t *testing.T) {
 			front, sent, source := r.Front(t), &scale{}, &shelf{content: content}
 			front.SetFault(sent.before(onceOn("PATCH", testregistry.Break(after))))
 			c := newClient(t, optionsFor(front))
-			again := soon
-			again.FirstWait = 200 * time.Millisecond
-			if err := c.Upload(t.Context(), repository, d, source.open, again); err != nil {
+			retries := soon
+			retries.FirstWait = 200 * time.Millisecond
+			if err := c.Upload(t.Context(), repository, d, source.open, retries); err != nil {
 				t.Fatal(err)
 			}
 			// What it has may grow for a moment after it was asked; it then

@@ -89,7 +89,7 @@ func FuzzUpload(f *testing.F) {
 		c := asking(sameAnswer{status: status, body: repeat(body), header: http.Header{
 			"Www-Authenticate": {repeat(challenge)}, "Retry-After": {after}, "Range": {repeat(span)}, "Location": {repeat(location)},
 		}})
-		again := retry.Policy{Tries: 3, FirstWait: time.Second, MaxWait: time.Second, Sleep: func(context.Context, time.Duration) error { return nil }}
+		retries := retry.Policy{Tries: 3, FirstWait: time.Second, MaxWait: time.Second, Sleep: func(context.Context, time.Duration) error { return nil }}
 		for _, size := range []int64{0, 1, int64(large)} {
 			d, _ := contentOf("x", 1)
 			d.Size = size
@@ -99,7 +99,7 @@ func FuzzUpload(f *testing.F) {
 				}
 				return io.NopCloser(strings.NewReader("")), nil
 			}
-			checkSaid(t, "Upload", c.Upload(t.Context(), repository, d, open, again))
+			checkSaid(t, "Upload", c.Upload(t.Context(), repository, d, open, retries))
 		}
 		d, _ := contentOf("x", 1)
 		_, err := c.Mount(t.Context(), repository, "models/other", d)

@@ -115,7 +115,7 @@ func (r *task) failed(step string, stderr []string) *outcome.Error {
 	case outcome.NotFound:
 		return outcome.Errorf(reason, "%s does not have what kit %s asked for: check the names (kit said: %s)", peer, step, said)
 	case outcome.RateLimited:
-		return outcome.Errorf(reason, "%s limits the rate of requests; this passes by itself (kit said: %s)", peer, said)
+		return outcome.Errorf(reason, "%s limits the rate of requests; this is transient and is retried (kit said: %s)", peer, said)
 	case outcome.NoSpace:
 		return outcome.Errorf(reason, "the workspace is full in kit %s: raise spec.forProvider.storage.size (kit said: %s)", step, said)
 	case outcome.Untrusted:

@@ -15,6 +15,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
+	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
 
 // Steps of a run, in their order. Each reads or writes the whole model once; kit
@@ -73,12 +74,7 @@ func (r *task) watched(ctx context.Context, gauge gauge, args ...string) error {
 func look(ctx context.Context, gauge gauge, every time.Duration) {
 	// The first call comes early, for commands that end soon.
 	wait := every / 5
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(wait):
-		}
+	for retry.Sleep(ctx, wait) == nil {
 		start := time.Now()
 		gauge()
 		wait = max(every, gaugeShare*time.Since(start))

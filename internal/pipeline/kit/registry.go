@@ -16,9 +16,9 @@ import (
 
 // connect makes a client of the registry with the current credentials.
 func (r *task) connect() error {
-	again := retry.Default()
-	again.Logf = r.log.printf
-	c, err := pipeline.NewRegistry(r.run.Target, again, nil)
+	retries := retry.Default()
+	retries.Logf = r.log.printf
+	c, err := pipeline.NewRegistry(r.run.Target, retries, nil)
 	if err != nil {
 		return err
 	}

@@ -143,7 +143,7 @@ const indexedAtOnce = 4
 
 // index reads a layer to its end, verifies its digest, and returns the files in it.
 func (s *Source) index(ctx context.Context, l modelpack.Layer, meter *pipeline.Meter) ([]modelpack.Entry, error) {
-	rc := s.client.ReadBlob(ctx, s.ref.Repository, l.Descriptor, 0, l.Size, s.again)
+	rc := s.client.ReadBlob(ctx, s.ref.Repository, l.Descriptor, 0, l.Size, s.retries)
 	defer rc.Close()
 	in := &sourceReader{Reader: rc, meter: meter}
 	entries, err := l.Entries(ctx, in, func(size int64) bool { return size <= keptFile && s.kept.take(size) })
@@ -200,7 +200,7 @@ func (s *Source) openPlace(ctx context.Context, p place, from, to int64) (io.Rea
 	case to <= int64(len(p.entry.Head)):
 		return io.NopCloser(bytes.NewReader(p.entry.Head[from:to])), nil
 	case p.layer.IsPlain():
-		rc := s.client.ReadBlob(ctx, s.ref.Repository, p.layer.Descriptor, p.entry.Offset+from, p.entry.Offset+to, s.again)
+		rc := s.client.ReadBlob(ctx, s.ref.Repository, p.layer.Descriptor, p.entry.Offset+from, p.entry.Offset+to, s.retries)
 		return &fileReader{Reader: rc, close: rc.Close, failed: func(err error) error { return s.lost(err, p.layer.Descriptor) }}, nil
 	}
 	return s.openCompressed(ctx, p, from, to)
@@ -209,7 +209,7 @@ func (s *Source) openPlace(ctx context.Context, p place, from, to int64) (io.Rea
 // openCompressed reads a compressed layer from its start, and discards what precedes
 // the file.
 func (s *Source) openCompressed(ctx context.Context, p place, from, to int64) (io.ReadCloser, error) {
-	rc := s.client.ReadBlob(ctx, s.ref.Repository, p.layer.Descriptor, 0, p.layer.Size, s.again)
+	rc := s.client.ReadBlob(ctx, s.ref.Repository, p.layer.Descriptor, 0, p.layer.Size, s.retries)
 	in := &sourceReader{Reader: rc}
 	out := &fileReader{
 		close: rc.Close,

@@ -41,11 +41,11 @@ var sourceCures = registry.Cures{
 // A Source is an artifact in a registry. It has credentials, certificate authorities
 // and errors of its own, independent of those of the target.
 type Source struct {
-	ref    registry.Reference // With a digest after resolve.
-	verify *verify.Options    // Nil if no signature is required.
-	client *registry.Client
-	again  retry.Policy
-	logf   func(format string, args ...any)
+	ref     registry.Reference // With a digest after resolve.
+	verify  *verify.Options    // Nil if no signature is required.
+	client  *registry.Client
+	retries retry.Policy
+	logf    func(format string, args ...any)
 
 	descriptor  ocispec.Descriptor
 	manifests   modelpack.Manifests
@@ -82,14 +82,14 @@ func (b *budget) take(n int64) bool {
 }
 
 // New returns the artifact that is a run's source.
-func New(a pipeline.ArtifactSource, again retry.Policy, throttle *connection.Throttle, logf func(format string, args ...any)) (*Source, error) {
+func New(a pipeline.ArtifactSource, retries retry.Policy, throttle *connection.Throttle, logf func(format string, args ...any)) (*Source, error) {
 	ref, err := registry.ParseReference(a.Reference)
 	if err != nil {
 		return nil, outcome.Errorf(outcome.ReasonOf(err), "spec.forProvider.source.oci.reference: %s", err).Because(err)
 	}
-	again.Logf = logf
+	retries.Logf = logf
 	c, err := pipeline.NewRegistryClient(a.DockerConfig, registry.Options{
-		Retry: again, Throttle: throttle,
+		Retry: retries, Throttle: throttle,
 		Host: ref.Registry, PlainHTTP: a.PlainHTTP, Repository: ref.Repository, Cures: sourceCures,
 		CAFile: a.CAFile, CertificateFile: a.CertificateFile, KeyFile: a.KeyFile,
 	})
@@ -97,7 +97,7 @@ func New(a pipeline.ArtifactSource, again retry.Policy, throttle *connection.Thr
 		return nil, err
 	}
 	return &Source{
-		ref: ref, verify: a.Verify, client: c, again: again, logf: logf,
+		ref: ref, verify: a.Verify, client: c, retries: retries, logf: logf,
 		kept: budget{left: keptBytes},
 	}, nil
 }
@@ -231,7 +231,7 @@ func (s *Source) readConfig(ctx context.Context, d ocispec.Descriptor) ([]byte, 
 
 // readAll reads a small blob into memory, and verifies its digest.
 func (s *Source) readAll(ctx context.Context, d ocispec.Descriptor) ([]byte, error) {
-	rc := s.client.ReadBlob(ctx, s.ref.Repository, d, 0, d.Size, s.again)
+	rc := s.client.ReadBlob(ctx, s.ref.Repository, d, 0, d.Size, s.retries)
 	defer rc.Close()
 	b, err := io.ReadAll(rc)
 	if err != nil {
@@ -341,7 +341,7 @@ func (s *Source) Distinct(a modelpack.Artifact) ([]ocispec.Descriptor, error) {
 // OpenBlob returns a blob's bytes from an offset on. Whether they are those of its
 // digest is for the caller to verify, which returns Mismatch if they are not.
 func (s *Source) OpenBlob(ctx context.Context, d ocispec.Descriptor, offset int64) io.ReadCloser {
-	rc := s.client.ReadBlob(ctx, s.ref.Repository, d, offset, d.Size, s.again)
+	rc := s.client.ReadBlob(ctx, s.ref.Repository, d, offset, d.Size, s.retries)
 	return &fileReader{Reader: rc, close: rc.Close, failed: func(err error) error { return retry.Permanent(s.lost(err, d)) }}
 }
 
