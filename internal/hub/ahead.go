@@ -156,7 +156,7 @@ func (a *ahead) pop(at int64) *segment {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.queue) == 0 {
-		// Nobody was here yet, or will be.
+		// No goroutine has begun this segment, and none will.
 		to := min(at+a.size, a.reader.src.size)
 		a.next = to
 		return &segment{span: a.reader.span(at, to)}

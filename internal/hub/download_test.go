@@ -175,7 +175,7 @@ func TestDownloadFaults(t *testing.T) {
 		want   want
 	}{
 		"None":             {reason: "All goes well.", want: want{Hub: 1}},
-		"Truncated":        {reason: "A range is taken up where it broke.", fault: cdn(1, third, testhub.Truncate(100_000)), want: want{Hub: 1}},
+		"Truncated":        {reason: "An interrupted range should be resumed.", fault: cdn(1, third, testhub.Truncate(100_000)), want: want{Hub: 1}},
 		"TruncatedFirst":   {reason: "The first too.", fault: cdn(1, all, testhub.Truncate(1)), want: want{Hub: 1}},
 		"TruncatedAll":     {reason: "Each may break.", fault: cdn(ever, beginning, testhub.Truncate(1000)), want: want{Hub: 1}},
 		"TruncatedEmpty":   {reason: "A stream may break before its first byte.", fault: cdn(1, third, testhub.Truncate(0)), want: want{Hub: 1}},

@@ -166,8 +166,8 @@ func TestDownloadsSideBySide(t *testing.T) {
 	}
 }
 
-// What is taken up elsewhere goes on where it was.
-func TestDownloadAgain(t *testing.T) {
+// TestDownloadResumed checks that a download resumes at an offset.
+func TestDownloadResumed(t *testing.T) {
 	w := newWorld(t, large)
 	v := w.file.NewVerifier()
 	for _, part := range []struct{ from, n int64 }{{0, 1_000_000}, {1_000_000, 2_084_345}} {

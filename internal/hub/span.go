@@ -13,8 +13,8 @@ import (
 // progress is how many bytes must come for earlier failures not to count.
 const progress = 64 << 10
 
-// errAhead says that what lies ahead cannot be had before what comes first.
-var errAhead = errors.New("no range of this file is to be had")
+// errAhead is returned for a segment ahead if the server sends only the whole file.
+var errAhead = errors.New("the server serves no range of this file")
 
 // A span reads the bytes of a file from one place up to another, in order, and
 // resumes where a stream breaks. It is not safe for concurrent use.

@@ -25,7 +25,7 @@ func (s *source) putSignature(ctx context.Context, f *folder, st *state, d diges
 		return outcome.Errorf(outcome.Unsupported, "%s has a file %q of its own: pull it without --with-signature", s.ref, signatureFile)
 	}
 	var b []byte
-	err := s.again.Do(ctx, s.ref.String(), func() error {
+	err := s.retries.Do(ctx, s.ref.String(), func() error {
 		var err error
 		b, err = s.signature(ctx, d)
 		return err

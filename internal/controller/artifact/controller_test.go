@@ -187,7 +187,7 @@ func TestChangedTagMovesNoBytes(t *testing.T) {
 	w.job(a, 1)
 }
 
-func TestLostArtifactIsMadeAgain(t *testing.T) {
+func TestLostArtifactIsRebuilt(t *testing.T) {
 	w := startControllers(t)
 	a := w.artifact("lost")
 	w.create(a)

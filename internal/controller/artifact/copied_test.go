@@ -17,9 +17,9 @@ import (
 	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 )
 
-// TestCopyIsNobodys has a tenant keep a copy by a run that does not start, and
+// TestCopiedCredentialsAreRefused has a tenant keep a copy by a run that does not start, and
 // name it.
-func TestCopyIsNobodys(t *testing.T) {
+func TestCopiedCredentialsAreRefused(t *testing.T) {
 	w := startControllers(t)
 	home := apiserver.Namespace(t, w.client)
 	secret := w.dockerConfig("registry", "administrator")

@@ -70,7 +70,7 @@ func (l *life) collectAbandoned(jobs []batchv1.Job) []batchv1.Job {
 func (l *life) work(job *batchv1.Job) {
 	switch how := l.goes(job); how {
 	case waits:
-	case goesOn:
+	case stillRunning:
 		l.podFor(job)
 	case succeeds:
 		d := l.workFor(job, job.Spec.Template.Spec)

@@ -32,11 +32,11 @@ import (
 	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 )
 
-// How a run's Job goes.
+// States of a run's Job.
 const (
-	goesOn   = ""
-	waits    = "Waits" // It has no Pod yet.
-	succeeds = "Succeeded"
+	stillRunning = ""
+	waits        = "Waits" // It has no Pod yet.
+	succeeds     = "Succeeded"
 	// Anything else is the reason that it fails for.
 )
 

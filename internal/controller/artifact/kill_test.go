@@ -51,7 +51,7 @@ var lives = map[string]story{
 	},
 	"ChangedInMidRun": {
 		reason: "The run of the old revision is over before that of the new one begins.",
-		goes:   atWorkOn("main"),
+		goes:   runningOn("main"),
 		before: func(l *life) { l.create(l.a); l.reachRunning() },
 		life:   func(l *life) { l.update(l.a, revision("v2")); l.reachReady() },
 		runs:   2,
@@ -90,7 +90,7 @@ var lives = map[string]story{
 	},
 	"DeletedInMidRun": {
 		reason: "A run is stopped and leaves nothing.",
-		goes:   atWorkOn("main"),
+		goes:   runningOn("main"),
 		before: func(l *life) { l.create(l.a); l.reachRunning() },
 		life:   func(l *life) { l.remove(l.a); l.leavesNothing = true; l.reachGone(); l.checkUntagged() },
 		runs:   1,
@@ -202,12 +202,12 @@ func revision(r string) func(*modelv1alpha1.Artifact) {
 	return func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.Source.HuggingFace.Revision = r }
 }
 
-// atWorkOn has runs of a revision go on and others succeed.
-func atWorkOn(revision string) func(*batchv1.Job) string {
+// runningOn keeps runs of a revision running and has others succeed.
+func runningOn(revision string) func(*batchv1.Job) string {
 	return func(j *batchv1.Job) string {
 		for _, arg := range j.Spec.Template.Spec.Containers[0].Args {
 			if arg == "--revision="+revision {
-				return goesOn
+				return stillRunning
 			}
 		}
 		return succeeds

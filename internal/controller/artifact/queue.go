@@ -76,15 +76,15 @@ func newFirst() handler.EventHandler {
 	}
 }
 
-// An againLater reconciler sees to an Artifact again after those that are new.
-type againLater struct {
+// A requeueLater reconciler gives requeued Artifacts a lower priority than new ones.
+type requeueLater struct {
 	reconcile.Reconciler
 
 	soon *soon
 }
 
 // Reconcile reconciles, as the other one does.
-func (l againLater) Reconcile(ctx context.Context, r reconcile.Request) (reconcile.Result, error) {
+func (l requeueLater) Reconcile(ctx context.Context, r reconcile.Request) (reconcile.Result, error) {
 	result, err := l.Reconciler.Reconcile(ctx, r)
 	if wait, ok := l.soon.take(r.NamespacedName); ok && err == nil {
 		result = reconcile.Result{RequeueAfter: wait}

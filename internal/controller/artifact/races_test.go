@@ -109,8 +109,8 @@ func TestOldViewStopsNoNewRun(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l := newLife(t, base, &fuse{})
 			l.goes = func(j *batchv1.Job) string {
-				if atWorkOn("v2")(j) == goesOn || atWorkOn("v3")(j) == goesOn {
-					return goesOn
+				if runningOn("v2")(j) == stillRunning || runningOn("v3")(j) == stillRunning {
+					return stillRunning
 				}
 				return succeeds
 			}
@@ -180,14 +180,14 @@ func TestTwoProviders(t *testing.T) {
 		},
 		"Changed": {
 			reason: "The first still makes the run of the former spec.",
-			goes:   func(*batchv1.Job) string { return goesOn },
+			goes:   func(*batchv1.Job) string { return stillRunning },
 			before: func(l *life) { l.create(l.a) },
 			during: func(l *life) { l.update(l.a, revision("v2")) },
 			after:  func(l *life) { l.reach("the run of v2", l.atWork) },
 		},
 		"Deleted": {
 			reason: "The first still makes a run.",
-			goes:   func(*batchv1.Job) string { return goesOn },
+			goes:   func(*batchv1.Job) string { return stillRunning },
 			before: func(l *life) { l.create(l.a) },
 			during: func(l *life) { l.remove(l.a) },
 			after:  func(l *life) { l.reachGone() },
@@ -237,7 +237,7 @@ func (l *life) overtake(during func(*life)) {
 
 func TestAppliedTwiceIsOneRun(t *testing.T) {
 	l := newLife(t, newBase(t), &fuse{})
-	l.goes = func(*batchv1.Job) string { return goesOn }
+	l.goes = func(*batchv1.Job) string { return stillRunning }
 	l.create(l.a)
 	for range 5 {
 		l.reconcile()
@@ -251,16 +251,16 @@ func TestAppliedTwiceIsOneRun(t *testing.T) {
 	l.checkForeign()
 }
 
-func TestMadeAgainWhileTheOldJobLives(t *testing.T) {
+func TestRecreatedWhileOldJobRuns(t *testing.T) {
 	cases := map[string]struct {
 		reason   string
 		goes     string
 		pipeline modelv1alpha1.PipelineType
 	}{
-		"KitAtWork":      {reason: "The old Job's Pod is running.", goes: goesOn, pipeline: modelv1alpha1.PipelineKit},
+		"KitRunning":     {reason: "The old Job's Pod is running.", goes: stillRunning, pipeline: modelv1alpha1.PipelineKit},
 		"KitWithoutPod":  {reason: "The old Job has no Pod yet.", goes: waits, pipeline: modelv1alpha1.PipelineKit},
 		"StreamNotBegun": {reason: "The old Job has no Pod yet, and there is no workspace.", goes: waits, pipeline: modelv1alpha1.PipelineStream},
-		"StreamAtWork":   {reason: "The old Job's Pod is running, and there is no workspace.", goes: goesOn, pipeline: modelv1alpha1.PipelineStream},
+		"StreamRunning":  {reason: "The old Job's Pod is running, and there is no workspace.", goes: stillRunning, pipeline: modelv1alpha1.PipelineStream},
 	}
 	base := newBase(t)
 	for name, tc := range cases {

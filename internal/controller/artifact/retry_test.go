@@ -27,7 +27,7 @@ func (w *world) fail(a *modelv1alpha1.Artifact, number int64, reason outcome.Rea
 	w.waitReady(a, corev1.ConditionFalse, string(reason))
 }
 
-func TestWhatPassesIsTriedAgain(t *testing.T) {
+func TestTransientFailuresAreRetried(t *testing.T) {
 	w := startControllers(t)
 	a := w.artifact("again")
 	a.Spec.ForProvider.Retry = &modelv1alpha1.RetryPolicy{Limit: ptr.To[int32](2), Interval: &metav1.Duration{Duration: time.Second}}

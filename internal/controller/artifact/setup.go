@@ -140,8 +140,8 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		Build(&throttle{
 			Reconciler: newUnlimited{
 				cached:  mgr.GetClient(),
-				all:     againLater{Reconciler: r, soon: &c.soon},
-				limited: ratelimiter.NewReconciler(name, againLater{Reconciler: r, soon: &c.soon}, o.GlobalRateLimiter),
+				all:     requeueLater{Reconciler: r, soon: &c.soon},
+				limited: ratelimiter.NewReconciler(name, requeueLater{Reconciler: r, soon: &c.soon}, o.GlobalRateLimiter),
 			},
 			cached:  mgr.GetClient(),
 			origin:  c.settings.Origin,

@@ -138,9 +138,9 @@ func TestForeignArtifactIsNeverDeleted(t *testing.T) {
 	}
 }
 
-// TestNobodyClaimsByAnnotation has another namespace's Artifact say that it is
+// TestAnnotationsClaimNothing has another namespace's Artifact say that it is
 // pushed to this one's reference.
-func TestNobodyClaimsByAnnotation(t *testing.T) {
+func TestAnnotationsClaimNothing(t *testing.T) {
 	w := startControllers(t)
 	claimant := w.shared("claimant", func(s *v1alpha1.ClusterProviderConfigSpec) { s.Registry.RepositoryPrefix = "others/" })
 	meta.AddAnnotations(claimant, artifact.Run{Hash: "x", Number: 1}.Annotations())

@@ -103,8 +103,8 @@ func largeFiles(count, size int) map[string]string {
 	return files
 }
 
-// TestStreamGoesOn has a second run go on where the first one ended early.
-func TestStreamGoesOn(t *testing.T) {
+// TestStreamResumes checks that a second run resumes where the first one ended early.
+func TestStreamResumes(t *testing.T) {
 	for _, format := range []string{pipeline.FormatModelPack, pipeline.FormatModelKit, pipeline.FormatImage} {
 		t.Run(format, func(t *testing.T) {
 			const count, size = 6, 3 << 20
