@@ -41,20 +41,6 @@ func (w *world) files() []byte {
 	return b
 }
 
-// key returns a key that signs.
-func (w *world) key() *attest.Key {
-	w.Helper()
-	b, err := attest.GenerateKey()
-	if err != nil {
-		w.Fatal(err)
-	}
-	key, err := attest.ParsePrivateKey(b, nil)
-	if err != nil {
-		w.Fatal(err)
-	}
-	return key
-}
-
 // described returns how many descriptions of each kind are listed about the staged
 // manifest.
 func (w *world) described() map[string]int {

@@ -26,7 +26,7 @@ const (
 	// keys of the Secret are all trusted, one after the other; the private one signs.
 	privateKeyFile = "cosign.key"
 	publicKeyFile  = "cosign.pub"
-	passwordFile   = "cosign.password" //nolint:gosec // The name of a key.
+	passwordFile   = "cosign.password"
 
 	// publishedKeyFile is the key of the ConfigMap. Flux reads public keys from names
 	// that end with .pub.

@@ -193,20 +193,7 @@ func (e *external) gatherStaged(ctx context.Context, a *modelv1alpha1.Artifact, 
 		return err
 	}
 	if committed {
-		description, err := e.descriptionOf(ctx, a, digest.Digest(s.Staged.Digest))
-		if err != nil {
-			return err
-		}
-		done := event.Normal(reasonPushed, fmt.Sprintf("Run %d pushed %s with digest %s", s.Run, o.reference, s.Staged.Digest))
-		if wasPushed(a, s.Staged.Digest) {
-			done = event.Normal(reasonTagged, fmt.Sprintf("Tagged %s, which was pushed before, as %s", s.Staged.Digest, o.reference))
-		}
-		recordCommitted(a, o.reference, o.tag.Records)
-		s.Description = description
-		o.needsRetag, o.retryDue = false, false
-		e.blobs.forget(a.GetUID())
-		e.tellIfCurrent(ctx, a, done)
-		return nil
+		return e.gatherCommitted(ctx, a, o)
 	}
 	if o.tag.IsOn(s.Digest) {
 		// Known to be ours, whatever records there are.
@@ -229,6 +216,25 @@ func (e *external) gatherStaged(ctx context.Context, a *modelv1alpha1.Artifact, 
 		return e.dropStaged(ctx, a, o, outcome.Failure{Reason: outcome.PodLost, Message: catalog.Unstaged(s.Staged.Digest).Error()})
 	}
 	return e.gatherStagedTags(ctx, a, o)
+}
+
+// gatherCommitted records that what a run staged has its tag.
+func (e *external) gatherCommitted(ctx context.Context, a *modelv1alpha1.Artifact, o *observation) error {
+	s := &a.Status.AtProvider
+	description, err := e.descriptionOf(ctx, a, digest.Digest(s.Staged.Digest))
+	if err != nil {
+		return err
+	}
+	done := event.Normal(reasonPushed, fmt.Sprintf("Run %d pushed %s with digest %s", s.Run, o.reference, s.Staged.Digest))
+	if wasPushed(a, s.Staged.Digest) {
+		done = event.Normal(reasonTagged, fmt.Sprintf("Tagged %s, which was pushed before, as %s", s.Staged.Digest, o.reference))
+	}
+	recordCommitted(a, o.reference, o.tag.Records)
+	s.Description = description
+	o.needsRetag, o.retryDue = false, false
+	e.blobs.forget(a.GetUID())
+	e.tellIfCurrent(ctx, a, done)
+	return nil
 }
 
 // isCommitted reports whether what a run staged has its tag, its record and no tag
