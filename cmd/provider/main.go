@@ -123,10 +123,10 @@ func run(f flags) error {
 	o := controllerOptions(f, log)
 	o.Access = checker
 	o.WorkerImage = func(ctx context.Context) string { return controllers.WorkerImage(ctx, kube, pod, log) }
-	keys := func(ctx context.Context) (provenance.Keys, error) {
+	o.Keys = func(ctx context.Context) (provenance.Keys, error) {
 		return controllers.Keys(ctx, kube, pod.Namespace, f.clusterID, log)
 	}
-	if err := controllers.Setup(mgr, kube, o, keys, stop); err != nil {
+	if err := controllers.Setup(mgr, kube, o, stop); err != nil {
 		return err
 	}
 	log.Info("Starting", "version", version.Version, "poll", f.pollInterval.String(), "kit-image", f.images.Kit)

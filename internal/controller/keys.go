@@ -40,8 +40,8 @@ const (
 // Keys returns what the provider signs and verifies ownership with: the key in its own
 // namespace, which it makes if there is none, and the ID of its cluster, if clusterID
 // does not set another. It publishes the public key in a ConfigMap, and logs its ID. It
-// retries for a while, since Crossplane grants permissions after it has started the
-// provider. Outside of a cluster, where namespace is empty, there are no keys.
+// retries transient errors for a while. Outside of a cluster, where namespace is empty,
+// there are no keys.
 func Keys(ctx context.Context, kube client.Client, namespace, clusterID string, log logging.Logger) (provenance.Keys, error) {
 	if namespace == "" {
 		log.Info("The provider does not run in a Pod and signs nothing: who pushed an artifact is known by its status only")
@@ -53,7 +53,7 @@ func Keys(ctx context.Context, kube client.Client, namespace, clusterID string, 
 	)
 	err := wait.PollUntilContextTimeout(ctx, grantInterval, grantTimeout, true, func(ctx context.Context) (bool, error) {
 		keys, last = readKeys(ctx, kube, namespace, clusterID)
-		return last == nil || !kerrors.IsForbidden(last) && !isTransient(last), nil
+		return last == nil || !isTransient(last), nil
 	})
 	if last == nil {
 		last = err

@@ -21,7 +21,6 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/access"
 	"github.com/crossplane-contrib/provider-kitops/internal/controller/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/controller/config"
-	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 )
 
 const (
@@ -40,10 +39,9 @@ const (
 // Setup adds the controllers to the manager, each once the kinds that it watches
 // exist: a managed resource's kind does not exist before it is activated.
 // Without the permission to watch kinds, all controllers start at once. Setup
-// calls stop with the error of a controller that cannot be set up later. It gets the
-// keys to sign with from keys once the provider has its permissions; nil for none.
-func Setup(mgr ctrl.Manager, kube client.Client, o artifact.Options, keys func(context.Context) (provenance.Keys, error), stop func(error)) error {
-	return errors.Wrap(mgr.Add(&starter{mgr: mgr, kube: kube, options: o, keys: keys, stop: stop}), "cannot set up the controllers")
+// calls stop with the error of a controller that cannot be set up later.
+func Setup(mgr ctrl.Manager, kube client.Client, o artifact.Options, stop func(error)) error {
+	return errors.Wrap(mgr.Add(&starter{mgr: mgr, kube: kube, options: o, stop: stop}), "cannot set up the controllers")
 }
 
 // A starter sets up the controllers once the manager runs.
@@ -51,7 +49,6 @@ type starter struct {
 	mgr     ctrl.Manager
 	kube    client.Client
 	options artifact.Options
-	keys    func(context.Context) (provenance.Keys, error)
 	stop    func(error)
 }
 
@@ -64,11 +61,6 @@ func (s *starter) Start(ctx context.Context) error {
 	allowed, err := s.mayWatchKinds(ctx)
 	if err != nil {
 		return err
-	}
-	if s.keys != nil {
-		if s.options.Keys, err = s.keys(ctx); err != nil {
-			return err
-		}
 	}
 	// Permissions that Crossplane is about to grant must not be reported as
 	// missing, so this comes after mayWatchKinds.

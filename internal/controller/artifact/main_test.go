@@ -35,6 +35,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/controller/config"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
 	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
@@ -122,7 +123,7 @@ func startManagerAs(t *testing.T, cfg *rest.Config, namespace string, options Op
 		GlobalRateLimiter:       ratelimiter.NewGlobal(100),
 		Features:                features,
 	}
-	options.Keys = testKeys
+	options.Keys = func(context.Context) (provenance.Keys, error) { return testKeys, nil }
 	options.BlobCheckInterval = 1000 * time.Hour // Where a test asks for it.
 	for _, setup := range further {
 		if err := setup(mgr, options.Options); err != nil {

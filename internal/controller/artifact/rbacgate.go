@@ -41,7 +41,7 @@ func newRBACGate(c *access.Checker, cached client.Reader) *rbacGate {
 // Artifacts, so that they report it, and again when it is granted.
 func (g *rbacGate) Start(ctx context.Context) error {
 	if err := g.run(ctx); ctx.Err() == nil {
-		return errors.Wrap(err, "cannot watch the objects of runs")
+		return errors.Wrap(err, "cannot prepare for runs")
 	}
 	// The provider is shutting down.
 	return nil

@@ -56,9 +56,10 @@ type Options struct {
 	// Access knows which permissions the provider has; nil for all.
 	Access *access.Checker
 
-	// Keys sign and verify records of who pushed an artifact. With none, that is in
-	// statuses only.
-	Keys provenance.Keys
+	// Keys returns what signs and verifies records of who pushed an artifact; nil for
+	// none: that is in statuses only then. It is called once the provider has its
+	// permissions.
+	Keys func(context.Context) (provenance.Keys, error)
 
 	// Metrics of runs and of requests to registries; nil for none.
 	Metrics *Metrics
@@ -107,7 +108,6 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		recorder: recorder,
 		now:      time.Now,
 		metrics:  cmp.Or(o.Metrics, NewMetrics()),
-		keys:     o.Keys,
 		memory: newMemory(hosts, o.BlobCheckInterval,
 			cmp.Or(o.poller, progress.New(progress.Options{WritesPerMinute: o.ProgressWritesPerMinute}))),
 		registries: registry.NewMemory(),
@@ -151,9 +151,14 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	if err != nil {
 		return err
 	}
-	gate.prepare = func(ctx context.Context) error {
+	gate.prepare = func(ctx context.Context) (err error) {
 		if images := &c.settings.Images; images.Worker == "" && o.WorkerImage != nil {
 			images.Worker = o.WorkerImage(ctx)
+		}
+		if o.Keys != nil {
+			if c.keys, err = o.Keys(ctx); err != nil {
+				return err
+			}
 		}
 		return watchRuns(ctx, mgr, built, waiting)
 	}
