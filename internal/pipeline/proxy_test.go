@@ -67,12 +67,13 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer server.Close()
 	w.WriteHeader(http.StatusOK)
-	client, _, err := http.NewResponseController(w).Hijack()
+	client, read, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return
 	}
 	defer client.Close()
-	go func() { _, _ = io.Copy(server, client) }()
+	// The server may have read the client's first bytes already.
+	go func() { _, _ = io.Copy(server, read) }()
 	_, _ = io.Copy(client, server)
 }
 
