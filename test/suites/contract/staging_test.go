@@ -21,7 +21,8 @@ func TestStaging(t *testing.T) {
 		Pushed []string
 		Own    bool // Whether the staging tag points to what the run pushed.
 	}
-	whole := want{Pushed: []string{aBlob, aTag}, Own: true}
+	// The list of the files follows, and refers to what was pushed.
+	whole := want{Pushed: []string{aBlob, aTag, aBlob, aList}, Own: true}
 	cases := map[string]struct {
 		reason string
 		setup  func(t *testing.T, c *registry.Client, run pipeline.Run, p *pushes)
@@ -50,7 +51,7 @@ func TestStaging(t *testing.T) {
 					})
 				}))
 			},
-			want: want{Pushed: []string{aTag, aBlob, aTag}, Own: true},
+			want: want{Pushed: []string{aTag, aBlob, aTag, aBlob, aList}, Own: true},
 		},
 		"TagForbidden": {
 			reason: "A registry that lets nobody set the tag should fail the run.",

@@ -46,6 +46,7 @@ func stagingClient(t *testing.T, run pipeline.Run) *registry.Client {
 const (
 	aBlob = "blob"
 	aTag  = "tag"
+	aList = "list" // Of what refers to a manifest, where there is no referrers API.
 )
 
 // pushes notes what is pushed to the registry, of equal ones in a row the first.
@@ -90,6 +91,8 @@ func whatIsPushed(r *http.Request) string {
 		return "" // The empty blob may be anyone's.
 	case !strings.Contains(r.URL.Path, "/manifests/"):
 		return aBlob
+	case strings.HasPrefix(name, "sha256-"):
+		return aList
 	case !strings.HasPrefix(name, "sha256:"):
 		return aTag
 	}

@@ -34,8 +34,10 @@ func testUninstall(t *testing.T) {
 	}
 	kubectl(t, manifests(t, v1), "delete", "--filename=-", "--timeout="+patience.String())
 	kubectl(t, activation, "delete", "--filename=-", "--timeout="+patience.String())
-	// The one object that its own account made has no owner.
+	// What the provider's own account made has no owner.
 	kubectl(t, "", "delete", "lease", lease, "--namespace="+local.Cluster.CrossplaneNamespace())
+	// The key stays, as long as what it signed may be verified.
+	kubectl(t, "", "delete", "secret,configmap", "provider-kitops-signing-key", "--namespace="+local.Cluster.CrossplaneNamespace())
 
 	eventually(t, "nothing left of the provider", func(ctx context.Context) string {
 		left, err := traces(ctx)

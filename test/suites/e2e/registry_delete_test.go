@@ -63,7 +63,7 @@ func TestDeletedWithItsRecord(t *testing.T) {
 		n.waitReady(other, corev1.ConditionTrue, "Available")
 		repository, digest := n.repository(one), one.Status.AtProvider.Digest
 		fallback := strings.Replace(digest, ":", "-", 1)
-		if other.Status.AtProvider.Digest != digest || len(n.referrers(repository, digest)) != 2 {
+		if other.Status.AtProvider.Digest != digest || len(n.records(repository, digest)) != 2 {
 			n.t.Fatalf("they do not share content: %s, %s", digest, other.Status.AtProvider.Digest)
 		}
 
@@ -71,8 +71,11 @@ func TestDeletedWithItsRecord(t *testing.T) {
 		if tags := n.tags(repository); slices.Contains(tags, "v1") || !slices.Contains(tags, "v2") || !slices.Contains(tags, fallback) {
 			n.t.Errorf("tags: got %v, want v2 and %s", tags, fallback)
 		}
-		if left := n.referrers(repository, digest); len(left) != 1 {
+		if left := n.records(repository, digest); len(left) != 1 {
 			n.t.Errorf("records: got %+v, want the other's", left)
+		}
+		if left := n.referrers(repository, digest); len(left) != 4 {
+			n.t.Errorf("referrers: got %+v, want the record and the three descriptions, which the other shares", left)
 		}
 		n.ask(other)
 		n.waitReady(other, corev1.ConditionTrue, "Available")

@@ -230,6 +230,14 @@ func (n *tenant) referrers(repository *remote.Repository, digest string) []ocisp
 	return out
 }
 
+// records returns the attestations of who pushed a manifest.
+func (n *tenant) records(repository *remote.Repository, digest string) []ocispec.Descriptor {
+	n.t.Helper()
+	return slices.DeleteFunc(n.referrers(repository, digest), func(d ocispec.Descriptor) bool {
+		return d.ArtifactType != "application/vnd.dev.sigstore.bundle.v0.3+json"
+	})
+}
+
 // tagged returns the digest that a tag points to, nothing if there is none.
 func (n *tenant) tagged(repository *remote.Repository, tag string) string {
 	n.t.Helper()
