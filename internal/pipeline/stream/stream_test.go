@@ -53,6 +53,22 @@ func streamFiles() map[string]string {
 	}
 }
 
+// whole has a registry in memory read what is pushed before it takes the request: it
+// locks its blobs while it reads one, and a push may read from the same registry.
+func whole(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut || r.Method == http.MethodPatch {
+			b, err := io.ReadAll(r.Body)
+			if err != nil {
+				w.WriteHeader(http.StatusBadRequest)
+				return
+			}
+			r.Body = io.NopCloser(bytes.NewReader(b))
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // A streamWorld is a Hub and a registry, and a run from the one to the other.
 type streamWorld struct {
 	dir      string // The Hub's folder.
@@ -84,7 +100,7 @@ func newStreamWorld(t *testing.T, files map[string]string, reg http.Handler, o .
 	h := httptest.NewServer(w.hub)
 	t.Cleanup(h.Close)
 	if reg == nil {
-		reg = gcr.New(gcr.Logger(log.New(io.Discard, "", 0)))
+		reg = whole(gcr.New(gcr.Logger(log.New(io.Discard, "", 0))))
 	}
 	r := httptest.NewServer(reg)
 	t.Cleanup(r.Close)
