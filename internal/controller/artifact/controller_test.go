@@ -49,7 +49,11 @@ func TestArtifactIsMadeAndDeleted(t *testing.T) {
 		Run:             1,
 		JobRef:          &modelv1alpha1.JobReference{Name: job.GetName()},
 	}
-	if diff := cmp.Diff(want, a.Status.AtProvider, cmpopts.IgnoreTypes(&metav1.Time{})); diff != "" {
+	if found := w.records(a, digest); len(found) == 1 {
+		want.Attestation = &modelv1alpha1.Attestation{Digest: found[0].Descriptor.Digest.String(), KeyID: testKeys.Signer.KeyID()}
+	}
+	want.CommitRunHash = artifact.CommitRunHash(a, want.Source.Revision)
+	if diff := cmp.Diff(want, a.Status.AtProvider, cmpopts.IgnoreTypes(&metav1.Time{})); diff != "" || want.Attestation == nil {
 		t.Errorf("status: -want, +got:\n%s", diff)
 	}
 	if got, want := a.GetAnnotations()["crossplane.io/external-name"], w.host+"/models/qwen"; got != want {

@@ -83,10 +83,22 @@ func (w *statusWriter) Update(ctx context.Context, o client.Object, opts ...clie
 		return nil
 	}
 	// A handled request for a reconcile is written, else it would be handled again.
-	if started && err == nil && a.GetCondition(xpv2.TypeSynced).Status == corev1.ConditionTrue && a.GetLastHandledReconcileAt() == there.GetLastHandledReconcileAt() {
+	if started && err == nil && a.GetCondition(xpv2.TypeSynced).Status == corev1.ConditionTrue && a.GetLastHandledReconcileAt() == there.GetLastHandledReconcileAt() && knowsAsMuch(there, a) {
 		return nil
 	}
 	return w.SubResourceWriter.Update(ctx, o, opts...)
+}
+
+// knowsAsMuch reports whether the status of an Artifact that is stored says the same as
+// another one of what was pushed: once a run has started, that is not found out again.
+func knowsAsMuch(stored, a *modelv1alpha1.Artifact) bool {
+	pushed := func(s modelv1alpha1.ArtifactObservation) modelv1alpha1.ArtifactObservation {
+		return modelv1alpha1.ArtifactObservation{
+			Digest: s.Digest, Reference: s.Reference, RunHash: s.RunHash, CommitRunHash: s.CommitRunHash,
+			Attestation: s.Attestation, Description: s.Description, Tags: s.Tags, History: s.History, Staged: s.Staged,
+		}
+	}
+	return equality.Semantic.DeepEqual(pushed(stored.Status.AtProvider), pushed(a.Status.AtProvider))
 }
 
 // started are the Artifacts whose Create or Update has made a Job just now, until their
