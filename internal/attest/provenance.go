@@ -24,7 +24,7 @@ const (
 )
 
 // BuilderID returns the ID of the builder: the provider in the cluster of this ID.
-// It determines which SLSA level a statement has, so runs that nobody else can change
+// It determines which SLSA level a statement has, so runs that no tenant can change
 // would need another builder than those in the namespaces of tenants.
 func BuilderID(cluster string) string { return page + "?cluster=" + cluster }
 

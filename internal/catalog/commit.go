@@ -175,7 +175,7 @@ func (c Catalog) supersede(ctx context.Context, subject digest.Digest, recorded 
 }
 
 // withdraw deletes the record of a commit that does not get its tags, and what describes
-// the manifest if nobody else owns it. What stays does no harm: no tag of the owner
+// the manifest if it has no other owner. What stays does no harm: no tag of the owner
 // points to its subject.
 func (c Catalog) withdraw(ctx context.Context, subject digest.Digest, recorded ocispec.Descriptor) {
 	if recorded.Digest != "" {

@@ -29,7 +29,7 @@ import (
 // of the first connection.
 //
 // A proxy, which only the environment can name, may be anywhere. It looks names
-// up by itself and connects to what it likes, so that no address can be checked
+// up itself and connects to any address, so that none can be checked
 // when it is dialed. What a request by a proxy is for is checked all the same,
 // as far as this machine can look its name up, and the proxy's own rules have to
 // do the rest.

@@ -72,8 +72,8 @@ type UnavailableError struct {
 	RateLimited bool
 }
 
-// Error says why a host is left alone. It stays the same until the host is asked
-// again.
+// Error says why a host gets no request. It stays the same until the host's next
+// request.
 func (e *UnavailableError) Error() string {
 	until := e.Until.UTC().Format(time.RFC3339)
 	if e.RateLimited {
@@ -120,9 +120,8 @@ func (h *Hosts) Quick(origin string) bool {
 // does not answer in time; only what writes may take as long as the context lets
 // it, once there is a connection.
 //
-// An account, whatever identifies it, has its own times that the origin asked to
-// be left alone for: a server limits each. And what the origin leads to has its
-// own breakers for this origin's clients, so that it cannot open those of another origin.
+// Each account has its own waits that the origin asked for, since a server limits each.
+// Hosts that the origin redirects to have their own breakers for this origin's clients, so that it cannot open those of another origin.
 func (h *Hosts) Transport(origin, account string, next http.RoundTripper) http.RoundTripper {
 	return &hostTransport{hosts: h, origin: origin, account: account, next: next}
 }

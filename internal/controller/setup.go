@@ -6,11 +6,13 @@ package controller
 import (
 	"context"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/gate"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/customresourcesgate"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -32,7 +34,12 @@ const (
 	// granted the permissions that it grants to every provider.
 	grantInterval = 2 * time.Second
 
-	// grantTimeout bounds how long the provider waits for those permissions.
+	// servedInterval is how often the API server's discovery is asked for a kind that
+	// was created just now.
+	servedInterval = 200 * time.Millisecond
+
+	// grantTimeout bounds how long the provider waits for those permissions, and for a
+	// kind to be served.
 	grantTimeout = 2 * time.Minute
 )
 
@@ -71,21 +78,40 @@ func (s *starter) Start(ctx context.Context) error {
 		s.options.Logger.Info("The provider may not watch CustomResourceDefinitions, and starts all controllers at once")
 		return errors.Join(config.Setup(s.mgr, s.options.Options), artifact.Setup(s.mgr, s.options))
 	}
-	s.register()
+	s.register(ctx)
 	return errors.Wrap(customresourcesgate.Setup(s.mgr, s.options.Options), "cannot watch CustomResourceDefinitions")
 }
 
 // register registers each controller to be set up once its kinds exist.
-func (s *starter) register() {
+func (s *starter) register(ctx context.Context) {
 	usage := v1alpha1.ProviderConfigUsageGroupVersionKind
 	kinds := []schema.GroupVersionKind{v1alpha1.ProviderConfigGroupVersionKind, v1alpha1.ClusterProviderConfigGroupVersionKind, usage}
 	s.options.Gate = new(gate.Gate[schema.GroupVersionKind])
 	s.options.Gate.Register(func() {
-		s.started("ProviderConfigs", config.Setup(s.mgr, s.options.Options))
+		s.started("ProviderConfigs", s.whenServed(ctx, kinds, func() error { return config.Setup(s.mgr, s.options.Options) }))
 	}, kinds...)
+	all := append(slices.Clone(kinds), modelv1alpha1.ArtifactGroupVersionKind)
 	s.options.Gate.Register(func() {
-		s.started("Artifacts", artifact.Setup(s.mgr, s.options))
-	}, append(kinds, modelv1alpha1.ArtifactGroupVersionKind)...)
+		s.started("Artifacts", s.whenServed(ctx, all, func() error { return artifact.Setup(s.mgr, s.options) }))
+	}, all...)
+}
+
+// whenServed sets a controller up once the API server's discovery lists its kinds, which
+// it does a moment after their CustomResourceDefinitions are established.
+func (s *starter) whenServed(ctx context.Context, kinds []schema.GroupVersionKind, setUp func() error) error {
+	for _, k := range kinds {
+		err := wait.PollUntilContextTimeout(ctx, servedInterval, grantTimeout, true, func(context.Context) (bool, error) {
+			_, err := s.mgr.GetRESTMapper().RESTMapping(k.GroupKind(), k.Version)
+			if meta.IsNoMatchError(err) {
+				return false, nil
+			}
+			return err == nil, err
+		})
+		if err != nil {
+			return errors.Wrapf(err, "cannot find kind %s in the API server's discovery", k.Kind)
+		}
+	}
+	return setUp()
 }
 
 // started logs that controllers were set up, or stops the provider.

@@ -282,9 +282,9 @@ func (f *Follower) succeed(q *question, head hub.Head, now time.Time) {
 	f.hubRetries.Forget(q.key.hub.key)
 }
 
-// fail records that a question was not answered. After a transient error the Hub is
-// left alone for a while, and the question asked again soon; after a permanent one,
-// the error is permanent, and the question waits for its interval.
+// fail records that a question was not answered. After a transient error the Hub
+// gets no request for a while, and the question is retried with backoff; after a
+// permanent one, the question waits for its interval.
 func (f *Follower) fail(q *question, err error, now time.Time) {
 	h, reason := q.key.hub, outcome.ReasonOf(err)
 	wait := f.afterHalf(f.retries.When(q.key))

@@ -5,7 +5,7 @@
 // and its rate limiter. What those have no notion of is here: a question that many
 // Artifacts share, each with its interval and its commit; a budget for each host, in
 // which a question keeps its place while others of other hosts pass; and the time for
-// which a Hub, for one token, asks to be left alone.
+// which a Hub asks one token to wait.
 package follow
 
 import (

@@ -15,7 +15,7 @@ const maxWords = 64
 // (https://huggingface.co/docs/hub/model-cards).
 type words []string
 
-// UnmarshalJSON implements json.Unmarshaler. What is no word is left out.
+// UnmarshalJSON implements json.Unmarshaler. It ignores what is not a word.
 func (w *words) UnmarshalJSON(b []byte) error {
 	*w = nil
 	add := func(b []byte) error {

@@ -53,9 +53,8 @@ type Options struct {
 	// UserAgent that the client names itself by.
 	UserAgent string
 
-	// Hosts know how the Hub has answered clients that share them. They bound how
-	// long it may take to answer, and make no request while it is left alone; nil
-	// for none, for a client that has time.
+	// Hosts limit the requests to the Hub of all clients that share them: their time and,
+	// by a circuit breaker, their number while it does not answer; nil for no limits.
 	Hosts *connection.Hosts
 }
 

@@ -105,7 +105,7 @@ func (l *licenseTags) UnmarshalJSON(b []byte) error {
 	*l = nil
 	_ = readArray(json.NewDecoder(bytes.NewReader(b)), func(element json.RawMessage) error {
 		var tag string
-		_ = json.Unmarshal(element, &tag) // What is no text is no tag.
+		_ = json.Unmarshal(element, &tag) // Only a text is a tag.
 		if word, ok := strings.CutPrefix(tag, "license:"); ok && len(*l) < maxWords {
 			*l = append(*l, word)
 		}

@@ -13,8 +13,8 @@ import (
 
 // PushFileList pushes the list of a model's files beside the staged manifest, as a
 // manifest that refers to it, and returns the digest of the list. A list that cannot be
-// made, or a registry that takes no such manifests, fails no run: there is no list then,
-// which is logged.
+// made, or a registry that refuses such manifests, does not fail the run: the log says
+// then that there is no list.
 func PushFileList(ctx context.Context, c *registry.Client, repository string, subject ocispec.Descriptor, l filelist.List, logf func(format string, args ...any)) (digest.Digest, error) {
 	b, err := l.Encode()
 	if err != nil {
@@ -37,8 +37,8 @@ func PushFileList(ctx context.Context, c *registry.Client, repository string, su
 	return r.Layer().Digest, nil
 }
 
-// isThere reports whether a repository has a document about a manifest. Whether it is
-// listed, the controller sees to, which lists what refers to the manifest anyway.
+// isThere reports whether a repository has a document about a manifest. That it is
+// listed is checked by the controller, which lists what refers to the manifest anyway.
 func isThere(ctx context.Context, c *registry.Client, repository string, subject ocispec.Descriptor, r registry.Referrer) bool {
 	d, _, err := r.Manifest(subject)
 	if err != nil {

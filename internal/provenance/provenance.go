@@ -44,7 +44,7 @@ func matching(pattern *regexp.Regexp, s string) string {
 // An Owner is an Artifact as others know it.
 type Owner struct {
 	// ID that the Artifact got when it was created first, and keeps where it
-	// is restored elsewhere; empty where it is not known. One that is no ID (a
+	// is restored elsewhere; empty if unknown. One that is not an ID (a
 	// word of at most 64 letters, digits and . _ -) counts as not known.
 	ID string
 

@@ -120,7 +120,7 @@ func (s *search) layers(ctx context.Context, reference string) ([]ocispec.Descri
 	}
 	var m ocispec.Manifest
 	if err := decode.JSON(b, &m); err != nil {
-		return nil, nil //nolint:nilerr // It is no manifest, so it has no layers.
+		return nil, nil //nolint:nilerr // Only a manifest has layers.
 	}
 	return m.Layers, nil
 }

@@ -76,7 +76,7 @@ type Verifier struct {
 }
 
 // An opener verifies one signature. Its methods return an error unless the signature is
-// by somebody trusted and covers the digest.
+// by a trusted signer and covers the digest.
 type opener interface {
 	// OpenBundle returns the predicate type of the statement in a Sigstore bundle.
 	OpenBundle(bundle []byte, subject digest.Digest) (string, error)
@@ -142,7 +142,7 @@ func newKeyed(o Options) (opener, error) {
 	return keyed{keys}, nil
 }
 
-// Verify returns an error with reason Unverified unless somebody trusted has signed the
+// Verify returns an error with reason Unverified unless a trusted signer has signed the
 // artifact with this digest. It reads nothing of the artifact itself.
 func (v *Verifier) Verify(ctx context.Context, r Registry, ref registry.Reference) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)

@@ -82,8 +82,8 @@ type plan struct {
 	// from is the digest that the tag is taken from; empty for none.
 	from string
 
-	// setTags are set, and removeTags removed, beside the Artifact's tag, which is
-	// left alone then.
+	// setTags are set, and removeTags removed, beside the Artifact's tag, which
+	// stays then.
 	setTags    []wantedTag
 	removeTags []string
 

@@ -128,10 +128,9 @@ func untilExpiry(a *modelv1alpha1.Artifact, poll time.Duration) time.Duration {
 	return poll
 }
 
-// pollInterval returns when an Artifact that needs nothing now is looked at
-// again: when its failed run is to be tried again, else at its poll, which is
-// early or late by up to jitter percent, or when its Hub is to be asked or its next blobs are to be
-// looked for.
+// pollInterval returns when to requeue an Artifact that needs nothing now: when its
+// failed run is due for a retry, else at its poll, which is early or late by up to
+// jitter percent, or when its Hub or its next blobs are due.
 func pollInterval(jitter int, f *follow.Follower, b *blobChecks) managed.PollIntervalHook {
 	return func(mg resource.Managed, poll time.Duration) time.Duration {
 		if most := poll * time.Duration(jitter) / 100; most > 0 {

@@ -20,16 +20,15 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
-// reportError has the Ready condition of an Artifact that is not ready say why it
-// does not get on.
+// reportError sets the Ready condition of an Artifact that is not ready to the reason.
 func reportError(a *modelv1alpha1.Artifact, err error) {
 	if why, ok := conditionOf(a, err); ok {
 		a.SetConditions(why)
 	}
 }
 
-// conditionOf returns the Ready condition of an Artifact that does not get on
-// because of an error, if it is one of the vocabulary. What is ready stays so.
+// conditionOf returns the Ready condition for an error of an Artifact, if the error has
+// a reason of the vocabulary. An Artifact that is ready stays so.
 func conditionOf(a *modelv1alpha1.Artifact, err error) (xpv2.Condition, bool) {
 	var why *outcome.Error
 	if !errors.As(err, &why) || a.GetCondition(xpv2.TypeReady).Status == corev1.ConditionTrue {

@@ -307,8 +307,8 @@ func (e *external) leftOver(ctx context.Context, a *modelv1alpha1.Artifact) (str
 
 // A lookingUp client lists from the cache. A list of the API server's waits until
 // its own cache has caught up with etcd, up to 100 ms. Where that was just
-// asked, a Job that the cache has not seen yet has the name of the one that is to
-// be made.
+// listed, a Job that the cache has not seen yet still has the name of the next one, so
+// that the API server refuses a second.
 type lookingUp struct {
 	client.Client
 

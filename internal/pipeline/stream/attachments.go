@@ -9,7 +9,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/source/oci"
 )
 
-// attachments returns what is to be copied with the artifact; none unless the run asks
+// attachments returns the referrers to copy with the artifact; none unless the run asks
 // for it.
 func (r *task) attachments(ctx context.Context, o *oci.Source) ([]oci.Attachment, error) {
 	if !r.run.Source.Artifact.CopyReferrers {
@@ -69,7 +69,7 @@ func (r *task) copyAttachment(ctx context.Context, o *oci.Source, a oci.Attachme
 	return r.registry.PushManifest(ctx, repository, a.Descriptor, a.Manifest, reference)
 }
 
-// cannotCopyAttachments returns the error for a run that is to copy an artifact's
+// cannotCopyAttachments returns the error for a run that must copy an artifact's
 // referrers, and cannot copy the artifact with its digest.
 func cannotCopyAttachments(run pipeline.Run, o *oci.Source) error {
 	return outcome.Errorf(outcome.Unsupported,

@@ -52,8 +52,8 @@ func (r *task) newLayerStream(m *layerMove) *layerStream {
 	return s
 }
 
-// inspectors returns a writer for each of these files of the same content that is to
-// be inspected.
+// inspectors returns a writer for each of these files of the same content that must be
+// inspected.
 func (r *task) inspectors(files []modelpack.File) []io.WriteCloser {
 	var out []io.WriteCloser
 	for _, f := range files {

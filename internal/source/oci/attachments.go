@@ -99,7 +99,7 @@ func (s *Source) attachment(ctx context.Context, reference string) (Attachment, 
 	}
 	var m ocispec.Manifest
 	if err := decode.JSON(b, &m); err != nil {
-		return Attachment{}, false, nil //nolint:nilerr // It is no manifest.
+		return Attachment{}, false, nil //nolint:nilerr // Not a manifest.
 	}
 	if m.Config.Digest == "" || strings.HasPrefix(cmp.Or(m.ArtifactType, m.Config.MediaType), ownTypes) {
 		return Attachment{}, false, nil
