@@ -109,8 +109,12 @@ func (n newUnlimited) Reconcile(ctx context.Context, r reconcile.Request) (recon
 	return n.limited.Reconcile(ctx, r)
 }
 
-// A throttled reconcile is requeued after a random wait between these two.
-const throttleRequeue, throttleRequeueMost = 2 * time.Second, 5 * time.Second
+// A throttled reconcile is requeued after a random wait, which is shorter if the
+// registry answers quickly: workers are soon free then.
+const (
+	throttleRequeue, throttleRequeueMost           = 2 * time.Second, 5 * time.Second
+	throttleRequeueQuick, throttleRequeueQuickMost = 100 * time.Millisecond, 300 * time.Millisecond
+)
 
 // A throttle bounds how many of a reconciler's reconciles, which wait for
 // registries, run at a time. No registry and no namespace may take all workers, and
@@ -137,28 +141,33 @@ func (t *throttle) Reconcile(ctx context.Context, r reconcile.Request) (reconcil
 	if err := t.cached.Get(ctx, r.NamespacedName, a); err != nil {
 		return t.Reconciler.Reconcile(ctx, r)
 	}
-	limits := t.limits(ctx, a)
+	limits, quick := t.limits(ctx, a)
 	if !t.slots.Take(ctx, limits) {
 		wait := throttleRequeue + rand.N(throttleRequeueMost-throttleRequeue) //nolint:gosec // No secret.
+		if quick {
+			wait = throttleRequeueQuick + rand.N(throttleRequeueQuickMost-throttleRequeueQuick) //nolint:gosec // No secret.
+		}
 		return reconcile.Result{RequeueAfter: wait}, nil
 	}
 	defer t.slots.Release(limits)
 	return t.Reconciler.Reconcile(ctx, r)
 }
 
-// limits returns what bounds an Artifact's reconcile.
-func (t *throttle) limits(ctx context.Context, a *modelv1alpha1.Artifact) []connection.Limit {
+// limits returns what bounds an Artifact's reconcile, and reports whether its registry
+// answers quickly.
+func (t *throttle) limits(ctx context.Context, a *modelv1alpha1.Artifact) (_ []connection.Limit, quick bool) {
 	most := max(t.workers-1, 1)
 	out := []connection.Limit{{Pool: "namespace " + a.GetNamespace(), Most: most}}
 	origin, ok := t.origin(ctx, a)
 	if !ok {
-		return out
+		return out, false
 	}
 	out = append(out, connection.Limit{Pool: "registry " + origin, Most: most})
-	if !t.hosts.Quick(origin) {
+	quick = t.hosts.Quick(origin)
+	if !quick {
 		out = append(out,
 			connection.Limit{Pool: "slow registry " + origin, Most: max(t.workers/4, 1)},
 			connection.Limit{Pool: "slow registries", Most: most, Sharer: a.GetNamespace()})
 	}
-	return out
+	return out, quick
 }
