@@ -163,11 +163,7 @@ func (c Catalog) supersede(ctx context.Context, subject digest.Digest, recorded 
 		if r.Descriptor.Digest == recorded.Digest {
 			continue
 		}
-		err := c.Registry.DeleteManifest(ctx, c.Repository, plain(r.Descriptor))
-		if registry.IsUnsupported(err) || registry.IsUnauthorized(err) {
-			return nil
-		}
-		if err != nil {
+		if deletes, err := c.deleteIfAllowed(ctx, r.Descriptor); err != nil || !deletes {
 			return err
 		}
 	}

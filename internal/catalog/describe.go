@@ -27,9 +27,6 @@ const (
 	// list: where it has no referrers API, two may write the list at once.
 	describeTries = 3
 
-	// signatureFile is the name that model_signing gives a signature.
-	signatureFile = "model.sig"
-
 	// annotationMaker marks the manifests of bills of materials that the provider
 	// pushed, since other programs push some of the same type.
 	annotationMaker = "io.crossplane.m.kitops.maker"
@@ -97,7 +94,7 @@ func (c Catalog) descriptionsOf(ctx context.Context, o Commit) ([]registry.Refer
 		if err != nil {
 			return out, err.Error(), nil //nolint:nilerr // As above.
 		}
-		out = append(out, registry.Referrer{Type: attest.ModelSignatureType, Title: signatureFile, Content: signature})
+		out = append(out, registry.Referrer{Type: attest.ModelSignatureType, Title: attest.SignatureFile, Content: signature})
 	}
 	return withoutLarge(out)
 }
@@ -183,15 +180,21 @@ func (c Catalog) deleteDescriptions(ctx context.Context, subject digest.Digest, 
 		if !c.isDescription(ctx, l) {
 			continue
 		}
-		err := c.Registry.DeleteManifest(ctx, c.Repository, plain(l))
-		if registry.IsUnsupported(err) || registry.IsUnauthorized(err) {
-			return nil
-		}
-		if err != nil {
+		if deletes, err := c.deleteIfAllowed(ctx, l); err != nil || !deletes {
 			return err
 		}
 	}
 	return nil
+}
+
+// deleteIfAllowed deletes a manifest, and reports whether the registry lets this account
+// delete.
+func (c Catalog) deleteIfAllowed(ctx context.Context, d ocispec.Descriptor) (bool, error) {
+	err := c.Registry.DeleteManifest(ctx, c.Repository, plain(d))
+	if registry.IsUnsupported(err) || registry.IsUnauthorized(err) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // isDescription reports whether a referrer is a description that the provider pushed.

@@ -12,17 +12,12 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// signatureFile is the name of a model's signature beside its files, which model_signing
-// (https://github.com/sigstore/model-transparency) looks for and never counts as one of
-// them.
-const signatureFile = "model.sig"
-
 // putSignature writes the signature of the model's files beside them. It returns an
 // error with reason NotFound if the artifact has none. Who signed it is for model_signing
 // to verify.
 func (s *source) putSignature(ctx context.Context, f *folder, st *state, d digest.Digest) error {
-	if _, taken := st.Files[signatureFile]; taken {
-		return outcome.Errorf(outcome.Unsupported, "%s has a file %q of its own: pull it without --with-signature", s.ref, signatureFile)
+	if _, taken := st.Files[attest.SignatureFile]; taken {
+		return outcome.Errorf(outcome.Unsupported, "%s has a file %q of its own: pull it without --with-signature", s.ref, attest.SignatureFile)
 	}
 	var b []byte
 	err := s.retries.Do(ctx, s.ref.String(), func() error {
@@ -33,11 +28,11 @@ func (s *source) putSignature(ctx context.Context, f *folder, st *state, d diges
 	if err != nil {
 		return err
 	}
-	partial := path.Join(partialDir, signatureFile)
+	partial := path.Join(partialDir, attest.SignatureFile)
 	if err := f.WriteFile(partial, b, fileMode); err != nil {
 		return f.failed(partial, err)
 	}
-	return f.failed(signatureFile, f.Rename(partial, signatureFile))
+	return f.failed(attest.SignatureFile, f.Rename(partial, attest.SignatureFile))
 }
 
 // signature returns the signature of an artifact's files.

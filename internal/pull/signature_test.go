@@ -50,7 +50,7 @@ func (f *front) signFiles(t *testing.T, d digest.Digest, files map[string]string
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.PushReferrer(t.Context(), testRepository, subject, registry.Referrer{Type: attest.ModelSignatureType, Title: signatureFile, Content: b}); err != nil {
+	if _, err := c.PushReferrer(t.Context(), testRepository, subject, registry.Referrer{Type: attest.ModelSignatureType, Title: attest.SignatureFile, Content: b}); err != nil {
 		t.Fatal(err)
 	}
 	v, err := attest.NewVerifier(key.PublicPEM())
@@ -107,7 +107,7 @@ func TestWithSignature(t *testing.T) {
 	if _, err := p.Run(t.Context()); err != nil {
 		t.Fatalf("Run(...): want the signature of files that are here already, got %v\n%s", err, log)
 	}
-	bundle, err := os.ReadFile(filepath.Join(dir, signatureFile))
+	bundle, err := os.ReadFile(filepath.Join(dir, attest.SignatureFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func TestWithSignature(t *testing.T) {
 			Resources []struct{ Name, Digest string } `json:"resources"`
 		} `json:"predicate"`
 	}
-	sums, root := sumsIn(t, dir, []string{".git", ".gitattributes", ".github", ".gitignore", signatureFile, "Kitfile", stateDir})
+	sums, root := sumsIn(t, dir, []string{".git", ".gitattributes", ".github", ".gitignore", attest.SignatureFile, "Kitfile", stateDir})
 	statement, _, err := v.Open(bundle, root)
 	if err != nil {
 		t.Fatalf("Open(...): want the signature to be one of the folder's files, got %v", err)
@@ -127,7 +127,7 @@ func TestWithSignature(t *testing.T) {
 	if err := json.Unmarshal(statement, &signed); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{stateDir, signatureFile} {
+	for _, name := range []string{stateDir, attest.SignatureFile} {
 		if !slices.Contains(signed.Predicate.Serialization.Ignored, name) {
 			t.Errorf("want the signature to ignore %q, got %v", name, signed.Predicate.Serialization.Ignored)
 		}
