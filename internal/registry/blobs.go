@@ -195,7 +195,7 @@ func (c *Client) Mount(ctx context.Context, repository, from string, d ocispec.D
 	ctx = auth.AppendRepositoryScope(noteWaits(ctx), s.ref, auth.ActionPull, auth.ActionPush)
 	both := auth.AppendRepositoryScope(ctx, oras.Reference{Registry: c.host, Repository: from}, auth.ActionPull)
 	query := url.Values{"mount": {d.Digest.String()}, "from": {from}}
-	rsp, err := s.ask(both, askTimeout, http.MethodPost, s.endpoint()+"?"+query.Encode(), func(status int) bool { //nolint:bodyclose // It is closed already.
+	rsp, err := s.askOnce(both, askTimeout, http.MethodPost, s.endpoint()+"?"+query.Encode(), func(status int) bool { //nolint:bodyclose // It is closed already.
 		return status == http.StatusCreated || status == http.StatusAccepted
 	})
 	switch {

@@ -7,6 +7,7 @@ package registry
 
 import (
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -51,6 +52,13 @@ type Options struct {
 	// kubernetes.io/dockerconfigjson. Of its entries the most specific one for
 	// Host and Repository is used, and nothing else of it. Nil is anonymous.
 	DockerConfig []byte
+
+	// Credential returns the credential as it is now, for one that changes while the
+	// client is in use. It is called for each request, and must be quick and safe for
+	// concurrent use. A client that retries waits a few minutes for another one if the
+	// registry refuses one that it accepted before. Nil for that of DockerConfig, which
+	// is ignored otherwise.
+	Credential func(ctx context.Context) (Credential, error)
 
 	// Repository that the client is for, with whose name an entry may go on.
 	// Empty takes those for Host only.
@@ -110,19 +118,19 @@ type Options struct {
 // A Client speaks to one registry. It is safe for concurrent use. Close it when
 // it is not needed any more.
 type Client struct {
-	host      string
-	plainHTTP bool
-	account   account
-	pushes    string // The repository that tokens must allow to push to; empty for none.
-	cures     Cures
-	observer  func(operation string, err error)
-	transport *ownTransport
-	auth      *auth.Client
-	singleTry bool // No request is retried.
-	retries   retry.Policy
-	throttle  *connection.Throttle // Nil if the client does not retry.
-	stall     time.Duration
-	commit    time.Duration
+	host        string
+	plainHTTP   bool
+	credentials *credentials
+	pushes      string // The repository that tokens must allow to push to; empty for none.
+	cures       Cures
+	observer    func(operation string, err error)
+	transport   *ownTransport
+	auth        *auth.Client
+	singleTry   bool // No request is retried.
+	retries     retry.Policy
+	throttle    *connection.Throttle // Nil if the client does not retry.
+	stall       time.Duration
+	commit      time.Duration
 
 	uploadTime time.Duration // How long the registry lets an upload take; 0 where that is not known.
 }
@@ -140,10 +148,6 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	credential, acc, err := credentialFor(o.Host, o.Repository, o.DockerConfig)
-	if err != nil {
-		return nil, err
-	}
 	pairs, err := clientCertificates(o)
 	if err != nil {
 		return nil, err
@@ -156,22 +160,26 @@ func New(o Options) (*Client, error) {
 		}
 		throttle = cmp.Or(o.Throttle, &connection.Throttle{Sleep: o.Retry.Sleep})
 	}
+	own, err := newCredentials(o)
+	if err != nil {
+		return nil, err
+	}
 	c := &Client{
-		host:      o.Host,
-		plainHTTP: o.PlainHTTP,
-		account:   acc,
-		cures:     o.Cures,
-		observer:  o.Observe,
-		transport: transport,
-		singleTry: o.SingleTry,
-		retries:   o.Retry,
-		throttle:  throttle,
-		stall:     stallTimeout,
-		commit:    commitTimeout,
+		host:        o.Host,
+		plainHTTP:   o.PlainHTTP,
+		credentials: own,
+		cures:       o.Cures,
+		observer:    o.Observe,
+		transport:   transport,
+		singleTry:   o.SingleTry,
+		retries:     o.Retry,
+		throttle:    throttle,
+		stall:       stallTimeout,
+		commit:      commitTimeout,
 		auth: &auth.Client{
-			Client:     &http.Client{Transport: trying(watched(o, credential, transport), o, throttle)},
-			Credential: auth.StaticCredential(o.Host, credential),
-			Cache:      newCache(o.Memory, o.Host, credential),
+			Client:     &http.Client{Transport: trying(watched(o, own, transport), o, throttle)},
+			Credential: own.forHost,
+			Cache:      newCache(o.Memory, own),
 			// The transport's Guard checks all hosts when they are dialed.
 			BlockedRealmPrefixes: []netip.Prefix{},
 		},
@@ -237,11 +245,12 @@ func Origin(host string, plainHTTP bool) string {
 }
 
 // watched returns a transport that the Hosts watch over, if there are any.
-func watched(o Options, c auth.Credential, next http.RoundTripper) http.RoundTripper {
+func watched(o Options, of *credentials, next http.RoundTripper) http.RoundTripper {
 	if o.Hosts == nil {
 		return next
 	}
-	account := sha256.Sum256([]byte(strings.Join([]string{c.Username, c.Password, c.RefreshToken, c.AccessToken}, "\x00")))
+	c := of.last
+	account := sha256.Sum256([]byte(strings.Join([]string{c.Username, c.Password, c.IdentityToken, c.RegistryToken}, "\x00")))
 	return o.Hosts.Transport(Origin(o.Host, o.PlainHTTP), string(account[:]), next)
 }
 
@@ -279,7 +288,7 @@ func (c *Client) repository(name string) (*remote.Repository, error) {
 
 // client returns what makes requests for one repository.
 func (c *Client) client(name string) remote.Client {
-	scoped := challenged{Client: c.auth}
+	scoped := challenged{Client: c.auth, credentials: c.credentials, name: name}
 	if c.pushes == name {
 		scoped.pushes = name
 	}

@@ -101,19 +101,6 @@ func (e *entry) encode() (json.RawMessage, error) {
 	return json.Marshal(out)
 }
 
-// credentialFor returns the credential that a docker config has for a
-// repository, which may be empty, at a host.
-func credentialFor(host, repository string, config []byte) (auth.Credential, account, error) {
-	e, err := choose(host, repository, config)
-	switch {
-	case len(config) == 0:
-		return auth.EmptyCredential, anonymous, nil
-	case err != nil, e == nil:
-		return auth.EmptyCredential, otherRegistry, err
-	}
-	return e.credential, known, nil
-}
-
 func unreadable(what string) error {
 	return outcome.Errorf(outcome.Unauthorized,
 		"the registry's credentials cannot be used: the Secret %s; make it with kubectl create secret docker-registry", what)
@@ -139,7 +126,9 @@ func decodeAuth(s string) (user, password string, ok bool) {
 type challenged struct {
 	*auth.Client
 
-	pushes string // The repository that tokens must allow to push to; empty for none.
+	credentials *credentials
+	name        string // The repository's.
+	pushes      string // The repository that tokens must allow to push to; empty for none.
 }
 
 // Do implements remote.Client. A read for which no token to push is given is made
@@ -151,10 +140,10 @@ func (c challenged) Do(r *http.Request) (*http.Response, error) {
 		r = r.WithContext(auth.WithScopesForHost(ctx, host, scopes...))
 	}
 	if c.pushes == "" {
-		return c.Client.Do(r)
+		return c.authorized(r)
 	}
 	push := auth.ScopeRepository(c.pushes, auth.ActionPull, auth.ActionPush)
-	rsp, err := c.Client.Do(r.WithContext(auth.AppendScopesForHost(r.Context(), host, push)))
+	rsp, err := c.authorized(r.WithContext(auth.AppendScopesForHost(r.Context(), host, push)))
 	if r.Method != http.MethodGet && r.Method != http.MethodHead || !refusesScope(rsp, err) {
 		return rsp, err
 	}
@@ -162,6 +151,24 @@ func (c challenged) Do(r *http.Request) (*http.Response, error) {
 		_ = rsp.Body.Close()
 	}
 	return c.Client.Do(r)
+}
+
+// authorized makes a request, and makes it again with another credential if there is
+// one after a refusal. A request whose body cannot be sent again is made once.
+func (c challenged) authorized(r *http.Request) (*http.Response, error) {
+	if r.Body != nil && r.Body != http.NoBody && r.GetBody == nil {
+		return c.Client.Do(r)
+	}
+	return c.credentials.authorized(r.Context(), kindOfRequest(r.Method, c.name), func() (*http.Response, error) {
+		again := r.Clone(r.Context())
+		if r.GetBody != nil {
+			var err error
+			if again.Body, err = r.GetBody(); err != nil {
+				return nil, err
+			}
+		}
+		return c.Client.Do(again)
+	})
 }
 
 // refusesScope reports whether credentials that are good did not get a token for

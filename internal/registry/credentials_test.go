@@ -58,27 +58,26 @@ func TestCredentialFor(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			var got want
-			var err error
-			got.credential, got.account, err = credentialFor(tc.host, "", []byte(tc.config))
-			got.failed = err != nil
+			c, err := CredentialIn([]byte(tc.config), tc.host, "")
+			got.credential, got.account, got.failed = c.oras(), c.account(), err != nil
 			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(want{})); diff != "" {
-				t.Errorf("\n%s\ncredentialFor(...): -want, +got:\n%s", tc.reason, diff)
+				t.Errorf("\n%s\nCredentialIn(...): -want, +got:\n%s", tc.reason, diff)
 			}
 			if err != nil && (strings.Contains(err.Error(), "pa:ss") || strings.Contains(err.Error(), "hunter2") || reasonOf(err) != outcome.Unauthorized) {
-				t.Errorf("\n%s\ncredentialFor(...): want Unauthorized without the password, got %q", tc.reason, err)
+				t.Errorf("\n%s\nCredentialIn(...): want Unauthorized without the password, got %q", tc.reason, err)
 			}
 		})
 	}
 }
 
-func FuzzCredentialFor(f *testing.F) {
+func FuzzCredentialIn(f *testing.F) {
 	f.Add("r.example.com", []byte(`{"auths": {"r.example.com": {"auth": "`+b64("ada:pass")+`"}}}`))
 	f.Add("docker.io", []byte(`{"auths": {"https://index.docker.io/v1/": null}}`))
 	f.Add("", []byte(`{"auths": {"": {"auth": ":"}}}`))
 	f.Fuzz(func(t *testing.T, host string, config []byte) {
-		cred, acc, err := credentialFor(host, repository, config)
-		if (acc == known) != (cred != auth.EmptyCredential) || (err != nil && acc == known) {
-			t.Errorf("credentialFor(%q, %q) = %v, %d, %v", host, config, cred != auth.EmptyCredential, acc, err)
+		c, err := CredentialIn(config, host, repository)
+		if acc := c.account(); (acc == known) != (c.oras() != auth.EmptyCredential) || (err != nil && acc == known) {
+			t.Errorf("CredentialIn(%q, %q): account %d, %v", config, host, acc, err)
 		}
 	})
 }

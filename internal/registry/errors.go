@@ -140,10 +140,10 @@ func (c *Client) refusedContent(rsp *errcode.ErrorResponse, d operation) error {
 
 func (c *Client) unauthorized(status int, d operation) *outcome.Error {
 	switch {
-	case c.account == anonymous:
+	case c.credentials.account() == anonymous:
 		return outcome.Errorf(outcome.Unauthorized,
 			"registry %s wants credentials to %s: %s", c.host, d, c.cures.NoCredentials)
-	case c.account == otherRegistry:
+	case c.credentials.account() == otherRegistry:
 		return outcome.Errorf(outcome.Unauthorized,
 			"registry %s wants credentials to %s, and the credentials Secret has no entry for %s: add one to it", c.host, d, c.host)
 	case status == http.StatusForbidden:

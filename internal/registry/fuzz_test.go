@@ -43,11 +43,11 @@ func (a sameAnswer) RoundTrip(req *http.Request) (*http.Response, error) {
 // asking returns a client to which a registry always answers the same.
 func asking(a sameAnswer) *Client {
 	return &Client{
-		host:      fuzzHost,
-		account:   known,
-		transport: &ownTransport{},
-		stall:     time.Minute,
-		commit:    time.Minute,
+		host:        fuzzHost,
+		credentials: &credentials{last: Credential{Username: "ada"}},
+		transport:   &ownTransport{},
+		stall:       time.Minute,
+		commit:      time.Minute,
 		auth: &auth.Client{
 			Client:     &http.Client{Transport: waitNoter{next: a}},
 			Credential: auth.StaticCredential(fuzzHost, auth.Credential{Username: "ada", Password: fuzzPassword}),
@@ -146,9 +146,9 @@ func FuzzDockerConfigFor(f *testing.F) {
 			checkSaid(t, "DockerConfigFor", err)
 			return
 		}
-		want, _, _ := credentialFor(host, repository, config)
-		got, who, err := credentialFor(host, repository, out)
-		if got != want || who != known || err != nil {
+		want, _ := CredentialIn(config, host, repository)
+		got, err := CredentialIn(out, host, repository)
+		if got != want || got.account() != known || err != nil {
 			t.Errorf("DockerConfigFor(%q, %q) = %q, which is read as another credential: %v", config, host, out, err)
 		}
 		var c dockerConfig

@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"encoding/base64"
 	"sync"
 
 	"oras.land/oras-go/v2/registry/remote/auth"
@@ -69,13 +68,14 @@ func (c notingCache) forget() {
 	}
 }
 
-// newCache returns a cache of what a registry wants, which has the password
-// already where the registry is known to want it.
-func newCache(m *Memory, host string, credential auth.Credential) auth.Cache {
+// newCache returns a cache of what a registry wants, which knows already where a
+// registry is known to want the password.
+func newCache(m *Memory, own *credentials) auth.Cache {
 	cache := newFreshTokens()
-	if m.wantsPassword(host) && credential.Username != "" {
-		password := base64.StdEncoding.EncodeToString([]byte(credential.Username + ":" + credential.Password))
-		_, _ = cache.Set(context.Background(), host, auth.SchemeBasic, "", func(context.Context) (string, error) { return password, nil })
+	cache.given = own.token
+	if m.wantsPassword(own.host) {
+		// The scheme counts: the password itself is not kept.
+		_, _ = cache.Set(context.Background(), own.host, auth.SchemeBasic, "", func(context.Context) (string, error) { return "", nil })
 	}
 	return notingCache{Cache: cache, memory: m}
 }

@@ -31,6 +31,10 @@ type freshTokens struct {
 
 	now func() time.Time
 
+	// given returns what a host is told that gets no token of a token server, as it is
+	// now, and reports whether there is any; nil for none.
+	given func(ctx context.Context, host string, scheme auth.Scheme) (string, bool)
+
 	mu    sync.Mutex
 	stale map[string]time.Time // From when on a token is not used, by its place.
 }
@@ -47,7 +51,18 @@ func (c *freshTokens) GetToken(ctx context.Context, registry string, scheme auth
 	if scheme == auth.SchemeBearer && timed && !c.now().Before(stale) {
 		return "", errdef.ErrNotFound
 	}
-	return c.Cache.GetToken(ctx, registry, scheme, key)
+	token, err := c.Cache.GetToken(ctx, registry, scheme, key)
+	if err != nil || c.given == nil {
+		return token, err
+	}
+	if given, ok := c.given(ctx, registry, scheme); ok {
+		// What was kept may be that of an earlier credential.
+		return given, nil
+	}
+	if scheme == auth.SchemeBasic {
+		return "", errdef.ErrNotFound
+	}
+	return token, nil
 }
 
 // Set implements auth.Cache.

@@ -86,7 +86,7 @@ func TestFreshTokens(t *testing.T) {
 // TestForget checks that a client's cache, as New makes it, gets tokens anew once
 // the registry has refused one.
 func TestForget(t *testing.T) {
-	c, ok := newCache(nil, "r", auth.EmptyCredential).(interface {
+	c, ok := newCache(nil, &credentials{host: "r"}).(interface {
 		auth.Cache
 		forget()
 	})

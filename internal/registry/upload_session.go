@@ -52,8 +52,16 @@ func (s sessions) endpoint() string {
 
 // ask makes a request without a body, for which it, or each of its tries, has
 // some time. It returns no more than the header, and an error if accept does not
-// take the status.
+// take the status. If the registry refuses the credential, it makes the request again
+// with another one that there is some time later.
 func (s sessions) ask(ctx context.Context, limit time.Duration, method, u string, accept func(status int) bool) (*http.Response, error) {
+	return s.credentials.authorized(ctx, kindOfRequest(method, s.ref.Repository), func() (*http.Response, error) {
+		return s.askOnce(ctx, limit, method, u, accept)
+	})
+}
+
+// askOnce is ask without waiting for another credential.
+func (s sessions) askOnce(ctx context.Context, limit time.Duration, method, u string, accept func(status int) bool) (*http.Response, error) {
 	if err := s.throttle.Wait(ctx, s.host); err != nil {
 		return nil, s.failed(ctx, err, s.operation())
 	}
@@ -132,7 +140,7 @@ func (s sessions) cancel(ctx context.Context, of *session) {
 	}
 	ctx, cancel := context.WithTimeout(once(context.WithoutCancel(ctx)), cancelTimeout)
 	defer cancel()
-	_, _ = s.ask(ctx, cancelTimeout, http.MethodDelete, of.location.String(), succeeded) //nolint:bodyclose // It is closed already.
+	_, _ = s.askOnce(ctx, cancelTimeout, http.MethodDelete, of.location.String(), succeeded) //nolint:bodyclose // It is closed already.
 }
 
 // follow records the session's next location as an answer names it, and the token
