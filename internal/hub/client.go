@@ -43,6 +43,11 @@ type Options struct {
 	// goes to the endpoint's own scheme, host and port, and nowhere else.
 	Token string
 
+	// TokenFrom returns the token as it is now, for one that changes while the client is
+	// in use. A client waits a few minutes for another one if the Hub refuses one that it
+	// accepted before. Nil for Token, which is ignored otherwise.
+	TokenFrom TokenFunc
+
 	// CA holds certificate authorities to trust beside the system's, in PEM
 	// form; empty for none.
 	CA []byte
@@ -95,9 +100,18 @@ func New(o Options) (*Client, error) {
 		return nil, err
 	}
 	token := connection.Trimmed(o.Token)
-	if !connection.InHeader(token) {
-		return nil, outcome.Errorf(outcome.ConfigInvalid,
-			"the Hub's token has a line break or another character that no token has: write the token alone into the Secret that tokenSecretRef names")
+	if err := checkToken(token); err != nil {
+		return nil, err
+	}
+	own := &tokenTransport{origin: base, token: func(context.Context) (string, error) { return token, nil }}
+	if o.TokenFrom != nil {
+		own.patience, own.token = refusalPatience, func(ctx context.Context) (string, error) {
+			token, err := o.TokenFrom(ctx)
+			if err == nil {
+				err = checkToken(token)
+			}
+			return token, err
+		}
 	}
 	pool, err := connection.Roots(o.CA, o.CAFile)
 	if errors.Is(err, connection.ErrNoCertificate) {
@@ -119,14 +133,12 @@ func New(o Options) (*Client, error) {
 		account := sha256.Sum256([]byte(token))
 		next = o.Hosts.Transport(originOf(base), string(account[:]), next)
 	}
+	own.next = next
 	return &Client{
-		kind: Model,
-		base: base,
-		http: &http.Client{
-			Transport:     &tokenTransport{origin: base, token: token, next: next},
-			CheckRedirect: checkRedirect,
-		},
-		hasToken:  token != "",
+		kind:      Model,
+		base:      base,
+		http:      &http.Client{Transport: own, CheckRedirect: checkRedirect},
+		hasToken:  token != "" || o.TokenFrom != nil,
 		userAgent: o.UserAgent,
 		stall:     stallTimeout,
 		idle:      streamIdle,
@@ -135,6 +147,15 @@ func New(o Options) (*Client, error) {
 		streams:   streamPolicy(),
 		throttle:  &connection.Throttle{},
 	}, nil
+}
+
+// checkToken returns an error if a token cannot be sent.
+func checkToken(token string) error {
+	if connection.InHeader(token) {
+		return nil
+	}
+	return outcome.Errorf(outcome.ConfigInvalid,
+		"the Hub's token has a line break or another character that no token has: write the token alone into the Secret that tokenSecretRef names")
 }
 
 // streamPolicy returns the policy of streams that break. Each try has streamIdle to
@@ -158,29 +179,6 @@ func parseEndpoint(endpoint string) (*url.URL, error) {
 			"the Hub's endpoint is no URL of the form https://host[:port][/path]: correct huggingFace.endpoint")
 	}
 	return u, nil
-}
-
-// A tokenTransport puts the token into requests to one origin. Since the token
-// is in no request otherwise, no redirect can carry it to another host.
-type tokenTransport struct {
-	origin *url.URL
-	token  string
-	next   http.RoundTripper
-}
-
-func (t *tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if t.token != "" && req.URL.Scheme == t.origin.Scheme && strings.EqualFold(req.URL.Host, t.origin.Host) {
-		req = req.Clone(req.Context())
-		req.Header.Set("Authorization", "Bearer "+t.token)
-	}
-	return t.next.RoundTrip(req)
-}
-
-// CloseIdleConnections is what http.Client looks for.
-func (t *tokenTransport) CloseIdleConnections() {
-	if next, ok := t.next.(interface{ CloseIdleConnections() }); ok {
-		next.CloseIdleConnections()
-	}
 }
 
 var (

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -45,7 +46,7 @@ func asking(a answer) *Client {
 		kind: Model,
 		base: base,
 		http: &http.Client{
-			Transport:     &tokenTransport{origin: base, token: fuzzToken, next: a},
+			Transport:     &tokenTransport{origin: base, token: func(context.Context) (string, error) { return fuzzToken, nil }, next: a},
 			CheckRedirect: checkRedirect,
 		},
 		hasToken: true,

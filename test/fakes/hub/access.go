@@ -22,6 +22,9 @@ type Settings struct {
 	// Tokens of those who are let in to a gated or private model.
 	Tokens []string `json:"tokens,omitempty"`
 
+	// Resources whose tokens, by an exchange, are let in; see [Publisher].
+	Resources []string `json:"resources,omitempty"`
+
 	// License of the model; by default that in README.md's front matter.
 	License string `json:"license,omitempty"`
 
@@ -54,6 +57,7 @@ type repository struct {
 	model    string
 	folder   string
 	settings Settings
+	resource string // That the request's token is for, of one by an exchange.
 }
 
 // gated reports whether the model's owner must grant access.
@@ -70,7 +74,7 @@ func bearer(r *http.Request) string {
 
 // letsIn reports whether the request brings a token that the model's owner let in.
 func (r repository) letsIn(req *http.Request) bool {
-	return slices.Contains(r.settings.Tokens, bearer(req))
+	return slices.Contains(r.settings.Tokens, bearer(req)) || r.resource != "" && slices.Contains(r.settings.Resources, r.resource)
 }
 
 // repository finds a model or dataset, or answers as the Hub does where there is
@@ -80,7 +84,13 @@ func (h *Handler) repository(w http.ResponseWriter, r *http.Request, kind, model
 		writeError(w, http.StatusUnauthorized, "", "Invalid credentials in Authorization header")
 		return repository{}, false
 	}
+	resource, exchanged := h.isIssued(bearer(r))
+	if exchanged && resource == "" {
+		writeError(w, http.StatusUnauthorized, "", "Invalid credentials in Authorization header")
+		return repository{}, false
+	}
 	repo, err := h.find(kind, model)
+	repo.resource = resource
 	if err == nil && (!repo.settings.Private || repo.letsIn(r)) {
 		return repo, true
 	}

@@ -49,6 +49,9 @@ type Handler struct {
 	noETags     bool
 	requests    []Request
 	notModified int
+	publishers  []Publisher
+	tokens      map[string]exchanged
+	exchanges   int
 }
 
 // An Option of a Handler.
@@ -140,6 +143,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // route serves a request by its path. The path is split before its parts are
 // unescaped, since a revision may hold an escaped slash.
 func (h *Handler) route(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodPost && r.URL.Path == exchangePath {
+		h.serveExchange(w, r)
+		return
+	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		writeError(w, http.StatusMethodNotAllowed, "", "Method not allowed")
 		return
