@@ -80,7 +80,7 @@ func main() {
 		app.FatalIfError(installTo(*path), "Cannot install the worker")
 	case run.FullCommand():
 		memory.Limit()
-		r.Source = source.value(os.Getenv(artifact.EnvHubToken))
+		r.Source = source.value()
 		var err error
 		if r.Policies, err = policy.Decode(*policies); err != nil {
 			os.Exit(report(outcome.Result{}, err, *result, os.Stderr))
@@ -120,18 +120,23 @@ func runAndReport(p pipeline.Pipeline, r pipeline.Run, path string) int {
 	stopServing := serveProgress(os.Getenv(outcome.EnvProgressAddress), r.Meter, r.Log)
 	defer stopServing()
 
+	tail := &outcome.Tail{}
+	shown := r.Log
+	// The pipeline masks what it logs.
+	r.Log = io.MultiWriter(shown, tail)
 	result, err := p.Run(ctx, r)
 	if err != nil && ctx.Err() != nil {
 		err = outcome.Errorf(outcome.Evicted, "The run was stopped before its end: its Pod was deleted or evicted").Because(err)
 	}
-	return report(result, err, path, r.Log)
+	return report(result, err, path, shown, tail.Lines()...)
 }
 
-// report writes how a run ended to its log and to the file at path, and returns the
-// exit code.
-func report(result outcome.Result, err error, path string, log io.Writer) int {
+// report writes how a run ended to its log and to the file at path, with the last lines
+// of the log if it failed, and returns the exit code.
+func report(result outcome.Result, err error, path string, log io.Writer, tail ...string) int {
 	if err != nil {
 		result = outcome.Failed(err)
+		result.Failure.LogTail = tail
 		_, _ = fmt.Fprintf(log, "failed: %s: %s\n", result.Failure.Reason, result.Failure.Message)
 	}
 	if err := result.Write(path); err != nil {

@@ -4,7 +4,6 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
-	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 )
@@ -16,6 +15,7 @@ type sourceFlags struct {
 	// Of these, exactly one must be set.
 	model, dataset string
 	artifact       pipeline.ArtifactSource
+	identity       pipeline.Identity
 	verify         *verifyFlags
 }
 
@@ -25,6 +25,9 @@ func sourceFlagsOf(run *kingpin.CmdClause) *sourceFlags {
 	f := &sourceFlags{}
 	run.Flag("hub-endpoint", "Address of the Hugging Face Hub.").StringVar(&f.source.Endpoint)
 	run.Flag("hub-ca-file", "Certificate authorities to trust for the Hub, in addition to the public ones.").StringVar(&f.source.CAFile)
+	run.Flag("hub-token-file", "File with a token for the Hub. It is read again when it changes.").StringVar(&f.source.TokenFile)
+	run.Flag("hub-identity-file", "File with a token of the cluster's issuer, which the Hub exchanges for one of its own.").StringVar(&f.identity.File)
+	run.Flag("hub-identity-resource", "What the Hub's token is for: the name of a user, or a repository.").StringVar(&f.identity.Resource)
 	run.Flag("model", "Model on the Hub: organisation/name. This, --dataset or --source-artifact is required.").StringVar(&f.model)
 	run.Flag("dataset", "Dataset on the Hub: organisation/name.").StringVar(&f.dataset)
 	run.Flag("revision", "Branch, tag or commit of the model or the dataset.").Default("main").StringVar(&f.source.Revision)
@@ -57,20 +60,24 @@ func (f *sourceFlags) validate() error {
 	switch {
 	case named != 1:
 		return errors.New("exactly one source is needed: write --model, --dataset or --source-artifact")
+	case (f.identity.File == "") != (f.identity.Resource == ""):
+		return errors.New("an identity is a token and what it is for: write --hub-identity-file and --hub-identity-resource")
 	case f.artifact.Reference != "" && len(files.Include)+len(files.Exclude) > 0:
 		return errors.New("an artifact is read as a whole: leave --include and --exclude out, or write --model or --dataset")
 	}
 	return f.verify.validate()
 }
 
-// value returns the source, with the token for a Hub.
-func (f *sourceFlags) value(token string) pipeline.Source {
+// value returns the source.
+func (f *sourceFlags) value() pipeline.Source {
 	if f.artifact.Reference != "" {
 		f.artifact.Verify = f.verify.value()
 		return pipeline.Source{Artifact: &f.artifact}
 	}
 	s := f.source
-	s.Token = connection.Trimmed(token)
+	if f.identity.File != "" {
+		s.Identity = &f.identity
+	}
 	s.Model, s.Kind = f.model, hub.Model
 	if f.dataset != "" {
 		s.Model, s.Kind = f.dataset, hub.Dataset

@@ -14,13 +14,11 @@ import (
 )
 
 func TestSourceFlags(t *testing.T) {
-	const endpoint, token = "https://hub.example.com", "hf_token"
+	const endpoint = "https://hub.example.com"
 	type want struct {
 		source pipeline.Source
 		err    string // What it says.
 	}
-	// As a Secret that echo made has it.
-	const given = " " + token + "\n"
 	sayOne := "exactly one source is needed: write --model, --dataset or --source-artifact"
 	cases := map[string]struct {
 		reason string
@@ -29,19 +27,29 @@ func TestSourceFlags(t *testing.T) {
 	}{
 		"Model": {
 			reason: "A model should be read from the Hub.",
-			args:   []string{"--hub-endpoint=" + endpoint, "--model=Qwen/Qwen3-0.6B", "--revision=v1", "--hub-ca-file=/ca.crt"},
-			want:   want{source: pipeline.Source{Endpoint: endpoint, Model: "Qwen/Qwen3-0.6B", Kind: hub.Model, Revision: "v1", CAFile: "/ca.crt", Token: token}},
+			args:   []string{"--hub-endpoint=" + endpoint, "--model=Qwen/Qwen3-0.6B", "--revision=v1", "--hub-ca-file=/ca.crt", "--hub-token-file=/hub-token"},
+			want:   want{source: pipeline.Source{Endpoint: endpoint, Model: "Qwen/Qwen3-0.6B", Kind: hub.Model, Revision: "v1", CAFile: "/ca.crt", TokenFile: "/hub-token"}},
 		},
 		"Dataset": {
 			reason: "A dataset should be read from the Hub.",
 			args:   []string{"--dataset=openai/gsm8k"},
-			want:   want{source: pipeline.Source{Model: "openai/gsm8k", Kind: hub.Dataset, Revision: "main", Token: token}},
+			want:   want{source: pipeline.Source{Model: "openai/gsm8k", Kind: hub.Dataset, Revision: "main"}},
+		},
+		"Identity": {
+			reason: "An identity should be accepted with what it is for.",
+			args:   []string{"--model=a/b", "--hub-identity-file=/hub-identity", "--hub-identity-resource=models-bot"},
+			want:   want{source: pipeline.Source{Model: "a/b", Kind: hub.Model, Revision: "main", Identity: &pipeline.Identity{File: "/hub-identity", Resource: "models-bot"}}},
+		},
+		"HalfIdentity": {
+			reason: "An identity without what it is for should be refused.",
+			args:   []string{"--model=a/b", "--hub-identity-file=/hub-identity"},
+			want:   want{err: "write --hub-identity-file and --hub-identity-resource"},
 		},
 		"Files": {
 			reason: "Any pattern should be accepted.",
 			args:   []string{"--model=gpt2", "--include=*.json", "--include=-x y", "--exclude=@z", "--exclude=$(HF_TOKEN)"},
 			want: want{source: pipeline.Source{
-				Model: "gpt2", Kind: hub.Model, Revision: "main", Token: token,
+				Model: "gpt2", Kind: hub.Model, Revision: "main",
 				Files: hub.Filter{Include: []string{"*.json", "-x y"}, Exclude: []string{"@z", "$(HF_TOKEN)"}},
 			}},
 		},
@@ -99,7 +107,7 @@ func TestSourceFlags(t *testing.T) {
 			if err != nil {
 				return
 			}
-			if diff := cmp.Diff(tc.want.source, f.value(given)); diff != "" {
+			if diff := cmp.Diff(tc.want.source, f.value()); diff != "" {
 				t.Errorf("\n%s\nsource: -want, +got:\n%s", tc.reason, diff)
 			}
 		})

@@ -45,6 +45,8 @@ const (
 	registryCertFile = "registry-tls.crt"
 	registryKeyFile  = "registry-tls.key"
 	hubCAFile        = "hub-ca.crt"
+	hubTokenFile     = "hub-token"
+	hubIdentityFile  = "hub-identity"
 
 	// Files for the registry of source.oci.
 	sourceDockerConfigFile = "source-docker/config.json"
@@ -53,11 +55,6 @@ const (
 	sourceKeyFile          = "source-tls.key"
 	sourceVerifyKeyFile    = "source-verify.pub"
 	sourceTrustedRootFile  = "source-trusted-root.json"
-
-	// EnvHubToken is the variable with the Hub's token in a run's Pod, the same as
-	// that of the Hub's own tools
-	// (https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables).
-	EnvHubToken = "HF_TOKEN"
 
 	// EnvMountFrom is the variable with the artifacts in the target's registry that
 	// may have the same blobs, one in each line.
@@ -199,6 +196,7 @@ func credentialFiles(a *modelv1alpha1.Artifact) []credentialFile {
 		{flag: "--registry-cert-file", path: registryCertFile, file: registryCertFile, key: e.RegistryCertificate},
 		{flag: "--registry-key-file", path: registryKeyFile, file: registryKeyFile, key: e.RegistryKey},
 		{flag: "--hub-ca-file", path: hubCAFile, file: hubCAFile, key: hubCA(a)},
+		{flag: "--hub-token-file", path: hubTokenFile, file: hubTokenFile, key: hubToken(a)},
 		{flag: "--source-docker-config", path: "source-docker", file: sourceDockerConfigFile, key: source.Credentials},
 		{flag: "--source-ca-file", path: sourceCAFile, file: sourceCAFile, key: source.CA},
 		{flag: "--source-cert-file", path: sourceCertFile, file: sourceCertFile, key: source.Certificate},
@@ -207,16 +205,14 @@ func credentialFiles(a *modelv1alpha1.Artifact) []credentialFile {
 	return append(files, verifyFiles(a)...)
 }
 
-// jobWithCredentials passes secrets to the worker: the Hub's token by an environment
-// variable, the rest by files in one volume.
+// jobWithCredentials passes secrets to the worker by files in one volume, which the
+// kubelet updates when a Secret changes. It never updates environment variables, nor
+// files that are mounted by themselves.
 func jobWithCredentials(a *modelv1alpha1.Artifact) jobOverride {
 	files := credentialFiles(a)
 	return func(j *batchv1.Job) {
 		pod := &j.Spec.Template.Spec
 		c := &pod.Containers[0]
-		if token := hubToken(a); token != nil {
-			c.Env = append(c.Env, corev1.EnvVar{Name: EnvHubToken, ValueFrom: &corev1.EnvVarSource{SecretKeyRef: token}})
-		}
 
 		sources := make([]corev1.VolumeProjection, 0, len(files))
 		for _, f := range files {

@@ -168,9 +168,6 @@ type mounted struct {
 
 	// Flags are the arguments that name files.
 	Flags []string
-
-	// Token is the Secret and the key of the Hub's token.
-	Token string
 }
 
 func TestBuildJobCredentials(t *testing.T) {
@@ -190,16 +187,18 @@ func TestBuildJobCredentials(t *testing.T) {
 			"/credentials/docker/config.json": "config/auth.json",
 			"/credentials/registry-ca.crt":    "ca/ca.crt",
 			"/credentials/hub-ca.crt":         "hub/ca.crt",
+			"/credentials/hub-token":          "config-hf/token",
 		},
 		Flags: []string{
 			"--docker-config=/credentials/docker",
 			"--registry-ca-file=/credentials/registry-ca.crt",
 			"--hub-ca-file=/credentials/hub-ca.crt",
+			"--hub-token-file=/credentials/hub-token",
 		},
-		Token: "config-hf/token",
 	}
-	both := mounted{Flags: all.Flags, Token: "hf/t", Files: merged(all.Files, map[string]string{
+	both := mounted{Flags: all.Flags, Files: merged(all.Files, map[string]string{
 		"/credentials/docker/config.json": "push/.dockerconfigjson",
+		"/credentials/hub-token":          "hf/t",
 	})}
 	cases := map[string]struct {
 		reason string
@@ -224,9 +223,8 @@ func TestBuildJobCredentials(t *testing.T) {
 			reason: "The Artifact's own credentials should be used.",
 			args:   newArtifact(own),
 			want: mounted{
-				Files: map[string]string{"/credentials/docker/config.json": "push/.dockerconfigjson"},
-				Flags: []string{"--docker-config=/credentials/docker"},
-				Token: "hf/t",
+				Files: map[string]string{"/credentials/docker/config.json": "push/.dockerconfigjson", "/credentials/hub-token": "hf/t"},
+				Flags: []string{"--docker-config=/credentials/docker", "--hub-token-file=/credentials/hub-token"},
 			},
 		},
 		"OwnWins": {
@@ -252,9 +250,8 @@ func TestBuildJobCredentials(t *testing.T) {
 				CopiedCredentials:   SecretKey("copy", "auth.json"),
 			})),
 			want: mounted{
-				Files: map[string]string{"/credentials/docker/config.json": "copy/auth.json"},
-				Flags: []string{"--docker-config=/credentials/docker"},
-				Token: "hf/t",
+				Files: map[string]string{"/credentials/docker/config.json": "copy/auth.json", "/credentials/hub-token": "hf/t"},
+				Flags: []string{"--docker-config=/credentials/docker", "--hub-token-file=/credentials/hub-token"},
 			},
 		},
 		"DefaultKey": {
@@ -262,7 +259,10 @@ func TestBuildJobCredentials(t *testing.T) {
 			args: newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) {
 				p.Source.HuggingFace.TokenSecretRef = &modelv1alpha1.SecretKeySelector{Name: "hf"}
 			})),
-			want: mounted{Token: "hf/token"},
+			want: mounted{
+				Files: map[string]string{"/credentials/hub-token": "hf/token"},
+				Flags: []string{"--hub-token-file=/credentials/hub-token"},
+			},
 		},
 	}
 	for name, tc := range cases {
@@ -286,8 +286,8 @@ func mountedIn(t *testing.T, pod corev1.PodSpec) mounted {
 	out := mounted{}
 	main := pod.Containers[0]
 	for _, e := range main.Env {
-		if e.Name == EnvHubToken {
-			out.Token = e.ValueFrom.SecretKeyRef.Name + "/" + e.ValueFrom.SecretKeyRef.Key
+		if e.ValueFrom != nil {
+			t.Errorf("variable %s is never updated: want a mounted file", e.Name)
 		}
 	}
 	for _, a := range main.Args {
@@ -336,7 +336,7 @@ func TestSecretsReachJobsByReference(t *testing.T) {
 				}
 			}
 			labels := LabelsForArtifact(testName, "v1")
-			if _, err := EnsureSecret(t.Context(), c, newScheme(t), tc.args, labels, data); err != nil {
+			if _, err := EnsureSecret(t.Context(), c, newScheme(t), tc.args, labels, data, "hash"); err != nil {
 				t.Fatal(err)
 			}
 			if err := EnsurePVC(t.Context(), c, newScheme(t), tc.args, labels); err != nil {
@@ -356,7 +356,6 @@ func TestSecretsReachJobsByReference(t *testing.T) {
 }
 
 func TestBuildJobEnv(t *testing.T) {
-	token := &corev1.EnvVarSource{SecretKeyRef: SecretKey("hf", "token")}
 	cases := map[string]struct {
 		reason string
 		args   modelv1alpha1.Effective
@@ -366,9 +365,8 @@ func TestBuildJobEnv(t *testing.T) {
 			reason: "Only the address for progress should be set by default.",
 		},
 		"Token": {
-			reason: "The token should be in the variable that the Hub's own tools use.",
+			reason: "A token should be in no variable, which would never be updated.",
 			args:   modelv1alpha1.Effective{HubToken: SecretKey("hf", "token")},
-			want:   []corev1.EnvVar{{Name: "HF_TOKEN", ValueFrom: token}},
 		},
 		"Config": {
 			reason: "An administrator's variables should reach the worker in order.",
@@ -378,10 +376,9 @@ func TestBuildJobEnv(t *testing.T) {
 		"OwnWins": {
 			reason: "The provider's value of a variable should come last, which takes precedence.",
 			args: modelv1alpha1.Effective{
-				HubToken: SecretKey("hf", "token"),
-				Env:      []corev1.EnvVar{{Name: "HF_TOKEN", Value: "other"}, {Name: "NO_PROXY", Value: "x"}},
+				Env: []corev1.EnvVar{{Name: outcome.EnvProgressAddress, Value: ":1"}, {Name: "NO_PROXY", Value: "x"}},
 			},
-			want: []corev1.EnvVar{{Name: "HF_TOKEN", Value: "other"}, {Name: "NO_PROXY", Value: "x"}, {Name: "HF_TOKEN", ValueFrom: token}},
+			want: []corev1.EnvVar{{Name: outcome.EnvProgressAddress, Value: ":1"}, {Name: "NO_PROXY", Value: "x"}},
 		},
 	}
 	for name, tc := range cases {

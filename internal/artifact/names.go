@@ -83,6 +83,10 @@ const (
 	// that a Job uses; absent if it uses none.
 	AnnotationCredentials = modelv1alpha1.Group + "/credentials"
 
+	// AnnotationCopyHash has a hash of the versions of the Secrets from which a Secret with
+	// copied credentials was copied.
+	AnnotationCopyHash = modelv1alpha1.Group + "/copy-hash"
+
 	// AnnotationReference has the reference that a run's artifact is for.
 	AnnotationReference = modelv1alpha1.Group + "/reference"
 )

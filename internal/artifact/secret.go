@@ -3,10 +3,12 @@ package artifact
 import (
 	"context"
 	"crypto/rand"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -38,19 +40,14 @@ const (
 // EnsureSecret creates or updates the Secret with the credentials that the Artifact's
 // runs need of another namespace, and returns its name. The name is random, so that
 // no tenant can refer to the Secret in advance; an existing one is found by its type,
-// labels and owner.
-func EnsureSecret(ctx context.Context, c client.Client, scheme *runtime.Scheme, a *modelv1alpha1.Artifact, metadataLabels map[string]string, data map[string][]byte) (string, error) {
+// labels and owner. The hash identifies what was copied; see AnnotationCopyHash.
+func EnsureSecret(ctx context.Context, c client.Client, scheme *runtime.Scheme, a *modelv1alpha1.Artifact, metadataLabels map[string]string, data map[string][]byte, hash string) (string, error) {
 	there, err := OwnedSecrets(ctx, c, a)
 	if err != nil {
 		return "", err
 	}
 	if i := slices.IndexFunc(there, func(s corev1.Secret) bool { return s.GetDeletionTimestamp() == nil }); i >= 0 {
-		s := &there[i]
-		if equality.Semantic.DeepEqual(s.Data, data) {
-			return s.GetName(), nil
-		}
-		s.Data = data
-		return s.GetName(), errors.Wrapf(c.Update(ctx, s), "cannot update Secret %q", s.GetName())
+		return there[i].GetName(), updateSecret(ctx, c, &there[i], data, hash)
 	}
 
 	s := &corev1.Secret{
@@ -58,6 +55,8 @@ func EnsureSecret(ctx context.Context, c client.Client, scheme *runtime.Scheme, 
 			Name:      secretName(a.GetName()),
 			Namespace: a.GetNamespace(),
 			Labels:    metadataLabels,
+
+			Annotations: map[string]string{AnnotationCopyHash: hash},
 		},
 		Type: SecretTypeCredentials,
 		Data: data,
@@ -66,6 +65,34 @@ func EnsureSecret(ctx context.Context, c client.Client, scheme *runtime.Scheme, 
 		return "", errors.Wrap(err, "cannot own the run's Secret")
 	}
 	return s.GetName(), Refusal(c.Create(ctx, s), "the Secret of the run's credentials")
+}
+
+// RenewSecret updates the Secret of this name with the credentials of the Artifact's run,
+// if it is one of OwnedSecrets. The run's Pod sees the change within 90 seconds. Values
+// that the run has, and that it would not get today, stay: its Pod mounts them.
+func RenewSecret(ctx context.Context, c client.Client, a *modelv1alpha1.Artifact, name string, data map[string][]byte, hash string) error {
+	there, err := OwnedSecrets(ctx, c, a)
+	if err != nil {
+		return err
+	}
+	for i := range there {
+		if there[i].GetName() == name && there[i].GetDeletionTimestamp() == nil {
+			all := maps.Clone(there[i].Data)
+			maps.Copy(all, data)
+			return updateSecret(ctx, c, &there[i], all, hash)
+		}
+	}
+	return nil
+}
+
+// updateSecret writes data and their hash to a Secret that has other ones.
+func updateSecret(ctx context.Context, c client.Client, s *corev1.Secret, data map[string][]byte, hash string) error {
+	if equality.Semantic.DeepEqual(s.Data, data) && s.GetAnnotations()[AnnotationCopyHash] == hash {
+		return nil
+	}
+	s.Data = data
+	meta.AddAnnotations(s, map[string]string{AnnotationCopyHash: hash})
+	return errors.Wrapf(c.Update(ctx, s), "cannot update Secret %q", s.GetName())
 }
 
 // secretName returns a name with 128 random bits.
@@ -129,13 +156,6 @@ func useSecret(job *batchv1.Job, name string) error {
 		for _, s := range pod.Volumes[i].Projected.Sources {
 			if s.Secret != nil && s.Secret.Name == CopiedSecret {
 				refs = append(refs, &s.Secret.Name)
-			}
-		}
-	}
-	for i := range pod.Containers {
-		for _, e := range pod.Containers[i].Env {
-			if e.ValueFrom != nil && e.ValueFrom.SecretKeyRef != nil && e.ValueFrom.SecretKeyRef.Name == CopiedSecret {
-				refs = append(refs, &e.ValueFrom.SecretKeyRef.Name)
 			}
 		}
 	}

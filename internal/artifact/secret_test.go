@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -38,7 +39,7 @@ func TestEnsureSecret(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			c := newClient(t, tc.args.calls, present(tc.args.there, tc.args.foreign)...)
-			got, err := EnsureSecret(t.Context(), c, newScheme(t), newArtifact(), LabelsForArtifact(testName, "v1"), data)
+			got, err := EnsureSecret(t.Context(), c, newScheme(t), newArtifact(), LabelsForArtifact(testName, "v1"), data, "hash")
 			checkEnsured(t, c, tc.ensureCase, err)
 			if err != nil {
 				return
@@ -67,7 +68,7 @@ func TestEnsureSecretTwice(t *testing.T) {
 	c := newClient(t, failing("update", errBoom))
 	names := map[string]bool{}
 	for range 2 {
-		name, err := EnsureSecret(t.Context(), c, newScheme(t), newArtifact(), LabelsForArtifact(testName, "v1"), data)
+		name, err := EnsureSecret(t.Context(), c, newScheme(t), newArtifact(), LabelsForArtifact(testName, "v1"), data, "hash")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,6 +77,57 @@ func TestEnsureSecretTwice(t *testing.T) {
 	if len(names) != 1 {
 		t.Errorf("EnsureSecret(...): got Secrets %v, want one", names)
 	}
+}
+
+// TestRenewSecret checks that a run's Secret gets values that have changed, and that
+// nothing else is touched.
+func TestRenewSecret(t *testing.T) {
+	old := map[string][]byte{corev1.DockerConfigJsonKey: []byte("old"), "hub-ca.crt": []byte("kept")}
+	renewed := map[string][]byte{corev1.DockerConfigJsonKey: []byte("new")}
+	both := map[string][]byte{corev1.DockerConfigJsonKey: []byte("new"), "hub-ca.crt": []byte("kept")}
+	name := newSecret(nil).GetName()
+	cases := map[string]struct {
+		reason string
+		there  *corev1.Secret
+		calls  interceptor.Funcs
+		name   string
+		want   map[string][]byte
+		err    error
+	}{
+		"Changed":     {reason: "Changed values should be written, and those that the Pod mounts should stay.", there: newSecret(old, ownedBy(testUID)), name: name, want: both},
+		"Same":        {reason: "What is the same should not be written again.", there: newSecret(both, ownedBy(testUID), copiedWith("hash")), calls: failing("update", errBoom), name: name, want: both},
+		"OtherHash":   {reason: "The hash of other versions should be written though the values are the same.", there: newSecret(both, ownedBy(testUID), copiedWith("earlier")), name: name, want: both},
+		"OtherName":   {reason: "Only the Secret of the run's Job should be written.", there: newSecret(old, ownedBy(testUID)), name: "other", want: old},
+		"OtherUID":    {reason: "The Secret of an earlier Artifact with the same name should stay.", there: newSecret(old, ownedBy(otherUID)), name: name, want: old},
+		"Terminating": {reason: "A Secret that is being deleted should stay as it is.", there: newSecret(old, ownedBy(testUID), terminating()), name: name, want: old},
+		"UpdateFails": {reason: "Any error encountered while updating the Secret should be returned.", there: newSecret(old, ownedBy(testUID)), calls: failing("update", errBoom), name: name, want: old, err: errBoom},
+	}
+	for n, tc := range cases {
+		t.Run(n, func(t *testing.T) {
+			c := newClient(t, tc.calls, tc.there)
+			if err := RenewSecret(t.Context(), c, newArtifact(), tc.name, renewed, "hash"); !errors.Is(err, tc.err) {
+				t.Errorf("\n%s\nRenewSecret(...): want %v, got %v", tc.reason, tc.err, err)
+			}
+			got := &corev1.Secret{}
+			if err := c.Get(t.Context(), client.ObjectKey{Namespace: testNamespace, Name: name}, got); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tc.want, got.Data); diff != "" {
+				t.Errorf("\n%s\ndata: -want, +got:\n%s", tc.reason, diff)
+			}
+			if string(tc.want[corev1.DockerConfigJsonKey]) == "new" && got.GetAnnotations()[AnnotationCopyHash] != "hash" {
+				t.Errorf("\n%s\nhash: got %q", tc.reason, got.GetAnnotations()[AnnotationCopyHash])
+			}
+		})
+	}
+	if err := RenewSecret(t.Context(), newClient(t, interceptor.Funcs{}), newArtifact(), name, renewed, "hash"); err != nil {
+		t.Errorf("RenewSecret(...): want no error for a Secret that is gone, got %v", err)
+	}
+}
+
+// copiedWith annotates a Secret with the hash of what it was copied from.
+func copiedWith(hash string) objectModifier {
+	return func(o client.Object) { o.SetAnnotations(map[string]string{AnnotationCopyHash: hash}) }
 }
 
 func TestSecretName(t *testing.T) {
@@ -150,7 +202,7 @@ func TestJobUsesCopiedSecret(t *testing.T) {
 			}
 			got := mountedIn(t, job.Spec.Template.Spec)
 			of := func(key string) string { name, _, _ := strings.Cut(key, "/"); return name }
-			names := []string{of(got.Files["/credentials/docker/config.json"]), of(got.Files["/credentials/registry-ca.crt"]), of(got.Token)}
+			names := []string{of(got.Files["/credentials/docker/config.json"]), of(got.Files["/credentials/registry-ca.crt"]), of(got.Files["/credentials/hub-token"])}
 			if diff := cmp.Diff(tc.want, names); diff != "" {
 				t.Errorf("\n%s\nSecrets: -want, +got:\n%s", tc.reason, diff)
 			}

@@ -316,7 +316,10 @@ func TestBuildJobSourceCredentials(t *testing.T) {
 		"Hub": {
 			reason: "A source on a Hub should get no credentials of another registry.",
 			args:   newArtifact(withEffective(modelv1alpha1.Effective{Source: config, HubToken: hub.HubToken})),
-			want:   mounted{Token: "config-hf/token"},
+			want: mounted{
+				Files: map[string]string{"/credentials/hub-token": "config-hf/token"},
+				Flags: []string{"--hub-token-file=/credentials/hub-token"},
+			},
 		},
 	}
 	for name, tc := range cases {

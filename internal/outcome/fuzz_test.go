@@ -17,6 +17,8 @@ func FuzzParse(f *testing.F) {
 		`{"failure":{"reason":"two words","message":"x"}}`,
 		`{"digest":"no digest","failure":{"reason":"Gated","message":"x"}}`,
 		`{"digest":"` + testDigest + `","license":"a\nb","revision":"\u001b"}`,
+		`{"failure":{"reason":"Gated","message":"x"}}` + "\nGET https://ada:secret@h/?sig=1\n\x1b[31m\u202ered\xff",
+		`{"failure":{"reason":"Gated","message":"x"}} trailing`, `{"digest":"` + testDigest + `"}` + "\nline",
 		`{"failure":{}}`, `{"failure":null}`, `null`, `[]`, `"` + testDigest + `"`,
 	} {
 		f.Add(s)
@@ -34,6 +36,7 @@ func FuzzParse(f *testing.F) {
 				t.Errorf("A failure has the reason %q", r.Failure.Reason)
 			}
 			checkText(t, "A failure's message can be shown.", r.Failure.Message)
+			checkTail(t, r.Failure.LogTail)
 		}
 		again, ok := Parse(written(t, r))
 		if !ok {

@@ -21,9 +21,11 @@ const Contract = 2
 // the layers that the run has pushed so far.
 const CheckpointType = "application/vnd.kitops.crossplane.checkpoint.v1+json"
 
-// MaxMessageBytes bounds the termination message that a worker writes. The kubelet
-// keeps 4,096 bytes per container and 12,288 per Pod
+// MaxMessageBytes bounds the result in the termination message that a worker writes. The
+// kubelet keeps 4,096 bytes per container and 12,288 per Pod, of which it gives each
+// container the same share
 // (https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/).
+// The end of the log follows the result, so that nothing but its own end is cut off.
 const MaxMessageBytes = 2048
 
 // maxTextBytes bounds a failure's message, so that a result fits into
@@ -89,6 +91,10 @@ type Failure struct {
 
 	// RetryAfterSeconds is how long a server asked to wait.
 	RetryAfterSeconds int64 `json:"retryAfterSeconds,omitempty"`
+
+	// LogTail has the last lines of the run's log, each bounded and without control
+	// characters. What they say is not trusted: they may repeat what a server sent.
+	LogTail []string `json:"-"`
 }
 
 // Failed returns the result of a run that ended with err.
@@ -99,7 +105,8 @@ func Failed(err error) Result {
 }
 
 // Write writes the result to the file at path, from which the kubelet reads the
-// container's termination message.
+// container's termination message: the result as JSON in one line, and after it as many
+// of the last lines of a failed run's log as there is room for.
 func (r Result) Write(path string) error {
 	r.Revision, r.License, r.Scan = word(r.Revision), truncate(singleLine(r.License), maxLicenseBytes), word(r.Scan)
 	out := &bytes.Buffer{}
@@ -112,6 +119,11 @@ func (r Result) Write(path string) error {
 	if out.Len() > MaxMessageBytes {
 		return errors.Errorf("the run's result has %d bytes, more than %d", out.Len(), MaxMessageBytes)
 	}
+	if r.Failure != nil {
+		for _, line := range fitting(tailOf(r.Failure.LogTail), maxTailBytes-out.Len()) {
+			out.WriteString(line + "\n")
+		}
+	}
 
 	return errors.Wrap(os.WriteFile(path, out.Bytes(), 0o644), "cannot write the run's result")
 }
@@ -123,15 +135,15 @@ func word(s string) string { return truncate(singleLine(s), maxWordBytes) }
 // signatures.
 func unsigned(err error) string { return query.ReplaceAllString(err.Error(), "$1") }
 
-// Parse parses a termination message: a Result, or a bare sha256:… digest, as other
-// tools write it. It reports whether the message is either.
+// Parse parses a termination message: a Result, which the end of a failed run's log may
+// follow, or a bare sha256:… digest, as other tools write it. It reports whether the message is either.
 func Parse(message string) (Result, bool) {
 	message = strings.TrimSpace(message)
 	if digestPattern.MatchString(message) {
 		return Result{Digest: message}, true
 	}
-	var r Result
-	if err := json.Unmarshal([]byte(message), &r); err != nil {
+	r, tail, ok := decodeFirst(message)
+	if !ok {
 		return Result{}, false
 	}
 	r.Revision, r.License, r.Scan = word(r.Revision), truncate(singleLine(r.License), maxLicenseBytes), word(r.Scan)
@@ -144,9 +156,21 @@ func Parse(message string) (Result, bool) {
 	}
 	if r.Failure != nil {
 		r.Failure.Message = truncate(singleLine(r.Failure.Message), maxTextBytes)
+		r.Failure.LogTail = parseTail(tail)
 		return r, reasonPattern.MatchString(string(r.Failure.Reason))
 	}
 	return r, hasDigest
+}
+
+// decodeFirst returns the result that a message begins with, and the lines after it. It
+// reports whether there is one.
+func decodeFirst(message string) (r Result, rest string, ok bool) {
+	decoder := json.NewDecoder(strings.NewReader(message))
+	if err := decoder.Decode(&r); err != nil {
+		return Result{}, "", false
+	}
+	rest = message[decoder.InputOffset():]
+	return r, rest, rest == "" || rest[0] == '\n'
 }
 
 // truncate cuts s to at most n bytes, at a rune's boundary.

@@ -35,8 +35,10 @@ func written(t *testing.T, r Result) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(out) > MaxMessageBytes || !utf8.Valid(out) {
-		t.Errorf("The message has %d bytes, at most %d are allowed; UTF-8: %t", len(out), MaxMessageBytes, utf8.Valid(out))
+	result, _, _ := strings.Cut(string(out), "\n")
+	if len(result) >= MaxMessageBytes || len(out) > maxTailBytes || !utf8.Valid(out) {
+		t.Errorf("The result has %d bytes, less than %d are allowed, and the message %d, at most %d are allowed; UTF-8: %t",
+			len(result), MaxMessageBytes, len(out), maxTailBytes, utf8.Valid(out))
 	}
 	return string(out)
 }
@@ -49,6 +51,7 @@ func TestResultRoundTrip(t *testing.T) {
 		"Success": {reason: "A result should keep all of its fields.", args: Result{Digest: testDigest, Size: 1 << 40, Files: 10, Revision: testRevision, License: "apache-2.0", FileList: testDigest}},
 		"Digest":  {reason: "A result with only a digest should be valid.", args: Result{Digest: testDigest}},
 		"Failure": {reason: "A failure should keep its reason, message and wait.", args: Failed(Errorf(RateLimited, `the Hub said "slow down" <later>`).After(time.Minute))},
+		"Tail":    {reason: "A failure should keep the end of the log.", args: Result{Failure: &Failure{Reason: Mismatch, Message: "bytes differ", LogTail: []string{"one \"line\"", "{}", "another"}}}},
 		"Late":    {reason: "A failure should keep the revision.", args: Result{Revision: testRevision, Failure: &Failure{Reason: Mismatch, Message: "bytes differ"}}},
 	}
 	for name, tc := range cases {

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"cmp"
+	"context"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,11 +18,37 @@ import (
 
 // NewHub returns a client of a source's Hub.
 func NewHub(s Source) (*hub.Client, error) {
-	c, err := hub.New(hub.Options{Endpoint: s.Endpoint, Token: s.Token, CAFile: s.CAFile, UserAgent: version.UserAgent()})
+	o := hub.Options{Endpoint: s.Endpoint, CAFile: s.CAFile, UserAgent: version.UserAgent()}
+	var err error
+	switch {
+	case s.TokenFile != "":
+		file := connection.NewMountedFile(s.TokenFile)
+		o.TokenFrom = func(context.Context) (string, error) { return file.Text() }
+	case s.Identity != nil:
+		if o.TokenFrom, err = s.Identity.tokenFrom(o); err != nil {
+			return nil, errors.Wrap(err, "cannot prepare to exchange the run's identity")
+		}
+	}
+	c, err := hub.New(o)
 	if err != nil {
 		return nil, errors.Wrap(err, "cannot prepare to ask the Hub")
 	}
 	return c.Of(cmp.Or(s.Kind, hub.Model)), nil
+}
+
+// tokenFrom returns the tokens that a Hub issues to the identity.
+func (i *Identity) tokenFrom(o hub.Options) (hub.TokenFunc, error) {
+	subject := connection.NewMountedFile(i.File)
+	return hub.Identity{Resource: i.Resource, Subject: subject.Text, Issued: i.Issued}.TokenFrom(o)
+}
+
+// Token returns the token of the source's file as it is now; empty for none. It is for
+// programs that take a token once.
+func (s Source) Token() (string, error) {
+	if s.TokenFile == "" {
+		return "", nil
+	}
+	return connection.NewMountedFile(s.TokenFile).Text()
 }
 
 // NewRegistry returns a client of a target's registry. Clients that share a throttle
@@ -35,23 +62,40 @@ func NewRegistry(t Target, retries retry.Policy, throttle *connection.Throttle) 
 }
 
 // NewRegistryClient returns a client of a registry, with the credentials of the
-// config.json in a folder.
+// config.json in a folder, which is read again when it changes.
 func NewRegistryClient(credentials string, o registry.Options) (*registry.Client, error) {
-	config, err := dockerConfig(credentials)
+	config, err := dockerConfig(credentials, os.ReadFile)
 	if err != nil {
 		return nil, err
 	}
-	o.DockerConfig, o.UserAgent = config, version.UserAgent()
+	o.UserAgent = version.UserAgent()
+	if config != nil {
+		// What is wrong with it is reported before anything is asked.
+		if _, err := registry.CredentialIn(config, o.Host, o.Repository); err != nil {
+			return nil, errors.Wrap(err, "cannot prepare to ask the registry")
+		}
+		file := connection.NewMountedFile(filepath.Join(credentials, dockerConfigName))
+		o.Credential = func(context.Context) (registry.Credential, error) {
+			config, err := file.Read()
+			if err != nil {
+				return registry.Credential{}, err
+			}
+			return registry.CredentialIn(config, o.Host, o.Repository)
+		}
+	}
 	c, err := registry.New(o)
 	return c, errors.Wrap(err, "cannot prepare to ask the registry")
 }
 
+// dockerConfigName is the name of the file in a folder of docker's configuration.
+const dockerConfigName = "config.json"
+
 // dockerConfig reads the config.json in a folder; nil if there is none.
-func dockerConfig(dir string) ([]byte, error) {
+func dockerConfig(dir string, read fileReader) ([]byte, error) {
 	if dir == "" {
 		return nil, nil
 	}
-	b, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	b, err := read(filepath.Join(dir, dockerConfigName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -9,9 +9,11 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -37,11 +39,15 @@ type maskedPipeline struct{ Pipeline }
 
 // Run implements Pipeline.
 func (m maskedPipeline) Run(ctx context.Context, run Run) (outcome.Result, error) {
-	secrets, err := Secrets(run)
+	mask, err := newLiveMask(run)
 	if err != nil {
 		return outcome.Result{}, err
 	}
-	mask := NewMask(secrets)
+	if i := run.Source.Identity; i != nil {
+		watched := *i
+		watched.Issued = mask.add
+		run.Source.Identity = &watched
+	}
 	if run.Log != nil {
 		run.Log = maskedWriter{run.Log, mask}
 	}
@@ -61,13 +67,68 @@ func (m maskedPipeline) Run(ctx context.Context, run Run) (outcome.Result, error
 // A maskedWriter removes secrets from what is written line by line.
 type maskedWriter struct {
 	w    io.Writer
-	mask Mask
+	mask interface{ Replace(s string) string }
 }
 
 // Write implements io.Writer.
 func (m maskedWriter) Write(b []byte) (int, error) {
-	_, err := io.WriteString(m.w, outcome.WithoutUserinfo(m.mask.Replace(string(b))))
+	_, err := io.WriteString(m.w, outcome.WithoutCredentials(m.mask.Replace(string(b))))
 	return len(b), err
+}
+
+// A liveMask removes the secrets of a run from texts, also those that its files get while
+// it runs. It is safe for concurrent use.
+type liveMask struct {
+	run  Run
+	read fileReader
+
+	mu      sync.Mutex
+	secrets []string // All that there were.
+	mask    Mask
+}
+
+// newLiveMask returns a mask for the secrets of a run.
+func newLiveMask(run Run) (*liveMask, error) {
+	files := map[string]*connection.MountedFile{}
+	m := &liveMask{run: run, read: func(path string) ([]byte, error) {
+		if files[path] == nil {
+			files[path] = connection.NewMountedFile(path)
+		}
+		return files[path].Read()
+	}}
+	secrets, err := secretsIn(run, m.read)
+	m.set(secrets)
+	return m, err
+}
+
+// set has the mask remove these secrets, too.
+func (m *liveMask) set(secrets []string) {
+	known := len(m.secrets)
+	for _, s := range secrets {
+		if !slices.Contains(m.secrets, s) {
+			m.secrets = append(m.secrets, s)
+		}
+	}
+	if len(m.secrets) > known {
+		m.mask = NewMask(m.secrets)
+	}
+}
+
+// add has the mask remove another secret.
+func (m *liveMask) add(secret string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.set([]string{secret})
+}
+
+// Replace returns the text with Redacted in place of each secret.
+func (m *liveMask) Replace(s string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if secrets, err := secretsIn(m.run, m.read); err == nil {
+		m.set(secrets)
+	}
+	return m.mask.Replace(s)
 }
 
 // A Mask removes secrets from texts.
@@ -95,7 +156,12 @@ func NewMask(secrets []string) Mask {
 }
 
 // Replace returns the text with Redacted in place of each secret.
-func (m Mask) Replace(s string) string { return m.replacer.Replace(s) }
+func (m Mask) Replace(s string) string {
+	if m.replacer == nil {
+		return s
+	}
+	return m.replacer.Replace(s)
+}
 
 // Trim removes the beginning of a secret from the end of a text that was cut.
 func (m Mask) Trim(s string) string {
@@ -114,18 +180,32 @@ func (m Mask) Trim(s string) string {
 }
 
 // Secrets returns the secrets in a run's credentials and environment.
-func Secrets(run Run) ([]string, error) {
-	secrets := append(proxySecrets(), run.Source.Token)
+func Secrets(run Run) ([]string, error) { return secretsIn(run, os.ReadFile) }
+
+// A fileReader returns the content of a file.
+type fileReader func(path string) ([]byte, error)
+
+// secretsIn returns the secrets in the files of a run's credentials, and in its
+// environment.
+func secretsIn(run Run, read fileReader) ([]string, error) {
+	secrets := proxySecrets()
+	if path := run.Source.TokenFile; path != "" {
+		token, err := read(path)
+		if err != nil {
+			return nil, errors.Wrap(err, "cannot read the Hub's token")
+		}
+		secrets = append(secrets, connection.Trimmed(string(token)))
+	}
 	registries := []struct{ dockerConfig, key string }{{run.Target.DockerConfig, run.Target.KeyFile}}
 	if from := run.Source.Artifact; from != nil {
 		registries = append(registries, struct{ dockerConfig, key string }{from.DockerConfig, from.KeyFile})
 	}
 	for _, r := range registries {
-		key, err := keyLines(r.key)
+		key, err := keyLines(r.key, read)
 		if err != nil {
 			return nil, err
 		}
-		config, err := dockerConfig(r.dockerConfig)
+		config, err := dockerConfig(r.dockerConfig, read)
 		if err != nil {
 			return nil, err
 		}
@@ -193,11 +273,11 @@ func entrySecrets(config []byte) []string {
 
 // keyLines returns the lines of a private key in PEM form, without the first and last
 // one: a key may be logged line by line.
-func keyLines(file string) ([]string, error) {
+func keyLines(file string, read fileReader) ([]string, error) {
 	if file == "" {
 		return nil, nil
 	}
-	b, err := os.ReadFile(file)
+	b, err := read(file)
 	if err != nil {
 		return nil, errors.Wrap(err, "cannot read the key of the registry's client certificate")
 	}

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"io"
@@ -10,8 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 )
 
@@ -93,8 +96,10 @@ func TestMaskKey(t *testing.T) {
 	if got := m.Replace(lines[0] + " PRIVATE KEY"); got != lines[0]+" PRIVATE KEY" {
 		t.Errorf("what says that it is a key is none: %s", got)
 	}
-	if _, err := Secrets(Run{Target: Target{KeyFile: "/nowhere/tls.key"}}); err == nil {
-		t.Error("want a file that is not there to be told")
+	for _, run := range []Run{{Target: Target{KeyFile: "/nowhere/tls.key"}}, {Source: Source{TokenFile: "/nowhere/hub-token"}}} {
+		if _, err := Secrets(run); err == nil {
+			t.Error("want a file that is not there to be told")
+		}
 	}
 }
 
@@ -116,9 +121,13 @@ func TestSecrets(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			run := Run{Source: Source{Token: "hf_token"}}
+			dir := t.TempDir()
+			run := Run{Source: Source{TokenFile: filepath.Join(dir, "hub-token")}}
+			if err := os.WriteFile(run.Source.TokenFile, []byte(" hf_token\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
 			if tc.config != "" {
-				run.Target.DockerConfig = t.TempDir()
+				run.Target.DockerConfig = dir
 				if err := os.WriteFile(filepath.Join(run.Target.DockerConfig, "config.json"), []byte(tc.config), 0o600); err != nil {
 					t.Fatal(err)
 				}
@@ -151,6 +160,61 @@ func TestMaskOfSource(t *testing.T) {
 	}
 	if got := NewMask(secrets).Replace("REPEATEDPASSWORD u:REPEATEDPASSWORD REPEATEDKEYREPEATEDKEY"); strings.Contains(got, "REPEATED") {
 		t.Errorf("a secret is shown: %s", got)
+	}
+}
+
+// A logging pipeline logs what a script says, as a pipeline that repeats answers.
+type logging func(log func(string))
+
+// Run implements Pipeline.
+func (f logging) Run(_ context.Context, run Run) (outcome.Result, error) {
+	last := ""
+	f(func(line string) { last = line; _, _ = io.WriteString(run.Log, line+"\n") })
+	if i := run.Source.Identity; i != nil {
+		i.Issued("issued-by-the-hub")
+		_, _ = io.WriteString(run.Log, "token issued-by-the-hub\n")
+	}
+	return outcome.Result{}, outcome.Errorf(outcome.Unavailable, "%s", last)
+}
+
+// TestMaskFollowsFiles changes the secrets of a run while it runs: the new ones must be
+// shown as little as the old ones.
+func TestMaskFollowsFiles(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, content string) {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.WriteFile(path+".new", []byte(content), 0o600), os.Rename(path+".new", path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	config := func(password string) string {
+		return string(testregistry.DockerConfig(map[string]testregistry.Entry{"r.example.com": {Username: "ada", Password: password}}))
+	}
+	write("hub-token", "first-token\n")
+	write("config.json", config("first-password"))
+	log := &strings.Builder{}
+	run := Run{
+		Source: Source{TokenFile: filepath.Join(dir, "hub-token"), Identity: &Identity{}},
+		Target: Target{DockerConfig: dir}, Log: log,
+	}
+	const all = "first-token second-token first-password second-password ada:second-password"
+	_, err := Masked(logging(func(say func(string)) {
+		say("with first-token and first-password")
+		write("hub-token", "second-token\n")
+		write("config.json", config("second-password"))
+		say(all)
+		write("config.json", "{")
+		say(all)
+	})).Run(t.Context(), run)
+	text := log.String() + err.Error()
+	for _, secret := range []string{"first-token", "second-token", "first-password", "second-password", "issued-by-the-hub"} {
+		if strings.Contains(text, secret) {
+			t.Errorf("%s is shown:\n%s", secret, text)
+		}
+	}
+	if !strings.Contains(text, "with *** and ***") || outcome.ReasonOf(err) != outcome.Unavailable {
+		t.Errorf("want the rest to stay, got %v\n%s", err, text)
 	}
 }
 

@@ -49,12 +49,31 @@ type Source struct {
 	// once, at its start.
 	Revision string
 
-	// Token for the Hub, without surrounding white space; empty for none.
-	Token string
+	// TokenFile is a file with a token for the Hub, which is read again when it changes;
+	// empty for none.
+	TokenFile string
+
+	// Identity is exchanged for tokens of the Hub; nil for none. It is ignored if there
+	// is a TokenFile.
+	Identity *Identity
 
 	// CAFile is a PEM file of certificate authorities to trust for the Hub, in
 	// addition to the public ones; empty for none.
 	CAFile string
+}
+
+// An Identity is who a run is by a token of the cluster's issuer, which a Hub exchanges
+// for tokens of its own.
+type Identity struct {
+	// File has the issuer's token, which is renewed there.
+	File string
+
+	// Resource that the Hub's token is for.
+	Resource string
+
+	// Issued is called with each token of the Hub, before it is used, so that no log
+	// shows it; nil for none.
+	Issued func(token string)
 }
 
 // An ArtifactSource is an artifact in a registry.

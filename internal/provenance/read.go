@@ -45,13 +45,10 @@ const maxFetched = 50
 // first. It returns only those that a trusted key has signed, and that name the digest,
 // the repository with its host, the cluster and the owner. If there are none, rejected
 // says why one that is there does not count; it is empty if there is none, or if it names
-// another owner. It returns Keys.Unusable as an error instead, if there is one.
+// another owner.
 func (p Place) Of(ctx context.Context, r Reader, subject digest.Digest, owner Owner) (found []Found, rejected string, err error) {
-	switch {
-	case p.Verifier == nil && p.Unusable == nil:
+	if p.Verifier == nil {
 		return nil, "", nil
-	case p.Verifier == nil:
-		p.Verifier = &attest.Verifier{}
 	}
 	all, err := r.Referrers(ctx, p.Repository, subject, "")
 	if err != nil {
@@ -68,11 +65,8 @@ func (p Place) Of(ctx context.Context, r Reader, subject digest.Digest, owner Ow
 			found = append(found, f)
 		}
 	}
-	switch {
-	case len(found) > 0:
+	if len(found) > 0 {
 		rejected = ""
-	case rejected != "" && p.Unusable != nil:
-		return nil, "", p.Unusable
 	}
 	slices.SortFunc(found, func(a, b Found) int {
 		return cmp.Or(cmp.Compare(b.Run, a.Run), cmp.Compare(a.Descriptor.Digest, b.Descriptor.Digest))

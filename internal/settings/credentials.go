@@ -176,30 +176,26 @@ const (
 	// maxRemembered bounds how many endpoints' credentials are remembered.
 	maxRemembered = 1024
 
-	// maxRememberedKeys bounds how many signing keys are remembered.
-	maxRememberedKeys = 64
-
 	// maxRememberedBytes bounds the credentials of one endpoint. Bundles of
 	// certificate authorities may be larger, and are read each time.
 	maxRememberedBytes = 16 << 10
 )
 
-// A CredentialMemory remembers how to connect to registries, and the keys that configs
-// sign with: of the Secrets that say so only what is for the one registry, or the one
-// key, and only while the watch of their metadata shows the version that was read. It is
-// safe for concurrent use.
+// A CredentialMemory remembers how to connect to registries: of the Secrets that
+// say so only what is for the one registry, and only while the watch of their
+// metadata shows the version that was read. It is safe for concurrent use.
 type CredentialMemory struct {
 	// metadata reads the cache of Secrets' metadata.
 	metadata client.Reader
 
-	// known maps a credentialID to credentials, and keys a signingSecret to a knownKey.
-	known, keys *lru.Cache
+	// known maps a credentialID to credentials.
+	known *lru.Cache
 }
 
 // NewCredentialMemory returns an empty memory. The reader has the metadata of
 // Secrets.
 func NewCredentialMemory(metadata client.Reader) *CredentialMemory {
-	return &CredentialMemory{metadata: metadata, known: lru.New(maxRemembered), keys: lru.New(maxRememberedKeys)}
+	return &CredentialMemory{metadata: metadata, known: lru.New(maxRemembered)}
 }
 
 // A credentialID is what credentials are remembered by: the registry, and the
@@ -232,7 +228,7 @@ type credentials struct {
 // current, is read.
 func (m *CredentialMemory) options(ctx context.Context, e endpoint, read func(context.Context, endpoint) (registry.Options, error)) (registry.Options, error) {
 	id := credentialIDOf(e)
-	version, ok := m.version(ctx, e.credentials, e.certs)
+	version, ok := shownVersions(ctx, m.metadata, e.credentials, e.certs)
 	if !ok {
 		m.known.Remove(id)
 		return read(ctx, e)
@@ -263,9 +259,9 @@ func (m *CredentialMemory) remember(id credentialID, version string, o registry.
 	m.known.Add(id, credentials{version: version, options: o})
 }
 
-// version returns the version of Secrets as their metadata shows it, and reports
-// whether it is known of all.
-func (m *CredentialMemory) version(ctx context.Context, keys ...*secretKey) (string, bool) {
+// shownVersions returns the versions of Secrets as the watch of their metadata shows
+// them, and reports whether they are known of all.
+func shownVersions(ctx context.Context, metadata client.Reader, keys ...*secretKey) (string, bool) {
 	out := ""
 	for _, k := range keys {
 		if k == nil {
@@ -273,7 +269,7 @@ func (m *CredentialMemory) version(ctx context.Context, keys ...*secretKey) (str
 		}
 		s := &metav1.PartialObjectMetadata{}
 		s.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
-		if err := m.metadata.Get(ctx, k.NamespacedName, s); err != nil {
+		if err := metadata.Get(ctx, k.NamespacedName, s); err != nil {
 			return "", false
 		}
 		out += versionOf(s) + ","

@@ -12,6 +12,8 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
@@ -160,6 +162,62 @@ func (s Settings) SecretData(ctx context.Context) (map[string][]byte, error) {
 	return out, nil
 }
 
+// copied returns the references to the Secrets of which a run gets copies.
+func (s Settings) copied() []*secretKey {
+	all := []*secretKey{s.registry.certs, s.hub.token, s.hub.ca}
+	if s.source != nil {
+		all = append(all, s.source.credentials, s.source.certs)
+	}
+	all = slices.DeleteFunc(all, func(k *secretKey) bool { return k == nil || !k.copied })
+	if k := s.registry.credentials; k != nil && (k.copied || s.Effective.CopiedCredentials != nil) {
+		all = append(all, k)
+	}
+	return all
+}
+
+// CopyHash returns a hash of the versions of the Secrets that SecretData copied, where it
+// was called after ConfigHash or Renewed.
+func (s Settings) CopyHash(ctx context.Context) (string, error) {
+	versions := ""
+	for _, k := range s.copied() {
+		secret, err := s.secrets.get(ctx, k)
+		if err != nil {
+			return "", err
+		}
+		versions += versionOf(secret) + ","
+	}
+	return hashOf(versions), nil
+}
+
+// Renewed returns what SecretData and CopyHash do, as the Secrets are now.
+func (s Settings) Renewed(ctx context.Context) (data map[string][]byte, hash string, err error) {
+	s.secrets.refresh()
+	if data, err = s.SecretData(ctx); err != nil {
+		return nil, "", err
+	}
+	hash, err = s.CopyHash(ctx)
+	return data, hash, err
+}
+
+// CopyIsOutdated reports whether Secrets have changed since they were copied to the Secret
+// of this name, as the watch of their metadata shows. A Secret that is gone has not: the
+// run goes on with what it has.
+func (s Settings) CopyIsOutdated(ctx context.Context, name types.NamespacedName) bool {
+	own := &metav1.PartialObjectMetadata{}
+	own.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	if err := s.metadata.Get(ctx, name, own); err != nil {
+		return false
+	}
+	versions, ok := shownVersions(ctx, s.metadata, s.copied()...)
+	return ok && own.GetAnnotations()[artifact.AnnotationCopyHash] != hashOf(versions)
+}
+
+// hashOf returns a short hash of a text.
+func hashOf(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:8])
+}
+
 // copySource adds copies of what the registry of source.oci requires.
 func (s Settings) copySource(ctx context.Context, out map[string][]byte) error {
 	if s.source == nil || s.sourceErr != nil {
@@ -208,8 +266,7 @@ func (s Settings) ConfigHash(ctx context.Context) (string, error) {
 		}
 		versions = append(versions, versionOf(secret))
 	}
-	sum := sha256.Sum256([]byte(strings.Join(versions, ",")))
-	return hex.EncodeToString(sum[:8]), nil
+	return hashOf(strings.Join(versions, ",")), nil
 }
 
 // maxMounts bounds how many artifacts a run mounts blobs from.

@@ -31,9 +31,6 @@ type Settings struct {
 	// see artifact.AnnotationAdopt.
 	Adopts bool
 
-	// Attestation is how the config has artifacts signed.
-	Attestation Attestation
-
 	// KitImage is the image that has kit.
 	KitImage string
 
@@ -44,9 +41,10 @@ type Settings struct {
 	// only observed, or being deleted.
 	Policies policy.Set
 
-	cached  client.Reader
-	secrets *secretReader
-	config  *providerConfig
+	cached   client.Reader
+	metadata client.Reader
+	secrets  *secretReader
+	config   *providerConfig
 
 	// policyVersions are those of the other configs whose policies apply.
 	policyVersions []string
@@ -78,8 +76,8 @@ type Resolver struct {
 	// Metadata reads the metadata of Secrets, which is all that is cached of them.
 	Metadata client.Reader
 
-	// Credentials remembers credentials for registries, and signing keys; nil to
-	// read the Secrets each time.
+	// Credentials remembers credentials for registries; nil to read the Secrets
+	// each time.
 	Credentials *CredentialMemory
 
 	// Images of runs.
@@ -91,7 +89,7 @@ type Resolver struct {
 // ProviderConfig does not admit it. With an error the Settings are incomplete: an
 // Artifact can be deleted with them, and nothing else.
 func (r *Resolver) Resolve(ctx context.Context, a *modelv1alpha1.Artifact) (Settings, error) {
-	s := Settings{KitImage: r.Images.Kit, cached: r.Cached, secrets: &secretReader{kube: r.Direct, memory: r.Credentials}}
+	s := Settings{KitImage: r.Images.Kit, cached: r.Cached, metadata: r.Metadata, secrets: &secretReader{kube: r.Direct, memory: r.Credentials}}
 	config, err := readConfig(ctx, r.Cached, a)
 	if err != nil {
 		return s, err
@@ -114,9 +112,6 @@ func (r *Resolver) Resolve(ctx context.Context, a *modelv1alpha1.Artifact) (Sett
 	}
 	if s.Registry, err = s.secrets.registryOptions(ctx, s.registry); err != nil {
 		return s, err
-	}
-	if !OnlyObserves(a) {
-		s.Attestation = config.attestationFor(ctx, r.Cached, s.secrets)
 	}
 	s.Registry.Pushes = !OnlyObserves(a) && !meta.WasDeleted(a)
 	return s, s.addSecrets(ctx)

@@ -284,6 +284,14 @@ type FailureObservation struct {
 	// +optional
 	Message string `json:"message,omitempty"`
 
+	// LogTail has the last lines of the run's log, as its worker reported them: up to 40
+	// lines and 4 KiB, without credentials. It is for people: it may repeat what a server
+	// or a file says, and nothing depends on it. Absent where the worker could not report,
+	// as after it ran out of memory.
+	// +optional
+	// +listType=atomic
+	LogTail []string `json:"logTail,omitempty"`
+
 	// Generation of the Artifact that the run was started for.
 	// +optional
 	Generation int64 `json:"generation,omitempty"`

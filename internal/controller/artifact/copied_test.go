@@ -1,6 +1,7 @@
 package artifact
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
 	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 )
@@ -72,6 +74,68 @@ func TestCopiedCredentialsAreRefused(t *testing.T) {
 	w.waitReady(keeper, corev1.ConditionFalse, string(outcome.NotAllowed))
 	if diff := cmp.Diff(copies, w.copies(keeper)); diff != "" {
 		t.Errorf("The copy must stay as it is: -want, +got:\n%s", diff)
+	}
+}
+
+// TestCopyIsRenewed changes a Secret in mid-run that the run has a copy of, and again
+// once the run has failed, and once it has succeeded.
+func TestCopyIsRenewed(t *testing.T) {
+	w := startControllers(t)
+	host, port, _ := strings.Cut(w.host, ":")
+	pattern := "*." + strings.SplitN(host, ".", 2)[1] + ":" + port
+	secret := w.dockerConfig("registry", "x")
+	rotate := func(password string) {
+		w.t.Helper()
+		w.change(secret, func() {
+			secret.Data[corev1.DockerConfigJsonKey] = testregistry.DockerConfig(map[string]testregistry.Entry{pattern: {Username: "ada", Password: password}})
+		})
+	}
+	w.useSecret(secret)
+	rotate("first")
+	a := w.artifact("renewed")
+	w.create(a)
+	before := w.job(a, 1)
+	w.start(before)
+	holds := func(password string) {
+		w.t.Helper()
+		w.eventually("the copy has the new password", func() string {
+			copies := w.copies(a)
+			if len(copies) != 1 || copies[0].GetName() != before.GetAnnotations()[artifact.AnnotationCredentials] {
+				return fmt.Sprintf("want the run's one Secret, got %d", len(copies))
+			}
+			c, err := registry.CredentialIn(copies[0].Data[corev1.DockerConfigJsonKey], w.host, "")
+			if err != nil || c.Password != password {
+				return fmt.Sprintf("it has %q, %v", c.Password, err)
+			}
+			return ""
+		})
+		if job := w.job(a, 1); job.GetUID() != before.GetUID() || job.GetResourceVersion() != before.GetResourceVersion() && job.GetGeneration() != before.GetGeneration() {
+			t.Errorf("want the Job to stay, got %+v", job.ObjectMeta)
+		}
+	}
+	holds("first")
+	rotate("second")
+	holds("second")
+
+	// A Secret without the entry leaves the run what it has.
+	w.change(secret, func() { secret.Data[corev1.DockerConfigJsonKey] = []byte(`{"auths":{}}`) })
+	w.look(a)
+	holds("second")
+	rotate("third")
+	holds("third")
+
+	w.fail(a, 1, outcome.Unauthorized)
+	w.waitNoJob()
+	w.deletePods()
+	rotate("fourth")
+	w.job(a, 2)
+	w.succeed(a, 2, "one")
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+	w.waitNoCopies(a)
+	rotate("fifth")
+	w.look(a)
+	if s := a.Status.AtProvider; s.Run != 2 || s.Phase != modelv1alpha1.PhaseSucceeded {
+		t.Errorf("want no run of an artifact that is there, got run %d, %s", s.Run, s.Phase)
 	}
 }
 

@@ -33,6 +33,9 @@ const (
 	// left or, if nothing is left, makes the Job.
 	actionStartRun action = "startRun"
 
+	// actionRenew copies credentials again that a run has a copy of.
+	actionRenew action = "renew"
+
 	// actionStopRun deletes what runs have in the cluster.
 	actionStopRun action = "stopRun"
 
@@ -70,6 +73,9 @@ type plan struct {
 	// for it.
 	why string
 
+	// secret is the one with a run's copied credentials that must be renewed.
+	secret string
+
 	// replace means that the run's Job cannot start as it is.
 	replace bool
 
@@ -78,10 +84,6 @@ type plan struct {
 
 	// conflict is the foreign tag that ready is about; nil for none.
 	conflict error
-
-	// unsigned is why nothing can be signed, which the action would need; nil if it
-	// can, or need not.
-	unsigned error
 
 	// from is the digest that the tag is taken from; empty for none.
 	from string
@@ -112,15 +114,16 @@ type observation struct {
 	// they refuse what a run staged; nil if they do not.
 	forbidden, refused error
 
-	// unsigned is why nothing can be signed for the Artifact; nil if it can.
-	unsigned error
-
 	// run is how far the run is that the spec asks for; nil if it has not begun.
 	run *artifact.ObservationResult
 
 	// stuck means that the run does not start, and may with the Job that the spec
 	// asks for now.
 	stuck bool
+
+	// outdated names the Secret with the run's copied credentials, if they are not those
+	// that there are now; empty if they are.
+	outdated string
 
 	// news means that the status has learned something that must be written before
 	// anything is done: the end of a run, or what is in the registry.
@@ -184,28 +187,8 @@ func decide(a *modelv1alpha1.Artifact, o observation) plan {
 	if o.news && !meta.WasDeleted(a) && p.action != actionAdopt && p.action != actionNone {
 		p.action, p.create = actionWait, false
 	}
-	if o.unsigned != nil && signs(p.action) {
-		p = waitToSign(p.ready, o.unsigned)
-	}
 	p.ready = p.ready.WithObservedGeneration(a.GetGeneration())
 	return p
-}
-
-// signs reports whether an action signs something, now or when its run has ended.
-func signs(a action) bool {
-	return a == actionStartRun || a == actionCommit || a == actionAdopt
-}
-
-// waitToSign waits for what signs to be usable.
-func waitToSign(ready xpv2.Condition, why error) plan {
-	var known *outcome.Error
-	switch {
-	case ready.Status == corev1.ConditionTrue:
-		ready = ready.WithMessage(fmt.Sprintf("The artifact is there as it was; nothing can be signed: %s", why))
-	case errors.As(why, &known):
-		ready = unavailable(known.Reason, known.Message)
-	}
-	return plan{action: actionWait, ready: ready, unsigned: why}
 }
 
 func decideAction(a *modelv1alpha1.Artifact, o observation) plan {
@@ -278,7 +261,11 @@ func decideActive(a *modelv1alpha1.Artifact, o observation) plan {
 	if isServing(a) {
 		ready = xpv2.Available().WithMessage(fmt.Sprintf("The artifact is there as it was; run %d rebuilds it", a.Status.AtProvider.Run))
 	}
-	if !o.stuck {
+	switch {
+	case o.stuck:
+	case o.outdated != "":
+		return plan{action: actionRenew, create: !settings.MayUpdate(a), ready: ready, secret: o.outdated}
+	default:
 		return plan{action: actionWait, ready: ready}
 	}
 	p := planRun(a, o, ready, "")
@@ -500,7 +487,7 @@ func observationOf(p plan) managed.ExternalObservation {
 		return managed.ExternalObservation{}
 	case actionStopRun, actionUntag:
 		return managed.ExternalObservation{ResourceExists: true}
-	case actionStartRun, actionCommit, actionRetag, actionAdopt:
+	case actionStartRun, actionRenew, actionCommit, actionRetag, actionAdopt:
 	}
 	return managed.ExternalObservation{ResourceExists: !p.create}
 }

@@ -40,6 +40,7 @@ func (e *external) recordFailure(a *modelv1alpha1.Artifact, job *batchv1.Job, wh
 		Message:    why.Message,
 		Generation: generation,
 		ConfigHash: configHash,
+		LogTail:    why.LogTail,
 	}
 	end := ptr.Deref(s.CompletionTime, metav1.NewTime(e.now()))
 	after := func(d time.Duration) *metav1.Time { return ptr.To(metav1.NewTime(end.Add(d).Truncate(time.Second))) }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
@@ -14,6 +13,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
@@ -31,7 +31,7 @@ func (e *external) Observe(ctx context.Context, a *modelv1alpha1.Artifact) (mana
 	a.Effective = e.settings.Effective
 	o, err := e.gather(ctx, a)
 	if err != nil {
-		if !meta.WasDeleted(a) && a.Status.AtProvider.Digest == "" || settings.OnlyObserves(a) || errors.Is(err, e.keys.Unusable) {
+		if !meta.WasDeleted(a) && a.Status.AtProvider.Digest == "" || settings.OnlyObserves(a) {
 			reportError(a, err)
 		}
 		return managed.ExternalObservation{}, err
@@ -55,10 +55,6 @@ func (e *external) Observe(ctx context.Context, a *modelv1alpha1.Artifact) (mana
 	if o.news && e.plan.action == actionWait {
 		e.requeue(a, requeueNow)
 	}
-	if e.plan.unsigned != nil {
-		// The runtime writes the status nevertheless.
-		return managed.ExternalObservation{}, e.plan.unsigned
-	}
 	out := observationOf(e.plan)
 	if out.ResourceExists {
 		out.ConnectionDetails = connectionDetails(a)
@@ -77,7 +73,7 @@ func (e *external) gather(ctx context.Context, a *modelv1alpha1.Artifact) (obser
 	}
 	forgetObserved(a)
 	a.Status.AtProvider.Pipeline = artifact.Pipeline(a)
-	o := observation{reference: artifact.OCIReference(a), restored: isRestored(a), unsigned: e.keys.Unusable}
+	o := observation{reference: artifact.OCIReference(a), restored: isRestored(a)}
 	var err error
 	if o.obstacle, err = e.obstacle(ctx, a); err != nil || o.obstacle != nil {
 		return o, err
@@ -135,6 +131,9 @@ func (e *external) gatherRun(ctx context.Context, a *modelv1alpha1.Artifact, o *
 	state.Overdue = job != nil && artifact.IsOverdue(job, pods, e.now(), e.copyPatience)
 	run, news := e.recordRun(ctx, a, state)
 	o.run, o.news = &run, news
+	if !hasEnded(run.Phase) {
+		o.outdated = e.outdatedSecret(ctx, a, job)
+	}
 	switch run.Phase {
 	case modelv1alpha1.PhasePending:
 		o.stuck = state.Outdated(a, e.settings.KitImage)
@@ -143,6 +142,16 @@ func (e *external) gatherRun(ctx context.Context, a *modelv1alpha1.Artifact, o *
 	case modelv1alpha1.PhaseSucceeded, modelv1alpha1.PhaseFailed:
 	}
 	return nil
+}
+
+// outdatedSecret returns the name of the Secret with the copied credentials of a run, if
+// the credentials have changed since they were copied.
+func (e *external) outdatedSecret(ctx context.Context, a *modelv1alpha1.Artifact, job *batchv1.Job) string {
+	name := job.GetAnnotations()[artifact.AnnotationCredentials]
+	if name == "" || !e.settings.CopyIsOutdated(ctx, types.NamespacedName{Namespace: a.GetNamespace(), Name: name}) {
+		return ""
+	}
+	return name
 }
 
 // gatherNames reads what the registry has under the Artifact's name.

@@ -81,7 +81,7 @@ func (e *external) recordEnd(a *modelv1alpha1.Artifact, job *batchv1.Job, pods [
 	case modelv1alpha1.PhaseFailed:
 		why := outcome.Failure{Reason: outcome.Reason(o.Reason), Message: o.Message}
 		if r, _, ok := outcome.FromPods(pods); ok && r.Failure != nil {
-			why.RetryAfterSeconds = r.Failure.RetryAfterSeconds
+			why.RetryAfterSeconds, why.LogTail = r.Failure.RetryAfterSeconds, r.Failure.LogTail
 		}
 		e.recordFailure(a, job, why)
 	case modelv1alpha1.PhasePending, modelv1alpha1.PhaseRunning:

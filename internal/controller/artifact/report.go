@@ -86,6 +86,7 @@ const (
 	reasonStaged      event.Reason = "Staged"
 	reasonPushed      event.Reason = "Pushed"
 	reasonRunFailed   event.Reason = "RunFailed"
+	reasonNotRenewed  event.Reason = "CredentialsNotRenewed"
 	reasonTagged      event.Reason = "Tagged"
 	reasonUntagged    event.Reason = "Untagged"
 	reasonPutBack     event.Reason = "TagPutBack"

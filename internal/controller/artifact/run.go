@@ -165,7 +165,11 @@ func (e *external) ensureRun(ctx context.Context, a *modelv1alpha1.Artifact) err
 		return err
 	}
 	if len(data) > 0 {
-		if a.Effective.CopiedSecretName, err = artifact.EnsureSecret(ctx, e.direct, e.scheme, a, e.labels, data); err != nil {
+		hash, err := e.settings.CopyHash(ctx)
+		if err != nil {
+			return err
+		}
+		if a.Effective.CopiedSecretName, err = artifact.EnsureSecret(ctx, e.direct, e.scheme, a, e.labels, data, hash); err != nil {
 			return err
 		}
 	}
@@ -184,6 +188,17 @@ func (e *external) ensureRun(ctx context.Context, a *modelv1alpha1.Artifact) err
 		e.recorder.Event(a, event.Normal(reasonRunStarted, message))
 	}
 	return err
+}
+
+// renewSecret has the run's copied credentials be those that there are now. Where these
+// cannot be copied, the run goes on with what it has, and an event says so.
+func (e *external) renewSecret(ctx context.Context, a *modelv1alpha1.Artifact) error {
+	data, hash, err := e.settings.Renewed(ctx)
+	if err != nil {
+		e.recorder.Event(a, event.Warning(reasonNotRenewed, errors.Wrap(err, "The run goes on with the credentials that it has")))
+		return nil //nolint:nilerr // The run decides what becomes of it.
+	}
+	return artifact.RenewSecret(ctx, e.direct, a, e.plan.secret, data, hash)
 }
 
 // checkRun returns an error if the API server refuses what is made last for a

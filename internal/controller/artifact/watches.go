@@ -59,8 +59,8 @@ func configKey(kind, namespace, name string) string {
 	return kind + "/" + namespace + "/" + name
 }
 
-// A requeuer finds the Artifacts that wait for a change of something else. Those
-// that are well are not requeued: they see it at their next poll.
+// A requeuer finds the Artifacts that wait for a change of something else, or whose run
+// uses it. Those that are well are not requeued: they see it at their next poll.
 type requeuer struct {
 	cached client.Reader
 }
@@ -128,7 +128,7 @@ func (w *requeuer) using(ctx context.Context, kind string, config client.Object)
 	return w.waiting(ctx, client.MatchingFields{indexConfig: configKey(kind, config.GetNamespace(), config.GetName())})
 }
 
-// waiting returns the Artifacts of an index that are not well. What cannot be
+// waiting returns the Artifacts of an index that are not well, or have a run. What cannot be
 // listed is found by its poll.
 func (w *requeuer) waiting(ctx context.Context, by client.MatchingFields) []reconcile.Request {
 	list := &modelv1alpha1.ArtifactList{}
@@ -137,11 +137,17 @@ func (w *requeuer) waiting(ctx context.Context, by client.MatchingFields) []reco
 	}
 	var requests []reconcile.Request
 	for i := range list.Items {
-		if a := &list.Items[i]; !isWell(a) {
+		if a := &list.Items[i]; !isWell(a) || hasRun(a) {
 			requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: a.GetNamespace(), Name: a.GetName()}})
 		}
 	}
 	return requests
+}
+
+// hasRun reports whether a run of an Artifact is in progress, as its status says.
+func hasRun(a *modelv1alpha1.Artifact) bool {
+	p := a.Status.AtProvider.Phase
+	return p == modelv1alpha1.PhasePending || p == modelv1alpha1.PhaseRunning
 }
 
 // isWell reports whether an Artifact is ready and in step with its spec.

@@ -50,12 +50,10 @@ func environment(run pipeline.Run, w workspace) ([]string, error) {
 		set["SSL_CERT_DIR"] = w.certs + ":" + cmp.Or(os.Getenv("SSL_CERT_DIR"), systemCertDirs)
 	}
 	env := slices.DeleteFunc(os.Environ(), func(kv string) bool {
-		name, value, _ := strings.Cut(kv, "=")
+		name, _, _ := strings.Cut(kv, "=")
 		_, ours := set[name]
-		// Kit takes the token as an argument, not from a variable. Kit's variables
-		// have the same prefix as the worker's own.
-		return ours || name == "SOURCE_DATE_EPOCH" || name == outcome.EnvProgressAddress ||
-			run.Source.Token != "" && connection.Trimmed(value) == run.Source.Token
+		// Kit's variables have the same prefix as the worker's own.
+		return ours || name == "SOURCE_DATE_EPOCH" || name == outcome.EnvProgressAddress
 	})
 	for i, kv := range env {
 		name, value, _ := strings.Cut(kv, "=")

@@ -60,9 +60,13 @@ func FuzzKitFailed(f *testing.F) {
 	f.Add("unpack", "write /workspace/a: no space left on device")
 	f.Add("import", `Get "https://cdn.example.com/a?X-Amz-Signature=SECRET": EOF`)
 	f.Add("import", "\xff\r\x1b[31mSECRET")
+	token := filepath.Join(f.TempDir(), "hub-token")
+	if err := os.WriteFile(token, []byte(fuzzSecret), 0o600); err != nil {
+		f.Fatal(err)
+	}
 	f.Fuzz(func(t *testing.T, step, output string) {
 		log := &bytes.Buffer{}
-		run := pipeline.Run{Source: pipeline.Source{Model: "o/m", Token: fuzzSecret}, Target: pipeline.Target{Registry: "r.example.com", Repository: "o/m", StagingTag: stagingTag}, Log: log}
+		run := pipeline.Run{Source: pipeline.Source{Model: "o/m", TokenFile: token}, Target: pipeline.Target{Registry: "r.example.com", Repository: "o/m", StagingTag: stagingTag}, Log: log}
 		secrets, err := pipeline.Secrets(run)
 		if err != nil {
 			t.Fatal(err)

@@ -43,12 +43,25 @@ func TestGated(t *testing.T) {
 	server := httptest.NewServer(testhub.NewHandler(dir))
 	t.Cleanup(server.Close)
 	r := scripted(t, "exit 1", &bytes.Buffer{})
-	r.run.Source = pipeline.Source{Endpoint: server.URL, Model: "org/model", Revision: "main", Token: "hf_token"}
+	r.run.Source = pipeline.Source{Endpoint: server.URL, Model: "org/model", Revision: "main", TokenFile: tokenFile(t, "hf_token")}
 	if err := r.resolve(t.Context()); outcome.ReasonOf(err) != outcome.Gated {
 		t.Errorf("resolve(...): want Gated, got %v", err)
 	}
-	r.run.Source.Token = "hf_granted"
+	r.run.Source.TokenFile = tokenFile(t, "hf_granted")
 	if err := r.resolve(t.Context()); err != nil {
 		t.Errorf("resolve(...): with access: %v", err)
 	}
+}
+
+// tokenFile returns a file with a token, as a run has it; none for an empty one.
+func tokenFile(t *testing.T, token string) string {
+	t.Helper()
+	if token == "" {
+		return ""
+	}
+	path := filepath.Join(t.TempDir(), "hub-token")
+	if err := os.WriteFile(path, []byte(token+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }

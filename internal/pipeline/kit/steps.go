@@ -74,10 +74,15 @@ func (r *task) importModel(ctx context.Context) error {
 		"import", r.run.Source.Model, "--ref", r.contents.Revision, "--tool", "hf",
 		"--file", r.workspace.kitfile, "--tag", r.run.Target.Reference(),
 	}
-	if r.run.Source.Token != "" {
-		// Kit takes it in no other way. No other user can see the arguments of
-		// processes in the Pod.
-		args = append(args, "--token", r.run.Source.Token)
+	token, err := r.run.Source.Token()
+	if err != nil {
+		return err
+	}
+	if token != "" {
+		// Kit takes it in no other way, neither from a file nor from a variable, and
+		// keeps it for the whole import. No other user can see the arguments of processes
+		// in the Pod.
+		args = append(args, "--token", token)
 	}
 	if err := r.watched(ctx, r.gaugeImport(), args...); err != nil {
 		return err

@@ -162,7 +162,6 @@ func TestNeedRoom(t *testing.T) {
 func TestKitEnvironment(t *testing.T) {
 	t.Setenv("DOCKER_CONFIG", "/home/me/.docker")
 	t.Setenv("HTTPS_PROXY", "http://proxy.example.com\n")
-	t.Setenv("HF_TOKEN", "hf_token\n")
 	t.Setenv("SSL_CERT_DIR", "")
 	t.Setenv("SOURCE_DATE_EPOCH", "7")
 	t.Setenv("KITOPS_PROGRESS_ADDRESS", ":9797")
@@ -183,18 +182,18 @@ func TestKitEnvironment(t *testing.T) {
 			reason: "Kit should write to the workspace only, and use none of the caller's own settings.",
 			want: map[string]string{
 				"KITOPS_HOME": w.kitHome, "HOME": w.home, "TMPDIR": w.temp, "DOCKER_CONFIG": filepath.Join(w.home, ".docker"),
-				"HTTPS_PROXY": "http://proxy.example.com", "HF_TOKEN": "hf_token\n", "SSL_CERT_DIR": "", "SOURCE_DATE_EPOCH": "",
+				"HTTPS_PROXY": "http://proxy.example.com", "SSL_CERT_DIR": "", "SOURCE_DATE_EPOCH": "",
 				"KITOPS_CLIENT_CERT": "", "KITOPS_CLIENT_KEY": "", "KITOPS_PROGRESS_ADDRESS": "",
 			},
 		},
 		"Given": {
 			reason: "Credentials and authorities should come from the run, the latter in addition to the system's.",
-			run: pipeline.Run{Source: pipeline.Source{Token: "hf_token", CAFile: ca}, Target: pipeline.Target{
+			run: pipeline.Run{Source: pipeline.Source{CAFile: ca}, Target: pipeline.Target{
 				DockerConfig: "/credentials/docker", CAFile: ca, CertificateFile: "/credentials/tls.crt", KeyFile: "/credentials/tls.key",
 			}},
 			want: map[string]string{
 				"KITOPS_CLIENT_CERT": "/credentials/tls.crt", "KITOPS_CLIENT_KEY": "/credentials/tls.key",
-				"DOCKER_CONFIG": "/credentials/docker", "HF_TOKEN": "", "SSL_CERT_DIR": w.certs + ":" + systemCertDirs,
+				"DOCKER_CONFIG": "/credentials/docker", "SSL_CERT_DIR": w.certs + ":" + systemCertDirs,
 			},
 		},
 	}

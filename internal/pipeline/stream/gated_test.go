@@ -37,7 +37,7 @@ func TestGatedStream(t *testing.T) {
 	}))
 	w.gate(t)
 	for _, token := range []string{"", "hf_token"} {
-		w.run.Source.Token = token
+		w.run.Source.TokenFile = tokenFile(t, token)
 		_, err := w.stream.Run(t.Context(), w.run)
 		if outcome.ReasonOf(err) != outcome.Gated || !strings.Contains(err.Error(), "accept its terms") {
 			t.Errorf("token %q: want Gated with the cure, got %v", token, err)
@@ -46,7 +46,7 @@ func TestGatedStream(t *testing.T) {
 	if n := uploads.Load(); n != 0 {
 		t.Errorf("want nothing to be moved, got %d requests that change the registry", n)
 	}
-	w.run.Source.Token = "hf_granted"
+	w.run.Source.TokenFile = tokenFile(t, "hf_granted")
 	result, err := w.stream.Run(t.Context(), w.run)
 	if err != nil {
 		t.Fatalf("with access: %v", err)

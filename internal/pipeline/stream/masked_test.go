@@ -85,7 +85,7 @@ func TestMaskedShowsNoSecrets(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newStreamWorld(t, map[string]string{"config.json": "{}", "../hub.json": cmp.Or(tc.settings, "{}")}, tc.registry)
 			w.hub.SetFault(tc.hub)
-			w.run.Source.Token = token
+			w.run.Source.TokenFile = tokenFile(t, token)
 			w.run.Target.DockerConfig = t.TempDir()
 			config := `{"auths":{"` + w.run.Target.Registry + `":{"username":"ada","password":"` + password + `"}}}`
 			if err := os.WriteFile(filepath.Join(w.run.Target.DockerConfig, "config.json"), []byte(config), 0o600); err != nil {

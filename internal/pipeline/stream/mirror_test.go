@@ -65,7 +65,7 @@ func TestStreamMirror(t *testing.T) {
 		t.Fatal(err)
 	}
 	whole := w.run
-	whole.Source.Endpoint, whole.Source.Token, whole.Source.CAFile = mirror.URL+"/mirror", token, ca
+	whole.Source.Endpoint, whole.Source.TokenFile, whole.Source.CAFile = mirror.URL+"/mirror", tokenFile(t, token), ca
 
 	cases := map[string]struct {
 		reason string
@@ -74,8 +74,8 @@ func TestStreamMirror(t *testing.T) {
 		words  string
 	}{
 		"Whole":          {reason: "A run with all credentials should succeed.", change: func(*pipeline.Run) {}},
-		"NoToken":        {reason: "A mirror without its token should fail the run.", change: func(r *pipeline.Run) { r.Source.Token = "" }, want: outcome.NotFound, words: "tokenSecretRef"},
-		"OtherToken":     {reason: "A mirror with another token should fail the run.", change: func(r *pipeline.Run) { r.Source.Token = "hf_public" }, want: outcome.Unauthorized, words: "refused the token"},
+		"NoToken":        {reason: "A mirror without its token should fail the run.", change: func(r *pipeline.Run) { r.Source.TokenFile = "" }, want: outcome.NotFound, words: "tokenSecretRef"},
+		"OtherToken":     {reason: "A mirror with another token should fail the run.", change: func(r *pipeline.Run) { r.Source.TokenFile = tokenFile(t, "hf_public") }, want: outcome.Unauthorized, words: "refused the token"},
 		"NoCA":           {reason: "A mirror without its authority should be untrusted.", change: func(r *pipeline.Run) { r.Source.CAFile = "" }, want: outcome.Untrusted, words: "huggingFace.certSecretRef"},
 		"RegistrysCA":    {reason: "The registry's authority should not be trusted for the mirror.", change: func(r *pipeline.Run) { r.Source.CAFile = r.Target.CAFile }, want: outcome.Untrusted, words: "huggingFace.certSecretRef"},
 		"MirrorsCA":      {reason: "The mirror's authority should not be trusted for the registry.", change: func(r *pipeline.Run) { r.Target.CAFile = r.Source.CAFile }, want: outcome.Untrusted, words: "registry.certSecretRef"},

@@ -106,7 +106,7 @@ func newStreamWorld(t *testing.T, files map[string]string, reg http.Handler, o .
 	t.Cleanup(r.Close)
 	host := strings.TrimPrefix(r.URL, "http://")
 	w.run = pipeline.Run{
-		Source: pipeline.Source{Endpoint: h.URL, Model: streamModel, Revision: "main", Token: "hf_token"},
+		Source: pipeline.Source{Endpoint: h.URL, Model: streamModel, Revision: "main", TokenFile: tokenFile(t, "hf_token")},
 		Target: pipeline.Target{Registry: host, Repository: "models/model", StagingTag: stagingTag, PlainHTTP: true},
 		Format: pipeline.FormatModelPack,
 		Log:    w.log,

@@ -4,11 +4,15 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	testhub "github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
 	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
@@ -104,5 +108,69 @@ func TestStreamShortTokens(t *testing.T) {
 	}
 	if n := r.Count(http.MethodGet, "/auth/token"); n < 2 {
 		t.Errorf("want tokens to end in this run, got %d requests for one", n)
+	}
+}
+
+// tokenFile returns a file with a token, as a run has it; none for an empty one.
+func tokenFile(t *testing.T, token string) string {
+	t.Helper()
+	if token == "" {
+		return ""
+	}
+	path := filepath.Join(t.TempDir(), "hub-token")
+	if err := os.WriteFile(path, []byte(token+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestStreamRenewedPassword has a registry change the password while a run's files are on
+// their way, and the run's file follow a while later, as the kubelet replaces it.
+func TestStreamRenewedPassword(t *testing.T) {
+	t.Parallel()
+	old := testregistry.User{Name: "ada", Password: "correct horse"}
+	renewed := testregistry.User{Name: "ada", Password: "battery staple"}
+	r := testregistry.Start(t, testregistry.Options{Users: []testregistry.User{old}})
+	files := streamFiles()
+	w := newStreamWorld(t, files, nil)
+	w.into(t, r)
+	path := filepath.Join(w.run.Target.DockerConfig, "config.json")
+	var once sync.Once
+	rotate := func() {
+		if err := r.SetUsers(renewed); err != nil {
+			t.Error(err)
+		}
+		time.AfterFunc(3*time.Second, func() {
+			config := testregistry.DockerConfig(map[string]testregistry.Entry{r.Host(): testregistry.EntryFor(renewed)})
+			if err := errors.Join(os.WriteFile(path+".new", config, 0o600), os.Rename(path+".new", path)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	w.hub.SetFault(testhub.Times(1_000, testhub.On("/cdn/"), func(next http.Handler) http.Handler {
+		return halfTime(time.Second)(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+			once.Do(rotate)
+			next.ServeHTTP(rw, req)
+		}))
+	}))
+	result, err := pipeline.Masked(w.stream).Run(t.Context(), w.run)
+	if err != nil {
+		t.Fatalf("Run(...): %v\n%s", err, w.log)
+	}
+	config := testregistry.DockerConfig(map[string]testregistry.Entry{r.Host(): testregistry.EntryFor(renewed)})
+	if w.registry, err = registry.New(registry.Options{Host: r.Host(), PlainHTTP: true, DockerConfig: config}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.registry.Close)
+	if diff := cmp.Diff(files, w.pulled(t, result.Digest)); diff != "" {
+		t.Errorf("Run(...): -want, +got files:\n%s", diff)
+	}
+	for _, u := range []testregistry.User{old, renewed} {
+		if strings.Contains(w.log.String(), u.Password) {
+			t.Errorf("the log shows a password:\n%s", w.log)
+		}
+	}
+	if n := w.asked("/cdn/"); n != 2 {
+		t.Errorf("want the two large contents to be read once each, got %d", n)
 	}
 }

@@ -2,6 +2,7 @@ package contract
 
 import (
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -52,11 +53,11 @@ func TestToken(t *testing.T) {
 	_, _, err := runKit(t.Context(), t, run)
 	wantReason(t, err, outcome.Gated)
 
-	run.Source.Token = "hf_of_somebody_else"
+	run.Source.TokenFile = tokenFile(t, "hf_of_somebody_else")
 	_, _, err = runKit(t.Context(), t, run)
 	wantReason(t, err, outcome.Gated)
 
-	run.Source.Token = token
+	run.Source.TokenFile = tokenFile(t, token)
 	got, log, err := runKit(t.Context(), t, run)
 	if err != nil || got.Digest == "" {
 		t.Fatalf("with a token that is let in: %v", err)
@@ -67,6 +68,19 @@ func TestToken(t *testing.T) {
 	if !strings.Contains(log, "--token ***") {
 		t.Error("the log does not show that a token was given")
 	}
+}
+
+// tokenFile returns a file with a token, as a run has it; none for an empty one.
+func tokenFile(t *testing.T, token string) string {
+	t.Helper()
+	if token == "" {
+		return ""
+	}
+	path := filepath.Join(t.TempDir(), "hub-token")
+	if err := os.WriteFile(path, []byte(token+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // TestReasons checks that a failure is told for what it is.

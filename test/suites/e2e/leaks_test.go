@@ -337,7 +337,7 @@ func checkControls(t *testing.T, hay map[string]string, namespace string) {
 	t.Helper()
 	for what, control := range map[string]struct{ where, text string }{
 		"Artifacts":                  {"Artifact " + namespace + "/", `"reason":"Gated"`},
-		"Jobs":                       {"Job " + namespace + "/", `"HF_TOKEN"`},
+		"Jobs":                       {"Job " + namespace + "/", `--hub-token-file=`},
 		"Pods' termination messages": {"Pod " + namespace + "/", `\"reason\":\"Unauthorized\"`},
 		"Events":                     {"Event " + namespace + "/", `"reason"`},
 		"ClusterProviderConfigs":     {"ClusterProviderConfig /", "tokenSecretRef"},
