@@ -159,6 +159,11 @@ type ClusterProviderConfigSpec struct {
 	// Example: {files: {allow: [safetensors, gguf]}, tenants: {allow: [resources]}}.
 	// +optional
 	Policy *ClusterPolicy `json:"policy,omitempty"`
+
+	// Attestation decides how artifacts are signed. Default: see its fields.
+	// Example: {keySecretRef: {namespace: crossplane-system, name: models-cosign}}.
+	// +optional
+	Attestation *AttestationSpec `json:"attestation,omitempty"`
 }
 
 // A ClusterRegistryConfig configures access to a registry.

@@ -1,6 +1,7 @@
 package attest
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/sha256"
@@ -13,7 +14,7 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// maxKeys bounds the keys of a Verifier, each of which is tried for each signature.
+// maxKeys bounds the keys that are given to a Verifier at once, each of which is tried for each signature.
 const maxKeys = 32
 
 // hintPattern matches the hint of a bundle that this package made. Other hints, which
@@ -49,6 +50,20 @@ func NewVerifier(publicPEMs ...[]byte) (*Verifier, error) {
 		return nil, errors.Errorf("there are %d public keys, and at most %d can be trusted at once: remove those that signed nothing that is still in use", len(v.keys), maxKeys)
 	}
 	return v, nil
+}
+
+// And returns a Verifier that trusts the keys of both, of which either may be nil.
+func (v *Verifier) And(other *Verifier) *Verifier {
+	if v == nil || other == nil {
+		return cmp.Or(v, other)
+	}
+	both := &Verifier{keys: slices.Clone(v.keys)}
+	for _, k := range other.keys {
+		if !slices.Contains(both.KeyIDs(), k.id) {
+			both.keys = append(both.keys, k)
+		}
+	}
+	return both
 }
 
 // KeyIDs returns the IDs of the keys, in the order in which they were given.

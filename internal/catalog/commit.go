@@ -51,9 +51,14 @@ type Committed struct {
 
 // Commit checks all tags, records the owner in a signed attestation, sets the tags,
 // and removes attestations of the owner's earlier runs and the run's own tags. It may
-// be repeated after it was interrupted anywhere. It returns an error with reason TagConflict if a tag is foreign, before any is set, and one with
-// reason NotFound if the staged manifest is gone.
+// be repeated after it was interrupted anywhere. It returns an error with reason
+// TagConflict if a tag is foreign, before any is set, and one with reason NotFound if the
+// staged manifest is gone. It changes nothing while the key that is to sign cannot be
+// used.
 func (c Catalog) Commit(ctx context.Context, o Commit) (Committed, error) {
+	if c.Keys.Unusable != nil {
+		return Committed{}, c.Keys.Unusable
+	}
 	tags, err := c.checkTags(ctx, o)
 	if err != nil {
 		return Committed{}, err

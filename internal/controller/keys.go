@@ -41,11 +41,12 @@ const (
 // namespace, which it makes if there is none, and the ID of its cluster, if clusterID
 // does not set another. It publishes the public key in a ConfigMap, and logs its ID. It
 // retries transient errors for a while. Outside of a cluster, where namespace is empty,
-// there are no keys.
+// there are no keys, and only the ID of the cluster, for configs that name one.
 func Keys(ctx context.Context, kube client.Client, namespace, clusterID string, log logging.Logger) (provenance.Keys, error) {
 	if namespace == "" {
-		log.Info("The provider does not run in a Pod and signs nothing: who pushed an artifact is known by its status only")
-		return provenance.Keys{}, nil
+		log.Info("The provider does not run in a Pod and has no key: unless a ClusterProviderConfig names one, who pushed an artifact is known by its status only")
+		id, err := clusterOf(ctx, kube, clusterID)
+		return provenance.Keys{Cluster: id}, err
 	}
 	var (
 		keys provenance.Keys
@@ -89,14 +90,20 @@ func readKeys(ctx context.Context, kube client.Client, namespace, clusterID stri
 	if err != nil {
 		return provenance.Keys{}, errors.Wrapf(err, "%s of the Secret", publicKeyFile)
 	}
-	if clusterID == "" {
-		ns := &corev1.Namespace{}
-		if err := kube.Get(ctx, types.NamespacedName{Name: clusterNamespace}, ns); err != nil {
-			return provenance.Keys{}, errors.Wrapf(err, "cannot get namespace %s, whose UID identifies the cluster", clusterNamespace)
-		}
-		clusterID = string(ns.GetUID())
+	if clusterID, err = clusterOf(ctx, kube, clusterID); err != nil {
+		return provenance.Keys{}, err
 	}
 	return provenance.Keys{Cluster: clusterID, Signer: key, Verifier: verifier}, publish(ctx, kube, name, public)
+}
+
+// clusterOf returns the ID of the cluster, unless set is another.
+func clusterOf(ctx context.Context, kube client.Client, set string) (string, error) {
+	if set != "" {
+		return set, nil
+	}
+	ns := &corev1.Namespace{}
+	err := kube.Get(ctx, types.NamespacedName{Name: clusterNamespace}, ns)
+	return string(ns.GetUID()), errors.Wrapf(err, "cannot get namespace %s, whose UID identifies the cluster", clusterNamespace)
 }
 
 // keySecret returns the Secret with the private key, which it makes if there is none. Of

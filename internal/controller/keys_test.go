@@ -158,7 +158,7 @@ func TestKeysOfReplicas(t *testing.T) {
 // TestKeysOutsideOfACluster has the provider run on a developer's machine.
 func TestKeysOutsideOfACluster(t *testing.T) {
 	keys, err := Keys(t.Context(), newCluster(interceptor.Funcs{}), "", "", logging.NewNopLogger())
-	if err != nil || keys.Signer != nil || keys.Verifier != nil {
-		t.Errorf("want no keys, got %+v, %v", keys, err)
+	if err != nil || keys.Signer != nil || keys.Verifier != nil || keys.Cluster == "" {
+		t.Errorf("want no keys, and the cluster for those that configs name, got %+v, %v", keys, err)
 	}
 }

@@ -27,6 +27,11 @@ type Keys struct {
 
 	// Verifier verifies records; nil to trust none.
 	Verifier *attest.Verifier
+
+	// Unusable says why the key that is to sign cannot be used; nil if it can. Nothing
+	// is signed meanwhile, and no record that the Verifier rejects is taken for a
+	// foreign one, since that key may have signed it.
+	Unusable error
 }
 
 // A Place is where records are, and what they bind.

@@ -38,8 +38,11 @@ var again = retry.Policy{Tries: 4, FirstWait: 500 * time.Millisecond, MaxWait: 4
 // listed: where a registry has no referrers API the list is one manifest, which two may
 // write at once. It returns the descriptor of the record's manifest. It returns an error
 // with reason Unsupported if there is no key to sign with, or if the registry takes the
-// record and does not list it.
+// record and does not list it, and Keys.Unusable if that says why there is no key.
 func (p Place) Push(ctx context.Context, w Writer, subject ocispec.Descriptor, r Record) (ocispec.Descriptor, error) {
+	if p.Unusable != nil {
+		return ocispec.Descriptor{}, p.Unusable
+	}
 	if p.Signer == nil {
 		return ocispec.Descriptor{}, outcome.Errorf(outcome.Unsupported, "the provider has no key to sign records of ownership with")
 	}

@@ -45,10 +45,13 @@ const maxFetched = 50
 // first. It returns only those that a trusted key has signed, and that name the digest,
 // the repository with its host, the cluster and the owner. If there are none, rejected
 // says why one that is there does not count; it is empty if there is none, or if it names
-// another owner.
+// another owner. It returns Keys.Unusable as an error instead, if there is one.
 func (p Place) Of(ctx context.Context, r Reader, subject digest.Digest, owner Owner) (found []Found, rejected string, err error) {
-	if p.Verifier == nil {
+	switch {
+	case p.Verifier == nil && p.Unusable == nil:
 		return nil, "", nil
+	case p.Verifier == nil:
+		p.Verifier = &attest.Verifier{}
 	}
 	all, err := r.Referrers(ctx, p.Repository, subject, "")
 	if err != nil {
@@ -65,8 +68,11 @@ func (p Place) Of(ctx context.Context, r Reader, subject digest.Digest, owner Ow
 			found = append(found, f)
 		}
 	}
-	if len(found) > 0 {
+	switch {
+	case len(found) > 0:
 		rejected = ""
+	case rejected != "" && p.Unusable != nil:
+		return nil, "", p.Unusable
 	}
 	slices.SortFunc(found, func(a, b Found) int {
 		return cmp.Or(cmp.Compare(b.Run, a.Run), cmp.Compare(a.Descriptor.Digest, b.Descriptor.Digest))

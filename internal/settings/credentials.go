@@ -176,26 +176,30 @@ const (
 	// maxRemembered bounds how many endpoints' credentials are remembered.
 	maxRemembered = 1024
 
+	// maxRememberedKeys bounds how many signing keys are remembered.
+	maxRememberedKeys = 64
+
 	// maxRememberedBytes bounds the credentials of one endpoint. Bundles of
 	// certificate authorities may be larger, and are read each time.
 	maxRememberedBytes = 16 << 10
 )
 
-// A CredentialMemory remembers how to connect to registries: of the Secrets that
-// say so only what is for the one registry, and only while the watch of their
-// metadata shows the version that was read. It is safe for concurrent use.
+// A CredentialMemory remembers how to connect to registries, and the keys that configs
+// sign with: of the Secrets that say so only what is for the one registry, or the one
+// key, and only while the watch of their metadata shows the version that was read. It is
+// safe for concurrent use.
 type CredentialMemory struct {
 	// metadata reads the cache of Secrets' metadata.
 	metadata client.Reader
 
-	// known maps a credentialID to credentials.
-	known *lru.Cache
+	// known maps a credentialID to credentials, and keys a signingSecret to a knownKey.
+	known, keys *lru.Cache
 }
 
 // NewCredentialMemory returns an empty memory. The reader has the metadata of
 // Secrets.
 func NewCredentialMemory(metadata client.Reader) *CredentialMemory {
-	return &CredentialMemory{metadata: metadata, known: lru.New(maxRemembered)}
+	return &CredentialMemory{metadata: metadata, known: lru.New(maxRemembered), keys: lru.New(maxRememberedKeys)}
 }
 
 // A credentialID is what credentials are remembered by: the registry, and the

@@ -111,7 +111,7 @@ func SecretsOf(o client.Object) []string {
 func secretsOf(p *providerConfig) []*secretKey {
 	return []*secretKey{
 		p.secret(p.Registry.Credentials.SecretRef, corev1.DockerConfigJsonKey), p.secret(p.Registry.CertSecretRef, ""),
-		p.hubToken(), p.secret(p.HuggingFace.CertSecretRef, artifact.KeyCA),
+		p.hubToken(), p.secret(p.HuggingFace.CertSecretRef, artifact.KeyCA), p.signingKey(),
 	}
 }
 

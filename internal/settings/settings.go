@@ -31,6 +31,9 @@ type Settings struct {
 	// see artifact.AnnotationAdopt.
 	Adopts bool
 
+	// Attestation is how the config has artifacts signed.
+	Attestation Attestation
+
 	// KitImage is the image that has kit.
 	KitImage string
 
@@ -76,8 +79,8 @@ type Resolver struct {
 	// Metadata reads the metadata of Secrets, which is all that is cached of them.
 	Metadata client.Reader
 
-	// Credentials remembers credentials for registries; nil to read the Secrets
-	// each time.
+	// Credentials remembers credentials for registries, and signing keys; nil to
+	// read the Secrets each time.
 	Credentials *CredentialMemory
 
 	// Images of runs.
@@ -112,6 +115,9 @@ func (r *Resolver) Resolve(ctx context.Context, a *modelv1alpha1.Artifact) (Sett
 	}
 	if s.Registry, err = s.secrets.registryOptions(ctx, s.registry); err != nil {
 		return s, err
+	}
+	if !OnlyObserves(a) {
+		s.Attestation = config.attestationFor(ctx, r.Cached, s.secrets)
 	}
 	s.Registry.Pushes = !OnlyObserves(a) && !meta.WasDeleted(a)
 	return s, s.addSecrets(ctx)

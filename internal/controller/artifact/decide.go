@@ -85,6 +85,10 @@ type plan struct {
 	// conflict is the foreign tag that ready is about; nil for none.
 	conflict error
 
+	// unsigned is why nothing can be signed, which the action would need; nil if it
+	// can, or need not.
+	unsigned error
+
 	// from is the digest that the tag is taken from; empty for none.
 	from string
 
@@ -113,6 +117,9 @@ type observation struct {
 	// forbidden is why the policies refuse what the spec asks for, and refused why
 	// they refuse what a run staged; nil if they do not.
 	forbidden, refused error
+
+	// unsigned is why nothing can be signed for the Artifact; nil if it can.
+	unsigned error
 
 	// run is how far the run is that the spec asks for; nil if it has not begun.
 	run *artifact.ObservationResult
@@ -187,8 +194,28 @@ func decide(a *modelv1alpha1.Artifact, o observation) plan {
 	if o.news && !meta.WasDeleted(a) && p.action != actionAdopt && p.action != actionNone {
 		p.action, p.create = actionWait, false
 	}
+	if o.unsigned != nil && signs(p.action) {
+		p = waitToSign(p.ready, o.unsigned)
+	}
 	p.ready = p.ready.WithObservedGeneration(a.GetGeneration())
 	return p
+}
+
+// signs reports whether an action signs something, now or when its run has ended.
+func signs(a action) bool {
+	return a == actionStartRun || a == actionCommit || a == actionAdopt
+}
+
+// waitToSign waits for what signs to be usable.
+func waitToSign(ready xpv2.Condition, why error) plan {
+	var known *outcome.Error
+	switch {
+	case ready.Status == corev1.ConditionTrue:
+		ready = ready.WithMessage(fmt.Sprintf("The artifact is there as it was; nothing can be signed: %s", why))
+	case errors.As(why, &known):
+		ready = unavailable(known.Reason, known.Message)
+	}
+	return plan{action: actionWait, ready: ready, unsigned: why}
 }
 
 func decideAction(a *modelv1alpha1.Artifact, o observation) plan {

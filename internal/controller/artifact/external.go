@@ -207,7 +207,6 @@ func (c *connector) Connect(ctx context.Context, a *modelv1alpha1.Artifact) (man
 		now:          c.now,
 		copyPatience: cmp.Or(c.copyPatience, artifact.CopyTimeout),
 		metrics:      c.metrics,
-		keys:         c.keys,
 		memory:       c.memory,
 		labels:       artifact.LabelsForArtifact(a.GetName(), version.Version),
 		selector:     artifact.SelectorLabelsForArtifact(a.GetName()),
@@ -229,7 +228,9 @@ func (c *connector) configure(ctx context.Context, a *modelv1alpha1.Artifact, e 
 		return errors.Wrap(err, "cannot track the use of the ProviderConfig")
 	}
 	var err error
-	if e.settings, err = c.settings.Resolve(ctx, a); err != nil {
+	e.settings, err = c.settings.Resolve(ctx, a)
+	e.keys = keysFor(a, c.keys, e.settings.Attestation)
+	if err != nil {
 		return err
 	}
 	options := e.settings.Registry
@@ -238,6 +239,20 @@ func (c *connector) configure(ctx context.Context, a *modelv1alpha1.Artifact, e 
 	options.SingleTry = true // The next reconcile is the next try.
 	e.registry, err = registry.New(options)
 	return errors.Wrap(err, "cannot use the registry")
+}
+
+// keysFor returns what signs and verifies for an Artifact: of the provider's own keys and
+// its config's, all verify, and the config's signs if it has one. A key that cannot be used
+// does not hold up a deletion: what it signed stays in the registry.
+func keysFor(a *modelv1alpha1.Artifact, own provenance.Keys, config settings.Attestation) provenance.Keys {
+	own.Verifier = own.Verifier.And(config.Verifier)
+	if config.Signer != nil {
+		own.Signer = config.Signer
+	}
+	if !meta.WasDeleted(a) {
+		own.Unusable = config.Unusable
+	}
+	return own
 }
 
 // Disconnect keeps no connection.

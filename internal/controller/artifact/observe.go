@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
@@ -31,7 +32,7 @@ func (e *external) Observe(ctx context.Context, a *modelv1alpha1.Artifact) (mana
 	a.Effective = e.settings.Effective
 	o, err := e.gather(ctx, a)
 	if err != nil {
-		if !meta.WasDeleted(a) && a.Status.AtProvider.Digest == "" || settings.OnlyObserves(a) {
+		if !meta.WasDeleted(a) && a.Status.AtProvider.Digest == "" || settings.OnlyObserves(a) || errors.Is(err, e.keys.Unusable) {
 			reportError(a, err)
 		}
 		return managed.ExternalObservation{}, err
@@ -55,6 +56,10 @@ func (e *external) Observe(ctx context.Context, a *modelv1alpha1.Artifact) (mana
 	if o.news && e.plan.action == actionWait {
 		e.requeue(a, requeueNow)
 	}
+	if e.plan.unsigned != nil {
+		// The runtime writes the status nevertheless.
+		return managed.ExternalObservation{}, e.plan.unsigned
+	}
 	out := observationOf(e.plan)
 	if out.ResourceExists {
 		out.ConnectionDetails = connectionDetails(a)
@@ -73,7 +78,7 @@ func (e *external) gather(ctx context.Context, a *modelv1alpha1.Artifact) (obser
 	}
 	forgetObserved(a)
 	a.Status.AtProvider.Pipeline = artifact.Pipeline(a)
-	o := observation{reference: artifact.OCIReference(a), restored: isRestored(a)}
+	o := observation{reference: artifact.OCIReference(a), restored: isRestored(a), unsigned: e.keys.Unusable}
 	var err error
 	if o.obstacle, err = e.obstacle(ctx, a); err != nil || o.obstacle != nil {
 		return o, err

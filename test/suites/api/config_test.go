@@ -138,6 +138,26 @@ func TestConfigPolicy(t *testing.T) {
 	})
 }
 
+func TestConfigAttestation(t *testing.T) {
+	const attestation, key = "attestation", "attestation.keySecretRef"
+	named := func(more map[string]any) map[string]any {
+		out := map[string]any{"namespace": "keys", "name": "cosign"}
+		maps.Copy(out, more)
+		return out
+	}
+	checkCreate(t, v1alpha1.ClusterProviderConfigGroupVersionKind, minimalConfig, map[string]rule{
+		"Empty":          {reason: "The provider's own key signs.", args: fields{attestation: map[string]any{}}},
+		"Key":            {reason: "A Secret as cosign writes it is named alone.", args: fields{key: named(nil)}},
+		"Keys":           {reason: "Other keys of a Secret may be named.", args: fields{key: named(map[string]any{"key": "tls.key", "passwordKey": "password"})}},
+		"NoNamespace":    {reason: "A cluster's config has no namespace of its own.", args: fields{key: map[string]any{"name": "cosign"}}, want: []string{key + ".namespace", "Required value"}},
+		"EmptyNamespace": {reason: "No namespace has an empty name.", args: fields{key: named(map[string]any{"namespace": ""})}, want: []string{key, "write both"}},
+		"EmptyName":      {reason: "No Secret has an empty name.", args: fields{key: named(map[string]any{"name": ""})}, want: []string{key, "write both"}},
+	})
+	checkCreate(t, v1alpha1.ProviderConfigGroupVersionKind, minimalConfig, map[string]rule{
+		"Tenant": {reason: "A tenant signs nothing.", args: fields{key: named(nil)}, want: []string{"unknown field"}},
+	})
+}
+
 func TestConfigContentPolicy(t *testing.T) {
 	const (
 		models, licenses = "policy.models", "policy.licenses"

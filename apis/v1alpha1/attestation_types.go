@@ -1,0 +1,45 @@
+package v1alpha1
+
+import (
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+)
+
+// Default keys of the Secret with a signing key, as cosign generate-key-pair writes
+// them.
+const (
+	DefaultSigningKey         = "cosign.key"
+	DefaultSigningKeyPassword = "cosign.password"
+)
+
+// An AttestationSpec decides how artifacts are signed.
+type AttestationSpec struct {
+	// KeySecretRef names the Secret with the private key that signs for Artifacts
+	// that use this config. While it is missing or cannot be used, nothing is
+	// committed for them, and Artifacts that are Ready stay so. Default: the
+	// provider's own key. Example: {namespace: crossplane-system, name: models-cosign}.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="self.name != '' && self.__namespace__ != ''",message="a Secret has a name and a namespace: write both"
+	KeySecretRef *SigningKeySelector `json:"keySecretRef,omitempty"`
+}
+
+// A SigningKeySelector names a private key in a Secret, as cosign generate-key-pair
+// k8s://namespace/name writes it. The key is an ECDSA key on curve P-256, in PEM:
+// PKCS#8, SEC 1 or cosign's encrypted form. If the Secret has cosign.pub, all public
+// keys in it verify too, so that earlier keys can stay there when the key is rotated.
+//
+// The namespace must have no Artifacts: whoever works in such a namespace may be able
+// to write Secrets there, and could exchange the key.
+type SigningKeySelector struct {
+	xpv2.SecretReference `json:",inline"`
+
+	// Key of the Secret that has the private key. Default: cosign.key.
+	// Example: tls.key.
+	// +optional
+	Key string `json:"key,omitempty"`
+
+	// PasswordKey is the key of the Secret that has the password of an encrypted
+	// private key. A Secret without it stands for the empty password. Default:
+	// cosign.password. Example: password.
+	// +optional
+	PasswordKey string `json:"passwordKey,omitempty"`
+}

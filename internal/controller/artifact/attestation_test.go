@@ -1,0 +1,158 @@
+package artifact
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/attest"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
+)
+
+// signWith has the life's config sign as this says.
+func (l *life) signWith(spec *v1alpha1.AttestationSpec) {
+	l.t.Helper()
+	config := &v1alpha1.ClusterProviderConfig{ObjectMeta: metav1.ObjectMeta{Name: l.namespace}}
+	if err := l.base.Get(l.t.Context(), client.ObjectKeyFromObject(config), config); err != nil {
+		l.t.Fatal(err)
+	}
+	config.Spec.Attestation = spec
+	if err := l.base.Update(l.t.Context(), config); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// newSigningKey returns a private key in PEM, and what it is parsed to.
+func newSigningKey(t *testing.T) ([]byte, *attest.Key) {
+	t.Helper()
+	b, err := attest.GenerateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := attest.ParsePrivateKey(b, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b, key
+}
+
+// live reconciles a few times.
+func (l *life) live(n int) {
+	l.t.Helper()
+	for range n {
+		l.reconcile()
+		l.move()
+	}
+	if err := l.get(l.a); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// expectUnsigned checks what an Artifact says whose config's key cannot be used.
+func (l *life) expectUnsigned(ready corev1.ConditionStatus, reason xpv2.ConditionReason, why string) {
+	l.t.Helper()
+	r, s := l.a.GetCondition(xpv2.TypeReady), l.a.GetCondition(xpv2.TypeSynced)
+	if r.Status != ready || r.Reason != reason || s.Status != corev1.ConditionFalse || !strings.Contains(s.Message, why) {
+		l.t.Errorf("want Ready=%s with reason %s and Synced=False with %q, got Ready=%s %s %q, Synced=%s %q", ready, reason, why, r.Status, r.Reason, r.Message, s.Status, s.Message)
+	}
+}
+
+// TestSigningKeyOfConfig has a config name a key of its own, which is missing at first, is
+// rotated, and gets lost at each time.
+func TestSigningKeyOfConfig(t *testing.T) {
+	l := newLife(t, newBase(t), &fuse{})
+	first, firstKey := newSigningKey(t)
+	second, secondKey := newSigningKey(t)
+	secret := func(private []byte, public ...*attest.Key) *corev1.Secret {
+		s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "cosign"}, Data: map[string][]byte{v1alpha1.DefaultSigningKey: private}}
+		for _, k := range public {
+			s.Data["cosign.pub"] = append(s.Data["cosign.pub"], k.PublicPEM()...)
+		}
+		return s
+	}
+	home := apiserver.Namespace(t, l.base)
+	put := func(s *corev1.Secret) *corev1.Secret {
+		s.SetNamespace(home)
+		l.create(s)
+		return s
+	}
+	signedBy := func(k *attest.Key) {
+		t.Helper()
+		if at := l.a.Status.AtProvider.Attestation; at == nil || at.KeyID != k.KeyID() {
+			t.Errorf("want an attestation by %s, got %+v", k, at)
+		}
+	}
+	const lost = "create it with the key \"cosign.key\""
+	l.signWith(&v1alpha1.AttestationSpec{KeySecretRef: &v1alpha1.SigningKeySelector{SecretReference: xpv2.SecretReference{Name: "cosign", Namespace: home}}})
+
+	l.create(l.a)
+	l.live(5)
+	l.expectUnsigned(corev1.ConditionFalse, xpv2.ConditionReason(outcome.ConfigMissing), lost)
+	if len(l.made) > 0 {
+		t.Errorf("No run should begin whose result cannot be signed, got %+v", l.made)
+	}
+
+	there := put(secret(first))
+	l.reachReady()
+	signedBy(firstKey)
+
+	l.remove(there)
+	l.live(2)
+	if c := l.a.GetCondition(xpv2.TypeSynced); l.a.GetCondition(xpv2.TypeReady).Status != corev1.ConditionTrue || c.Status != corev1.ConditionTrue {
+		t.Errorf("An Artifact that is Ready should not need the key, got %+v", l.a.Status.Conditions)
+	}
+
+	there = put(secret(first))
+	l.goes = func(*batchv1.Job) string { return waits }
+	l.update(l.a, revision("v2"))
+	l.reach("the second run", func() string {
+		if n := distinct(l.made); n < 2 {
+			return fmt.Sprintf("there were %d", n)
+		}
+		return ""
+	})
+	l.remove(there)
+	l.goes = func(*batchv1.Job) string { return succeeds }
+	l.live(6)
+	l.expectUnsigned(corev1.ConditionFalse, xpv2.ConditionReason(outcome.ConfigMissing), lost)
+	if l.a.Status.AtProvider.Staged == nil {
+		t.Error("What a run staged should be kept until it can be signed.")
+	}
+
+	there = put(secret(second, firstKey))
+	l.reachReady()
+	signedBy(secondKey)
+	l.loseStatus()
+	l.reachReady()
+	l.update(l.a, revision("main"))
+	l.reachReady()
+	if got := distinct(l.made); got != 3 {
+		t.Errorf("want a run for each revision, and one after the lost status, got %+v", l.made)
+	}
+
+	l.remove(there)
+	l.remove(l.a)
+	l.reachGone()
+}
+
+// TestSigningKeyOfTenant has a config's key be where a tenant may write Secrets.
+func TestSigningKeyOfTenant(t *testing.T) {
+	l := newLife(t, newBase(t), &fuse{})
+	private, _ := newSigningKey(t)
+	l.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "cosign", Namespace: l.namespace}, Data: map[string][]byte{v1alpha1.DefaultSigningKey: private}})
+	l.signWith(&v1alpha1.AttestationSpec{KeySecretRef: &v1alpha1.SigningKeySelector{SecretReference: xpv2.SecretReference{Name: "cosign", Namespace: l.namespace}}})
+	l.create(l.a)
+	l.live(5)
+	l.expectUnsigned(corev1.ConditionFalse, xpv2.ConditionReason(outcome.NotAllowed), "move the Secret to a namespace without Artifacts")
+	if len(l.made) > 0 {
+		t.Errorf("want no run, got %+v", l.made)
+	}
+}

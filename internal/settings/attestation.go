@@ -1,0 +1,137 @@
+package settings
+
+import (
+	"cmp"
+	"context"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/attest"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// An Attestation is how a config has artifacts signed.
+type Attestation struct {
+	// Signer signs; nil for the provider's own key.
+	Signer attest.Signer
+
+	// Verifier trusts the config's keys beside the provider's own; nil if it has none.
+	Verifier *attest.Verifier
+
+	// Unusable says why what the config signs with cannot be used, with the cure; nil
+	// if it can. Nothing must be signed then.
+	Unusable error
+}
+
+// publicKeyFile is the key of a signing key's Secret that has public keys, earlier ones
+// too, as cosign generate-key-pair names it.
+const publicKeyFile = "cosign.pub"
+
+// attestationFor returns how the config has the Artifact's artifacts signed. It reads the
+// Secret, unless the memory has its key.
+func (p *providerConfig) attestationFor(ctx context.Context, kube client.Reader, secrets *secretReader) Attestation {
+	if p.Attestation == nil || p.Attestation.KeySecretRef == nil {
+		return Attestation{}
+	}
+	ref := p.Attestation.KeySecretRef
+	if err := p.admitKeyNamespace(ctx, kube, ref.Namespace); err != nil {
+		return Attestation{Unusable: err}
+	}
+	return secrets.signingKey(ctx, signingSecret{
+		secretKey: *p.signingKey(), passwordKey: cmp.Or(ref.PasswordKey, v1alpha1.DefaultSigningKeyPassword),
+	})
+}
+
+// signingKey returns the reference to the config's signing key; nil for none. No run
+// gets a copy of it.
+func (p *providerConfig) signingKey() *secretKey {
+	if p.Attestation == nil || p.Attestation.KeySecretRef == nil {
+		return nil
+	}
+	ref := p.Attestation.KeySecretRef
+	return &secretKey{NamespacedName: types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}, key: cmp.Or(ref.Key, v1alpha1.DefaultSigningKey)}
+}
+
+// admitKeyNamespace returns an error with reason NotAllowed if a signing key is in a
+// namespace that has Artifacts, where a tenant may exchange it.
+func (p *providerConfig) admitKeyNamespace(ctx context.Context, kube client.Reader, namespace string) error {
+	list := &modelv1alpha1.ArtifactList{}
+	// The list is not modified.
+	if err := kube.List(ctx, list, client.InNamespace(namespace), client.Limit(1), client.UnsafeDisableDeepCopy); err != nil {
+		return errors.Wrapf(err, "cannot list the Artifacts of namespace %q, which must have none since a signing key is there", namespace)
+	}
+	if len(list.Items) == 0 {
+		return nil
+	}
+	return outcome.Errorf(outcome.NotAllowed, "ClusterProviderConfig %q has its signing key in namespace %q, which has Artifacts, so that who uses that namespace may exchange the key: move the Secret to a namespace without Artifacts, such as the provider's, and name that in its spec.attestation.keySecretRef", p.name, namespace)
+}
+
+// A signingSecret references a private key and its password in a Secret.
+type signingSecret struct {
+	secretKey
+	passwordKey string
+}
+
+// signingKey returns the key that a Secret has, as it is remembered or read.
+func (r *secretReader) signingKey(ctx context.Context, k signingSecret) Attestation {
+	if r.memory == nil {
+		return r.readSigningKey(ctx, k)
+	}
+	return r.memory.signingKey(ctx, k, r.readSigningKey)
+}
+
+// readSigningKey reads the Secret of a signing key.
+func (r *secretReader) readSigningKey(ctx context.Context, k signingSecret) Attestation {
+	secret, err := r.get(ctx, &k.secretKey)
+	if err != nil {
+		return Attestation{Unusable: err}
+	}
+	invalid := func(key string, err error) Attestation {
+		return Attestation{Unusable: outcome.Errorf(outcome.ConfigInvalid, "The key %q of Secret %q in namespace %q cannot be used to sign: %s", key, k.Name, k.Namespace, err).Because(err)}
+	}
+	signer, err := attest.ParsePrivateKey(secret.Data[k.key], secret.Data[k.passwordKey])
+	if err != nil {
+		return invalid(k.key, err)
+	}
+	public := [][]byte{signer.PublicPEM()}
+	if earlier := valueOf(secret, publicKeyFile); earlier != nil {
+		public = append(public, earlier)
+	}
+	verifier, err := attest.NewVerifier(public...)
+	if err != nil {
+		return invalid(publicKeyFile, err)
+	}
+	return Attestation{Signer: signer, Verifier: verifier}
+}
+
+// A knownKey is what the Secret of a version says of a signing key.
+type knownKey struct {
+	version     string
+	attestation Attestation
+}
+
+// signingKey returns the key that a Secret has. What is not known, or not current, is
+// read. That a key is invalid is remembered, too, since decrypting one takes a second.
+func (m *CredentialMemory) signingKey(ctx context.Context, k signingSecret, read func(context.Context, signingSecret) Attestation) Attestation {
+	version, ok := shownVersions(ctx, m.metadata, &k.secretKey)
+	if !ok {
+		m.keys.Remove(k)
+		return read(ctx, k)
+	}
+	if known, ok := m.keys.Get(k); ok {
+		if known, ok := known.(knownKey); ok && known.version == version {
+			return known.attestation
+		}
+	}
+	out := read(ctx, k)
+	if r := outcome.ReasonOf(out.Unusable); out.Unusable != nil && r != outcome.ConfigInvalid {
+		m.keys.Remove(k)
+		return out
+	}
+	m.keys.Add(k, knownKey{version: version, attestation: out})
+	return out
+}

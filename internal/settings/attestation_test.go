@@ -1,0 +1,180 @@
+package settings
+
+import (
+	"strings"
+	"testing"
+
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/attest"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// signingPair returns a private key and its public one, both in PEM.
+func signingPair(t *testing.T) (private, public string) {
+	t.Helper()
+	b, err := attest.GenerateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := attest.ParsePrivateKey(b, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b), string(k.PublicPEM())
+}
+
+func TestAttestation(t *testing.T) {
+	private, public := signingPair(t)
+	_, earlier := signingPair(t)
+	named := func(key, password string) *v1alpha1.AttestationSpec {
+		return &v1alpha1.AttestationSpec{KeySecretRef: &v1alpha1.SigningKeySelector{
+			SecretReference: xpv2.SecretReference{Namespace: "keys", Name: "cosign"}, Key: key, PasswordKey: password,
+		}}
+	}
+	type want struct {
+		Signs  bool
+		KeyIDs int
+		Reason outcome.Reason
+		Error  string
+	}
+	tenant := credentialsArtifact(false)
+	tenant.SetNamespace("keys")
+	copied := credentialsSecret("keys", "cosign", map[string]string{"cosign.key": private})
+	copied.Type = artifact.SecretTypeCredentials
+	cases := map[string]struct {
+		reason  string
+		spec    *v1alpha1.AttestationSpec
+		objects []client.Object
+		want    want
+	}{
+		"Own": {reason: "Without a key of the config's the provider's own signs."},
+		"Config": {
+			reason:  "The config's key should sign and verify.",
+			spec:    named("", ""),
+			objects: []client.Object{credentialsSecret("keys", "cosign", map[string]string{"cosign.key": private, "cosign.pub": public})},
+			want:    want{Signs: true, KeyIDs: 1},
+		},
+		"Rotated": {
+			reason:  "Earlier keys should verify beside the one that signs.",
+			spec:    named("tls.key", ""),
+			objects: []client.Object{credentialsSecret("keys", "cosign", map[string]string{"tls.key": private, "cosign.pub": earlier})},
+			want:    want{Signs: true, KeyIDs: 2},
+		},
+		"Missing": {
+			reason: "A Secret that is missing should be named with its key.",
+			spec:   named("", ""),
+			want:   want{Reason: outcome.ConfigMissing, Error: `Secret "cosign" in namespace "keys" does not exist: create it with the key "cosign.key"`},
+		},
+		"NoKey": {
+			reason:  "So should a key that the Secret lacks.",
+			spec:    named("other.key", ""),
+			objects: []client.Object{credentialsSecret("keys", "cosign", map[string]string{"cosign.key": private})},
+			want:    want{Reason: outcome.ConfigMissing, Error: `has no value for the key "other.key"`},
+		},
+		"Invalid": {
+			reason:  "A value that is no private key should be named, and not be repeated.",
+			spec:    named("", ""),
+			objects: []client.Object{credentialsSecret("keys", "cosign", map[string]string{"cosign.key": public})},
+			want:    want{Reason: outcome.ConfigInvalid, Error: `The key "cosign.key" of Secret "cosign" in namespace "keys" cannot be used to sign: the key is a public one`},
+		},
+		"InvalidPublic": {
+			reason:  "So should public keys that are none.",
+			spec:    named("", ""),
+			objects: []client.Object{credentialsSecret("keys", "cosign", map[string]string{"cosign.key": private, "cosign.pub": private})},
+			want:    want{Reason: outcome.ConfigInvalid, Error: `The key "cosign.pub" of Secret "cosign"`},
+		},
+		"Tenant": {
+			reason:  "A key where a tenant may exchange it must not sign.",
+			spec:    named("", ""),
+			objects: []client.Object{tenant, credentialsSecret("keys", "cosign", map[string]string{"cosign.key": private})},
+			want:    want{Reason: outcome.NotAllowed, Error: `move the Secret to a namespace without Artifacts`},
+		},
+		"Copy": {
+			reason:  "A Secret that the provider made must not be used.",
+			spec:    named("", ""),
+			objects: []client.Object{copied},
+			want:    want{Reason: outcome.NotAllowed, Error: "name a Secret that you created"},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			config := clusterConfig()
+			config.Spec.Registry.Credentials, config.Spec.Registry.CertSecretRef = v1alpha1.ClusterRegistryCredentials{Source: xpv2.CredentialsSourceNone}, nil
+			config.Spec.Attestation = tc.spec
+			s, err := resolve(t, newKube(t, tc.objects...), config, credentialsArtifact(false))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := want{Signs: s.Attestation.Signer != nil}
+			if s.Attestation.Verifier != nil {
+				got.KeyIDs = len(s.Attestation.Verifier.KeyIDs())
+			}
+			if err := s.Attestation.Unusable; err != nil {
+				got.Reason, got.Error = outcome.ReasonOf(err), err.Error()
+				if strings.Contains(got.Error, tc.want.Error) {
+					got.Error = tc.want.Error
+				}
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("\n%s\nResolve(...): -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+// TestSigningKeyMemory reads the Secret of a signing key only when it has changed.
+func TestSigningKeyMemory(t *testing.T) {
+	private, _ := signingPair(t)
+	other, _ := signingPair(t)
+	secret := credentialsSecret("keys", "cosign", map[string]string{"cosign.key": private})
+	w := newMemoryWorld(t, secret)
+	if err := w.server.Get(t.Context(), client.ObjectKeyFromObject(secret), secret); err != nil {
+		t.Fatal(err)
+	}
+	k := signingSecret{
+		secretKey:   secretKey{NamespacedName: types.NamespacedName{Namespace: "keys", Name: "cosign"}, key: "cosign.key"},
+		passwordKey: "cosign.password",
+	}
+	expect := func(signs bool, reads int, reason string) {
+		t.Helper()
+		w.reads = 0
+		w.secretReader = secretReader{kube: w.server, memory: w.memory}
+		if got := w.signingKey(t.Context(), k); (got.Unusable == nil) != signs || w.reads != reads {
+			t.Errorf("\n%s\nsigningKey(...): want it to sign: %t, with %d reads, got %+v with %d", reason, signs, reads, got, w.reads)
+		}
+	}
+	expect(true, 1, "The key should be read at first.")
+	expect(true, 0, "It should be remembered.")
+	w.change(secret, "cosign.key", other)
+	expect(true, 1, "A key that changed should be read again.")
+	w.change(secret, "cosign.key", "no key")
+	expect(false, 1, "So should one that is no key.")
+	expect(false, 0, "That it is none should be remembered, too.")
+	if err := w.server.Delete(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	expect(false, 1, "A Secret that is deleted should be an error at once.")
+	if err := w.server.Create(t.Context(), credentialsSecret("keys", "cosign", map[string]string{"cosign.key": private})); err != nil {
+		t.Fatal(err)
+	}
+	expect(true, 1, "A Secret that is created again should be read.")
+}
+
+// TestSecretsOfSigningKey has a change of the key's Secret reconcile the Artifacts that
+// wait for it, and no run get a copy.
+func TestSecretsOfSigningKey(t *testing.T) {
+	config := clusterConfig()
+	config.Spec.Attestation = &v1alpha1.AttestationSpec{KeySecretRef: &v1alpha1.SigningKeySelector{SecretReference: xpv2.SecretReference{Namespace: "keys", Name: "cosign"}}}
+	if diff := cmp.Diff([]string{"system/registry", "system/certs", "keys/cosign"}, SecretsOf(config)); diff != "" {
+		t.Errorf("SecretsOf(...): -want, +got:\n%s", diff)
+	}
+	if k := fromClusterProviderConfig(config).signingKey(); k.copied {
+		t.Error("A signing key must never be copied for a run.")
+	}
+}
