@@ -20,7 +20,36 @@ type AttestationSpec struct {
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.name != '' && self.__namespace__ != ''",message="a Secret has a name and a namespace: write both"
 	KeySecretRef *SigningKeySelector `json:"keySecretRef,omitempty"`
+
+	// Copies decides how artifacts are attested that are copied with their digest
+	// (source.oci with the same format): Skip signs who owns a copy under a type that
+	// only the provider reads, so that signatures of its author under cosign's legacy
+	// tags verify as before. Attest signs copies as all else, with a Sigstore bundle:
+	// cosign, Kyverno and Flux then read bundles alone, and an author's signature
+	// under a legacy tag no longer verifies. It applies to what is committed from then
+	// on. Default: Skip. Example: Attest.
+	// +optional
+	Copies CopyAttestation `json:"copies,omitempty"`
+
+	// LegacyTags also writes signatures and attestations under the tags
+	// sha256-….sig and sha256-….att, for verifiers that read nothing else, such as
+	// policy-controller with a key. What others have signed there stays. It applies to
+	// what is committed from then on. Default: false. Example: true.
+	// +optional
+	LegacyTags bool `json:"legacyTags,omitempty"`
 }
+
+// A CopyAttestation decides how copies are attested.
+// +kubebuilder:validation:Enum=Skip;Attest
+type CopyAttestation string
+
+const (
+	// CopyAttestationSkip signs copies for the provider alone.
+	CopyAttestationSkip CopyAttestation = "Skip"
+
+	// CopyAttestationAttest signs copies for verifiers, too.
+	CopyAttestationAttest CopyAttestation = "Attest"
+)
 
 // A SigningKeySelector names a private key in a Secret, as cosign generate-key-pair
 // k8s://namespace/name writes it. The key is an ECDSA key on curve P-256, in PEM:

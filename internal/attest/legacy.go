@@ -37,7 +37,8 @@ const (
 	signatureType = "cosign container image signature"
 )
 
-// maxLegacyLayers bounds the signatures under one legacy tag.
+// maxLegacyLayers bounds the signatures under one legacy tag. cosign reads 1000
+// (pkg/oci/remote/signatures.go), which is more than consumers want to verify.
 const maxLegacyLayers = 256
 
 // A LegacyLayer is one signature or attestation under a legacy tag.
@@ -71,19 +72,43 @@ func LegacyTag(d digest.Digest, suffix string) string {
 // LegacySignature returns a signature of the artifact with this digest in
 // host/repository.
 func (k *Key) LegacySignature(repository string, d digest.Digest) (LegacyLayer, error) {
-	var payload simpleSigning
-	payload.Critical.Identity.Reference = repository
-	payload.Critical.Image.Digest = d
-	payload.Critical.Type = signatureType
-	content, err := json.Marshal(payload)
+	content, err := signaturePayload(repository, d)
 	if err != nil {
-		return LegacyLayer{}, errors.Wrap(err, "cannot encode a signature's payload")
+		return LegacyLayer{}, err
 	}
 	sig, err := k.signBlob(content)
 	if err != nil {
 		return LegacyLayer{}, err
 	}
 	return legacyLayer(simpleSigningType, content, map[string]string{signatureAnnotation: base64.StdEncoding.EncodeToString(sig)}), nil
+}
+
+// signaturePayload returns what a signature of an artifact in host/repository is over.
+func signaturePayload(repository string, d digest.Digest) ([]byte, error) {
+	var payload simpleSigning
+	payload.Critical.Identity.Reference = repository
+	payload.Critical.Image.Digest = d
+	payload.Critical.Type = signatureType
+	b, err := json.Marshal(payload)
+	return b, errors.Wrap(err, "cannot encode a signature's payload")
+}
+
+// IsLegacySignature reports whether a layer under a legacy tag is a signature that
+// LegacySignature returned of the artifact with this digest in host/repository, by one of
+// the keys.
+func (v *Verifier) IsLegacySignature(repository string, d digest.Digest, layer ocispec.Descriptor) bool {
+	payload, err := signaturePayload(repository, d)
+	if err != nil || layer.MediaType != simpleSigningType || layer.Digest != digest.FromBytes(payload) {
+		return false
+	}
+	sig, err := base64.StdEncoding.DecodeString(layer.Annotations[signatureAnnotation])
+	return err == nil && v.signer(payload, sig) != ""
+}
+
+// IsLegacyProvenance reports whether a layer under a legacy tag says that it is an
+// attestation with a provenance.
+func IsLegacyProvenance(layer ocispec.Descriptor) bool {
+	return layer.MediaType == envelopeType && layer.Annotations[predicateTypeAnnotation] == ProvenanceType
 }
 
 // LegacyAttestation returns the attestation that a bundle holds, which must be signed by a
@@ -111,21 +136,27 @@ func legacyLayer(mediaType string, content []byte, annotations map[string]string
 	}
 }
 
-// LegacyLayers returns the layers of the manifest under a legacy tag. All who sign an
-// artifact share the tag: whoever writes it must keep the layers of the others.
-func LegacyLayers(manifest []byte) ([]ocispec.Descriptor, error) {
+// ReadLegacyManifest returns the manifest under a legacy tag. All who sign an artifact
+// share the tag: whoever writes it must keep the layers of the others. It returns an error
+// for a manifest that is not as cosign writes it, which must not be rewritten.
+func ReadLegacyManifest(b []byte) (ocispec.Manifest, error) {
 	var m ocispec.Manifest
-	if err := decode.JSON(manifest, &m); err != nil {
-		return nil, errors.Wrap(foreign(err), "cannot read the manifest of signatures")
+	if err := decode.JSON(b, &m); err != nil {
+		return ocispec.Manifest{}, errors.Wrap(foreign(err), "cannot read the manifest of signatures")
 	}
-	if len(m.Layers) > maxLegacyLayers {
-		return nil, errors.Errorf("the manifest of signatures has %d layers, and at most %d are kept: delete those that nobody verifies", len(m.Layers), maxLegacyLayers)
+	switch {
+	case m.MediaType != "" && m.MediaType != ocispec.MediaTypeImageManifest, m.Config.MediaType != ocispec.MediaTypeImageConfig, m.Subject != nil, m.ArtifactType != "":
+		return ocispec.Manifest{}, errors.New("it holds something else than signatures as cosign writes them: remove the tag if nobody needs it")
+	case len(m.Layers) > maxLegacyLayers:
+		return ocispec.Manifest{}, errors.Errorf("the manifest of signatures has %d layers, and at most %d are kept: delete those that nobody verifies", len(m.Layers), maxLegacyLayers)
 	}
-	return m.Layers, nil
+	return m, nil
 }
 
-// LegacyManifest returns the manifest that is pushed under a legacy tag, and its config.
-func LegacyManifest(layers []ocispec.Descriptor) (manifest, config []byte, err error) {
+// LegacyManifest returns the manifest that is pushed under a legacy tag in place of m,
+// which is zero for none, and its config. It keeps the annotations of m. The config says
+// nothing that the layers do not.
+func LegacyManifest(m ocispec.Manifest, layers []ocispec.Descriptor) (manifest, config []byte, err error) {
 	image := ocispec.Image{RootFS: ocispec.RootFS{Type: "layers"}}
 	for _, l := range layers {
 		image.RootFS.DiffIDs = append(image.RootFS.DiffIDs, l.Digest)
@@ -134,10 +165,11 @@ func LegacyManifest(layers []ocispec.Descriptor) (manifest, config []byte, err e
 		return nil, nil, errors.Wrap(err, "cannot encode the config of signatures")
 	}
 	manifest, err = json.Marshal(ocispec.Manifest{
-		Versioned: specs.Versioned{SchemaVersion: 2},
-		MediaType: ocispec.MediaTypeImageManifest,
-		Config:    ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: digest.FromBytes(config), Size: int64(len(config))},
-		Layers:    layers,
+		Versioned:   specs.Versioned{SchemaVersion: 2},
+		MediaType:   ocispec.MediaTypeImageManifest,
+		Config:      ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: digest.FromBytes(config), Size: int64(len(config))},
+		Layers:      layers,
+		Annotations: m.Annotations,
 	})
 	return manifest, config, errors.Wrap(err, "cannot encode the manifest of signatures")
 }

@@ -85,12 +85,8 @@ func (v *Verifier) Open(bundle []byte, subject digest.Digest) ([]byte, string, e
 	if err != nil {
 		return nil, "", err
 	}
-	s, err := decodeStatement(payload)
-	if err != nil {
+	if err := isAbout(payload, subject); err != nil {
 		return nil, "", err
-	}
-	if got := subjectDigest(s); got != subject {
-		return nil, "", errors.Errorf("the statement is about %s, and not about %s", got, subject)
 	}
 	return payload, id, nil
 }
@@ -106,13 +102,49 @@ func (v *Verifier) open(b []byte) ([]byte, string, error) {
 	if e.PayloadType != PayloadType {
 		return nil, "", errors.New("the bundle holds no in-toto statement: its payloadType must be " + PayloadType)
 	}
-	sum := sha256.Sum256(preAuthEncoding(e.PayloadType, e.Payload))
-	for _, k := range v.keys {
-		if ecdsa.VerifyASN1(k.public, sum[:], e.Signatures[0].Sig) {
-			return e.Payload, k.id, nil
-		}
+	if id := v.signer(preAuthEncoding(e.PayloadType, e.Payload), e.Signatures[0].Sig); id != "" {
+		return e.Payload, id, nil
 	}
 	return nil, "", v.unverified(decoded.VerificationMaterial.PublicKey.Hint)
+}
+
+// OpenEnvelope returns the in-toto statement in a DSSE envelope, as LegacyAttestation
+// returns it. It returns an error as Open does.
+func (v *Verifier) OpenEnvelope(b []byte, subject digest.Digest) ([]byte, error) {
+	var e envelope
+	if err := strictJSON(b, &e); err != nil {
+		return nil, errors.Wrap(err, "cannot read the DSSE envelope")
+	}
+	if e.PayloadType != PayloadType || len(e.Signatures) != 1 || v.signer(preAuthEncoding(e.PayloadType, e.Payload), e.Signatures[0].Sig) == "" {
+		return nil, errors.New("the envelope does not hold an in-toto statement with one signature, by a trusted key")
+	}
+	if err := isAbout(e.Payload, subject); err != nil {
+		return nil, err
+	}
+	return e.Payload, nil
+}
+
+// signer returns the ID of the key that signed a message; empty if none did.
+func (v *Verifier) signer(message, sig []byte) string {
+	sum := sha256.Sum256(message)
+	for _, k := range v.keys {
+		if ecdsa.VerifyASN1(k.public, sum[:], sig) {
+			return k.id
+		}
+	}
+	return ""
+}
+
+// isAbout returns an error unless a statement's one subject has this digest.
+func isAbout(payload []byte, subject digest.Digest) error {
+	s, err := decodeStatement(payload)
+	if err != nil {
+		return err
+	}
+	if got := subjectDigest(s); got != subject {
+		return errors.Errorf("the statement is about %s, and not about %s", got, subject)
+	}
+	return nil
 }
 
 // unverified returns the error for a bundle that none of the keys verifies.

@@ -34,6 +34,13 @@ type Catalog struct {
 	// records bind.
 	Name string
 
+	// AttestCopies has copies that have the digest of their source be attested to
+	// verifiers, too; see provenance.Place.
+	AttestCopies bool
+
+	// LegacyTags has what is attested be written under legacy tags as well.
+	LegacyTags bool
+
 	// Earlier is whom the Artifact claims to have been before it was restored. It
 	// is believed only in Adoptable; the zero Owner stands for none.
 	Earlier provenance.Owner
@@ -115,7 +122,7 @@ func (t Tag) Conflict() error {
 
 // place of the owner's records.
 func (c Catalog) place() provenance.Place {
-	return provenance.Place{Keys: c.Keys, Repository: c.Repository, Name: c.Name}
+	return provenance.Place{Keys: c.Keys, Repository: c.Repository, Name: c.Name, AttestCopies: c.AttestCopies}
 }
 
 // Has reports whether the repository has a manifest.

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -47,6 +48,10 @@ type Committed struct {
 	// is missing of that; empty if nothing is, or if there is no list of files.
 	Description Description
 	Undescribed string
+
+	// UnsignedLegacy says why legacy tags do not have what they should; empty if they
+	// do, or should have nothing.
+	UnsignedLegacy string
 }
 
 // Commit checks all tags, records the owner in a signed attestation, sets the tags,
@@ -80,16 +85,22 @@ func (c Catalog) Commit(ctx context.Context, o Commit) (Committed, error) {
 		c.withdraw(ctx, staged.Digest, recorded)
 		return Committed{}, err
 	}
+	unsigned, err := c.signLegacy(ctx, staged.Digest, o.Record)
+	if err != nil {
+		return Committed{}, err
+	}
 	for _, tag := range o.Tags {
 		if err := c.Registry.PushManifest(ctx, c.Repository, staged, content, tag); err != nil {
 			return Committed{}, err
 		}
 	}
-	if err := c.supersede(ctx, staged.Digest, recorded); err != nil {
+	if err := c.supersede(ctx, staged.Digest, o.Record, recorded); err != nil {
 		return Committed{}, err
 	}
 	left, err := c.Drop(ctx, o.Record.RunHash)
-	return Committed{Left: left, Unrecorded: recorded.Digest == "", Description: description, Undescribed: undescribed}, err
+	return Committed{
+		Left: left, Unrecorded: recorded.Digest == "", Description: description, Undescribed: undescribed, UnsignedLegacy: unsigned,
+	}, err
 }
 
 // checkTags returns what the tags of a commit point to, or an error if one of them
@@ -145,18 +156,24 @@ func (c Catalog) checkAgain(ctx context.Context, o Commit, before []Tag, recorde
 // record pushes a record that names the owner and returns its descriptor, which is
 // zero if the registry takes no records.
 func (c Catalog) record(ctx context.Context, subject ocispec.Descriptor, r provenance.Record) (ocispec.Descriptor, error) {
-	r.Owner = c.Owner
-	d, err := c.place().Push(ctx, c.Registry, subject, r)
+	d, err := c.place().Push(ctx, c.Registry, subject, c.owned(r))
 	if provenance.IsRefusal(err) {
 		return ocispec.Descriptor{}, nil
 	}
 	return d, err
 }
 
-// supersede deletes the owner's earlier records about a manifest, since some programs
+// owned returns a record with the owner.
+func (c Catalog) owned(r provenance.Record) provenance.Record {
+	r.Owner = c.Owner
+	return r
+}
+
+// supersede deletes the owner's earlier records about a manifest and, unless they have been
+// rewritten, what they have under legacy tags, since some programs
 // that verify signatures refuse a manifest with more than 50 referrers. Where the
 // registry does not let them be deleted they stay, and do no harm.
-func (c Catalog) supersede(ctx context.Context, subject digest.Digest, recorded ocispec.Descriptor) error {
+func (c Catalog) supersede(ctx context.Context, subject digest.Digest, r provenance.Record, recorded ocispec.Descriptor) error {
 	if recorded.Digest == "" {
 		return nil
 	}
@@ -164,10 +181,13 @@ func (c Catalog) supersede(ctx context.Context, subject digest.Digest, recorded 
 	if err != nil {
 		return err
 	}
-	for _, r := range all {
-		if r.Descriptor.Digest == recorded.Digest {
-			continue
+	all = slices.DeleteFunc(all, func(f provenance.Found) bool { return f.Descriptor.Digest == recorded.Digest })
+	if len(all) > 0 && !c.writesLegacy(subject, r) {
+		if err := c.unsignLegacy(ctx, subject, c.Owner); err != nil {
+			return err
 		}
+	}
+	for _, r := range all {
 		if deletes, err := c.deleteIfAllowed(ctx, r.Descriptor); err != nil || !deletes {
 			return err
 		}
@@ -179,6 +199,9 @@ func (c Catalog) supersede(ctx context.Context, subject digest.Digest, recorded 
 // the manifest if it has no other owner. What stays does no harm: no tag of the owner
 // points to its subject.
 func (c Catalog) withdraw(ctx context.Context, subject digest.Digest, recorded ocispec.Descriptor) {
+	if c.LegacyTags {
+		_ = c.unsignLegacy(ctx, subject, c.Owner)
+	}
 	if recorded.Digest != "" {
 		_ = c.Registry.DeleteManifest(ctx, c.Repository, recorded)
 		_ = c.deleteDescriptions(ctx, subject, nil)

@@ -83,7 +83,10 @@ func (c Catalog) HasAny(ctx context.Context, h Holding) (bool, error) {
 		}
 	}
 	records, err := c.ownRecords(ctx, h)
-	return len(records) > 0, err
+	if err != nil || len(records) > 0 {
+		return err == nil, err
+	}
+	return c.hasLegacy(ctx, h.digests())
 }
 
 // Delete removes what the Artifact has in the repository: its tag, if it still
@@ -167,13 +170,19 @@ func (c Catalog) isTagged(ctx context.Context, h Holding) (bool, error) {
 	return err == nil && d.Digest.String() == h.Digest, err
 }
 
+// owners returns the Artifact, and any that had its name before and whose artifact it
+// adopted.
+func (c Catalog) owners() []provenance.Owner {
+	return []provenance.Owner{c.Owner, {Namespace: c.Owner.Namespace, Name: c.Owner.Name}}
+}
+
 // ownRecords returns the records of the Artifact's runs about what it pushed last
 // and before, also those of an Artifact that had its name before and whose artifact
 // it adopted.
 func (c Catalog) ownRecords(ctx context.Context, h Holding) ([]provenance.Found, error) {
 	var out []provenance.Found
 	for _, d := range h.digests() {
-		for _, owner := range []provenance.Owner{c.Owner, {Namespace: c.Owner.Namespace, Name: c.Owner.Name}} {
+		for _, owner := range c.owners() {
 			records, _, err := c.place().Of(ctx, c.Registry, d, owner)
 			if err != nil {
 				return nil, err
@@ -347,6 +356,13 @@ func (c Catalog) deleteRecords(ctx context.Context, h Holding, out *Deleted) err
 	}
 	if err := c.deleteAllDescriptions(ctx, h, records); err != nil {
 		return err
+	}
+	if len(records) > 0 || c.LegacyTags {
+		for _, d := range h.digests() {
+			if err := c.unsignLegacy(ctx, d, c.owners()...); err != nil {
+				return err
+			}
+		}
 	}
 	for _, r := range records {
 		err := c.Registry.DeleteManifest(ctx, c.Repository, plain(r.Descriptor))

@@ -26,6 +26,7 @@ import (
 const (
 	aRecord = "record" // A manifest that refers to another.
 	aList   = "list"   // The fallback tag's.
+	aLegacy = "legacy" // A legacy tag's.
 	aTag    = "tag"
 	aDelete = "delete"
 )
@@ -70,6 +71,8 @@ func writes(r *http.Request) string {
 		return aDelete
 	case r.Method != http.MethodPut || !strings.Contains(r.URL.Path, "/manifests/"):
 		return ""
+	case strings.HasPrefix(name, "sha256-") && strings.Contains(name, "."):
+		return aLegacy
 	case strings.HasPrefix(name, "sha256-"):
 		return aList
 	case !strings.HasPrefix(name, "sha256:"):
@@ -93,6 +96,15 @@ func (h *watched) take() []string {
 	if len(out) == 0 {
 		return nil
 	}
+	return out
+}
+
+// takeAll returns all that was written since it or take was called last.
+func (h *watched) takeAll() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out := h.written
+	h.written = nil
 	return out
 }
 

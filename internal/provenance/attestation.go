@@ -44,17 +44,25 @@ type Place struct {
 	// Name is the repository with its registry's host, as host/repository. A record
 	// that was copied from another repository does not count.
 	Name string
+
+	// AttestCopies has records of copies be for verifiers, too.
+	AttestCopies bool
 }
 
-// artifactType returns the type of the manifest of a record about an artifact. If the
-// artifact is a copy with the digest of its source, it is a type of its own: a Sigstore
-// bundle would have cosign and Flux ignore signatures that the source has under legacy
-// tags.
-func artifactType(subject digest.Digest, r Record) string {
-	if r.Revision == subject.String() {
-		return attest.OwnershipType
+// IsForVerifiers reports whether a record about an artifact is an attestation that
+// verifiers find. Of a copy with the digest of its source it is not, by default: a Sigstore
+// bundle would have cosign, Kyverno and Flux ignore signatures that the source has under
+// legacy tags.
+func (p Place) IsForVerifiers(subject digest.Digest, r Record) bool {
+	return p.AttestCopies || r.Revision != subject.String()
+}
+
+// artifactType returns the type of the manifest of a record about an artifact.
+func (p Place) artifactType(subject digest.Digest, r Record) string {
+	if p.IsForVerifiers(subject, r) {
+		return attest.BundleType
 	}
-	return attest.BundleType
+	return attest.OwnershipType
 }
 
 // provenance returns what is signed of a record.
@@ -88,10 +96,10 @@ func recordOf(p attest.Provenance) Record {
 
 // manifest returns the manifest of a bundle about a subject, in the form that cosign
 // reads, with its descriptor and the bundle's. It is the same for the same bundle.
-func manifest(subject ocispec.Descriptor, r Record, bundle []byte) (d, layer ocispec.Descriptor, b []byte, err error) {
+func (p Place) manifest(subject ocispec.Descriptor, r Record, bundle []byte) (d, layer ocispec.Descriptor, b []byte, err error) {
 	empty := ocispec.DescriptorEmptyJSON
 	empty.Data = nil
-	layer = ocispec.Descriptor{MediaType: artifactType(subject.Digest, r), Digest: digest.FromBytes(bundle), Size: int64(len(bundle))}
+	layer = ocispec.Descriptor{MediaType: p.artifactType(subject.Digest, r), Digest: digest.FromBytes(bundle), Size: int64(len(bundle))}
 	b, err = json.Marshal(ocispec.Manifest{
 		Versioned:    specs.Versioned{SchemaVersion: 2},
 		MediaType:    ocispec.MediaTypeImageManifest,

@@ -84,7 +84,7 @@ func TestManifest(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			d, layer, b, err := manifest(subject, tc.record, bundle)
+			d, layer, b, err := Place{}.manifest(subject, tc.record, bundle)
 			if err != nil {
 				t.Fatal(err)
 			}

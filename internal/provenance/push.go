@@ -34,27 +34,35 @@ type Writer interface {
 // registries list with a delay.
 var again = retry.Policy{Tries: 4, FirstWait: 500 * time.Millisecond, MaxWait: 4 * time.Second}
 
-// Push signs a record about an artifact and pushes it, and makes sure that it is
-// listed: where a registry has no referrers API the list is one manifest, which two may
-// write at once. It returns the descriptor of the record's manifest. It returns an error
-// with reason Unsupported if there is no key to sign with, or if the registry takes the
-// record and does not list it, and Keys.Unusable if that says why there is no key.
-func (p Place) Push(ctx context.Context, w Writer, subject ocispec.Descriptor, r Record) (ocispec.Descriptor, error) {
+// Sign returns the Sigstore bundle of a record about an artifact. It returns an error with
+// reason Unsupported if there is no key to sign with, and Keys.Unusable if that says why
+// there is none.
+func (p Place) Sign(ctx context.Context, subject digest.Digest, r Record) ([]byte, error) {
 	if p.Unusable != nil {
-		return ocispec.Descriptor{}, p.Unusable
+		return nil, p.Unusable
 	}
 	if p.Signer == nil {
-		return ocispec.Descriptor{}, outcome.Errorf(outcome.Unsupported, "the provider has no key to sign records of ownership with")
+		return nil, outcome.Errorf(outcome.Unsupported, "the provider has no key to sign records of ownership with")
 	}
-	statement, err := p.provenance(subject.Digest, r).Statement()
+	statement, err := p.provenance(subject, r).Statement()
+	if err != nil {
+		return nil, err
+	}
+	bundle, err := p.Signer.Sign(ctx, attest.PayloadType, statement)
+	return bundle, errors.Wrap(err, "cannot sign the record of ownership")
+}
+
+// Push signs a record about an artifact and pushes it, and makes sure that it is
+// listed: where a registry has no referrers API the list is one manifest, which two may
+// write at once. It returns the descriptor of the record's manifest. It returns an error as
+// Sign does, and one with reason Unsupported if the registry takes the record and does not
+// list it.
+func (p Place) Push(ctx context.Context, w Writer, subject ocispec.Descriptor, r Record) (ocispec.Descriptor, error) {
+	bundle, err := p.Sign(ctx, subject.Digest, r)
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	bundle, err := p.Signer.Sign(ctx, attest.PayloadType, statement)
-	if err != nil {
-		return ocispec.Descriptor{}, errors.Wrap(err, "cannot sign the record of ownership")
-	}
-	d, layer, content, err := manifest(subject, r, bundle)
+	d, layer, content, err := p.manifest(subject, r, bundle)
 	if err != nil {
 		return d, err
 	}

@@ -132,16 +132,33 @@ func (p Place) open(bundle []byte, subject digest.Digest) (Found, error) {
 	if err != nil {
 		return Found{}, err
 	}
+	r, err := p.recordIn(statement)
+	return Found{Record: r, KeyID: keyID}, err
+}
+
+// OpenEnvelope returns the record in a DSSE envelope, as legacy tags hold it. It returns
+// an error if the record does not count.
+func (p Place) OpenEnvelope(envelope []byte, subject digest.Digest) (Record, error) {
+	statement, err := p.Verifier.OpenEnvelope(envelope, subject)
+	if err != nil {
+		return Record{}, err
+	}
+	return p.recordIn(statement)
+}
+
+// recordIn returns the record in a statement whose signature is verified, or why it does
+// not count.
+func (p Place) recordIn(statement []byte) (Record, error) {
 	said, err := attest.ReadProvenance(statement)
 	switch {
 	case err != nil:
-		return Found{}, err
+		return Record{}, err
 	case said.Repository != p.Name:
-		return Found{}, errors.Errorf("the statement is about repository %s, and not about %s", said.Repository, p.Name)
+		return Record{}, errors.Errorf("the statement is about repository %s, and not about %s", said.Repository, p.Name)
 	case said.Owner.Cluster != p.Cluster:
-		return Found{}, errors.Errorf("the statement names an Artifact of cluster %s, and this one is %s: set --cluster-id if it was restored from there", said.Owner.Cluster, p.Cluster)
+		return Record{}, errors.Errorf("the statement names an Artifact of cluster %s, and this one is %s: set --cluster-id if it was restored from there", said.Owner.Cluster, p.Cluster)
 	}
-	return Found{Record: recordOf(said), KeyID: keyID}, nil
+	return recordOf(said), nil
 }
 
 // layerOf returns the bundle that a record's manifest names.

@@ -79,7 +79,7 @@ func (f *fakeReader) sign(t *testing.T, p Place, content string, r Record) []byt
 		f.blobs = map[digest.Digest][]byte{}
 	}
 	f.blobs[digest.FromBytes(bundle)] = bundle
-	_, _, b, err := manifest(subjectOf("artifact"), r, bundle)
+	_, _, b, err := Place{}.manifest(subjectOf("artifact"), r, bundle)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,7 +229,7 @@ func TestOf(t *testing.T) {
 		"Unsigned": {
 			reason: "Annotations alone make no record.",
 			reader: func(t *testing.T, f *fakeReader) {
-				_, _, b, err := manifest(subjectOf("artifact"), testRecord(1), []byte("{}"))
+				_, _, b, err := Place{}.manifest(subjectOf("artifact"), testRecord(1), []byte("{}"))
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -25,6 +25,12 @@ type Attestation struct {
 	// Unusable says why what the config signs with cannot be used, with the cure; nil
 	// if it can. Nothing must be signed then.
 	Unusable error
+
+	// Copies has copies with the digest of their source be attested to verifiers, too.
+	Copies bool
+
+	// LegacyTags has what is attested be written under legacy tags as well.
+	LegacyTags bool
 }
 
 // publicKeyFile is the key of a signing key's Secret that has public keys, earlier ones
@@ -34,10 +40,20 @@ const publicKeyFile = "cosign.pub"
 // attestationFor returns how the config has the Artifact's artifacts signed. It reads the
 // Secret, unless the memory has its key.
 func (p *providerConfig) attestationFor(ctx context.Context, kube client.Reader, secrets *secretReader) Attestation {
-	if p.Attestation == nil || p.Attestation.KeySecretRef == nil {
+	if p.Attestation == nil {
 		return Attestation{}
 	}
+	out := p.signerFor(ctx, kube, secrets)
+	out.Copies, out.LegacyTags = p.Attestation.Copies == v1alpha1.CopyAttestationAttest, p.Attestation.LegacyTags
+	return out
+}
+
+// signerFor returns what the config signs with.
+func (p *providerConfig) signerFor(ctx context.Context, kube client.Reader, secrets *secretReader) Attestation {
 	ref := p.Attestation.KeySecretRef
+	if ref == nil {
+		return Attestation{}
+	}
 	if err := p.admitKeyNamespace(ctx, kube, ref.Namespace); err != nil {
 		return Attestation{Unusable: err}
 	}

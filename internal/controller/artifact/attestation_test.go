@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,6 +16,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/attest"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
 )
 
@@ -154,5 +157,25 @@ func TestSigningKeyOfTenant(t *testing.T) {
 	l.expectUnsigned(corev1.ConditionFalse, xpv2.ConditionReason(outcome.NotAllowed), "move the Secret to a namespace without Artifacts")
 	if len(l.made) > 0 {
 		t.Errorf("want no run, got %+v", l.made)
+	}
+}
+
+// checkLegacy checks how many layers there are under each legacy tag of what was pushed.
+func (l *life) checkLegacy(want int) {
+	l.t.Helper()
+	repository := l.a.Spec.ForProvider.Target.Repository
+	for _, d := range l.pushed {
+		for _, suffix := range []string{attest.LegacySignatureSuffix, attest.LegacyAttestationSuffix} {
+			got := 0
+			_, b, err := l.registry.Manifest(l.t.Context(), repository, attest.LegacyTag(digest.Digest(d), suffix))
+			if err == nil {
+				var m ocispec.Manifest
+				m, err = attest.ReadLegacyManifest(b)
+				got = len(m.Layers)
+			}
+			if err != nil && !registry.IsNotFound(err) || got != want {
+				l.t.Errorf("the legacy tag %s: got %d layers, %v, want %d", suffix, got, err, want)
+			}
+		}
 	}
 }

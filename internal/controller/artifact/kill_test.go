@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
@@ -132,6 +133,21 @@ var lives = map[string]story{
 					l.t.Errorf("tag %s is still in the registry: %v", tag, err)
 				}
 			}
+		},
+		runs: 1,
+	},
+	"LegacyTags": {
+		reason: "Signatures under legacy tags are there before the tag is, and go with it.",
+		before: func(l *life) { l.signWith(&v1alpha1.AttestationSpec{LegacyTags: true}) },
+		life: func(l *life) {
+			l.create(l.a)
+			l.reachReady()
+			l.checkLegacy(1)
+			l.remove(l.a)
+			l.leavesNothing = true
+			l.reachGone()
+			l.checkUntagged()
+			l.checkLegacy(0)
 		},
 		runs: 1,
 	},

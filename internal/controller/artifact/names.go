@@ -44,6 +44,7 @@ func (e *external) catalogOf(a *modelv1alpha1.Artifact) catalog.Catalog {
 	return catalog.Catalog{
 		Registry: e.registry, Repository: artifact.Repository(a), Owner: ownerOf(a), Earlier: earlierOwnerOf(a),
 		Keys: e.keys, Name: artifact.ExternalName(a),
+		AttestCopies: e.settings.Attestation.Copies, LegacyTags: e.settings.Attestation.LegacyTags,
 	}
 }
 
@@ -82,6 +83,9 @@ func (e *external) commit(ctx context.Context, a *modelv1alpha1.Artifact) error 
 	}
 	if done.Undescribed != "" {
 		e.recorder.Event(a, event.Warning(reasonUndescribed, undescribed(done.Undescribed)))
+	}
+	if done.UnsignedLegacy != "" {
+		e.recorder.Event(a, event.Warning(reasonUnsigned, errors.Errorf("The legacy tags of the artifact do not have its signature and attestation: %s", done.UnsignedLegacy)))
 	}
 	e.described.put(a.GetUID(), modelv1alpha1.Description(done.Description))
 	e.committed.put(a.GetUID(), *staged)

@@ -93,6 +93,7 @@ const (
 	reasonAdopted     event.Reason = "Adopted"
 	reasonDeleted     event.Reason = "DeletedFromRegistry"
 	reasonUndescribed event.Reason = "Undescribed"
+	reasonUnsigned    event.Reason = "LegacyTagsUnsigned"
 	reasonLeft        event.Reason = "ArtifactLeft"
 )
 

@@ -149,6 +149,8 @@ func TestConfigAttestation(t *testing.T) {
 		"Empty":          {reason: "The provider's own key signs.", args: fields{attestation: map[string]any{}}},
 		"Key":            {reason: "A Secret as cosign writes it is named alone.", args: fields{key: named(nil)}},
 		"Keys":           {reason: "Other keys of a Secret may be named.", args: fields{key: named(map[string]any{"key": "tls.key", "passwordKey": "password"})}},
+		"Copies":         {reason: "Copies may be attested.", args: fields{attestation: map[string]any{"copies": "Attest", "legacyTags": true}}},
+		"OtherCopies":    {reason: "The answer lists what there is.", args: fields{attestation: map[string]any{"copies": "Hide"}}, want: []string{attestation + ".copies", `"Skip", "Attest"`}},
 		"NoNamespace":    {reason: "A cluster's config has no namespace of its own.", args: fields{key: map[string]any{"name": "cosign"}}, want: []string{key + ".namespace", "Required value"}},
 		"EmptyNamespace": {reason: "No namespace has an empty name.", args: fields{key: named(map[string]any{"namespace": ""})}, want: []string{key, "write both"}},
 		"EmptyName":      {reason: "No Secret has an empty name.", args: fields{key: named(map[string]any{"name": ""})}, want: []string{key, "write both"}},

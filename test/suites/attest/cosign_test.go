@@ -10,9 +10,12 @@ import (
 	"testing"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/attest"
+	"github.com/crossplane-contrib/provider-kitops/internal/catalog"
 	"github.com/crossplane-contrib/provider-kitops/internal/filelist"
+	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 )
 
 // local are the flags without which cosign asks a public Sigstore, also for a key.
@@ -172,6 +175,71 @@ func TestVerifyLegacy(t *testing.T) {
 					t.Errorf("cosign verify: want a bundle to hide legacy tags, got:\n%s", out)
 				}
 			})
+		})
+	}
+}
+
+// TestVerifyLegacyCommit checks what cosign says of what a commit writes under legacy tags,
+// beside the signature of another there, and what is left once the artifact is deleted.
+func TestVerifyLegacyCommit(t *testing.T) {
+	needCosign(t)
+	k, public := newKey(t)
+	other, otherPublic := newKey(t)
+	verifier, err := attest.NewVerifier(k.PublicPEM())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kind, start := range registries {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, start(t))
+			model := w.artifact(t, "model")
+			foreign, err := other.LegacySignature(w.host+"/"+repository, model.Digest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.legacy(t, model.Digest, attest.LegacySignatureSuffix, foreign)
+			c := catalog.Catalog{
+				Registry: w.Client, Repository: repository, Name: w.host + "/" + repository, LegacyTags: true,
+				Owner: provenance.Owner{ID: "1", Namespace: "team-a", Name: "qwen3"},
+				Keys:  provenance.Keys{Cluster: "c", Signer: k, Verifier: verifier},
+			}
+			commit := catalog.Commit{Digest: model.Digest, Tags: []string{"v1"}, Record: provenance.Record{RunHash: "20f1edbd2397685f", Run: 1}}
+			if done, err := c.Commit(t.Context(), commit); err != nil || done.UnsignedLegacy != "" {
+				t.Fatalf("Commit(...): got %+v, %v", done, err)
+			}
+			verify, verifyAttestation := []string{"verify"}, []string{"verify-attestation", "--type", "slsaprovenance1"}
+			expect := func(reason, key string, verifies bool, args ...string) {
+				t.Helper()
+				if out, err := cosign(t, append(args, "--key", key, local, w.name(model.Digest))...); (err == nil) != verifies {
+					t.Errorf("\n%s\ncosign %v: want it to verify: %t, got %v:\n%s", reason, args, verifies, err, out)
+				}
+			}
+			expect("The bundle should verify.", public, true, verify...)
+
+			// What reads legacy tags alone finds no bundle.
+			all, err := w.Referrers(t.Context(), repository, model.Digest, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range all {
+				if err := w.DeleteManifest(t.Context(), repository, ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			expect("The signature should verify.", public, true, verify...)
+			expect("So should the other one's.", otherPublic, true, verify...)
+			expect("The attestation should verify.", public, true, verifyAttestation...)
+			expect("The other has attested nothing.", otherPublic, false, verifyAttestation...)
+
+			if _, err := c.Delete(t.Context(), catalog.Holding{Tag: "v1", Digest: model.Digest.String()}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.Resolve(t.Context(), repository, model.Digest.String()); err != nil {
+				t.Fatalf("want the tag alone to be deleted: %v", err)
+			}
+			expect("The signature should be gone.", public, false, verify...)
+			expect("So should the attestation.", public, false, verifyAttestation...)
+			expect("The other's should be left.", otherPublic, true, verify...)
 		})
 	}
 }

@@ -155,7 +155,7 @@ func (w world) legacy(t *testing.T, subject digest.Digest, suffix string, layers
 		w.push(t, l.Descriptor.MediaType, l.Content)
 		descriptors = append(descriptors, l.Descriptor)
 	}
-	manifest, config, err := attest.LegacyManifest(descriptors)
+	manifest, config, err := attest.LegacyManifest(ocispec.Manifest{}, descriptors)
 	if err != nil {
 		t.Fatal(err)
 	}
