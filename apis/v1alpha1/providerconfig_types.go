@@ -36,6 +36,7 @@ type ProviderConfigSpec struct {
 	// Job has defaults for the Jobs of runs. Default: see its fields.
 	// Example: {resources: {limits: {memory: 4Gi}}}.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="!has(self.__namespace__)",message="only an administrator decides in which namespace runs execute: remove job.namespace, or write it in a ClusterProviderConfig"
 	Job *JobConfig `json:"job,omitempty"`
 
 	// Policy limits what Artifacts that use this config may package and publish.
@@ -115,6 +116,18 @@ type HuggingFaceConfig struct {
 // A JobConfig has defaults for the Jobs of runs.
 type JobConfig struct {
 	JobSettings `json:",inline"`
+
+	// Namespace in which the runs of this config execute, instead of that of each
+	// Artifact: their Jobs, Pods, workspaces, and the Secrets with their
+	// credentials. Whoever may read Secrets or Pods in the Artifact's namespace
+	// then finds none of this config's credentials there. The namespace must exist.
+	// If it is changed, a run that has started ends where it is, and the next one
+	// executes in the new namespace. Only in a ClusterProviderConfig. Default: the
+	// Artifact's namespace. Example: kitops-runs.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="namespace must be the name of a namespace: write lower case letters, digits and dashes, such as kitops-runs"
+	Namespace string `json:"namespace,omitempty"`
 
 	// Pipeline of Artifacts that name none, Kit or Stream. It is ignored for
 	// Artifacts that only Stream supports (see spec.forProvider.pipeline of
@@ -196,8 +209,8 @@ type ClusterRegistryConfig struct {
 	CertSecretRef *xpv2.SecretReference `json:"certSecretRef,omitempty"`
 
 	// Credentials for the registry, sent to its host only. During a run, the
-	// entry that it needs is copied to a Secret in the Artifact's namespace. They
-	// are required.
+	// entry that it needs is copied to a Secret in the namespace where the run
+	// executes: job.namespace, or the Artifact's own. They are required.
 	// Example: {source: Secret, secretRef: {namespace: models, name: registry}}.
 	Credentials ClusterRegistryCredentials `json:"credentials"`
 }
@@ -259,12 +272,12 @@ type ClusterJobConfig struct {
 	// +optional
 	WorkerImage string `json:"workerImage,omitempty"`
 
-	// ServiceAccountName of the Pod, in the Artifact's namespace. Its token is not
-	// mounted. Default: the namespace's default account. Example: models.
+	// ServiceAccountName of the Pod, in the namespace where runs execute. Its token
+	// is not mounted. Default: the namespace's default account. Example: models.
 	// +optional
 	ServiceAccountName string `json:"serviceAccountName,omitempty"`
 
-	// ImagePullSecrets for the images above, in the Artifact's namespace.
+	// ImagePullSecrets for the images above, in the namespace where runs execute.
 	// Default: none. Example: [{name: registry-pull}].
 	// +optional
 	// +listType=atomic

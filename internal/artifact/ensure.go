@@ -7,23 +7,23 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	kerrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/access"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// EnsureJob creates the Artifact's Job unless there is one, of whichever run: all have
+// EnsureJob creates the Artifact's Job in RunNamespace unless there is one, of whichever run: all have
 // the name JobName. It returns the Job and reports whether it was created. It returns
 // an error if a Job of that name is being deleted, and one with reason
 // WorkspaceConflict if the Job is not the Artifact's.
 func EnsureJob(ctx context.Context, c client.Client, scheme *runtime.Scheme, ma *modelv1alpha1.Artifact, kitImage string, selectorLabels, metadataLabels map[string]string) (*batchv1.Job, bool, error) {
-	there, err := FindOwnedJob(ctx, c, ma.GetNamespace(), selectorLabels, ma)
+	there, err := FindOwnedJob(ctx, c, RunNamespace(ma), selectorLabels, ma)
 	if err != nil || there != nil {
 		return there, false, err
 	}
@@ -34,15 +34,15 @@ func EnsureJob(ctx context.Context, c client.Client, scheme *runtime.Scheme, ma 
 	if err := useSecret(job, ma.Effective.CopiedSecretName); err != nil {
 		return nil, false, err
 	}
-	if err := controllerutil.SetControllerReference(ma, job, scheme); err != nil {
-		return nil, false, errors.Wrap(err, "cannot own the Job")
+	if err := own(ma, job, scheme); err != nil {
+		return nil, false, err
 	}
 	err = c.Create(ctx, job)
 	if err == nil {
 		return job, true, nil
 	}
 	if !kerrors.IsAlreadyExists(err) {
-		return nil, false, Refusal(err, fmt.Sprintf("Job %q", job.GetName()))
+		return nil, false, refusal(ma, err, fmt.Sprintf("Job %q", job.GetName()))
 	}
 
 	// The Job may be our own if the cache is behind.
@@ -50,7 +50,7 @@ func EnsureJob(ctx context.Context, c client.Client, scheme *runtime.Scheme, ma 
 	if err := c.Get(ctx, client.ObjectKeyFromObject(job), there); err != nil {
 		return nil, false, errors.Wrapf(err, "cannot get Job %q", job.GetName())
 	}
-	if !metav1.IsControlledBy(there, ma) {
+	if !Owns(ma, there) {
 		return nil, false, conflict("Job", job.GetName())
 	}
 	if there.GetDeletionTimestamp() != nil {
@@ -59,8 +59,8 @@ func EnsureJob(ctx context.Context, c client.Client, scheme *runtime.Scheme, ma 
 	return there, false, nil
 }
 
-// FindOwnedJob returns the first Job with these labels that the owner controls and
-// that is not being deleted, or nil.
+// FindOwnedJob returns the first Job with these labels that the owner owns and that is
+// not being deleted, or nil.
 func FindOwnedJob(ctx context.Context, c client.Client, namespace string, labels map[string]string, owner metav1.Object) (*batchv1.Job, error) {
 	jobs, err := ownedJobs(ctx, c, namespace, labels, owner)
 	if err != nil {
@@ -74,10 +74,10 @@ func FindOwnedJob(ctx context.Context, c client.Client, namespace string, labels
 	return nil, nil //nolint:nilnil // A missing Job is not an error.
 }
 
-// CleanupStaleJobs deletes all of the Artifact's Jobs that are not being deleted yet,
-// and their Pods.
+// CleanupStaleJobs deletes all of the Artifact's Jobs in RunNamespace that are not being
+// deleted yet, and their Pods.
 func CleanupStaleJobs(ctx context.Context, c client.Client, ma *modelv1alpha1.Artifact, labels map[string]string) error {
-	jobs, err := ownedJobs(ctx, c, ma.GetNamespace(), labels, ma)
+	jobs, err := ownedJobs(ctx, c, RunNamespace(ma), labels, ma)
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func CleanupStaleJobs(ctx context.Context, c client.Client, ma *modelv1alpha1.Ar
 	return nil
 }
 
-// ownedJobs returns the Jobs with these labels that the owner controls.
+// ownedJobs returns the Jobs with these labels that the owner owns.
 func ownedJobs(ctx context.Context, c client.Client, namespace string, labels map[string]string, owner metav1.Object) ([]batchv1.Job, error) {
 	list := &batchv1.JobList{}
 	if err := c.List(ctx, list, client.InNamespace(namespace), client.MatchingLabels(labels)); err != nil {
@@ -102,7 +102,7 @@ func ownedJobs(ctx context.Context, c client.Client, namespace string, labels ma
 	}
 	owned := make([]batchv1.Job, 0, len(list.Items))
 	for i := range list.Items {
-		if metav1.IsControlledBy(&list.Items[i], owner) {
+		if Owns(owner, &list.Items[i]) {
 			owned = append(owned, list.Items[i])
 		}
 	}
@@ -135,6 +135,24 @@ func Refusal(err error, what string) error {
 		return refusedBy(what, err.Error()).Because(err)
 	}
 	return errors.Wrapf(err, "cannot create %s", what)
+}
+
+// refusal is Refusal for an object in the Artifact's RunNamespace. If that is not the
+// Artifact's own, it may be missing or about to go, which the Artifact outlives.
+func refusal(a *modelv1alpha1.Artifact, err error, what string) error {
+	if err == nil || !isolated(a) {
+		return Refusal(err, what)
+	}
+	state := ""
+	switch {
+	case kerrors.IsNotFound(err):
+		state = "does not exist"
+	case kerrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		state = "is being deleted"
+	default:
+		return Refusal(err, fmt.Sprintf("%s in namespace %q", what, RunNamespace(a)))
+	}
+	return outcome.Errorf(outcome.ConfigMissing, "Namespace %q, in which job.namespace of the ClusterProviderConfig has runs execute, %s: create it as examples/install/isolated-runs.yaml does, or change job.namespace", RunNamespace(a), state).Because(err)
 }
 
 // refusedBy returns why the API server refused an object, from its message. It omits

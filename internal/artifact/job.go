@@ -37,7 +37,7 @@ func BuildJob(artifact *modelv1alpha1.Artifact, kitImage string, labels map[stri
 	job := &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{
 			GenerateName: generateName(artifact.GetName()),
-			Namespace:    artifact.GetNamespace(),
+			Namespace:    RunNamespace(artifact),
 		},
 	}
 	for _, override := range []jobOverride{
@@ -53,7 +53,7 @@ func BuildJob(artifact *modelv1alpha1.Artifact, kitImage string, labels map[stri
 		jobWithMounts(artifact),
 		jobWithPolicy(artifact),
 		// Last, since nothing may replace what objects are selected by.
-		jobWithMetadata(labels, metadataFor(artifact)),
+		jobWithMetadata(merged(labels, identityLabels(artifact)), metadataFor(artifact)),
 	} {
 		override(job)
 	}
@@ -69,7 +69,7 @@ func metadataFor(a *modelv1alpha1.Artifact) map[string]string {
 	if a.Effective.ConfigHash != "" {
 		annotations[AnnotationConfigHash] = a.Effective.ConfigHash
 	}
-	return annotations
+	return merged(annotations, identityAnnotations(a))
 }
 
 // runOf returns the run that an Artifact's Job is for.

@@ -104,7 +104,7 @@ func jobWithKit(a *modelv1alpha1.Artifact, kitImage string) jobOverride {
 				EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: ptr.To(resource.MustParse("256Mi"))},
 			}},
 			{Name: WorkspaceVolumeName, VolumeSource: corev1.VolumeSource{
-				PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: PVCName(a.GetName())},
+				PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: WorkspaceName(a)},
 			}},
 		}
 	}
@@ -234,12 +234,12 @@ func jobWithCredentials(a *modelv1alpha1.Artifact) jobOverride {
 }
 
 // registryCredentials returns the copied credentials, else the Artifact's own, else
-// its ProviderConfig's.
+// its ProviderConfig's. In another namespace there are only copies.
 func registryCredentials(a *modelv1alpha1.Artifact) *corev1.SecretKeySelector {
 	if copied := a.Effective.CopiedCredentials; copied != nil {
 		return copied
 	}
-	if t := a.Spec.ForProvider.Target; t != nil && t.CredentialsSecretRef != nil {
+	if t := a.Spec.ForProvider.Target; t != nil && t.CredentialsSecretRef != nil && !isolated(a) {
 		return SecretKey(t.CredentialsSecretRef.Name, corev1.DockerConfigJsonKey)
 	}
 	return a.Effective.RegistryCredentials
@@ -248,7 +248,7 @@ func registryCredentials(a *modelv1alpha1.Artifact) *corev1.SecretKeySelector {
 // hubToken returns the Artifact's own token, else its ProviderConfig's; nil for
 // source.oci.
 func hubToken(a *modelv1alpha1.Artifact) *corev1.SecretKeySelector {
-	if hf := huggingFace(a); hf != nil && hf.TokenSecretRef != nil {
+	if hf := huggingFace(a); hf != nil && hf.TokenSecretRef != nil && !isolated(a) {
 		return SecretKey(hf.TokenSecretRef.Name, cmp.Or(hf.TokenSecretRef.Key, DefaultTokenKey))
 	}
 	if OCISource(a) != nil {

@@ -87,6 +87,14 @@ const (
 	// copied credentials was copied.
 	AnnotationCopyHash = modelv1alpha1.Group + "/copy-hash"
 
+	// AnnotationArtifactNamespace has the Artifact's namespace. Only objects of runs
+	// that execute in another namespace have it.
+	AnnotationArtifactNamespace = modelv1alpha1.Group + "/artifact-namespace"
+
+	// AnnotationRunNamespaces of an Artifact has the namespaces in which objects of
+	// its runs may be, separated by commas; absent for its own alone.
+	AnnotationRunNamespaces = modelv1alpha1.Group + "/run-namespaces"
+
 	// AnnotationReference has the reference that a run's artifact is for.
 	AnnotationReference = modelv1alpha1.Group + "/reference"
 )
@@ -102,6 +110,12 @@ const (
 
 	appName = "provider-kitops"
 )
+
+// LabelArtifactUID has the UID of the Artifact that an object of a run belongs to, if
+// the run executes in another namespace than the Artifact's: no owner reference leads
+// from one namespace to another
+// (https://kubernetes.io/docs/concepts/overview/working-with-objects/owners-dependents/).
+const LabelArtifactUID = modelv1alpha1.Group + "/artifact-uid"
 
 // SelectorLabelsForArtifact returns the labels that select the objects of an
 // Artifact. They omit the version, so that an upgrade of the provider still finds
@@ -131,14 +145,14 @@ func LabelsForArtifact(artifactName, version string) map[string]string {
 	return labels
 }
 
-// PVCName returns the name of an Artifact's workspace.
+// PVCName returns the name of an Artifact's workspace in its own namespace.
 func PVCName(artifactName string) string { return withSuffix(artifactName, PVCSuffix) }
 
 // JobName returns the name of an Artifact's Jobs. It is the same for all runs, so
 // that the API server refuses a second Job, and differs between consecutive
 // Artifacts of one name.
 func JobName(a *modelv1alpha1.Artifact) string {
-	suffix := "-" + shortHash(string(a.GetUID()))
+	suffix := uidSuffix(a)
 	// The Job's name becomes a label of its Pods.
 	return shorten(a.GetName(), validation.LabelValueMaxLength-len(suffix)) + suffix
 }

@@ -68,6 +68,9 @@ func (s RunState) Outdated(a *modelv1alpha1.Artifact, kitImage string) bool {
 	if why == nil {
 		return false
 	}
+	if s.Job.GetNamespace() != RunNamespace(a) {
+		return true
+	}
 	if NeedsWorkspace(a) && (s.Workspace == nil || !FitsWorkspace(a, s.Workspace)) {
 		return true
 	}
@@ -143,7 +146,7 @@ func ReadRunState(ctx context.Context, c client.Reader, a *modelv1alpha1.Artifac
 	s.Asked = true
 	if NeedsWorkspace(a) {
 		pvc := &corev1.PersistentVolumeClaim{}
-		err := c.Get(ctx, types.NamespacedName{Namespace: a.GetNamespace(), Name: PVCName(a.GetName())}, pvc)
+		err := c.Get(ctx, types.NamespacedName{Namespace: job.GetNamespace(), Name: WorkspaceName(In(a, job.GetNamespace()))}, pvc)
 		if client.IgnoreNotFound(err) != nil {
 			return s, errors.Wrap(err, "cannot get the workspace")
 		}
@@ -153,7 +156,7 @@ func ReadRunState(ctx context.Context, c client.Reader, a *modelv1alpha1.Artifac
 	}
 	for _, uid := range s.waitsFor() {
 		events := &corev1.EventList{}
-		if err := c.List(ctx, events, client.InNamespace(a.GetNamespace()), client.MatchingFields{"involvedObject.uid": string(uid)}, client.Limit(maxEvents)); err != nil {
+		if err := c.List(ctx, events, client.InNamespace(job.GetNamespace()), client.MatchingFields{"involvedObject.uid": string(uid)}, client.Limit(maxEvents)); err != nil {
 			return s, errors.Wrap(err, "cannot list events")
 		}
 		s.Events = append(s.Events, events.Items...)

@@ -15,9 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
@@ -42,7 +40,7 @@ const (
 // no tenant can refer to the Secret in advance; an existing one is found by its type,
 // labels and owner. The hash identifies what was copied; see AnnotationCopyHash.
 func EnsureSecret(ctx context.Context, c client.Client, scheme *runtime.Scheme, a *modelv1alpha1.Artifact, metadataLabels map[string]string, data map[string][]byte, hash string) (string, error) {
-	there, err := OwnedSecrets(ctx, c, a)
+	there, err := reusableSecrets(ctx, c, a)
 	if err != nil {
 		return "", err
 	}
@@ -52,8 +50,8 @@ func EnsureSecret(ctx context.Context, c client.Client, scheme *runtime.Scheme, 
 
 	s := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
-			Name:      secretName(a.GetName()),
-			Namespace: a.GetNamespace(),
+			Name:      secretNameFor(a),
+			Namespace: RunNamespace(a),
 			Labels:    metadataLabels,
 
 			Annotations: map[string]string{AnnotationCopyHash: hash},
@@ -61,10 +59,18 @@ func EnsureSecret(ctx context.Context, c client.Client, scheme *runtime.Scheme, 
 		Type: SecretTypeCredentials,
 		Data: data,
 	}
-	if err := controllerutil.SetControllerReference(a, s, scheme); err != nil {
-		return "", errors.Wrap(err, "cannot own the run's Secret")
+	if err := own(a, s, scheme); err != nil {
+		return "", err
 	}
-	return s.GetName(), Refusal(c.Create(ctx, s), "the Secret of the run's credentials")
+	return s.GetName(), refusal(a, c.Create(ctx, s), "the Secret of the run's credentials")
+}
+
+// secretNameFor returns the name of a Secret in RunNamespace.
+func secretNameFor(a *modelv1alpha1.Artifact) string {
+	if isolated(a) {
+		return withSuffix(a.GetName(), secretSuffix()+uidSuffix(a))
+	}
+	return secretName(a.GetName())
 }
 
 // RenewSecret updates the Secret of this name with the credentials of the Artifact's run,
@@ -96,20 +102,50 @@ func updateSecret(ctx context.Context, c client.Client, s *corev1.Secret, data m
 }
 
 // secretName returns a name with 128 random bits.
-func secretName(artifactName string) string {
-	suffix := secretInfix + strings.ToLower(rand.Text())
-	return shorten(artifactName, validation.DNS1123SubdomainMaxLength-len(suffix)) + suffix
+func secretName(artifactName string) string { return withSuffix(artifactName, secretSuffix()) }
+
+// secretSuffix returns the random end of a Secret's name.
+func secretSuffix() string { return secretInfix + strings.ToLower(rand.Text()) }
+
+// reusableSecrets returns those of OwnedSecrets that a run may use. In another
+// namespace than the Artifact's, that of a Job which is gone is about to be collected.
+func reusableSecrets(ctx context.Context, c client.Client, a *modelv1alpha1.Artifact) ([]corev1.Secret, error) {
+	secrets, err := OwnedSecrets(ctx, c, a)
+	if err != nil || len(secrets) == 0 || !isolated(a) {
+		return secrets, err
+	}
+	job, err := FindOwnedJob(ctx, c, RunNamespace(a), SelectorLabelsForArtifact(a.GetName()), a)
+	return slices.DeleteFunc(secrets, func(s corev1.Secret) bool {
+		return metav1.GetControllerOf(&s) != nil && (job == nil || !metav1.IsControlledBy(&s, job))
+	}), err
 }
 
-// OwnedSecrets returns the Secrets that the provider created for the Artifact's runs:
-// those of SecretTypeCredentials and its labels that the Artifact controls.
+// BindSecret makes a Job the owner of the Secret that it uses, so that they go together,
+// if it is in another namespace than the Artifact: what could own it is not there before
+// the Job, whose Pod needs it.
+func BindSecret(ctx context.Context, c client.Client, a *modelv1alpha1.Artifact, job *batchv1.Job) error {
+	name := job.GetAnnotations()[AnnotationCredentials]
+	if name == "" || job.GetNamespace() == a.GetNamespace() {
+		return nil
+	}
+	owner := metav1.NewControllerRef(job, batchv1.SchemeGroupVersion.WithKind("Job"))
+	// To block the Job's deletion would need a permission for its finalizers.
+	owner.BlockOwnerDeletion = nil
+	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: job.GetNamespace(), Name: name}}
+	bound := s.DeepCopy()
+	bound.SetOwnerReferences([]metav1.OwnerReference{*owner})
+	return errors.Wrapf(c.Patch(ctx, bound, client.MergeFrom(s)), "cannot make Job %q the owner of Secret %q", job.GetName(), name)
+}
+
+// OwnedSecrets returns the Secrets that the provider created for the Artifact's runs in
+// RunNamespace: those of SecretTypeCredentials and its labels that the Artifact owns.
 func OwnedSecrets(ctx context.Context, c client.Reader, a *modelv1alpha1.Artifact) ([]corev1.Secret, error) {
 	list := &corev1.SecretList{}
-	if err := c.List(ctx, list, client.InNamespace(a.GetNamespace()), client.MatchingLabels(SelectorLabelsForArtifact(a.GetName()))); err != nil {
+	if err := c.List(ctx, list, client.InNamespace(RunNamespace(a)), client.MatchingLabels(SelectorLabelsForArtifact(a.GetName()))); err != nil {
 		return nil, errors.Wrap(err, "cannot list the Secrets of runs")
 	}
 	return slices.DeleteFunc(list.Items, func(s corev1.Secret) bool {
-		return s.Type != SecretTypeCredentials || !metav1.IsControlledBy(&s, a)
+		return s.Type != SecretTypeCredentials || !Owns(a, &s)
 	}), nil
 }
 
@@ -131,8 +167,8 @@ func DeleteSecrets(ctx context.Context, c client.Client, a *modelv1alpha1.Artifa
 	return nil
 }
 
-// IsCredentials reports whether the provider created a Secret for a run, by its type
-// or by its labels and owner. No Artifact may refer to it.
+// IsCredentials reports whether the provider created a Secret for a run, by its type,
+// or by its labels and its owner. No Artifact may refer to it.
 func IsCredentials(s *corev1.Secret) bool {
 	return s.Type == SecretTypeCredentials || LooksLikeCredentials(s)
 }
@@ -140,7 +176,7 @@ func IsCredentials(s *corev1.Secret) bool {
 // LooksLikeCredentials reports the same if only the Secret's metadata is known.
 func LooksLikeCredentials(s metav1.Object) bool {
 	c := metav1.GetControllerOf(s)
-	return c != nil && c.Kind == modelv1alpha1.ArtifactGroupVersionKind.Kind && strings.HasPrefix(c.APIVersion, modelv1alpha1.Group+"/") &&
+	return (c != nil && isArtifact(c) || s.GetLabels()[LabelArtifactUID] != "") &&
 		labels.SelectorFromSet(CommonLabels()).Matches(labels.Set(s.GetLabels()))
 }
 

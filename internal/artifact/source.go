@@ -200,6 +200,10 @@ func accessFor(a *modelv1alpha1.Artifact) modelv1alpha1.SourceAccess {
 		return modelv1alpha1.SourceAccess{}
 	}
 	out := ptr.Deref(a.Effective.Source, modelv1alpha1.SourceAccess{PlainHTTP: s.PlainHTTP})
+	if isolated(a) {
+		// What the Artifact names is copied, and part of it.
+		return out
+	}
 	if r := s.CredentialsSecretRef; r != nil {
 		out.Credentials = SecretKey(r.Name, corev1.DockerConfigJsonKey)
 	}

@@ -106,6 +106,13 @@ func verifyFiles(a *modelv1alpha1.Artifact) []credentialFile {
 		return nil
 	}
 	v := s.Verify
+	if isolated(a) {
+		access := accessFor(a)
+		return []credentialFile{
+			{flag: "--source-verify-key-file", path: sourceVerifyKeyFile, file: sourceVerifyKeyFile, key: access.VerifyKey},
+			{flag: "--source-trusted-root", path: sourceTrustedRootFile, file: sourceTrustedRootFile, key: access.TrustedRoot},
+		}
+	}
 	return []credentialFile{
 		{
 			flag: "--source-verify-key-file", path: sourceVerifyKeyFile, file: sourceVerifyKeyFile,

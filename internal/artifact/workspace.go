@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	corev1 "k8s.io/api/core/v1"
@@ -14,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
@@ -35,13 +33,13 @@ func BuildPVC(artifact *modelv1alpha1.Artifact, labels map[string]string) *corev
 	storage := storageFor(artifact.DeepCopy())
 	return &corev1.PersistentVolumeClaim{
 		ObjectMeta: metav1.ObjectMeta{
-			Name:      PVCName(artifact.GetName()),
-			Namespace: artifact.GetNamespace(),
-			Labels:    maps.Clone(labels),
-			Annotations: map[string]string{
+			Name:      WorkspaceName(artifact),
+			Namespace: RunNamespace(artifact),
+			Labels:    merged(labels, identityLabels(artifact)),
+			Annotations: merged(map[string]string{
 				AnnotationRunHash:   RunHash(artifact),
 				AnnotationBuildHash: hashOf(storage),
-			},
+			}, identityAnnotations(artifact)),
 		},
 		Spec: corev1.PersistentVolumeClaimSpec{
 			AccessModes:      []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
@@ -77,24 +75,24 @@ func storageFor(a *modelv1alpha1.Artifact) v1alpha1.StorageSettings {
 	return out
 }
 
-// EnsurePVC creates the Artifact's workspace unless it exists. It returns an error if
+// EnsurePVC creates the Artifact's workspace in RunNamespace unless it exists. It returns an error if
 // the claim is being deleted, and one with reason WorkspaceConflict if it is not the
 // Artifact's.
 func EnsurePVC(ctx context.Context, c client.Client, scheme *runtime.Scheme, ma *modelv1alpha1.Artifact, labels map[string]string) error {
 	pvc := BuildPVC(ma, labels)
-	if err := controllerutil.SetControllerReference(ma, pvc, scheme); err != nil {
-		return errors.Wrap(err, "cannot own the workspace")
+	if err := own(ma, pvc, scheme); err != nil {
+		return err
 	}
 	err := c.Create(ctx, pvc)
 	if !kerrors.IsAlreadyExists(err) {
-		return Refusal(err, fmt.Sprintf("PersistentVolumeClaim %q", pvc.GetName()))
+		return refusal(ma, err, fmt.Sprintf("PersistentVolumeClaim %q", pvc.GetName()))
 	}
 
 	there := &corev1.PersistentVolumeClaim{}
 	if err := c.Get(ctx, client.ObjectKeyFromObject(pvc), there); err != nil {
 		return errors.Wrapf(err, "cannot get PersistentVolumeClaim %q", pvc.GetName())
 	}
-	if !metav1.IsControlledBy(there, ma) {
+	if !Owns(ma, there) {
 		return conflict("PersistentVolumeClaim", pvc.GetName())
 	}
 	if there.GetDeletionTimestamp() != nil {
@@ -103,22 +101,22 @@ func EnsurePVC(ctx context.Context, c client.Client, scheme *runtime.Scheme, ma 
 	return nil
 }
 
-// DeletePVC deletes the Artifact's workspace if it exists and is the Artifact's.
+// DeletePVC deletes the Artifact's workspace in RunNamespace if it exists and is the Artifact's.
 func DeletePVC(ctx context.Context, c client.Client, ma *modelv1alpha1.Artifact) error {
-	return deleteOwned(ctx, c, ma, "PersistentVolumeClaim", PVCName(ma.GetName()), &corev1.PersistentVolumeClaim{})
+	return deleteOwned(ctx, c, ma, "PersistentVolumeClaim", WorkspaceName(ma), &corev1.PersistentVolumeClaim{})
 }
 
-// deleteOwned deletes the object of this kind and name if it exists, the Artifact
-// controls it and it is not being deleted yet.
+// deleteOwned deletes the object of this kind and name in RunNamespace if it exists, the
+// Artifact owns it and it is not being deleted yet.
 func deleteOwned(ctx context.Context, c client.Client, a *modelv1alpha1.Artifact, kind, name string, o client.Object) error {
-	err := c.Get(ctx, types.NamespacedName{Namespace: a.GetNamespace(), Name: name}, o)
+	err := c.Get(ctx, types.NamespacedName{Namespace: RunNamespace(a), Name: name}, o)
 	if kerrors.IsNotFound(err) {
 		return nil
 	}
 	if err != nil {
 		return errors.Wrapf(err, "cannot get %s %q", kind, name)
 	}
-	if !metav1.IsControlledBy(o, a) || o.GetDeletionTimestamp() != nil {
+	if !Owns(a, o) || o.GetDeletionTimestamp() != nil {
 		return nil
 	}
 	return errors.Wrapf(client.IgnoreNotFound(c.Delete(ctx, o, sameUID(o))), "cannot delete %s %q", kind, name)

@@ -66,10 +66,11 @@ func ClientOptions() client.Options {
 // stripSecretMetadata removes what may hold a Secret's data from its metadata
 // before it is cached: kubectl apply writes all of it into the annotation
 // kubectl.kubernetes.io/last-applied-configuration, and other tools have
-// annotations of their own. The controllers read no annotations of Secrets.
+// annotations of their own. The controllers read of Secrets only the provider's
+// annotations.
 func stripSecretMetadata(o any) (any, error) {
 	if m, err := meta.Accessor(o); err == nil {
-		m.SetAnnotations(nil)
+		m.SetAnnotations(artifact.SecretAnnotations(m))
 		m.SetManagedFields(nil)
 	}
 	return o, nil

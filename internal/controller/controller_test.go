@@ -12,6 +12,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 )
 
 func TestPodImage(t *testing.T) {
@@ -81,8 +83,9 @@ func TestPodImage(t *testing.T) {
 
 func TestStripSecretMetadata(t *testing.T) {
 	meta := metav1.ObjectMeta{Name: "registry", UID: "uid", ResourceVersion: "7", Labels: map[string]string{"app": "x"}}
+	meta.Annotations = map[string]string{artifact.AnnotationCopyHash: "hash", artifact.AnnotationArtifact: "model", artifact.AnnotationArtifactNamespace: "team-a"}
 	had := *meta.DeepCopy()
-	had.Annotations = map[string]string{corev1.LastAppliedConfigAnnotation: `{"data":{"password":"c2VjcmV0"}}`}
+	had.Annotations[corev1.LastAppliedConfigAnnotation] = `{"data":{"password":"c2VjcmV0"}}`
 	had.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl"}}
 	got, err := stripSecretMetadata(&metav1.PartialObjectMetadata{ObjectMeta: had})
 	if diff := cmp.Diff(&metav1.PartialObjectMetadata{ObjectMeta: meta}, got); diff != "" || err != nil {

@@ -3,6 +3,7 @@ package settings
 import (
 	"cmp"
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
@@ -51,6 +52,16 @@ func (p *providerConfig) admitNamespace(ctx context.Context, kube client.Reader,
 		return outcome.Errorf(outcome.NotAllowed, "ClusterProviderConfig %q does not admit namespace %q: ask its administrator to label the namespace as the config's namespaceSelector selects, or write another config in spec.providerConfigRef", p.name, namespace)
 	}
 	return nil
+}
+
+// admitRunNamespace returns an error with reason NotAllowed if the Artifact's runs would
+// execute in a namespace that the provider does not use.
+func (r *Resolver) admitRunNamespace(a *modelv1alpha1.Artifact, namespace string) error {
+	if len(r.RunNamespaces) == 0 || slices.Contains(r.RunNamespaces, namespace) || meta.WasDeleted(a) || OnlyObserves(a) {
+		return nil
+	}
+	return outcome.Errorf(outcome.NotAllowed, "The provider executes runs only in %s, and not in %q: use a ClusterProviderConfig whose job.namespace is one of them, or ask the provider's administrator to add --run-namespace=%s",
+		strings.Join(r.RunNamespaces, ", "), namespace, namespace)
 }
 
 // admitRepository checks a ClusterProviderConfig's registry.repositoryPrefix for the

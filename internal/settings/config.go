@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"strings"
@@ -96,6 +97,7 @@ func fromProviderConfig(pc *v1alpha1.ProviderConfig) *providerConfig {
 	}
 	if pc.Spec.Job != nil {
 		out.Job = &v1alpha1.ClusterJobConfig{JobConfig: *pc.Spec.Job}
+		out.Job.Namespace = "" // A tenant does not decide where runs execute.
 	}
 	if pc.Spec.Policy != nil {
 		// What tenants may set is not theirs to allow.
@@ -131,6 +133,11 @@ const namespacePlaceholder = "{namespace}"
 // may use; "" for any.
 func (p *providerConfig) prefixFor(a *modelv1alpha1.Artifact) string {
 	return strings.ReplaceAll(p.Registry.RepositoryPrefix, namespacePlaceholder, a.GetNamespace())
+}
+
+// runNamespace returns the namespace in which runs of the Artifact execute.
+func (p *providerConfig) runNamespace(a *modelv1alpha1.Artifact) string {
+	return cmp.Or(p.Job.Namespace, a.GetNamespace())
 }
 
 // secret returns the reference to a key of a Secret that the config names, or to

@@ -24,7 +24,9 @@ type endpoint struct {
 	plainHTTP        bool
 	credentials      *secretKey
 	certs            *secretKey // The Secret, or its key with authorities.
-	verify           *secretKey // What a source is verified by.
+	verify           *secretKey // What a source is verified by, in a Secret.
+	verifyConfigMap  *secretKey // The same in a ConfigMap.
+	verifiesByRoot   bool       // It is a trusted root and no key.
 
 	// anonymous leaves out the client certificate of certs.
 	anonymous bool
@@ -56,7 +58,8 @@ func (p *providerConfig) sourceFor(a *modelv1alpha1.Artifact) (*endpoint, error)
 	if s == nil {
 		return nil, nil //nolint:nilnil // There is none.
 	}
-	e := &endpoint{plainHTTP: s.PlainHTTP, verify: ownVerifyFile(a)}
+	e := &endpoint{plainHTTP: s.PlainHTTP, verify: ownVerifyFile(a), verifyConfigMap: ownVerifyConfigMap(a)}
+	e.verifiesByRoot = s.Verify != nil && len(s.Verify.MatchOIDCIdentity) > 0
 	ref, err := registry.ParseReference(s.Reference)
 	if err != nil {
 		err = outcome.Errorf(outcome.Unsupported, "spec.forProvider.source.oci.reference: %s", err).Because(err)

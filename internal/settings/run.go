@@ -36,6 +36,7 @@ const (
 	copySourceCA          = "source-ca.crt"
 	copySourceCertificate = "source-tls.crt"
 	copySourceKey         = "source-tls.key"
+	copySourceVerify      = "source-verify"
 )
 
 // effective returns what the config adds to the Artifact's spec for runs, but for
@@ -57,11 +58,11 @@ func (p *providerConfig) effective(e endpoint) modelv1alpha1.Effective {
 
 // addSecrets adds to the effective settings the keys of Secrets that a run mounts:
 // of Secrets in the Artifact's namespace, or of the copies that SecretData
-// returns.
+// returns. In another namespace there are copies only.
 func (s *Settings) addSecrets(ctx context.Context) error {
 	e, target := &s.Effective, s.registry
 	e.RegistryCredentials = target.credentials.mounted(corev1.DockerConfigJsonKey, corev1.DockerConfigJsonKey)
-	if copiesEntry(target, s.Registry) && !target.credentials.copied {
+	if copiesEntry(target, s.Registry) && (!target.credentials.copied || s.copiesAll) {
 		e.CopiedCredentials = artifact.SecretKey(artifact.CopiedSecret, corev1.DockerConfigJsonKey)
 	}
 	if len(s.Registry.CA) > 0 {
@@ -89,6 +90,14 @@ func (s *Settings) addSource(ctx context.Context) error {
 		PlainHTTP:   s.source.plainHTTP,
 		Credentials: s.source.credentials.mounted(corev1.DockerConfigJsonKey, copySourceCredentials),
 	}
+	if s.copiesAll && (s.source.verify != nil || s.source.verifyConfigMap != nil) {
+		file := artifact.SecretKey(artifact.CopiedSecret, copySourceVerify)
+		if s.source.verifiesByRoot {
+			access.TrustedRoot = file
+		} else {
+			access.VerifyKey = file
+		}
+	}
 	s.Effective.Source = access
 	certs := s.source.certs
 	if certs == nil || certs.key != "" {
@@ -109,6 +118,21 @@ func (s *Settings) addSource(ctx context.Context) error {
 		access.Key = certs.mounted(corev1.TLSPrivateKeyKey, copySourceKey)
 	}
 	return err
+}
+
+// copyAllSecrets has runs get copies of all Secrets that they use, of whichever
+// namespace: they execute where there are no others.
+func (s *Settings) copyAllSecrets() {
+	s.copiesAll = true
+	keys := []*secretKey{s.registry.credentials, s.registry.certs, s.hub.token, s.hub.ca}
+	if s.source != nil {
+		keys = append(keys, s.source.credentials, s.source.certs, s.source.verify)
+	}
+	for _, k := range keys {
+		if k != nil {
+			k.copied = true
+		}
+	}
 }
 
 // mounted returns the key of a Secret that a run mounts, or the key of its copy;
@@ -133,7 +157,9 @@ func copiesEntry(e endpoint, o registry.Options) bool {
 // SecretData returns the data of the Secret that a run gets with copies of
 // credentials which it cannot use where they are: of a ClusterProviderConfig's the
 // one entry for the registry, the Hub's token and the certificates; of other
-// Secrets the entry that kit would not find. It is empty if the run needs none.
+// Secrets the entry that kit would not find, or, if the run executes in another
+// namespace than the Artifact's, as much as of a ClusterProviderConfig's. It is empty if
+// the run needs none.
 func (s Settings) SecretData(ctx context.Context) (map[string][]byte, error) {
 	out := map[string][]byte{}
 	o, err := s.secrets.registryOptions(ctx, s.registry)
@@ -166,7 +192,7 @@ func (s Settings) SecretData(ctx context.Context) (map[string][]byte, error) {
 func (s Settings) copied() []*secretKey {
 	all := []*secretKey{s.registry.certs, s.hub.token, s.hub.ca}
 	if s.source != nil {
-		all = append(all, s.source.credentials, s.source.certs)
+		all = append(all, s.source.credentials, s.source.certs, s.source.verify)
 	}
 	all = slices.DeleteFunc(all, func(k *secretKey) bool { return k == nil || !k.copied })
 	if k := s.registry.credentials; k != nil && (k.copied || s.Effective.CopiedCredentials != nil) {
@@ -236,8 +262,18 @@ func (s Settings) copySource(ctx context.Context, out map[string][]byte) error {
 	}
 	out[copySourceCA], out[copySourceCertificate], out[copySourceKey] = o.CA, o.Certificate, o.Key
 	if e.credentials != nil {
-		out[copySourceCredentials], err = registry.DockerConfigFor(o.DockerConfig, o.Host, o.Repository)
+		if out[copySourceCredentials], err = registry.DockerConfigFor(o.DockerConfig, o.Host, o.Repository); err != nil {
+			return err
+		}
 	}
+	if !s.copiesAll {
+		return nil
+	}
+	if e.verifyConfigMap != nil {
+		out[copySourceVerify], err = s.secrets.configMapValue(ctx, e.verifyConfigMap)
+		return err
+	}
+	out[copySourceVerify], err = s.secrets.value(ctx, e.verify)
 	return err
 }
 

@@ -25,7 +25,7 @@ type secretKey struct {
 	key string
 
 	// copied reports whether a run gets a copy, since the Secret is a
-	// ClusterProviderConfig's.
+	// ClusterProviderConfig's, or the run executes in another namespace.
 	copied bool
 }
 
@@ -79,6 +79,21 @@ func ownVerifyFile(a *modelv1alpha1.Artifact) *secretKey {
 		return ownSecret(a, &xpv2.LocalSecretReference{Name: r.Name}, cmp.Or(r.Key, artifact.DefaultPublicKey))
 	}
 	if r := s.Verify.TrustedRootSecretRef; r != nil {
+		return ownSecret(a, &xpv2.LocalSecretReference{Name: r.Name}, cmp.Or(r.Key, artifact.DefaultTrustedRoot))
+	}
+	return nil
+}
+
+// ownVerifyConfigMap is the same of a file in a ConfigMap.
+func ownVerifyConfigMap(a *modelv1alpha1.Artifact) *secretKey {
+	s := artifact.OCISource(a)
+	if s == nil || s.Verify == nil {
+		return nil
+	}
+	if r := s.Verify.ConfigMapRef; r != nil {
+		return ownSecret(a, &xpv2.LocalSecretReference{Name: r.Name}, cmp.Or(r.Key, artifact.DefaultPublicKey))
+	}
+	if r := s.Verify.TrustedRootConfigMapRef; r != nil {
 		return ownSecret(a, &xpv2.LocalSecretReference{Name: r.Name}, cmp.Or(r.Key, artifact.DefaultTrustedRoot))
 	}
 	return nil
@@ -171,6 +186,22 @@ func (r *secretReader) value(ctx context.Context, k *secretKey) ([]byte, error) 
 		return nil, err
 	}
 	return valueOf(s, k.key), nil
+}
+
+// configMapValue returns the value of a key of a ConfigMap, nil for no key. It returns an
+// error with reason ConfigMissing if there is none.
+func (r *secretReader) configMapValue(ctx context.Context, k *secretKey) ([]byte, error) {
+	if k == nil {
+		return nil, nil
+	}
+	m := &corev1.ConfigMap{}
+	if err := r.kube.Get(ctx, k.NamespacedName, m); client.IgnoreNotFound(err) != nil {
+		return nil, errors.Wrapf(err, "cannot get ConfigMap %q in namespace %q", k.Name, k.Namespace)
+	}
+	if value := m.Data[k.key]; value != "" {
+		return []byte(value), nil
+	}
+	return nil, outcome.Errorf(outcome.ConfigMissing, "ConfigMap %q in namespace %q has no value for the key %q: create it with one", k.Name, k.Namespace, k.key)
 }
 
 // valueOf returns the value of a Secret's key; nil for white space alone, which is

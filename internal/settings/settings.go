@@ -34,6 +34,11 @@ type Settings struct {
 	// Attestation is how the config has artifacts signed.
 	Attestation Attestation
 
+	// RunNamespace is the namespace in which the Artifact's runs execute: its own,
+	// unless its ClusterProviderConfig names another in job.namespace. It is never
+	// empty.
+	RunNamespace string
+
 	// KitImage is the image that has kit.
 	KitImage string
 
@@ -48,6 +53,10 @@ type Settings struct {
 	metadata client.Reader
 	secrets  *secretReader
 	config   *providerConfig
+
+	// copiesAll reports whether runs get copies of all Secrets, since they execute in
+	// another namespace than the Artifact's.
+	copiesAll bool
 
 	// policyVersions are those of the other configs whose policies apply.
 	policyVersions []string
@@ -85,6 +94,9 @@ type Resolver struct {
 
 	// Images of runs.
 	Images Images
+
+	// RunNamespaces are those in which runs may execute; none for all.
+	RunNamespaces []string
 }
 
 // Resolve returns the Settings of an Artifact. It returns an error if its
@@ -92,13 +104,21 @@ type Resolver struct {
 // ProviderConfig does not admit it. With an error the Settings are incomplete: an
 // Artifact can be deleted with them, and nothing else.
 func (r *Resolver) Resolve(ctx context.Context, a *modelv1alpha1.Artifact) (Settings, error) {
-	s := Settings{KitImage: r.Images.Kit, cached: r.Cached, metadata: r.Metadata, secrets: &secretReader{kube: r.Direct, memory: r.Credentials}}
+	s := Settings{
+		RunNamespace: a.GetNamespace(), KitImage: r.Images.Kit,
+		cached: r.Cached, metadata: r.Metadata, secrets: &secretReader{kube: r.Direct, memory: r.Credentials},
+	}
 	config, err := readConfig(ctx, r.Cached, a)
 	if err != nil {
 		return s, err
 	}
 	s.config = config
+	s.RunNamespace = config.runNamespace(a)
+	s.Effective.RunNamespace = s.RunNamespace
 	if err := config.admit(ctx, r.Cached, a); err != nil {
+		return s, err
+	}
+	if err := r.admitRunNamespace(a, s.RunNamespace); err != nil {
 		return s, err
 	}
 	if err := r.admitConnectionSecret(ctx, a); err != nil {
@@ -108,7 +128,11 @@ func (r *Resolver) Resolve(ctx context.Context, a *modelv1alpha1.Artifact) (Sett
 	s.KitImage = cmp.Or(config.Job.KitImage, r.Images.Kit)
 	s.registry, s.hub = config.registryFor(a), config.hubFor(a)
 	s.source, s.sourceErr = config.sourceFor(a)
+	if s.RunNamespace != a.GetNamespace() {
+		s.copyAllSecrets()
+	}
 	s.Effective = config.effective(s.registry)
+	s.Effective.RunNamespace = s.RunNamespace
 	s.Effective.WorkerImage = cmp.Or(config.Job.WorkerImage, r.Images.Worker)
 	if err := s.addPolicies(ctx, a); err != nil {
 		return s, err

@@ -10,6 +10,11 @@ import (
 // its ProviderConfig and the provider's flags. Its zero value stands for a public
 // registry and the public Hub.
 type Effective struct {
+	// RunNamespace is the namespace in which runs execute; empty for the
+	// Artifact's own. In another one, all Secrets below are copies: there are none
+	// of the Artifact's namespace.
+	RunNamespace string
+
 	// Registry to push to if the Artifact's target names none.
 	Registry string
 
@@ -100,4 +105,8 @@ type SourceAccess struct {
 
 	// Certificate selects the client certificate for it, and Key its private key.
 	Certificate, Key *corev1.SecretKeySelector
+
+	// VerifyKey and TrustedRoot select copies of what the source is verified by;
+	// nil if the run mounts the Artifact's own.
+	VerifyKey, TrustedRoot *corev1.SecretKeySelector
 }

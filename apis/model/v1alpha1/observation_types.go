@@ -129,7 +129,7 @@ type ArtifactObservation struct {
 	// +optional
 	Run int64 `json:"run,omitempty"`
 
-	// JobRef names the latest run's Job, in the Artifact's namespace. The Job is
+	// JobRef names the latest run's Job and the namespace that it is in. The Job is
 	// deleted an hour after its end.
 	// +optional
 	JobRef *JobReference `json:"jobRef,omitempty"`
@@ -269,8 +269,13 @@ type PushedArtifact struct {
 	Tag string `json:"tag,omitempty"`
 }
 
-// A JobReference names a Job in the Artifact's namespace.
+// A JobReference names a Job.
 type JobReference struct {
+	// Namespace of the Job: the Artifact's, or that of job.namespace of its
+	// ClusterProviderConfig when the run began.
+	// +optional
+	Namespace string `json:"namespace,omitempty"`
+
 	// Name of the Job.
 	Name string `json:"name"`
 }

@@ -29,6 +29,9 @@ type cleaner struct {
 	cache  client.Reader
 	direct client.Client
 
+	// scope has the namespaces that are watched for objects of runs.
+	scope scope
+
 	// age of Secrets that are deleted without a recorded end; 0 for
 	// unrecordedAge.
 	age time.Duration
@@ -63,24 +66,44 @@ func (c *cleaner) Initialize(ctx context.Context, mg resource.Managed) error {
 	if err := c.direct.Get(ctx, client.ObjectKeyFromObject(a), a); err != nil || !runEnded(a) {
 		return errors.Wrap(client.IgnoreNotFound(err), "cannot get the Artifact")
 	}
-	if needsNoWorkspace(a) {
-		if err := artifact.DeletePVC(ctx, c.direct, a); err != nil {
-			return err
+	for _, in := range c.everywhere(a) {
+		if needsNoWorkspace(a) {
+			if err := artifact.DeletePVC(ctx, c.direct, in); err != nil {
+				return err
+			}
 		}
 	}
 	if neverStarted(a) {
 		return c.stop(ctx, a)
 	}
-	return artifact.DeleteSecrets(ctx, c.direct, a)
+	return c.deleteSecrets(ctx, a)
+}
+
+// everywhere returns the Artifact once for each namespace in which objects of its runs
+// may be. What the status and the annotations say is all that is known here of it.
+func (c *cleaner) everywhere(a *modelv1alpha1.Artifact) []*modelv1alpha1.Artifact {
+	return inEach(a, c.scope.within(artifact.RecordedNamespaces(a)))
 }
 
 // stop deletes the Artifact's Jobs and their Secrets. The Secrets go last: they
 // are what is looked for.
 func (c *cleaner) stop(ctx context.Context, a *modelv1alpha1.Artifact) error {
-	if err := artifact.CleanupStaleJobs(ctx, c.direct, a, artifact.SelectorLabelsForArtifact(a.GetName())); err != nil {
-		return err
+	for _, in := range c.everywhere(a) {
+		if err := artifact.CleanupStaleJobs(ctx, c.direct, in, artifact.SelectorLabelsForArtifact(a.GetName())); err != nil {
+			return err
+		}
 	}
-	return artifact.DeleteSecrets(ctx, c.direct, a)
+	return c.deleteSecrets(ctx, a)
+}
+
+// deleteSecrets deletes the Secrets of the Artifact's runs.
+func (c *cleaner) deleteSecrets(ctx context.Context, a *modelv1alpha1.Artifact) error {
+	for _, in := range c.everywhere(a) {
+		if err := artifact.DeleteSecrets(ctx, c.direct, in); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // unrecordedAge is how old a Secret is at least that is deleted although no
@@ -96,22 +119,42 @@ const unrecordedPatience = 2 * artifact.CopyTimeout
 // cleanUnrecorded takes the Secret away after a run whose end is not recorded,
 // as of an Artifact that its ProviderConfig admits no longer.
 func (c *cleaner) cleanUnrecorded(ctx context.Context, a *modelv1alpha1.Artifact) error {
-	secrets, err := c.secrets(ctx, a)
+	for _, in := range c.everywhere(a) {
+		if err := c.cleanUnrecordedIn(ctx, in); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cleanUnrecordedIn does so in one namespace. A Secret that a crash kept from its Job
+// gets it as its owner.
+func (c *cleaner) cleanUnrecordedIn(ctx context.Context, a *modelv1alpha1.Artifact) error {
+	secrets, err := c.secretsIn(ctx, a)
 	if err != nil {
 		return err
 	}
-	old := false
+	old, unbound := false, false
 	for i := range secrets {
 		created := secrets[i].GetCreationTimestamp()
 		old = old || time.Since(created.Time) >= cmp.Or(c.age, unrecordedAge)
+		unbound = unbound || metav1.GetControllerOf(&secrets[i]) == nil
 	}
-	if !old {
+	if !old && !unbound {
 		return nil
 	}
-	job, err := artifact.FindOwnedJob(ctx, c.direct, a.GetNamespace(), artifact.SelectorLabelsForArtifact(a.GetName()), a)
+	job, err := artifact.FindOwnedJob(ctx, c.direct, artifact.RunNamespace(a), artifact.SelectorLabelsForArtifact(a.GetName()), a)
 	switch {
 	case err != nil:
 		return err
+	case job != nil && unbound:
+		if err := artifact.BindSecret(ctx, c.direct, a, job); client.IgnoreNotFound(err) != nil {
+			return err
+		}
+	}
+	switch {
+	case !old:
+		return nil
 	case job == nil || artifact.CompletionTime(job) != nil:
 		return artifact.DeleteSecrets(ctx, c.direct, a)
 	case artifact.IsOverdue(job, nil, time.Now(), cmp.Or(c.patience, unrecordedPatience)):
@@ -123,14 +166,27 @@ func (c *cleaner) cleanUnrecorded(ctx context.Context, a *modelv1alpha1.Artifact
 // secrets returns what the cache has of the Secrets of the Artifact's runs that
 // are not being deleted. A Secret that only looks like one may be among them.
 func (c *cleaner) secrets(ctx context.Context, a *modelv1alpha1.Artifact) ([]metav1.PartialObjectMetadata, error) {
+	var out []metav1.PartialObjectMetadata
+	for _, in := range c.everywhere(a) {
+		secrets, err := c.secretsIn(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, secrets...)
+	}
+	return out, nil
+}
+
+// secretsIn does so in one namespace.
+func (c *cleaner) secretsIn(ctx context.Context, a *modelv1alpha1.Artifact) ([]metav1.PartialObjectMetadata, error) {
 	list := &metav1.PartialObjectMetadataList{}
 	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
-	if err := c.cache.List(ctx, list, client.InNamespace(a.GetNamespace()), client.MatchingLabels(artifact.SelectorLabelsForArtifact(a.GetName()))); err != nil {
+	if err := c.cache.List(ctx, list, client.InNamespace(artifact.RunNamespace(a)), client.MatchingLabels(artifact.SelectorLabelsForArtifact(a.GetName()))); err != nil {
 		return nil, errors.Wrap(err, "cannot look for the Secrets of runs")
 	}
 	out := make([]metav1.PartialObjectMetadata, 0, len(list.Items))
 	for i := range list.Items {
-		if s := &list.Items[i]; metav1.IsControlledBy(s, a) && s.GetDeletionTimestamp() == nil {
+		if s := &list.Items[i]; artifact.Owns(a, s) && s.GetDeletionTimestamp() == nil {
 			out = append(out, *s)
 		}
 	}
@@ -160,11 +216,10 @@ func needsNoWorkspace(a *modelv1alpha1.Artifact) bool {
 // stopObserved ends the run of an Artifact that is only to be observed since: it
 // must not push any more, and no reconcile will stop it.
 func (c *cleaner) stopObserved(ctx context.Context, a *modelv1alpha1.Artifact) error {
-	jobs := &batchv1.JobList{}
-	if err := c.cache.List(ctx, jobs, client.InNamespace(a.GetNamespace()), client.MatchingLabels(artifact.SelectorLabelsForArtifact(a.GetName()))); err != nil {
-		return errors.Wrap(err, "cannot look for Jobs")
+	left, err := c.hasJob(ctx, a)
+	if err != nil {
+		return err
 	}
-	left := slices.ContainsFunc(jobs.Items, func(j batchv1.Job) bool { return metav1.IsControlledBy(&j, a) && j.GetDeletionTimestamp() == nil })
 	secrets, err := c.secrets(ctx, a)
 	if err != nil {
 		return err
@@ -180,21 +235,41 @@ func (c *cleaner) stopObserved(ctx context.Context, a *modelv1alpha1.Artifact) e
 		return errors.Wrap(client.IgnoreNotFound(err), "cannot get the Artifact")
 	}
 	// The Secrets go last, as they do where a run is stopped otherwise.
-	if err := artifact.CleanupStaleJobs(ctx, c.direct, a, artifact.SelectorLabelsForArtifact(a.GetName())); err != nil {
-		return err
+	for _, in := range c.everywhere(a) {
+		if err := artifact.DeletePVC(ctx, c.direct, in); err != nil {
+			return err
+		}
 	}
-	if err := artifact.DeletePVC(ctx, c.direct, a); err != nil {
-		return err
+	return c.stop(ctx, a)
+}
+
+// hasJob reports whether the cache has a Job of the Artifact's that is not being
+// deleted.
+func (c *cleaner) hasJob(ctx context.Context, a *modelv1alpha1.Artifact) (bool, error) {
+	for _, in := range c.everywhere(a) {
+		jobs := &batchv1.JobList{}
+		if err := c.cache.List(ctx, jobs, client.InNamespace(artifact.RunNamespace(in)), client.MatchingLabels(artifact.SelectorLabelsForArtifact(a.GetName()))); err != nil {
+			return false, errors.Wrap(err, "cannot look for Jobs")
+		}
+		if slices.ContainsFunc(jobs.Items, func(j batchv1.Job) bool { return artifact.Owns(a, &j) && j.GetDeletionTimestamp() == nil }) {
+			return true, nil
+		}
 	}
-	return artifact.DeleteSecrets(ctx, c.direct, a)
+	return false, nil
 }
 
 // hasWorkspace reports whether the cache has a workspace of the Artifact's that is
 // not being deleted.
 func (c *cleaner) hasWorkspace(ctx context.Context, a *modelv1alpha1.Artifact) (bool, error) {
-	pvc := &corev1.PersistentVolumeClaim{}
-	if err := c.cache.Get(ctx, types.NamespacedName{Namespace: a.GetNamespace(), Name: artifact.PVCName(a.GetName())}, pvc); err != nil {
-		return false, errors.Wrap(client.IgnoreNotFound(err), "cannot look for the workspace")
+	for _, in := range c.everywhere(a) {
+		pvc := &corev1.PersistentVolumeClaim{}
+		err := c.cache.Get(ctx, types.NamespacedName{Namespace: artifact.RunNamespace(in), Name: artifact.WorkspaceName(in)}, pvc)
+		if client.IgnoreNotFound(err) != nil {
+			return false, errors.Wrap(err, "cannot look for the workspace")
+		}
+		if err == nil && artifact.Owns(a, pvc) && pvc.GetDeletionTimestamp() == nil {
+			return true, nil
+		}
 	}
-	return metav1.IsControlledBy(pvc, a) && pvc.GetDeletionTimestamp() == nil, nil
+	return false, nil
 }

@@ -318,7 +318,7 @@ func (w *world) releaseClaims() {
 	w.t.Helper()
 	w.eventually("claims", func() string {
 		list := &corev1.PersistentVolumeClaimList{}
-		if err := w.client.List(w.t.Context(), list, client.InNamespace(w.namespace)); err != nil {
+		if err := w.client.List(w.t.Context(), list, client.InNamespace(w.runNamespace())); err != nil {
 			return err.Error()
 		}
 		for i := range list.Items {

@@ -43,6 +43,9 @@ type external struct {
 	// copyPatience is how long a run with copied credentials may take to start.
 	copyPatience time.Duration
 
+	// scope has the namespaces that are watched for objects of runs.
+	scope scope
+
 	// labels of what is made, and selector of what is looked for.
 	labels   map[string]string
 	selector map[string]string
@@ -186,6 +189,9 @@ type connector struct {
 	// 0 for artifact.CopyTimeout.
 	copyPatience time.Duration
 
+	// scope has the namespaces that are watched for objects of runs.
+	scope scope
+
 	metrics *Metrics
 	keys    provenance.Keys
 	*memory
@@ -206,6 +212,7 @@ func (c *connector) Connect(ctx context.Context, a *modelv1alpha1.Artifact) (man
 		recorder:     c.recorder,
 		now:          c.now,
 		copyPatience: cmp.Or(c.copyPatience, artifact.CopyTimeout),
+		scope:        c.scope,
 		metrics:      c.metrics,
 		memory:       c.memory,
 		labels:       artifact.LabelsForArtifact(a.GetName(), version.Version),

@@ -94,17 +94,21 @@ func newWorld(t *testing.T) *world {
 // ones, until the test ends.
 func startManager(t *testing.T, namespace string, further ...func(ctrl.Manager, controller.Options) error) {
 	t.Helper()
-	startManagerAs(t, apiserver.Config(t), namespace, Options{Images: settings.Images{Kit: "kit:test", Worker: "worker:test"}}, further...)
+	startManagerAs(t, apiserver.Config(t), []string{namespace}, Options{Images: settings.Images{Kit: "kit:test", Worker: "worker:test"}}, further...)
 }
 
-// startManagerAs starts the same controllers with a configuration of their own
-// for the API server.
-func startManagerAs(t *testing.T, cfg *rest.Config, namespace string, options Options, further ...func(ctrl.Manager, controller.Options) error) {
+// startManagerAs starts the same controllers for some namespaces with a configuration of
+// their own for the API server.
+func startManagerAs(t *testing.T, cfg *rest.Config, namespaces []string, options Options, further ...func(ctrl.Manager, controller.Options) error) {
 	t.Helper()
+	watched := map[string]cache.Config{}
+	for _, ns := range namespaces {
+		watched[ns] = cache.Config{}
+	}
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme:  apiserver.Scheme(t),
 		Metrics: metricsserver.Options{BindAddress: "0"},
-		Cache:   cache.Options{DefaultNamespaces: map[string]cache.Config{namespace: {}}},
+		Cache:   cache.Options{DefaultNamespaces: watched},
 		Client:  client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
 		// Each test has a manager of its own, and does not wait for what its
 		// goroutines still do when it is over: their contexts have ended.
@@ -152,6 +156,9 @@ type world struct {
 	host      string // The registry's.
 	registry  *registry.Client
 
+	// runs is the namespace in which runs execute; empty for the Artifact's own.
+	runs string
+
 	// patience is how long a test waits; 0 for the constant.
 	patience time.Duration
 
@@ -188,6 +195,9 @@ func (w *world) artifact(name string) *modelv1alpha1.Artifact {
 	}
 }
 
+// runNamespace returns the namespace in which runs execute.
+func (w *world) runNamespace() string { return cmp.Or(w.runs, w.namespace) }
+
 // get reads the object again.
 func (w *world) get(o client.Object) error {
 	return w.client.Get(w.t.Context(), client.ObjectKeyFromObject(o), o)
@@ -212,7 +222,7 @@ func (w *world) job(a *modelv1alpha1.Artifact, number int64) *batchv1.Job {
 	out := &batchv1.Job{}
 	w.eventually("Job", func() string {
 		jobs := &batchv1.JobList{}
-		if err := w.client.List(w.t.Context(), jobs, client.InNamespace(w.namespace), client.MatchingLabels(artifact.SelectorLabelsForArtifact(a.GetName()))); err != nil {
+		if err := w.client.List(w.t.Context(), jobs, client.InNamespace(w.runNamespace()), client.MatchingLabels(artifact.SelectorLabelsForArtifact(a.GetName()))); err != nil {
 			return err.Error()
 		}
 		if len(jobs.Items) != 1 {
@@ -230,7 +240,7 @@ func (w *world) job(a *modelv1alpha1.Artifact, number int64) *batchv1.Job {
 // copies returns the Secrets with copied credentials of an Artifact's runs.
 func (w *world) copies(a *modelv1alpha1.Artifact) []corev1.Secret {
 	w.t.Helper()
-	secrets, err := artifact.OwnedSecrets(w.t.Context(), w.client, a)
+	secrets, err := artifact.OwnedSecrets(w.t.Context(), w.client, artifact.In(a, w.runNamespace()))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -388,7 +398,7 @@ func (w *world) waitNoJob() {
 	w.t.Helper()
 	w.eventually("no Job", func() string {
 		jobs := &batchv1.JobList{}
-		if err := w.client.List(w.t.Context(), jobs, client.InNamespace(w.namespace)); err != nil {
+		if err := w.client.List(w.t.Context(), jobs, client.InNamespace(w.runNamespace())); err != nil {
 			return err.Error()
 		}
 		return strings.Repeat("a Job is there; ", len(jobs.Items))
@@ -398,7 +408,7 @@ func (w *world) waitNoJob() {
 // deletePods plays the garbage collector for Pods whose Jobs are gone.
 func (w *world) deletePods() {
 	w.t.Helper()
-	if err := w.client.DeleteAllOf(w.t.Context(), &corev1.Pod{}, client.InNamespace(w.namespace), client.GracePeriodSeconds(0)); err != nil {
+	if err := w.client.DeleteAllOf(w.t.Context(), &corev1.Pod{}, client.InNamespace(w.runNamespace()), client.GracePeriodSeconds(0)); err != nil {
 		w.t.Fatal(err)
 	}
 }

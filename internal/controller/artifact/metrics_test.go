@@ -58,7 +58,7 @@ provider_kitops_runs_total{pipeline="Kit",reason="Other",result="Failed"} 2
 func TestRunsAreCountedOnce(t *testing.T) {
 	m := NewMetrics()
 	w := newWorld(t)
-	startManagerAs(t, apiserver.Config(t), w.namespace, Options{Images: settings.Images{Kit: "kit:test", Worker: "worker:test"}, Metrics: m})
+	startManagerAs(t, apiserver.Config(t), []string{w.namespace}, Options{Images: settings.Images{Kit: "kit:test", Worker: "worker:test"}, Metrics: m})
 	a := w.artifact("counted")
 	w.create(a)
 	w.succeed(a, 1, "one")

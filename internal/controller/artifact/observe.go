@@ -137,7 +137,7 @@ func (e *external) gatherRun(ctx context.Context, a *modelv1alpha1.Artifact, o *
 	run, news := e.recordRun(ctx, a, state)
 	o.run, o.news = &run, news
 	if !hasEnded(run.Phase) {
-		o.outdated = e.outdatedSecret(ctx, a, job)
+		o.outdated = e.outdatedSecret(ctx, job)
 	}
 	switch run.Phase {
 	case modelv1alpha1.PhasePending:
@@ -151,9 +151,9 @@ func (e *external) gatherRun(ctx context.Context, a *modelv1alpha1.Artifact, o *
 
 // outdatedSecret returns the name of the Secret with the copied credentials of a run, if
 // the credentials have changed since they were copied.
-func (e *external) outdatedSecret(ctx context.Context, a *modelv1alpha1.Artifact, job *batchv1.Job) string {
+func (e *external) outdatedSecret(ctx context.Context, job *batchv1.Job) string {
 	name := job.GetAnnotations()[artifact.AnnotationCredentials]
-	if name == "" || !e.settings.CopyIsOutdated(ctx, types.NamespacedName{Namespace: a.GetNamespace(), Name: name}) {
+	if name == "" || !e.settings.CopyIsOutdated(ctx, types.NamespacedName{Namespace: job.GetNamespace(), Name: name}) {
 		return ""
 	}
 	return name
@@ -334,7 +334,7 @@ func (e *external) currentJob(ctx context.Context, a *modelv1alpha1.Artifact) (*
 	if run.Hash != artifact.RunHash(a) {
 		return nil, nil, nil
 	}
-	job, err := artifact.FindOwnedJob(ctx, e.cached, a.GetNamespace(), e.selector, a)
+	job, err := e.ownedJob(ctx, a)
 	if err != nil || job == nil || artifact.RunOf(job) != run {
 		return nil, nil, err
 	}

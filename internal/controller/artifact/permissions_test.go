@@ -159,7 +159,7 @@ func (w *world) live() {
 func (w *world) removeClaimFinalizers() {
 	w.t.Helper()
 	claims := &corev1.PersistentVolumeClaimList{}
-	if err := w.client.List(w.t.Context(), claims, client.InNamespace(w.namespace)); err != nil {
+	if err := w.client.List(w.t.Context(), claims, client.InNamespace(w.runNamespace())); err != nil {
 		w.t.Fatal(err)
 	}
 	for i := range claims.Items {
@@ -179,7 +179,7 @@ func (w *world) startAs(account *accesstest.Account) {
 		w.t.Fatal(err)
 	}
 	checker := access.NewChecker(kube, logging.NewNopLogger(), "")
-	startManagerAs(w.t, cfg, w.namespace, Options{
+	startManagerAs(w.t, cfg, []string{w.namespace}, Options{
 		Images:      settings.Images{Kit: "kit:test"},
 		WorkerImage: func(context.Context) string { return "worker:test" },
 		Access:      checker,

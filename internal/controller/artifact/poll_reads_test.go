@@ -43,7 +43,7 @@ func TestPollReadsNothing(t *testing.T) {
 	reads := &atomic.Int64{}
 	cfg := apiserver.Config(t)
 	cfg.Wrap(func(rt http.RoundTripper) http.RoundTripper { return readCounter{RoundTripper: rt, reads: reads} })
-	startManagerAs(t, cfg, w.namespace, Options{Images: settings.Images{Kit: "kit:test", Worker: "worker:test"}})
+	startManagerAs(t, cfg, []string{w.namespace}, Options{Images: settings.Images{Kit: "kit:test", Worker: "worker:test"}})
 
 	account := credentialsSecret(w.namespace, "account", map[string]string{corev1.DockerConfigJsonKey: testregistry.DockerConfigFor(w.host)})
 	w.create(account)

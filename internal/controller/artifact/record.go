@@ -31,7 +31,7 @@ func (e *external) recordRun(ctx context.Context, a *modelv1alpha1.Artifact, sta
 	o = known(a, job, pods, o)
 	recorded := s.Phase == o.Phase && s.Run == number && !forgotResult(a)
 	s.Phase, s.Run = o.Phase, number
-	s.JobRef = &modelv1alpha1.JobReference{Name: job.GetName()}
+	s.JobRef = &modelv1alpha1.JobReference{Namespace: job.GetNamespace(), Name: job.GetName()}
 	if !recorded || o.Phase != modelv1alpha1.PhasePending || state.Asked {
 		// A Job gets its start time just after it is made: that alone is not written
 		// if the run starts within artifact.StartGracePeriod.

@@ -9,10 +9,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
 	kerrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
@@ -45,6 +42,11 @@ func (e *external) startRun(ctx context.Context, a *modelv1alpha1.Artifact) erro
 		e.cleared.put(a.GetUID(), struct{}{})
 		return nil
 	}
+	if len(artifact.RecordedNamespaces(a)) > 1 {
+		if err := e.annotate(ctx, a, func(a *modelv1alpha1.Artifact) { artifact.ForgetOtherNamespaces(a) }); err != nil {
+			return err
+		}
+	}
 	wanted := a.DeepCopy()
 	wanted.Effective.ConfigHash = hash
 	wanted.Effective.MountFrom = e.settings.MountFrom(ctx, wanted)
@@ -58,15 +60,17 @@ func (e *external) clearEarlierRuns(ctx context.Context, a *modelv1alpha1.Artifa
 	if err != nil {
 		return false, err
 	}
-	if !e.plan.replace && slices.ContainsFunc(jobs, func(j batchv1.Job) bool { return isLiveJobOf(&j, a, next) }) {
-		return true, nil
+	live := slices.IndexFunc(jobs, func(j batchv1.Job) bool { return isLiveJobOf(&j, a, next) })
+	if !e.plan.replace && live >= 0 {
+		// In another namespace, the next reconcile finds it.
+		return jobs[live].GetNamespace() == artifact.RunNamespace(a), nil
 	}
 	if len(jobs) > 0 {
-		if err := artifact.CleanupStaleJobs(ctx, e.direct, a, e.selector); err != nil {
+		if err := e.cleanupJobs(ctx, a); err != nil {
 			return false, err
 		}
 	}
-	stale, err := e.clearWorkspace(ctx, a)
+	stale, err := e.clearWorkspaces(ctx, a)
 	if err != nil {
 		return false, err
 	}
@@ -74,47 +78,47 @@ func (e *external) clearEarlierRuns(ctx context.Context, a *modelv1alpha1.Artifa
 	return err == nil && !stale && len(pods) == 0 && len(jobs) == 0, err
 }
 
+// cleanupJobs deletes the Artifact's Jobs in all namespaces.
+func (e *external) cleanupJobs(ctx context.Context, a *modelv1alpha1.Artifact) error {
+	for _, in := range e.everywhere(a) {
+		if err := artifact.CleanupStaleJobs(ctx, e.direct, in, e.selector); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // isLiveJobOf reports whether a Job is that of an Artifact's run and not being
 // deleted.
 func isLiveJobOf(job *batchv1.Job, a *modelv1alpha1.Artifact, run artifact.Run) bool {
-	return metav1.IsControlledBy(job, a) && job.GetDeletionTimestamp() == nil && artifact.RunOf(job) == run
+	return artifact.Owns(a, job) && job.GetDeletionTimestamp() == nil && artifact.RunOf(job) == run
 }
 
-// clearWorkspace deletes a workspace that is not what the next run needs, and
-// reports whether there was one.
-func (e *external) clearWorkspace(ctx context.Context, a *modelv1alpha1.Artifact) (bool, error) {
-	pvc, err := e.workspace(ctx, a)
-	if err != nil || pvc == nil {
+// clearWorkspaces deletes workspaces that are not what the next run needs, and
+// reports whether there were any.
+func (e *external) clearWorkspaces(ctx context.Context, a *modelv1alpha1.Artifact) (bool, error) {
+	pvcs, err := e.workspaces(ctx, a)
+	if err != nil {
 		return false, err
 	}
-	if pvc.GetDeletionTimestamp() == nil && artifact.FitsWorkspace(a, pvc) {
-		return false, nil
-	}
-	return true, artifact.DeletePVC(ctx, e.direct, a)
-}
-
-// jobs returns the Jobs of the Artifact's runs, and those of an Artifact that
-// had its name before: they are the garbage collector's to delete. The end of
-// either wakes the Artifact.
-func (e *external) jobs(ctx context.Context, a *modelv1alpha1.Artifact) ([]batchv1.Job, error) {
-	list := &batchv1.JobList{}
-	if err := e.direct.List(ctx, list, client.InNamespace(a.GetNamespace()), client.MatchingLabels(e.selector)); err != nil {
-		return nil, errors.Wrap(err, "cannot list Jobs")
-	}
-	out := make([]batchv1.Job, 0, len(list.Items))
-	for _, job := range list.Items {
-		if c := metav1.GetControllerOf(&job); c != nil && c.Kind == modelv1alpha1.ArtifactGroupVersionKind.Kind && c.Name == a.GetName() {
-			out = append(out, job)
+	stale := false
+	for _, pvc := range pvcs {
+		if pvc.GetNamespace() == artifact.RunNamespace(a) && pvc.GetDeletionTimestamp() == nil && artifact.FitsWorkspace(a, pvc) {
+			continue
+		}
+		stale = true
+		if err := artifact.DeletePVC(ctx, e.direct, artifact.In(a, pvc.GetNamespace())); err != nil {
+			return false, err
 		}
 	}
-	return out, nil
+	return stale, nil
 }
 
 // persistRun writes the Artifact's name outside of the cluster and the run's
 // identity to its annotations, before anything is pushed. The runtime keeps
 // annotations only after a Create that returned, and never after an Update.
 func (e *external) persistRun(ctx context.Context, a *modelv1alpha1.Artifact, run artifact.Run) error {
-	if artifact.RunOf(a) == run && e.hasIdentity(a) {
+	if artifact.RunOf(a) == run && e.hasIdentity(a) && slices.Contains(artifact.RecordedNamespaces(a), artifact.RunNamespace(a)) {
 		return e.checkCurrent(ctx, a)
 	}
 	return e.annotate(ctx, a, func(a *modelv1alpha1.Artifact) { e.setRun(a, run) })
@@ -135,9 +139,10 @@ func (e *external) annotate(ctx context.Context, a *modelv1alpha1.Artifact, set 
 }
 
 // setRun annotates an Artifact with its name outside of the cluster, what it is
-// known by there, and its run.
+// known by there, its run and where that executes.
 func (e *external) setRun(a *modelv1alpha1.Artifact, run artifact.Run) {
 	e.setIdentity(a)
+	artifact.RecordRunNamespace(a)
 	meta.AddAnnotations(a, run.Annotations())
 }
 
@@ -182,12 +187,18 @@ func (e *external) ensureRun(ctx context.Context, a *modelv1alpha1.Artifact) err
 	if made {
 		e.started.put(a.GetUID(), struct{}{})
 		message := fmt.Sprintf("Run %d started as Job %q", artifact.RunOf(job).Number, job.GetName())
+		if job.GetNamespace() != a.GetNamespace() {
+			message += fmt.Sprintf(" in namespace %q", job.GetNamespace())
+		}
 		if e.plan.why != "" {
 			message += ": " + e.plan.why
 		}
 		e.recorder.Event(a, event.Normal(reasonRunStarted, message))
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return artifact.BindSecret(ctx, e.direct, a, job)
 }
 
 // renewSecret has the run's copied credentials be those that there are now. Where these
@@ -198,7 +209,12 @@ func (e *external) renewSecret(ctx context.Context, a *modelv1alpha1.Artifact) e
 		e.recorder.Event(a, event.Warning(reasonNotRenewed, errors.Wrap(err, "The run goes on with the credentials that it has")))
 		return nil //nolint:nilerr // The run decides what becomes of it.
 	}
-	return artifact.RenewSecret(ctx, e.direct, a, e.plan.secret, data, hash)
+	for _, in := range e.everywhere(a) {
+		if err := artifact.RenewSecret(ctx, e.direct, in, e.plan.secret, data, hash); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkRun returns an error if the API server refuses what is made last for a
@@ -225,14 +241,16 @@ func (e *external) checkRun(ctx context.Context, a *modelv1alpha1.Artifact, data
 
 // stopRuns deletes what the Artifact's runs have in the cluster.
 func (e *external) stopRuns(ctx context.Context, a *modelv1alpha1.Artifact) error {
-	if err := artifact.CleanupStaleJobs(ctx, e.direct, a, e.selector); err != nil {
-		return err
-	}
-	if err := artifact.DeletePVC(ctx, e.direct, a); err != nil {
-		return err
-	}
-	if err := artifact.DeleteSecrets(ctx, e.direct, a); err != nil {
-		return err
+	for _, in := range e.everywhere(a) {
+		if err := artifact.CleanupStaleJobs(ctx, e.direct, in, e.selector); err != nil {
+			return err
+		}
+		if err := artifact.DeletePVC(ctx, e.direct, in); err != nil {
+			return err
+		}
+		if err := artifact.DeleteSecrets(ctx, e.direct, in); err != nil {
+			return err
+		}
 	}
 	left, err := e.runsLeft(ctx, a)
 	if err != nil {
@@ -254,7 +272,7 @@ func (e *external) runsLeft(ctx context.Context, a *modelv1alpha1.Artifact) (boo
 		return false, err
 	}
 	for i := range jobs {
-		if metav1.IsControlledBy(&jobs[i], a) {
+		if artifact.Owns(a, &jobs[i]) {
 			return true, nil
 		}
 	}
@@ -262,47 +280,17 @@ func (e *external) runsLeft(ctx context.Context, a *modelv1alpha1.Artifact) (boo
 	if err != nil || len(pods) > 0 {
 		return true, err
 	}
-	pvc, err := e.workspace(ctx, a)
-	if err != nil || pvc != nil {
+	pvcs, err := e.workspaces(ctx, a)
+	if err != nil || len(pvcs) > 0 {
 		return true, err
 	}
-	secrets, err := artifact.OwnedSecrets(ctx, e.direct, a)
-	return len(secrets) > 0, err
-}
-
-// pods returns the Pods of the Artifact's runs, of whichever Job.
-func (e *external) pods(ctx context.Context, kube client.Client, a *modelv1alpha1.Artifact) ([]corev1.Pod, error) {
-	list := &corev1.PodList{}
-	if err := kube.List(ctx, list, client.InNamespace(a.GetNamespace()), client.MatchingLabels(e.selector)); err != nil {
-		return nil, errors.Wrap(err, "cannot list Pods")
-	}
-	out := make([]corev1.Pod, 0, len(list.Items))
-	for _, p := range list.Items {
-		if p.GetAnnotations()[artifact.AnnotationArtifact] == a.GetName() {
-			out = append(out, p)
-		}
-	}
-	return out, nil
-}
-
-// workspace returns the Artifact's workspace, nil where there is none of its
-// own.
-func (e *external) workspace(ctx context.Context, a *modelv1alpha1.Artifact) (*corev1.PersistentVolumeClaim, error) {
-	pvc := &corev1.PersistentVolumeClaim{}
-	err := e.direct.Get(ctx, types.NamespacedName{Namespace: a.GetNamespace(), Name: artifact.PVCName(a.GetName())}, pvc)
-	if err != nil {
-		return nil, errors.Wrap(client.IgnoreNotFound(err), "cannot get the workspace")
-	}
-	if !metav1.IsControlledBy(pvc, a) {
-		return nil, nil //nolint:nilnil // A foreign one is none of ours.
-	}
-	return pvc, nil
+	return e.secretsLeft(ctx, a)
 }
 
 // leftOver says which Pod or workspace of an earlier run is still going although
 // no Job is live, so that there is nothing to do but to wait; "" for none.
 func (e *external) leftOver(ctx context.Context, a *modelv1alpha1.Artifact) (string, error) {
-	job, err := artifact.FindOwnedJob(ctx, e.cached, a.GetNamespace(), e.selector, a)
+	job, err := e.ownedJob(ctx, a)
 	if err != nil || job != nil {
 		return "", err
 	}
@@ -313,11 +301,13 @@ func (e *external) leftOver(ctx context.Context, a *modelv1alpha1.Artifact) (str
 	if len(pods) > 0 {
 		return fmt.Sprintf("Pod %q of an earlier run is still there", pods[0].GetName()), nil
 	}
-	pvc, err := e.workspace(ctx, a)
-	if err != nil || pvc == nil || pvc.GetDeletionTimestamp() == nil {
-		return "", err
+	pvcs, err := e.workspaces(ctx, a)
+	for _, pvc := range pvcs {
+		if pvc.GetDeletionTimestamp() != nil {
+			return fmt.Sprintf("The workspace %q of an earlier run is still there", pvc.GetName()), nil
+		}
 	}
-	return fmt.Sprintf("The workspace %q of an earlier run is still there", pvc.GetName()), nil
+	return "", err
 }
 
 // A lookingUp client lists from the cache. A list of the API server's waits until

@@ -18,7 +18,6 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -28,13 +27,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/access"
-	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/progress"
 	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
@@ -48,6 +45,10 @@ type Options struct {
 
 	// Images of the runs.
 	Images settings.Images
+
+	// RunNamespaces are those in which runs may execute, and that are watched for
+	// their objects; none for all.
+	RunNamespaces []string
 
 	// WorkerImage names the image that holds the worker. It is asked once the
 	// provider has its permissions.
@@ -103,8 +104,10 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		usage:  resource.NewProviderConfigUsageTracker(mgr.GetClient(), &v1alpha1.ProviderConfigUsage{}),
 		settings: &settings.Resolver{
 			Cached: mgr.GetClient(), Direct: direct, Metadata: mgr.GetCache(), Images: o.Images,
-			Credentials: settings.NewCredentialMemory(mgr.GetCache()),
+			Credentials:   settings.NewCredentialMemory(mgr.GetCache()),
+			RunNamespaces: o.RunNamespaces,
 		},
+		scope:    o.RunNamespaces,
 		recorder: recorder,
 		now:      time.Now,
 		metrics:  cmp.Or(o.Metrics, NewMetrics()),
@@ -116,7 +119,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	gate := newRBACGate(o.Access, mgr.GetClient())
 	r := newReconciler(mgr, mgr.GetCache(), c, append(o.forReconciler(name, recorder, c),
 		managed.WithTypedExternalConnector[*modelv1alpha1.Artifact](&permitted{next: c, gate: gate}),
-		managed.WithInitializers(gate.initializer(&cleaner{cache: mgr.GetCache(), direct: direct})),
+		managed.WithInitializers(gate.initializer(&cleaner{cache: mgr.GetCache(), direct: direct, scope: o.RunNamespaces})),
 	)...)
 
 	if err := addIndexes(context.Background(), mgr); err != nil {
@@ -126,6 +129,8 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		return err
 	}
 	waiting := &requeuer{cached: mgr.GetClient()}
+	sweeper := newSweeper(mgr.GetClient(), direct, o.RunNamespaces, o.Logger, gate.ready)
+	deleted, onlyDeleted := sweeper.onDeleted()
 	built, err := ctrl.NewControllerManagedBy(mgr).
 		Named(name).
 		WithOptions(o.ForControllerRuntime()).
@@ -134,6 +139,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		Watches(&v1alpha1.ProviderConfig{}, handler.EnqueueRequestsFromMapFunc(waiting.forConfig), builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Watches(&v1alpha1.ClusterProviderConfig{}, handler.EnqueueRequestsFromMapFunc(waiting.forConfig), builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Watches(&modelv1alpha1.Artifact{}, waiting.released()).
+		Watches(&modelv1alpha1.Artifact{}, deleted, builder.WithPredicates(onlyDeleted)).
 		WatchesRawSource(source.Channel(gate.requeued, canWait(&handler.EnqueueRequestForObject{}))).
 		WatchesRawSource(source.Channel(c.poller.Events(), canWait(&handler.EnqueueRequestForObject{}))).
 		WatchesRawSource(source.Channel(c.follower.Events(), canWait(&handler.EnqueueRequestForObject{}))).
@@ -164,6 +170,9 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	}
 	if err := mgr.Add(c.poller); err != nil {
 		return errors.Wrap(err, "cannot poll the progress of runs")
+	}
+	if err := mgr.Add(sweeper); err != nil {
+		return errors.Wrap(err, "cannot sweep")
 	}
 	if err := mgr.Add(c.follower); err != nil {
 		return errors.Wrap(err, "cannot follow revisions")
@@ -200,13 +209,10 @@ func watchRuns(ctx context.Context, mgr ctrl.Manager, c ctrlcontroller.Controlle
 	// Of Secrets only the metadata: no copy of them is in memory.
 	secret := &metav1.PartialObjectMetadata{}
 	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
-	// A namespace requeues no Artifact, but each reconcile reads its labels.
+	// Each reconcile reads the labels of its namespace.
 	namespace := &metav1.PartialObjectMetadata{}
 	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
-	if _, err := mgr.GetCache().GetInformer(ctx, namespace); err != nil {
-		return errors.Wrap(err, "cannot wait for the cache of namespaces")
-	}
-	owner := handler.EnqueueRequestForOwner(mgr.GetScheme(), mgr.GetRESTMapper(), &modelv1alpha1.Artifact{}, handler.OnlyControllerOwner())
+	owner := handler.EnqueueRequestsFromMapFunc(waiting.forRun)
 	sources := []struct {
 		object     client.Object
 		handler    handler.EventHandler
@@ -214,7 +220,8 @@ func watchRuns(ctx context.Context, mgr ctrl.Manager, c ctrlcontroller.Controlle
 	}{
 		{object: &batchv1.Job{}, handler: owner},
 		{object: &corev1.PersistentVolumeClaim{}, handler: owner},
-		{object: &corev1.Pod{}, handler: handler.EnqueueRequestsFromMapFunc(artifactOfPod)},
+		{object: &corev1.Pod{}, handler: owner},
+		{object: namespace, handler: handler.EnqueueRequestsFromMapFunc(waiting.forNamespace), predicates: []predicate.Predicate{onlyCreated()}},
 		{object: secret, handler: handler.EnqueueRequestsFromMapFunc(waiting.forSecret), predicates: []predicate.Predicate{predicate.ResourceVersionChangedPredicate{}}},
 	}
 	for _, s := range sources {
@@ -267,13 +274,21 @@ func newReconciler(mgr ctrl.Manager, cache client.Reader, c *connector, opts ...
 	}
 	return managed.NewReconciler(statusManager{Manager: mgr, memory: c.memory}, resource.ManagedKind(modelv1alpha1.ArtifactGroupVersionKind), append([]managed.ReconcilerOption{
 		managed.WithTypedExternalConnector[*modelv1alpha1.Artifact](c),
-		managed.WithInitializers(&cleaner{cache: cache, direct: c.direct}),
+		managed.WithInitializers(&cleaner{cache: cache, direct: c.direct, scope: c.scope}),
 		managed.WithFinalizer(newFinalizer(mgr.GetClient(), c.forget)),
 		// Names do not depend on what Create returns, and a Job that was made
 		// is seen at once.
 		managed.WithDeterministicExternalName(true),
 		managed.WithCreationGracePeriod(0),
 	}, opts...)...)
+}
+
+// onlyCreated accepts objects that are new.
+func onlyCreated() predicate.Predicate {
+	return predicate.Funcs{
+		UpdateFunc: func(event.UpdateEvent) bool { return false },
+		DeleteFunc: func(event.DeleteEvent) bool { return false },
+	}
 }
 
 // followUp lets two of the runtime's own writes through. Once status records the
@@ -286,14 +301,4 @@ func followUp() predicate.Predicate {
 		return ok && also && (before.Status.AtProvider.Phase != after.Status.AtProvider.Phase ||
 			len(before.GetFinalizers()) < len(after.GetFinalizers()))
 	}}
-}
-
-// artifactOfPod returns the Artifact that a run's Pod belongs to. The Pod is
-// its Job's, and outlives it for a while.
-func artifactOfPod(_ context.Context, pod client.Object) []reconcile.Request {
-	name := pod.GetAnnotations()[artifact.AnnotationArtifact]
-	if name == "" {
-		return nil
-	}
-	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: pod.GetNamespace(), Name: name}}}
 }

@@ -69,7 +69,7 @@ func (e *external) stageKept(ctx context.Context, a *modelv1alpha1.Artifact) (bo
 		if !asksFor(a, p) {
 			continue
 		}
-		job, err := artifact.FindOwnedJob(ctx, e.cached, a.GetNamespace(), e.selector, a)
+		job, err := e.ownedJob(ctx, a)
 		if err != nil || job != nil && artifact.CompletionTime(job) == nil {
 			return false, err
 		}

@@ -2,12 +2,12 @@ package artifact
 
 import (
 	"context"
+	"slices"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -15,6 +15,7 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 )
 
@@ -89,16 +90,59 @@ func (w *requeuer) forSecret(ctx context.Context, secret client.Object) []reconc
 // ownerOf returns the Artifact that a Secret was made for, if it is being
 // deleted: with the Secret the last of its run is gone.
 func (w *requeuer) ownerOf(ctx context.Context, secret client.Object) []reconcile.Request {
-	owner := metav1.GetControllerOf(secret)
-	if owner == nil || owner.Kind != modelv1alpha1.ArtifactGroupVersionKind.Kind {
+	if !artifact.LooksLikeCredentials(secret) {
 		return nil
 	}
-	name := types.NamespacedName{Namespace: secret.GetNamespace(), Name: owner.Name}
+	name, ok := artifact.ArtifactOf(secret)
 	a := &modelv1alpha1.Artifact{}
-	if err := w.cached.Get(ctx, name, a); err != nil || !meta.WasDeleted(a) {
+	if err := w.cached.Get(ctx, name, a); !ok || err != nil || !meta.WasDeleted(a) {
 		return nil
 	}
 	return []reconcile.Request{{NamespacedName: name}}
+}
+
+// forRun returns the Artifact that a Job, Pod or workspace belongs to. An object of an
+// Artifact in another namespace counts only where that Artifact's runs may execute: else
+// a tenant could have the Artifacts of others reconciled.
+func (w *requeuer) forRun(ctx context.Context, o client.Object) []reconcile.Request {
+	name, ok := artifact.ArtifactOf(o)
+	if !ok || name.Namespace != o.GetNamespace() && !w.isRunNamespace(ctx, o.GetNamespace(), name) {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: name}}
+}
+
+// forNamespace returns the Artifacts that wait and whose runs execute in a namespace that
+// a ClusterProviderConfig names.
+func (w *requeuer) forNamespace(ctx context.Context, namespace client.Object) []reconcile.Request {
+	configs := &v1alpha1.ClusterProviderConfigList{}
+	if err := w.cached.List(ctx, configs); err != nil {
+		return nil
+	}
+	var requests []reconcile.Request
+	for i := range configs.Items {
+		if job := configs.Items[i].Spec.Job; job != nil && job.Namespace == namespace.GetName() {
+			requests = append(requests, w.using(ctx, v1alpha1.ClusterProviderConfigGroupVersionKind.Kind, &configs.Items[i])...)
+		}
+	}
+	return requests
+}
+
+// isRunNamespace reports whether runs of an Artifact may execute in a namespace: a
+// ClusterProviderConfig names it, or the Artifact records it.
+func (w *requeuer) isRunNamespace(ctx context.Context, namespace string, name types.NamespacedName) bool {
+	configs := &v1alpha1.ClusterProviderConfigList{}
+	// The list is not modified.
+	if err := w.cached.List(ctx, configs, client.UnsafeDisableDeepCopy); err != nil {
+		return true // One reconcile too many does no harm.
+	}
+	for i := range configs.Items {
+		if job := configs.Items[i].Spec.Job; job != nil && job.Namespace == namespace {
+			return true
+		}
+	}
+	a := &modelv1alpha1.Artifact{}
+	return w.cached.Get(ctx, name, a) == nil && slices.Contains(artifact.RecordedNamespaces(a), namespace)
 }
 
 // forConfig returns the Artifacts that wait and use a ProviderConfig of either kind,
