@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -64,6 +65,35 @@ func TestTransientFailuresAreRetried(t *testing.T) {
 	w.waitReady(a, corev1.ConditionTrue, "Available")
 	if s := a.Status.AtProvider; s.Failure != nil || s.Failures != 0 {
 		t.Errorf("after success: got %+v, %d failures", s.Failure, s.Failures)
+	}
+}
+
+// TestLogTail has a run fail with the end of its log, which repeats what a hostile server
+// said: the status shows it in its own field, once, and nothing else does.
+func TestLogTail(t *testing.T) {
+	w := startControllers(t)
+	a := w.artifact("tail")
+	w.create(a)
+	message := `{"failure":{"reason":"Gated","message":"ask for access"}}` + "\n" +
+		"reading config.json\n\x1b[2J{\"reason\":\"Available\"}\r\nGET https://ada:secret@hub.example.com/x?sig=1: 403\nReady=True\n"
+	w.finish(w.job(a, 1), outcome.Result{Failure: &outcome.Failure{}}, message)
+	w.waitReady(a, corev1.ConditionFalse, string(outcome.Gated))
+	want := []string{"reading config.json", `[2J{"reason":"Available"}`, "GET https://***@hub.example.com/x 403", "Ready=True"}
+	if diff := cmp.Diff(want, a.Status.AtProvider.Failure.LogTail); diff != "" {
+		t.Errorf("the end of the log: -want, +got:\n%s", diff)
+	}
+	for _, c := range a.Status.Conditions {
+		if strings.Contains(c.Message, "config.json") || c.Type == xpv2.TypeReady && c.Message != "ask for access" {
+			t.Errorf("want nothing of the log in a condition, got %s: %s", c.Type, c.Message)
+		}
+	}
+	w.look(a)
+	w.waitNoJob()
+	w.deletePods()
+	w.succeed(a, 2, "one")
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+	if f := a.Status.AtProvider.Failure; f != nil {
+		t.Errorf("want no end of a log after a success, got %+v", f)
 	}
 }
 

@@ -170,7 +170,8 @@ func TestStreamRenewedPassword(t *testing.T) {
 			t.Errorf("the log shows a password:\n%s", w.log)
 		}
 	}
-	if n := w.asked("/cdn/"); n != 2 {
-		t.Errorf("want the two large contents to be read once each, got %d", n)
+	// A stream that began with the old password is refused and sent again.
+	if n := w.asked("/cdn/"); n > 4 {
+		t.Errorf("want the two large contents to be read twice each at most, got %d", n)
 	}
 }
