@@ -38,7 +38,7 @@ func CacheOptions(resync time.Duration, checker *access.Checker) cache.Options {
 	ours := cache.ByObject{Label: labels.SelectorFromSet(artifact.CommonLabels())}
 	return cache.Options{
 		SyncPeriod:       &resync,
-		DefaultTransform: cache.TransformStripManagedFields(),
+		DefaultTransform: (&compactor{}).compact,
 		ByObject: map[client.Object]cache.ByObject{
 			&batchv1.Job{}:                  ours,
 			&corev1.Pod{}:                   ours,

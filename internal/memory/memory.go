@@ -25,35 +25,33 @@ const (
 	// tuneInterval is how often that metric is read.
 	tuneInterval = 5 * time.Second
 
-	// largeHeap is the live heap, in bytes, from which garbage is collected more
-	// often: that of some thousands of Artifacts.
-	largeHeap = 64 << 20
+	// leastLimit is the provider's least soft limit, in bytes. A provider of some
+	// hundred Artifacts never reaches it, so that nothing slows down its reconciles.
+	leastLimit = 128 << 20
+
+	// limitOverhead is what the soft limit grants beside the heap, in bytes:
+	// stacks, the collector's own memory, and spans that are partly in use.
+	limitOverhead = 36 << 20
 )
 
-// Tune has garbage collected more often while the heap is large, until the
-// context is done. While it is small, memory does not matter and collections
-// would slow down reconciles. Tune does nothing if the variable GOGC is set.
+// Tune keeps the collector's soft limit a little above what is live, until the
+// context is done: the caches of thousands of Artifacts shall not have as much
+// garbage beside them, and what a peak took is returned to the system. Tune does
+// nothing if the variable GOGC or GOMEMLIMIT is set.
 func Tune(ctx context.Context) {
-	if os.Getenv("GOGC") != "" {
+	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}
 	live := []metrics.Sample{{Name: liveHeap}}
-	percent := 0
 	wait.UntilWithContext(ctx, func(context.Context) {
 		metrics.Read(live)
-		if now := garbagePercent(live[0].Value.Uint64()); now != percent {
-			debug.SetGCPercent(now)
-			percent = now
-		}
+		debug.SetMemoryLimit(limitFor(live[0].Value.Uint64()))
 	}, tuneInterval)
 }
 
-// garbagePercent returns the value of GOGC for a live heap.
-func garbagePercent(live uint64) int {
-	if live < largeHeap {
-		return 100
-	}
-	return 25
+// limitFor returns the soft limit, in bytes, for a live heap.
+func limitFor(live uint64) int64 {
+	return max(leastLimit, int64(min(live, math.MaxInt64/2)/4*5)+limitOverhead)
 }
 
 const (

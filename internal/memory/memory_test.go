@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"runtime/metrics"
@@ -41,11 +42,22 @@ func TestSoftLimit(t *testing.T) {
 	}
 }
 
-func TestGarbagePercent(t *testing.T) {
-	for live, want := range map[uint64]int{0: 100, largeHeap - 1: 100, largeHeap: 25, 10 * largeHeap: 25} {
-		if got := garbagePercent(live); got != want {
-			t.Errorf("garbagePercent(%d): got %d, want %d", live, got, want)
-		}
+func TestLimitFor(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		live   uint64
+		want   int64
+	}{
+		"Small": {reason: "A small heap should have the least limit.", live: 10 << 20, want: leastLimit},
+		"Large": {reason: "A large heap should have room for a quarter of garbage, and for what is no heap.", live: 160 << 20, want: 200<<20 + limitOverhead},
+		"Most":  {reason: "A heap of any size should have a limit above it.", live: math.MaxUint64, want: math.MaxInt64/2/4*5 + limitOverhead},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := limitFor(tc.live); got != tc.want {
+				t.Errorf("\n%s\nlimitFor(%d): want %d, got %d", tc.reason, tc.live, tc.want, got)
+			}
+		})
 	}
 	if !slices.ContainsFunc(metrics.All(), func(d metrics.Description) bool { return d.Name == liveHeap && d.Kind == metrics.KindUint64 }) {
 		t.Errorf("the runtime has no metric %s any more", liveHeap)
