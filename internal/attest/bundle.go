@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/opencontainers/go-digest"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/decode"
 )
@@ -84,6 +85,17 @@ func decodeBundle(b []byte) (bundle, error) {
 		return bundle{}, errors.Errorf("the bundle has %d signatures, and must have exactly one", len(out.Envelope.Signatures))
 	}
 	return out, nil
+}
+
+// OpenUnverified returns the in-toto statement in a bundle that some key has signed. It
+// returns an error unless the statement's one subject has this digest. Anybody can have
+// made it.
+func OpenUnverified(b []byte, subject digest.Digest) ([]byte, error) {
+	decoded, err := decodeBundle(b)
+	if err != nil {
+		return nil, err
+	}
+	return decoded.Envelope.Payload, isAbout(decoded.Envelope.Payload, subject)
 }
 
 // strictJSON decodes one JSON document within bounds. It returns an error for a field

@@ -72,16 +72,23 @@ func (t Tag) IsOn(d string) bool { return d != "" && t.Descriptor.Digest.String(
 // Look returns what a tag points to. If that is known, which is the digest of what
 // the owner pushed last as its status says, nothing else is asked.
 func (c Catalog) Look(ctx context.Context, tag, known string) (Tag, error) {
-	return c.look(ctx, tag, known, c.Owner)
+	return c.look(ctx, c.place(), tag, known, c.Owner)
 }
 
 // Adoptable returns what a tag points to, with records of the owner or, if there
-// are none, of whom it claims to have been earlier.
-func (c Catalog) Adoptable(ctx context.Context, tag string) (Tag, error) {
-	return c.look(ctx, tag, "", c.Owner, c.Earlier)
+// are none, of whom it claims to have been earlier. With anyKey, records that no trusted
+// key has signed count if there are none that one has.
+func (c Catalog) Adoptable(ctx context.Context, tag string, anyKey bool) (Tag, error) {
+	t, err := c.look(ctx, c.place(), tag, "", c.Owner, c.Earlier)
+	if err != nil || len(t.Records) > 0 || t.Rejected == "" || !anyKey {
+		return t, err
+	}
+	p := c.place()
+	p.AnyKey = true
+	return c.look(ctx, p, tag, "", c.Owner, c.Earlier)
 }
 
-func (c Catalog) look(ctx context.Context, tag, known string, owners ...provenance.Owner) (Tag, error) {
+func (c Catalog) look(ctx context.Context, p provenance.Place, tag, known string, owners ...provenance.Owner) (Tag, error) {
 	t := Tag{Name: tag}
 	d, err := c.Registry.Resolve(ctx, c.Repository, tag)
 	if registry.IsNotFound(err) {
@@ -95,7 +102,7 @@ func (c Catalog) look(ctx context.Context, tag, known string, owners ...provenan
 		return t, nil
 	}
 	for _, owner := range owners {
-		t.Records, t.Rejected, err = c.place().Of(ctx, c.Registry, d.Digest, owner)
+		t.Records, t.Rejected, err = p.Of(ctx, c.Registry, d.Digest, owner)
 		if err != nil || len(t.Records) > 0 {
 			break
 		}
@@ -154,8 +161,14 @@ func (c Catalog) Retag(ctx context.Context, d digest.Digest, tag string) error {
 }
 
 // Adopt records the owner as that of a manifest which a record names an earlier
-// owner of. A registry that takes no records costs a later adoption, not this one.
-func (c Catalog) Adopt(ctx context.Context, subject ocispec.Descriptor, r provenance.Record) error {
-	_, err := c.record(ctx, subject, r)
+// owner of, or which no trusted key has signed. It deletes that record in the latter case,
+// where replaced is its descriptor. A registry that takes no records costs a later adoption,
+// not this one.
+func (c Catalog) Adopt(ctx context.Context, subject ocispec.Descriptor, r provenance.Record, replaced ocispec.Descriptor) error {
+	recorded, err := c.record(ctx, subject, r)
+	if err != nil || recorded.Digest == "" || replaced.Digest == "" || recorded.Digest == replaced.Digest {
+		return err
+	}
+	_, err = c.deleteIfAllowed(ctx, replaced)
 	return err
 }

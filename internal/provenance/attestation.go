@@ -45,6 +45,10 @@ type Place struct {
 	// that was copied from another repository does not count.
 	Name string
 
+	// AnyKey has records count whatever key has signed them. Anybody who may push can
+	// have written them.
+	AnyKey bool
+
 	// AttestCopies has records of copies be for verifiers, too.
 	AttestCopies bool
 }

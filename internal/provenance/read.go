@@ -34,7 +34,7 @@ type Found struct {
 	// Descriptor of the record's manifest.
 	Descriptor ocispec.Descriptor
 
-	// KeyID identifies the key that signed it.
+	// KeyID identifies the key that signed it; empty if that is not a trusted one.
 	KeyID string
 }
 
@@ -42,8 +42,8 @@ type Found struct {
 const maxFetched = 50
 
 // Of returns an owner's records about the artifact of this digest, the latest run
-// first. It returns only those that a trusted key has signed, and that name the digest,
-// the repository with its host, the cluster and the owner. If there are none, rejected
+// first. It returns only those that a trusted key has signed, unless AnyKey, and that name
+// the digest, the repository with its host, the cluster and the owner. If there are none, rejected
 // says why one that is there does not count; it is empty if there is none, or if it names
 // another owner. It returns Keys.Unusable as an error instead, if there is one.
 func (p Place) Of(ctx context.Context, r Reader, subject digest.Digest, owner Owner) (found []Found, rejected string, err error) {
@@ -129,6 +129,9 @@ func (p Place) fetch(ctx context.Context, r Reader, subject, record digest.Diges
 // open returns the record in a bundle, or why it does not count.
 func (p Place) open(bundle []byte, subject digest.Digest) (Found, error) {
 	statement, keyID, err := p.Verifier.Open(bundle, subject)
+	if err != nil && p.AnyKey {
+		statement, err = attest.OpenUnverified(bundle, subject)
+	}
 	if err != nil {
 		return Found{}, err
 	}

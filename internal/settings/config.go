@@ -31,9 +31,8 @@ type providerConfig struct {
 	// with Secrets of any namespace.
 	cluster bool
 
-	// adopts reports whether the config is annotated with
-	// artifact.AnnotationAdopt.
-	adopts bool
+	// adopt is the value of artifact.AnnotationAdopt; empty for none.
+	adopt string
 }
 
 // readConfig reads the ProviderConfig of either kind that the Artifact names. It
@@ -118,7 +117,7 @@ func newConfig(o client.Object, spec v1alpha1.ClusterProviderConfigSpec) *provid
 		ClusterProviderConfigSpec: spec,
 		name:                      o.GetName(),
 		version:                   string(o.GetUID()) + "/" + strconv.FormatInt(o.GetGeneration(), 10),
-		adopts:                    o.GetAnnotations()[artifact.AnnotationAdopt] == "true",
+		adopt:                     o.GetAnnotations()[artifact.AnnotationAdopt],
 	}
 }
 

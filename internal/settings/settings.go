@@ -28,8 +28,9 @@ type Settings struct {
 	ConfigHost string
 
 	// Adopts reports whether the ProviderConfig trusts the records in its registry;
-	// see artifact.AnnotationAdopt.
-	Adopts bool
+	// see artifact.AnnotationAdopt. AdoptsAnyKey reports whether it does so whatever
+	// key has signed them.
+	Adopts, AdoptsAnyKey bool
 
 	// Attestation is how the config has artifacts signed.
 	Attestation Attestation
@@ -75,6 +76,12 @@ type Images struct {
 	// Worker is the image that has the worker.
 	Worker string
 }
+
+// Values of artifact.AnnotationAdopt.
+const (
+	adoptTrusted = "true"
+	adoptAnyKey  = "any-key"
+)
 
 // A Resolver resolves the Settings of Artifacts. It only reads.
 type Resolver struct {
@@ -124,7 +131,8 @@ func (r *Resolver) Resolve(ctx context.Context, a *modelv1alpha1.Artifact) (Sett
 	if err := r.admitConnectionSecret(ctx, a); err != nil {
 		return s, err
 	}
-	s.ConfigHost, s.Adopts = config.host(), config.adopts
+	s.ConfigHost, s.AdoptsAnyKey = config.host(), config.adopt == adoptAnyKey
+	s.Adopts = s.AdoptsAnyKey || config.adopt == adoptTrusted
 	s.KitImage = cmp.Or(config.Job.KitImage, r.Images.Kit)
 	s.registry, s.hub = config.registryFor(a), config.hubFor(a)
 	s.source, s.sourceErr = config.sourceFor(a)

@@ -13,24 +13,32 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/attest"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
 )
 
-// signWith has the life's config sign as this says.
-func (l *life) signWith(spec *v1alpha1.AttestationSpec) {
+// changeConfig changes the life's config.
+func (l *life) changeConfig(change func(*v1alpha1.ClusterProviderConfig)) {
 	l.t.Helper()
 	config := &v1alpha1.ClusterProviderConfig{ObjectMeta: metav1.ObjectMeta{Name: l.namespace}}
 	if err := l.base.Get(l.t.Context(), client.ObjectKeyFromObject(config), config); err != nil {
 		l.t.Fatal(err)
 	}
-	config.Spec.Attestation = spec
+	change(config)
 	if err := l.base.Update(l.t.Context(), config); err != nil {
 		l.t.Fatal(err)
 	}
+}
+
+// signWith has the life's config sign as this says.
+func (l *life) signWith(spec *v1alpha1.AttestationSpec) {
+	l.t.Helper()
+	l.changeConfig(func(c *v1alpha1.ClusterProviderConfig) { c.Spec.Attestation = spec })
 }
 
 // newSigningKey returns a private key in PEM, and what it is parsed to.
@@ -177,5 +185,71 @@ func (l *life) checkLegacy(want int) {
 				l.t.Errorf("the legacy tag %s: got %d layers, %v, want %d", suffix, got, err, want)
 			}
 		}
+	}
+}
+
+// TestLostKey has a provider lose its key, and Artifacts their status.
+func TestLostKey(t *testing.T) {
+	type want struct {
+		ready  corev1.ConditionStatus
+		reason string
+		runs   int
+	}
+	conflict := want{ready: corev1.ConditionFalse, reason: string(outcome.TagConflict), runs: 1}
+	adopted := want{ready: corev1.ConditionTrue, reason: "Available", runs: 1}
+	cases := map[string]struct {
+		reason    string
+		adopt     string // The config's annotation.
+		overwrite bool
+		public    bool // Whether the public key is still trusted.
+		want      want
+	}{
+		"Nothing":   {reason: "What an unknown key signed is foreign.", want: conflict},
+		"Adopt":     {reason: "It is so if only records of trusted keys are adopted.", adopt: "true", want: conflict},
+		"PublicKey": {reason: "With its public key, what the lost one signed is adopted.", adopt: "true", public: true, want: adopted},
+		"AnyKey":    {reason: "The administrator may allow to adopt it nevertheless.", adopt: "any-key", want: adopted},
+		"Overwrite": {reason: "The tag may be overwritten by another run.", overwrite: true, want: want{ready: corev1.ConditionTrue, reason: "Available", runs: 2}},
+	}
+	base := newBase(t)
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			l := newLife(t, base, &fuse{})
+			l.changeConfig(func(c *v1alpha1.ClusterProviderConfig) {
+				c.SetAnnotations(map[string]string{artifact.AnnotationAdopt: tc.adopt})
+				c.Spec.Policy = &v1alpha1.ClusterPolicy{Tenants: &v1alpha1.TenantPolicy{Allow: []v1alpha1.TenantField{v1alpha1.TenantFieldConflictPolicy}}}
+			})
+			l.create(l.a)
+			l.reachReady()
+			before := l.records(l.a, l.a.Status.AtProvider.Digest)
+
+			l.keys = newKeys()
+			l.keys.Cluster = testKeys.Cluster
+			if tc.public {
+				l.keys.Verifier = l.keys.Verifier.And(testKeys.Verifier)
+			}
+			l.provider = l.newProvider()
+			l.live(3)
+			if c := l.a.GetCondition(xpv2.TypeReady); c.Status != corev1.ConditionTrue {
+				t.Errorf("An Artifact that is Ready should stay so, got %+v", c)
+			}
+			l.loseStatus()
+			if tc.overwrite {
+				l.update(l.a, func(a *modelv1alpha1.Artifact) {
+					a.Spec.ForProvider.Target.ConflictPolicy = modelv1alpha1.ConflictOverwrite
+				})
+			}
+			l.live(8)
+			c := l.a.GetCondition(xpv2.TypeReady)
+			if got := (want{ready: c.Status, reason: string(c.Reason), runs: len(l.made)}); got != tc.want {
+				t.Errorf("\n%s\nwant %+v, got %+v: %s", tc.reason, tc.want, got, c.Message)
+			}
+			found, _, err := l.place(l.keys, l.a.Spec.ForProvider.Target.Repository).Of(t.Context(), l.registry, digest.Digest(l.pushed[artifact.RunHash(l.a)]), ownerOf(l.a))
+			if err != nil || (len(found) == 1) != (tc.want.ready == corev1.ConditionTrue) {
+				t.Errorf("\n%s\nwant a record that counts of what is Ready, got %+v, %v", tc.reason, found, err)
+			}
+			if left := l.records(l.a, l.pushed[artifact.RunHash(l.a)]); tc.adopt == "any-key" && len(left) != 0 {
+				t.Errorf("\n%s\nThe record of the lost key should be replaced, got %+v, before %+v", tc.reason, left, before)
+			}
+		})
 	}
 }

@@ -106,6 +106,10 @@ type plan struct {
 type adoption struct {
 	subject ocispec.Descriptor
 	record  provenance.Record
+
+	// replaced is a record that no trusted key has signed and that the Artifact's
+	// replaces; zero for none.
+	replaced ocispec.Descriptor
 }
 
 // An observation is what Observe has read of the cluster, the registry and the

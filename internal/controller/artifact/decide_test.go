@@ -136,7 +136,7 @@ var (
 	obstacle = unavailable(outcome.RegistryChanged, "The artifact was made for another registry")
 
 	violation = outcome.Errorf(outcome.PolicyViolation, "ClusterProviderConfig \"default\" denies model a/m")
-	noKey     = outcome.Errorf(outcome.ConfigMissing, "Secret \"cosign\" in namespace \"keys\" does not exist: create it")
+	errNoKey  = outcome.Errorf(outcome.ConfigMissing, "Secret \"cosign\" in namespace \"keys\" does not exist: create it")
 )
 
 func to(actions ...func(*modelv1alpha1.Artifact)) []func(*modelv1alpha1.Artifact) { return actions }
@@ -170,8 +170,8 @@ var decisions = []decision{
 	{"A run has staged; the tag is on it, and nothing says who set it", to(hasStaged), observation{run: succeeded, tag: on(staged)}, want{actionCommit, "Update", "False", "Creating"}},
 	{"A run has staged; the tag is foreign", to(hasStaged), observation{run: succeeded, tag: on(foreign)}, want{actionWait, "", "False", "TagConflict"}},
 	{"A run has staged; the tag is foreign, with conflictPolicy Overwrite", to(hasStaged, overwrite), observation{run: succeeded, tag: on(foreign)}, want{actionCommit, "Update", "False", "Creating"}},
-	{"A run has staged; the key that is to sign cannot be used", to(hasStaged), observation{run: succeeded, unsigned: noKey}, want{actionWait, "", "False", "ConfigMissing"}},
-	{"A run has staged; the key that is to sign cannot be used; the tag is on what was pushed before", to(pushed, hasStaged), observation{run: succeeded, tag: on(ours), unsigned: noKey}, want{actionWait, "", "True", "Available"}},
+	{"A run has staged; the key that is to sign cannot be used", to(hasStaged), observation{run: succeeded, unsigned: errNoKey}, want{actionWait, "", "False", "ConfigMissing"}},
+	{"A run has staged; the key that is to sign cannot be used; the tag is on what was pushed before", to(pushed, hasStaged), observation{run: succeeded, tag: on(ours), unsigned: errNoKey}, want{actionWait, "", "True", "Available"}},
 	{"A run has staged; no policy Update", to(hasStaged, noUpdate), observation{run: succeeded}, want{actionCommit, "Create", "False", "Creating"}},
 	{"A run has staged; there is an artifact, and no policy Update", to(pushed, hasStaged, noUpdate), observation{run: succeeded, tag: on(ours)}, want{actionCommit, "Create", "True", "Available"}},
 	{"A run has staged; there is no artifact, and no policy Create", to(hasStaged, noCreate), observation{run: succeeded}, want{actionWait, "", "False", "NotFound"}},
@@ -197,11 +197,12 @@ var decisions = []decision{
 	{"New; the tag is foreign", nil, observation{tag: on(foreign)}, want{actionWait, "", "False", "TagConflict"}},
 	{"New; the tag is foreign, with conflictPolicy Overwrite", to(overwrite), observation{tag: on(foreign)}, want{actionStartRun, "Create", "False", "Creating"}},
 	{"New; a policy refuses the model", nil, observation{forbidden: violation, tag: on(foreign)}, want{actionWait, "", "False", "PolicyViolation"}},
-	{"New; the key that is to sign cannot be used", nil, observation{unsigned: noKey}, want{actionWait, "", "False", "ConfigMissing"}},
+	{"New; the key that is to sign cannot be used", nil, observation{unsigned: errNoKey}, want{actionWait, "", "False", "ConfigMissing"}},
 	{"New; no policy Create", to(noCreate), observation{}, want{actionWait, "", "False", "NotFound"}},
 	{"New; something of an earlier run is in the cluster", nil, observation{leftOver: "Pod \"p\" of an earlier run is still there"}, want{actionWait, "", "False", "Creating"}},
 	{"Adopted by a record that does not name this Artifact by its UID", to(pushed), observation{tag: recordedOn(ours), adopted: &adoption{}}, want{actionAdopt, "Update", "True", "Available"}},
 
+	{"Adopted by a record that no trusted key has signed", to(pushed), observation{tag: recordedOn(ours), adopted: &adoption{replaced: ocispec.Descriptor{Digest: foreign}}}, want{actionAdopt, "Update", "True", "Available"}},
 	{"The spec has changed", to(pushed, otherSpec), observation{tag: on(ours)}, want{actionStartRun, "Update", "False", "Creating"}},
 	{"The spec has changed, also to a free tag", to(pushed, otherSpec), observation{needsRetag: true}, want{actionStartRun, "Update", "False", "Creating"}},
 	{"The spec has changed to a model that a policy refuses", to(pushed, otherSpec), observation{tag: on(ours), forbidden: violation}, want{actionWait, "", "False", "PolicyViolation"}},
@@ -210,7 +211,7 @@ var decisions = []decision{
 	{"Another tag is asked for; no policy Update; the manifest is gone", to(pushed, noUpdate), observation{needsRetag: true}, want{actionStartRun, "Create", "False", "NotFound"}},
 
 	{"The tag is on what was pushed", to(pushed), observation{tag: on(ours), manifest: true}, want{actionNone, "", "True", "Available"}},
-	{"The tag is on what was pushed; the key that is to sign cannot be used", to(pushed), observation{tag: on(ours), manifest: true, unsigned: noKey}, want{actionNone, "", "True", "Available"}},
+	{"The tag is on what was pushed; the key that is to sign cannot be used", to(pushed), observation{tag: on(ours), manifest: true, unsigned: errNoKey}, want{actionNone, "", "True", "Available"}},
 	{"The tag is on what was pushed; the Artifact is not annotated with its identity", to(pushed), observation{tag: on(ours), manifest: true, adopted: &adoption{}}, want{actionAdopt, "Update", "True", "Available"}},
 	{"The source has moved", to(pushed), observation{tag: on(ours), manifest: true, moved: "main is another commit"}, want{actionStartRun, "Update", "True", "Available"}},
 	{"The source has moved; no policy Update", to(pushed, noUpdate), observation{tag: on(ours), manifest: true, moved: "main is another commit"}, want{actionNone, "", "True", "Available"}},
@@ -231,7 +232,7 @@ var decisions = []decision{
 	{"The tag is gone; no policy Update", to(pushed, noUpdate), observation{manifest: true}, want{actionRetag, "Create", "False", "Creating"}},
 	{"The tag is on something else that is ours by a record", to(pushed), observation{tag: recordedOn(foreign), manifest: true}, want{actionRetag, "Update", "False", "Creating"}},
 	{"The tag is foreign, with conflictPolicy Overwrite", to(pushed, overwrite), observation{tag: on(foreign), manifest: true}, want{actionRetag, "Update", "False", "Creating"}},
-	{"The tag is gone; the key that is to sign cannot be used", to(pushed), observation{manifest: true, unsigned: noKey}, want{actionRetag, "Update", "False", "Creating"}},
+	{"The tag is gone; the key that is to sign cannot be used", to(pushed), observation{manifest: true, unsigned: errNoKey}, want{actionRetag, "Update", "False", "Creating"}},
 	{"Another tag is asked for, which is free", to(pushed), observation{needsRetag: true, manifest: true}, want{actionRetag, "Update", "False", "Creating"}},
 	{"The manifest is gone", to(pushed), observation{}, want{actionStartRun, "Create", "False", "NotFound"}},
 	{"The manifest is gone; no policy Create", to(pushed, noCreate), observation{}, want{actionWait, "", "False", "NotFound"}},

@@ -26,6 +26,7 @@ import (
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
@@ -52,6 +53,9 @@ type life struct {
 	a    *modelv1alpha1.Artifact
 	base client.WithWatch
 	fuse *fuse
+
+	// keys of the provider.
+	keys provenance.Keys
 
 	// goes says how a Job goes.
 	goes func(*batchv1.Job) string
@@ -98,6 +102,7 @@ func newLife(t *testing.T, base client.WithWatch, f *fuse) *life {
 	w := &world{t: t, client: base, namespace: apiserver.Namespace(t, base), host: host, registry: r}
 	l := &life{
 		world: w, a: w.artifact("mortal"), base: base, fuse: f,
+		keys:         testKeys,
 		goes:         func(*batchv1.Job) string { return succeeds },
 		copyPatience: 1000 * time.Hour,
 		pushed:       map[string]string{}, orphans: map[string]bool{}, foreign: map[client.Object]string{},
@@ -171,7 +176,7 @@ func (l *life) newProviderOn(cached, direct client.Client) *managed.Reconciler {
 		},
 		recorder: event.NewNopRecorder(),
 		metrics:  NewMetrics(),
-		keys:     testKeys,
+		keys:     l.keys,
 		// Waits are over at once.
 		now:          func() time.Time { return time.Now().Add(2*time.Hour + time.Duration(l.rounds)*time.Minute) },
 		copyPatience: l.copyPatience,

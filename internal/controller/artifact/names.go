@@ -245,15 +245,22 @@ func (e *external) recordAdopted(ctx context.Context, a *modelv1alpha1.Artifact,
 	s.Source = &modelv1alpha1.SourceObservation{Revision: record.Revision, License: record.License}
 	recordDigest(a, o.tag.Descriptor.Digest.String())
 	s.Description = description
-	s.Attestation = &modelv1alpha1.Attestation{Digest: record.Descriptor.Digest.String(), KeyID: record.KeyID}
-	if !e.hasIdentity(a) || record.Owner.ID != ownerOf(a).ID {
-		o.adopted = &adoption{subject: o.tag.Descriptor, record: record.Record}
+	s.Attestation = nil
+	adopted := adoption{subject: o.tag.Descriptor, record: record.Record}
+	by := "its record"
+	if record.KeyID == "" {
+		adopted.replaced, by = record.Descriptor, "its record, which no trusted key has signed,"
+	} else {
+		s.Attestation = &modelv1alpha1.Attestation{Digest: record.Descriptor.Digest.String(), KeyID: record.KeyID}
+	}
+	if !e.hasIdentity(a) || record.Owner.ID != ownerOf(a).ID || record.KeyID == "" {
+		o.adopted = &adopted
 	}
 	o.needsRetag = false
 	if meta.FinalizerExists(a, managed.FinalizerName) {
 		// Else what is recorded here is lost when the finalizer is added.
-		e.recorder.Event(a, event.Normal(reasonAdopted, fmt.Sprintf("Adopted %s with digest %s: its record names Artifact %s/%s with owner %s, run %d, source %s at %s",
-			s.Reference, s.Digest, record.Owner.Namespace, record.Owner.Name, cmp.Or(record.Owner.ID, "unknown"), record.Run,
+		e.recorder.Event(a, event.Normal(reasonAdopted, fmt.Sprintf("Adopted %s with digest %s: %s names Artifact %s/%s with owner %s, run %d, source %s at %s",
+			s.Reference, s.Digest, by, record.Owner.Namespace, record.Owner.Name, cmp.Or(record.Owner.ID, "unknown"), record.Run,
 			cmp.Or(record.Source, "unknown"), cmp.Or(record.Revision, "an unknown revision"))))
 	}
 	return nil
@@ -274,12 +281,13 @@ func recordOf(a *modelv1alpha1.Artifact) provenance.Record {
 }
 
 // adopt writes down what was found as the Artifact's: in the registry, if a record
-// names another owner or none, and in the Artifact's annotations.
+// names another owner or none or no trusted key has signed it, and in the Artifact's
+// annotations.
 func (e *external) adopt(ctx context.Context, a *modelv1alpha1.Artifact) error {
 	found := e.plan.adopted
-	if found.record.Owner.ID != ownerOf(a).ID {
+	if found.record.Owner.ID != ownerOf(a).ID || found.replaced.Digest != "" {
 		// First, since by its identity the Artifact finds no other's record.
-		if err := e.catalogOf(a).Adopt(ctx, found.subject, found.record); err != nil {
+		if err := e.catalogOf(a).Adopt(ctx, found.subject, found.record, found.replaced); err != nil {
 			return err
 		}
 	}

@@ -279,7 +279,7 @@ func (e *external) isCommitted(ctx context.Context, a *modelv1alpha1.Artifact, t
 func (e *external) gatherUnknown(ctx context.Context, a *modelv1alpha1.Artifact, o *observation) error {
 	var err error
 	if e.settings.Adopts {
-		o.tag, err = e.catalogOf(a).Adoptable(ctx, artifact.Tag(a))
+		o.tag, err = e.catalogOf(a).Adoptable(ctx, artifact.Tag(a), e.settings.AdoptsAnyKey)
 	} else {
 		o.tag, err = e.catalogOf(a).Look(ctx, artifact.Tag(a), "")
 	}
