@@ -296,7 +296,9 @@ type ClusterJobConfig struct {
 	HostAliases []corev1.HostAlias `json:"hostAliases,omitempty"`
 }
 
-// A ProviderConfigStatus has the number of Artifacts that use a config.
+// A ProviderConfigStatus has the number of Artifacts that use a config, and the
+// condition Ready: whether the registry can be reached, is trusted and accepts the
+// credentials, and all Secrets that the config names are there.
 type ProviderConfigStatus struct {
 	xpv2.ProviderConfigStatus `json:",inline"`
 }
@@ -307,9 +309,12 @@ type ProviderConfigStatus struct {
 // its namespace.
 // +kubebuilder:subresource:status
 // +kubebuilder:storageversion
+// +kubebuilder:printcolumn:name="READY",type="string",JSONPath=".status.conditions[?(@.type=='Ready')].status"
+// +kubebuilder:printcolumn:name="REASON",type="string",JSONPath=".status.conditions[?(@.type=='Ready')].reason"
 // +kubebuilder:printcolumn:name="REGISTRY",type="string",JSONPath=".spec.registry.host"
 // +kubebuilder:printcolumn:name="USERS",type="integer",JSONPath=".status.users"
 // +kubebuilder:printcolumn:name="AGE",type="date",JSONPath=".metadata.creationTimestamp"
+// +kubebuilder:printcolumn:name="MESSAGE",type="string",priority=1,JSONPath=".status.conditions[?(@.type=='Ready')].message"
 // +kubebuilder:resource:scope=Namespaced,categories={crossplane,provider,kitops}
 type ProviderConfig struct {
 	metav1.TypeMeta   `json:",inline"`
@@ -334,9 +339,12 @@ type ProviderConfigList struct {
 // Artifacts of several namespaces, and limits its use.
 // +kubebuilder:subresource:status
 // +kubebuilder:storageversion
+// +kubebuilder:printcolumn:name="READY",type="string",JSONPath=".status.conditions[?(@.type=='Ready')].status"
+// +kubebuilder:printcolumn:name="REASON",type="string",JSONPath=".status.conditions[?(@.type=='Ready')].reason"
 // +kubebuilder:printcolumn:name="REGISTRY",type="string",JSONPath=".spec.registry.host"
 // +kubebuilder:printcolumn:name="USERS",type="integer",JSONPath=".status.users"
 // +kubebuilder:printcolumn:name="AGE",type="date",JSONPath=".metadata.creationTimestamp"
+// +kubebuilder:printcolumn:name="MESSAGE",type="string",priority=1,JSONPath=".status.conditions[?(@.type=='Ready')].message"
 // +kubebuilder:resource:scope=Cluster,categories={crossplane,provider,kitops}
 type ClusterProviderConfig struct {
 	metav1.TypeMeta   `json:",inline"`

@@ -4,6 +4,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"slices"
@@ -21,8 +22,10 @@ import (
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/access"
+	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/controller/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/controller/config"
+	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 )
 
 const (
@@ -48,6 +51,8 @@ const (
 // Without the permission to watch kinds, all controllers start at once. Setup
 // calls stop with the error of a controller that cannot be set up later.
 func Setup(mgr ctrl.Manager, kube client.Client, o artifact.Options, stop func(error)) error {
+	o.Hosts = cmp.Or(o.Hosts, connection.NewHosts())
+	o.Credentials = cmp.Or(o.Credentials, settings.NewCredentialMemory(mgr.GetCache()))
 	return errors.Wrap(mgr.Add(&starter{mgr: mgr, kube: kube, options: o, stop: stop}), "cannot set up the controllers")
 }
 
@@ -76,10 +81,23 @@ func (s *starter) Start(ctx context.Context) error {
 	}
 	if !allowed {
 		s.options.Logger.Info("The provider may not watch CustomResourceDefinitions, and starts all controllers at once")
-		return errors.Join(config.Setup(s.mgr, s.options.Options), artifact.Setup(s.mgr, s.options))
+		return errors.Join(config.Setup(s.mgr, s.configs()), artifact.Setup(s.mgr, s.options))
 	}
 	s.register(ctx)
 	return errors.Wrap(customresourcesgate.Setup(s.mgr, s.options.Options), "cannot watch CustomResourceDefinitions")
+}
+
+// configs returns the options of the controllers of ProviderConfigs, which share with
+// that of Artifacts what is known of registries' hosts and of Secrets.
+func (s *starter) configs() config.Options {
+	o := config.Options{
+		Options: s.options.Options, Hosts: s.options.Hosts, Credentials: s.options.Credentials,
+		RunNamespaces: s.options.RunNamespaces, Access: s.options.Access,
+	}
+	if s.options.Metrics != nil {
+		o.Observe = s.options.Metrics.Requested
+	}
+	return o
 }
 
 // register registers each controller to be set up once its kinds exist.
@@ -88,7 +106,7 @@ func (s *starter) register(ctx context.Context) {
 	kinds := []schema.GroupVersionKind{v1alpha1.ProviderConfigGroupVersionKind, v1alpha1.ClusterProviderConfigGroupVersionKind, usage}
 	s.options.Gate = new(gate.Gate[schema.GroupVersionKind])
 	s.options.Gate.Register(func() {
-		s.started("ProviderConfigs", s.whenServed(ctx, kinds, func() error { return config.Setup(s.mgr, s.options.Options) }))
+		s.started("ProviderConfigs", s.whenServed(ctx, kinds, func() error { return config.Setup(s.mgr, s.configs()) }))
 	}, kinds...)
 	all := append(slices.Clone(kinds), modelv1alpha1.ArtifactGroupVersionKind)
 	s.options.Gate.Register(func() {

@@ -38,9 +38,9 @@ func (p *providerConfig) admitNamespace(ctx context.Context, kube client.Reader,
 	if p.NamespaceSelector == nil {
 		return nil
 	}
-	selector, err := metav1.LabelSelectorAsSelector(p.NamespaceSelector)
+	selector, err := p.selector()
 	if err != nil {
-		return outcome.Errorf(outcome.NotAllowed, "ClusterProviderConfig %q has an invalid namespaceSelector: correct it", p.name).Because(err)
+		return err
 	}
 	// The cache has the metadata of namespaces only.
 	ns := &metav1.PartialObjectMetadata{}

@@ -37,16 +37,26 @@ type endpoint struct {
 // the config's.
 func (p *providerConfig) registryFor(a *modelv1alpha1.Artifact) endpoint {
 	e := endpoint{}
-	e.host, e.repository = p.locationOf(a)
-	if e.host == p.host() {
-		e.plainHTTP = p.Registry.PlainHTTP
-		e.credentials = p.secret(p.Registry.Credentials.SecretRef, corev1.DockerConfigJsonKey)
-		e.certs = p.secret(p.Registry.CertSecretRef, "")
+	host, repository := p.locationOf(a)
+	if host == p.host() {
+		e = p.registryEndpoint()
 	}
+	e.host, e.repository = host, repository
 	if own := ownCredentials(a); own != nil {
 		e.credentials = own
 	}
 	return e
+}
+
+// registryEndpoint returns the endpoint of the config's own registry, without a
+// repository.
+func (p *providerConfig) registryEndpoint() endpoint {
+	return endpoint{
+		host:        p.host(),
+		plainHTTP:   p.Registry.PlainHTTP,
+		credentials: p.secret(p.Registry.Credentials.SecretRef, corev1.DockerConfigJsonKey),
+		certs:       p.secret(p.Registry.CertSecretRef, ""),
+	}
 }
 
 // sourceFor returns the endpoint of the Artifact's source.oci; nil for another

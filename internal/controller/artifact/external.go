@@ -241,7 +241,7 @@ func (c *connector) configure(ctx context.Context, a *modelv1alpha1.Artifact, e 
 		return err
 	}
 	options := e.settings.Registry
-	options.UserAgent, options.Observe = version.UserAgent(), c.metrics.requested
+	options.UserAgent, options.Observe = version.UserAgent(), c.metrics.Requested
 	options.Memory, options.Hosts = c.registries, c.hosts
 	options.SingleTry = true // The next reconcile is the next try.
 	e.registry, err = registry.New(options)

@@ -19,7 +19,6 @@ import (
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
-	"github.com/crossplane-contrib/provider-kitops/internal/controller/config"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
@@ -41,7 +40,7 @@ func isolate(t *testing.T, options Options, further ...string) (*world, *v1alpha
 	w.runs = apiserver.Namespace(t, w.client)
 	pc := w.isolatedConfig()
 	options.Images = settings.Images{Kit: "kit:test", Worker: "worker:test"}
-	startManagerAs(t, apiserver.Config(t), append([]string{w.namespace, w.runs}, further...), options, config.Setup)
+	startManagerAs(t, apiserver.Config(t), append([]string{w.namespace, w.runs}, further...), options, setupConfigs)
 	return w, pc
 }
 
@@ -426,7 +425,7 @@ func TestOnlyRunNamespaces(t *testing.T) {
 	pc := w.isolatedConfig()
 	startManagerAs(t, apiserver.Config(t), []string{w.namespace, w.runs}, Options{
 		Images: settings.Images{Kit: "kit:test", Worker: "worker:test"}, RunNamespaces: []string{w.runs},
-	}, config.Setup)
+	}, setupConfigs)
 	a := w.isolated("model")
 	w.create(a)
 	w.succeed(a, 1, "one")

@@ -68,7 +68,7 @@ func startControllers(t *testing.T) *world {
 func startControllersAlone(t *testing.T) *world {
 	t.Helper()
 	w := newWorld(t)
-	startManager(t, w.namespace, config.Setup)
+	startManager(t, w.namespace, setupConfigs)
 	return w
 }
 
@@ -88,6 +88,11 @@ func newWorld(t *testing.T) *world {
 		}},
 	})
 	return w
+}
+
+// setupConfigs adds the controllers of ProviderConfigs to a manager.
+func setupConfigs(mgr ctrl.Manager, o controller.Options) error {
+	return config.Setup(mgr, config.Options{Options: o})
 }
 
 // startManager starts the controller of Artifacts for a namespace, and further

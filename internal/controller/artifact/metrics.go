@@ -92,9 +92,9 @@ func (m *Metrics) ended(a *modelv1alpha1.Artifact, o artifact.ObservationResult)
 	}
 }
 
-// requested counts an operation of a registry's client; it is its
+// Requested counts an operation of a registry's client; it is its
 // registry.Options.Observe.
-func (m *Metrics) requested(operation string, err error) {
+func (m *Metrics) Requested(operation string, err error) {
 	result := resultSucceeded
 	if err != nil {
 		result = string(outcome.ReasonOf(err))

@@ -27,8 +27,8 @@ func TestMetrics(t *testing.T) {
 	for _, word := range []string{"Anything", "AtAll"} {
 		m.ended(a, artifact.ObservationResult{Phase: modelv1alpha1.PhaseFailed, Reason: word})
 	}
-	m.requested("Resolve", nil)
-	m.requested("Resolve", outcome.Errorf(outcome.NotFound, "gone"))
+	m.Requested("Resolve", nil)
+	m.Requested("Resolve", outcome.Errorf(outcome.NotFound, "gone"))
 
 	want := `
 # HELP provider_kitops_registry_requests_total What the controller asked of registries, by operation and result: Succeeded, or the reason why not.

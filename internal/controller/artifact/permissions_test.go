@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/controller"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	corev1 "k8s.io/api/core/v1"
@@ -183,5 +184,7 @@ func (w *world) startAs(account *accesstest.Account) {
 		Images:      settings.Images{Kit: "kit:test"},
 		WorkerImage: func(context.Context) string { return "worker:test" },
 		Access:      checker,
-	}, config.Setup, func(mgr ctrl.Manager, _ controller.Options) error { return mgr.Add(checker) })
+	}, func(mgr ctrl.Manager, o controller.Options) error {
+		return errors.Join(mgr.Add(checker), config.Setup(mgr, config.Options{Options: o, Access: checker}))
+	})
 }

@@ -62,6 +62,14 @@ type Options struct {
 	// permissions.
 	Keys func(context.Context) (provenance.Keys, error)
 
+	// Hosts bound requests to registries, together with those of other controllers that
+	// share them; nil for Hosts of their own.
+	Hosts *connection.Hosts
+
+	// Credentials remembers what Secrets have for registries and signatures, together
+	// with other controllers; nil for a memory of its own.
+	Credentials *settings.CredentialMemory
+
 	// Metrics of runs and of requests to registries; nil for none.
 	Metrics *Metrics
 
@@ -96,7 +104,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	}
 	// Providers are allowed to write core/v1 events only.
 	recorder := xpevent.NewAPIRecorder(mgr.GetEventRecorderFor(name)) //nolint:staticcheck // See above.
-	hosts := connection.NewHosts()
+	hosts := cmp.Or(o.Hosts, connection.NewHosts())
 	c := &connector{
 		cached: mgr.GetClient(),
 		direct: direct,
@@ -104,7 +112,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		usage:  resource.NewProviderConfigUsageTracker(mgr.GetClient(), &v1alpha1.ProviderConfigUsage{}),
 		settings: &settings.Resolver{
 			Cached: mgr.GetClient(), Direct: direct, Metadata: mgr.GetCache(), Images: o.Images,
-			Credentials:   settings.NewCredentialMemory(mgr.GetCache()),
+			Credentials:   cmp.Or(o.Credentials, settings.NewCredentialMemory(mgr.GetCache())),
 			RunNamespaces: o.RunNamespaces,
 		},
 		scope:    o.RunNamespaces,

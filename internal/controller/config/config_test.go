@@ -55,7 +55,7 @@ func startControllers(t *testing.T, namespace string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Setup(mgr, controller.Options{Logger: logging.NewNopLogger(), MaxConcurrentReconciles: 10}); err != nil {
+	if err := Setup(mgr, Options{Options: controller.Options{Logger: logging.NewNopLogger(), MaxConcurrentReconciles: 10}}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
