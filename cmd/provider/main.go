@@ -61,6 +61,7 @@ type flags struct {
 	metricsSecure    bool
 	healthAddress    string
 	images           settings.Images
+	runNamespaces    []string
 }
 
 func main() {
@@ -82,6 +83,7 @@ func main() {
 	app.Flag("health-probe-bind-address", "Address at which /healthz and /readyz are served.").Default(":8081").StringVar(&f.healthAddress)
 	app.Flag("kit-image", "Image that contains kit, for the Kit pipeline.").Default(artifact.DefaultKitImage).StringVar(&f.images.Kit)
 	app.Flag("worker-image", "Image that contains the worker; defaults to the provider's own.").StringVar(&f.images.Worker)
+	app.Flag("run-namespace", "Namespace in which runs may execute, by job.namespace of a ClusterProviderConfig; repeatable. Jobs, Pods and workspaces are watched there only, and configs with another job.namespace, or none, are refused. By default runs may execute in all namespaces.").StringsVar(&f.runNamespaces)
 	kingpin.MustParse(app.Parse(os.Args[1:]))
 	kingpin.FatalIfError(run(f), "Cannot run the provider")
 }
@@ -108,7 +110,7 @@ func run(f flags) error {
 	if f.leaderElection {
 		electionNamespace = pod.Namespace
 	}
-	checker := access.NewChecker(kube, log, electionNamespace)
+	checker := access.NewChecker(kube, log, electionNamespace, f.runNamespaces...)
 	mgr, err := ctrl.NewManager(cfg, managerOptions(f, scheme, checker))
 	if err != nil {
 		return errors.Wrap(err, "cannot create the controller manager")
@@ -142,7 +144,7 @@ func run(f flags) error {
 func managerOptions(f flags, scheme *runtime.Scheme, checker *access.Checker) ctrl.Options {
 	return ctrl.Options{
 		Scheme:                        scheme,
-		Cache:                         controllers.CacheOptions(f.syncInterval, checker),
+		Cache:                         controllers.CacheOptions(f.syncInterval, checker, f.runNamespaces...),
 		Client:                        controllers.ClientOptions(),
 		HealthProbeBindAddress:        f.healthAddress,
 		Metrics:                       metricsOptions(f),
@@ -189,6 +191,7 @@ func controllerOptions(f flags, log logging.Logger) artifactcontroller.Options {
 			},
 		},
 		Images:               f.images,
+		RunNamespaces:        f.runNamespaces,
 		PollJitterPercentage: f.pollJitter,
 		BlobCheckInterval:    f.blobInterval,
 		Metrics:              own,

@@ -36,6 +36,7 @@ type Checker struct {
 	kube      client.Client
 	log       logging.Logger
 	namespace string
+	runs      []string
 	interval  time.Duration
 	recheck   chan struct{}
 
@@ -46,9 +47,10 @@ type Checker struct {
 }
 
 // NewChecker returns a Checker that uses this client. The namespace is the one in
-// which the provider elects a leader; "" if it elects none.
-func NewChecker(kube client.Client, log logging.Logger, namespace string) *Checker {
-	return &Checker{kube: kube, log: log, namespace: namespace, interval: checkInterval, recheck: make(chan struct{}, 1), changed: make(chan struct{})}
+// which the provider elects a leader; "" if it elects none. Runs are the namespaces for
+// runs that the provider is restricted to; none if it is not.
+func NewChecker(kube client.Client, log logging.Logger, namespace string, runs ...string) *Checker {
+	return &Checker{kube: kube, log: log, namespace: namespace, runs: runs, interval: checkInterval, recheck: make(chan struct{}, 1), changed: make(chan struct{})}
 }
 
 // NeedLeaderElection returns false: a replica that lacks the permission to elect
@@ -138,8 +140,15 @@ func (c *Checker) Explain(err error) error {
 // check checks all permissions.
 func (c *Checker) check(ctx context.Context) error {
 	var needs []Need
-	for _, n := range Needs() {
-		if !n.Optional && (!n.Own || c.namespace != "") {
+	for _, n := range Needs(len(c.runs) > 0) {
+		switch {
+		case n.Optional, n.Own && c.namespace == "":
+		case n.Runs:
+			for _, ns := range c.runs {
+				n.Namespace = ns
+				needs = append(needs, n)
+			}
+		default:
 			needs = append(needs, n)
 		}
 	}
@@ -151,7 +160,11 @@ func (c *Checker) check(ctx context.Context) error {
 		c.set(nil)
 		return nil
 	}
-	c.set(missing(username(ctx, c.kube), denied...))
+	file := roleFile
+	if len(c.runs) > 0 {
+		file = restrictedRoleFile
+	}
+	c.set(missing(file, username(ctx, c.kube), denied...))
 	return nil
 }
 
@@ -232,7 +245,7 @@ func review(ctx context.Context, kube client.Client, needs []Need, namespace str
 func reviewVerb(ctx context.Context, kube client.Client, n Need, verb, namespace string) (bool, error) {
 	resource, subresource, _ := strings.Cut(n.Resource, "/")
 	r := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
-		ResourceAttributes: &authorizationv1.ResourceAttributes{Group: n.Group, Resource: resource, Subresource: subresource, Name: n.Name, Verb: verb},
+		ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: n.Namespace, Group: n.Group, Resource: resource, Subresource: subresource, Name: n.Name, Verb: verb},
 	}}
 	if n.Own {
 		r.Spec.ResourceAttributes.Namespace = namespace
@@ -267,20 +280,25 @@ func Denied(err error) *outcome.Error {
 	if m == nil {
 		return nil
 	}
-	return missing(m[1], Need{Group: m[4], Resource: strings.TrimSpace(m[3]), Verbs: []string{m[2]}}).Because(err)
+	return missing(roleFile, m[1], Need{Group: m[4], Resource: strings.TrimSpace(m[3]), Verbs: []string{m[2]}}).Because(err)
 }
 
-// roleFile grants what Crossplane does not.
-const roleFile = "examples/install/rbac.yaml"
+// roleFile grants what Crossplane does not, and restrictedRoleFile to a provider that is
+// restricted to a namespace for runs.
+const (
+	roleFile           = "examples/install/rbac.yaml"
+	restrictedRoleFile = "examples/install/rbac-run-namespace.yaml"
+)
 
-// missing returns the error of permissions that a user lacks.
-func missing(user string, needs ...Need) *outcome.Error {
+// missing returns the error of permissions that a user lacks, and of the file with roles
+// that grant them.
+func missing(file, user string, needs ...Need) *outcome.Error {
 	texts := make([]string, 0, len(needs))
 	for _, n := range needs {
 		texts = append(texts, n.String())
 	}
 	return outcome.Errorf(outcome.PermissionMissing, "The provider may not %s: apply the ClusterRole in %s and bind it to %s",
-		strings.Join(texts, "; "), roleFile, subject(user))
+		strings.Join(texts, "; "), file, subject(user))
 }
 
 // subject returns a user as the subject of a role binding.

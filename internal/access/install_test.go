@@ -2,6 +2,7 @@ package access
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -107,49 +108,56 @@ func read(t *testing.T, file string, into ...runtime.Object) {
 func TestRolesUnderCrossplane(t *testing.T) {
 	crossplane := accesstest.Crossplane(t)
 	lease := Need{Group: "coordination.k8s.io", Resource: "leases", Name: LeaderElectionID, Own: true}
-	want := []string{
-		permission("get", lease),
-		permission("update", lease),
-	}
-	for _, n := range Needs() {
-		for _, verb := range n.Verbs {
-			if !slices.ContainsFunc(crossplane, func(r rbacv1.PolicyRule) bool { return covers(r, verb, n) }) {
-				want = append(want, permission(verb, n))
+	for file, restricted := range map[string]bool{roleFile: false, restrictedRoleFile: true} {
+		want := []string{
+			permission("get", lease),
+			permission("update", lease),
+		}
+		for _, n := range Needs(restricted) {
+			for _, verb := range n.Verbs {
+				if !slices.ContainsFunc(crossplane, func(r rbacv1.PolicyRule) bool { return covers(r, verb, n) }) {
+					want = append(want, permission(verb, n))
+				}
 			}
 		}
-	}
-	slices.Sort(want)
-	if diff := cmp.Diff(want, granted(t, "rbac.yaml")); diff != "" {
-		t.Errorf("rbac.yaml: -needed, +granted:\n%s", diff)
+		slices.Sort(want)
+		if diff := cmp.Diff(want, granted(t, filepath.Base(file))); diff != "" {
+			t.Errorf("%s: -needed, +granted:\n%s", file, diff)
+		}
 	}
 }
 
 // TestRolesWithoutCrossplane checks that the roles for an installation without
 // Crossplane grant exactly the needed permissions.
 func TestRolesWithoutCrossplane(t *testing.T) {
-	var want []string
-	for _, n := range Needs() {
-		for _, verb := range n.Verbs {
-			want = append(want, permission(verb, n))
+	for file, restricted := range map[string]bool{"without-crossplane.yaml": false, "without-crossplane-run-namespace.yaml": true} {
+		var want []string
+		for _, n := range Needs(restricted) {
+			for _, verb := range n.Verbs {
+				want = append(want, permission(verb, n))
+			}
 		}
-	}
-	slices.Sort(want)
-	if diff := cmp.Diff(want, granted(t, "without-crossplane.yaml")); diff != "" {
-		t.Errorf("without-crossplane.yaml: -needed, +granted:\n%s", diff)
+		slices.Sort(want)
+		if diff := cmp.Diff(want, granted(t, file)); diff != "" {
+			t.Errorf("%s: -needed, +granted:\n%s", file, diff)
+		}
 	}
 }
 
-// TestNeedsAreUnique checks that no two needs are of the same resource.
+// TestNeedsAreUnique checks that no two needs are of the same resource in the same
+// namespaces.
 func TestNeedsAreUnique(t *testing.T) {
-	seen := map[string]bool{}
-	for _, n := range Needs() {
-		if key := n.Group + "/" + n.Resource + "/" + n.Name; seen[key] {
-			t.Errorf("%s is there twice", key)
-		} else {
-			seen[key] = true
-		}
-		if len(n.Verbs) == 0 || len(slices.Compact(slices.Sorted(slices.Values(n.Verbs)))) != len(n.Verbs) {
-			t.Errorf("%s: verbs %v", n.Resource, n.Verbs)
+	for _, restricted := range []bool{false, true} {
+		seen := map[string]bool{}
+		for _, n := range Needs(restricted) {
+			if key := fmt.Sprint(n.Group, "/", n.Resource, "/", n.Name, n.Own, n.Runs); seen[key] {
+				t.Errorf("%s is there twice", key)
+			} else {
+				seen[key] = true
+			}
+			if len(n.Verbs) == 0 || len(slices.Compact(slices.Sorted(slices.Values(n.Verbs)))) != len(n.Verbs) {
+				t.Errorf("%s: verbs %v", n.Resource, n.Verbs)
+			}
 		}
 	}
 }
@@ -163,6 +171,9 @@ func permission(verb string, n Need) string {
 	if n.Own {
 		p += " in its own namespace"
 	}
+	if n.Runs {
+		p += " in the namespace for runs"
+	}
 	return p
 }
 
@@ -170,20 +181,23 @@ func permission(verb string, n Need) string {
 func granted(t *testing.T, file string) []string {
 	t.Helper()
 	var out []string
-	everywhere, own := accesstest.Installed(t, file)
-	for _, r := range everywhere {
-		out = append(out, permissions(t, r, false)...)
+	roles := accesstest.InstalledRoles(t, file)
+	for _, r := range roles.Everywhere {
+		out = append(out, permissions(t, r, Need{})...)
 	}
-	for _, r := range own {
-		out = append(out, permissions(t, r, true)...)
+	for _, r := range roles.Own {
+		out = append(out, permissions(t, r, Need{Own: true})...)
+	}
+	for _, r := range roles.Runs {
+		out = append(out, permissions(t, r, Need{Runs: true})...)
 	}
 	slices.Sort(out)
 	return out
 }
 
-// permissions returns all permissions that a rule grants. It fails the test for a
-// rule with URLs, which the provider does not need.
-func permissions(t *testing.T, r rbacv1.PolicyRule, own bool) []string {
+// permissions returns all permissions that a rule grants where this need is. It fails the
+// test for a rule with URLs, which the provider does not need.
+func permissions(t *testing.T, r rbacv1.PolicyRule, in Need) []string {
 	t.Helper()
 	if len(r.NonResourceURLs) > 0 {
 		t.Errorf("a rule with URLs: %v", r)
@@ -197,7 +211,7 @@ func permissions(t *testing.T, r rbacv1.PolicyRule, own bool) []string {
 		for _, resource := range r.Resources {
 			for _, name := range names {
 				for _, verb := range r.Verbs {
-					out = append(out, permission(verb, Need{Group: group, Resource: resource, Name: name, Own: own}))
+					out = append(out, permission(verb, Need{Group: group, Resource: resource, Name: name, Own: in.Own, Runs: in.Runs}))
 				}
 			}
 		}

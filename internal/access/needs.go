@@ -3,6 +3,7 @@
 package access
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -23,6 +24,13 @@ type Need struct {
 	// namespace only, rather than in all.
 	Own bool
 
+	// Runs reports whether the permission is needed only in the namespaces in which
+	// runs execute, if the provider is restricted to some.
+	Runs bool
+
+	// Namespace of a permission that is checked in one; empty for all.
+	Namespace string
+
 	// Optional reports whether the provider works without the permission.
 	Optional bool
 }
@@ -40,10 +48,36 @@ const (
 	groupModel  = "model.kitops.m.crossplane.io"
 )
 
-// Needs returns all permissions that the provider needs. Tests compare the roles
-// in examples/install, and those that Crossplane grants to a package, with it. It
-// leaves out access reviews, which every authenticated account may create.
-func Needs() []Need {
+// Needs returns all permissions that a provider needs, which may be restricted to some
+// namespaces for runs (--run-namespace). Tests compare the roles in examples/install,
+// and those that Crossplane grants to a package, with it. It leaves out access reviews,
+// which every authenticated account may create.
+func Needs(restricted bool) []Need {
+	all := needs()
+	if restricted {
+		return append(all,
+			// The provider's own Pod, and the Secret with its private key.
+			Need{Resource: "pods", Verbs: []string{"get"}, Own: true},
+			Need{Resource: "secrets", Name: SigningKeyName, Verbs: []string{"update"}, Own: true},
+		)
+	}
+	var out []Need
+	for _, n := range all {
+		n.Runs = false
+		i := slices.IndexFunc(out, func(o Need) bool {
+			return o.Group == n.Group && o.Resource == n.Resource && o.Name == n.Name && o.Own == n.Own && o.Optional == n.Optional
+		})
+		if i < 0 {
+			out = append(out, n)
+			continue
+		}
+		out[i].Verbs = append(out[i].Verbs, n.Verbs...)
+	}
+	return out
+}
+
+// needs returns what a provider needs in either case.
+func needs() []Need {
 	read := []string{"get", "list", "watch"}
 	and := func(verbs ...string) []string { return append(slices.Clone(read), verbs...) }
 	return []Need{
@@ -60,19 +94,24 @@ func Needs() []Need {
 		{Group: groupConfig, Resource: "providerconfigusages", Verbs: and("create", "update", "delete")},
 
 		// The objects of a run. The provider also reads its own Pod.
-		{Group: "batch", Resource: "jobs", Verbs: and("create", "delete")},
-		{Resource: "persistentvolumeclaims", Verbs: and("create", "delete")},
-		{Resource: "pods", Verbs: read},
+		{Group: "batch", Resource: "jobs", Verbs: and("create", "delete"), Runs: true},
+		{Resource: "persistentvolumeclaims", Verbs: and("create", "delete"), Runs: true},
+		{Resource: "pods", Verbs: read, Runs: true},
 		// Credentials are read when they are needed; only the metadata of
-		// Secrets is watched. A run of a ClusterProviderConfig gets a Secret of
-		// its own, and connection details are written by a patch.
-		{Resource: "secrets", Verbs: and("create", "update", "patch", "delete")},
+		// Secrets is watched. Connection details are created, and written by a
+		// patch, and a run of a ClusterProviderConfig gets a Secret of its own.
+		{Resource: "secrets", Verbs: and("create", "patch")},
+		{Resource: "secrets", Verbs: []string{"update", "delete"}, Runs: true},
+		// What a source is verified by may be in a ConfigMap, which a run in
+		// another namespace gets a copy of.
+		{Resource: "configmaps", Verbs: []string{"get"}, Optional: true},
 		// Namespaces tell whether they are being deleted, and their labels
 		// decide which may use a ClusterProviderConfig. Only the metadata is
 		// watched.
 		{Resource: "namespaces", Verbs: read},
 		// Events tell why a run does not start.
-		{Resource: "events", Verbs: []string{"list", "create", "patch"}},
+		{Resource: "events", Verbs: []string{"create", "patch"}},
+		{Resource: "events", Verbs: []string{"list"}, Runs: true},
 
 		// The leader election's Lease. RBAC cannot restrict create to a name
 		// (https://kubernetes.io/docs/reference/access-authn-authz/rbac/#referring-to-resources).
@@ -106,5 +145,9 @@ func (n Need) String() string {
 	if found {
 		resource += "/" + subresource
 	}
-	return strings.Join(n.Verbs, ", ") + " " + resource
+	out := strings.Join(n.Verbs, ", ") + " " + resource
+	if n.Namespace != "" {
+		out += fmt.Sprintf(" in namespace %q", n.Namespace)
+	}
+	return out
 }

@@ -31,11 +31,18 @@ func NewScheme() (*runtime.Scheme, error) {
 }
 
 // CacheOptions returns the options of the controllers' cache: of the objects of
-// runs it holds only the provider's own, and of large or secret objects only what
+// runs it holds only the provider's own, in the namespaces for runs if these are
+// restricted to some, and of large or secret objects only what
 // the controllers read. A denied watch makes the checker check the provider's
 // permissions again.
-func CacheOptions(resync time.Duration, checker *access.Checker) cache.Options {
+func CacheOptions(resync time.Duration, checker *access.Checker, runNamespaces ...string) cache.Options {
 	ours := cache.ByObject{Label: labels.SelectorFromSet(artifact.CommonLabels())}
+	for _, ns := range runNamespaces {
+		if ours.Namespaces == nil {
+			ours.Namespaces = map[string]cache.Config{}
+		}
+		ours.Namespaces[ns] = cache.Config{}
+	}
 	return cache.Options{
 		SyncPeriod:       &resync,
 		DefaultTransform: (&compactor{}).compact,

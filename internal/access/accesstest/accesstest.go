@@ -96,22 +96,57 @@ func Crossplane(t testing.TB) []rbacv1.PolicyRule {
 	return rules
 }
 
-// Installed returns what the roles in a file of examples/install grant:
-// everywhere, and in the provider's own namespace.
+// RunNamespace is the namespace for runs in examples/install.
+const RunNamespace = "kitops-runs"
+
+// Installed returns what the roles in a file of examples/install grant: everywhere, and
+// in the provider's own namespace. Those in RunNamespace are left out.
 func Installed(t testing.TB, file string) (everywhere, own []rbacv1.PolicyRule) {
 	t.Helper()
+	roles := InstalledRoles(t, file)
+	return roles.Everywhere, roles.Own
+}
+
+// Roles are what the roles in a file of examples/install grant.
+type Roles struct {
+	// Everywhere, in the provider's own namespace, and in RunNamespace.
+	Everywhere, Own, Runs []rbacv1.PolicyRule
+}
+
+// InstalledRoles returns what the roles in a file of examples/install grant.
+func InstalledRoles(t testing.TB, file string) Roles {
+	t.Helper()
+	var out Roles
 	data := read(t, filepath.Join(root(t), "examples", "install", file))
 	for _, document := range bytes.Split(data, []byte("\n---\n")) {
 		role := &rbacv1.ClusterRole{}
 		decode(t, document, role)
-		switch role.Kind {
-		case "ClusterRole":
-			everywhere = append(everywhere, role.Rules...)
-		case "Role":
-			own = append(own, role.Rules...)
+		switch {
+		case role.Kind == "ClusterRole":
+			out.Everywhere = append(out.Everywhere, role.Rules...)
+		case role.Kind == "Role" && role.GetNamespace() == RunNamespace:
+			out.Runs = append(out.Runs, role.Rules...)
+		case role.Kind == "Role":
+			out.Own = append(out.Own, role.Rules...)
 		}
 	}
-	return everywhere, own
+	return out
+}
+
+// GrantIn grants the account these rules in one namespace, until the test ends.
+func (a *Account) GrantIn(t testing.TB, namespace, name string, rules []rbacv1.PolicyRule) {
+	t.Helper()
+	meta := metav1.ObjectMeta{Namespace: namespace, Name: a.Namespace + "-" + name}
+	err := errors.Join(
+		a.kube.Create(t.Context(), &rbacv1.Role{ObjectMeta: meta, Rules: rules}),
+		a.kube.Create(t.Context(), &rbacv1.RoleBinding{
+			ObjectMeta: meta,
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: meta.Name},
+			Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: a.Name, Namespace: a.Namespace}},
+		}))
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func read(t testing.TB, file string) []byte {
