@@ -137,6 +137,10 @@ func TestStreamRenewedPassword(t *testing.T) {
 	path := filepath.Join(w.run.Target.DockerConfig, "config.json")
 	var once sync.Once
 	rotate := func() {
+		// The registry has accepted a push by then.
+		for start := time.Now(); r.Count(http.MethodPut, "/blobs/uploads/") == 0 && time.Since(start) < 10*time.Second; {
+			<-time.After(10 * time.Millisecond)
+		}
 		if err := r.SetUsers(renewed); err != nil {
 			t.Error(err)
 		}
