@@ -143,6 +143,8 @@ type JobConfig struct {
 }
 
 // A ClusterProviderConfigSpec configures the provider for several namespaces.
+// +kubebuilder:validation:XValidation:rule="!has(self.huggingFace) || !has(self.huggingFace.identity) || (has(self.job) && has(self.job.__namespace__))",message="huggingFace.identity is who runs in a namespace of the administrator's are: write job.namespace, such as kitops-runs"
+// +kubebuilder:validation:XValidation:rule="!has(self.huggingFace) || !has(self.huggingFace.identity) || !has(self.job) || !has(self.job.pipeline) || self.job.pipeline != 'Kit'",message="pipeline Kit cannot use huggingFace.identity, since kit keeps its first token: write job.pipeline: Stream, or leave it out"
 type ClusterProviderConfigSpec struct {
 	// Registry that Artifacts are pushed to. It is required.
 	Registry ClusterRegistryConfig `json:"registry"`
@@ -233,7 +235,23 @@ type ClusterRegistryCredentials struct {
 	SecretRef *xpv2.SecretReference `json:"secretRef,omitempty"`
 }
 
+// A HubIdentity is who runs are at a Hub, without a stored token.
+type HubIdentity struct {
+	// Resource that the Hub's tokens are for: the name of a user, whose account reads the
+	// gated models that it has access to, or a repository (organisation/name, or
+	// datasets/organisation/name), private or gated. It needs a trusted publisher at the
+	// Hub with the issuer of this cluster, which must be public, the audience
+	// https://huggingface.co (or endpoint), and the subject
+	// system:serviceaccount:NAMESPACE:NAME of job.namespace and job.serviceAccountName.
+	// Example: models-bot.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=203
+	// +kubebuilder:validation:XValidation:rule="self.matches('^((datasets/)?[a-zA-Z0-9][a-zA-Z0-9._-]*/)?[a-zA-Z0-9][a-zA-Z0-9._-]*$') && !self.contains('..')",message="resource must be a user's name or a repository: write models-bot, meta-llama/Llama-3.1-8B or datasets/openai/gsm8k, without https://"
+	Resource string `json:"resource"`
+}
+
 // A ClusterHuggingFaceConfig configures access to a Hugging Face Hub.
+// +kubebuilder:validation:XValidation:rule="!has(self.identity) || !has(self.tokenSecretRef)",message="runs use a stored token or an identity: remove tokenSecretRef or identity"
 type ClusterHuggingFaceConfig struct {
 	// Endpoint of the Hub. Pipeline Kit supports no other than the default.
 	// Default: https://huggingface.co. Example: https://hub.example.com.
@@ -246,6 +264,15 @@ type ClusterHuggingFaceConfig struct {
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
 	TokenSecretRef *xpv2.SecretKeySelector `json:"tokenSecretRef,omitempty"`
+
+	// Identity of runs at the Hub, in place of a token: a run exchanges the token of its
+	// service account at the Hub for a short-lived one, and again before that ends.
+	// Nothing is stored. Artifacts with a tokenSecretRef of their own use that. It needs
+	// job.namespace and pipeline Stream, which is the default for Artifacts that use it.
+	// The provider itself stays anonymous: it can follow public and gated models, and not
+	// private ones. Default: none. Example: {resource: models-bot}.
+	// +optional
+	Identity *HubIdentity `json:"identity,omitempty"`
 
 	// CertSecretRef names a Secret whose key ca.crt has certificate authorities,
 	// in PEM, that are trusted for the Hub beside the public ones. Default: the

@@ -83,6 +83,12 @@ func manifestCases() map[string]manifestCase {
 			reason: "The Stream pipeline reads chosen files of a dataset.",
 			args:   newArtifact(withStream(), withDataset("openai/gsm8k"), withFiles([]string{"main/", "*.json"}, []string{"$(HF_TOKEN)"})),
 		},
+		"stream-identity": {
+			reason: "A run gets a token of its service account for the Hub, beside the authorities of that.",
+			args: newArtifact(withStream(), withEffective(modelv1alpha1.Effective{
+				HubIdentity: "models-bot", HubEndpoint: "https://hub.example.com/", HubCA: SecretKey("hub", KeyCA), ServiceAccountName: "models",
+			})),
+		},
 		"stream-follow": {
 			reason: "A followed revision is read by its name.",
 			args: newArtifact(withStream(), withMade(testCommit), withParameters(func(p *modelv1alpha1.ArtifactParameters) {

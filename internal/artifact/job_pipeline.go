@@ -12,6 +12,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
@@ -164,11 +165,17 @@ type credentialFile struct {
 	// flag of `worker run` for path, which is the file or its folder.
 	flag, path string
 
-	// file with the value of a Secret's key, or of a ConfigMap's; nil for none.
+	// file with the value of a Secret's key, or of a ConfigMap's, or with a token of the
+	// Pod's service account for an audience; none of them for no file.
 	file      string
 	key       *corev1.SecretKeySelector
 	configMap *corev1.ConfigMapKeySelector
+	audience  string
 }
+
+// identitySeconds is how long a token of a Pod's service account lives. The kubelet renews
+// it after four fifths of that; a shorter one could end before the volume is updated.
+const identitySeconds = 3600
 
 // projection returns the volume source of the file, and reports whether there is one.
 func (f credentialFile) projection() (corev1.VolumeProjection, bool) {
@@ -184,6 +191,11 @@ func (f credentialFile) projection() (corev1.VolumeProjection, bool) {
 			Items:                []corev1.KeyToPath{{Key: f.configMap.Key, Path: f.file}},
 		}}, true
 	}
+	if f.audience != "" {
+		return corev1.VolumeProjection{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{
+			Audience: f.audience, ExpirationSeconds: ptr.To[int64](identitySeconds), Path: f.file,
+		}}, true
+	}
 	return corev1.VolumeProjection{}, false
 }
 
@@ -197,6 +209,7 @@ func credentialFiles(a *modelv1alpha1.Artifact) []credentialFile {
 		{flag: "--registry-key-file", path: registryKeyFile, file: registryKeyFile, key: e.RegistryKey},
 		{flag: "--hub-ca-file", path: hubCAFile, file: hubCAFile, key: hubCA(a)},
 		{flag: "--hub-token-file", path: hubTokenFile, file: hubTokenFile, key: hubToken(a)},
+		{flag: "--hub-identity-file", path: hubIdentityFile, file: hubIdentityFile, audience: hubAudience(a)},
 		{flag: "--source-docker-config", path: "source-docker", file: sourceDockerConfigFile, key: source.Credentials},
 		{flag: "--source-ca-file", path: sourceCAFile, file: sourceCAFile, key: source.CA},
 		{flag: "--source-cert-file", path: sourceCertFile, file: sourceCertFile, key: source.Certificate},
@@ -255,6 +268,24 @@ func hubToken(a *modelv1alpha1.Artifact) *corev1.SecretKeySelector {
 		return nil
 	}
 	return a.Effective.HubToken
+}
+
+// hubIdentity returns the resource for which a run exchanges the token of its service
+// account at the Hub; empty for a run that has a token, or that reads from no Hub.
+func hubIdentity(a *modelv1alpha1.Artifact) string {
+	if huggingFace(a) == nil || hubToken(a) != nil {
+		return ""
+	}
+	return a.Effective.HubIdentity
+}
+
+// hubAudience returns the audience of that token: the Hub's URL, as the Hub's own client
+// has it (https://huggingface.co/docs/hub/trusted-publishers). It is empty for no token.
+func hubAudience(a *modelv1alpha1.Artifact) string {
+	if hubIdentity(a) == "" {
+		return ""
+	}
+	return strings.TrimRight(cmp.Or(a.Effective.HubEndpoint, v1alpha1.DefaultHubEndpoint), "/")
 }
 
 // hubCA returns the authorities that are trusted for the Hub; nil for source.oci.

@@ -76,8 +76,18 @@ func Pipeline(a *modelv1alpha1.Artifact) modelv1alpha1.PipelineType {
 	return cmp.Or(a.Effective.Pipeline, modelv1alpha1.PipelineKit)
 }
 
+// CheckPipeline returns an error if the pipeline that the Artifact's spec names, or that
+// its content is of, cannot be used with its ProviderConfig.
+func CheckPipeline(a *modelv1alpha1.Artifact) error {
+	if hubIdentity(a) == "" || Pipeline(a) != modelv1alpha1.PipelineKit {
+		return nil
+	}
+	return outcome.Errorf(outcome.Unsupported,
+		"Pipeline Kit cannot use huggingFace.identity of the ClusterProviderConfig, since kit keeps its first token: set spec.forProvider.pipeline to Stream, or name a Secret with a token in spec.forProvider.source.huggingFace.tokenSecretRef")
+}
+
 // kitSupports reports whether kit supports what the Artifact's spec asks for: whole
-// models of the public Hub, as any format except Image
+// models of the public Hub, with a stored token or none, as any format except Image
 // (https://kitops.org/docs/cli/cli-reference/, kit import and kit pack).
 func kitSupports(a *modelv1alpha1.Artifact) bool {
 	if OCISource(a) != nil || a.Spec.ForProvider.Format == modelv1alpha1.PackFormatImage {
@@ -85,6 +95,9 @@ func kitSupports(a *modelv1alpha1.Artifact) bool {
 	}
 	// kit import does not accept a model without an organisation.
 	if hf := huggingFace(a); hf != nil && (strings.Count(hf.Model, "/") != 1 || hashedFiles(hf.Files) != nil) {
+		return false
+	}
+	if hubIdentity(a) != "" {
 		return false
 	}
 	hub := strings.TrimRight(a.Effective.HubEndpoint, "/")

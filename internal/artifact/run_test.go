@@ -228,6 +228,34 @@ func withPipeline(p modelv1alpha1.PipelineType) artifactModifier {
 	return withParameters(func(fp *modelv1alpha1.ArtifactParameters) { fp.Pipeline = p })
 }
 
+func TestCheckPipeline(t *testing.T) {
+	identity := withEffective(modelv1alpha1.Effective{HubIdentity: "models-bot"})
+	cases := map[string]struct {
+		reason string
+		args   *modelv1alpha1.Artifact
+		want   outcome.Reason
+	}{
+		"Kit":       {reason: "Kit can use a stored token, or none.", args: newArtifact(withPipeline(modelv1alpha1.PipelineKit))},
+		"Default":   {reason: "The default is the pipeline that can use an identity.", args: newArtifact(withPipeline(""), identity)},
+		"Explicit":  {reason: "Kit should be refused where an identity is used.", args: newArtifact(withPipeline(modelv1alpha1.PipelineKit), identity), want: outcome.Unsupported},
+		"OtherUses": {reason: "A source that is not on the Hub uses no identity.", args: newArtifact(withPipeline(modelv1alpha1.PipelineKit), withOCI(testReference), identity)},
+		"OwnToken": {
+			reason: "An Artifact's own token should be used instead of an identity.",
+			args: newArtifact(withPipeline(modelv1alpha1.PipelineKit), identity, withParameters(func(p *modelv1alpha1.ArtifactParameters) {
+				p.Source.HuggingFace.TokenSecretRef = &modelv1alpha1.SecretKeySelector{Name: "hf"}
+			})),
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			err := CheckPipeline(tc.args)
+			if err != nil && outcome.ReasonOf(err) != tc.want || (err == nil) != (tc.want == "") {
+				t.Errorf("\n%s\nCheckPipeline(...): want %q, got %v", tc.reason, tc.want, err)
+			}
+		})
+	}
+}
+
 func TestPipeline(t *testing.T) {
 	const (
 		kit    = modelv1alpha1.PipelineKit
@@ -240,6 +268,10 @@ func TestPipeline(t *testing.T) {
 	hub := func(endpoint string) artifactModifier {
 		return withEffective(modelv1alpha1.Effective{HubEndpoint: endpoint})
 	}
+	identity := withEffective(modelv1alpha1.Effective{HubIdentity: "models-bot"})
+	ownToken := withParameters(func(p *modelv1alpha1.ArtifactParameters) {
+		p.Source.HuggingFace.TokenSecretRef = &modelv1alpha1.SecretKeySelector{Name: "hf"}
+	})
 	// hashOf returns the run hash of what the spec asks for, by this pipeline.
 	hashOf := func(p modelv1alpha1.PipelineType) string { return RunHash(newArtifact(withPipeline(p))) }
 	status := func(change func(*modelv1alpha1.ArtifactObservation)) artifactModifier {
@@ -274,6 +306,8 @@ func TestPipeline(t *testing.T) {
 		"OCI":           {reason: "The pipeline should default to Stream for source.oci.", args: newArtifact(unset, withOCI(testReference)), want: stream},
 		"BareModel":     {reason: "The pipeline should default to Stream for a model without an organisation.", args: newArtifact(unset, withModel("gpt2", "")), want: stream},
 		"OtherHub":      {reason: "The pipeline should default to Stream for another Hub.", args: newArtifact(unset, hub("https://hub.example.com")), want: stream},
+		"Identity":      {reason: "The pipeline should default to Stream for an identity at the Hub.", args: newArtifact(unset, identity), want: stream},
+		"OwnToken":      {reason: "An identity that is not used should not change the default.", args: newArtifact(unset, identity, ownToken), want: kit},
 		"PublicHub":     {reason: "An explicit public Hub should not change the default.", args: newArtifact(unset, hub("https://huggingface.co/")), want: kit},
 
 		"Made":         {reason: "A change of the ProviderConfig should not rebuild an artifact.", args: newArtifact(unset, config(stream), made(kit)), want: kit},

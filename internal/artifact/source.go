@@ -130,6 +130,9 @@ func sourceArguments(a *modelv1alpha1.Artifact) []string {
 	}
 	args := []string{"--hub-endpoint=" + cmp.Or(a.Effective.HubEndpoint, v1alpha1.DefaultHubEndpoint)}
 	hf := huggingFace(a)
+	if r := hubIdentity(a); r != "" {
+		args = append(args, "--hub-identity-resource="+r)
+	}
 	switch {
 	case hf == nil:
 		return args

@@ -148,6 +148,15 @@ func (p *providerConfig) secret(r *xpv2.SecretReference, key string) *secretKey 
 	return &secretKey{NamespacedName: types.NamespacedName{Namespace: r.Namespace, Name: r.Name}, key: key, copied: p.cluster}
 }
 
+// hubIdentity returns the resource of the Hub for which runs exchange their identity;
+// empty for none. No run in an Artifact's own namespace has one.
+func (p *providerConfig) hubIdentity() string {
+	if i := p.HuggingFace.Identity; i != nil && p.Job.Namespace != "" {
+		return i.Resource
+	}
+	return ""
+}
+
 // hubToken returns the reference to the config's token for the Hub, if any.
 func (p *providerConfig) hubToken() *secretKey {
 	if t := p.HuggingFace.TokenSecretRef; t != nil {

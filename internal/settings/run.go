@@ -46,6 +46,7 @@ func (p *providerConfig) effective(e endpoint) modelv1alpha1.Effective {
 		Registry:           e.host,
 		PlainHTTP:          e.plainHTTP,
 		HubEndpoint:        string(p.HuggingFace.Endpoint),
+		HubIdentity:        p.hubIdentity(),
 		ServiceAccountName: p.Job.ServiceAccountName,
 		ImagePullSecrets:   p.Job.ImagePullSecrets,
 		Env:                p.Job.Env,

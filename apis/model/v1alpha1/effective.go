@@ -48,6 +48,10 @@ type Effective struct {
 	// HubToken selects the token for the Hub.
 	HubToken *corev1.SecretKeySelector
 
+	// HubIdentity is the resource of the Hub for which a run without a token exchanges the
+	// token of its service account; empty for none.
+	HubIdentity string
+
 	// HubCA selects the certificate authorities that are trusted for the Hub.
 	HubCA *corev1.SecretKeySelector
 

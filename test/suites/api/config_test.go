@@ -78,6 +78,29 @@ func TestConfigCredentials(t *testing.T) {
 	}
 }
 
+func TestConfigIdentity(t *testing.T) {
+	const identity, resource, namespace = "huggingFace.identity", "huggingFace.identity.resource", "job.namespace"
+	sayName := []string{resource, "write models-bot, meta-llama/Llama-3.1-8B or datasets/openai/gsm8k, without https://"}
+	checkCreate(t, v1alpha1.ClusterProviderConfigGroupVersionKind, minimalConfig, map[string]rule{
+		"User":       {reason: "A user's account reads gated models.", args: fields{resource: "models-bot", namespace: "kitops-runs"}},
+		"Repository": {reason: "A repository may be a resource.", args: fields{resource: "org/model", namespace: "kitops-runs"}},
+		"Dataset":    {reason: "So may a dataset.", args: fields{resource: "datasets/org/data", namespace: "kitops-runs", "job.pipeline": "Stream"}},
+		"Nowhere":    {reason: "A tenant's namespace gets no identity of the administrator's.", args: fields{resource: "models-bot"}, want: []string{"write job.namespace, such as kitops-runs"}},
+		"Kit":        {reason: "Kit keeps its first token.", args: fields{resource: "models-bot", namespace: "kitops-runs", "job.pipeline": "Kit"}, want: []string{"write job.pipeline: Stream, or leave it out"}},
+		"URL":        {reason: "A resource is a name.", args: fields{resource: "https://huggingface.co/org/model", namespace: "kitops-runs"}, want: sayName},
+		"Dots":       {reason: "A name leads nowhere else.", args: fields{resource: "org/..", namespace: "kitops-runs"}, want: sayName},
+		"Empty":      {reason: "An identity is for something.", args: fields{identity: map[string]any{}, namespace: "kitops-runs"}, want: []string{resource, "Required value"}},
+		"AndToken": {
+			reason: "One of two ways is used.",
+			args:   fields{resource: "models-bot", namespace: "kitops-runs", "huggingFace.tokenSecretRef": map[string]any{"namespace": "models", "name": "hf", "key": "token"}},
+			want:   []string{"remove tokenSecretRef or identity"},
+		},
+	})
+	checkCreate(t, v1alpha1.ProviderConfigGroupVersionKind, minimalConfig, map[string]rule{
+		"Tenant": {reason: "A tenant has no identity of the administrator's.", args: fields{resource: "models-bot"}, want: []string{"unknown field"}},
+	})
+}
+
 func TestConfigSecretsNamespace(t *testing.T) {
 	const source, ref = "registry.credentials.source", "registry.credentials.secretRef"
 	local, cluster := map[string]any{"name": "r"}, map[string]any{"name": "r", "namespace": "other"}
