@@ -56,8 +56,9 @@ const (
 // PKCS#8, SEC 1 or cosign's encrypted form. If the Secret has cosign.pub, all public
 // keys in it verify too, so that earlier keys can stay there when the key is rotated.
 //
-// The namespace must have no Artifacts: whoever works in such a namespace may be able
-// to write Secrets there, and could exchange the key.
+// The namespace must have no Artifacts, and no runs may execute there (job.namespace):
+// whoever works in such a namespace may be able to write or read Secrets there, and could
+// exchange the key.
 type SigningKeySelector struct {
 	xpv2.SecretReference `json:",inline"`
 

@@ -73,8 +73,12 @@ func (p *providerConfig) signingKey() *secretKey {
 }
 
 // admitKeyNamespace returns an error with reason NotAllowed if a signing key is in a
-// namespace that has Artifacts, where a tenant may exchange it.
+// namespace where runs execute, of which Pods can have it, or that has Artifacts, where a
+// tenant may exchange it.
 func (p *providerConfig) admitKeyNamespace(ctx context.Context, kube client.Reader, namespace string) error {
+	if namespace == p.Job.Namespace {
+		return outcome.Errorf(outcome.NotAllowed, "ClusterProviderConfig %q has its signing key in namespace %q, where its runs execute, so that a Pod there may have the key: move the Secret to another namespace, such as the provider's, and name that in its spec.attestation.keySecretRef", p.name, namespace)
+	}
 	list := &modelv1alpha1.ArtifactList{}
 	// The list is not modified.
 	if err := kube.List(ctx, list, client.InNamespace(namespace), client.Limit(1), client.UnsafeDisableDeepCopy); err != nil {

@@ -50,6 +50,7 @@ func TestAttestation(t *testing.T) {
 	cases := map[string]struct {
 		reason  string
 		spec    *v1alpha1.AttestationSpec
+		runs    string // Where runs execute, if not in the Artifact's namespace.
 		objects []client.Object
 		want    want
 	}{
@@ -90,10 +91,17 @@ func TestAttestation(t *testing.T) {
 			want:    want{Reason: outcome.ConfigInvalid, Error: `The key "cosign.pub" of Secret "cosign"`},
 		},
 		"Tenant": {
-			reason:  "A key where a tenant may exchange it must not sign.",
+			reason:  "A key where a tenant may exchange it must not be used.",
 			spec:    named("", ""),
 			objects: []client.Object{tenant, credentialsSecret("keys", "cosign", map[string]string{"cosign.key": private})},
 			want:    want{Reason: outcome.NotAllowed, Error: `move the Secret to a namespace without Artifacts`},
+		},
+		"Runs": {
+			reason:  "So must one where runs execute.",
+			spec:    named("", ""),
+			runs:    "keys",
+			objects: []client.Object{credentialsSecret("keys", "cosign", map[string]string{"cosign.key": private})},
+			want:    want{Reason: outcome.NotAllowed, Error: "where its runs execute"},
 		},
 		"Copy": {
 			reason:  "A Secret that the provider made must not be used.",
@@ -106,7 +114,7 @@ func TestAttestation(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			config := clusterConfig()
 			config.Spec.Registry.Credentials, config.Spec.Registry.CertSecretRef = v1alpha1.ClusterRegistryCredentials{Source: xpv2.CredentialsSourceNone}, nil
-			config.Spec.Attestation = tc.spec
+			config.Spec.Attestation, config.Spec.Job = tc.spec, &v1alpha1.ClusterJobConfig{JobConfig: v1alpha1.JobConfig{Namespace: tc.runs}}
 			s, err := resolve(t, newKube(t, tc.objects...), config, credentialsArtifact(false))
 			if err != nil {
 				t.Fatal(err)
