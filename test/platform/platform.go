@@ -91,6 +91,15 @@ func (p *Platform) Repository(host, name string, credential auth.Credential) (*r
 	return repository, nil
 }
 
+// SigningKey returns the public key that the provider in a namespace has published.
+func (p *Platform) SigningKey(ctx context.Context, namespace string) ([]byte, error) {
+	m := &corev1.ConfigMap{}
+	if err := p.Client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: "provider-kitops-signing-key"}, m); err != nil {
+		return nil, errors.Wrap(err, "cannot get the provider's public key")
+	}
+	return []byte(m.Data["provider-kitops.pub"]), nil
+}
+
 // newPlatform returns a platform whose client speaks to this cluster.
 func newPlatform(config *rest.Config, log io.Writer) (*Platform, error) {
 	scheme := runtime.NewScheme()

@@ -17,6 +17,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	modelspec "github.com/modelpack/model-spec/specs-go/v1"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2"
 	"oras.land/oras-go/v2/content"
 	"oras.land/oras-go/v2/registry/remote"
 )
@@ -157,4 +158,21 @@ func (a *Artifact) addFile(name string, r io.Reader) error {
 	}
 	a.Files[name] = hex.EncodeToString(h.Sum(nil))
 	return nil
+}
+
+// Document returns the one layer of a manifest that refers to an artifact.
+func Document(ctx context.Context, repository *remote.Repository, manifest string) ([]byte, error) {
+	_, b, err := oras.FetchBytes(ctx, repository, manifest, oras.DefaultFetchBytesOptions)
+	if err != nil {
+		return nil, errors.Wrapf(err, "cannot fetch manifest %s", manifest)
+	}
+	var m ocispec.Manifest
+	if err := json.Unmarshal(b, &m); err != nil {
+		return nil, errors.Wrapf(err, "cannot decode manifest %s", manifest)
+	}
+	if len(m.Layers) != 1 {
+		return nil, errors.Errorf("manifest %s has %d layers, not one", manifest, len(m.Layers))
+	}
+	b, err = content.FetchAll(ctx, repository, m.Layers[0])
+	return b, errors.Wrapf(err, "cannot fetch the layer of manifest %s", manifest)
 }

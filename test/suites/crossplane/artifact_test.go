@@ -6,8 +6,12 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/go-digest"
+	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/auth"
 
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/attest"
 	"github.com/crossplane-contrib/provider-kitops/test/models"
 	"github.com/crossplane-contrib/provider-kitops/test/pull"
 )
@@ -52,6 +56,7 @@ func testArtifact(t *testing.T) {
 	if want := packages[v1]; a.Status.AtProvider.JobRef == nil || jobImage(t, n, a.Status.AtProvider.JobRef.Name) != want {
 		t.Errorf("the run's worker is not of the package's own image %s", want)
 	}
+	testSigned(t, a, repository)
 	t.Run("Seen", func(t *testing.T) { testSeen(t, n) })
 
 	kubectl(t, "", "delete", "--namespace="+n.namespace, "artifact/speech", "--timeout="+patience.String())
@@ -59,6 +64,31 @@ func testArtifact(t *testing.T) {
 	eventually(t, "nothing left in the namespace", func(context.Context) string { return strings.Join(n.left(), ", ") })
 	if _, err := repository.Resolve(t.Context(), "v1"); err == nil {
 		t.Error("the tag is still in the registry")
+	}
+}
+
+// testSigned verifies an artifact's attestation by the public key that the provider has
+// published in its own namespace, which it made there with the rights that it has.
+func testSigned(t *testing.T, a *modelv1alpha1.Artifact, repository *remote.Repository) {
+	t.Helper()
+	s := a.Status.AtProvider
+	if s.Attestation == nil {
+		t.Fatal("the artifact is not signed")
+	}
+	key, err := local.SigningKey(t.Context(), local.Cluster.CrossplaneNamespace())
+	if err != nil {
+		t.Fatal(err)
+	}
+	bundle, err := pull.Document(t.Context(), repository, s.Attestation.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := attest.NewVerifier(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, id, err := v.Open(bundle, digest.Digest(s.Digest)); err != nil || id != s.Attestation.KeyID {
+		t.Errorf("the attestation is by key %s, status names %s: %v", id, s.Attestation.KeyID, err)
 	}
 }
 

@@ -198,6 +198,14 @@ func clusterFailures() map[string]failureCase {
 			want: outcome.PolicyViolation,
 			says: []string{"onnx/model.onnx (onnx)", "spec.policy.files.deny", "source.huggingFace.files"},
 		},
+		"denied-license": {
+			reason: "A licence that a policy denies is named by the run.",
+			change: func(n *tenant, a *modelv1alpha1.Artifact) {
+				n.withPolicy(a, v1alpha1.ContentPolicy{Licenses: &v1alpha1.LicenseRules{Deny: []v1alpha1.LicenseName{"MIT"}}})
+			},
+			want: outcome.PolicyViolation,
+			says: []string{"MIT", "spec.policy.licenses.deny"},
+		},
 		"foreign-workspace": {
 			reason: "A claim of the workspace's name that is somebody else's is left alone, and named.",
 			change: func(n *tenant, a *modelv1alpha1.Artifact) {
