@@ -50,6 +50,9 @@ func (e *external) startRun(ctx context.Context, a *modelv1alpha1.Artifact) erro
 			return err
 		}
 	}
+	// An Artifact that lost its status counts its runs from 1 again: what was committed of
+	// an earlier run 1 says nothing about this one.
+	e.committed.take(a.GetUID())
 	wanted := a.DeepCopy()
 	wanted.Effective.ConfigHash = hash
 	wanted.Effective.MountFrom = e.settings.MountFrom(ctx, wanted)

@@ -242,6 +242,7 @@ func (n *tenant) checkStripped(a *modelv1alpha1.Artifact, repository *remote.Rep
 	n.waitReady(a, corev1.ConditionTrue, "Available")
 	s := a.Status.AtProvider
 	if s.Digest != was.Digest || s.Attestation == nil || len(n.records(repository, s.Digest)) != 1 {
-		n.t.Errorf("after it may overwrite: got digest %s, attestation %+v, want %s with one", s.Digest, s.Attestation, was.Digest)
+		n.say("where it may overwrite", a)
+		n.t.Errorf("after it may overwrite: got digest %s with attestation %+v of %+v, want %s with one", s.Digest, s.Attestation, n.records(repository, s.Digest), was.Digest)
 	}
 }

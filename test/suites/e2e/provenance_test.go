@@ -35,7 +35,7 @@ func TestProvenance(t *testing.T) {
 		a := n.ownArtifact("signed", p)
 		files := n.makeOwn(a)
 		repository, s := n.repository(a), a.Status.AtProvider
-		n.checkStatement(a, repository)
+		n.checkStatement(a, repository, 1)
 		n.checkFilesSigned(a, repository, models.Packed(files))
 		image := s.PinnedReference
 		n.cosign("verify", "--key", n.keyFile(), "--insecure-ignore-tlog=true", "--allow-http-registry", image)
@@ -99,7 +99,7 @@ func (n *tenant) cluster() string {
 
 // checkStatement verifies the provenance by the published key, and compares it with
 // what is known.
-func (n *tenant) checkStatement(a *modelv1alpha1.Artifact, repository *remote.Repository) {
+func (n *tenant) checkStatement(a *modelv1alpha1.Artifact, repository *remote.Repository, run int64) {
 	n.t.Helper()
 	s := a.Status.AtProvider
 	if s.Attestation == nil || len(n.records(repository, s.Digest)) != 1 || n.records(repository, s.Digest)[0].Digest.String() != s.Attestation.Digest {
@@ -125,7 +125,7 @@ func (n *tenant) checkStatement(a *modelv1alpha1.Artifact, repository *remote.Re
 	want := attest.Provenance{
 		Repository: local.RegistryHost + "/" + a.Spec.ForProvider.Target.Repository, Digest: digest.Digest(s.Digest),
 		Owner:  attest.Owner{Cluster: n.cluster(), ID: string(a.GetUID()), Namespace: n.namespace, Name: a.GetName()},
-		Run:    1,
+		Run:    run,
 		Source: source, Revision: commit, License: "MIT", Files: s.Files,
 		Dependencies: []attest.Dependency{{URI: "git+" + source + "@" + commit, Digest: map[string]string{"gitCommit": commit}}},
 		BuilderID:    attest.BuilderID(n.cluster()),

@@ -24,6 +24,7 @@ import (
 	"oras.land/oras-go/v2/errdef"
 	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/errcode"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
@@ -206,7 +207,8 @@ func (n *tenant) tags(repository *remote.Repository) []string {
 		out = append(out, tags...)
 		return nil
 	})
-	if err != nil && !errors.Is(err, errdef.ErrNotFound) {
+	var answer *errcode.ErrorResponse
+	if err != nil && (!errors.As(err, &answer) || answer.StatusCode != http.StatusNotFound) {
 		n.t.Fatal(err)
 	}
 	return out

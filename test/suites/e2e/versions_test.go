@@ -48,7 +48,7 @@ func TestVersions(t *testing.T) {
 	}
 	n.checkNoRun()
 	n.checkTags(repository, tagsOf(before, before, latest))
-	n.checkStatement(a, repository)
+	n.checkStatement(a, repository, a.Status.AtProvider.Run)
 	n.say("after its revision was set back", a)
 	n.deleteAndCheck(a)
 	if left := n.tags(repository); len(left) > 0 {
