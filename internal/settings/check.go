@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -146,4 +147,20 @@ func (p *providerConfig) selector() (labels.Selector, error) {
 		return nil, outcome.Errorf(outcome.NotAllowed, "ClusterProviderConfig %q has an invalid namespaceSelector: correct it", p.name).Because(err)
 	}
 	return selector, nil
+}
+
+// SameAsConfig returns what the message of an Artifact's failure says about its config,
+// if that is not Ready for the same reason; empty if it is Ready, or if the failure is
+// about what the Artifact itself names.
+func (s Settings) SameAsConfig(reason outcome.Reason, message string) string {
+	c := s.config
+	if c == nil || c.ready.Reason != xpv2.ConditionReason(reason) {
+		return ""
+	}
+	// The same Secret is named by both, or the registry refuses the same account.
+	own := s.registry.host != c.host() || s.ownCredentials
+	if message != c.ready.Message && (own || !strings.Contains(message, c.host())) {
+		return ""
+	}
+	return c.String() + " is not Ready for the same reason"
 }

@@ -163,3 +163,75 @@ func TestCheckConfig(t *testing.T) {
 		})
 	}
 }
+
+func TestSameAsConfig(t *testing.T) {
+	const generation = 3
+	refused := "registry " + credentialsHost + " refused the credentials, or they have no permission to read models/qwen3:v1: check them"
+	missing := `Secret "registry" in namespace "system" does not exist: create it`
+	unready := func(reason outcome.Reason, message string) xpv2.Condition {
+		return xpv2.Condition{
+			Type: xpv2.TypeReady, Status: corev1.ConditionFalse, Reason: xpv2.ConditionReason(reason), Message: message, ObservedGeneration: generation,
+		}
+	}
+	says := `ClusterProviderConfig "default" is not Ready for the same reason`
+	cases := map[string]struct {
+		reason  string
+		ready   xpv2.Condition
+		own     bool
+		failure outcome.Reason
+		message string
+		want    string
+	}{
+		"Account": {
+			reason: "An account that the registry refuses both should be the config's matter",
+			ready:  unready(outcome.Unauthorized, "registry "+credentialsHost+" refused the credentials"), failure: outcome.Unauthorized, message: refused, want: says,
+		},
+		"OwnAccount": {
+			reason: "An account that the Artifact itself names should not be the config's matter",
+			ready:  unready(outcome.Unauthorized, "registry "+credentialsHost+" refused the credentials"), own: true, failure: outcome.Unauthorized, message: refused,
+		},
+		"Secret": {
+			reason: "A Secret that is missing for both should be the config's matter",
+			ready:  unready(outcome.ConfigMissing, missing), own: true, failure: outcome.ConfigMissing, message: missing, want: says,
+		},
+		"OtherSecret": {
+			reason: "Another Secret should not be the config's matter",
+			ready:  unready(outcome.ConfigMissing, missing), failure: outcome.ConfigMissing, message: `Secret "own" in namespace "team-a" does not exist: create it`,
+		},
+		"Hub": {
+			reason: "A Hub that is down should not be the registry's matter",
+			ready:  unready(outcome.Unavailable, "cannot read /v2/ at registry "+credentialsHost), failure: outcome.Unavailable, message: "cannot reach the Hub",
+		},
+		"OtherReason": {
+			reason: "Another reason should not be the config's matter",
+			ready:  unready(outcome.Unavailable, "cannot read /v2/ at registry "+credentialsHost), failure: outcome.Unauthorized, message: refused,
+		},
+		"Ready": {
+			reason: "Of a config that is Ready nothing should be said",
+			ready:  xpv2.Available().WithObservedGeneration(generation), failure: outcome.Unauthorized, message: refused,
+		},
+		"Changed": {
+			reason: "Of a config that has changed since nothing should be said",
+			ready:  unready(outcome.Unauthorized, refused).WithObservedGeneration(generation - 1), failure: outcome.Unauthorized, message: refused,
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			pc := clusterConfig()
+			pc.SetGeneration(generation)
+			pc.SetConditions(tc.ready)
+			s, err := resolve(t, newKube(t, credentialsSecret("system", "registry", map[string]string{corev1.DockerConfigJsonKey: "{}"}),
+				credentialsSecret("team-a", "own", map[string]string{corev1.DockerConfigJsonKey: "{}"}),
+				credentialsSecret("system", "certs", map[string]string{"ca.crt": "one"})), pc, credentialsArtifact(tc.own))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := s.SameAsConfig(tc.failure, tc.message); got != tc.want {
+				t.Errorf("\n%s\nSameAsConfig: got %q, want %q", tc.reason, got, tc.want)
+			}
+		})
+	}
+	if got := (Settings{}).SameAsConfig(outcome.ConfigMissing, missing); got != "" {
+		t.Errorf("without a config: got %q, want nothing", got)
+	}
+}

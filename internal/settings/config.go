@@ -3,11 +3,14 @@ package settings
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"strconv"
 	"strings"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/resource"
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+	corev1 "k8s.io/api/core/v1"
 	kerrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -30,6 +33,10 @@ type providerConfig struct {
 	// cluster reports whether it is a ClusterProviderConfig: an administrator's,
 	// with Secrets of any namespace.
 	cluster bool
+
+	// ready is why the config is not Ready, as was found out of its spec; the zero value
+	// if it is, or if that is not known.
+	ready xpv2.Condition
 
 	// adopt is the value of artifact.AnnotationAdopt; empty for none.
 	adopt string
@@ -106,19 +113,33 @@ func fromProviderConfig(pc *v1alpha1.ProviderConfig) *providerConfig {
 }
 
 // newConfig returns a config of an object with a spec.
-func newConfig(o client.Object, spec v1alpha1.ClusterProviderConfigSpec) *providerConfig {
+func newConfig(o resource.ProviderConfig, spec v1alpha1.ClusterProviderConfigSpec) *providerConfig {
 	if spec.HuggingFace == nil {
 		spec.HuggingFace = &v1alpha1.ClusterHuggingFaceConfig{}
 	}
 	if spec.Job == nil {
 		spec.Job = &v1alpha1.ClusterJobConfig{}
 	}
+	ready := o.GetCondition(xpv2.TypeReady)
+	if ready.Status != corev1.ConditionFalse || ready.ObservedGeneration != o.GetGeneration() {
+		ready = xpv2.Condition{}
+	}
 	return &providerConfig{
 		ClusterProviderConfigSpec: spec,
+		ready:                     ready,
 		name:                      o.GetName(),
 		version:                   string(o.GetUID()) + "/" + strconv.FormatInt(o.GetGeneration(), 10),
 		adopt:                     o.GetAnnotations()[artifact.AnnotationAdopt],
 	}
+}
+
+// String names the config in messages.
+func (p *providerConfig) String() string {
+	kind := v1alpha1.ProviderConfigGroupVersionKind.Kind
+	if p.cluster {
+		kind = v1alpha1.ClusterProviderConfigGroupVersionKind.Kind
+	}
+	return fmt.Sprintf("%s %q", kind, p.name)
 }
 
 // host of the config's registry.

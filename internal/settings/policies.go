@@ -2,7 +2,6 @@ package settings
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -75,11 +74,7 @@ func sameHost(a, b string) bool { return registry.CanonicalHost(a) == registry.C
 
 // contentPolicy returns the config's policy for what is packaged and published.
 func (p *providerConfig) contentPolicy() policy.Policy {
-	kind := v1alpha1.ProviderConfigGroupVersionKind.Kind
-	if p.cluster {
-		kind = v1alpha1.ClusterProviderConfigGroupVersionKind.Kind
-	}
-	out := policy.Policy{Of: fmt.Sprintf("%s %q", kind, p.name)}
+	out := policy.Policy{Of: p.String()}
 	if p.Policy == nil {
 		return out
 	}

@@ -59,6 +59,10 @@ type Settings struct {
 	// another namespace than the Artifact's.
 	copiesAll bool
 
+	// ownCredentials reports whether the Artifact itself names the credentials for its
+	// registry.
+	ownCredentials bool
+
 	// policyVersions are those of the other configs whose policies apply.
 	policyVersions []string
 
@@ -119,7 +123,7 @@ func (r *Resolver) Resolve(ctx context.Context, a *modelv1alpha1.Artifact) (Sett
 	if err != nil {
 		return s, err
 	}
-	s.config = config
+	s.config, s.ownCredentials = config, ownCredentials(a) != nil
 	s.RunNamespace = config.runNamespace(a)
 	s.Effective.RunNamespace = s.RunNamespace
 	if err := config.admit(ctx, r.Cached, a); err != nil {

@@ -129,7 +129,7 @@ func (m *memory) forget(uid types.UID) {
 func (e *external) Create(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalCreation, error) {
 	err := e.execute(ctx, a)
 	if why, ok := conditionOf(a, err); ok {
-		e.refusals.put(a.GetUID(), why)
+		e.refusals.put(a.GetUID(), e.namingConfig(why))
 	}
 	return managed.ExternalCreation{}, err
 }
@@ -138,7 +138,7 @@ func (e *external) Create(ctx context.Context, a *modelv1alpha1.Artifact) (manag
 // source has changed, and moves no byte if only the tag has.
 func (e *external) Update(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalUpdate, error) {
 	err := e.execute(ctx, a)
-	reportError(a, err)
+	e.reportError(a, err)
 	return managed.ExternalUpdate{}, err
 }
 
@@ -220,7 +220,7 @@ func (c *connector) Connect(ctx context.Context, a *modelv1alpha1.Artifact) (man
 	}
 	err := c.configure(ctx, a, e)
 	if err != nil && !meta.WasDeleted(a) {
-		reportError(a, err)
+		e.reportError(a, err)
 		return nil, err
 	}
 	e.configError = err

@@ -33,7 +33,7 @@ func (e *external) Observe(ctx context.Context, a *modelv1alpha1.Artifact) (mana
 	o, err := e.gather(ctx, a)
 	if err != nil {
 		if !meta.WasDeleted(a) && a.Status.AtProvider.Digest == "" || settings.OnlyObserves(a) || errors.Is(err, e.keys.Unusable) {
-			reportError(a, err)
+			e.reportError(a, err)
 		}
 		return managed.ExternalObservation{}, err
 	}
@@ -45,6 +45,7 @@ func (e *external) Observe(ctx context.Context, a *modelv1alpha1.Artifact) (mana
 	if meta.WasDeleted(a) {
 		return observationOf(e.plan), nil
 	}
+	e.plan.ready = e.namingConfig(e.plan.ready)
 	e.reportConflict(a)
 	e.reportRefusal(a)
 	a.SetConditions(e.plan.ready)

@@ -27,6 +27,26 @@ func reportError(a *modelv1alpha1.Artifact, err error) {
 	}
 }
 
+// reportError does the same, and names the Artifact's config if that is not Ready for the
+// same reason.
+func (e *external) reportError(a *modelv1alpha1.Artifact, err error) {
+	if why, ok := conditionOf(a, err); ok {
+		a.SetConditions(e.namingConfig(why))
+	}
+}
+
+// namingConfig returns a Ready condition whose message names the Artifact's config if
+// that is not Ready for the same reason. It reads nothing but the cache.
+func (e *external) namingConfig(c xpv2.Condition) xpv2.Condition {
+	if c.Status != corev1.ConditionFalse {
+		return c
+	}
+	if same := e.settings.SameAsConfig(outcome.Reason(c.Reason), c.Message); same != "" {
+		c.Message += "; " + same
+	}
+	return c
+}
+
 // conditionOf returns the Ready condition for an error of an Artifact, if the error has
 // a reason of the vocabulary. An Artifact that is ready stays so.
 func conditionOf(a *modelv1alpha1.Artifact, err error) (xpv2.Condition, bool) {

@@ -144,8 +144,8 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		WithOptions(o.ForControllerRuntime()).
 		// Not an event filter: that would hide the status of Jobs too.
 		Watches(&modelv1alpha1.Artifact{}, newFirst(), builder.WithPredicates(predicate.Or(resource.DesiredStateChanged(), followUp()))).
-		Watches(&v1alpha1.ProviderConfig{}, handler.EnqueueRequestsFromMapFunc(waiting.forConfig), builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
-		Watches(&v1alpha1.ClusterProviderConfig{}, handler.EnqueueRequestsFromMapFunc(waiting.forConfig), builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+		Watches(&v1alpha1.ProviderConfig{}, handler.EnqueueRequestsFromMapFunc(waiting.forConfig), builder.WithPredicates(configChanged())).
+		Watches(&v1alpha1.ClusterProviderConfig{}, handler.EnqueueRequestsFromMapFunc(waiting.forConfig), builder.WithPredicates(configChanged())).
 		Watches(&modelv1alpha1.Artifact{}, waiting.released()).
 		Watches(&modelv1alpha1.Artifact{}, deleted, builder.WithPredicates(onlyDeleted)).
 		WatchesRawSource(source.Channel(gate.requeued, canWait(&handler.EnqueueRequestForObject{}))).

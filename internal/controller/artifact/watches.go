@@ -6,11 +6,14 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/resource"
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
@@ -58,6 +61,16 @@ func configKey(kind, namespace, name string) string {
 		namespace = ""
 	}
 	return kind + "/" + namespace + "/" + name
+}
+
+// configChanged accepts changes of a config's spec and annotations, and its becoming
+// Ready again.
+func configChanged() predicate.Predicate {
+	return predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		before, ok := e.ObjectOld.(resource.Conditioned)
+		after, also := e.ObjectNew.(resource.Conditioned)
+		return ok && also && before.GetCondition(xpv2.TypeReady).Status == corev1.ConditionFalse && after.GetCondition(xpv2.TypeReady).Status == corev1.ConditionTrue
+	}})
 }
 
 // A requeuer finds the Artifacts that wait for a change of something else, or whose run
