@@ -9,6 +9,7 @@ import (
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
@@ -74,7 +75,7 @@ type plan struct {
 	why string
 
 	// secret is the one with a run's copied credentials that must be renewed.
-	secret string
+	secret types.NamespacedName
 
 	// replace means that the run's Job cannot start as it is.
 	replace bool
@@ -133,8 +134,8 @@ type observation struct {
 	stuck bool
 
 	// outdated names the Secret with the run's copied credentials, if they are not those
-	// that there are now; empty if they are.
-	outdated string
+	// that there are now; zero if they are.
+	outdated types.NamespacedName
 
 	// news means that the status has learned something that must be written before
 	// anything is done: the end of a run, or what is in the registry.
@@ -294,7 +295,7 @@ func decideActive(a *modelv1alpha1.Artifact, o observation) plan {
 	}
 	switch {
 	case o.stuck:
-	case o.outdated != "":
+	case o.outdated != types.NamespacedName{}:
 		return plan{action: actionRenew, create: !settings.MayUpdate(a), ready: ready, secret: o.outdated}
 	default:
 		return plan{action: actionWait, ready: ready}

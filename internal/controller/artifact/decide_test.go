@@ -14,6 +14,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
@@ -159,9 +160,9 @@ var decisions = []decision{
 	{"The run is running", nil, observation{run: running}, want{actionWait, "", "False", "Creating"}},
 	{"The run is running; the artifact of the spec is Ready from before", to(pushed), observation{run: running}, want{actionWait, "", "True", "Available"}},
 
-	{"The run is running, and credentials that it has a copy of have changed", nil, observation{run: running, outdated: "copy"}, want{actionRenew, "Update", "False", "Creating"}},
-	{"The run is running, and credentials that it has a copy of have changed; no policy Update", to(noUpdate), observation{run: running, outdated: "copy"}, want{actionRenew, "Create", "False", "Creating"}},
-	{"The run is running, and credentials that it has a copy of have changed; the artifact of the spec is Ready from before", to(pushed), observation{run: running, outdated: "copy"}, want{actionRenew, "Update", "True", "Available"}},
+	{"The run is running, and credentials that it has a copy of have changed", nil, observation{run: running, outdated: types.NamespacedName{Namespace: "team", Name: "copy"}}, want{actionRenew, "Update", "False", "Creating"}},
+	{"The run is running, and credentials that it has a copy of have changed; no policy Update", to(noUpdate), observation{run: running, outdated: types.NamespacedName{Namespace: "team", Name: "copy"}}, want{actionRenew, "Create", "False", "Creating"}},
+	{"The run is running, and credentials that it has a copy of have changed; the artifact of the spec is Ready from before", to(pushed), observation{run: running, outdated: types.NamespacedName{Namespace: "team", Name: "copy"}}, want{actionRenew, "Update", "True", "Available"}},
 
 	{"The run has just staged", to(hasStaged), observation{run: succeeded, news: true}, want{actionWait, "", "False", "Creating"}},
 	{"A run has staged; the tag is free", to(hasStaged), observation{run: succeeded}, want{actionCommit, "Update", "False", "Creating"}},

@@ -152,10 +152,10 @@ func (e *external) gatherRun(ctx context.Context, a *modelv1alpha1.Artifact, o *
 
 // outdatedSecret returns the name of the Secret with the copied credentials of a run, if
 // the credentials have changed since they were copied.
-func (e *external) outdatedSecret(ctx context.Context, job *batchv1.Job) string {
-	name := job.GetAnnotations()[artifact.AnnotationCredentials]
-	if name == "" || !e.settings.CopyIsOutdated(ctx, types.NamespacedName{Namespace: job.GetNamespace(), Name: name}) {
-		return ""
+func (e *external) outdatedSecret(ctx context.Context, job *batchv1.Job) types.NamespacedName {
+	name := types.NamespacedName{Namespace: job.GetNamespace(), Name: job.GetAnnotations()[artifact.AnnotationCredentials]}
+	if name.Name == "" || !e.settings.CopyIsOutdated(ctx, name) {
+		return types.NamespacedName{}
 	}
 	return name
 }

@@ -215,12 +215,7 @@ func (e *external) renewSecret(ctx context.Context, a *modelv1alpha1.Artifact) e
 		e.recorder.Event(a, event.Warning(reasonNotRenewed, errors.Wrap(err, "The run goes on with the credentials that it has")))
 		return nil //nolint:nilerr // The run decides what becomes of it.
 	}
-	for _, in := range e.everywhere(a) {
-		if err := artifact.RenewSecret(ctx, e.direct, in, e.plan.secret, data, hash); err != nil {
-			return err
-		}
-	}
-	return nil
+	return artifact.RenewSecret(ctx, e.direct, artifact.In(a, e.plan.secret.Namespace), e.plan.secret.Name, data, hash)
 }
 
 // checkRun returns an error if the API server refuses what is made last for a
