@@ -40,6 +40,7 @@ func main() {
 	r := pipeline.Run{Log: os.Stderr}
 	kind := run.Flag("pipeline", "Kit or Stream.").Required().Enum("Kit", "Stream")
 	run.Flag("format", "ModelPack, ModelKit or Image.").Required().EnumVar(&r.Format, pipeline.FormatModelPack, pipeline.FormatModelKit, pipeline.FormatImage)
+	run.Flag("annotation", "Annotation of the artifact's manifest: name=value. May be repeated.").StringMapVar(&r.Annotations)
 	source := sourceFlagsOf(run)
 	run.Flag("registry", "Host of the registry.").Required().StringVar(&r.Target.Registry)
 	run.Flag("repository", "Repository in the registry.").Required().StringVar(&r.Target.Repository)

@@ -99,6 +99,12 @@ func manifestCases() map[string]manifestCase {
 			reason: "The Stream pipeline takes all that an Artifact and its ProviderConfig can set.",
 			args:   newArtifact(withStream(), withEverything()),
 		},
+		"stream-annotations": {
+			reason: "What asks for annotations is built by Stream, with nothing of them expanded.",
+			args: newArtifact(withPipeline(""), withParameters(func(p *modelv1alpha1.ArtifactParameters) {
+				p.Target.Annotations = map[string]string{"com.example.team": "search", "com.example.note": "a=b: $(HF_TOKEN)"}
+			})),
+		},
 		"stream-oci": {
 			reason: "The Stream pipeline reads an artifact of another registry.",
 			args:   newArtifact(withStream(), withOCI(testReference)),

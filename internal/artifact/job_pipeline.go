@@ -2,6 +2,7 @@ package artifact
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -124,6 +125,9 @@ func runArguments(a *modelv1alpha1.Artifact) []string {
 		"--format=" + string(cmp.Or(a.Spec.ForProvider.Format, modelv1alpha1.PackFormatModelPack)),
 	}
 	args = append(args, sourceArguments(a)...)
+	for _, name := range slices.Sorted(maps.Keys(Annotations(a))) {
+		args = append(args, "--annotation="+name+"="+Annotations(a)[name])
+	}
 	args = append(args, "--registry="+Registry(a), "--repository="+Repository(a))
 	if a.Effective.PlainHTTP {
 		args = append(args, "--plain-http")

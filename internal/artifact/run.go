@@ -87,10 +87,11 @@ func CheckPipeline(a *modelv1alpha1.Artifact) error {
 }
 
 // kitSupports reports whether kit supports what the Artifact's spec asks for: whole
-// models of the public Hub, with a stored token or none, as any format except Image
+// models of the public Hub, with a stored token or none, as any format except Image and
+// without annotations
 // (https://kitops.org/docs/cli/cli-reference/, kit import and kit pack).
 func kitSupports(a *modelv1alpha1.Artifact) bool {
-	if OCISource(a) != nil || a.Spec.ForProvider.Format == modelv1alpha1.PackFormatImage {
+	if OCISource(a) != nil || a.Spec.ForProvider.Format == modelv1alpha1.PackFormatImage || len(Annotations(a)) > 0 {
 		return false
 	}
 	// kit import does not accept a model without an organisation.
@@ -127,10 +128,12 @@ type runHashInput struct {
 	Source   *runHashSource `json:"source,omitempty"`
 	Format   string         `json:"format"`
 	Pipeline string         `json:"pipeline"`
+
+	Annotations map[string]string `json:"annotations,omitempty"`
 }
 
 // RunHash returns a hash of what an Artifact is built from: source, files, format,
-// and the pipeline that Pipeline returns, whether or not the spec names it. Only
+// annotations, and the pipeline that Pipeline returns, whether or not the spec names it. Only
 // another run hash needs another run. It must not change between versions of the
 // provider.
 func RunHash(a *modelv1alpha1.Artifact) string { return runHash(a, Pipeline(a)) }
@@ -153,6 +156,8 @@ func runHash(a *modelv1alpha1.Artifact, pipeline modelv1alpha1.PipelineType) str
 		Source:   hashedSource(a),
 		Format:   string(cmp.Or(a.Spec.ForProvider.Format, modelv1alpha1.PackFormatModelPack)),
 		Pipeline: string(pipeline),
+
+		Annotations: Annotations(a),
 	}
 	// Strings can always be encoded.
 	out, _ := json.Marshal(in) //nolint:errchkjson // See above.
@@ -183,6 +188,14 @@ func Tag(a *modelv1alpha1.Artifact) string {
 		return cmp.Or(t.Tag, defaultTag)
 	}
 	return defaultTag
+}
+
+// Annotations returns the annotations that the Artifact's spec asks for.
+func Annotations(a *modelv1alpha1.Artifact) map[string]string {
+	if t := a.Spec.ForProvider.Target; t != nil {
+		return t.Annotations
+	}
+	return nil
 }
 
 // MayOverwrite reports whether the Artifact may overwrite a foreign tag.

@@ -106,6 +106,18 @@ func TestRunHash(t *testing.T) {
 			})),
 			want: goldenDefault,
 		},
+		"Annotations": {
+			reason: "Annotations of the manifest should change the hash, and need Stream.",
+			args: newArtifact(withPipeline(""), withParameters(func(p *modelv1alpha1.ArtifactParameters) {
+				p.Target.Annotations = map[string]string{"com.example.team": "search", "com.example.tier": "1"}
+			})),
+			want: "dd427df393d93a87",
+		},
+		"NoAnnotations": {
+			reason: "An empty map of annotations should not change the hash.",
+			args:   newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) { p.Target.Annotations = map[string]string{} })),
+			want:   goldenDefault,
+		},
 		"Tag": {
 			reason: "Another tag should not change the hash.",
 			args:   newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) { p.Target.Tag = "v2" })),

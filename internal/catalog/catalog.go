@@ -123,7 +123,7 @@ func (t Tag) Conflict() error {
 		why = fmt.Sprintf(" (it has an attestation that does not count: %s)", t.Rejected)
 	}
 	return outcome.Errorf(outcome.TagConflict,
-		"Tag %q points to %s, which this Artifact did not push%s: remove that tag, write another in spec.forProvider.target.tag, or set spec.forProvider.target.conflictPolicy: Overwrite",
+		"Tag %q points to %s, which this Artifact did not push%s: remove that tag, write another in spec.forProvider.target, or set spec.forProvider.target.conflictPolicy: Overwrite",
 		t.Name, t.Descriptor.Digest, why)
 }
 

@@ -202,7 +202,7 @@ func TestConflict(t *testing.T) {
 	d := w.foreign("v1").Digest
 	_, err := w.catalog.Commit(t.Context(), w.commit())
 	want := `Tag "v1" points to ` + d.String() + ", which this Artifact did not push: " +
-		"remove that tag, write another in spec.forProvider.target.tag, or set spec.forProvider.target.conflictPolicy: Overwrite"
+		"remove that tag, write another in spec.forProvider.target, or set spec.forProvider.target.conflictPolicy: Overwrite"
 	if err == nil || err.Error() != want {
 		t.Errorf("want %q, got %v", want, err)
 	}

@@ -3,6 +3,7 @@ package modelpack
 import (
 	"cmp"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -45,6 +46,9 @@ type Facts struct {
 
 	// CommittedAt is the date of the commit; zero if not known.
 	CommittedAt time.Time
+
+	// Annotations that manifests get in addition. Those of the facts win.
+	Annotations map[string]string
 }
 
 // An Artifact is what is pushed in addition to the layers.
@@ -148,7 +152,10 @@ func (f Facts) config(layers []ocispec.Descriptor) specv1.Model {
 }
 
 func (f Facts) annotations() map[string]string {
-	out := map[string]string{}
+	out := maps.Clone(f.Annotations)
+	if out == nil {
+		out = map[string]string{}
+	}
 	for k, v := range map[string]string{
 		ocispec.AnnotationSource:   f.SourceURL,
 		ocispec.AnnotationRevision: f.Revision,

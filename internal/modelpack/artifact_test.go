@@ -111,6 +111,15 @@ func TestNew(t *testing.T) {
 				},
 			},
 		},
+		"Annotated": {
+			reason: "Annotations that a spec asks for should be added, without replacing a fact.",
+			facts:  Facts{Name: "x", License: "MIT", Annotations: map[string]string{"com.example.team": "search", "org.opencontainers.image.licenses": "none"}},
+			layers: layers("config.json"),
+			want: want{
+				digest:      "sha256:3e7926b8ead01b6b769ddc9f8e29d7da790f6a5f31f8b047ef29c949fa3cb598",
+				annotations: map[string]string{"com.example.team": "search", "org.opencontainers.image.licenses": "MIT"},
+			},
+		},
 		"Bare": {
 			reason: "Unknown facts should be omitted.",
 			facts:  Facts{Name: "x"},

@@ -284,9 +284,9 @@ func FuzzSource(f *testing.F) {
 			return
 		}
 		facts := d.Model(config)
-		if facts != (Facts{Name: cleaned(facts.Name), Author: cleaned(facts.Author), SourceURL: cleaned(facts.SourceURL),
-			Revision: cleaned(facts.Revision), License: cleaned(facts.License), CommittedAt: facts.CommittedAt, Config: facts.Config}) {
-			t.Errorf("want words for a status, got %+v", facts)
+		if diff := cmp.Diff(Facts{Name: cleaned(facts.Name), Author: cleaned(facts.Author), SourceURL: cleaned(facts.SourceURL),
+			Revision: cleaned(facts.Revision), License: cleaned(facts.License), CommittedAt: facts.CommittedAt, Config: facts.Config}, facts); diff != "" {
+			t.Errorf("want words for a status: -want, +got:\n%s", diff)
 		}
 		layout, err := NewLayout(FormatModelPack, []File{{Path: "a", Size: 1}})
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
@@ -15,7 +16,7 @@ import (
 // Contract is the version of the contract between the controller and a worker: the
 // worker's arguments, its result and the names that it uses in the registry. A
 // worker refuses a run of another version.
-const Contract = 2
+const Contract = 3
 
 // CheckpointType is the artifact type of a run's checkpoint: the manifest that lists
 // the layers that the run has pushed so far.
@@ -65,6 +66,9 @@ type Result struct {
 	// Revision is the commit that the model was read at, 40 hex digits.
 	Revision string `json:"revision,omitempty"`
 
+	// CommitTime is when that commit was made, in RFC 3339; empty if it is not known.
+	CommitTime string `json:"commitTime,omitempty"`
+
 	// License is the SPDX expression of the licences that the source names, for
 	// example Apache-2.0.
 	License string `json:"license,omitempty"`
@@ -79,6 +83,24 @@ type Result struct {
 
 	// Failure tells why the run failed; nil if it succeeded.
 	Failure *Failure `json:"failure,omitempty"`
+}
+
+// CommittedAt returns the time of the commit; the zero time if it is not known.
+func (r Result) CommittedAt() time.Time {
+	t, err := time.Parse(time.RFC3339, r.CommitTime)
+	// Other years have no form in JSON (RFC 3339, section 1).
+	if t = t.UTC(); err != nil || t.Year() < 1 || t.Year() > 9999 {
+		return time.Time{}
+	}
+	return t
+}
+
+// FormatTime returns a time as CommitTime has it; empty for the zero time.
+func FormatTime(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
 }
 
 // A Failure tells why a run failed.
@@ -147,6 +169,9 @@ func Parse(message string) (Result, bool) {
 		return Result{}, false
 	}
 	r.Revision, r.License, r.Scan = word(r.Revision), truncate(singleLine(r.License), maxLicenseBytes), word(r.Scan)
+	if r.CommittedAt().IsZero() {
+		r.CommitTime = ""
+	}
 	if !digestPattern.MatchString(r.FileList) {
 		r.FileList = ""
 	}

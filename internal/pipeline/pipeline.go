@@ -152,6 +152,10 @@ type Run struct {
 	// Format of the artifact: FormatModelPack, FormatModelKit or FormatImage.
 	Format string
 
+	// Annotations of the artifact's manifest, beside those that describe the source,
+	// which win. Only Stream sets them.
+	Annotations map[string]string
+
 	// MountFrom names artifacts in other repositories of the target's registry,
 	// as repository@digest, that may have the same blobs. Those are mounted from
 	// there instead of being moved, if the registry supports it. Only the first few

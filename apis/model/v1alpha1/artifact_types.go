@@ -95,15 +95,16 @@ type Target struct {
 
 	// AdditionalTags of the artifact, beside tag. Each may have one placeholder:
 	// {commit} is the commit of the source, or the digest of the artifact in
-	// source.oci without sha256:, and {commitShort} is its first 7 characters. All
-	// tags are checked before any is set. A tag that is removed here is removed from
+	// source.oci without sha256:, {commitShort} is its first 7 characters, and {date}
+	// is the day of the commit in UTC, as 20250726. A tag for what is not known of the
+	// source is left out. All tags are checked before any is set. A tag that is removed here is removed from
 	// the registry if it is still on what this Artifact pushed. Default: none.
 	// Example: [stable, "main-{commitShort}"].
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=10
 	// +kubebuilder:validation:items:MaxLength=72
-	// +kubebuilder:validation:items:XValidation:rule="self.matches('^([a-zA-Z0-9_]|[{]commit(Short)?[}])[a-zA-Z0-9._-]*$') || self.matches('^[a-zA-Z0-9_][a-zA-Z0-9._-]*[{]commit(Short)?[}][a-zA-Z0-9._-]*$')",message="additionalTags must be letters, digits and . _ -, start with a letter, a digit or _, and have at most one of {commit} and {commitShort}: write stable or main-{commitShort}"
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^([a-zA-Z0-9_]|[{](commit(Short)?|date)[}])[a-zA-Z0-9._-]*$') || self.matches('^[a-zA-Z0-9_][a-zA-Z0-9._-]*[{](commit(Short)?|date)[}][a-zA-Z0-9._-]*$')",message="additionalTags must be letters, digits and . _ -, start with a letter, a digit or _, and have at most one of {commit}, {commitShort} and {date}: write stable or main-{commitShort}"
 	// +kubebuilder:validation:items:XValidation:rule="!self.startsWith('kitops-')",message="tags that begin with kitops- are reserved for runs: write stable or main-{commitShort}"
 	AdditionalTags []string `json:"additionalTags,omitempty"`
 
@@ -115,6 +116,21 @@ type Target struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=20
 	KeepVersions int32 `json:"keepVersions,omitempty"`
+
+	// Annotations of the artifact's manifest, in addition to those that describe
+	// the source. They are part of the content: changing them rebuilds the artifact,
+	// and what has annotations is built by pipeline Stream. An artifact in
+	// source.oci that has the format already is copied as it is, and cannot get any.
+	// Reserved are org.opencontainers.image.source, .revision, .licenses and
+	// .created, which the provider sets, and names that begin with
+	// io.crossplane.m.kitops., org.cncf.model. and dev.sigstore. Default: none.
+	// Example: {org.opencontainers.image.vendor: Example, com.example.team: search}.
+	// +optional
+	// +mapType=atomic
+	// +kubebuilder:validation:MaxProperties=32
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 128 && k.matches('^[a-zA-Z0-9]([a-zA-Z0-9._/-]*[a-zA-Z0-9])?$') && size(self[k]) > 0 && size(self[k]) <= 1024)",message="annotations must have names of up to 128 letters, digits and . _ - /, and values of 1 to 1024 bytes: write com.example.team: search"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['org.opencontainers.image.source', 'org.opencontainers.image.revision', 'org.opencontainers.image.licenses', 'org.opencontainers.image.created']) && !k.startsWith('io.crossplane.m.kitops.') && !k.startsWith('org.cncf.model.') && !k.startsWith('dev.sigstore.'))",message="annotations must leave org.opencontainers.image.source, .revision, .licenses and .created, and names that begin with io.crossplane.m.kitops., org.cncf.model. and dev.sigstore., to the provider and to programs that sign: write a name of your own, such as com.example.source"
+	Annotations map[string]string `json:"annotations,omitempty"`
 
 	// ConflictPolicy decides what happens if the tag points to something that
 	// this Artifact did not push. Fail leaves it alone: the Artifact is not
@@ -138,6 +154,7 @@ type Target struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.pipeline) || self.pipeline != 'Kit' || !has(self.format) || self.format != 'Image'",message="pipeline Kit cannot make format Image: leave pipeline out, or write pipeline: Stream"
 // +kubebuilder:validation:XValidation:rule="!has(self.pipeline) || self.pipeline != 'Kit' || !has(self.source) || !has(self.source.oci)",message="pipeline Kit cannot read source.oci: leave pipeline out, or write pipeline: Stream"
 // +kubebuilder:validation:XValidation:rule="!has(self.pipeline) || self.pipeline != 'Kit' || !has(self.source) || !has(self.source.huggingFace) || !(has(self.source.huggingFace.dataset) || has(self.source.huggingFace.files))",message="pipeline Kit cannot read source.huggingFace.dataset and files: leave pipeline out, or write pipeline: Stream"
+// +kubebuilder:validation:XValidation:rule="!has(self.pipeline) || self.pipeline != 'Kit' || !has(self.target) || !has(self.target.annotations) || size(self.target.annotations) == 0",message="pipeline Kit cannot set target.annotations: leave pipeline out, or write pipeline: Stream"
 type ArtifactParameters struct {
 	// Source of the model. It is required unless managementPolicies is [Observe].
 	// +optional
@@ -169,9 +186,9 @@ type ArtifactParameters struct {
 
 	// Pipeline that builds the artifact: Kit runs kit import, pack and push on a
 	// workspace volume; Stream copies the files from their source to the registry
-	// and needs no volume. Only Stream supports format Image, source.oci,
-	// source.huggingFace.dataset and files, models without an organisation, and
-	// Hubs other than https://huggingface.co. Changing the pipeline rebuilds the
+	// and needs no volume. Only Stream supports format Image, target.annotations,
+	// source.oci, source.huggingFace.dataset and files, models without an
+	// organisation, and Hubs other than https://huggingface.co. Changing the pipeline rebuilds the
 	// artifact. Default: Stream for what only Stream supports, else the
 	// ProviderConfig's job.pipeline, else Kit. If the ProviderConfig changes, an
 	// artifact that exists and a run in progress keep their pipeline.

@@ -18,6 +18,10 @@ type SourceObservation struct {
 	// +optional
 	Revision string `json:"revision,omitempty"`
 
+	// CommitTime is when that commit was made; absent if it is not known.
+	// +optional
+	CommitTime *metav1.Time `json:"commitTime,omitempty"`
+
 	// License of the model as an SPDX expression: Apache-2.0, or CC-BY-SA-3.0 AND
 	// LicenseRef-gfdl if the source names several. A licence that SPDX does not
 	// list is LicenseRef- and the Hub's name for it. Empty if the source names
@@ -230,6 +234,10 @@ type StagedArtifact struct {
 	// artifact in source.oci.
 	// +optional
 	Revision string `json:"revision,omitempty"`
+
+	// CommitTime is when that commit was made; absent if it is not known.
+	// +optional
+	CommitTime *metav1.Time `json:"commitTime,omitempty"`
 
 	// License of the model as an SPDX expression; empty if the source names none.
 	// +optional

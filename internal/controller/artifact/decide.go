@@ -321,10 +321,7 @@ func decideStaged(a *modelv1alpha1.Artifact, o observation) plan {
 	switch {
 	case o.refused != nil:
 		return refuse(ready, o.refused, fmt.Sprintf("what run %d staged is not committed", s.Staged.Run))
-	case isForeign(a, o.tag) && !o.tag.IsOn(s.Staged.Digest):
-		return conflict(a, o)
-	case o.foreignTag != nil:
-		o.tag = *o.foreignTag
+	case isForeign(a, o.tag) && !o.tag.IsOn(s.Staged.Digest), o.foreignTag != nil:
 		return conflict(a, o)
 	case p.create && !settings.MayCreate(a):
 		return plan{action: actionWait, ready: unavailable(outcome.NotFound, "A run has staged the artifact, and spec.managementPolicies do not allow to tag it: add Create")}
@@ -344,7 +341,7 @@ func decideFailed(a *modelv1alpha1.Artifact, o observation) plan {
 // decideNew is about an Artifact whose spec's run has not begun, and whose artifact
 // is not in the registry.
 func decideNew(a *modelv1alpha1.Artifact, o observation) plan {
-	if isForeign(a, o.tag) && o.forbidden == nil {
+	if hasForeign(a, o) && o.forbidden == nil {
 		return conflict(a, o)
 	}
 	ready := xpv2.Creating().WithMessage(o.leftOver)
@@ -376,7 +373,6 @@ func decideTagged(a *modelv1alpha1.Artifact, o observation) plan {
 	case o.adopted != nil && settings.MayUpdate(a):
 		return plan{action: actionAdopt, ready: ready, adopted: o.adopted}
 	case o.foreignTag != nil:
-		o.tag = *o.foreignTag
 		return conflict(a, o)
 	case len(o.setTags)+len(o.removeTags) > 0:
 		if len(o.setTags) > 0 {
@@ -446,7 +442,7 @@ func planRun(a *modelv1alpha1.Artifact, o observation, ready xpv2.Condition, why
 	switch {
 	case o.forbidden != nil:
 		return refuse(ready, o.forbidden, "it is not rebuilt")
-	case isForeign(a, o.tag):
+	case hasForeign(a, o):
 		return conflict(a, o)
 	case create && !settings.MayCreate(a):
 		return plan{action: actionWait, ready: unavailable(outcome.NotFound, "Nothing was pushed, and spec.managementPolicies do not allow to: add Create")}
@@ -469,9 +465,18 @@ func isForeign(a *modelv1alpha1.Artifact, t catalog.Tag) bool {
 	return !t.MayChange(a.Status.AtProvider.Digest) && !artifact.MayOverwrite(a)
 }
 
-// conflict waits for a foreign tag to go.
+// hasForeign reports whether one of the tags that a run's commit would set is foreign.
+func hasForeign(a *modelv1alpha1.Artifact, o observation) bool {
+	return isForeign(a, o.tag) || o.foreignTag != nil
+}
+
+// conflict waits for a foreign tag to go: an additional one, if that is what was found.
 func conflict(a *modelv1alpha1.Artifact, o observation) plan {
-	err := o.tag.Conflict()
+	tag := o.tag
+	if o.foreignTag != nil {
+		tag = *o.foreignTag
+	}
+	err := tag.Conflict()
 	if a.Status.AtProvider.Digest == "" && o.restored {
 		err = errors.Errorf("%w; if the Artifact was restored and pushed it before, annotate the ProviderConfig with %s: \"true\"", err, artifact.AnnotationAdopt)
 	}

@@ -196,6 +196,7 @@ var decisions = []decision{
 	{"New; the tag is free", nil, observation{}, want{actionStartRun, "Create", "False", "Creating"}},
 	{"New; the tag is ours by a record, and the config does not allow adoption", nil, observation{tag: recordedOn(foreign)}, want{actionStartRun, "Create", "False", "Creating"}},
 	{"New; the tag is foreign", nil, observation{tag: on(foreign)}, want{actionWait, "", "False", "TagConflict"}},
+	{"New; an additional tag is foreign", nil, observation{foreignTag: &catalog.Tag{Name: "stable"}}, want{actionWait, "", "False", "TagConflict"}},
 	{"New; the tag is foreign, with conflictPolicy Overwrite", to(overwrite), observation{tag: on(foreign)}, want{actionStartRun, "Create", "False", "Creating"}},
 	{"New; a policy refuses the model", nil, observation{forbidden: violation, tag: on(foreign)}, want{actionWait, "", "False", "PolicyViolation"}},
 	{"New; the key that is to sign cannot be used", nil, observation{unsigned: errNoKey}, want{actionWait, "", "False", "ConfigMissing"}},
@@ -222,6 +223,7 @@ var decisions = []decision{
 	{"Rebuilding failed and is due for a retry", to(pushed, failed), observation{run: runFailed, tag: on(ours), manifest: true, retryDue: true}, want{actionStartRun, "Update", "True", "Available"}},
 
 	{"An additional tag is missing, or on something else that is ours", to(pushed), observation{tag: on(ours), manifest: true, setTags: []wantedTag{{"stable", ours.String()}}}, want{actionRetag, "Update", "False", "Creating"}},
+	{"The artifact is of another spec; an additional tag is foreign", to(pushed, otherSpec), observation{tag: on(ours), manifest: true, foreignTag: &catalog.Tag{Name: "stable"}}, want{actionWait, "", "False", "TagConflict"}},
 	{"An additional tag is foreign", to(pushed), observation{tag: on(ours), manifest: true, foreignTag: &catalog.Tag{Name: "stable"}}, want{actionWait, "", "False", "TagConflict"}},
 	{"An additional tag is asked for no more, or a version is kept no more", to(pushed), observation{tag: on(ours), manifest: true, removeTags: []string{"stable"}}, want{actionRetag, "Update", "True", "Available"}},
 	{"Another digest is expected, which is in the registry no more", to(pushed, expects(staged)), observation{tag: on(ours), manifest: true}, want{actionStartRun, "Update", "False", "Creating"}},

@@ -151,10 +151,14 @@ func parametersOf(a *modelv1alpha1.Artifact) map[string]any {
 		}
 		source["huggingFace"] = hub
 	}
-	return map[string]any{
+	out := map[string]any{
 		"source": source, "repository": artifact.Repository(a),
 		"format": string(cmp.Or(p.Format, modelv1alpha1.PackFormatModelPack)), "pipeline": string(a.Status.AtProvider.Pipeline),
 	}
+	if annotations := artifact.Annotations(a); len(annotations) > 0 {
+		out["annotations"] = annotations
+	}
+	return out
 }
 
 // filesOf returns the patterns of a filter.

@@ -290,8 +290,14 @@ func (e *external) gatherUnknown(ctx context.Context, a *modelv1alpha1.Artifact,
 		o.tag = catalog.Tag{}
 		return nil
 	}
-	if err != nil || !e.settings.Adopts || len(o.tag.Records) == 0 || o.tag.Records[0].RunHash == "" {
+	if err != nil {
 		return err
+	}
+	if found, err := e.gatherExpected(ctx, a, o); err != nil || found {
+		return err
+	}
+	if !e.settings.Adopts || len(o.tag.Records) == 0 || o.tag.Records[0].RunHash == "" {
+		return e.gatherFixedTags(ctx, a, o)
 	}
 	// A record is believed only if the ProviderConfig allows adoption, since whoever
 	// may push can copy one: otherwise the run finds out what is there.

@@ -7,6 +7,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
@@ -95,6 +96,9 @@ func recordStaged(a *modelv1alpha1.Artifact, run artifact.Run, pods []corev1.Pod
 		Digest: r.Digest, Run: run.Number, RunHash: run.Hash,
 		Revision: r.Revision, License: r.License, Size: r.Size, Files: int64(r.Files), Scan: r.Scan, FileList: r.FileList,
 	}
+	if t := r.CommittedAt(); !t.IsZero() {
+		a.Status.AtProvider.Staged.CommitTime = &metav1.Time{Time: t}
+	}
 }
 
 // recordCommitted records that what a run staged has its tag, and which of the records
@@ -107,7 +111,7 @@ func recordCommitted(a *modelv1alpha1.Artifact, reference string, records []prov
 	s.Format = string(cmp.Or(a.Spec.ForProvider.Format, modelv1alpha1.PackFormatModelPack))
 	s.Reference = reference
 	s.Size, s.Files, s.FileList = staged.Size, staged.Files, staged.FileList
-	s.Source = &modelv1alpha1.SourceObservation{Revision: staged.Revision, License: staged.License, Scan: staged.Scan}
+	s.Source = &modelv1alpha1.SourceObservation{Revision: staged.Revision, CommitTime: staged.CommitTime, License: staged.License, Scan: staged.Scan}
 	recordDigest(a, staged.Digest)
 	s.Attestation = attestationOf(records, staged)
 	remember(s, before)
@@ -159,7 +163,7 @@ func pushedBefore(s *modelv1alpha1.ArtifactObservation) *modelv1alpha1.PushedArt
 		Digest: s.Digest, RunHash: s.RunHash, Size: s.Size, Files: s.Files, FileList: s.FileList,
 	}}
 	if s.Source != nil {
-		p.Revision, p.License, p.Scan = s.Source.Revision, s.Source.License, s.Source.Scan
+		p.Revision, p.CommitTime, p.License, p.Scan = s.Source.Revision, s.Source.CommitTime, s.Source.License, s.Source.Scan
 	}
 	return p
 }

@@ -23,29 +23,42 @@ type wantedTag struct{ name, digest string }
 const (
 	placeholderCommit      = "{commit}"
 	placeholderCommitShort = "{commitShort}"
+	placeholderDate        = "{date}"
 )
+
+// dateLayout is how {date} is written: the basic format of ISO 8601, 20250726.
+const dateLayout = "20060102"
 
 // shortCommit is how many characters of a commit {commitShort} and the tags of kept
 // versions have, as git shows by default.
 const shortCommit = 7
 
-// expandTag returns an additional tag for what was built from a revision; empty if it
-// has a placeholder and the revision is not known.
-func expandTag(template, revision string) string {
-	commit := revision[strings.Index(revision, ":")+1:]
-	if commit == "" && strings.Contains(template, "{") {
-		return ""
+// expandTag returns an additional tag for what was built from a source; empty if it has a
+// placeholder for what is not known of that.
+func expandTag(template string, from modelv1alpha1.StagedArtifact) string {
+	commit, date := from.Revision[strings.Index(from.Revision, ":")+1:], ""
+	if from.CommitTime != nil {
+		date = from.CommitTime.UTC().Format(dateLayout)
 	}
-	return strings.NewReplacer(placeholderCommit, commit, placeholderCommitShort, commit[:min(len(commit), shortCommit)]).Replace(template)
+	for placeholder, value := range map[string]string{
+		placeholderCommit: commit, placeholderCommitShort: commit[:min(len(commit), shortCommit)], placeholderDate: date,
+	} {
+		if value == "" && strings.Contains(template, placeholder) {
+			return ""
+		}
+		template = strings.ReplaceAll(template, placeholder, value)
+	}
+	return template
 }
 
-// keptTag returns the tag that keeps what was built from a revision; empty if that is
-// not known.
-func keptTag(a *modelv1alpha1.Artifact, revision string) string {
-	if revision == "" {
+// keptTag returns the tag that keeps what was built from a source; empty if its revision
+// is not known.
+func keptTag(a *modelv1alpha1.Artifact, from modelv1alpha1.StagedArtifact) string {
+	short := expandTag(placeholderCommitShort, from)
+	if short == "" {
 		return ""
 	}
-	return artifact.Tag(a) + "-" + expandTag(placeholderCommitShort, revision)
+	return artifact.Tag(a) + "-" + short
 }
 
 // wantedTags returns the tags beside the Artifact's own that its spec asks for. The
@@ -63,10 +76,10 @@ func wantedTags(a *modelv1alpha1.Artifact, versions ...modelv1alpha1.PushedArtif
 		}
 	}
 	for _, template := range t.AdditionalTags {
-		add(expandTag(template, versions[0].Revision), versions[0].Digest)
+		add(expandTag(template, versions[0].StagedArtifact), versions[0].Digest)
 	}
 	for _, v := range versions[:min(len(versions), int(t.KeepVersions))] {
-		add(keptTag(a, v.Revision), v.Digest)
+		add(keptTag(a, v.StagedArtifact), v.Digest)
 	}
 	return out
 }
@@ -114,13 +127,16 @@ func intend(a *modelv1alpha1.Artifact, tags []wantedTag) bool {
 // the spec no longer asks for.
 func (e *external) gatherTags(ctx context.Context, a *modelv1alpha1.Artifact, o *observation) error {
 	s := &a.Status.AtProvider
-	if !matchesSpec(a) || !settings.MayUpdate(a) {
+	switch {
+	case !settings.MayUpdate(a):
 		return nil
+	case !matchesSpec(a):
+		return e.gatherFixedTags(ctx, a, o)
 	}
 	wanted := wantedTags(a, pushedVersions(s)...)
 	for i, p := range s.History {
 		s.History[i].Tag = ""
-		if kept := keptTag(a, p.Revision); slices.Contains(wanted, wantedTag{kept, p.Digest}) {
+		if kept := keptTag(a, p.StagedArtifact); slices.Contains(wanted, wantedTag{kept, p.Digest}) {
 			s.History[i].Tag = kept
 		}
 	}
@@ -163,6 +179,32 @@ func (e *external) gatherTag(ctx context.Context, a *modelv1alpha1.Artifact, o *
 		o.removeTags = append(o.removeTags, name)
 	default:
 		s.Tags = slices.DeleteFunc(s.Tags, func(t string) bool { return t == name })
+	}
+	return nil
+}
+
+// gatherFixedTags looks, before a run, whether one of the additional tags that need
+// nothing of the source is foreign, which would leave the run's work without its tags.
+func (e *external) gatherFixedTags(ctx context.Context, a *modelv1alpha1.Artifact, o *observation) error {
+	if artifact.MayOverwrite(a) {
+		return nil
+	}
+	for _, template := range a.Spec.ForProvider.Target.AdditionalTags {
+		name := expandTag(template, modelv1alpha1.StagedArtifact{})
+		if name == "" {
+			continue
+		}
+		t, err := e.catalogOf(a).Look(ctx, name, a.Status.AtProvider.Digest)
+		switch {
+		case registry.IsUnauthorized(err):
+			// Some registries do not show what does not exist yet.
+			return nil
+		case err != nil:
+			return err
+		case !wasPushed(a, t.Descriptor.Digest.String()) && !t.MayChange(a.Status.AtProvider.Digest):
+			o.foreignTag = &t
+			return nil
+		}
 	}
 	return nil
 }

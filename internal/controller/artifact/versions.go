@@ -3,14 +3,19 @@ package artifact
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
+	"github.com/opencontainers/go-digest"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/catalog"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 )
 
@@ -84,6 +89,39 @@ func (e *external) stageKept(ctx context.Context, a *modelv1alpha1.Artifact) (bo
 		}
 	}
 	return false, nil
+}
+
+// gatherExpected records as pushed what has the digest that the Artifact's spec expects,
+// if an attestation of the Artifact says that a run of this spec pushed it, whatever its
+// tag is on. It reports whether that is so. Adoption need not be allowed, since the digest
+// leaves nothing to be believed of whoever moves tags or copies attestations.
+func (e *external) gatherExpected(ctx context.Context, a *modelv1alpha1.Artifact, o *observation) (bool, error) {
+	expected := digest.Digest(a.Spec.ForProvider.ExpectedDigest)
+	if expected == "" || !settings.MayUpdate(a) || isForeign(a, o.tag) && !o.tag.IsOn(expected.String()) {
+		return false, nil
+	}
+	found := catalog.Tag{Name: o.tag.Name}
+	var err error
+	if found.Descriptor, err = e.catalogOf(a).Registry.Resolve(ctx, artifact.Repository(a), expected.String()); err == nil {
+		found.Records, err = e.catalogOf(a).Records(ctx, expected)
+	}
+	found.Records = slices.DeleteFunc(found.Records, func(r provenance.Found) bool { return r.RunHash != artifact.RunHash(a) })
+	switch {
+	case registry.IsNotFound(err), registry.IsUnauthorized(err), err == nil && len(found.Records) == 0:
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	tag := o.tag
+	o.tag = found
+	if err := e.recordAdopted(ctx, a, o); err != nil || o.obstacle != nil {
+		return true, err
+	}
+	if tag.IsOn(expected.String()) {
+		return true, e.gatherTagged(ctx, a, o)
+	}
+	o.tag, o.manifest = tag, true
+	return true, nil
 }
 
 // dropStaged records that what was staged cannot be committed, as a failure of the

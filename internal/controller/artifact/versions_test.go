@@ -4,11 +4,15 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
@@ -70,6 +74,41 @@ func TestExpectedDigestIsReadyWhateverTheHubSays(t *testing.T) {
 	w.waitReady(a, corev1.ConditionTrue, "Available")
 	h.move()
 	w.stays(a, "No other commit gives the digest that is expected.")
+	w.noRun(a, 1)
+}
+
+func TestExpectedDigestIsFoundAfterALostStatus(t *testing.T) {
+	w := startControllers(t)
+	a := w.artifact("found")
+	w.create(a)
+	d := w.succeedAt(a, 1, "one", testCommit)
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+	w.update(a, expecting(d))
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+	if err := w.registry.Untag(t.Context(), "models/found", "v1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.client.DeleteAllOf(t.Context(), &batchv1.Job{}, client.InNamespace(w.namespace), client.PropagationPolicy(metav1.DeletePropagationBackground)); err != nil {
+		t.Fatal(err)
+	}
+	w.waitNoJob()
+	w.deletePods()
+	w.eventually("a lost status", func() string {
+		if err := w.get(a); err != nil {
+			return err.Error()
+		}
+		a.Status = modelv1alpha1.ArtifactStatus{}
+		if err := w.client.Status().Update(t.Context(), a); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+	if got := a.Status.AtProvider; got.Digest != d || got.Source == nil || got.Source.Revision != testCommit {
+		t.Errorf("status: got digest %s, source %+v, want %s at %s", got.Digest, got.Source, d, testCommit)
+	}
+	w.tagsOn("models/found", map[string]string{"v1": d})
 	w.noRun(a, 1)
 }
 
@@ -192,18 +231,67 @@ func TestAdditionalTagsAndKeptVersions(t *testing.T) {
 	w.tagsOn(repository, map[string]string{"v1": "", "stable": foreign, "other": "", kept(1): "", kept(2): ""})
 }
 
-func TestForeignAdditionalTagStopsACommit(t *testing.T) {
+func TestForeignAdditionalTagStopsARun(t *testing.T) {
 	w := startControllers(t)
 	a := w.artifact("foreigntag")
-	a.Spec.ForProvider.Target.AdditionalTags = []string{"stable"}
+	a.Spec.ForProvider.Target.AdditionalTags = []string{"c-{commitShort}", "stable"}
 	foreign := w.push("models/foreigntag", "stable", "of another")
 	w.create(a)
-	w.succeed(a, 1, "one")
 	w.waitReady(a, corev1.ConditionFalse, "TagConflict")
 	if message := a.GetCondition("Ready").Message; !strings.Contains(message, `"stable"`) {
 		t.Errorf("message: got %q, want it to name the tag", message)
 	}
-	w.tagsOn("models/foreigntag", map[string]string{"v1": "", "stable": foreign})
+	w.noRun(a, 0)
+
+	// What is known by the run's end only is found then.
+	short := w.push("models/foreigntag", "c-"+testCommit[:shortCommit], "of another")
+	if err := w.registry.Untag(t.Context(), "models/foreigntag", "stable"); err != nil {
+		t.Fatal(err)
+	}
+	w.poke(a, "free")
+	w.succeedAt(a, 1, "one", testCommit)
+	w.waitReady(a, corev1.ConditionFalse, "TagConflict")
+	w.tagsOn("models/foreigntag", map[string]string{"v1": "", "stable": "", "c-" + testCommit[:shortCommit]: short})
+
+	// Of another spec, too, it is found before its run.
+	if err := w.registry.Untag(t.Context(), "models/foreigntag", "c-"+testCommit[:shortCommit]); err != nil {
+		t.Fatal(err)
+	}
+	w.poke(a, "allfree")
+	w.waitReady(a, corev1.ConditionTrue, "Available")
+	foreign = w.push("models/foreigntag", "next", "of another")
+	w.update(a, func(a *modelv1alpha1.Artifact) {
+		revision("v2")(a)
+		a.Spec.ForProvider.Target.AdditionalTags = []string{"next"}
+	})
+	w.waitReady(a, corev1.ConditionFalse, "TagConflict")
+	w.noRun(a, 1)
+	w.tagsOn("models/foreigntag", map[string]string{"next": foreign})
+}
+
+func TestExpandTag(t *testing.T) {
+	hub := modelv1alpha1.StagedArtifact{Revision: testCommit, CommitTime: &metav1.Time{Time: time.Date(2025, 7, 26, 23, 30, 0, 0, time.FixedZone("", -7200))}}
+	cases := map[string]struct {
+		reason   string
+		template string
+		from     modelv1alpha1.StagedArtifact
+		want     string
+	}{
+		"Fixed":       {reason: "A fixed tag needs nothing of the source.", template: "stable", want: "stable"},
+		"Commit":      {reason: "A tag may have the whole commit.", template: "c-{commit}", from: hub, want: "c-" + testCommit},
+		"CommitShort": {reason: "A tag may have the beginning of the commit.", template: "{commitShort}-rc", from: hub, want: testCommit[:7] + "-rc"},
+		"Digest":      {reason: "The digest of an artifact stands for its commit, without the algorithm.", template: "{commitShort}", from: modelv1alpha1.StagedArtifact{Revision: "sha256:" + strings.Repeat("a", 64)}, want: "aaaaaaa"},
+		"Date":        {reason: "The day of the commit is that in UTC.", template: "nightly-{date}", from: hub, want: "nightly-20250727"},
+		"NoCommit":    {reason: "A tag with an unknown commit is left out.", template: "c-{commit}"},
+		"NoDate":      {reason: "A tag with an unknown day is left out.", template: "{date}", from: modelv1alpha1.StagedArtifact{Revision: testCommit}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := expandTag(tc.template, tc.from); got != tc.want {
+				t.Errorf("\n%s\nexpandTag(%q): want %q, got %q", tc.reason, tc.template, tc.want, got)
+			}
+		})
+	}
 }
 
 func TestReferencesOfFurtherTags(t *testing.T) {

@@ -91,13 +91,14 @@ func (k *Pipeline) Run(ctx context.Context, run pipeline.Run) (outcome.Result, e
 		return outcome.Result{}, err
 	}
 	return outcome.Result{
-		Digest:   artifact.manifest.Digest.String(),
-		FileList: list,
-		Size:     artifact.size,
-		Files:    len(r.files),
-		Revision: r.contents.Revision,
-		License:  r.contents.License,
-		Scan:     r.source.Verdict(),
+		Digest:     artifact.manifest.Digest.String(),
+		FileList:   list,
+		Size:       artifact.size,
+		Files:      len(r.files),
+		Revision:   r.contents.Revision,
+		CommitTime: outcome.FormatTime(r.contents.Facts.CommittedAt),
+		License:    r.contents.License,
+		Scan:       r.source.Verdict(),
 	}, nil
 }
 
@@ -149,7 +150,7 @@ func canServe(run pipeline.Run) error {
 		return outcome.Errorf(outcome.Internal, "pipeline Kit was started without a workspace")
 	case needsStream(run):
 		return outcome.Errorf(outcome.Unsupported,
-			"pipeline Kit packs whole models of the Hub, as ModelPack or ModelKit: set spec.forProvider.pipeline to Stream for format Image, source.oci, and source.huggingFace's dataset and files")
+			"pipeline Kit packs whole models of the Hub, as ModelPack or ModelKit: set spec.forProvider.pipeline to Stream for format Image, target.annotations, source.oci, and source.huggingFace's dataset and files")
 	case run.Format != pipeline.FormatModelPack && run.Format != pipeline.FormatModelKit:
 		return outcome.Errorf(outcome.Unsupported, "format %q is unknown: write ModelPack or ModelKit", run.Format)
 	case !isPublicHub(run.Source.Endpoint):
@@ -170,7 +171,7 @@ func canServe(run pipeline.Run) error {
 // needsStream reports whether kit cannot do what a run asks for.
 func needsStream(run pipeline.Run) bool {
 	s := run.Source
-	return run.Format == pipeline.FormatImage || s.Artifact != nil || s.Kind == hub.Dataset || len(s.Files.Include)+len(s.Files.Exclude) > 0
+	return run.Format == pipeline.FormatImage || len(run.Annotations) > 0 || s.Artifact != nil || s.Kind == hub.Dataset || len(s.Files.Include)+len(s.Files.Exclude) > 0
 }
 
 func isPublicHub(endpoint string) bool {

@@ -64,6 +64,7 @@ func TestStreamFormats(t *testing.T) {
 			// Those that are small take another way.
 			w.stream.inMemory = 8000
 			w.run.Format = format
+			w.run.Annotations = map[string]string{"com.example.team": "search"}
 			first, err := w.stream.Run(t.Context(), w.run)
 			if err != nil {
 				t.Fatalf("\n%s\nRun(...): %v\n%s", tc.reason, err, w.log)
@@ -78,6 +79,9 @@ func TestStreamFormats(t *testing.T) {
 			}
 			if a.Manifest.ArtifactType != tc.artifactType || a.Manifest.Config.MediaType != tc.configType {
 				t.Errorf("\n%s\ntypes: got %q, %q", tc.reason, a.Manifest.ArtifactType, a.Manifest.Config.MediaType)
+			}
+			if got := a.Manifest.Annotations["com.example.team"]; got != "search" {
+				t.Errorf("\n%s\nannotation: got %q in %v", tc.reason, got, a.Manifest.Annotations)
 			}
 			if first.Digest != a.Descriptor.Digest.String() || first.Files != len(want) {
 				t.Errorf("\n%s\nRun(...): got %+v for %s with %d files", tc.reason, first, a.Descriptor.Digest, len(want))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
@@ -140,6 +141,20 @@ func TestOCICopy(t *testing.T) {
 				t.Errorf("want nothing but the configs, and what lists the files, to be read again, got %d", n)
 			}
 		})
+	}
+}
+
+// TestOCICopyAnnotated has a copy asked for that its digest does not allow.
+func TestOCICopyAnnotated(t *testing.T) {
+	w, target, _ := newOCIWorld(t, pipeline.FormatModelPack, testregistry.Options{}, testregistry.Options{})
+	w.run.Annotations = map[string]string{"com.example.team": "search"}
+	target.ResetRequests()
+	_, err := w.stream.Run(t.Context(), w.run)
+	if outcome.ReasonOf(err) != outcome.Unsupported || !strings.Contains(err.Error(), "leave spec.forProvider.target.annotations out") {
+		t.Errorf("want the cure, got %v", err)
+	}
+	if n := target.Count("", ""); n != 0 {
+		t.Errorf("want nothing to be asked of the target, got %d requests", n)
 	}
 }
 

@@ -60,8 +60,13 @@ func (s *Pipeline) Run(ctx context.Context, run pipeline.Run) (outcome.Result, e
 	if r.contents, err = r.source.Resolve(ctx); err != nil {
 		return outcome.Result{}, err
 	}
+	r.contents.Facts.Annotations = run.Annotations
 	o, ok := r.source.Source.(*oci.Source)
 	if ok && string(o.Format()) == run.Format {
+		if len(run.Annotations) > 0 {
+			return outcome.Result{}, outcome.Errorf(outcome.Unsupported,
+				"the artifact in spec.forProvider.source.oci is a %s already and is copied with its digest, which annotations would change: leave spec.forProvider.target.annotations out, or set spec.forProvider.format to another", run.Format)
+		}
 		return r.copyArtifact(ctx, o)
 	}
 	if ok && run.Source.Artifact.CopyReferrers {
@@ -220,13 +225,14 @@ func (r *task) stage(ctx context.Context, a modelpack.Artifact, files []hub.File
 		return outcome.Result{}, err
 	}
 	return outcome.Result{
-		Digest:   a.Descriptor.Digest.String(),
-		FileList: list,
-		Size:     a.Size(),
-		Files:    r.packed,
-		Revision: r.contents.Revision,
-		License:  r.contents.License,
-		Scan:     r.source.Verdict(),
+		Digest:     a.Descriptor.Digest.String(),
+		FileList:   list,
+		Size:       a.Size(),
+		Files:      r.packed,
+		Revision:   r.contents.Revision,
+		CommitTime: outcome.FormatTime(r.contents.Facts.CommittedAt),
+		License:    r.contents.License,
+		Scan:       r.source.Verdict(),
 	}, nil
 }
 

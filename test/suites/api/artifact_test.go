@@ -1,6 +1,7 @@
 package api
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -213,6 +214,32 @@ func TestArtifactExpectedDigest(t *testing.T) {
 	})
 }
 
+func TestArtifactAnnotations(t *testing.T) {
+	const annotations = "forProvider.target.annotations"
+	set := func(name, value string) fields { return fields{annotations: map[string]any{name: value}} }
+	many := map[string]any{}
+	for i := range 33 {
+		many["a"+strconv.Itoa(i)] = "b"
+	}
+	checkCreate(t, modelv1alpha1.ArtifactGroupVersionKind, minimal, map[string]rule{
+		"Own":        {reason: "A name of one's own may have any text.", args: set("com.example/team", "a = b: ü\n")},
+		"Vendor":     {reason: "Names of the image specification that say nothing of the source are free.", args: set("org.opencontainers.image.vendor", "Example")},
+		"Source":     {reason: "The source is the provider's to tell.", args: set("org.opencontainers.image.source", "x"), want: []string{annotations, "write a name of your own"}},
+		"Provider":   {reason: "The provider's own names are reserved.", args: set("io.crossplane.m.kitops.owner", "x"), want: []string{annotations, "write a name of your own"}},
+		"ModelPack":  {reason: "The names of ModelPack are reserved.", args: set("org.cncf.model.filepath", "x"), want: []string{annotations, "write a name of your own"}},
+		"Signatures": {reason: "The names of signatures are reserved.", args: set("dev.sigstore.bundle.content", "x"), want: []string{annotations, "write a name of your own"}},
+		"Name":       {reason: "A name that an argument could not hold is refused.", args: set("a=b", "x"), want: []string{annotations, "write com.example.team: search"}},
+		"Empty":      {reason: "A value has some text.", args: set("a", ""), want: []string{annotations, "values of 1 to 1024 bytes"}},
+		"Long":       {reason: "A value is bounded.", args: set("a", strings.Repeat("a", 1025)), want: []string{annotations, "values of 1 to 1024 bytes"}},
+		"Many":       {reason: "Their number is bounded.", args: fields{annotations: many}, want: []string{annotations, "32"}},
+		"Kit": {
+			reason: "kit cannot set them.",
+			args:   fields{annotations: map[string]any{"a": "b"}, "forProvider.pipeline": "Kit"},
+			want:   []string{"pipeline Kit cannot set target.annotations: leave pipeline out"},
+		},
+	})
+}
+
 func TestArtifactFurtherTags(t *testing.T) {
 	const tags, keep = "forProvider.target.additionalTags", "forProvider.target.keepVersions"
 	say := []string{tags, "write stable or main-{commitShort}"}
@@ -225,7 +252,8 @@ func TestArtifactFurtherTags(t *testing.T) {
 		"Fixed":       good("A tag may be fixed.", "stable", "V1.2_3-x"),
 		"Commit":      good("A tag may have the commit.", "{commit}", "main-{commitShort}", "{commitShort}-rc"),
 		"Two":         bad("Two placeholders would be longer than a tag may be.", "{commit}-{commitShort}"),
-		"Unknown":     bad("There are no other placeholders.", "v-{date}"),
+		"Date":        good("A tag may have the day of the commit.", "{date}", "nightly-{date}"),
+		"Unknown":     bad("There are no other placeholders.", "v-{now}"),
 		"Hyphen":      bad("A tag starts with a letter, a digit or an underscore.", "-a"),
 		"Slash":       bad("A tag has no parts.", "a/b"),
 		"Empty":       bad("A tag is not empty.", ""),
