@@ -14,9 +14,14 @@ const (
 // An AttestationSpec decides how artifacts are signed.
 type AttestationSpec struct {
 	// KeySecretRef names the Secret with the private key that signs for Artifacts
-	// that use this config. While it is missing or cannot be used, nothing is
-	// committed for them, and Artifacts that are Ready stay so. Default: the
-	// provider's own key. Example: {namespace: crossplane-system, name: models-cosign}.
+	// that use this config, as cosign generate-key-pair k8s://namespace/name writes
+	// it: an ECDSA key on curve P-256 in PEM, encrypted by cosign, or as PKCS#8 or
+	// SEC 1. All public keys in cosign.pub of the Secret verify, so that earlier keys
+	// can stay there when the key is rotated. The namespace must have neither
+	// Artifacts nor runs (job.namespace): whoever works there could exchange the key.
+	// While the key is missing or cannot be used, nothing is committed, and Artifacts
+	// that are Ready stay so. Default: the provider's own key.
+	// Example: {namespace: crossplane-system, name: models-cosign}.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.name != '' && self.__namespace__ != ''",message="a Secret has a name and a namespace: write both"
 	KeySecretRef *SigningKeySelector `json:"keySecretRef,omitempty"`
@@ -51,14 +56,7 @@ const (
 	CopyAttestationAttest CopyAttestation = "Attest"
 )
 
-// A SigningKeySelector names a private key in a Secret, as cosign generate-key-pair
-// k8s://namespace/name writes it. The key is an ECDSA key on curve P-256, in PEM:
-// PKCS#8, SEC 1 or cosign's encrypted form. If the Secret has cosign.pub, all public
-// keys in it verify too, so that earlier keys can stay there when the key is rotated.
-//
-// The namespace must have no Artifacts, and no runs may execute there (job.namespace):
-// whoever works in such a namespace may be able to write or read Secrets there, and could
-// exchange the key.
+// A SigningKeySelector names a private key in a Secret.
 type SigningKeySelector struct {
 	xpv2.SecretReference `json:",inline"`
 
