@@ -105,12 +105,17 @@ func (l *life) collect(pod *corev1.Pod) {
 
 // release lets go of claims that are being deleted and that no Pod uses.
 func (l *life) release(pods int) {
-	pvc := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: artifact.PVCName(l.a.GetName()), Namespace: l.namespace}}
-	if pods > 0 || l.get(pvc) != nil || pvc.GetDeletionTimestamp() == nil {
+	if pods > 0 {
 		return
 	}
-	pvc.SetFinalizers(nil)
-	if err := l.base.Update(l.t.Context(), pvc); client.IgnoreNotFound(err) != nil {
-		l.t.Fatal(err)
+	for _, ns := range l.runsIn {
+		pvc := l.claim(ns)
+		if l.get(pvc) != nil || pvc.GetDeletionTimestamp() == nil {
+			continue
+		}
+		pvc.SetFinalizers(nil)
+		if err := l.base.Update(l.t.Context(), pvc); client.IgnoreNotFound(err) != nil {
+			l.t.Fatal(err)
+		}
 	}
 }

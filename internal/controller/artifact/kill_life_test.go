@@ -52,6 +52,10 @@ type life struct {
 
 	a    *modelv1alpha1.Artifact
 	base client.WithWatch
+
+	// runsIn are the namespaces in which objects of runs may be.
+	runsIn []string
+
 	fuse *fuse
 
 	// keys of the provider.
@@ -89,6 +93,19 @@ func newBase(t *testing.T) client.WithWatch {
 // newLife returns a life before the Artifact is applied.
 func newLife(t *testing.T, base client.WithWatch, f *fuse) *life {
 	t.Helper()
+	return newLifeIn(t, base, f, "")
+}
+
+// newIsolatedLife returns a life whose runs execute in another namespace than the
+// Artifact's.
+func newIsolatedLife(t *testing.T, base client.WithWatch, f *fuse) *life {
+	t.Helper()
+	return newLifeIn(t, base, f, apiserver.Namespace(t, base))
+}
+
+// newLifeIn returns a life whose runs execute in a namespace; empty for the Artifact's.
+func newLifeIn(t *testing.T, base client.WithWatch, f *fuse, runs string) *life {
+	t.Helper()
 	base = remembering(base)
 	store := testregistry.InMemory(false)
 	fused, server := httptest.NewServer(f.registry(store)), httptest.NewServer(store)
@@ -99,9 +116,9 @@ func newLife(t *testing.T, base client.WithWatch, f *fuse) *life {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, client: base, namespace: apiserver.Namespace(t, base), host: host, registry: r}
+	w := &world{t: t, client: base, namespace: apiserver.Namespace(t, base), host: host, registry: r, runs: runs}
 	l := &life{
-		world: w, a: w.artifact("mortal"), base: base, fuse: f,
+		world: w, a: w.artifact("mortal"), base: base, fuse: f, runsIn: []string{w.runNamespace()},
 		keys:         testKeys,
 		goes:         func(*batchv1.Job) string { return succeeds },
 		copyPatience: 1000 * time.Hour,
@@ -134,6 +151,7 @@ func (l *life) configure() {
 			},
 		}},
 	}
+	config.Spec.Job = &v1alpha1.ClusterJobConfig{JobConfig: v1alpha1.JobConfig{Namespace: l.world.runs}}
 	l.create(config)
 	// The controllers of all other tests would look at it.
 	l.t.Cleanup(func() { _ = l.base.Delete(context.Background(), config) })
@@ -141,14 +159,16 @@ func (l *life) configure() {
 
 // addForeign makes objects that look like the Artifact's and are not.
 func (l *life) addForeign() {
-	job := artifact.BuildJob(l.a, "kit:test", artifact.SelectorLabelsForArtifact(l.a.GetName()))
+	namespace := l.runNamespace()
+	in := artifact.In(l.a, namespace)
+	job := artifact.BuildJob(in, "kit:test", artifact.SelectorLabelsForArtifact(l.a.GetName()))
 	job.GenerateName, job.Name = "", "foreign"
 	job.Spec.Suspend = ptr.To(true)
-	pvc := artifact.BuildPVC(l.a, artifact.SelectorLabelsForArtifact(l.a.GetName()))
+	pvc := artifact.BuildPVC(in, artifact.SelectorLabelsForArtifact(l.a.GetName()))
 	pvc.Name = "foreign"
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "foreign", Namespace: l.namespace, Labels: pvc.GetLabels()}, Type: artifact.SecretTypeCredentials}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "foreign", Namespace: namespace, Labels: pvc.GetLabels()}, Type: artifact.SecretTypeCredentials}
 	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: "foreign", Namespace: l.namespace, Labels: pvc.GetLabels()},
+		ObjectMeta: metav1.ObjectMeta{Name: "foreign", Namespace: namespace, Labels: pvc.GetLabels()},
 		Spec:       job.Spec.Template.Spec,
 	}
 	for _, o := range []client.Object{job, pvc, secret, pod} {
@@ -224,7 +244,12 @@ func (l *life) checkWorkspace(ctx context.Context, job *batchv1.Job) {
 		return
 	}
 	pvc := &corev1.PersistentVolumeClaim{}
-	if err := l.base.Get(ctx, client.ObjectKey{Namespace: l.namespace, Name: artifact.PVCName(l.a.GetName())}, pvc); err != nil || pvc.GetDeletionTimestamp() != nil {
+	a := l.a.DeepCopy()
+	if l.get(a) != nil {
+		return
+	}
+	key := client.ObjectKey{Namespace: job.GetNamespace(), Name: artifact.WorkspaceName(artifact.In(a, job.GetNamespace()))}
+	if err := l.base.Get(ctx, key, pvc); err != nil || pvc.GetDeletionTimestamp() != nil {
 		l.t.Errorf("Job %q is made without its workspace: %v", job.GetName(), err)
 	}
 	if got, want := artifact.RunOf(pvc).Hash, artifact.RunOf(job).Hash; got != want {
@@ -235,16 +260,21 @@ func (l *life) checkWorkspace(ctx context.Context, job *batchv1.Job) {
 // runs returns the Jobs and Pods of Artifacts of the life's name.
 func (l *life) runs() ([]batchv1.Job, []corev1.Pod) {
 	l.t.Helper()
-	jobs, pods := &batchv1.JobList{}, &corev1.PodList{}
+	var jobs []batchv1.Job
+	var pods []corev1.Pod
 	selector := client.MatchingLabels(artifact.SelectorLabelsForArtifact(l.a.GetName()))
-	err := errors.Join(
-		l.base.List(l.t.Context(), jobs, client.InNamespace(l.namespace), selector),
-		l.base.List(l.t.Context(), pods, client.InNamespace(l.namespace), selector),
-	)
-	if err != nil {
-		l.t.Fatal(err)
+	for _, ns := range l.runsIn {
+		jobList, podList := &batchv1.JobList{}, &corev1.PodList{}
+		err := errors.Join(
+			l.base.List(l.t.Context(), jobList, client.InNamespace(ns), selector),
+			l.base.List(l.t.Context(), podList, client.InNamespace(ns), selector),
+		)
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		jobs, pods = append(jobs, jobList.Items...), append(pods, podList.Items...)
 	}
-	return without(jobs.Items, func(j batchv1.Job) string { return j.GetName() }), without(pods.Items, func(p corev1.Pod) string { return p.GetName() })
+	return without(jobs, func(j batchv1.Job) string { return j.GetName() }), without(pods, func(p corev1.Pod) string { return p.GetName() })
 }
 
 // without leaves out the foreign objects.

@@ -20,6 +20,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
 )
 
 // fewestPoints is how many points to be killed at the lives have at least.
@@ -230,16 +231,59 @@ func runningOn(revision string) func(*batchv1.Job) string {
 	}
 }
 
-func TestKilledAtAnyCall(t *testing.T) { killAtEachPoint(t, false) }
+func TestKilledAtAnyCall(t *testing.T) { killAtEachPoint(t, false, lives, newLife) }
 
-func TestAnyCallLost(t *testing.T) { killAtEachPoint(t, true) }
+func TestAnyCallLost(t *testing.T) { killAtEachPoint(t, true, lives, newLife) }
+
+// isolatedLives are those of Artifacts whose runs execute in another namespace.
+var isolatedLives = map[string]story{
+	"FirstRun":            lives["FirstRun"],
+	"ChangedInMidRun":     lives["ChangedInMidRun"],
+	"TriedAgain":          lives["TriedAgain"],
+	"NeverStarted":        lives["NeverStarted"],
+	"DeletedInMidRun":     lives["DeletedInMidRun"],
+	"DeletedAfterSuccess": lives["DeletedAfterSuccess"],
+	"MovedBeforeFirstRun": {
+		reason: "A run executes in the namespace that the config names when it begins.",
+		before: func(l *life) { l.create(l.a) },
+		life:   func(l *life) { l.moveRuns(); l.reachReady() },
+		runs:   1,
+	},
+	"MovedInMidRun": {
+		reason: "A run ends where it is, and the next one begins in the other namespace when it is over.",
+		goes:   runningOn("main"),
+		before: func(l *life) { l.create(l.a); l.reachRunning() },
+		life:   func(l *life) { l.moveRuns(); l.update(l.a, revision("v2")); l.reachReady() },
+		runs:   2,
+	},
+	"MovedAndDeleted": {
+		reason: "What is in the former namespace goes with the Artifact.",
+		goes:   runningOn("main"),
+		before: func(l *life) { l.create(l.a); l.reachRunning() },
+		life:   func(l *life) { l.moveRuns(); l.remove(l.a); l.leavesNothing = true; l.reachGone() },
+		runs:   1,
+	},
+}
+
+func TestIsolatedKilledAtAnyCall(t *testing.T) {
+	killAtEachPoint(t, false, isolatedLives, newIsolatedLife)
+}
+
+// moveRuns has further runs execute in another namespace.
+func (l *life) moveRuns() {
+	l.t.Helper()
+	next := apiserver.Namespace(l.t, l.base)
+	l.runsIn = append(l.runsIn, next)
+	pc := &v1alpha1.ClusterProviderConfig{ObjectMeta: metav1.ObjectMeta{Name: l.namespace}}
+	l.change(pc, func() { pc.Spec.Job.Namespace = next })
+}
 
 // envReads has points at reads counted, too: three times as many.
 const envReads = "KILL_AT_READS"
 
 // killAtEachPoint has each life as often as it takes to kill the provider, or
 // to lose a call, at each of its points.
-func killAtEachPoint(t *testing.T, once bool) {
+func killAtEachPoint(t *testing.T, once bool, lives map[string]story, newLife func(*testing.T, client.WithWatch, *fuse) *life) {
 	t.Parallel() // The tests beside it wait most of their time.
 	base := newBase(t)
 	reads := os.Getenv(envReads) != ""
@@ -374,17 +418,27 @@ func (l *life) reachGone() {
 // Secrets of Artifacts of its name.
 func (l *life) belongings() (*corev1.PersistentVolumeClaim, []corev1.Secret) {
 	l.t.Helper()
-	pvc := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: artifact.PVCName(l.a.GetName()), Namespace: l.namespace}}
-	if err := l.get(pvc); kerrors.IsNotFound(err) {
-		pvc = nil
-	} else if err != nil {
-		l.t.Fatal(err)
+	var pvc *corev1.PersistentVolumeClaim
+	var all []corev1.Secret
+	for _, ns := range l.runsIn {
+		claim := l.claim(ns)
+		if err := l.get(claim); err == nil {
+			pvc = claim
+		} else if !kerrors.IsNotFound(err) {
+			l.t.Fatal(err)
+		}
+		secrets := &corev1.SecretList{}
+		if err := l.base.List(l.t.Context(), secrets, client.InNamespace(ns), client.MatchingLabels(artifact.SelectorLabelsForArtifact(l.a.GetName()))); err != nil {
+			l.t.Fatal(err)
+		}
+		all = append(all, without(secrets.Items, func(s corev1.Secret) string { return s.GetName() })...)
 	}
-	secrets := &corev1.SecretList{}
-	if err := l.base.List(l.t.Context(), secrets, client.InNamespace(l.namespace), client.MatchingLabels(artifact.SelectorLabelsForArtifact(l.a.GetName()))); err != nil {
-		l.t.Fatal(err)
-	}
-	return pvc, without(secrets.Items, func(s corev1.Secret) string { return s.GetName() })
+	return pvc, all
+}
+
+// claim returns the name of the Artifact's workspace in a namespace.
+func (l *life) claim(namespace string) *corev1.PersistentVolumeClaim {
+	return &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: artifact.WorkspaceName(artifact.In(l.a, namespace)), Namespace: namespace}}
 }
 
 func (l *life) checkUntagged() {

@@ -59,8 +59,9 @@ func (e *external) startRun(ctx context.Context, a *modelv1alpha1.Artifact) erro
 	return e.ensureRun(ctx, wanted)
 }
 
-// clearEarlierRuns deletes Jobs of other runs and a workspace that is not what
-// this one needs, and reports whether they and their Pods are gone.
+// clearEarlierRuns deletes Jobs of other runs, a workspace that is not what this one
+// needs, and Secrets in other namespaces, and reports whether Jobs, Pods and workspaces
+// are gone.
 func (e *external) clearEarlierRuns(ctx context.Context, a *modelv1alpha1.Artifact, next artifact.Run) (bool, error) {
 	jobs, err := e.jobs(ctx, a)
 	if err != nil {
@@ -79,6 +80,14 @@ func (e *external) clearEarlierRuns(ctx context.Context, a *modelv1alpha1.Artifa
 	stale, err := e.clearWorkspaces(ctx, a)
 	if err != nil {
 		return false, err
+	}
+	for _, in := range e.everywhere(a) {
+		if artifact.RunNamespace(in) == artifact.RunNamespace(a) {
+			continue // The next run may use its Secret.
+		}
+		if err := artifact.DeleteSecrets(ctx, e.direct, in); err != nil {
+			return false, err
+		}
 	}
 	pods, err := e.pods(ctx, e.direct, a)
 	return err == nil && !stale && len(pods) == 0 && len(jobs) == 0, err

@@ -169,7 +169,7 @@ func (s *sweeper) sweepKind(ctx context.Context, namespace string, kind schema.G
 func (s *sweeper) sweepObject(ctx context.Context, o *metav1.PartialObjectMetadata, gone map[types.UID]bool) error {
 	name, ok := artifact.ArtifactOf(o)
 	uid := types.UID(o.GetLabels()[artifact.LabelArtifactUID])
-	if !ok || name.Namespace == o.GetNamespace() || o.GetDeletionTimestamp() != nil {
+	if !ok || uid == "" || name.Namespace == o.GetNamespace() || o.GetDeletionTimestamp() != nil {
 		return nil
 	}
 	if _, asked := gone[uid]; !asked {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"maps"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -158,6 +159,21 @@ func TestConfigPolicy(t *testing.T) {
 	})
 	checkCreate(t, v1alpha1.ProviderConfigGroupVersionKind, minimalConfig, map[string]rule{
 		"Tenant": {reason: "A tenant allows itself nothing.", args: fields{allow: []any{"tolerations"}}, want: []string{"unknown field"}},
+	})
+}
+
+func TestConfigJobNamespace(t *testing.T) {
+	const namespace = "job.namespace"
+	name := []string{namespace, "write lower case letters, digits and dashes"}
+	checkCreate(t, v1alpha1.ClusterProviderConfigGroupVersionKind, minimalConfig, map[string]rule{
+		"Name":   {reason: "A namespace should be named.", args: fields{namespace: "kitops-runs"}},
+		"Upper":  {reason: "A name that no namespace can have should be refused.", args: fields{namespace: "Runs"}, want: name},
+		"Path":   {reason: "A path should be refused.", args: fields{namespace: "../runs"}, want: name},
+		"Holder": {reason: "A placeholder should be refused, since there is one namespace for all.", args: fields{namespace: "{namespace}"}, want: name},
+		"Long":   {reason: "A name that is too long should be refused.", args: fields{namespace: strings.Repeat("a", 64)}, want: []string{namespace, "63"}},
+	})
+	checkCreate(t, v1alpha1.ProviderConfigGroupVersionKind, minimalConfig, map[string]rule{
+		"Tenant": {reason: "A tenant should not decide where runs execute.", args: fields{namespace: "kitops-runs"}, want: []string{"remove job.namespace, or write it in a ClusterProviderConfig"}},
 	})
 }
 
