@@ -222,7 +222,7 @@ func (e *external) renewSecret(ctx context.Context, a *modelv1alpha1.Artifact) e
 	data, hash, err := e.settings.Renewed(ctx)
 	if err != nil {
 		e.recorder.Event(a, event.Warning(reasonNotRenewed, errors.Wrap(err, "The run goes on with the credentials that it has")))
-		return nil //nolint:nilerr // The run decides what becomes of it.
+		return nil
 	}
 	return artifact.RenewSecret(ctx, e.direct, artifact.In(a, e.plan.secret.Namespace), e.plan.secret.Name, data, hash)
 }

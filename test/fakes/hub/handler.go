@@ -128,6 +128,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.record(r)
 
 	var next http.Handler = http.HandlerFunc(h.route)
+	if r.Method == http.MethodPost && r.URL.Path == exchangePath {
+		next = http.HandlerFunc(h.serveExchange)
+	}
 	h.mu.Lock()
 	fault := h.fault
 	for k, v := range h.header {
@@ -143,10 +146,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // route serves a request by its path. The path is split before its parts are
 // unescaped, since a revision may hold an escaped slash.
 func (h *Handler) route(w http.ResponseWriter, r *http.Request) {
-	if r.Method == http.MethodPost && r.URL.Path == exchangePath {
-		h.serveExchange(w, r)
-		return
-	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		writeError(w, http.StatusMethodNotAllowed, "", "Method not allowed")
 		return

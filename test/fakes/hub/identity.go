@@ -105,7 +105,7 @@ func (h *Handler) serveExchange(w http.ResponseWriter, r *http.Request) {
 	}
 	h.tokens[token] = exchanged{resource: p.Resource, ends: time.Now().Add(life)}
 	h.exchanges++
-	writeJSON(w, map[string]any{
+	writeJSON(w, map[string]any{ //nolint:gosec // A fake's token.
 		"access_token": token, "token_type": "bearer", "expires_in": int(max(life, time.Second).Seconds()),
 		"issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
 	})
