@@ -47,7 +47,7 @@ func TestArtifactIsMadeAndDeleted(t *testing.T) {
 		Source:          &modelv1alpha1.SourceObservation{Revision: "0123456789012345678901234567890123456789", License: "mit"},
 		RunHash:         artifact.RunHash(a),
 		Run:             1,
-		JobRef:          &modelv1alpha1.JobReference{Name: job.GetName()},
+		JobRef:          &modelv1alpha1.JobReference{Namespace: job.GetNamespace(), Name: job.GetName()},
 	}
 	if found := w.records(a, digest); len(found) == 1 {
 		want.Attestation = &modelv1alpha1.Attestation{Digest: found[0].Descriptor.Digest.String(), KeyID: testKeys.Signer.KeyID()}
