@@ -1,0 +1,80 @@
+// Package identity obtains passwords for the registries of clouds by the identity that the
+// cloud gives to a workload: to a Pod, by its service account. No secret is stored. It
+// knows Amazon ECR (private and public), Google Artifact Registry and Azure Container
+// Registry, and each by the host of a registry.
+//
+// It is the only package that sends requests to the link-local addresses of clouds, and
+// only to those that it names itself.
+package identity
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/retry"
+)
+
+// A Source has the account that a workload's identity has at one registry.
+type Source interface {
+	// Token returns the account as it is now, and when its password expires. It is quick
+	// unless the password must be renewed, and safe for concurrent use. Its errors are
+	// outcome.Errors.
+	Token(ctx context.Context) (username, password string, expires time.Time, err error)
+}
+
+// Options of a Source.
+type Options struct {
+	// UserAgent that requests name the program by.
+	UserAgent string
+
+	// Retry is how requests are retried; the zero value retries none.
+	Retry retry.Policy
+
+	// Now is the time; nil for time.Now.
+	Now func() time.Time
+
+	// Transport sends the requests. Nil, which only tests should change, connects to the
+	// endpoints of the clouds.
+	Transport http.RoundTripper
+}
+
+// An issuer gets a new password from a cloud.
+type issuer interface {
+	issue(ctx context.Context) (token, error)
+}
+
+// A token is an account at a registry.
+type token struct {
+	username, password string
+
+	expires time.Time
+}
+
+// New returns the Source for the registry at a host. It returns an error with reason
+// ConfigInvalid if the host is no registry of a cloud, and one that says what is missing
+// if the environment has no identity for its cloud. Nothing is requested yet.
+func New(host string, e Environment, o Options) (Source, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	c := &client{userAgent: o.UserAgent, now: o.Now, transport: o.Transport}
+	var i issuer
+	var err error
+	switch r := registryAt(host); r.cloud {
+	case aws:
+		i, err = newAWS(r, e, c)
+	case google:
+		i, err = newGoogle(e, c)
+	case azure:
+		i, err = newAzure(r, e, c)
+	default:
+		err = outcome.Errorf(outcome.ConfigInvalid,
+			"registry %s is not one of Amazon ECR, Google Artifact Registry or Azure Container Registry, whose hosts are like 123456789012.dkr.ecr.eu-central-1.amazonaws.com, public.ecr.aws, europe-docker.pkg.dev and example.azurecr.io: write credentials.source: Secret, or the host of one of these", outcome.Shorten(host))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &cached{issuer: i, retries: o.Retry, now: o.Now, busy: make(chan struct{}, 1)}, nil
+}
