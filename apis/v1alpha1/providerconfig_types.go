@@ -145,6 +145,8 @@ type JobConfig struct {
 // A ClusterProviderConfigSpec configures the provider for several namespaces.
 // +kubebuilder:validation:XValidation:rule="!has(self.huggingFace) || !has(self.huggingFace.identity) || (has(self.job) && has(self.job.__namespace__))",message="huggingFace.identity is who runs in a namespace of the administrator's are: write job.namespace, such as kitops-runs"
 // +kubebuilder:validation:XValidation:rule="!has(self.huggingFace) || !has(self.huggingFace.identity) || !has(self.job) || !has(self.job.pipeline) || self.job.pipeline != 'Kit'",message="pipeline Kit cannot use huggingFace.identity, since kit keeps its first token: write job.pipeline: Stream, or leave it out"
+// +kubebuilder:validation:XValidation:rule="self.registry.credentials.source != 'InjectedIdentity' || (has(self.job) && has(self.job.__namespace__))",message="credentials.source InjectedIdentity is who runs in a namespace of the administrator's are: write job.namespace, such as kitops-runs"
+// +kubebuilder:validation:XValidation:rule="self.registry.credentials.source != 'InjectedIdentity' || !has(self.job) || !has(self.job.pipeline) || self.job.pipeline != 'Kit'",message="pipeline Kit cannot use credentials.source InjectedIdentity, since kit keeps its first token: write job.pipeline: Stream, or leave it out"
 type ClusterProviderConfigSpec struct {
 	// Registry that Artifacts are pushed to. It is required.
 	Registry ClusterRegistryConfig `json:"registry"`
@@ -182,6 +184,7 @@ type ClusterProviderConfigSpec struct {
 }
 
 // A ClusterRegistryConfig configures access to a registry.
+// +kubebuilder:validation:XValidation:rule="self.credentials.source != 'InjectedIdentity' || !has(self.plainHTTP) || !self.plainHTTP",message="the registries of clouds have TLS: remove plainHTTP, or write credentials.source: Secret"
 type ClusterRegistryConfig struct {
 	// Host of the registry, with its port if needed. It is required.
 	// Example: registry.example.com or 10.0.0.5:5000.
@@ -218,11 +221,15 @@ type ClusterRegistryConfig struct {
 }
 
 // ClusterRegistryCredentials are the account that a registry is accessed with.
-// +kubebuilder:validation:XValidation:rule="(self.source == 'Secret') == has(self.secretRef)",message="write source: Secret together with secretRef, or source: None without it"
+// +kubebuilder:validation:XValidation:rule="(self.source == 'Secret') == has(self.secretRef)",message="write source: Secret together with secretRef, or source: None or InjectedIdentity without it"
 type ClusterRegistryCredentials struct {
-	// Source of the credentials: Secret, or None for a registry that allows
-	// anonymous pushes. Example: Secret.
-	// +kubebuilder:validation:Enum=None;Secret
+	// Source of the credentials: Secret; None for a registry that allows anonymous
+	// pushes; or InjectedIdentity for Amazon ECR, Google Artifact Registry or Azure
+	// Container Registry, by the identity that the cloud gives to a service account:
+	// for runs that of job.serviceAccountName in job.namespace, which it needs, and
+	// for the provider that of its own Pod. Then only pipeline Stream can be used.
+	// Example: Secret.
+	// +kubebuilder:validation:Enum=None;Secret;InjectedIdentity
 	Source xpv2.CredentialsSource `json:"source"`
 
 	// SecretRef names a Secret of type kubernetes.io/dockerconfigjson with an

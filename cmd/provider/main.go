@@ -34,6 +34,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	controllers "github.com/crossplane-contrib/provider-kitops/internal/controller"
 	artifactcontroller "github.com/crossplane-contrib/provider-kitops/internal/controller/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/identity"
 	"github.com/crossplane-contrib/provider-kitops/internal/memory"
 	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 	"github.com/crossplane-contrib/provider-kitops/internal/settings"
@@ -192,6 +193,7 @@ func controllerOptions(f flags, log logging.Logger) artifactcontroller.Options {
 		},
 		Images:               f.images,
 		RunNamespaces:        f.runNamespaces,
+		Identities:           identity.NewSources(identity.ReadEnvironment(os.Getenv), identity.Options{UserAgent: version.UserAgent()}),
 		PollJitterPercentage: f.pollJitter,
 		BlobCheckInterval:    f.blobInterval,
 		Metrics:              own,

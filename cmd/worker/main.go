@@ -19,6 +19,7 @@ import (
 	_ "golang.org/x/crypto/x509roots/fallback"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/identity"
 	"github.com/crossplane-contrib/provider-kitops/internal/memory"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
@@ -49,6 +50,7 @@ func main() {
 	run.Flag("checkpoint-tag", "Tag of the checkpoint; none without it.").StringVar(&r.Target.CheckpointTag)
 	run.Flag("plain-http", "Use no TLS for the registry.").BoolVar(&r.Target.PlainHTTP)
 	run.Flag("docker-config", "Folder with a config.json that holds the registry's credentials.").StringVar(&r.Target.DockerConfig)
+	cloud := run.Flag("registry-identity", "Cloud whose identity of this Pod's service account is used for the registry: aws, google or azure.").Enum(identity.AWS, identity.Google, identity.Azure)
 	run.Flag("registry-ca-file", "Certificate authorities to trust for the registry, in addition to the public ones.").StringVar(&r.Target.CAFile)
 	run.Flag("registry-cert-file", "Client certificate for the registry.").StringVar(&r.Target.CertificateFile)
 	run.Flag("registry-key-file", "Private key of the client certificate.").StringVar(&r.Target.KeyFile)
@@ -82,6 +84,9 @@ func main() {
 	case run.FullCommand():
 		memory.Limit()
 		r.Source = source.value()
+		if err := source.addIdentities(&r, *cloud); err != nil {
+			os.Exit(report(outcome.Result{}, err, *result, os.Stderr))
+		}
 		var err error
 		if r.Policies, err = policy.Decode(*policies); err != nil {
 			os.Exit(report(outcome.Result{}, err, *result, os.Stderr))

@@ -17,6 +17,7 @@ type sourceFlags struct {
 	artifact       pipeline.ArtifactSource
 	identity       pipeline.Identity
 	verify         *verifyFlags
+	cloudIdentity  bool // For the source's registry.
 }
 
 // sourceFlagsOf adds a source's flags to a command, and validates that they name one
@@ -36,6 +37,7 @@ func sourceFlagsOf(run *kingpin.CmdClause) *sourceFlags {
 	run.Flag("source-artifact", "Artifact in a registry: registry/repository@digest, or :tag.").StringVar(&f.artifact.Reference)
 	run.Flag("source-plain-http", "Use no TLS for the source's registry.").BoolVar(&f.artifact.PlainHTTP)
 	run.Flag("source-docker-config", "Folder with a config.json that holds the credentials of the source's registry.").StringVar(&f.artifact.DockerConfig)
+	run.Flag("source-identity", "Use the identity that the cloud of the source's registry gives to this Pod's service account.").BoolVar(&f.cloudIdentity)
 	run.Flag("source-ca-file", "Certificate authorities to trust for the source's registry, in addition to the public ones.").StringVar(&f.artifact.CAFile)
 	run.Flag("source-cert-file", "Client certificate for the source's registry.").StringVar(&f.artifact.CertificateFile)
 	run.Flag("source-key-file", "Private key of that certificate.").StringVar(&f.artifact.KeyFile)

@@ -18,6 +18,7 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/identity"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -54,6 +55,7 @@ func BuildJob(artifact *modelv1alpha1.Artifact, kitImage string, labels map[stri
 		jobWithPolicy(artifact),
 		// Last, since nothing may replace what objects are selected by.
 		jobWithMetadata(merged(labels, identityLabels(artifact)), metadataFor(artifact)),
+		jobWithCloudIdentity(artifact),
 	} {
 		override(job)
 	}
@@ -260,6 +262,21 @@ func merged(a, b map[string]string) map[string]string {
 	maps.Copy(out, a)
 	maps.Copy(out, b)
 	return out
+}
+
+// labelAzureIdentity has the webhook of Azure give a Pod the identity of its service
+// account
+// (https://azure.github.io/azure-workload-identity/docs/topics/service-account-labels-and-annotations.html).
+// Those of other clouds look at the service account alone.
+const labelAzureIdentity = "azure.workload.identity/use"
+
+// jobWithCloudIdentity labels the Pod for the cloud whose identity the run uses.
+func jobWithCloudIdentity(a *modelv1alpha1.Artifact) jobOverride {
+	return func(j *batchv1.Job) {
+		if a.Effective.RegistryIdentity == identity.Azure {
+			j.Spec.Template.Labels = merged(j.Spec.Template.Labels, map[string]string{labelAzureIdentity: "true"})
+		}
+	}
 }
 
 // jobWithMounts passes the artifacts that may have the same blobs to the worker.

@@ -132,6 +132,9 @@ func runArguments(a *modelv1alpha1.Artifact) []string {
 	if a.Effective.PlainHTTP {
 		args = append(args, "--plain-http")
 	}
+	if cloud := a.Effective.RegistryIdentity; cloud != "" {
+		args = append(args, "--registry-identity="+cloud)
+	}
 	return literal(append(args, stagingArguments(a)...))
 }
 

@@ -79,7 +79,14 @@ func Pipeline(a *modelv1alpha1.Artifact) modelv1alpha1.PipelineType {
 // CheckPipeline returns an error if the pipeline that the Artifact's spec names, or that
 // its content is of, cannot be used with its ProviderConfig.
 func CheckPipeline(a *modelv1alpha1.Artifact) error {
-	if hubIdentity(a) == "" || Pipeline(a) != modelv1alpha1.PipelineKit {
+	if Pipeline(a) != modelv1alpha1.PipelineKit {
+		return nil
+	}
+	if a.Effective.RegistryIdentity != "" {
+		return outcome.Errorf(outcome.Unsupported,
+			"Pipeline Kit cannot use credentials.source InjectedIdentity of the ClusterProviderConfig, since kit keeps its first password for a whole push, which may last longer: set spec.forProvider.pipeline to Stream")
+	}
+	if hubIdentity(a) == "" {
 		return nil
 	}
 	return outcome.Errorf(outcome.Unsupported,
@@ -87,8 +94,8 @@ func CheckPipeline(a *modelv1alpha1.Artifact) error {
 }
 
 // kitSupports reports whether kit supports what the Artifact's spec asks for: whole
-// models of the public Hub, with a stored token or none, as any format except Image and
-// without annotations
+// models of the public Hub, with stored credentials or none, as any format except Image
+// and without annotations
 // (https://kitops.org/docs/cli/cli-reference/, kit import and kit pack).
 func kitSupports(a *modelv1alpha1.Artifact) bool {
 	if OCISource(a) != nil || a.Spec.ForProvider.Format == modelv1alpha1.PackFormatImage || len(Annotations(a)) > 0 {
@@ -98,7 +105,7 @@ func kitSupports(a *modelv1alpha1.Artifact) bool {
 	if hf := huggingFace(a); hf != nil && (strings.Count(hf.Model, "/") != 1 || hashedFiles(hf.Files) != nil) {
 		return false
 	}
-	if hubIdentity(a) != "" {
+	if hubIdentity(a) != "" || a.Effective.RegistryIdentity != "" {
 		return false
 	}
 	hub := strings.TrimRight(a.Effective.HubEndpoint, "/")

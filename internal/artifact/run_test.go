@@ -242,15 +242,18 @@ func withPipeline(p modelv1alpha1.PipelineType) artifactModifier {
 
 func TestCheckPipeline(t *testing.T) {
 	identity := withEffective(modelv1alpha1.Effective{HubIdentity: "models-bot"})
+	cloud := withEffective(modelv1alpha1.Effective{RegistryIdentity: "aws"})
 	cases := map[string]struct {
 		reason string
 		args   *modelv1alpha1.Artifact
 		want   outcome.Reason
 	}{
-		"Kit":       {reason: "Kit can use a stored token, or none.", args: newArtifact(withPipeline(modelv1alpha1.PipelineKit))},
-		"Default":   {reason: "The default is the pipeline that can use an identity.", args: newArtifact(withPipeline(""), identity)},
-		"Explicit":  {reason: "Kit should be refused where an identity is used.", args: newArtifact(withPipeline(modelv1alpha1.PipelineKit), identity), want: outcome.Unsupported},
-		"OtherUses": {reason: "A source that is not on the Hub uses no identity.", args: newArtifact(withPipeline(modelv1alpha1.PipelineKit), withOCI(testReference), identity)},
+		"Kit":           {reason: "Kit can use a stored token, or none.", args: newArtifact(withPipeline(modelv1alpha1.PipelineKit))},
+		"Default":       {reason: "The default is the pipeline that can use an identity.", args: newArtifact(withPipeline(""), identity)},
+		"Explicit":      {reason: "Kit should be refused where an identity is used.", args: newArtifact(withPipeline(modelv1alpha1.PipelineKit), identity), want: outcome.Unsupported},
+		"CloudDefault":  {reason: "The default is the pipeline that can use a cloud's identity.", args: newArtifact(withPipeline(""), cloud)},
+		"CloudExplicit": {reason: "Kit should be refused where a push may outlive its password.", args: newArtifact(withPipeline(modelv1alpha1.PipelineKit), cloud), want: outcome.Unsupported},
+		"OtherUses":     {reason: "A source that is not on the Hub uses no identity.", args: newArtifact(withPipeline(modelv1alpha1.PipelineKit), withOCI(testReference), identity)},
 		"OwnToken": {
 			reason: "An Artifact's own token should be used instead of an identity.",
 			args: newArtifact(withPipeline(modelv1alpha1.PipelineKit), identity, withParameters(func(p *modelv1alpha1.ArtifactParameters) {

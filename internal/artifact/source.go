@@ -123,6 +123,9 @@ func sourceArguments(a *modelv1alpha1.Artifact) []string {
 		if accessFor(a).PlainHTTP {
 			args = append(args, "--source-plain-http")
 		}
+		if accessFor(a).Identity {
+			args = append(args, "--source-identity")
+		}
 		if s.Referrers == modelv1alpha1.ReferrersCopy {
 			args = append(args, "--source-copy-referrers")
 		}

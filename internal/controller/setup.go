@@ -92,7 +92,7 @@ func (s *starter) Start(ctx context.Context) error {
 func (s *starter) configs() config.Options {
 	o := config.Options{
 		Options: s.options.Options, Hosts: s.options.Hosts, Credentials: s.options.Credentials,
-		RunNamespaces: s.options.RunNamespaces, Access: s.options.Access,
+		RunNamespaces: s.options.RunNamespaces, Access: s.options.Access, Identities: s.options.Identities,
 	}
 	if s.options.Metrics != nil {
 		o.Observe = s.options.Metrics.Requested

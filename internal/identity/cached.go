@@ -70,8 +70,10 @@ func (c *cached) renewed(ctx context.Context, living token) (token, error) {
 	select {
 	case c.busy <- struct{}{}:
 	default:
-		if living.password != "" {
-			return living, nil
+		// Once that has failed, nobody waits: a cloud that does not answer must not hold
+		// up everything.
+		if last := c.lastError(); living.password != "" || last != nil {
+			return living, onlyIfNone(living, last)
 		}
 		select {
 		case c.busy <- struct{}{}:
@@ -95,6 +97,13 @@ func (c *cached) renewed(ctx context.Context, living token) (token, error) {
 		return living, onlyIfNone(living, ctx.Err())
 	}
 	return c.keep(t, asked, err)
+}
+
+// lastError returns the error of the last try to renew; nil if it succeeded.
+func (c *cached) lastError() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
 }
 
 // keep keeps what a renewal that began at a time came to, and returns what to use.

@@ -62,6 +62,14 @@ func registryAt(host string) cloudRegistry {
 	return r
 }
 
-// IsAzure reports whether the registry at a host is one of Azure's, for whose identities a
-// Pod needs a label.
-func IsAzure(host string) bool { return registryAt(host).cloud == azure }
+// Names of clouds, as CloudOf returns them.
+const (
+	AWS    = "aws"
+	Google = "google"
+	Azure  = "azure"
+)
+
+// CloudOf returns the name of the cloud of the registry at a host; empty for none.
+func CloudOf(host string) string {
+	return map[cloud]string{aws: AWS, google: Google, azure: Azure}[registryAt(host).cloud]
+}

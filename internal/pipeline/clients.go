@@ -11,6 +11,7 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/identity"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
@@ -54,22 +55,30 @@ func (s Source) Token() (string, error) {
 // NewRegistry returns a client of a target's registry. Clients that share a throttle
 // all wait if a registry asks one of them to.
 func NewRegistry(t Target, retries retry.Policy, throttle *connection.Throttle) (*registry.Client, error) {
-	return NewRegistryClient(t.DockerConfig, registry.Options{
+	return NewRegistryClient(t.DockerConfig, t.Identity, registry.Options{
 		Retry: retries, Throttle: throttle,
 		Host: t.Registry, PlainHTTP: t.PlainHTTP, Repository: t.Repository, Pushes: true,
 		CAFile: t.CAFile, CertificateFile: t.CertificateFile, KeyFile: t.KeyFile,
 	})
 }
 
-// NewRegistryClient returns a client of a registry, with the credentials of the
-// config.json in a folder, which is read again when it changes.
-func NewRegistryClient(credentials string, o registry.Options) (*registry.Client, error) {
+// NewRegistryClient returns a client of a registry, with the account of an identity, or if
+// that is nil with the credentials of the config.json in a folder. Both are asked again for
+// each request, since they change.
+func NewRegistryClient(credentials string, own identity.Source, o registry.Options) (*registry.Client, error) {
 	config, err := dockerConfig(credentials, os.ReadFile)
 	if err != nil {
 		return nil, err
 	}
 	o.UserAgent = version.UserAgent()
-	if config != nil {
+	switch {
+	case own != nil:
+		o.Cures = o.Cures.ForIdentity()
+		o.Credential = func(ctx context.Context) (registry.Credential, error) {
+			user, password, _, err := own.Token(ctx)
+			return registry.Credential{Username: user, Password: password}, err
+		}
+	case config != nil:
 		// What is wrong with it is reported before anything is asked.
 		if _, err := registry.CredentialIn(config, o.Host, o.Repository); err != nil {
 			return nil, errors.Wrap(err, "cannot prepare to ask the registry")

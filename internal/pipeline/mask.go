@@ -10,10 +10,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
+	"github.com/crossplane-contrib/provider-kitops/internal/identity"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -47,6 +49,12 @@ func (m maskedPipeline) Run(ctx context.Context, run Run) (outcome.Result, error
 		watched := *i
 		watched.Issued = mask.add
 		run.Source.Identity = &watched
+	}
+	run.Target.Identity = mask.watch(run.Target.Identity)
+	if a := run.Source.Artifact; a != nil {
+		watched := *a
+		watched.Identity = mask.watch(a.Identity)
+		run.Source.Artifact = &watched
 	}
 	if run.Log != nil {
 		run.Log = maskedWriter{run.Log, mask}
@@ -119,6 +127,29 @@ func (m *liveMask) add(secret string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.set([]string{secret})
+}
+
+// watch has the mask remove the passwords of an identity, too, each before it is used.
+func (m *liveMask) watch(s identity.Source) identity.Source {
+	if s == nil {
+		return nil
+	}
+	return watchedIdentity{s, m}
+}
+
+type watchedIdentity struct {
+	identity.Source
+
+	mask *liveMask
+}
+
+// Token implements identity.Source.
+func (w watchedIdentity) Token(ctx context.Context) (username, password string, expires time.Time, err error) {
+	username, password, expires, err = w.Source.Token(ctx)
+	if len(password) >= minSecret {
+		w.mask.add(password)
+	}
+	return username, password, expires, err
 }
 
 // Replace returns the text with Redacted in place of each secret.

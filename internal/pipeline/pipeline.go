@@ -8,6 +8,7 @@ import (
 	"io"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/identity"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/policy"
 	"github.com/crossplane-contrib/provider-kitops/internal/verify"
@@ -89,6 +90,9 @@ type ArtifactSource struct {
 	// credentials; empty for none.
 	DockerConfig string
 
+	// Identity has the account at the registry in place of DockerConfig; nil for none.
+	Identity identity.Source
+
 	// CAFile is a PEM file of certificate authorities to trust for the registry, in
 	// addition to the public ones; empty for none.
 	CAFile string
@@ -129,6 +133,9 @@ type Target struct {
 	// credentials (https://docs.docker.com/reference/cli/docker/login); empty
 	// for none.
 	DockerConfig string
+
+	// Identity has the account at the registry in place of DockerConfig; nil for none.
+	Identity identity.Source
 
 	// CAFile is a PEM file of certificate authorities to trust for the registry, in
 	// addition to the public ones; empty for none.

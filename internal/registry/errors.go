@@ -284,6 +284,16 @@ var providerCures = Cures{ //nolint:gosec // It says where credentials are, and 
 	PlainHTTP:     "set registry.plainHTTP if that is meant",
 }
 
+// ForIdentity returns the cures of a client whose account a cloud gives to an identity.
+func (c Cures) ForIdentity() Cures {
+	if c == (Cures{}) {
+		c = providerCures
+	}
+	c.Credentials = "check that the identity's role or policy allows this at the registry"
+	c.NoCredentials = c.Credentials
+	return c
+}
+
 // of returns the cure of a permanent connection error.
 func (c Cures) of(why connection.Cause) string {
 	switch why {

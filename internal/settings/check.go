@@ -52,11 +52,14 @@ func (r *Resolver) CheckConfig(ctx context.Context, o client.Object, checked str
 	if err := r.checkRunNamespace(p, o.GetNamespace()); err != nil {
 		return ConfigState{}, err
 	}
+	if err := p.checkIdentity(); err != nil {
+		return ConfigState{}, err
+	}
 	s := ConfigState{}
 	if versions, ok := shownVersions(ctx, r.Metadata, secretsOf(p)...); ok {
 		s.Version = p.version + "," + versions
 	}
-	secrets := &secretReader{kube: r.Direct, memory: r.Credentials}
+	secrets := &secretReader{kube: r.Direct, memory: r.Credentials, identities: r.Identities}
 	if s.Version == "" || s.Version != checked {
 		if err := secrets.check(ctx, p); err != nil {
 			return s, err

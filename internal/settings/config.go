@@ -178,6 +178,21 @@ func (p *providerConfig) hubIdentity() string {
 	return ""
 }
 
+// usesIdentity reports whether the config's registry is accessed by an identity of its
+// cloud.
+func (p *providerConfig) usesIdentity() bool {
+	return p.Registry.Credentials.Source == xpv2.CredentialsSourceInjectedIdentity
+}
+
+// checkIdentity returns an error with reason NotAllowed if the config uses an identity that
+// it must not use: no tenant's config has one, and no run in a tenant's namespace.
+func (p *providerConfig) checkIdentity() error {
+	if !p.usesIdentity() || p.cluster && p.Job.Namespace != "" {
+		return nil
+	}
+	return outcome.Errorf(outcome.NotAllowed, "credentials.source InjectedIdentity is for a ClusterProviderConfig with job.namespace only: write Secret or None, or use such a config")
+}
+
 // hubToken returns the reference to the config's token for the Hub, if any.
 func (p *providerConfig) hubToken() *secretKey {
 	if t := p.HuggingFace.TokenSecretRef; t != nil {

@@ -28,6 +28,10 @@ type endpoint struct {
 	verifyConfigMap  *secretKey // The same in a ConfigMap.
 	verifiesByRoot   bool       // It is a trusted root and no key.
 
+	// identity reports whether the account is that which the registry's cloud gives to
+	// the identity of the provider, and of a run.
+	identity bool
+
 	// anonymous leaves out the client certificate of certs.
 	anonymous bool
 }
@@ -43,7 +47,7 @@ func (p *providerConfig) registryFor(a *modelv1alpha1.Artifact) endpoint {
 	}
 	e.host, e.repository = host, repository
 	if own := ownCredentials(a); own != nil {
-		e.credentials = own
+		e.credentials, e.identity = own, false
 	}
 	return e
 }
@@ -56,6 +60,7 @@ func (p *providerConfig) registryEndpoint() endpoint {
 		plainHTTP:   p.Registry.PlainHTTP,
 		credentials: p.secret(p.Registry.Credentials.SecretRef, corev1.DockerConfigJsonKey),
 		certs:       p.secret(p.Registry.CertSecretRef, ""),
+		identity:    p.usesIdentity(),
 	}
 }
 
@@ -84,11 +89,12 @@ func (p *providerConfig) sourceFor(a *modelv1alpha1.Artifact) (*endpoint, error)
 		// repositories of another tenant.
 		if e.anonymous = !strings.HasPrefix(e.repository, p.prefixFor(a)); !e.anonymous {
 			e.credentials = p.secret(p.Registry.Credentials.SecretRef, corev1.DockerConfigJsonKey)
+			e.identity = p.usesIdentity()
 		}
 	}
 	credentials, ca := ownSourceSecrets(a)
 	if credentials != nil {
-		e.credentials = credentials
+		e.credentials, e.identity = credentials, false
 	}
 	if ca != nil {
 		e.certs = ca
@@ -146,6 +152,12 @@ func (r *secretReader) readOptions(ctx context.Context, e endpoint) (registry.Op
 	if o.DockerConfig, err = r.value(ctx, e.credentials); err != nil {
 		return registry.Options{}, err
 	}
+	if o.Credential, err = r.identityOf(e); err != nil {
+		return registry.Options{}, err
+	}
+	if e.identity {
+		o.Cures = o.Cures.ForIdentity()
+	}
 	if err := r.readCertificates(ctx, e.certs, &o); err != nil {
 		return registry.Options{}, err
 	}
@@ -153,6 +165,22 @@ func (r *secretReader) readOptions(ctx context.Context, e endpoint) (registry.Op
 		o.Certificate, o.Key = nil, nil
 	}
 	return o, nil
+}
+
+// identityOf returns the account that an endpoint's cloud gives to the provider; nil if
+// the endpoint uses none.
+func (r *secretReader) identityOf(e endpoint) (func(context.Context) (registry.Credential, error), error) {
+	if !e.identity {
+		return nil, nil //nolint:nilnil // There is none.
+	}
+	source, err := r.identities.At(e.host)
+	if err != nil {
+		return nil, outcome.Errorf(outcome.ReasonOf(err), "The provider cannot use credentials.source InjectedIdentity: %s", err).Because(err)
+	}
+	return func(ctx context.Context) (registry.Credential, error) {
+		user, password, _, err := source.Token(ctx)
+		return registry.Credential{Username: user, Password: password}, err
+	}, nil
 }
 
 // readCertificates reads certificate authorities, a client certificate with its
@@ -218,14 +246,14 @@ func NewCredentialMemory(metadata client.Reader) *CredentialMemory {
 // A credentialID is what credentials are remembered by: the registry, and the
 // Secrets.
 type credentialID struct {
-	host                 string
-	plainHTTP, anonymous bool
-	credentials, certs   secretKey
+	host                           string
+	plainHTTP, anonymous, identity bool
+	credentials, certs             secretKey
 }
 
 // credentialIDOf returns what the credentials of an endpoint are remembered by.
 func credentialIDOf(e endpoint) credentialID {
-	id := credentialID{host: e.host, plainHTTP: e.plainHTTP, anonymous: e.anonymous}
+	id := credentialID{host: e.host, plainHTTP: e.plainHTTP, anonymous: e.anonymous, identity: e.identity}
 	if e.credentials != nil {
 		id.credentials = *e.credentials
 	}

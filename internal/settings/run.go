@@ -18,6 +18,7 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/identity"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
@@ -42,8 +43,13 @@ const (
 // effective returns what the config adds to the Artifact's spec for runs, but for
 // Secrets.
 func (p *providerConfig) effective(e endpoint) modelv1alpha1.Effective {
+	cloud := ""
+	if e.identity {
+		cloud = identity.CloudOf(e.host)
+	}
 	return modelv1alpha1.Effective{
 		Registry:           e.host,
+		RegistryIdentity:   cloud,
 		PlainHTTP:          e.plainHTTP,
 		HubEndpoint:        string(p.HuggingFace.Endpoint),
 		HubIdentity:        p.hubIdentity(),
@@ -90,6 +96,7 @@ func (s *Settings) addSource(ctx context.Context) error {
 	access := &modelv1alpha1.SourceAccess{
 		PlainHTTP:   s.source.plainHTTP,
 		Credentials: s.source.credentials.mounted(corev1.DockerConfigJsonKey, copySourceCredentials),
+		Identity:    s.source.identity,
 	}
 	if s.copiesAll && (s.source.verify != nil || s.source.verifyConfigMap != nil) {
 		file := artifact.SecretKey(artifact.CopiedSecret, copySourceVerify)

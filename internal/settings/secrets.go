@@ -15,6 +15,7 @@ import (
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/identity"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -137,6 +138,9 @@ type secretReader struct {
 
 	// memory has credentials of registries; nil to read them.
 	memory *CredentialMemory
+
+	// identities of the provider at registries of clouds.
+	identities *identity.Sources
 
 	seen map[types.NamespacedName]*corev1.Secret
 }

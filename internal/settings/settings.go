@@ -13,6 +13,7 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/identity"
 	"github.com/crossplane-contrib/provider-kitops/internal/policy"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
@@ -103,6 +104,9 @@ type Resolver struct {
 	// read the Secrets each time.
 	Credentials *CredentialMemory
 
+	// Identities of the provider at registries of clouds; nil for none.
+	Identities *identity.Sources
+
 	// Images of runs.
 	Images Images
 
@@ -117,7 +121,7 @@ type Resolver struct {
 func (r *Resolver) Resolve(ctx context.Context, a *modelv1alpha1.Artifact) (Settings, error) {
 	s := Settings{
 		RunNamespace: a.GetNamespace(), KitImage: r.Images.Kit,
-		cached: r.Cached, metadata: r.Metadata, secrets: &secretReader{kube: r.Direct, memory: r.Credentials},
+		cached: r.Cached, metadata: r.Metadata, secrets: &secretReader{kube: r.Direct, memory: r.Credentials, identities: r.Identities},
 	}
 	config, err := readConfig(ctx, r.Cached, a)
 	if err != nil {
@@ -133,6 +137,9 @@ func (r *Resolver) Resolve(ctx context.Context, a *modelv1alpha1.Artifact) (Sett
 		return s, err
 	}
 	if err := r.admitConnectionSecret(ctx, a); err != nil {
+		return s, err
+	}
+	if err := config.checkIdentity(); err != nil {
 		return s, err
 	}
 	s.ConfigHost, s.AdoptsAnyKey = config.host(), config.adopt == adoptAnyKey

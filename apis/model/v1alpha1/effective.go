@@ -25,6 +25,10 @@ type Effective struct {
 	// the Artifact's namespace.
 	RegistryCredentials *corev1.SecretKeySelector
 
+	// RegistryIdentity is the cloud whose identity of the Pod's service account a run
+	// uses for its registry: aws, google or azure; empty for the credentials below.
+	RegistryIdentity string
+
 	// CopiedCredentials selects a copy of the one entry for the registry. It
 	// replaces RegistryCredentials and the Artifact's own if these have the entry
 	// under a key other than the registry's host.
@@ -103,6 +107,10 @@ type SourceAccess struct {
 
 	// Credentials selects its dockerconfigjson; nil for none.
 	Credentials *corev1.SecretKeySelector
+
+	// Identity reports whether a run uses the identity of the Pod's service account
+	// for it.
+	Identity bool
 
 	// CA selects the certificate authorities that are trusted for it.
 	CA *corev1.SecretKeySelector

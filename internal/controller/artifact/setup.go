@@ -33,6 +33,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/access"
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
+	"github.com/crossplane-contrib/provider-kitops/internal/identity"
 	"github.com/crossplane-contrib/provider-kitops/internal/progress"
 	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
@@ -69,6 +70,9 @@ type Options struct {
 	// Credentials remembers what Secrets have for registries and signatures, together
 	// with other controllers; nil for a memory of its own.
 	Credentials *settings.CredentialMemory
+
+	// Identities of the provider at registries of clouds; nil for none.
+	Identities *identity.Sources
 
 	// Metrics of runs and of requests to registries; nil for none.
 	Metrics *Metrics
@@ -113,7 +117,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		settings: &settings.Resolver{
 			Cached: mgr.GetClient(), Direct: direct, Metadata: mgr.GetCache(), Images: o.Images,
 			Credentials:   cmp.Or(o.Credentials, settings.NewCredentialMemory(mgr.GetCache())),
-			RunNamespaces: o.RunNamespaces,
+			RunNamespaces: o.RunNamespaces, Identities: o.Identities,
 		},
 		scope:    o.RunNamespaces,
 		recorder: recorder,

@@ -33,6 +33,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/access"
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
+	"github.com/crossplane-contrib/provider-kitops/internal/identity"
 	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 )
 
@@ -47,6 +48,9 @@ type Options struct {
 	// Credentials remembers what Secrets have for registries and signatures, together
 	// with other controllers; nil for a memory of its own.
 	Credentials *settings.CredentialMemory
+
+	// Identities of the provider at registries of clouds; nil for none.
+	Identities *identity.Sources
 
 	// RunNamespaces are those in which runs may execute; none for all.
 	RunNamespaces []string
@@ -94,7 +98,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	resolver := &settings.Resolver{
 		Cached: mgr.GetClient(), Direct: mgr.GetAPIReader(), Metadata: mgr.GetCache(),
 		Credentials:   cmp.Or(o.Credentials, settings.NewCredentialMemory(mgr.GetCache())),
-		RunNamespaces: o.RunNamespaces,
+		RunNamespaces: o.RunNamespaces, Identities: o.Identities,
 	}
 	for _, k := range kinds {
 		c := &checker{

@@ -129,6 +129,7 @@ func keyOf(o registry.Options) [sha256.Size]byte {
 		fmt.Fprintf(h, "%d ", len(part))
 		h.Write(part)
 	}
+	fmt.Fprint(h, o.Credential != nil)
 	return [sha256.Size]byte(h.Sum(nil))
 }
 

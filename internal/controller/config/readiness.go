@@ -115,7 +115,7 @@ func (c *checker) check(ctx context.Context, name types.NamespacedName, o resour
 		if !ok {
 			return reconcile.Result{RequeueAfter: busyWait + rand.N(busyWaitMost-busyWait)}, nil //nolint:gosec // No secret.
 		}
-		said := a.condition(c.ready.get(o), o.GetGeneration(), len(account.DockerConfig) > 0)
+		said := a.condition(c.ready.get(o), o.GetGeneration(), len(account.DockerConfig) > 0 || account.Credential != nil)
 		if ready.Status == "" || ready.Status == corev1.ConditionTrue && said.Status != corev1.ConditionTrue {
 			ready = said
 		}

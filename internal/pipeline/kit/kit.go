@@ -153,6 +153,9 @@ func canServe(run pipeline.Run) error {
 			"pipeline Kit packs whole models of the Hub, as ModelPack or ModelKit: set spec.forProvider.pipeline to Stream for format Image, target.annotations, source.oci, and source.huggingFace's dataset and files")
 	case run.Format != pipeline.FormatModelPack && run.Format != pipeline.FormatModelKit:
 		return outcome.Errorf(outcome.Unsupported, "format %q is unknown: write ModelPack or ModelKit", run.Format)
+	case run.Target.Identity != nil:
+		return outcome.Errorf(outcome.Unsupported,
+			"pipeline Kit cannot use an identity of a cloud, since kit keeps its first password for a whole push: set spec.forProvider.pipeline to Stream")
 	case !isPublicHub(run.Source.Endpoint):
 		return outcome.Errorf(outcome.Unsupported,
 			"pipeline Kit cannot use the Hub at %s, since kit speaks to %s only: set spec.forProvider.pipeline to Stream",

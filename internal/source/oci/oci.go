@@ -88,7 +88,7 @@ func New(a pipeline.ArtifactSource, retries retry.Policy, throttle *connection.T
 		return nil, outcome.Errorf(outcome.ReasonOf(err), "spec.forProvider.source.oci.reference: %s", err).Because(err)
 	}
 	retries.Logf = logf
-	c, err := pipeline.NewRegistryClient(a.DockerConfig, registry.Options{
+	c, err := pipeline.NewRegistryClient(a.DockerConfig, a.Identity, registry.Options{
 		Retry: retries, Throttle: throttle,
 		Host: ref.Registry, PlainHTTP: a.PlainHTTP, Repository: ref.Repository, Cures: sourceCures,
 		CAFile: a.CAFile, CertificateFile: a.CertificateFile, KeyFile: a.KeyFile,

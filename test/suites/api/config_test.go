@@ -102,6 +102,25 @@ func TestConfigIdentity(t *testing.T) {
 	})
 }
 
+func TestConfigInjectedIdentity(t *testing.T) {
+	const source, ref, namespace = "registry.credentials.source", "registry.credentials.secretRef", "job.namespace"
+	checkCreate(t, v1alpha1.ClusterProviderConfigGroupVersionKind, minimalConfig, map[string]rule{
+		"Isolated": {reason: "Runs in the administrator's namespace may have an identity.", args: fields{source: "InjectedIdentity", namespace: "kitops-runs"}},
+		"Stream":   {reason: "Pipeline Stream can use it.", args: fields{source: "InjectedIdentity", namespace: "kitops-runs", "job.pipeline": "Stream"}},
+		"Nowhere":  {reason: "A tenant's namespace gets no identity of the administrator's.", args: fields{source: "InjectedIdentity"}, want: []string{"write job.namespace, such as kitops-runs"}},
+		"Kit":      {reason: "Kit keeps its first password.", args: fields{source: "InjectedIdentity", namespace: "kitops-runs", "job.pipeline": "Kit"}, want: []string{"write job.pipeline: Stream, or leave it out"}},
+		"Plain":    {reason: "No password of a cloud is sent without TLS.", args: fields{source: "InjectedIdentity", namespace: "kitops-runs", "registry.plainHTTP": true}, want: []string{"remove plainHTTP"}},
+		"AndSecret": {
+			reason: "An identity needs no Secret.",
+			args:   fields{source: "InjectedIdentity", namespace: "kitops-runs", ref: map[string]any{"namespace": "models", "name": "r"}},
+			want:   []string{"source: None or InjectedIdentity without it"},
+		},
+	})
+	checkCreate(t, v1alpha1.ProviderConfigGroupVersionKind, minimalConfig, map[string]rule{
+		"Tenant": {reason: "A tenant has no identity of the administrator's.", args: fields{source: "InjectedIdentity"}, want: []string{source, "Unsupported value"}},
+	})
+}
+
 func TestConfigSecretsNamespace(t *testing.T) {
 	const source, ref = "registry.credentials.source", "registry.credentials.secretRef"
 	local, cluster := map[string]any{"name": "r"}, map[string]any{"name": "r", "namespace": "other"}
