@@ -39,14 +39,22 @@ func TestPrinterColumns(t *testing.T) {
 			},
 		},
 		"ProviderConfig": {
-			reason: "kubectl get shows which registry is meant and how many use it.",
+			reason: "kubectl get shows whether the config works, which registry is meant and how many use it; the rest is wide.",
 			args:   v1alpha1.SchemeGroupVersion.WithResource("providerconfigs"),
-			want:   []column{{name: "Name"}, {name: "REGISTRY"}, {name: "USERS"}, {name: "AGE"}},
+			want: []column{
+				{name: "Name"},
+				{name: "READY"}, {name: "REASON"}, {name: "REGISTRY"}, {name: "USERS"}, {name: "AGE"},
+				{name: "MESSAGE", wide: true},
+			},
 		},
 		"ClusterProviderConfig": {
-			reason: "kubectl get shows which registry is meant and how many use it.",
+			reason: "kubectl get shows whether the config works, which registry is meant and how many use it; the rest is wide.",
 			args:   v1alpha1.SchemeGroupVersion.WithResource("clusterproviderconfigs"),
-			want:   []column{{name: "Name"}, {name: "REGISTRY"}, {name: "USERS"}, {name: "AGE"}},
+			want: []column{
+				{name: "Name"},
+				{name: "READY"}, {name: "REASON"}, {name: "REGISTRY"}, {name: "USERS"}, {name: "AGE"},
+				{name: "MESSAGE", wide: true},
+			},
 		},
 	}
 	for name, tc := range cases {
