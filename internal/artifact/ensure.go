@@ -143,7 +143,7 @@ func refusal(a *modelv1alpha1.Artifact, err error, what string) error {
 	if err == nil || !isolated(a) {
 		return Refusal(err, what)
 	}
-	state := ""
+	var state string
 	switch {
 	case kerrors.IsNotFound(err):
 		state = "does not exist"

@@ -38,7 +38,10 @@ func TestCompact(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		compacted[i] = got.(*modelv1alpha1.Artifact)
+		ok := false
+		if compacted[i], ok = got.(*modelv1alpha1.Artifact); !ok {
+			t.Fatalf("An Artifact should stay one, and is %T.", got)
+		}
 		want := artifactOf(t)
 		want.ManagedFields = nil
 		if diff := cmp.Diff(want, compacted[i]); diff != "" {

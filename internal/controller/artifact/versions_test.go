@@ -235,7 +235,7 @@ func TestForeignAdditionalTagStopsARun(t *testing.T) {
 	w := startControllers(t)
 	a := w.artifact("foreigntag")
 	a.Spec.ForProvider.Target.AdditionalTags = []string{"c-{commitShort}", "stable"}
-	foreign := w.push("models/foreigntag", "stable", "of another")
+	w.push("models/foreigntag", "stable", "of another")
 	w.create(a)
 	w.waitReady(a, corev1.ConditionFalse, "TagConflict")
 	if message := a.GetCondition("Ready").Message; !strings.Contains(message, `"stable"`) {
@@ -259,7 +259,7 @@ func TestForeignAdditionalTagStopsARun(t *testing.T) {
 	}
 	w.poke(a, "allfree")
 	w.waitReady(a, corev1.ConditionTrue, "Available")
-	foreign = w.push("models/foreigntag", "next", "of another")
+	foreign := w.push("models/foreigntag", "next", "of another")
 	w.update(a, func(a *modelv1alpha1.Artifact) {
 		revision("v2")(a)
 		a.Spec.ForProvider.Target.AdditionalTags = []string{"next"}
