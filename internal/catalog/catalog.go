@@ -51,6 +51,10 @@ type Tag struct {
 	// Name of the tag.
 	Name string
 
+	// Further means that the tag is one beside the Artifact's own, which its spec asks for
+	// by additionalTags or keepVersions.
+	Further bool
+
 	// Descriptor of the manifest; zero if the tag is free.
 	Descriptor ocispec.Descriptor
 
@@ -122,9 +126,13 @@ func (t Tag) Conflict() error {
 	if t.Rejected != "" {
 		why = fmt.Sprintf(" (it has an attestation that does not count: %s)", t.Rejected)
 	}
+	change := "write another in spec.forProvider.target.tag"
+	if t.Further {
+		change = "change spec.forProvider.target.additionalTags or keepVersions, which asks for it"
+	}
 	return outcome.Errorf(outcome.TagConflict,
-		"Tag %q points to %s, which this Artifact did not push%s: remove that tag, write another in spec.forProvider.target, or set spec.forProvider.target.conflictPolicy: Overwrite",
-		t.Name, t.Descriptor.Digest, why)
+		"Tag %q points to %s, which this Artifact did not push%s: remove that tag, %s, or set spec.forProvider.target.conflictPolicy: Overwrite",
+		t.Name, t.Descriptor.Digest, why, change)
 }
 
 // place of the owner's records.

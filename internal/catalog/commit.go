@@ -17,7 +17,7 @@ type Commit struct {
 	// Digest of the staged manifest, as the run's Job reported it.
 	Digest digest.Digest
 
-	// Tags that the manifest gets.
+	// Tags that the manifest gets: the Artifact's own, and then those beside it.
 	Tags []string
 
 	// Known is the digest of what the owner is known to have pushed before, which
@@ -109,11 +109,12 @@ func (c Catalog) Commit(ctx context.Context, o Commit) (Committed, error) {
 // another pushed the same. Whether there are records, recording will tell.
 func (c Catalog) checkTags(ctx context.Context, o Commit) ([]Tag, error) {
 	tags := make([]Tag, 0, len(o.Tags))
-	for _, name := range o.Tags {
+	for i, name := range o.Tags {
 		t, err := c.Look(ctx, name, o.Known)
 		if err != nil {
 			return nil, err
 		}
+		t.Further = i > 0
 		if !o.Overwrite && !t.MayChange(o.Known) && !t.IsOn(o.Digest.String()) {
 			return nil, t.Conflict()
 		}
@@ -139,7 +140,7 @@ func (c Catalog) checkAgain(ctx context.Context, o Commit, before []Tag, recorde
 		if err != nil {
 			return err
 		}
-		now := Tag{Name: t.Name, Descriptor: d}
+		now := Tag{Name: t.Name, Further: t.Further, Descriptor: d}
 		if d.Digest != o.Digest {
 			// The record of this very run is about the staged manifest alone.
 			if now.Records, now.Rejected, err = c.place().Of(ctx, c.Registry, d.Digest, c.Owner); err != nil {

@@ -198,13 +198,33 @@ func refuse(what string, status int) func(*http.Request, string) int {
 }
 
 func TestConflict(t *testing.T) {
-	w := newWorld(t, true)
-	d := w.foreign("v1").Digest
-	_, err := w.catalog.Commit(t.Context(), w.commit())
-	want := `Tag "v1" points to ` + d.String() + ", which this Artifact did not push: " +
-		"remove that tag, write another in spec.forProvider.target, or set spec.forProvider.target.conflictPolicy: Overwrite"
-	if err == nil || err.Error() != want {
-		t.Errorf("want %q, got %v", want, err)
+	cases := map[string]struct {
+		reason string
+		tag    string
+		change string
+	}{
+		"Own": {
+			reason: "The conflict of the Artifact's own tag names the field that has it.",
+			tag:    "v1", change: "write another in spec.forProvider.target.tag",
+		},
+		"Further": {
+			reason: "The conflict of a tag beside it names the fields that may ask for that.",
+			tag:    "stable", change: "change spec.forProvider.target.additionalTags or keepVersions, which asks for it",
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, true)
+			d := w.foreign(tc.tag).Digest
+			c := w.commit()
+			c.Tags = []string{"v1", "stable"}
+			_, err := w.catalog.Commit(t.Context(), c)
+			want := `Tag "` + tc.tag + `" points to ` + d.String() + ", which this Artifact did not push: " +
+				"remove that tag, " + tc.change + ", or set spec.forProvider.target.conflictPolicy: Overwrite"
+			if err == nil || err.Error() != want {
+				t.Errorf("\n%s\nCommit(...): want %q, got %v", tc.reason, want, err)
+			}
+		})
 	}
 }
 

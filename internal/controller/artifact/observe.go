@@ -189,10 +189,13 @@ func (e *external) gatherNames(ctx context.Context, a *modelv1alpha1.Artifact, o
 		return err
 	}
 	if !o.tag.IsOn(s.Digest) {
-		if !isForeign(a, o.tag) {
-			o.manifest, err = e.catalogOf(a).Has(ctx, s.Digest)
+		if isForeign(a, o.tag) {
+			return nil
 		}
-		return err
+		if o.manifest, err = e.catalogOf(a).Has(ctx, s.Digest); err != nil || o.manifest && matchesSpec(a) {
+			return err
+		}
+		return e.gatherFixedTags(ctx, a, o)
 	}
 	o.manifest = true
 	s.Reference, o.needsRetag = o.reference, false
@@ -311,8 +314,11 @@ func (e *external) gatherUnknown(ctx context.Context, a *modelv1alpha1.Artifact,
 // whether its source has moved, and whether it is written down as the Artifact's.
 func (e *external) gatherTagged(ctx context.Context, a *modelv1alpha1.Artifact, o *observation) error {
 	var err error
-	if o.lostBlob, err = e.lostBlob(ctx, a); err != nil || o.lostBlob != "" {
+	switch o.lostBlob, err = e.lostBlob(ctx, a); {
+	case err != nil:
 		return err
+	case o.lostBlob != "":
+		return e.gatherFixedTags(ctx, a, o)
 	}
 	if err := e.gatherTags(ctx, a, o); err != nil {
 		return err

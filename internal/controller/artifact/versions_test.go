@@ -238,8 +238,8 @@ func TestForeignAdditionalTagStopsARun(t *testing.T) {
 	w.push("models/foreigntag", "stable", "of another")
 	w.create(a)
 	w.waitReady(a, corev1.ConditionFalse, "TagConflict")
-	if message := a.GetCondition("Ready").Message; !strings.Contains(message, `"stable"`) {
-		t.Errorf("message: got %q, want it to name the tag", message)
+	if message := a.GetCondition("Ready").Message; !strings.Contains(message, `"stable"`) || !strings.Contains(message, "target.additionalTags") {
+		t.Errorf("message: got %q, want it to name the tag and its field", message)
 	}
 	w.noRun(a, 0)
 

@@ -1,0 +1,106 @@
+package artifact
+
+import (
+	"cmp"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+)
+
+// recordOfRun returns the record of the run that staged an artifact. It is the same
+// whenever the commit is made.
+func recordOfRun(a *modelv1alpha1.Artifact, staged modelv1alpha1.StagedArtifact) provenance.Record {
+	r := recordOf(a)
+	r.RunHash, r.Run, r.Files = staged.RunHash, staged.Run, staged.Files
+	r.Revision, r.License, r.Scan = staged.Revision, staged.License, staged.Scan
+	r.FileList = digest.Digest(staged.FileList)
+	return r
+}
+
+// parametersOf returns what the spec asks for that decides the content, as the build
+// type of the provenance documents it.
+func parametersOf(a *modelv1alpha1.Artifact) map[string]any {
+	p, source := a.Spec.ForProvider, map[string]any{}
+	if s := artifact.OCISource(a); s != nil {
+		oci := map[string]any{"reference": s.Reference}
+		if s.Referrers != "" {
+			oci["referrers"] = string(s.Referrers)
+		}
+		source["oci"] = oci
+	} else if hf := p.Source.HuggingFace; hf != nil {
+		hub := map[string]any{}
+		for name, value := range map[string]string{
+			"model": hf.Model, "dataset": hf.Dataset, "revision": hf.Revision,
+			"endpoint": cmp.Or(a.Effective.HubEndpoint, v1alpha1.DefaultHubEndpoint),
+		} {
+			if value != "" {
+				hub[name] = value
+			}
+		}
+		if f := hf.Files; f != nil {
+			hub["files"] = filesOf(*f)
+		}
+		source["huggingFace"] = hub
+	}
+	out := map[string]any{
+		"source": source, "repository": artifact.Repository(a),
+		"format": string(cmp.Or(p.Format, modelv1alpha1.PackFormatModelPack)), "pipeline": string(a.Status.AtProvider.Pipeline),
+	}
+	if annotations := artifact.Annotations(a); len(annotations) > 0 {
+		out["annotations"] = annotations
+	}
+	return out
+}
+
+// filesOf returns the patterns of a filter.
+func filesOf(f modelv1alpha1.FileFilter) map[string]any {
+	out := map[string]any{}
+	if len(f.Include) > 0 {
+		out["include"] = f.Include
+	}
+	if len(f.Exclude) > 0 {
+		out["exclude"] = f.Exclude
+	}
+	return out
+}
+
+// sourceURL returns where people find what an Artifact is made from: the page of a
+// model on its Hub, or the repository that it is read from.
+func sourceURL(a *modelv1alpha1.Artifact) string {
+	if s := artifact.OCISource(a); s != nil {
+		ref, err := registry.ParseReference(s.Reference)
+		if err != nil {
+			return ""
+		}
+		return ref.Registry + "/" + ref.Repository
+	}
+	hub := strings.TrimRight(cmp.Or(a.Effective.HubEndpoint, v1alpha1.DefaultHubEndpoint), "/")
+	switch hf := a.Spec.ForProvider.Source.HuggingFace; {
+	case hf == nil:
+		return ""
+	case hf.Dataset != "":
+		return hub + "/datasets/" + hf.Dataset
+	default:
+		return hub + "/" + hf.Model
+	}
+}
+
+// recordOf returns what the status knows of the artifact that was pushed last. It
+// names no owner.
+func recordOf(a *modelv1alpha1.Artifact) provenance.Record {
+	s := a.Status.AtProvider
+	r := provenance.Record{RunHash: s.RunHash, Run: s.Run, Files: s.Files, Source: sourceURL(a), Parameters: parametersOf(a)}
+	if s.Source != nil {
+		r.Revision, r.License = s.Source.Revision, s.Source.License
+	}
+	if s.StartTime != nil && s.CompletionTime != nil {
+		r.Started, r.Finished = s.StartTime.Time, s.CompletionTime.Time
+	}
+	return r
+}
