@@ -80,7 +80,7 @@ func (a answer) then(accepted bool, err error, now time.Time) answer {
 func (a answer) condition(before xpv2.Condition, generation int64, credentials bool) xpv2.Condition {
 	switch reason := outcome.ReasonOf(a.err); {
 	case a.err == nil && credentials && !a.accepted:
-		return xpv2.Available().WithMessage("The registry answers /v2/ without credentials: whether it accepts those of the Secret is known once an Artifact uses them")
+		return xpv2.Available().WithMessage("The registry answers /v2/ without credentials: whether it accepts the config's account is known once an Artifact uses it")
 	case a.err == nil:
 		return xpv2.Available()
 	case reason.Transient() && a.failures < failuresUntilUnready && before.Status == corev1.ConditionTrue && before.ObservedGeneration == generation:

@@ -110,7 +110,7 @@ func TestConditions(t *testing.T) {
 		},
 		"NotRequested": {
 			reason: "That a registry asked for no credentials should be said of a config that has some", credentials: true,
-			want: xpv2.Available().WithMessage("The registry answers /v2/ without credentials: whether it accepts those of the Secret is known once an Artifact uses them"),
+			want: xpv2.Available().WithMessage("The registry answers /v2/ without credentials: whether it accepts the config's account is known once an Artifact uses it"),
 		},
 		"Anonymous": {
 			reason: "A config without credentials should be Ready where none are wanted",
