@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
 
@@ -110,6 +111,9 @@ func (c *cached) lastError() error {
 func (c *cached) keep(t token, asked time.Time, err error) (token, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err == nil && !t.expires.After(asked) {
+		err = outcome.Errorf(outcome.Unsupported, "the cloud issues a password that has expired already: check this machine's clock")
+	}
 	if err != nil {
 		c.err, c.tryAt = err, c.now().Add(againAfter)
 		if c.now().Before(c.current.expires) {

@@ -310,6 +310,16 @@ func TestRefused(t *testing.T) {
 				})
 			},
 		},
+		"Expired": {
+			reason: "A password that has expired when it comes is none.",
+			host:   fake.ContainerRegistry, want: outcome.Unsupported, says: "clock",
+			give: func(w *world) {
+				w.azure()
+				w.Answer(fake.ContainerRegistry, func(rw http.ResponseWriter, _ *http.Request) {
+					_, _ = rw.Write([]byte(`{"refresh_token":"a.eyJleHAiOjF9.c"}`))
+				})
+			},
+		},
 		"NoFile": {
 			reason: "A token that is not mounted is the configuration's fault.",
 			host:   fake.PrivateECR, want: outcome.ConfigInvalid, says: "webhook",
