@@ -77,7 +77,7 @@ func (b *bench) measureLarge(ctx context.Context) error {
 	b.report.hold(in < 1.005 && out < 1.005, "network: 1.00 in, 1.00 out", "%.3f in, %.3f out", in, out)
 	b.report.hold(own.usage.Written < 1<<20, "written to disk: 0", "%d KiB", own.usage.Written>>10)
 	b.holdSecond(r, "large files, loopback")
-	return nil
+	return b.holdDescribed(ctx, r, "large files")
 }
 
 // measureSmall is about many small files on loopback.
@@ -93,7 +93,7 @@ func (b *bench) measureSmall(ctx context.Context) error {
 	took := r.second.median()
 	b.report.hold(took < max(time.Second, 2*r.readBack), "second run, small files, loopback: under 1 s, or twice what plain GETs of the layers take",
 		"%.2f s, %.2f times %.2f s", took.Seconds(), took.Seconds()/r.readBack.Seconds(), r.readBack.Seconds())
-	return nil
+	return b.holdDescribed(ctx, r, "small files")
 }
 
 // measureMemory is about a model eight times as large, once.
