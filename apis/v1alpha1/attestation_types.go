@@ -12,6 +12,8 @@ const (
 )
 
 // An AttestationSpec decides how artifacts are signed.
+// +kubebuilder:validation:XValidation:rule="!(has(self.keySecretRef) && has(self.keyless))",message="artifacts are signed with a key or by an identity: write keySecretRef or keyless, not both"
+// +kubebuilder:validation:XValidation:rule="!(has(self.keyless) && has(self.legacyTags) && self.legacyTags)",message="legacyTags needs a key, which keyless does not have: remove legacyTags, or write keySecretRef instead of keyless"
 type AttestationSpec struct {
 	// KeySecretRef names the Secret with the private key that signs for Artifacts
 	// that use this config, as cosign generate-key-pair k8s://namespace/name writes
@@ -25,6 +27,14 @@ type AttestationSpec struct {
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.name != '' && self.__namespace__ != ''",message="a Secret has a name and a namespace: write both"
 	KeySecretRef *SigningKeySelector `json:"keySecretRef,omitempty"`
+
+	// Keyless signs by the identity of the provider's ServiceAccount, without a key that
+	// anyone keeps: with certificates that the Fulcio of a Sigstore issues for it.
+	// While that cannot be reached, nothing is committed for Artifacts that use this
+	// config, and Artifacts that are Ready stay so. Default: a key signs. Example: see
+	// its fields.
+	// +optional
+	Keyless *KeylessSpec `json:"keyless,omitempty"`
 
 	// Copies decides how artifacts are attested that are copied with their digest
 	// (source.oci with the same format): Skip signs who owns a copy under a type that
@@ -70,4 +80,83 @@ type SigningKeySelector struct {
 	// cosign.password. Example: password.
 	// +optional
 	PasswordKey string `json:"passwordKey,omitempty"`
+}
+
+// DefaultTrustedRootKey is the default key of a Secret that has a trusted root.
+const DefaultTrustedRootKey = "trusted_root.json"
+
+// A ServiceURL is the address of a service.
+// +kubebuilder:validation:MaxLength=500
+// +kubebuilder:validation:Pattern=`^https?://[^\s/?#@]+(/[^\s?#@]*)?$`
+type ServiceURL string
+
+// A KeylessSpec names the Sigstore by which the provider signs, and who it is there. The
+// provider sends the token of its ServiceAccount that is projected to
+// /var/run/sigstore/cosign/oidc-token, as its DeploymentRuntimeConfig has it, to fulcioURL
+// alone.
+// +kubebuilder:validation:XValidation:rule="has(self.rekorURL) || has(self.timestampURL)",message="something must say when a certificate was used: write rekorURL or timestampURL, or both"
+type KeylessSpec struct {
+	// FulcioURL is the address of the certificate authority. It must trust the issuer
+	// of the cluster's tokens. Example: https://fulcio.example.com.
+	FulcioURL ServiceURL `json:"fulcioURL"`
+
+	// RekorURL is the address of the transparency log, which must have Rekor's API of
+	// version 1. A log makes the registry, the repository and the Artifact's name
+	// known to all who can read it. Default: nothing is logged, and timestampURL is
+	// required. Example: https://rekor.example.com.
+	// +optional
+	RekorURL ServiceURL `json:"rekorURL,omitempty"`
+
+	// TimestampURL is the address of the RFC 3161 timestamp authority. Without a path
+	// it is that of Sigstore's own, /api/v1/timestamp. Default: the log's time counts,
+	// and rekorURL is required. Example: https://tsa.example.com.
+	// +optional
+	TimestampURL ServiceURL `json:"timestampURL,omitempty"`
+
+	// CABundle are certificate authorities in PEM that are trusted for these services
+	// beside the system's. Default: the system's. Example: the content of a ca.crt.
+	// +optional
+	// +kubebuilder:validation:MaxLength=65536
+	CABundle string `json:"caBundle,omitempty"`
+
+	// Identity that the certificates name. What another identity has signed is no
+	// proof of ownership. It is required.
+	Identity KeylessIdentity `json:"identity"`
+
+	// TrustedRootSecretRef names the Secret with the Sigstore's trusted_root.json, as
+	// cosign trusted-root create makes it, by which what was signed must verify. The
+	// namespace must have no Artifacts, and no runs may execute there, as for
+	// keySecretRef. It is required.
+	// Example: {namespace: crossplane-system, name: sigstore}.
+	// +kubebuilder:validation:XValidation:rule="self.name != '' && self.__namespace__ != ''",message="a Secret has a name and a namespace: write both"
+	TrustedRootSecretRef KeylessTrustedRootSelector `json:"trustedRootSecretRef"`
+}
+
+// A KeylessIdentity is what a certificate of Fulcio names. Both values are exact.
+type KeylessIdentity struct {
+	// Issuer of the provider's tokens: the cluster's, as kubectl get --raw
+	// /.well-known/openid-configuration shows it, or what Fulcio maps it to.
+	// Example: https://kubernetes.default.svc.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=500
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('^')",message="the identity that signs is exact: write it without a regular expression"
+	Issuer string `json:"issuer"`
+
+	// Subject of the certificates: of a ServiceAccount,
+	// https://kubernetes.io/namespaces/NAMESPACE/serviceaccounts/NAME.
+	// Example: https://kubernetes.io/namespaces/crossplane-system/serviceaccounts/provider-kitops.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=500
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('^')",message="the identity that signs is exact: write it without a regular expression"
+	Subject string `json:"subject"`
+}
+
+// A KeylessTrustedRootSelector names a trusted root in a Secret.
+type KeylessTrustedRootSelector struct {
+	xpv2.SecretReference `json:",inline"`
+
+	// Key of the Secret that has the trusted root. Default: trusted_root.json.
+	// Example: root.json.
+	// +optional
+	Key string `json:"key,omitempty"`
 }

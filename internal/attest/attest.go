@@ -61,6 +61,19 @@ type Signer interface {
 
 	// KeyID identifies the key or the identity that signs.
 	KeyID() string
+
+	// IsDeterministic reports whether Sign returns the same bundle for the same
+	// payload. What other signers have signed must be reused, since each further
+	// signature would be one more referrer.
+	IsDeterministic() bool
+}
+
+// An IdentityVerifier verifies bundles that are signed by an identity, whose certificate
+// they contain. Package keyless has one.
+type IdentityVerifier interface {
+	// OpenPayload returns the in-toto statement in a bundle, and what identifies who
+	// signed it. It returns an error unless that is a trusted identity.
+	OpenPayload(bundle []byte) (payload []byte, id string, err error)
 }
 
 // largeFiles is the number of files from which models are described one at a time.

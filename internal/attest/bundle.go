@@ -65,7 +65,11 @@ func encodeBundle(keyID, payloadType string, payload, sig []byte) ([]byte, error
 	return b, errors.Wrap(err, "cannot encode a bundle")
 }
 
-// decodeBundle decodes a bundle whose one signature is by a key.
+// errCertificate is of a bundle that an identity has signed.
+var errCertificate = errors.New("the bundle is signed with a certificate, and not with a key")
+
+// decodeBundle decodes a bundle whose one signature is by a key. It returns errCertificate
+// for one by an identity.
 func decodeBundle(b []byte) (bundle, error) {
 	var out bundle
 	if err := strictJSON(b, &out); err != nil {
@@ -76,7 +80,7 @@ func decodeBundle(b []byte) (bundle, error) {
 	case out.MediaType != BundleType:
 		return bundle{}, errors.New("the document is no Sigstore bundle v0.3: its mediaType must be " + BundleType)
 	case len(material.Certificate) > 0 || len(material.Chain) > 0:
-		return bundle{}, errors.New("the bundle is signed with a certificate, and not with a key")
+		return out, errCertificate
 	case material.PublicKey == nil:
 		return bundle{}, errors.New("the bundle does not say what it is verified with: verificationMaterial.publicKey is missing")
 	case out.Envelope == nil:
@@ -87,12 +91,12 @@ func decodeBundle(b []byte) (bundle, error) {
 	return out, nil
 }
 
-// OpenUnverified returns the in-toto statement in a bundle that some key has signed. It
+// OpenUnverified returns the in-toto statement in a bundle that anything has signed. It
 // returns an error unless the statement's one subject has this digest. Anybody can have
 // made it.
 func OpenUnverified(b []byte, subject digest.Digest) ([]byte, error) {
 	decoded, err := decodeBundle(b)
-	if err != nil {
+	if err != nil && (!errors.Is(err, errCertificate) || decoded.Envelope == nil) {
 		return nil, err
 	}
 	return decoded.Envelope.Payload, isAbout(decoded.Envelope.Payload, subject)

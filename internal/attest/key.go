@@ -163,6 +163,9 @@ func (k *Key) PublicPEM() []byte { return bytes.Clone(k.public) }
 // would write another, ignores the hint if it is given a key.
 func (k *Key) KeyID() string { return k.id }
 
+// IsDeterministic returns true.
+func (k *Key) IsDeterministic() bool { return true }
+
 // String returns a text without the private key.
 func (k *Key) String() string { return "key " + k.id }
 

@@ -169,7 +169,7 @@ func FuzzParsePrivateKey(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, id, err := v.open(b); err != nil || id != k.KeyID() {
+		if _, id, err := v.OpenPayload(b); err != nil || id != k.KeyID() {
 			t.Errorf("open(...): %s, %v", id, err)
 		}
 	})

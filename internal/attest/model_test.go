@@ -153,7 +153,7 @@ func verifyFolder(dir string, public []byte) error {
 	if err != nil {
 		return err
 	}
-	if _, _, err := v.open(bundle); err != nil {
+	if _, _, err := v.OpenPayload(bundle); err != nil {
 		return err
 	}
 	if !slices.IsSortedFunc(m.Resources, func(a, b modelResource) int { return bytes.Compare([]byte(a.Name), []byte(b.Name)) }) {

@@ -21,9 +21,11 @@ const maxKeys = 32
 // anyone can write, are not repeated in errors.
 var hintPattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// A Verifier verifies bundles that are signed by one of a set of keys.
+// A Verifier verifies bundles that are signed by one of a set of keys, or by one of a set
+// of identities.
 type Verifier struct {
-	keys []trustedKey
+	keys       []trustedKey
+	identities []IdentityVerifier
 }
 
 type trustedKey struct {
@@ -52,12 +54,18 @@ func NewVerifier(publicPEMs ...[]byte) (*Verifier, error) {
 	return v, nil
 }
 
-// And returns a Verifier that trusts the keys of both, of which either may be nil.
+// NewIdentityVerifier returns a Verifier that trusts an identity, and no key.
+func NewIdentityVerifier(i IdentityVerifier) *Verifier {
+	return &Verifier{identities: []IdentityVerifier{i}}
+}
+
+// And returns a Verifier that trusts the keys and the identities of both, of which either
+// may be nil.
 func (v *Verifier) And(other *Verifier) *Verifier {
 	if v == nil || other == nil {
 		return cmp.Or(v, other)
 	}
-	both := &Verifier{keys: slices.Clone(v.keys)}
+	both := &Verifier{keys: slices.Clone(v.keys), identities: slices.Concat(v.identities, other.identities)}
 	for _, k := range other.keys {
 		if !slices.Contains(both.KeyIDs(), k.id) {
 			both.keys = append(both.keys, k)
@@ -81,7 +89,7 @@ func (v *Verifier) KeyIDs() []string {
 // the predicate says is left to the caller: anyone who has one of the keys could have
 // signed the statement, about the same manifest in another repository too.
 func (v *Verifier) Open(bundle []byte, subject digest.Digest) ([]byte, string, error) {
-	payload, id, err := v.open(bundle)
+	payload, id, err := v.OpenPayload(bundle)
 	if err != nil {
 		return nil, "", err
 	}
@@ -91,10 +99,13 @@ func (v *Verifier) Open(bundle []byte, subject digest.Digest) ([]byte, string, e
 	return payload, id, nil
 }
 
-// open returns the payload of a bundle, of which only the signature is verified, and
-// the ID of the key that signed it.
-func (v *Verifier) open(b []byte) ([]byte, string, error) {
+// OpenPayload returns the payload of a bundle, of which only the signature is verified, and
+// the ID of the key or the identity that signed it.
+func (v *Verifier) OpenPayload(b []byte) ([]byte, string, error) {
 	decoded, err := decodeBundle(b)
+	if errors.Is(err, errCertificate) {
+		return v.openByIdentity(b)
+	}
 	if err != nil {
 		return nil, "", err
 	}
@@ -106,6 +117,19 @@ func (v *Verifier) open(b []byte) ([]byte, string, error) {
 		return e.Payload, id, nil
 	}
 	return nil, "", v.unverified(decoded.VerificationMaterial.PublicKey.Hint)
+}
+
+// openByIdentity returns the payload of a bundle that an identity has signed.
+func (v *Verifier) openByIdentity(b []byte) ([]byte, string, error) {
+	err := errCertificate
+	for _, i := range v.identities {
+		payload, id, why := i.OpenPayload(b)
+		if why == nil {
+			return payload, id, nil
+		}
+		err = foreign(why)
+	}
+	return nil, "", err
 }
 
 // OpenEnvelope returns the in-toto statement in a DSSE envelope, as LegacyAttestation

@@ -1,12 +1,14 @@
 package catalog
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"path"
 	"slices"
 	"strings"
 
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -54,7 +56,7 @@ func (d *Description) add(artifactType string, of digest.Digest) {
 // is there already is not pushed again. It returns why something is missing, which is
 // no failure: the list may be gone or damaged, and a registry may take no referrers.
 func (c Catalog) describe(ctx context.Context, subject ocispec.Descriptor, o Commit) (Description, string, error) {
-	documents, missing, err := c.descriptionsOf(ctx, o)
+	documents, missing, err := c.descriptionsOf(ctx, subject.Digest, o)
 	if err != nil {
 		return Description{}, "", err
 	}
@@ -66,7 +68,7 @@ func (c Catalog) describe(ctx context.Context, subject ocispec.Descriptor, o Com
 }
 
 // descriptionsOf returns what describes a manifest, and why something is missing.
-func (c Catalog) descriptionsOf(ctx context.Context, o Commit) ([]registry.Referrer, string, error) {
+func (c Catalog) descriptionsOf(ctx context.Context, subject digest.Digest, o Commit) ([]registry.Referrer, string, error) {
 	if o.FileList == "" {
 		return nil, "", nil
 	}
@@ -90,13 +92,66 @@ func (c Catalog) descriptionsOf(ctx context.Context, o Commit) ([]registry.Refer
 	}
 	out = append(out, registry.Referrer{Type: attest.BOMType, Content: bom, Annotations: map[string]string{annotationMaker: maker}})
 	if c.Keys.Signer != nil {
-		signature, err := attest.SignModel(ctx, c.Keys.Signer, list, path.Base(c.Repository))
+		signature, err := c.signModel(ctx, subject, list)
+		var why *outcome.Error
+		if errors.As(err, &why) {
+			return nil, "", err // What signs may be away for a while.
+		}
 		if err != nil {
 			return out, err.Error(), nil //nolint:nilerr // As above.
 		}
 		out = append(out, registry.Referrer{Type: attest.ModelSignatureType, Title: attest.SignatureFile, Content: signature})
 	}
 	return withoutLarge(out)
+}
+
+// signModel returns the signature of a model. It returns one that the registry has already
+// if the signer would make another.
+func (c Catalog) signModel(ctx context.Context, subject digest.Digest, list filelist.List) ([]byte, error) {
+	signer := reusing{Signer: c.Keys.Signer, verifier: c.Keys.Verifier}
+	if !signer.IsDeterministic() {
+		listed, err := c.Registry.Referrers(ctx, c.Repository, subject, attest.ModelSignatureType)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range listed[:min(len(listed), maxEnvelopes)] {
+			// One that cannot be read is signed again.
+			if b, err := c.referrerContent(ctx, d.Digest); err == nil {
+				signer.earlier = append(signer.earlier, b)
+			}
+		}
+	}
+	return attest.SignModel(ctx, signer, list, path.Base(c.Repository))
+}
+
+// referrerContent returns the one layer of a referrer.
+func (c Catalog) referrerContent(ctx context.Context, d digest.Digest) ([]byte, error) {
+	_, b, err := c.Registry.Manifest(ctx, c.Repository, d.String())
+	if err != nil {
+		return nil, err
+	}
+	var m ocispec.Manifest
+	if err := decode.JSON(b, &m); err != nil || len(m.Layers) != 1 {
+		return nil, errors.New("the manifest does not name one layer")
+	}
+	return c.Registry.Blob(ctx, c.Repository, m.Layers[0].Digest, maxDescriptionBytes)
+}
+
+// A reusing signer returns an earlier bundle of the same signer and payload.
+type reusing struct {
+	attest.Signer
+	verifier *attest.Verifier
+	earlier  [][]byte
+}
+
+// Sign implements attest.Signer.
+func (r reusing) Sign(ctx context.Context, payloadType string, payload []byte) ([]byte, error) {
+	for _, b := range r.earlier {
+		if got, id, err := r.verifier.OpenPayload(b); err == nil && id == r.KeyID() && bytes.Equal(got, payload) {
+			return b, nil
+		}
+	}
+	return r.Signer.Sign(ctx, payloadType, payload)
 }
 
 // withoutLarge returns the documents that are not too large for those who read them,

@@ -38,18 +38,50 @@ var again = retry.Policy{Tries: 4, FirstWait: 500 * time.Millisecond, MaxWait: 4
 // reason Unsupported if there is no key to sign with, and Keys.Unusable if that says why
 // there is none.
 func (p Place) Sign(ctx context.Context, subject digest.Digest, r Record) ([]byte, error) {
+	statement, err := p.statement(subject, r)
+	if err != nil {
+		return nil, err
+	}
+	return p.sign(ctx, statement)
+}
+
+// statement returns what Sign signs.
+func (p Place) statement(subject digest.Digest, r Record) ([]byte, error) {
 	if p.Unusable != nil {
 		return nil, p.Unusable
 	}
 	if p.Signer == nil {
 		return nil, outcome.Errorf(outcome.Unsupported, "the provider has no key to sign records of ownership with")
 	}
-	statement, err := p.provenance(subject, r).Statement()
+	return p.provenance(subject, r).Statement()
+}
+
+func (p Place) sign(ctx context.Context, statement []byte) ([]byte, error) {
+	bundle, err := p.Signer.Sign(ctx, attest.PayloadType, statement)
+	return bundle, errors.Wrap(err, "cannot sign the record of ownership")
+}
+
+// signOnce returns the bundle of a record as Sign does. It returns the one that the
+// registry has already if the signer would make another, so that signing the same record
+// again adds no referrer.
+func (p Place) signOnce(ctx context.Context, reader Reader, subject digest.Digest, r Record) ([]byte, error) {
+	statement, err := p.statement(subject, r)
 	if err != nil {
 		return nil, err
 	}
-	bundle, err := p.Signer.Sign(ctx, attest.PayloadType, statement)
-	return bundle, errors.Wrap(err, "cannot sign the record of ownership")
+	if p.Signer.IsDeterministic() {
+		return p.sign(ctx, statement)
+	}
+	all, _, err := p.Of(ctx, reader, subject, r.Owner)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range all {
+		if f.KeyID == p.Signer.KeyID() && f.Descriptor.ArtifactType == p.artifactType(subject, r) && bytes.Equal(f.statement, statement) {
+			return f.bundle, nil
+		}
+	}
+	return p.sign(ctx, statement)
 }
 
 // Push signs a record about an artifact and pushes it, and makes sure that it is
@@ -58,7 +90,7 @@ func (p Place) Sign(ctx context.Context, subject digest.Digest, r Record) ([]byt
 // Sign does, and one with reason Unsupported if the registry takes the record and does not
 // list it.
 func (p Place) Push(ctx context.Context, w Writer, subject ocispec.Descriptor, r Record) (ocispec.Descriptor, error) {
-	bundle, err := p.Sign(ctx, subject.Digest, r)
+	bundle, err := p.signOnce(ctx, w, subject.Digest, r)
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}

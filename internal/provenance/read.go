@@ -34,8 +34,11 @@ type Found struct {
 	// Descriptor of the record's manifest.
 	Descriptor ocispec.Descriptor
 
-	// KeyID identifies the key that signed it; empty if that is not a trusted one.
+	// KeyID identifies the key or the identity that signed it; empty if that is not a
+	// trusted one.
 	KeyID string
+
+	statement, bundle []byte
 }
 
 // maxFetched is how many records are fetched at most to look for an owner's.
@@ -121,7 +124,7 @@ func (p Place) fetch(ctx context.Context, r Reader, subject, record digest.Diges
 		return Found{}, nil, err
 	}
 	found, why := p.open(bundle, subject)
-	found.Descriptor = d
+	found.Descriptor, found.bundle = d, bundle
 	found.Descriptor.ArtifactType = layer.MediaType
 	return found, why, nil
 }
@@ -136,7 +139,7 @@ func (p Place) open(bundle []byte, subject digest.Digest) (Found, error) {
 		return Found{}, err
 	}
 	r, err := p.recordIn(statement)
-	return Found{Record: r, KeyID: keyID}, err
+	return Found{Record: r, KeyID: keyID, statement: statement}, err
 }
 
 // OpenEnvelope returns the record in a DSSE envelope, as legacy tags hold it. It returns

@@ -11,6 +11,7 @@ import (
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/attest"
+	"github.com/crossplane-contrib/provider-kitops/internal/attest/keyless"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -50,58 +51,95 @@ func (p *providerConfig) attestationFor(ctx context.Context, kube client.Reader,
 
 // signerFor returns what the config signs with.
 func (p *providerConfig) signerFor(ctx context.Context, kube client.Reader, secrets *secretReader) Attestation {
-	ref := p.Attestation.KeySecretRef
-	if ref == nil {
+	k := p.signingKey()
+	if k == nil {
 		return Attestation{}
 	}
-	if err := p.admitKeyNamespace(ctx, kube, ref.Namespace); err != nil {
+	if err := p.admitKeyNamespace(ctx, kube, k.Namespace); err != nil {
 		return Attestation{Unusable: err}
 	}
-	return secrets.signingKey(ctx, signingSecret{
-		secretKey: *p.signingKey(), passwordKey: cmp.Or(ref.PasswordKey, v1alpha1.DefaultSigningKeyPassword),
-	})
+	if spec := p.Attestation.Keyless; spec != nil {
+		return secrets.signer(ctx, signingSecret{secretKey: *k, keyless: *spec}, secrets.readKeyless)
+	}
+	return secrets.signer(ctx, signingSecret{
+		secretKey: *k, passwordKey: cmp.Or(p.Attestation.KeySecretRef.PasswordKey, v1alpha1.DefaultSigningKeyPassword),
+	}, secrets.readSigningKey)
 }
 
-// signingKey returns the reference to the config's signing key; nil for none. No run
-// gets a copy of it.
+// signingKey returns the reference to the config's signing key or trusted root; nil for
+// none. No run gets a copy of it.
 func (p *providerConfig) signingKey() *secretKey {
-	if p.Attestation == nil || p.Attestation.KeySecretRef == nil {
+	switch {
+	case p.Attestation == nil:
+		return nil
+	case p.Attestation.Keyless != nil:
+		ref := p.Attestation.Keyless.TrustedRootSecretRef
+		return &secretKey{NamespacedName: types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}, key: cmp.Or(ref.Key, v1alpha1.DefaultTrustedRootKey)}
+	case p.Attestation.KeySecretRef == nil:
 		return nil
 	}
 	ref := p.Attestation.KeySecretRef
 	return &secretKey{NamespacedName: types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}, key: cmp.Or(ref.Key, v1alpha1.DefaultSigningKey)}
 }
 
-// admitKeyNamespace returns an error with reason NotAllowed if a signing key is in a
-// namespace where runs execute, of which Pods can have it, or that has Artifacts, where a
+// admitKeyNamespace returns an error with reason NotAllowed if a signing key, or a trusted
+// root, is in a namespace where runs execute, of which Pods can have it, or that has Artifacts, where a
 // tenant may exchange it.
 func (p *providerConfig) admitKeyNamespace(ctx context.Context, kube client.Reader, namespace string) error {
+	what, field := "signing key", "keySecretRef"
+	if p.Attestation.Keyless != nil {
+		what, field = "trusted root", "keyless.trustedRootSecretRef"
+	}
 	if namespace == p.Job.Namespace {
-		return outcome.Errorf(outcome.NotAllowed, "ClusterProviderConfig %q has its signing key in namespace %q, where its runs execute, so that a Pod there may have the key: move the Secret to another namespace, such as the provider's, and name that in its spec.attestation.keySecretRef", p.name, namespace)
+		return outcome.Errorf(outcome.NotAllowed, "ClusterProviderConfig %q has its %s in namespace %q, where its runs execute, so that a Pod there may have or exchange it: move the Secret to another namespace, such as the provider's, and name that in its spec.attestation.%s", p.name, what, namespace, field)
 	}
 	list := &modelv1alpha1.ArtifactList{}
 	// The list is not modified.
 	if err := kube.List(ctx, list, client.InNamespace(namespace), client.Limit(1), client.UnsafeDisableDeepCopy); err != nil {
-		return errors.Wrapf(err, "cannot list the Artifacts of namespace %q, which must have none since a signing key is there", namespace)
+		return errors.Wrapf(err, "cannot list the Artifacts of namespace %q, which must have none since a %s is there", namespace, what)
 	}
 	if len(list.Items) == 0 {
 		return nil
 	}
-	return outcome.Errorf(outcome.NotAllowed, "ClusterProviderConfig %q has its signing key in namespace %q, which has Artifacts, so that who uses that namespace may exchange the key: move the Secret to a namespace without Artifacts, such as the provider's, and name that in its spec.attestation.keySecretRef", p.name, namespace)
+	return outcome.Errorf(outcome.NotAllowed, "ClusterProviderConfig %q has its %s in namespace %q, which has Artifacts, so that who uses that namespace may exchange it: move the Secret to a namespace without Artifacts, such as the provider's, and name that in its spec.attestation.%s", p.name, what, namespace, field)
 }
 
-// A signingSecret references a private key and its password in a Secret.
+// A signingSecret references a private key and its password in a Secret, or the trusted
+// root by which an identity signs.
 type signingSecret struct {
 	secretKey
 	passwordKey string
+	keyless     v1alpha1.KeylessSpec
 }
 
-// signingKey returns the key that a Secret has, as it is remembered or read.
-func (r *secretReader) signingKey(ctx context.Context, k signingSecret) Attestation {
+// signer returns what signs by a Secret, as it is remembered or read.
+func (r *secretReader) signer(ctx context.Context, k signingSecret, read func(context.Context, signingSecret) Attestation) Attestation {
 	if r.memory == nil {
-		return r.readSigningKey(ctx, k)
+		return read(ctx, k)
 	}
-	return r.memory.signingKey(ctx, k, r.readSigningKey)
+	return r.memory.signingKey(ctx, k, read)
+}
+
+// tokenFile has the provider's OIDC token. It is where cosign looks for one
+// (https://github.com/sigstore/cosign, pkg/providers/filesystem). No config can name
+// another: the file's content is sent to an address of the config's.
+const tokenFile = "/var/run/sigstore/cosign/oidc-token"
+
+// readKeyless reads the trusted root by which an identity signs.
+func (r *secretReader) readKeyless(ctx context.Context, k signingSecret) Attestation {
+	root, err := r.value(ctx, &k.secretKey)
+	if err != nil {
+		return Attestation{Unusable: err}
+	}
+	signer, err := keyless.NewSigner(keyless.SignerOptions{
+		FulcioURL: string(k.keyless.FulcioURL), RekorURL: string(k.keyless.RekorURL), TimestampURL: string(k.keyless.TimestampURL),
+		CA: []byte(k.keyless.CABundle), TokenFile: tokenFile, TrustedRoot: root,
+		Identity: keyless.Identity{Issuer: k.keyless.Identity.Issuer, Subject: k.keyless.Identity.Subject},
+	})
+	if err != nil {
+		return Attestation{Unusable: outcome.Errorf(outcome.ConfigInvalid, "spec.attestation.keyless of the ClusterProviderConfig cannot be used to sign: %s", err).Because(err)}
+	}
+	return Attestation{Signer: signer, Verifier: attest.NewIdentityVerifier(signer.Verifier())}
 }
 
 // readSigningKey reads the Secret of a signing key.

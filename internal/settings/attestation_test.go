@@ -13,6 +13,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/attest"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/test/fakes/sigstore"
 )
 
 // signingPair returns a private key and its public one, both in PEM.
@@ -42,6 +43,14 @@ func TestAttestation(t *testing.T) {
 		KeyIDs int
 		Reason outcome.Reason
 		Error  string
+	}
+	trusted := string(sigstore.New(t).TrustedRoot())
+	keyless := func(issuer, key string) *v1alpha1.AttestationSpec {
+		return &v1alpha1.AttestationSpec{Keyless: &v1alpha1.KeylessSpec{
+			FulcioURL: "https://fulcio.example.com", RekorURL: "https://rekor.example.com",
+			Identity:             v1alpha1.KeylessIdentity{Issuer: issuer, Subject: "provider"},
+			TrustedRootSecretRef: v1alpha1.KeylessTrustedRootSelector{SecretReference: xpv2.SecretReference{Namespace: "keys", Name: "root"}, Key: key},
+		}}
 	}
 	tenant := credentialsArtifact(false)
 	tenant.SetNamespace("keys")
@@ -103,6 +112,29 @@ func TestAttestation(t *testing.T) {
 			objects: []client.Object{credentialsSecret("keys", "cosign", map[string]string{"cosign.key": private})},
 			want:    want{Reason: outcome.NotAllowed, Error: "where its runs execute"},
 		},
+		"Keyless": {
+			reason:  "An identity should sign without a key.",
+			spec:    keyless("issuer", ""),
+			objects: []client.Object{credentialsSecret("keys", "root", map[string]string{"trusted_root.json": trusted})},
+			want:    want{Signs: true},
+		},
+		"KeylessMissing": {
+			reason: "A trusted root that is missing should be named.",
+			spec:   keyless("issuer", "root.json"),
+			want:   want{Reason: outcome.ConfigMissing, Error: `create it with the key "root.json"`},
+		},
+		"KeylessInvalid": {
+			reason:  "So should one that is none.",
+			spec:    keyless("issuer", ""),
+			objects: []client.Object{credentialsSecret("keys", "root", map[string]string{"trusted_root.json": "{}"})},
+			want:    want{Reason: outcome.ConfigInvalid, Error: "spec.attestation.keyless of the ClusterProviderConfig cannot be used to sign"},
+		},
+		"KeylessTenant": {
+			reason:  "A trusted root where a tenant may exchange it must not be used.",
+			spec:    keyless("issuer", ""),
+			objects: []client.Object{tenant, credentialsSecret("keys", "root", map[string]string{"trusted_root.json": trusted})},
+			want:    want{Reason: outcome.NotAllowed, Error: "spec.attestation.keyless.trustedRootSecretRef"},
+		},
 		"Copy": {
 			reason:  "A Secret that the provider made must not be used.",
 			spec:    named("", ""),
@@ -153,8 +185,8 @@ func TestSigningKeyMemory(t *testing.T) {
 		t.Helper()
 		w.reads = 0
 		w.secretReader = secretReader{kube: w.server, memory: w.memory}
-		if got := w.signingKey(t.Context(), k); (got.Unusable == nil) != signs || w.reads != reads {
-			t.Errorf("\n%s\nsigningKey(...): want it to sign: %t, with %d reads, got %+v with %d", reason, signs, reads, got, w.reads)
+		if got := w.signer(t.Context(), k, w.readSigningKey); (got.Unusable == nil) != signs || w.reads != reads {
+			t.Errorf("\n%s\nsigner(...): want it to sign: %t, with %d reads, got %+v with %d", reason, signs, reads, got, w.reads)
 		}
 	}
 	expect(true, 1, "The key should be read at first.")

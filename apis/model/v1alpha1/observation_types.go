@@ -214,7 +214,7 @@ type Attestation struct {
 	Digest string `json:"digest"`
 
 	// KeyID identifies the key that signed it: the hexadecimal SHA-256 of the public
-	// key in PEM.
+	// key in PEM. Of an identity it is its subject and its issuer, as SUBJECT of ISSUER.
 	KeyID string `json:"keyID"`
 }
 

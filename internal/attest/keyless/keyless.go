@@ -78,6 +78,9 @@ func required(r root.TrustedMaterial) []verify.VerifierOption {
 	return out
 }
 
+// id returns what identifies the identity where a key's ID would be.
+func (i Identity) id() string { return i.Subject + " of " + i.Issuer }
+
 // policy returns the requirement that the identity has signed.
 func (i Identity) policy() (verify.PolicyOption, error) {
 	if i.Issuer == "" || i.Subject == "" {
@@ -114,6 +117,29 @@ func (v *Verifier) OpenBundle(b []byte, subject digest.Digest) (string, error) {
 		return "", errors.New("cannot read the Sigstore bundle")
 	}
 	return v.open(parsed, subject)
+}
+
+// OpenPayload returns the payload of a Sigstore bundle, of which only the signature is
+// verified, and the ID of the identity that signed it. It returns an error unless it is
+// one that is trusted.
+func (v *Verifier) OpenPayload(b []byte) ([]byte, string, error) {
+	if err := decode.Check(b); err != nil {
+		return nil, "", err
+	}
+	parsed := &bundle.Bundle{}
+	if err := parsed.UnmarshalJSON(b); err != nil {
+		return nil, "", errors.New("cannot read the Sigstore bundle")
+	}
+	result, err := v.verify(parsed, verify.WithoutArtifactUnsafe())
+	if err != nil {
+		return nil, "", err
+	}
+	envelope := parsed.GetDsseEnvelope()
+	if envelope == nil || envelope.GetPayloadType() != attest.PayloadType || result.Signature == nil || result.Signature.Certificate == nil {
+		return nil, "", errors.New("the bundle holds no in-toto statement by an identity")
+	}
+	c := result.Signature.Certificate
+	return envelope.GetPayload(), Identity{Issuer: c.Issuer, Subject: c.SubjectAlternativeName}.id(), nil
 }
 
 // open verifies a bundle about a digest.

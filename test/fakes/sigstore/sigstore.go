@@ -29,6 +29,9 @@ const Issuer = "https://accounts.example.com"
 type Sigstore struct {
 	t  testing.TB
 	vs *ca.VirtualSigstore
+
+	// more returns these authorities together with a Server's; nil for none.
+	more func([]root.CertificateAuthority, []root.TimestampingAuthority) ([]root.CertificateAuthority, []root.TimestampingAuthority)
 }
 
 // New returns a Sigstore with keys of its own.
@@ -49,7 +52,11 @@ func (s *Sigstore) TrustedRoot() []byte {
 	for _, l := range logs {
 		l.ID = s.unhex(l.ID)
 	}
-	r, err := root.NewTrustedRoot(root.TrustedRootMediaType01, s.vs.FulcioCertificateAuthorities(), nil, s.vs.TimestampingAuthorities(), logs)
+	fulcio, tsa := s.vs.FulcioCertificateAuthorities(), s.vs.TimestampingAuthorities()
+	if s.more != nil {
+		fulcio, tsa = s.more(fulcio, tsa)
+	}
+	r, err := root.NewTrustedRoot(root.TrustedRootMediaType01, fulcio, nil, tsa, logs)
 	if err != nil {
 		s.t.Fatal(err)
 	}
