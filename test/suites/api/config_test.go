@@ -197,7 +197,17 @@ func TestConfigJobNamespace(t *testing.T) {
 }
 
 func TestConfigAttestation(t *testing.T) {
-	const attestation, key = "attestation", "attestation.keySecretRef"
+	const attestation, key, keyless = "attestation", "attestation.keySecretRef", "attestation.keyless"
+	identity := func(more map[string]any) map[string]any {
+		out := map[string]any{
+			"fulcioURL": "https://fulcio.example.com", "rekorURL": "https://rekor.example.com",
+			"identity":             map[string]any{"issuer": "https://kubernetes.default.svc", "subject": "https://kubernetes.io/namespaces/a/serviceaccounts/b"},
+			"trustedRootSecretRef": map[string]any{"namespace": "keys", "name": "sigstore"},
+		}
+		maps.Copy(out, more)
+		maps.DeleteFunc(out, func(_ string, v any) bool { return v == nil })
+		return out
+	}
 	named := func(more map[string]any) map[string]any {
 		out := map[string]any{"namespace": "keys", "name": "cosign"}
 		maps.Copy(out, more)
@@ -212,6 +222,12 @@ func TestConfigAttestation(t *testing.T) {
 		"NoNamespace":    {reason: "A cluster's config has no namespace of its own.", args: fields{key: map[string]any{"name": "cosign"}}, want: []string{key + ".namespace", "Required value"}},
 		"EmptyNamespace": {reason: "No namespace has an empty name.", args: fields{key: named(map[string]any{"namespace": ""})}, want: []string{key, "write both"}},
 		"EmptyName":      {reason: "No Secret has an empty name.", args: fields{key: named(map[string]any{"name": ""})}, want: []string{key, "write both"}},
+		"Keyless":        {reason: "An identity may sign.", args: fields{keyless: identity(nil)}},
+		"KeylessAndKey":  {reason: "One of the two signs.", args: fields{attestation: map[string]any{"keyless": identity(nil), "keySecretRef": named(nil)}}, want: []string{attestation, "write keySecretRef or keyless, not both"}},
+		"KeylessLegacy":  {reason: "Legacy tags need a key.", args: fields{attestation: map[string]any{"keyless": identity(nil), "legacyTags": true}}, want: []string{attestation, "legacyTags needs a key"}},
+		"KeylessNoTime":  {reason: "Something says when the certificate was used.", args: fields{keyless: identity(map[string]any{"rekorURL": nil})}, want: []string{keyless, "write rekorURL or timestampURL, or both"}},
+		"KeylessURL":     {reason: "A service has an address.", args: fields{keyless: identity(map[string]any{"fulcioURL": "fulcio.example.com"})}, want: []string{keyless + ".fulcioURL", "should match"}},
+		"KeylessPattern": {reason: "The identity that signs is one.", args: fields{keyless: identity(map[string]any{"identity": map[string]any{"issuer": "https://issuer.example.com", "subject": "^.*$"}})}, want: []string{keyless, "without a regular expression"}},
 	})
 	checkCreate(t, v1alpha1.ProviderConfigGroupVersionKind, minimalConfig, map[string]rule{
 		"Tenant": {reason: "A tenant signs nothing.", args: fields{key: named(nil)}, want: []string{"unknown field"}},
