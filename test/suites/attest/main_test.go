@@ -182,7 +182,7 @@ func newKey(t *testing.T) (*attest.Key, string) {
 }
 
 // provenance returns the signed provenance of an artifact.
-func (w world) provenance(t *testing.T, k *attest.Key, d digest.Digest) []byte {
+func (w world) provenance(t *testing.T, k attest.Signer, d digest.Digest) []byte {
 	t.Helper()
 	p := attest.Provenance{
 		Repository: w.host + "/" + repository, Digest: d,
@@ -196,7 +196,7 @@ func (w world) provenance(t *testing.T, k *attest.Key, d digest.Digest) []byte {
 	return sign(t, k, statement)
 }
 
-func sign(t *testing.T, k *attest.Key, statement []byte) []byte {
+func sign(t *testing.T, k attest.Signer, statement []byte) []byte {
 	t.Helper()
 	b, err := k.Sign(t.Context(), attest.PayloadType, statement)
 	if err != nil {
