@@ -49,7 +49,7 @@ func TestIsolatedRuns(t *testing.T) {
 		"LinkLocal": {reason: "A cloud's metadata service should not be reached.", args: []string{"169.254.169.254", "169.254.170.2", "fe80::1", "fd00:ec2::254"}},
 		"Local":     {reason: "The Pod's node should not be reached by an address of its own.", args: []string{"127.0.0.1", "0.0.0.0", "::", "::1"}},
 		"Multicast": {reason: "Groups should not be reached.", args: []string{"224.0.0.1", "255.255.255.255", "ff02::1"}},
-		"Mapped":    {reason: "Private addresses should not be reached as IPv6 addresses.", args: []string{"::ffff:10.0.0.1", "64:ff9b::a00:1"}},
+		"Mapped":    {reason: "Private addresses should not be reached by their IPv6 addresses of NAT64.", args: []string{"64:ff9b::a00:1"}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -52,7 +52,7 @@ func examples(t *testing.T) map[string]string {
 			}
 		}
 	}
-	for _, f := range glob(t, "examples/artifact/*.yaml", "examples/local/*.yaml", "examples/quickstart/*.yaml") {
+	for _, f := range glob(t, "examples/artifact/*.yaml", "examples/local/*.yaml", "examples/quickstart/*.yaml", "examples/install/isolated-runs.yaml", "examples/install/rbac*.yaml") {
 		add(filepath.Base(filepath.Dir(f))+" "+filepath.Base(f), read(t, f))
 	}
 	for _, f := range glob(t, "*.md", "docs/*.md", "docs/*/*.md") {

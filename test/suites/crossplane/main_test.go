@@ -46,6 +46,7 @@ func TestCrossplane(t *testing.T) {
 	}{
 		{"SafeStart", testSafeStart},
 		{"Artifact", testArtifact},
+		{"Isolated", testIsolated},
 		{"Upgrade", testUpgrade},
 		{"Permissions", testPermissions},
 		{"Composition", testComposition},
