@@ -1,11 +1,13 @@
 package settings
 
 import (
+	"encoding/pem"
 	"strings"
 	"testing"
 
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	"github.com/google/go-cmp/cmp"
+	"github.com/secure-systems-lab/go-securesystemslib/encrypted"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -28,6 +30,17 @@ func signingPair(t *testing.T) (private, public string) {
 		t.Fatal(err)
 	}
 	return string(b), string(k.PublicPEM())
+}
+
+// encryptedKey returns a private key in PEM as cosign encrypts it.
+func encryptedKey(t *testing.T, private, password string) string {
+	t.Helper()
+	block, _ := pem.Decode([]byte(private))
+	b, err := encrypted.EncryptWithCustomKDFParameters(block.Bytes, []byte(password), encrypted.Legacy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED SIGSTORE PRIVATE KEY", Bytes: b}))
 }
 
 func TestAttestation(t *testing.T) {
@@ -75,6 +88,18 @@ func TestAttestation(t *testing.T) {
 			spec:    named("tls.key", ""),
 			objects: []client.Object{credentialsSecret("keys", "cosign", map[string]string{"tls.key": private, "cosign.pub": earlier})},
 			want:    want{Signs: true, KeyIDs: 2},
+		},
+		"Encrypted": {
+			reason:  "A key that cosign has encrypted should be used with its password.",
+			spec:    named("", "password"),
+			objects: []client.Object{credentialsSecret("keys", "cosign", map[string]string{"cosign.key": encryptedKey(t, private, "secret"), "password": "secret"})},
+			want:    want{Signs: true, KeyIDs: 1},
+		},
+		"WrongPassword": {
+			reason:  "Without the password it cannot be used.",
+			spec:    named("", ""),
+			objects: []client.Object{credentialsSecret("keys", "cosign", map[string]string{"cosign.key": encryptedKey(t, private, "secret"), "cosign.password": "wrong"})},
+			want:    want{Reason: outcome.ConfigInvalid, Error: "cannot decrypt the private key"},
 		},
 		"Missing": {
 			reason: "A Secret that is missing should be named with its key.",

@@ -100,6 +100,7 @@ func TestResolve(t *testing.T) {
 	type want struct {
 		Host, Repository, ConfigHost string
 		PlainHTTP, Pushes, Adopts    bool
+		AdoptsAnyKey                 bool
 		KitImage, WorkerImage        string
 		Registry, HubEndpoint        string
 		Pipeline                     v1alpha1.PipelineType
@@ -116,6 +117,8 @@ func TestResolve(t *testing.T) {
 	shared.Spec.Job.Pipeline = v1alpha1.PipelineStream
 	mine := &v1alpha1.ProviderConfig{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "default"}}
 	mine.Spec.Registry.Host = credentialsHost
+	lost := mine.DeepCopy()
+	lost.SetAnnotations(map[string]string{artifact.AnnotationAdopt: "any-key"})
 	cases := map[string]struct {
 		reason string
 		args   args
@@ -134,6 +137,11 @@ func TestResolve(t *testing.T) {
 				KitImage: "kit:config", WorkerImage: "worker:config", Registry: credentialsHost, HubEndpoint: "https://hub.example.com",
 				Pipeline: v1alpha1.PipelineStream,
 			},
+		},
+		"AnyKey": {
+			reason: "A config may allow to adopt what no trusted key has signed.",
+			args:   args{config: lost, change: unchanged},
+			want:   want{Host: credentialsHost, Repository: "models/qwen3", ConfigHost: credentialsHost, Pushes: true, Adopts: true, AdoptsAnyKey: true, KitImage: "kit:default", WorkerImage: "worker:default", Registry: credentialsHost},
 		},
 		"OtherRegistry": {
 			reason: "The Artifact's registry should replace the config's, whose PlainHTTP does not apply to it.",
@@ -160,7 +168,7 @@ func TestResolve(t *testing.T) {
 			}
 			got := want{
 				Host: s.Registry.Host, Repository: s.Registry.Repository, ConfigHost: s.ConfigHost,
-				PlainHTTP: s.Registry.PlainHTTP, Pushes: s.Registry.Pushes, Adopts: s.Adopts,
+				PlainHTTP: s.Registry.PlainHTTP, Pushes: s.Registry.Pushes, Adopts: s.Adopts, AdoptsAnyKey: s.AdoptsAnyKey,
 				KitImage: s.KitImage, WorkerImage: s.Effective.WorkerImage,
 				Registry: s.Effective.Registry, HubEndpoint: s.Effective.HubEndpoint, Pipeline: s.Effective.Pipeline,
 			}
