@@ -38,10 +38,11 @@ func TestCompact(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ok := false
-		if compacted[i], ok = got.(*modelv1alpha1.Artifact); !ok {
+		a, ok := got.(*modelv1alpha1.Artifact)
+		if !ok {
 			t.Fatalf("An Artifact should stay one, and is %T.", got)
 		}
+		compacted[i] = a
 		want := artifactOf(t)
 		want.ManagedFields = nil
 		if diff := cmp.Diff(want, compacted[i]); diff != "" {

@@ -30,7 +30,7 @@ const (
 	// https://azure.github.io/azure-workload-identity/docs/installation/mutating-admission-webhook.html
 	envAzureClient    = "AZURE_CLIENT_ID"
 	envAzureTenant    = "AZURE_TENANT_ID"
-	envAzureToken     = "AZURE_FEDERATED_TOKEN_FILE" //nolint:gosec // A name.
+	envAzureToken     = "AZURE_FEDERATED_TOKEN_FILE"
 	envAzureAuthority = "AZURE_AUTHORITY_HOST"
 )
 

@@ -19,7 +19,7 @@ const (
 	// identity of the Pod's service account
 	// (https://cloud.google.com/kubernetes-engine/docs/concepts/workload-identity).
 	googleMetadata = "169.254.169.254"
-	metadataToken  = "http://" + googleMetadata + "/computeMetadata/v1/instance/service-accounts/default/token" //nolint:gosec // A URL.
+	metadataToken  = "http://" + googleMetadata + "/computeMetadata/v1/instance/service-accounts/default/token"
 
 	// googleSTS exchanges tokens (https://cloud.google.com/iam/docs/reference/sts/rest).
 	googleSTS = "https://sts.googleapis.com/v1/token"

@@ -123,7 +123,7 @@ func (r *secretReader) signer(ctx context.Context, k signingSecret, read func(co
 // tokenFile has the provider's OIDC token. It is where cosign looks for one
 // (https://github.com/sigstore/cosign, pkg/providers/filesystem). No config can name
 // another: the file's content is sent to an address of the config's.
-const tokenFile = "/var/run/sigstore/cosign/oidc-token"
+const tokenFile = "/var/run/sigstore/cosign/oidc-token" //nolint:gosec // The name of a file.
 
 // readKeyless reads the trusted root by which an identity signs.
 func (r *secretReader) readKeyless(ctx context.Context, k signingSecret) Attestation {

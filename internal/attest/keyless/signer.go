@@ -87,8 +87,7 @@ func NewSigner(o SignerOptions) (*Signer, error) {
 		if *address == "" && name != "fulcioURL" {
 			continue
 		}
-		u, err := url.Parse(*address)
-		if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		if !isAddress(*address) {
 			return nil, errors.Errorf("%s is no address: write one such as https://sigstore.example.com", name)
 		}
 		*address = strings.TrimRight(*address, "/")
@@ -98,6 +97,12 @@ func NewSigner(o SignerOptions) (*Signer, error) {
 		return nil, errors.New("caBundle holds no certificate in PEM: write one that begins with -----BEGIN CERTIFICATE-----")
 	}
 	return &Signer{options: o, pool: pool, token: connection.NewMountedFile(o.TokenFile), verifier: verifier}, nil
+}
+
+// isAddress reports whether a service may have an address.
+func isAddress(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http") && u.User == nil && u.RawQuery == "" && u.Fragment == ""
 }
 
 // KeyID identifies the identity that signs.

@@ -185,21 +185,28 @@ func (e *external) gatherNames(ctx context.Context, a *modelv1alpha1.Artifact, o
 	if s.Digest == "" {
 		return nil
 	}
+	return e.gatherPushed(ctx, a, o)
+}
+
+// gatherPushed looks whether what was pushed last is in the registry, and has its tag.
+func (e *external) gatherPushed(ctx context.Context, a *modelv1alpha1.Artifact, o *observation) error {
+	s := &a.Status.AtProvider
+	var err error
 	if o.tag, err = e.catalogOf(a).Look(ctx, artifact.Tag(a), s.Digest); err != nil {
 		return err
 	}
-	if !o.tag.IsOn(s.Digest) {
-		if isForeign(a, o.tag) {
-			return nil
-		}
-		if o.manifest, err = e.catalogOf(a).Has(ctx, s.Digest); err != nil || o.manifest && matchesSpec(a) {
-			return err
-		}
-		return e.gatherFixedTags(ctx, a, o)
+	if o.tag.IsOn(s.Digest) {
+		o.manifest = true
+		s.Reference, o.needsRetag = o.reference, false
+		return e.gatherTagged(ctx, a, o)
 	}
-	o.manifest = true
-	s.Reference, o.needsRetag = o.reference, false
-	return e.gatherTagged(ctx, a, o)
+	if isForeign(a, o.tag) {
+		return nil
+	}
+	if o.manifest, err = e.catalogOf(a).Has(ctx, s.Digest); err != nil || o.manifest && matchesSpec(a) {
+		return err
+	}
+	return e.gatherFixedTags(ctx, a, o)
 }
 
 // gatherStaged looks whether what a run staged has its tag by now, which is

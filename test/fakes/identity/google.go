@@ -63,7 +63,7 @@ func (c *Clouds) serveGoogleSTS(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusBadRequest, map[string]string{"error": "invalid_grant", "error_description": r.FormValue("subject_token")})
 	default:
 		token, _ := c.issue("password")
-		answer(w, http.StatusOK, map[string]any{"access_token": token, "expires_in": c.seconds(), "token_type": "Bearer", "issued_token_type": "urn:ietf:params:oauth:token-type:access_token"})
+		answer(w, http.StatusOK, map[string]any{"access_token": token, "expires_in": c.seconds(), "token_type": "Bearer", "issued_token_type": "urn:ietf:params:oauth:token-type:access_token"}) //nolint:gosec // A fake's token.
 	}
 }
 

@@ -22,7 +22,7 @@ var Workloads = map[string]func(t testing.TB, c *Clouds) (host string, environme
 	},
 	"Metadata": func(testing.TB, *Clouds) (string, map[string]string) { return ArtifactRegistry, nil },
 	"ExternalAccount": func(t testing.TB, c *Clouds) (string, map[string]string) {
-		config, err := json.Marshal(map[string]any{
+		config, err := json.Marshal(map[string]any{ //nolint:gosec // Where tokens come from, and none.
 			"type": "external_account", "audience": GoogleAudience, "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
 			"token_url": "https://" + GoogleSTSHost + "/v1/token", "service_account_impersonation_url": ImpersonationURL,
 			"credential_source": map[string]any{"file": c.mount(t, AudienceGoogle)},
