@@ -21,11 +21,15 @@ func TestVersions(t *testing.T) {
 	t.Parallel()
 	n := newTenant(t)
 	a := n.ownArtifact("versions", modelv1alpha1.PipelineStream)
-	a.Spec.ForProvider.Target.AdditionalTags = []string{"stable", "main-{commitShort}"}
+	a.Spec.ForProvider.Target.AdditionalTags = []string{"stable", "main-{commitShort}", "day-{date}"}
+	a.Spec.ForProvider.Target.Annotations = map[string]string{"com.example.team": "search"}
 	a.Spec.ForProvider.Target.KeepVersions = 2
 	n.makeOwn(a)
 	repository := n.repository(a)
 	first := a.DeepCopy().Status.AtProvider
+	if first.Source.CommitTime == nil {
+		t.Error("status does not say when the commit was made")
+	}
 	n.checkTags(repository, tagsOf(first, first))
 
 	var latest modelv1alpha1.ArtifactObservation
@@ -45,6 +49,11 @@ func TestVersions(t *testing.T) {
 	n.revise(a, before.Source.Revision)
 	if s := a.Status.AtProvider; s.Digest != before.Digest || s.Source.Revision != before.Source.Revision {
 		t.Errorf("after the revision was set back: got %s of %s, want %s of %s", s.Digest, s.Source.Revision, before.Digest, before.Source.Revision)
+	}
+	if diff := cmp.Diff(before.Description, a.Status.AtProvider.Description); diff != "" || before.Description == nil {
+		t.Errorf("what describes the artifact, after the revision was set back: -before, +now:\n%s", diff)
+	} else if _, err := repository.Resolve(t.Context(), before.Description.BOM); err != nil {
+		t.Errorf("the bill of materials after the revision was set back: %v", err)
 	}
 	n.checkNoRun()
 	n.checkTags(repository, tagsOf(before, before, latest))
@@ -66,6 +75,9 @@ func (n *tenant) revise(a *modelv1alpha1.Artifact, revision string) {
 // tagsOf returns the tags of an Artifact with these versions kept, and what they point to.
 func tagsOf(latest modelv1alpha1.ArtifactObservation, kept ...modelv1alpha1.ArtifactObservation) map[string]string {
 	out := map[string]string{"v1": latest.Digest, "stable": latest.Digest, "main-" + latest.Source.Revision[:7]: latest.Digest}
+	if day := latest.Source.CommitTime; day != nil {
+		out["day-"+day.UTC().Format("20060102")] = latest.Digest
+	}
 	for _, v := range kept {
 		out["v1-"+v.Source.Revision[:7]] = v.Digest
 	}
