@@ -62,7 +62,7 @@ func TestConfigRegistry(t *testing.T) {
 
 func TestConfigCredentials(t *testing.T) {
 	const credentials, source, ref = "registry.credentials", "registry.credentials.source", "registry.credentials.secretRef"
-	sayBoth := []string{"registry.credentials", "write source: Secret together with secretRef, or source: None without it"}
+	sayBoth := []string{"registry.credentials", "write source: Secret together with secretRef, or source"}
 	for name, kind := range configKinds() {
 		t.Run(name, func(t *testing.T) {
 			checkCreate(t, kind.gvk, minimalConfig, map[string]rule{
