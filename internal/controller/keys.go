@@ -60,7 +60,7 @@ func Keys(ctx context.Context, kube client.Client, namespace, clusterID string, 
 		last = err
 	}
 	if last != nil {
-		return provenance.Keys{}, errors.Wrapf(last, "cannot use the signing key in Secret %s/%s: the provider must be allowed to get, create and update that Secret and the ConfigMap of its name, as examples/install/rbac.yaml does", namespace, SigningKeyName)
+		return provenance.Keys{}, errors.Wrapf(last, "cannot use the signing key in Secret %s/%s: the provider must be allowed to get, create and update that Secret and the ConfigMap of its name: Crossplane grants that to providers, and examples/install/without-crossplane.yaml does without it", namespace, SigningKeyName)
 	}
 	log.Info("Artifacts are signed", "keyID", keys.Signer.KeyID(), "publicKey", "ConfigMap "+namespace+"/"+SigningKeyName, "cluster", keys.Cluster)
 	return keys, nil

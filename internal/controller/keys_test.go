@@ -96,7 +96,7 @@ func TestKeys(t *testing.T) {
 		"NotPublished": {
 			reason:  "A provider that cannot publish its key must say what it needs.",
 			cluster: newCluster(forbidden),
-			want:    want{Error: "as examples/install/rbac.yaml does: cannot get the ConfigMap with the public key"},
+			want:    want{Error: "examples/install/without-crossplane.yaml does without it: cannot get the ConfigMap with the public key"},
 		},
 	}
 	for name, tc := range cases {

@@ -20,9 +20,9 @@ func testUninstall(t *testing.T) {
 	n.waitReady("last", "True", "Available")
 
 	for _, args := range [][]string{
-		{"delete", "artifacts", "--all", "--all-namespaces"},
-		{"delete", "providerconfigs", "--all", "--all-namespaces"},
-		{"delete", "clusterproviderconfigs", "--all"},
+		{"delete", "artifacts.model.kitops.m.crossplane.io", "--all", "--all-namespaces"},
+		{"delete", "providerconfigs.kitops.m.crossplane.io", "--all", "--all-namespaces"},
+		{"delete", "clusterproviderconfigs.kitops.m.crossplane.io", "--all"},
 	} {
 		kubectl(t, "", append(args, "--timeout="+patience.String())...)
 	}
