@@ -38,7 +38,7 @@ func main() {
 	path := install.Arg("path", "Where to.").Required().String()
 
 	run := app.Command("run", "Move a model from its source to a registry.")
-	r := pipeline.Run{Log: os.Stderr}
+	r := pipeline.Run{Log: os.Stderr, Annotations: map[string]string{}}
 	kind := run.Flag("pipeline", "Kit or Stream.").Required().Enum("Kit", "Stream")
 	run.Flag("format", "ModelPack, ModelKit or Image.").Required().EnumVar(&r.Format, pipeline.FormatModelPack, pipeline.FormatModelKit, pipeline.FormatImage)
 	run.Flag("annotation", "Annotation of the artifact's manifest: name=value. May be repeated.").StringMapVar(&r.Annotations)

@@ -154,7 +154,9 @@ func jobWithSettings(s v1alpha1.JobSettings) jobOverride {
 }
 
 // settingsFor returns the Artifact's job settings with its ProviderConfig's as
-// defaults.
+// defaults. Of runs in an administrator's namespace, what the config sets of node
+// selector, labels and annotations stays: a tenant must not have the administrator's
+// credentials mounted on other nodes, nor leave a mesh or a queue.
 func settingsFor(a *modelv1alpha1.Artifact) v1alpha1.JobSettings {
 	out := v1alpha1.JobSettings{}
 	for _, s := range []*v1alpha1.JobSettings{a.Effective.Job, a.Spec.ForProvider.Job} {
@@ -174,6 +176,11 @@ func settingsFor(a *modelv1alpha1.Artifact) v1alpha1.JobSettings {
 		}
 		out.Labels = merged(out.Labels, s.Labels)
 		out.Annotations = merged(out.Annotations, s.Annotations)
+	}
+	if config := a.Effective.Job; config != nil && isolated(a) {
+		out.NodeSelector = merged(out.NodeSelector, config.NodeSelector)
+		out.Labels = merged(out.Labels, config.Labels)
+		out.Annotations = merged(out.Annotations, config.Annotations)
 	}
 	return out
 }

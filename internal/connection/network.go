@@ -48,6 +48,7 @@ var networks = []struct {
 	network network
 }{
 	{netip.MustParsePrefix("169.254.169.254/32"), metadata}, // AWS, Azure, Google Cloud, OpenStack and most others.
+	{netip.MustParsePrefix("169.254.169.252/32"), metadata}, // GKE: the node's metadata server, as Pods reach it.
 	{netip.MustParsePrefix("169.254.170.2/32"), metadata},   // Amazon ECS: credentials.
 	{netip.MustParsePrefix("169.254.170.23/32"), metadata},  // Amazon EKS: Pod identities.
 	{netip.MustParsePrefix("fd00:ec2::/32"), metadata},      // AWS, all of its services at the machine.

@@ -188,11 +188,12 @@ type ArtifactParameters struct {
 	// workspace volume; Stream copies the files from their source to the registry
 	// and needs no volume. Only Stream supports format Image, target.annotations,
 	// source.oci, source.huggingFace.dataset and files, models without an
-	// organisation, and Hubs other than https://huggingface.co. Changing the pipeline rebuilds the
-	// artifact. Default: Stream for what only Stream supports, else the
-	// ProviderConfig's job.pipeline, else Kit. If the ProviderConfig changes, an
-	// artifact that exists and a run in progress keep their pipeline.
-	// status.atProvider.pipeline shows the pipeline in use. Example: Stream.
+	// organisation, and Hubs other than https://huggingface.co. Changing the
+	// pipeline rebuilds the artifact. Default: Stream for what only Stream
+	// supports, else the ProviderConfig's job.pipeline, else Kit. If the
+	// ProviderConfig changes, an artifact that exists and a run in progress keep
+	// their pipeline. status.atProvider.pipeline shows the pipeline in use.
+	// Example: Stream.
 	// +optional
 	Pipeline v1alpha1.PipelineType `json:"pipeline,omitempty"`
 

@@ -18,9 +18,9 @@ type SourceObservation struct {
 	// +optional
 	Revision string `json:"revision,omitempty"`
 
-	// CommitTime is when that commit was made; absent if it is not known.
+	// CommitTime is when that commit was made, in RFC 3339; empty if it is not known.
 	// +optional
-	CommitTime *metav1.Time `json:"commitTime,omitempty"`
+	CommitTime string `json:"commitTime,omitempty"`
 
 	// License of the model as an SPDX expression: Apache-2.0, or CC-BY-SA-3.0 AND
 	// LicenseRef-gfdl if the source names several. A licence that SPDX does not
@@ -235,9 +235,9 @@ type StagedArtifact struct {
 	// +optional
 	Revision string `json:"revision,omitempty"`
 
-	// CommitTime is when that commit was made; absent if it is not known.
+	// CommitTime is when that commit was made, in RFC 3339; empty if it is not known.
 	// +optional
-	CommitTime *metav1.Time `json:"commitTime,omitempty"`
+	CommitTime string `json:"commitTime,omitempty"`
 
 	// License of the model as an SPDX expression; empty if the source names none.
 	// +optional

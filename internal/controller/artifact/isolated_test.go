@@ -395,13 +395,19 @@ func TestSweep(t *testing.T) {
 	w.create(unlabelled)
 	made["unlabelled"] = unlabelled
 
+	// Another's UID with a name of nobody's must not have the other's objects deleted.
+	poison := alive.DeepCopy()
+	poison.SetName("nobody")
+	poison.SetNamespace("nowhere")
+	secret("poison", w.namespace, poison)
+
 	none := client.Reader(emptyReader{w.client})
-	s := newSweeper(none, w.client, scope{w.runs, w.namespace}, logging.NewNopLogger(), nil)
+	s := newSweeper(none, w.client, scope{w.namespace, w.runs}, logging.NewNopLogger(), nil)
 	if err := s.sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for name, stays := range map[string]bool{
-		"of-the-living": true, "of-the-gone": false, "of-an-earlier": false, "in-the-artifacts-namespace": true, "unlabelled": true,
+		"of-the-living": true, "of-the-gone": false, "of-an-earlier": false, "in-the-artifacts-namespace": true, "unlabelled": true, "poison": false,
 	} {
 		if err := w.get(made[name]); (err == nil) != stays {
 			t.Errorf("Secret %s: want it to stay: %t, got %v", name, stays, err)

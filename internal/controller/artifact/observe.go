@@ -138,7 +138,7 @@ func (e *external) gatherRun(ctx context.Context, a *modelv1alpha1.Artifact, o *
 	run, news := e.recordRun(ctx, a, state)
 	o.run, o.news = &run, news
 	if !hasEnded(run.Phase) {
-		o.outdated = e.outdatedSecret(ctx, job)
+		o.outdated = e.outdatedSecret(ctx, a, job)
 	}
 	switch run.Phase {
 	case modelv1alpha1.PhasePending:
@@ -151,10 +151,11 @@ func (e *external) gatherRun(ctx context.Context, a *modelv1alpha1.Artifact, o *
 }
 
 // outdatedSecret returns the name of the Secret with the copied credentials of a run, if
-// the credentials have changed since they were copied.
-func (e *external) outdatedSecret(ctx context.Context, job *batchv1.Job) types.NamespacedName {
+// the credentials have changed since they were copied. A run in another
+// namespace than RunNamespace has its credentials as they were: none are written there.
+func (e *external) outdatedSecret(ctx context.Context, a *modelv1alpha1.Artifact, job *batchv1.Job) types.NamespacedName {
 	name := types.NamespacedName{Namespace: job.GetNamespace(), Name: job.GetAnnotations()[artifact.AnnotationCredentials]}
-	if name.Name == "" || !e.settings.CopyIsOutdated(ctx, name) {
+	if name.Name == "" || name.Namespace != artifact.RunNamespace(a) || !e.settings.CopyIsOutdated(ctx, name) {
 		return types.NamespacedName{}
 	}
 	return name
@@ -355,7 +356,7 @@ func (e *external) currentJob(ctx context.Context, a *modelv1alpha1.Artifact) (*
 		return nil, nil, nil
 	}
 	job, err := e.ownedJob(ctx, a)
-	if err != nil || job == nil || artifact.RunOf(job) != run {
+	if err != nil || job == nil || artifact.RunOf(job) != run || !isWhereRunsAre(a, job) {
 		return nil, nil, err
 	}
 	if neverStarted(a) && artifact.CompletionTime(job) == nil {
@@ -379,6 +380,16 @@ func (e *external) currentJob(ctx context.Context, a *modelv1alpha1.Artifact) (*
 		}
 	}
 	return job, pods, nil
+}
+
+// isWhereRunsAre reports whether a Job may be a run of the Artifact: in the namespace of
+// its runs, or where status says that a run began before that changed. A namespace that
+// only an annotation names may be a tenant's, who could make a Job there whose result is
+// not that of a run.
+func isWhereRunsAre(a *modelv1alpha1.Artifact, job *batchv1.Job) bool {
+	ref := a.Status.AtProvider.JobRef
+	return job.GetNamespace() == artifact.RunNamespace(a) ||
+		ref != nil && *ref == modelv1alpha1.JobReference{Namespace: job.GetNamespace(), Name: job.GetName()}
 }
 
 // reportConflict writes an event for a foreign tag that Ready did not name before.

@@ -7,7 +7,6 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
@@ -95,9 +94,7 @@ func recordStaged(a *modelv1alpha1.Artifact, run artifact.Run, pods []corev1.Pod
 	a.Status.AtProvider.Staged = &modelv1alpha1.StagedArtifact{
 		Digest: r.Digest, Run: run.Number, RunHash: run.Hash,
 		Revision: r.Revision, License: r.License, Size: r.Size, Files: int64(r.Files), Scan: r.Scan, FileList: r.FileList,
-	}
-	if t := r.CommittedAt(); !t.IsZero() {
-		a.Status.AtProvider.Staged.CommitTime = &metav1.Time{Time: t}
+		CommitTime: outcome.FormatTime(r.CommittedAt()),
 	}
 }
 

@@ -224,7 +224,7 @@ func (e *external) renewSecret(ctx context.Context, a *modelv1alpha1.Artifact) e
 		e.recorder.Event(a, event.Warning(reasonNotRenewed, errors.Wrap(err, "The run goes on with the credentials that it has")))
 		return nil
 	}
-	return artifact.RenewSecret(ctx, e.direct, artifact.In(a, e.plan.secret.Namespace), e.plan.secret.Name, data, hash)
+	return artifact.RenewSecret(ctx, e.direct, a, e.plan.secret.Name, data, hash)
 }
 
 // checkRun returns an error if the API server refuses what is made last for a

@@ -132,7 +132,7 @@ func (s *sweeper) sweep(ctx context.Context) error {
 		namespaces = []string{metav1.NamespaceAll}
 	}
 	// Artifacts that were asked for in this sweep, and whether they are gone.
-	gone := map[types.UID]bool{}
+	gone := map[claim]bool{}
 	var errs []error
 	for _, ns := range namespaces {
 		for _, kind := range sweptKinds {
@@ -143,7 +143,7 @@ func (s *sweeper) sweep(ctx context.Context) error {
 }
 
 // sweepKind sweeps objects of one kind.
-func (s *sweeper) sweepKind(ctx context.Context, namespace string, kind schema.GroupVersionKind, gone map[types.UID]bool) error {
+func (s *sweeper) sweepKind(ctx context.Context, namespace string, kind schema.GroupVersionKind, gone map[claim]bool) error {
 	var errs []error
 	next := ""
 	for {
@@ -165,20 +165,30 @@ func (s *sweeper) sweepKind(ctx context.Context, namespace string, kind schema.G
 	}
 }
 
+// A claim is which Artifact an object says that it is of. Who makes objects with the
+// UID of another's Artifact must not have that taken for gone.
+type claim struct {
+	name types.NamespacedName
+	uid  types.UID
+}
+
 // sweepObject deletes an object whose Artifact is gone.
-func (s *sweeper) sweepObject(ctx context.Context, o *metav1.PartialObjectMetadata, gone map[types.UID]bool) error {
+func (s *sweeper) sweepObject(ctx context.Context, o *metav1.PartialObjectMetadata, gone map[claim]bool) error {
 	name, ok := artifact.ArtifactOf(o)
 	uid := types.UID(o.GetLabels()[artifact.LabelArtifactUID])
 	if !ok || uid == "" || name.Namespace == o.GetNamespace() || o.GetDeletionTimestamp() != nil {
 		return nil
 	}
-	if _, asked := gone[uid]; !asked {
+	of := claim{name, uid}
+	isGone, asked := gone[of]
+	if !asked {
 		var err error
-		if gone[uid], err = s.isGone(ctx, name, uid); err != nil {
+		if isGone, err = s.isGone(ctx, name, uid); err != nil {
 			return err
 		}
+		gone[of] = isGone
 	}
-	if !gone[uid] {
+	if !isGone {
 		return nil
 	}
 	was := o.GetUID()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
@@ -37,8 +38,8 @@ const shortCommit = 7
 // placeholder for what is not known of that.
 func expandTag(template string, from modelv1alpha1.StagedArtifact) string {
 	commit, date := from.Revision[strings.Index(from.Revision, ":")+1:], ""
-	if from.CommitTime != nil {
-		date = from.CommitTime.UTC().Format(dateLayout)
+	if t, err := time.Parse(time.RFC3339, from.CommitTime); err == nil {
+		date = t.UTC().Format(dateLayout)
 	}
 	for placeholder, value := range map[string]string{
 		placeholderCommit: commit, placeholderCommitShort: commit[:min(len(commit), shortCommit)], placeholderDate: date,

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	"github.com/google/go-cmp/cmp"
@@ -270,7 +269,7 @@ func TestForeignAdditionalTagStopsARun(t *testing.T) {
 }
 
 func TestExpandTag(t *testing.T) {
-	hub := modelv1alpha1.StagedArtifact{Revision: testCommit, CommitTime: &metav1.Time{Time: time.Date(2025, 7, 26, 23, 30, 0, 0, time.FixedZone("", -7200))}}
+	hub := modelv1alpha1.StagedArtifact{Revision: testCommit, CommitTime: "2025-07-26T23:30:00-02:00"}
 	cases := map[string]struct {
 		reason   string
 		template string

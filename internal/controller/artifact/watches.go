@@ -106,7 +106,7 @@ func (w *requeuer) ownerOf(ctx context.Context, secret client.Object) []reconcil
 	if !artifact.LooksLikeCredentials(secret) {
 		return nil
 	}
-	name, ok := artifact.ArtifactOf(secret)
+	name, ok := w.artifactOf(ctx, secret)
 	a := &modelv1alpha1.Artifact{}
 	if err := w.cached.Get(ctx, name, a); !ok || err != nil || !meta.WasDeleted(a) {
 		return nil
@@ -114,12 +114,18 @@ func (w *requeuer) ownerOf(ctx context.Context, secret client.Object) []reconcil
 	return []reconcile.Request{{NamespacedName: name}}
 }
 
-// forRun returns the Artifact that a Job, Pod or workspace belongs to. An object of an
+// artifactOf returns the Artifact that an object of a run belongs to. An object of an
 // Artifact in another namespace counts only where that Artifact's runs may execute: else
 // a tenant could have the Artifacts of others reconciled.
-func (w *requeuer) forRun(ctx context.Context, o client.Object) []reconcile.Request {
+func (w *requeuer) artifactOf(ctx context.Context, o client.Object) (types.NamespacedName, bool) {
 	name, ok := artifact.ArtifactOf(o)
-	if !ok || name.Namespace != o.GetNamespace() && !w.isRunNamespace(ctx, o.GetNamespace(), name) {
+	return name, ok && (name.Namespace == o.GetNamespace() || w.isRunNamespace(ctx, o.GetNamespace(), name))
+}
+
+// forRun returns the Artifact that a Job, Pod or workspace belongs to.
+func (w *requeuer) forRun(ctx context.Context, o client.Object) []reconcile.Request {
+	name, ok := w.artifactOf(ctx, o)
+	if !ok {
 		return nil
 	}
 	return []reconcile.Request{{NamespacedName: name}}

@@ -39,12 +39,14 @@ func testUninstall(t *testing.T) {
 	// The key stays, as long as what it signed may be verified.
 	kubectl(t, "", "delete", "secret,configmap", "provider-kitops-signing-key", "--namespace="+local.Cluster.CrossplaneNamespace())
 
+	before := ""
 	eventually(t, "nothing left of the provider", func(ctx context.Context) string {
 		left, err := traces(ctx)
 		if err != nil {
-			return err.Error()
+			return err.Error() + "; before: " + before
 		}
-		return strings.Join(left, "\n")
+		before = strings.Join(left, "\n")
+		return before
 	})
 }
 

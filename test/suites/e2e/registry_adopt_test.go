@@ -82,6 +82,8 @@ func (n *tenant) checkAdopted(a *modelv1alpha1.Artifact, was modelv1alpha1.Artif
 	n.t.Helper()
 	n.checkNoRun()
 	s := a.Status.AtProvider
+	// What was adopted does not say when the commit was made.
+	s.Source.CommitTime = was.Source.CommitTime
 	if s.Digest != was.Digest || s.Run != was.Run || s.RunHash != was.RunHash || s.Files != was.Files || s.Size != was.Size || *s.Source != *was.Source {
 		n.t.Errorf("status: got %+v, source %+v; want %+v, source %+v", s, s.Source, was, was.Source)
 	}
