@@ -57,7 +57,7 @@ const (
 	// record in the registry names as theirs, by the UID in their AnnotationOwner
 	// or, without one, by namespace and name.
 	//
-	// With the value "any-key" these records may also be signed by a key that is not
+	// With the value "any-key" on a ClusterProviderConfig these records may also be signed by a key that is not
 	// trusted, as after the loss of one. Anybody who may push can write those.
 	AnnotationAdopt = v1alpha1.Group + "/adopt"
 

@@ -112,6 +112,10 @@ func asMap(value any) (map[string]any, bool) {
 	return nil, false
 }
 
+// IsParameter reports whether a text may be one of a provenance's parameters: it is not
+// too long, and no URL with an account, or one that cannot be told to have none.
+func IsParameter(s string) bool { return isText(s) }
+
 func isText(s string) bool {
 	return len(s) <= maxParameterBytes && utf8.ValidString(s) && !hasAccount(s)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"iter"
 	"path"
 	"slices"
 	"strings"
@@ -114,10 +115,13 @@ func (c Catalog) signModel(ctx context.Context, subject digest.Digest, list file
 		if err != nil {
 			return nil, err
 		}
-		for _, d := range listed[:min(len(listed), maxEnvelopes)] {
-			// One that cannot be read is signed again.
-			if b, err := c.referrerContent(ctx, d.Digest); err == nil {
-				signer.earlier = append(signer.earlier, b)
+		// One at a time: anybody who may push can have made them, as large as may be.
+		signer.earlier = func(yield func([]byte) bool) {
+			for _, d := range listed[:min(len(listed), maxEnvelopes)] {
+				// One that cannot be read is signed again.
+				if b, err := c.referrerContent(ctx, d.Digest); err == nil && !yield(b) {
+					return
+				}
 			}
 		}
 	}
@@ -141,12 +145,15 @@ func (c Catalog) referrerContent(ctx context.Context, d digest.Digest) ([]byte, 
 type reusing struct {
 	attest.Signer
 	verifier *attest.Verifier
-	earlier  [][]byte
+	earlier  iter.Seq[[]byte]
 }
 
 // Sign implements attest.Signer.
 func (r reusing) Sign(ctx context.Context, payloadType string, payload []byte) ([]byte, error) {
-	for _, b := range r.earlier {
+	if r.earlier == nil {
+		return r.Signer.Sign(ctx, payloadType, payload)
+	}
+	for b := range r.earlier {
 		if got, id, err := r.verifier.OpenPayload(b); err == nil && id == r.KeyID() && bytes.Equal(got, payload) {
 			return b, nil
 		}

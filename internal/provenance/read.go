@@ -109,6 +109,8 @@ func (p Place) fetch(ctx context.Context, r Reader, subject, record digest.Diges
 	case isGone(err):
 		// A list may name it still.
 		return Found{}, errOther, nil
+	case isUnreadable(err):
+		return Found{}, errors.New("its manifest cannot be read"), nil
 	case err != nil:
 		return Found{}, nil, err
 	}
@@ -117,7 +119,7 @@ func (p Place) fetch(ctx context.Context, r Reader, subject, record digest.Diges
 		return Found{}, why, nil
 	}
 	bundle, err := read(ctx, r, p.Repository, layer)
-	if isGone(err) || err != nil && outcome.ReasonOf(err) == outcome.Mismatch {
+	if isGone(err) || isUnreadable(err) {
 		return Found{}, errors.New("its content is lost"), nil
 	}
 	if err != nil {
@@ -196,6 +198,13 @@ func read(ctx context.Context, r Reader, repository string, d ocispec.Descriptor
 		err = outcome.Errorf(outcome.Mismatch, "the content of %s has another digest", d.Digest)
 	}
 	return b, errors.Wrap(err, "cannot read a record of ownership")
+}
+
+// isUnreadable reports whether an error is of the content itself, which whoever may push
+// can make: it must not keep the records of others from being read.
+func isUnreadable(err error) bool {
+	reason := outcome.ReasonOf(err)
+	return err != nil && (reason == outcome.Mismatch || reason == outcome.Unsupported)
 }
 
 // isGone reports whether a registry has no such thing.

@@ -142,7 +142,7 @@ func (r *Resolver) Resolve(ctx context.Context, a *modelv1alpha1.Artifact) (Sett
 	if err := config.checkIdentity(); err != nil {
 		return s, err
 	}
-	s.ConfigHost, s.AdoptsAnyKey = config.host(), config.adopt == adoptAnyKey
+	s.ConfigHost, s.AdoptsAnyKey = config.host(), config.cluster && config.adopt == adoptAnyKey
 	s.Adopts = s.AdoptsAnyKey || config.adopt == adoptTrusted
 	s.KitImage = cmp.Or(config.Job.KitImage, r.Images.Kit)
 	s.registry, s.hub = config.registryFor(a), config.hubFor(a)

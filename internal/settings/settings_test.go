@@ -139,9 +139,9 @@ func TestResolve(t *testing.T) {
 			},
 		},
 		"AnyKey": {
-			reason: "A config may allow to adopt what no trusted key has signed.",
+			reason: "A tenant's ProviderConfig must not have the provider sign what no trusted key has signed.",
 			args:   args{config: lost, change: unchanged},
-			want:   want{Host: credentialsHost, Repository: "models/qwen3", ConfigHost: credentialsHost, Pushes: true, Adopts: true, AdoptsAnyKey: true, KitImage: "kit:default", WorkerImage: "worker:default", Registry: credentialsHost},
+			want:   want{Host: credentialsHost, Repository: "models/qwen3", ConfigHost: credentialsHost, Pushes: true, KitImage: "kit:default", WorkerImage: "worker:default", Registry: credentialsHost},
 		},
 		"OtherRegistry": {
 			reason: "The Artifact's registry should replace the config's, whose PlainHTTP does not apply to it.",

@@ -337,7 +337,9 @@ func (e *external) gatherTagged(ctx context.Context, a *modelv1alpha1.Artifact, 
 		}
 		o.trouble = e.follower.Trouble(a.GetUID())
 	}
-	if o.adopted != nil || e.hasIdentity(a) || !settings.MayUpdate(a) {
+	// What is signed of an artifact without a record is what the spec says, so that must
+	// be what it was built from.
+	if o.adopted != nil || e.hasIdentity(a) || !settings.MayUpdate(a) || !matchesSpec(a) || o.forbidden != nil {
 		return nil
 	}
 	records, err := e.catalogOf(a).Records(ctx, o.tag.Descriptor.Digest)

@@ -2,6 +2,7 @@ package artifact
 
 import (
 	"cmp"
+	"maps"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -9,6 +10,7 @@ import (
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/attest"
 	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
@@ -52,7 +54,10 @@ func parametersOf(a *modelv1alpha1.Artifact) map[string]any {
 		"source": source, "repository": artifact.Repository(a),
 		"format": string(cmp.Or(p.Format, modelv1alpha1.PackFormatModelPack)), "pipeline": string(a.Status.AtProvider.Pipeline),
 	}
-	if annotations := artifact.Annotations(a); len(annotations) > 0 {
+	// What the manifest has may be more than what a statement may repeat.
+	annotations := maps.Clone(artifact.Annotations(a))
+	maps.DeleteFunc(annotations, func(_, value string) bool { return !attest.IsParameter(value) })
+	if len(annotations) > 0 {
 		out["annotations"] = annotations
 	}
 	return out
