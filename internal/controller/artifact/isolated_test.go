@@ -423,6 +423,51 @@ func (emptyReader) Get(_ context.Context, key client.ObjectKey, _ client.Object,
 	return kerrors.NewNotFound(modelv1alpha1.SchemeGroupVersion.WithResource("artifacts").GroupResource(), key.Name)
 }
 
+// TestForgedRunIsNotBelieved has a tenant make what looks like a run of an isolated
+// Artifact in the tenant's own namespace, with a Secret for it.
+func TestForgedRunIsNotBelieved(t *testing.T) {
+	w, _ := isolate(t, Options{})
+	a := w.isolated("forged")
+	a.Spec.ForProvider.Pipeline = modelv1alpha1.PipelineStream
+	a.SetAnnotations(map[string]string{
+		meta.AnnotationKeyReconciliationPaused: "true",
+		artifact.AnnotationRun:                 "1", artifact.AnnotationRunHash: artifact.RunHash(a),
+	})
+	w.create(a)
+	mine := metav1.ObjectMeta{
+		Name: "forged", Namespace: w.namespace, Labels: artifact.SelectorLabelsForArtifact(a.GetName()),
+		OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(a, modelv1alpha1.ArtifactGroupVersionKind)},
+	}
+	secret := &corev1.Secret{ObjectMeta: mine, Type: artifact.SecretTypeCredentials}
+	w.create(secret)
+	job := &batchv1.Job{ObjectMeta: *mine.DeepCopy()}
+	job.SetAnnotations(map[string]string{
+		artifact.AnnotationRun: "1", artifact.AnnotationRunHash: artifact.RunHash(a), artifact.AnnotationCredentials: secret.GetName(),
+	})
+	job.Spec.Template.Spec = corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "worker", Image: "sleep"}}}
+	w.create(job)
+	w.change(a, func() { delete(a.Annotations, meta.AnnotationKeyReconciliationPaused) })
+
+	// The Artifact waits for what looks like an earlier run to go, and nothing else.
+	w.eventually("an attempt to start the run", func() string {
+		if err := w.get(a); err != nil || meta.GetExternalCreateSucceeded(a).IsZero() {
+			return fmt.Sprintf("%v, %v", a.GetAnnotations(), err)
+		}
+		return ""
+	})
+	w.poke(a, "again")
+	if err := w.get(secret); client.IgnoreNotFound(err) != nil || len(secret.Data) > 0 {
+		t.Errorf("Nothing should be written into a Secret of the tenant's: %d keys, %v", len(secret.Data), err)
+	}
+	if s := a.Status.AtProvider; s.JobRef != nil || s.Phase != "" {
+		t.Errorf("The run that a tenant made is believed: %s, %v", s.Phase, s.JobRef)
+	}
+	w.remove(job)
+	if run := w.job(a, 1); run.GetNamespace() != w.runs {
+		t.Errorf("The run should execute in %s, not in %s.", w.runs, run.GetNamespace())
+	}
+}
+
 // TestOnlyRunNamespaces restricts the provider to one namespace for runs.
 func TestOnlyRunNamespaces(t *testing.T) {
 	t.Parallel()

@@ -32,6 +32,7 @@ func testUninstall(t *testing.T) {
 		eventually(t, "nothing left in namespace "+namespace, func(context.Context) string { return strings.Join(n.left(), ", ") })
 		kubectl(t, "", "delete", "namespace", namespace, "--timeout="+patience.String())
 	}
+	kubectl(t, example(t, "isolated-runs.yaml"), "delete", "--filename=-", "--ignore-not-found", "--timeout="+patience.String())
 	kubectl(t, manifests(t, v1), "delete", "--filename=-", "--timeout="+patience.String())
 	kubectl(t, activation, "delete", "--filename=-", "--timeout="+patience.String())
 	// What the provider's own account made has no owner.
