@@ -339,7 +339,8 @@ func (e *external) gatherTagged(ctx context.Context, a *modelv1alpha1.Artifact, 
 	}
 	// What is signed of an artifact without a record is what the spec says, so that must
 	// be what it was built from.
-	if o.adopted != nil || e.hasIdentity(a) || !settings.MayUpdate(a) || !matchesSpec(a) || o.forbidden != nil {
+	signs := matchesSpec(a) && o.forbidden == nil
+	if o.adopted != nil || e.hasIdentity(a) || !settings.MayUpdate(a) || !signs {
 		return nil
 	}
 	records, err := e.catalogOf(a).Records(ctx, o.tag.Descriptor.Digest)
