@@ -109,23 +109,24 @@ func (c Catalog) descriptionsOf(ctx context.Context, subject digest.Digest, o Co
 // signModel returns the signature of a model. It returns one that the registry has already
 // if the signer would make another.
 func (c Catalog) signModel(ctx context.Context, subject digest.Digest, list filelist.List) ([]byte, error) {
-	signer := reusing{Signer: c.Keys.Signer, verifier: c.Keys.Verifier}
-	if !signer.IsDeterministic() {
-		listed, err := c.Registry.Referrers(ctx, c.Repository, subject, attest.ModelSignatureType)
-		if err != nil {
-			return nil, err
-		}
-		// One at a time: anybody who may push can have made them, as large as may be.
-		signer.earlier = func(yield func([]byte) bool) {
-			for _, d := range listed[:min(len(listed), maxEnvelopes)] {
-				// One that cannot be read is signed again.
-				if b, err := c.referrerContent(ctx, d.Digest); err == nil && !yield(b) {
-					return
-				}
+	name := path.Base(c.Repository)
+	if c.Keys.Signer.IsDeterministic() {
+		return attest.SignModel(ctx, c.Keys.Signer, list, name)
+	}
+	listed, err := c.Registry.Referrers(ctx, c.Repository, subject, attest.ModelSignatureType)
+	if err != nil {
+		return nil, err
+	}
+	// One at a time: anybody who may push can have made them, as large as may be.
+	earlier := func(yield func([]byte) bool) {
+		for _, d := range listed[:min(len(listed), maxEnvelopes)] {
+			// One that cannot be read is signed again.
+			if b, err := c.referrerContent(ctx, d.Digest); err == nil && !yield(b) {
+				return
 			}
 		}
 	}
-	return attest.SignModel(ctx, signer, list, path.Base(c.Repository))
+	return attest.SignModel(ctx, reusing{Signer: c.Keys.Signer, verifier: c.Keys.Verifier, earlier: earlier}, list, name)
 }
 
 // referrerContent returns the one layer of a referrer.
@@ -150,9 +151,6 @@ type reusing struct {
 
 // Sign implements attest.Signer.
 func (r reusing) Sign(ctx context.Context, payloadType string, payload []byte) ([]byte, error) {
-	if r.earlier == nil {
-		return r.Signer.Sign(ctx, payloadType, payload)
-	}
 	for b := range r.earlier {
 		if got, id, err := r.verifier.OpenPayload(b); err == nil && id == r.KeyID() && bytes.Equal(got, payload) {
 			return b, nil

@@ -85,22 +85,22 @@ type Result struct {
 	Failure *Failure `json:"failure,omitempty"`
 }
 
-// CommittedAt returns the time of the commit; the zero time if it is not known.
-func (r Result) CommittedAt() time.Time {
-	t, err := time.Parse(time.RFC3339, r.CommitTime)
-	// Other years have no form in JSON (RFC 3339, section 1).
-	if t = t.UTC(); err != nil || t.Year() < 1 || t.Year() > 9999 {
-		return time.Time{}
-	}
-	return t
-}
-
 // FormatTime returns a time as CommitTime has it; empty for the zero time.
 func FormatTime(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
 	return t.UTC().Format(time.RFC3339)
+}
+
+// commitTime returns a time as FormatTime does; empty if it is none.
+func commitTime(s string) string {
+	t, err := time.Parse(time.RFC3339, s)
+	// Other years have no form in JSON (RFC 3339, section 1).
+	if t = t.UTC(); err != nil || t.Year() < 1 || t.Year() > 9999 {
+		return ""
+	}
+	return FormatTime(t)
 }
 
 // A Failure tells why a run failed.
@@ -169,9 +169,7 @@ func Parse(message string) (Result, bool) {
 		return Result{}, false
 	}
 	r.Revision, r.License, r.Scan = word(r.Revision), truncate(singleLine(r.License), maxLicenseBytes), word(r.Scan)
-	if r.CommittedAt().IsZero() {
-		r.CommitTime = ""
-	}
+	r.CommitTime = commitTime(r.CommitTime)
 	if !digestPattern.MatchString(r.FileList) {
 		r.FileList = ""
 	}

@@ -94,7 +94,7 @@ func recordStaged(a *modelv1alpha1.Artifact, run artifact.Run, pods []corev1.Pod
 	a.Status.AtProvider.Staged = &modelv1alpha1.StagedArtifact{
 		Digest: r.Digest, Run: run.Number, RunHash: run.Hash,
 		Revision: r.Revision, License: r.License, Size: r.Size, Files: int64(r.Files), Scan: r.Scan, FileList: r.FileList,
-		CommitTime: outcome.FormatTime(r.CommittedAt()),
+		CommitTime: r.CommitTime,
 	}
 }
 

@@ -190,24 +190,18 @@ func (e *external) gatherFixedTags(ctx context.Context, a *modelv1alpha1.Artifac
 	if artifact.MayOverwrite(a) {
 		return nil
 	}
+	var tags []wantedTag
 	for _, template := range a.Spec.ForProvider.Target.AdditionalTags {
-		name := expandTag(template, modelv1alpha1.StagedArtifact{})
-		if name == "" {
-			continue
-		}
-		t, err := e.catalogOf(a).Look(ctx, name, a.Status.AtProvider.Digest)
-		switch {
-		case registry.IsUnauthorized(err):
-			// Some registries do not show what does not exist yet.
-			return nil
-		case err != nil:
-			return err
-		case !wasPushed(a, t.Descriptor.Digest.String()) && !t.MayChange(a.Status.AtProvider.Digest):
-			o.foreignTag = &t
-			return nil
+		if name := expandTag(template, modelv1alpha1.StagedArtifact{}); name != "" {
+			tags = append(tags, wantedTag{name, a.Status.AtProvider.Digest})
 		}
 	}
-	return nil
+	err := e.gatherForeignTag(ctx, a, o, tags)
+	if registry.IsUnauthorized(err) {
+		// Some registries do not show what does not exist yet.
+		return nil
+	}
+	return err
 }
 
 // gatherStagedTags looks at the tags beside the Artifact's own that what is staged gets.
@@ -217,6 +211,11 @@ func (e *external) gatherStagedTags(ctx context.Context, a *modelv1alpha1.Artifa
 		o.news = true
 		return nil
 	}
+	return e.gatherForeignTag(ctx, a, o, tags)
+}
+
+// gatherForeignTag looks for the first of some tags that the Artifact must not set.
+func (e *external) gatherForeignTag(ctx context.Context, a *modelv1alpha1.Artifact, o *observation, tags []wantedTag) error {
 	for _, wanted := range tags {
 		t, err := e.catalogOf(a).Look(ctx, wanted.name, wanted.digest)
 		if err != nil {
