@@ -27,12 +27,28 @@ const (
 	FormatImage = "Image"
 )
 
-// A Source is a model or a dataset at one commit of a Hugging Face Hub, or an
-// artifact in a registry.
+// A Source is a model or a dataset at one commit of a Hugging Face Hub, an artifact in
+// a registry, or files in a bucket, on a volume or at HTTP servers.
 type Source struct {
-	// Artifact in a registry; nil for a model or a dataset on a Hub. If it is set,
-	// all other fields are ignored.
+	// Artifact in a registry; nil for any other source. If it is set, all other fields
+	// are ignored.
 	Artifact *ArtifactSource
+
+	// S3, GCS, AzureBlob, Volume and HTTP are where the files are. At most one of them
+	// is set; if none and no Artifact is, it is a Hub.
+	S3        *S3Source
+	GCS       *GCSSource
+	AzureBlob *AzureBlobSource
+	Volume    *VolumeSource
+	HTTP      *HTTPSource
+
+	// License of the files as the Artifact declares it, in place of what they say;
+	// empty if it declares none. A Hub's model says its own.
+	License string
+
+	// CredentialsFolder is a mounted Secret with credentials for a bucket or an HTTP
+	// server, a file a key, which are read again when they change; empty for none.
+	CredentialsFolder string
 
 	// Endpoint of the Hub, for example https://huggingface.co.
 	Endpoint string
@@ -43,11 +59,12 @@ type Source struct {
 	// Kind of what Model names: hub.Model or hub.Dataset. It defaults to hub.Model.
 	Kind hub.Kind
 
-	// Files selects the files of the model; all of them by default.
+	// Files selects the files of the source; all of them by default.
 	Files hub.Filter
 
-	// Revision is a branch, tag or commit. The run resolves it to a commit
-	// once, at its start.
+	// Revision of a Hub's model is a branch, tag or commit, which the run resolves to a
+	// commit once, at its start. That of files is the one that they must have still;
+	// empty for whatever they have.
 	Revision string
 
 	// TokenFile is a file with a token for the Hub, which is read again when it changes;
@@ -58,8 +75,8 @@ type Source struct {
 	// is a TokenFile.
 	Identity *Identity
 
-	// CAFile is a PEM file of certificate authorities to trust for the Hub, in
-	// addition to the public ones; empty for none.
+	// CAFile is a PEM file of certificate authorities to trust for the source's servers,
+	// in addition to the public ones; empty for none.
 	CAFile string
 }
 
