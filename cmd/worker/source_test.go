@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/attest/keyless"
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 	"github.com/crossplane-contrib/provider-kitops/internal/verify"
@@ -50,7 +51,7 @@ func TestSourceFlags(t *testing.T) {
 			args:   []string{"--model=gpt2", "--include=*.json", "--include=-x y", "--exclude=@z", "--exclude=$(HF_TOKEN)"},
 			want: want{source: pipeline.Source{
 				Model: "gpt2", Kind: hub.Model, Revision: "main",
-				Files: hub.Filter{Include: []string{"*.json", "-x y"}, Exclude: []string{"@z", "$(HF_TOKEN)"}},
+				Files: file.Filter{Include: []string{"*.json", "-x y"}, Exclude: []string{"@z", "$(HF_TOKEN)"}},
 			}},
 		},
 		"Artifact": {

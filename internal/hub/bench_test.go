@@ -12,11 +12,13 @@ import (
 	"time"
 
 	testhub "github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 )
 
 // serveSparse returns a client for a Hub, behind a line, with a file that takes
 // no room on the disk.
-func serveSparse(tb testing.TB, line *testhub.Line, size int64) (*testhub.Handler, *Client, File) {
+func serveSparse(tb testing.TB, line *testhub.Line, size int64) (*testhub.Handler, *Client, file.File) {
 	tb.Helper()
 	dir := tb.TempDir()
 	name := filepath.Join(dir, "models", "org", "large", "main", "model.safetensors")
@@ -50,14 +52,14 @@ func serveSparse(tb testing.TB, line *testhub.Line, size int64) (*testhub.Handle
 }
 
 // A way to read a file.
-type way func(ctx context.Context, c *Client, f File) (io.ReadCloser, error)
+type way func(ctx context.Context, c *Client, f file.File) (io.ReadCloser, error)
 
-func inOneStream(ctx context.Context, c *Client, f File) (io.ReadCloser, error) {
+func inOneStream(ctx context.Context, c *Client, f file.File) (io.ReadCloser, error) {
 	return c.Open(ctx, "org/large", "main", f.Path)
 }
 
 func inRanges(b *Budget) way {
-	return func(ctx context.Context, c *Client, f File) (io.ReadCloser, error) {
+	return func(ctx context.Context, c *Client, f file.File) (io.ReadCloser, error) {
 		return c.Download(ctx, "org/large", "main", f, 0, DownloadOptions{Budget: b})
 	}
 }
@@ -88,7 +90,7 @@ func BenchmarkDownload(b *testing.B) {
 	}
 }
 
-func readAll(tb testing.TB, c *Client, f File, open way) {
+func readAll(tb testing.TB, c *Client, f file.File, open way) {
 	tb.Helper()
 	rc, err := open(tb.Context(), c, f)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -46,7 +47,7 @@ type DownloadOptions struct {
 // requests to it do.
 //
 // The context is for all of the reading. The caller closes the Reader.
-func (c *Client) Download(ctx context.Context, model, commit string, f File, offset int64, o DownloadOptions) (*Reader, error) {
+func (c *Client) Download(ctx context.Context, model, commit string, f file.File, offset int64, o DownloadOptions) (*Reader, error) {
 	if err := c.kind.check(model); err != nil {
 		return nil, err
 	}
@@ -66,7 +67,7 @@ func (c *Client) Download(ctx context.Context, model, commit string, f File, off
 }
 
 // source returns where a file's bytes come from.
-func (c *Client) source(model, commit string, f File) *source {
+func (c *Client) source(model, commit string, f file.File) *source {
 	s := c.subject(model, commit)
 	s.path = f.Path
 	return &source{client: c, subject: s, url: c.fileURL(model, commit, f.Path), size: f.Size, resolving: make(chan struct{}, 1)}
@@ -74,7 +75,7 @@ func (c *Client) source(model, commit string, f File) *source {
 
 // Head returns the first n bytes of a file of a model's commit, as List returned
 // it, or all of it if it is shorter. Bytes and retries are as with Download.
-func (c *Client) Head(ctx context.Context, model, commit string, f File, n int64, logf func(format string, args ...any)) (io.ReadCloser, error) {
+func (c *Client) Head(ctx context.Context, model, commit string, f file.File, n int64, logf func(format string, args ...any)) (io.ReadCloser, error) {
 	if err := c.kind.check(model); err != nil {
 		return nil, err
 	}

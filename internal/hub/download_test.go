@@ -15,6 +15,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 	testhub "github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
@@ -39,7 +40,7 @@ type world struct {
 	hub    *testhub.Handler
 	server *httptest.Server
 	client *Client
-	file   File
+	file   file.File
 	budget *Budget
 }
 
@@ -237,7 +238,7 @@ func TestDownloadFaults(t *testing.T) {
 }
 
 // read reads the file to its end and verifies it.
-func (w *world) read(ctx context.Context) (*Verifier, error) {
+func (w *world) read(ctx context.Context) (*file.Verifier, error) {
 	v := w.file.NewVerifier()
 	r, err := w.download(ctx, 0)
 	if err != nil {

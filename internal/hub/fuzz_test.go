@@ -13,6 +13,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
@@ -109,7 +110,7 @@ func FuzzRefused(f *testing.F) {
 		if err == nil {
 			_ = rc.Close()
 		}
-		r, err := c.Download(t.Context(), "org/model", strings.Repeat("a", 40), File{Path: "a/b.bin", Size: 9}, 1, DownloadOptions{})
+		r, err := c.Download(t.Context(), "org/model", strings.Repeat("a", 40), file.File{Path: "a/b.bin", Size: 9}, 1, DownloadOptions{})
 		checkSaid(t, err)
 		if err == nil {
 			_ = r.Close()
@@ -134,7 +135,7 @@ func FuzzDownload(f *testing.F) {
 		}
 		const size, from = 10, 2
 		c := asking(answer{status: status, body: body, header: http.Header{"Content-Range": {contentRange}, "Etag": {etag}}})
-		r, err := c.Download(t.Context(), "org/model", strings.Repeat("a", 40), File{Path: "a.bin", Size: size}, from, DownloadOptions{})
+		r, err := c.Download(t.Context(), "org/model", strings.Repeat("a", 40), file.File{Path: "a.bin", Size: size}, from, DownloadOptions{})
 		checkSaid(t, err)
 		if err != nil {
 			return
@@ -185,9 +186,9 @@ func FuzzList(f *testing.F) {
 		}
 		files, err := c.List(t.Context(), "org/model", strings.Repeat("a", 40))
 		checkSaid(t, err)
-		for i, file := range files {
-			if !safePath(file.Path) || file.Size < 0 || (file.SHA256 == "") == (file.GitSHA1 == "") || i > 0 && files[i-1].Path >= file.Path {
-				t.Errorf("want no file like %+v", file)
+		for i, f := range files {
+			if !file.SafePath(f.Path) || f.Size < 0 || (f.SHA256 == "") == (f.GitSHA1 == "") || i > 0 && files[i-1].Path >= f.Path {
+				t.Errorf("want no file like %+v", f)
 			}
 		}
 	})

@@ -5,15 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"io/fs"
 	"net/http"
 	"regexp"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -26,29 +25,7 @@ const (
 	maxEntries      = 2 * maxFiles // Files and folders.
 	maxPageBytes    = 32 << 20
 	maxListingBytes = 64 << 20
-
-	// A path that no Linux filesystem could hold is refused: NAME_MAX, and well
-	// below PATH_MAX.
-	maxPathBytes = 1024
-	maxNameBytes = 255
 )
-
-// A File is a file of a model at one commit.
-type File struct {
-	// Path inside the model, with slashes. It never leaves the model's folder.
-	Path string
-
-	// Size in bytes.
-	Size int64
-
-	// SHA256 of the content, in hex, for a file that the Hub keeps in LFS or
-	// Xet; empty for others, of which the Hub knows no SHA-256.
-	SHA256 string
-
-	// GitSHA1 is git's name of the blob, in hex, for a file that SHA256 is
-	// empty for.
-	GitSHA1 string
-}
 
 // A treeEntry is one entry of the Hub's tree
 // (https://huggingface.co/docs/hub/api).
@@ -72,7 +49,7 @@ type lfsEntry struct {
 // that leaves the model's folder, or that is there twice. It requests hashes that
 // the Hub does not list file by file; if the Hub hides them from a caller without
 // access, the error has reason Gated.
-func (c *Client) List(ctx context.Context, model, commit string) ([]File, error) {
+func (c *Client) List(ctx context.Context, model, commit string) ([]file.File, error) {
 	if err := c.kind.check(model); err != nil {
 		return nil, err
 	}
@@ -130,7 +107,7 @@ type listing struct {
 
 // A listed file is an entry of a listing.
 type listed struct {
-	File
+	file.File
 
 	masked bool // The Hub hides a hash of it.
 	hidden bool // Its size or hash must be requested by itself.
@@ -158,7 +135,7 @@ func (l *listing) add(e treeEntry) error {
 	case e.Type == "directory":
 		l.folders = append(l.folders, e.Path)
 		return nil
-	case !safePath(e.Path):
+	case !file.SafePath(e.Path):
 		return outcome.Errorf(outcome.Unsupported, "%s has a file whose path is not safe to write: %q", l.subject, clip(e.Path))
 	case e.Type != "file":
 		return outcome.Errorf(outcome.Unsupported, "%s has an entry %q that is neither a file nor a folder", l.subject, clip(e.Path))
@@ -187,7 +164,7 @@ func (e treeEntry) file(s subject) (listed, error) {
 		return listed{}, outcome.Errorf(outcome.Unsupported, "the Hub tells no usable size of file %q of %s", clip(e.Path), s)
 	}
 	return listed{
-		File:   File{Path: e.Path, Size: a.size, SHA256: a.sha256, GitSHA1: a.gitSHA1},
+		File:   file.File{Path: e.Path, Size: a.size, SHA256: a.sha256, GitSHA1: a.gitSHA1},
 		masked: masked, hidden: !a.usable(),
 	}, nil
 }
@@ -199,15 +176,6 @@ func (l *listing) lacksFiles() bool {
 		i, _ := slices.BinarySearchFunc(l.files, folder+"/", func(f listed, prefix string) int { return strings.Compare(f.Path, prefix) })
 		return i == len(l.files) || !strings.HasPrefix(l.files[i].Path, folder+"/")
 	})
-}
-
-// safePath reports whether a path names something inside of a folder, on any
-// system, and is one line that a filesystem can hold.
-func safePath(p string) bool {
-	if len(p) > maxPathBytes || !fs.ValidPath(p) || p == "." || strings.Contains(p, `\`) || strings.IndexFunc(p, unicode.IsControl) >= 0 {
-		return false
-	}
-	return !slices.ContainsFunc(strings.Split(p, "/"), func(name string) bool { return len(name) > maxNameBytes })
 }
 
 // clip shortens what a server sent before it goes into a message.

@@ -10,6 +10,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
@@ -72,11 +73,11 @@ func isMask(hash string) bool { return hash != "" && strings.Trim(hash, "*") == 
 // caller without access to a gated repository, or missing, as in some mirrors.
 // The error has reason Gated where the caller has no access. Nothing that was
 // masked is left in what it returns.
-func (c *Client) reveal(ctx context.Context, model, commit string, l *listing) ([]File, error) {
+func (c *Client) reveal(ctx context.Context, model, commit string, l *listing) ([]file.File, error) {
 	if err := c.mayRead(ctx, model, commit, l); err != nil {
 		return nil, err
 	}
-	files, hidden := make([]File, len(l.files)), 0
+	files, hidden := make([]file.File, len(l.files)), 0
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(announcing)
 	for i, f := range l.files {
@@ -115,14 +116,14 @@ func (c *Client) mayRead(ctx context.Context, model, commit string, l *listing) 
 }
 
 // announcedFile returns a file as the Hub announces it in the answer to a request.
-func (c *Client) announcedFile(ctx context.Context, model, commit, path string) (File, error) {
+func (c *Client) announcedFile(ctx context.Context, model, commit, path string) (file.File, error) {
 	a, err := c.announced(ctx, model, commit, path)
 	if err == nil && !a.usable() {
 		err = outcome.Errorf(outcome.Unsupported,
 			"the Hub at %s tells no usable size or hash of file %q of %s, neither in its list nor for the file: use another huggingFace.endpoint",
 			c.base.Host, clip(path), c.subject(model, commit))
 	}
-	return File{Path: path, Size: a.size, SHA256: a.sha256, GitSHA1: a.gitSHA1}, err
+	return file.File{Path: path, Size: a.size, SHA256: a.sha256, GitSHA1: a.gitSHA1}, err
 }
 
 // announced asks what the Hub says of one file, without asking for the file.

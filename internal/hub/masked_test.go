@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
@@ -86,11 +87,11 @@ func TestListReveals(t *testing.T) {
 		return fmt.Sprintf(`[{"type": "file", "path": "a", "size": 7, "oid": %q, "xetHash": %q, "lfs": {"oid": %q, "size": 7}}]`, hex40, xet, oid)
 	}
 	type want struct {
-		Files  []File
+		Files  []file.File
 		Reason outcome.Reason
 		Heads  int
 	}
-	found := []File{{Path: "a", Size: 7, SHA256: hex64}}
+	found := []file.File{{Path: "a", Size: 7, SHA256: hex64}}
 	cases := map[string]struct {
 		reason string
 		tree   string
@@ -105,12 +106,12 @@ func TestListReveals(t *testing.T) {
 		"XetRefused": {reason: "And it may be.", tree: lfs(hex64, stars), head: status(403, "X-Error-Code", codeGated), want: want{Reason: outcome.Gated, Heads: 1}},
 		"ShortMask":  {reason: "The mask may have another length.", tree: lfs("***", ""), head: status(401, "X-Error-Code", codeGated), want: want{Reason: outcome.Gated, Heads: 1}},
 		"Missing":    {reason: "A mirror may leave the hash out.", tree: lfs("", ""), head: redirect("sha256:"+hex64, "7"), want: want{Files: found, Heads: 1}},
-		"OtherSize":  {reason: "What is announced for the file counts.", tree: lfs(stars, stars), head: redirect(`W/"`+hex64+`"`, "9"), want: want{Files: []File{{Path: "a", Size: 9, SHA256: hex64}}, Heads: 2}},
+		"OtherSize":  {reason: "What is announced for the file counts.", tree: lfs(stars, stars), head: redirect(`W/"`+hex64+`"`, "9"), want: want{Files: []file.File{{Path: "a", Size: 9, SHA256: hex64}}, Heads: 2}},
 		"GitMasked": {
 			reason: "A small file's hash may be masked, too.",
 			tree:   `[{"type": "file", "path": "a", "size": 7, "oid": "` + stars[:40] + `"}]`,
 			head:   status(200, "ETag", `"`+hex40+`"`, "Content-Length", "7"),
-			want:   want{Files: []File{{Path: "a", Size: 7, GitSHA1: hex40}}, Heads: 2},
+			want:   want{Files: []file.File{{Path: "a", Size: 7, GitSHA1: hex40}}, Heads: 2},
 		},
 		"NoSize":       {reason: "A mirror may leave the size out.", tree: `[{"type": "file", "path": "a", "oid": "` + hex40 + `"}]`, head: redirect(hex64, "7"), want: want{Files: found, Heads: 1}},
 		"StillMasked":  {reason: "The mask is no hash.", tree: lfs(stars, stars), head: redirect(`"`+stars+`"`, "7"), want: want{Reason: outcome.Unsupported, Heads: 2}},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	testhub "github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
 )
@@ -215,9 +216,9 @@ func FuzzSiblings(f *testing.F) {
 		if l.readSiblings(json.NewDecoder(strings.NewReader(string(b)))) != nil {
 			return
 		}
-		for _, file := range l.files {
-			if !safePath(file.Path) || strings.Contains(file.SHA256+file.GitSHA1, "*") || !file.hidden && file.Size < 0 {
-				t.Errorf("want no file like %+v", file)
+		for _, f := range l.files {
+			if !file.SafePath(f.Path) || strings.Contains(f.SHA256+f.GitSHA1, "*") || !f.hidden && f.Size < 0 {
+				t.Errorf("want no file like %+v", f)
 			}
 		}
 	})

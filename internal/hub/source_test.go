@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 	testhub "github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
@@ -182,7 +183,7 @@ func downloadBy(t *testing.T, c *clock, size int64) error {
 	client.http.Transport = c
 	client.streams, client.idle = streamPolicy(), streamIdle
 	c.start = time.Now()
-	r, err := client.Download(t.Context(), "org/model", sha, File{Path: "a.bin", Size: size}, 0,
+	r, err := client.Download(t.Context(), "org/model", sha, file.File{Path: "a.bin", Size: size}, 0,
 		DownloadOptions{Range: size / 10, Parallel: 4, Budget: NewBudget(16 << 20)})
 	if err != nil {
 		return err

@@ -6,7 +6,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 )
 
 // FormatBytes returns a size for people, for example 1.5 GiB.
@@ -39,7 +39,7 @@ func Rate(n int64, start time.Time) string {
 }
 
 // TotalSize returns the size of files together.
-func TotalSize(files []hub.File) int64 {
+func TotalSize(files []file.File) int64 {
 	var n int64
 	for _, f := range files {
 		n += f.Size

@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"slices"
 
-	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -19,12 +19,12 @@ type LayerLimit func(host string) (limit int64, origin string, known bool)
 // Fits returns an error if a file is larger than the registry is known to accept,
 // before anything is moved. Each file becomes a layer of its own, with at most slack
 // more bytes.
-func (limit LayerLimit) Fits(t Target, files []hub.File, slack int64) error {
+func (limit LayerLimit) Fits(t Target, files []file.File, slack int64) error {
 	most, origin, known := limit(t.Registry)
 	if !known || len(files) == 0 {
 		return nil
 	}
-	largest := slices.MaxFunc(files, func(a, b hub.File) int { return cmp.Compare(a.Size, b.Size) })
+	largest := slices.MaxFunc(files, func(a, b file.File) int { return cmp.Compare(a.Size, b.Size) })
 	if largest.Size+slack <= most {
 		return nil
 	}

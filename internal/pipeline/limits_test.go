@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
@@ -14,21 +14,21 @@ func TestFits(t *testing.T) {
 	cases := map[string]struct {
 		reason   string
 		registry string
-		files    []hub.File
+		files    []file.File
 		slack    int64
 		want     []string // Words of the error; none for no error.
 	}{
-		"Fits":    {reason: "A file as large as the limit should be accepted.", registry: "ghcr.io", files: []hub.File{{Path: "a", Size: 1}, {Path: "b", Size: limit}}},
-		"Unknown": {reason: "A registry without a known limit should accept any file.", registry: "registry.example.com", files: []hub.File{{Path: "a", Size: 1 << 60}}},
+		"Fits":    {reason: "A file as large as the limit should be accepted.", registry: "ghcr.io", files: []file.File{{Path: "a", Size: 1}, {Path: "b", Size: limit}}},
+		"Unknown": {reason: "A registry without a known limit should accept any file.", registry: "registry.example.com", files: []file.File{{Path: "a", Size: 1 << 60}}},
 		"Nothing": {reason: "No files should fit any registry.", registry: "ghcr.io"},
 		"TooLarge": {
 			reason: "The error should name the file, the limit with its origin, and the cure.", registry: "ghcr.io",
-			files: []hub.File{{Path: "a.bin", Size: 1}, {Path: "big.gguf", Size: limit + 1}, {Path: "c.bin", Size: 2}},
+			files: []file.File{{Path: "a.bin", Size: 1}, {Path: "big.gguf", Size: limit + 1}, {Path: "c.bin", Size: 2}},
 			want:  []string{"big.gguf has 10.0 GiB", "ghcr.io takes at most 10.0 GiB a layer (https://docs.github.com/", "another registry", "smaller files"},
 		},
 		"Archive": {
 			reason: "An archive's own bytes should count.", registry: "ghcr.io",
-			files: []hub.File{{Path: "big.gguf", Size: limit}}, slack: TarSlack,
+			files: []file.File{{Path: "big.gguf", Size: limit}}, slack: TarSlack,
 			want: []string{"big.gguf"},
 		},
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"io"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/identity"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
@@ -60,7 +61,7 @@ type Source struct {
 	Kind hub.Kind
 
 	// Files selects the files of the source; all of them by default.
-	Files hub.Filter
+	Files file.Filter
 
 	// Revision of a Hub's model is a branch, tag or commit, which the run resolves to a
 	// commit once, at its start. That of files is the one that they must have still;

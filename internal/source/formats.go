@@ -4,7 +4,7 @@ import (
 	"context"
 	"io"
 
-	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/policy"
 )
 
@@ -13,7 +13,7 @@ const maxHeads = 100
 
 // recordFormat records the format that a file's first bytes tell, unless its name tells
 // the same.
-func (p *Policed) recordFormat(f hub.File, head []byte) {
+func (p *Policed) recordFormat(f file.File, head []byte) {
 	format := policy.FormatOf(asPolicyFile(f), head)
 	if named, told := policy.FormatByName(f.Path); told && named == format {
 		return
@@ -29,7 +29,7 @@ func (p *Policed) recordFormat(f hub.File, head []byte) {
 // Formats returns the formats of files, in their order: those that their first bytes
 // tell, if the run has read them, else those that their names do. Of files whose names
 // tell none, a few are read for that. A format that cannot be told is empty.
-func (p *Policed) Formats(ctx context.Context, files []hub.File) []string {
+func (p *Policed) Formats(ctx context.Context, files []file.File) []string {
 	out, heads := make([]string, len(files)), 0
 	for i, f := range files {
 		named, told := policy.FormatByName(f.Path)
@@ -48,7 +48,7 @@ func (p *Policed) Formats(ctx context.Context, files []hub.File) []string {
 	return out
 }
 
-func (p *Policed) recordedFormat(f hub.File) string {
+func (p *Policed) recordedFormat(f file.File) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.formats[f.Path]
@@ -56,7 +56,7 @@ func (p *Policed) recordedFormat(f hub.File) string {
 
 // readFormat returns the format that a file's first bytes tell; "" if they cannot be
 // read.
-func (p *Policed) readFormat(ctx context.Context, f hub.File) string {
+func (p *Policed) readFormat(ctx context.Context, f file.File) string {
 	n := min(f.Size, policy.HeadBytes)
 	rc, err := p.Head(ctx, f, n)
 	if err != nil {

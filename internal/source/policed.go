@@ -9,7 +9,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 	"github.com/crossplane-contrib/provider-kitops/internal/policy"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
@@ -28,8 +28,8 @@ type Policed struct {
 	verdict  string
 
 	mu      sync.Mutex
-	rest    map[string]hub.File // The files whose first bytes were not checked yet.
-	formats map[string]string   // What first bytes tell that names do not.
+	rest    map[string]file.File // The files whose first bytes were not checked yet.
+	formats map[string]string    // What first bytes tell that names do not.
 }
 
 // Police returns a source that the policies of a run are checked on: its name and
@@ -54,7 +54,7 @@ func (p *Policed) Resolve(ctx context.Context) (Contents, error) {
 }
 
 // List implements Source.
-func (p *Policed) List(ctx context.Context, m *pipeline.Meter) ([]hub.File, error) {
+func (p *Policed) List(ctx context.Context, m *pipeline.Meter) ([]file.File, error) {
 	files, err := p.Source.List(ctx, m)
 	if err != nil || len(p.policies) == 0 {
 		return files, err
@@ -72,7 +72,7 @@ func (p *Policed) List(ctx context.Context, m *pipeline.Meter) ([]hub.File, erro
 	if p.policies.HasFileRules() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.rest = make(map[string]hub.File, len(files))
+		p.rest = make(map[string]file.File, len(files))
 		for _, f := range files {
 			if f.Size > 0 {
 				p.rest[f.Path] = f
@@ -109,7 +109,7 @@ func (p *Policed) Verdict() string { return p.verdict }
 
 // Open implements Source. The first bytes of a file are checked before more of them
 // are given.
-func (p *Policed) Open(ctx context.Context, f hub.File, offset int64) (io.ReadCloser, error) {
+func (p *Policed) Open(ctx context.Context, f file.File, offset int64) (io.ReadCloser, error) {
 	rc, err := p.Source.Open(ctx, f, offset)
 	if err != nil || offset != 0 || f.Size == 0 {
 		return rc, err
@@ -119,7 +119,7 @@ func (p *Policed) Open(ctx context.Context, f hub.File, offset int64) (io.ReadCl
 
 // CheckHead checks the first bytes of a file: up to policy.HeadBytes, or all if it has
 // no more. It records the format that they tell.
-func (p *Policed) CheckHead(f hub.File, head []byte) error {
+func (p *Policed) CheckHead(f file.File, head []byte) error {
 	p.recordFormat(f, head)
 	if !p.policies.HasFileRules() || f.Size == 0 {
 		return nil
@@ -138,7 +138,7 @@ func (p *Policed) CheckHead(f hub.File, head []byte) error {
 // before anything is staged.
 func (p *Policed) Finish(ctx context.Context) error {
 	p.mu.Lock()
-	rest := make([]hub.File, 0, len(p.rest))
+	rest := make([]file.File, 0, len(p.rest))
 	for _, f := range p.rest {
 		rest = append(rest, f)
 	}
@@ -157,7 +157,7 @@ func (p *Policed) Finish(ctx context.Context) error {
 }
 
 // readHead reads and checks the first bytes of a file.
-func (p *Policed) readHead(ctx context.Context, f hub.File) error {
+func (p *Policed) readHead(ctx context.Context, f file.File) error {
 	n := min(f.Size, policy.HeadBytes)
 	rc, err := p.Head(ctx, f, n)
 	if err != nil {
@@ -171,7 +171,7 @@ func (p *Policed) readHead(ctx context.Context, f hub.File) error {
 	return p.CheckHead(f, head)
 }
 
-func asPolicyFile(f hub.File) policy.File { return policy.File{Path: f.Path, Size: f.Size} }
+func asPolicyFile(f file.File) policy.File { return policy.File{Path: f.Path, Size: f.Size} }
 
 // A headChecker checks the first bytes that are read.
 type headChecker struct {

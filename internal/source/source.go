@@ -7,8 +7,8 @@ import (
 	"context"
 	"io"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/filelist"
-	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 	"github.com/crossplane-contrib/provider-kitops/internal/policy"
@@ -23,14 +23,14 @@ type Source interface {
 
 	// List returns the files, each with the size and the hashes that its bytes are
 	// verified against. It must be called before a file is read, once.
-	List(ctx context.Context, m *pipeline.Meter) ([]hub.File, error)
+	List(ctx context.Context, m *pipeline.Meter) ([]file.File, error)
 
 	// Open returns a file's bytes from an offset on. The context is for all of
 	// the reading.
-	Open(ctx context.Context, f hub.File, offset int64) (io.ReadCloser, error)
+	Open(ctx context.Context, f file.File, offset int64) (io.ReadCloser, error)
 
 	// Head returns the first n bytes of a file.
-	Head(ctx context.Context, f hub.File, n int64) (io.ReadCloser, error)
+	Head(ctx context.Context, f file.File, n int64) (io.ReadCloser, error)
 
 	// Scan returns the security scan of the version that was resolved; the zero Scan
 	// if the source has none.
@@ -62,8 +62,3 @@ type Contents struct {
 	// empty for none.
 	Claimed string
 }
-
-// HasIdentity reports whether a source announced a hash of a file's content.
-// Without one, it is unknown whether two files of one size are the same, or
-// whether what a registry stores is the file.
-func HasIdentity(f hub.File) bool { return f.SHA256 != "" || f.GitSHA1 != "" }

@@ -11,7 +11,7 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
-	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 	"github.com/crossplane-contrib/provider-kitops/internal/policy"
@@ -25,21 +25,21 @@ const dropsFiles = "kit passes over files of folders with more than 1000 entries
 
 // A check compares files with the Hub's list of them.
 type check struct {
-	missing map[string]hub.File
+	missing map[string]file.File
 	seen    map[string]bool
 	wrong   []string
 
 	// head checks the first bytes of a file.
-	head func(f hub.File, head []byte) error
+	head func(f file.File, head []byte) error
 
 	// sums are the SHA-256 of the files whose content was verified, in hex.
 	sums map[string]string
 }
 
-func newCheck(files []hub.File) *check {
+func newCheck(files []file.File) *check {
 	c := &check{
-		missing: make(map[string]hub.File, len(files)), seen: map[string]bool{},
-		head: func(hub.File, []byte) error { return nil }, sums: map[string]string{},
+		missing: make(map[string]file.File, len(files)), seen: map[string]bool{},
+		head: func(file.File, []byte) error { return nil }, sums: map[string]string{},
 	}
 	for _, f := range files {
 		c.missing[f.Path] = f
@@ -133,6 +133,6 @@ func (r *task) checkContent(ctx context.Context, a *artifact) error {
 }
 
 // inUnpacked returns the path of an unpacked file.
-func (r *task) inUnpacked(f hub.File) string {
+func (r *task) inUnpacked(f file.File) string {
 	return filepath.Join(r.workspace.unpacked, filepath.FromSlash(f.Path))
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 	"github.com/crossplane-contrib/provider-kitops/internal/source"
@@ -113,7 +113,7 @@ func TestCheck(t *testing.T) {
 		packRaw = "application/vnd.cncf.model.weight.v1.raw"
 	)
 	sum := sha256.Sum256([]byte("right"))
-	files := []hub.File{
+	files := []file.File{
 		{Path: "a.bin", Size: 5, SHA256: hex.EncodeToString(sum[:])},
 		{Path: "x/b.bin", Size: 5, SHA256: hex.EncodeToString(sum[:])},
 	}
@@ -208,7 +208,7 @@ func TestCheckStops(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	r := &task{files: []hub.File{{Path: "a.bin", Size: 5}}, source: source.Police(nil, nil, nil)}
+	r := &task{files: []file.File{{Path: "a.bin", Size: 5}}, source: source.Police(nil, nil, nil)}
 	if err := r.checkContent(ctx, a); err == nil || outcome.ReasonOf(err) == outcome.Mismatch {
 		t.Errorf("A check that is stopped should not say that files are wrong.\ncheckContent(...): got %v", err)
 	}

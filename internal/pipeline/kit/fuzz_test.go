@@ -16,7 +16,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"sigs.k8s.io/yaml"
 
-	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
@@ -133,7 +133,7 @@ func FuzzKitfile(f *testing.F) {
 	f.Add("o/m", "a: b", "- x", "'\"\\\t")
 	f.Add("o/2026-01-01", "0x10", "yes.bin", "1e3.json")
 	f.Fuzz(func(t *testing.T, model, license, one, two string) {
-		files, err := packable([]hub.File{{Path: one, Size: 1}, {Path: two, Size: 2}})
+		files, err := packable([]file.File{{Path: one, Size: 1}, {Path: two, Size: 2}})
 		if err != nil || !isText(model+license+one+two) {
 			return
 		}
@@ -231,7 +231,7 @@ func FuzzKitLayer(f *testing.F) {
 			MediaType: "x.v1" + format, Digest: d, Size: int64(len(content)),
 			Annotations: map[string]string{modelspec.AnnotationFilepath: path},
 		}}}
-		c := newCheck([]hub.File{{Path: "a.bin", Size: 7, SHA256: digest.FromString("content").Encoded()}})
+		c := newCheck([]file.File{{Path: "a.bin", Size: 7, SHA256: digest.FromString("content").Encoded()}})
 		if err := a.walk(t.Context(), c.visit); err != nil {
 			return
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
@@ -136,7 +137,7 @@ type task struct {
 	// Known after resolve.
 	source   *source.Policed
 	contents source.Contents
-	files    []hub.File
+	files    []file.File
 
 	// Known after assemble: the SHA-256 of the files, in hex.
 	sums map[string]string
@@ -237,7 +238,7 @@ func (r *task) resolve(ctx context.Context) error {
 // tryRead reads the first byte of the smallest file that has any. A gated model
 // shows its list of files to everyone, and only its files tell who may read them.
 func (r *task) tryRead(ctx context.Context) error {
-	var smallest hub.File
+	var smallest file.File
 	for _, f := range r.files {
 		if f.Size > 0 && (smallest.Size == 0 || f.Size < smallest.Size) {
 			smallest = f

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 	testhub "github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
@@ -22,7 +22,7 @@ const stagingTag = "kitops-staging-0123456789abcdef"
 func TestKitFits(t *testing.T) {
 	const limit = 10 << 30
 	for size, want := range map[int64]bool{limit - pipeline.TarSlack: true, limit - pipeline.TarSlack + 1: false} {
-		r := &task{run: pipeline.Run{Target: pipeline.Target{Registry: "ghcr.io"}}, files: []hub.File{{Path: "big.gguf", Size: size}}}
+		r := &task{run: pipeline.Run{Target: pipeline.Target{Registry: "ghcr.io"}}, files: []file.File{{Path: "big.gguf", Size: size}}}
 		if err := r.fits(t.Context()); (err == nil) != want {
 			t.Errorf("A file of %d bytes: want it to fit %t, got %v", size, want, err)
 		}

@@ -7,7 +7,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"sigs.k8s.io/yaml"
 
-	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
@@ -16,8 +16,8 @@ import (
 // in its top folder that kit takes for its own. It returns an error for a name that
 // kit would make a wrong URL of, since it escapes none, or that it may take for
 // another ModelKit's reference, which it would fetch.
-func packable(all []hub.File) ([]hub.File, error) {
-	var files []hub.File
+func packable(all []file.File) ([]file.File, error) {
+	var files []file.File
 	for _, f := range all {
 		if modelpack.KitLeavesOut(f.Path) {
 			continue
@@ -35,7 +35,7 @@ func packable(all []hub.File) ([]hub.File, error) {
 }
 
 // newKitfile returns a Kitfile for a model.
-func newKitfile(model, license string, files []hub.File) *modelpack.Kitfile {
+func newKitfile(model, license string, files []file.File) *modelpack.Kitfile {
 	all := make([]modelpack.File, 0, len(files))
 	for _, f := range files {
 		all = append(all, modelpack.File{Path: f.Path, Size: f.Size})

@@ -5,34 +5,34 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 )
 
-func filesOf(paths ...string) []hub.File {
-	var out []hub.File
+func filesOf(paths ...string) []file.File {
+	var out []file.File
 	for i, p := range paths {
-		out = append(out, hub.File{Path: p, Size: int64(i)})
+		out = append(out, file.File{Path: p, Size: int64(i)})
 	}
 	return out
 }
 
 func TestPackable(t *testing.T) {
 	type want struct {
-		files  []hub.File
+		files  []file.File
 		reason outcome.Reason
 	}
 	cases := map[string]struct {
 		reason string
-		all    []hub.File
+		all    []file.File
 		want   want
 	}{
 		"LeftOut": {
 			reason: "Kit's own files should be left out in the top folder only.",
 			all:    filesOf("a.bin", "Kitfile", ".kitignore", "x/Kitfile", "b c.bin"),
-			want:   want{files: []hub.File{{Path: "a.bin"}, {Path: "x/Kitfile", Size: 3}, {Path: "b c.bin", Size: 4}}},
+			want:   want{files: []file.File{{Path: "a.bin"}, {Path: "x/Kitfile", Size: 3}, {Path: "b c.bin", Size: 4}}},
 		},
 		"Query": {
 			reason: "A name that breaks kit's URLs should be refused.",
@@ -75,7 +75,7 @@ func TestNewKitfile(t *testing.T) {
 	}
 	cases := map[string]struct {
 		reason string
-		files  []hub.File
+		files  []file.File
 		want   *modelpack.Kitfile
 	}{
 		"Model": {
@@ -98,7 +98,7 @@ func TestNewKitfile(t *testing.T) {
 		},
 		"Equals": {
 			reason: "Of files of one size, the first should be the model.",
-			files:  []hub.File{{Path: "a.gguf", Size: 5}, {Path: "b.gguf", Size: 5}},
+			files:  []file.File{{Path: "a.gguf", Size: 5}, {Path: "b.gguf", Size: 5}},
 			want: &modelpack.Kitfile{ManifestVersion: "1.0.0", Package: meta,
 				Model: &modelpack.KitModel{Name: "m", KitEntry: modelpack.KitEntry{Path: "a.gguf"}, Parts: entries("b.gguf")}},
 		},

@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 )
@@ -23,7 +23,7 @@ func newGaugedRun(t *testing.T) *task {
 	m := &pipeline.Meter{}
 	r := &task{
 		kit: New(), log: newRunLog(nil, nil), workspace: w,
-		run: pipeline.Run{Format: pipeline.FormatModelPack, Meter: m}, files: []hub.File{{Path: "model.bin", Size: 1000}},
+		run: pipeline.Run{Format: pipeline.FormatModelPack, Meter: m}, files: []file.File{{Path: "model.bin", Size: 1000}},
 	}
 	m.Plan(plan(r.run.Format)...)
 	return r

@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 )
@@ -142,7 +142,7 @@ func TestNeedRoom(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := &task{
 				run: pipeline.Run{Format: tc.format}, workspace: workspace{root: t.TempDir()},
-				files: []hub.File{{Path: "model.bin", Size: tc.size}},
+				files: []file.File{{Path: "model.bin", Size: tc.size}},
 			}
 			err := r.needRoom(tc.stage)
 			var got outcome.Reason

@@ -20,7 +20,6 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
-	"github.com/crossplane-contrib/provider-kitops/internal/source"
 )
 
 // annotationFiles identifies the files that a layer in a checkpoint is made of.
@@ -202,7 +201,7 @@ func (u *checkpoint) key(p modelpack.LayerPlan) string {
 	fmt.Fprintf(b, "%s %d\n", u.run.run.Format, modelpack.LayoutVersion)
 	for _, f := range p.Files {
 		file := u.run.file(f)
-		if !source.HasIdentity(file) {
+		if !file.HasIdentity() {
 			return ""
 		}
 		fmt.Fprintf(b, "%q %d %s %s\n", file.Path, file.Size, file.SHA256, file.GitSHA1)

@@ -11,7 +11,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
@@ -75,10 +75,10 @@ func (r *task) checkCopy(ctx context.Context, layers []ocispec.Descriptor) error
 }
 
 // asFiles returns layers in the form that a registry's limit is compared with.
-func asFiles(layers []ocispec.Descriptor) []hub.File {
-	files := make([]hub.File, 0, len(layers))
+func asFiles(layers []ocispec.Descriptor) []file.File {
+	files := make([]file.File, 0, len(layers))
 	for _, l := range layers {
-		files = append(files, hub.File{Path: modelpack.BlobName(l), Size: l.Size})
+		files = append(files, file.File{Path: modelpack.BlobName(l), Size: l.Size})
 	}
 	return files
 }

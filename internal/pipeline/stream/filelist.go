@@ -5,8 +5,8 @@ import (
 	"encoding/hex"
 	"sync"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/filelist"
-	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
@@ -21,7 +21,7 @@ type sums struct {
 }
 
 // add records what a verifier has hashed.
-func (s *sums) add(f hub.File, v *hub.Verifier) {
+func (s *sums) add(f file.File, v *file.Verifier) {
 	if f.SHA256 != "" {
 		return
 	}
@@ -38,7 +38,7 @@ func (s *sums) add(f hub.File, v *hub.Verifier) {
 }
 
 // find returns the SHA-256 of a file in hex; "" if it is not known.
-func (s *sums) find(f hub.File) string {
+func (s *sums) find(f file.File) string {
 	if f.SHA256 != "" {
 		return f.SHA256
 	}
@@ -54,8 +54,8 @@ func (s *sums) find(f hub.File) string {
 // packedFiles returns the files of an artifact that was packed, each with its SHA-256:
 // that which the source announced, that of a raw layer, or that of the bytes which were
 // verified.
-func (r *task) packedFiles(layout *modelpack.Layout) []hub.File {
-	files := make([]hub.File, 0, r.packed)
+func (r *task) packedFiles(layout *modelpack.Layout) []file.File {
+	files := make([]file.File, 0, r.packed)
 	for i, l := range layout.Layers {
 		for _, f := range l.Files {
 			file := r.file(f)
@@ -72,7 +72,7 @@ func (r *task) packedFiles(layout *modelpack.Layout) []hub.File {
 
 // copiedFiles returns the files of an artifact that is copied as it is; none if that
 // needs archives of many bytes to be read.
-func (r *task) copiedFiles(ctx context.Context, o *oci.Source) ([]hub.File, error) {
+func (r *task) copiedFiles(ctx context.Context, o *oci.Source) ([]file.File, error) {
 	files, ok, err := o.Listed(ctx)
 	switch {
 	case outcome.ReasonOf(err) == outcome.Unsupported:
@@ -87,7 +87,7 @@ func (r *task) copiedFiles(ctx context.Context, o *oci.Source) ([]hub.File, erro
 }
 
 // list returns the list of some files.
-func (r *task) list(ctx context.Context, files []hub.File) filelist.List {
+func (r *task) list(ctx context.Context, files []file.File) filelist.List {
 	l := filelist.List{Files: make([]filelist.File, 0, len(files)), Model: r.contents.Model}
 	formats := r.source.Formats(ctx, files)
 	for i, f := range files {
@@ -99,7 +99,7 @@ func (r *task) list(ctx context.Context, files []hub.File) filelist.List {
 
 // pushList pushes the list of some files beside the staged artifact and returns its
 // digest; "" for none.
-func (r *task) pushList(ctx context.Context, a modelpack.Artifact, files []hub.File) (string, error) {
+func (r *task) pushList(ctx context.Context, a modelpack.Artifact, files []file.File) (string, error) {
 	if len(files) == 0 {
 		return "", nil
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"oras.land/oras-go/v2/registry/remote"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
@@ -169,7 +170,7 @@ func TestStreamOfADataset(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.run.Source.Kind, w.run.Source.Model = hub.Dataset, "org/data"
-	w.run.Source.Files = hub.Filter{Include: []string{"*.md", "data/"}, Exclude: []string{"*a b*"}}
+	w.run.Source.Files = file.Filter{Include: []string{"*.md", "data/"}, Exclude: []string{"*a b*"}}
 	if _, err := w.stream.Run(t.Context(), w.run); err != nil {
 		t.Fatalf("Run(...): %v\n%s", err, w.log)
 	}
@@ -182,7 +183,7 @@ func TestStreamOfADataset(t *testing.T) {
 		t.Errorf("want the log to tell what is left out:\n%s", w.log)
 	}
 
-	w.run.Source.Files = hub.Filter{Include: []string{"*.gguf"}}
+	w.run.Source.Files = file.Filter{Include: []string{"*.gguf"}}
 	_, err := w.stream.Run(t.Context(), w.run)
 	if outcome.ReasonOf(err) != outcome.NotFound || !strings.Contains(err.Error(), "dataset org/data") {
 		t.Errorf("want an error that says that none is left, got %v", err)

@@ -11,7 +11,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/opencontainers/go-digest"
 
-	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
@@ -222,8 +222,8 @@ func fresh(p []byte, at, read int64) []byte {
 // A fileStream is a file that is read in order, and maybe in parts again.
 type fileStream struct {
 	layer      *layerStream
-	file       hub.File
-	verifier   *hub.Verifier
+	file       file.File
+	verifier   *file.Verifier
 	inspectors []io.WriteCloser // Of this file, and of others with the same content.
 	verified   bool
 }

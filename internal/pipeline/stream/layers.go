@@ -13,11 +13,10 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
-	"github.com/crossplane-contrib/provider-kitops/internal/source"
 )
 
 // A layerMove is a layer that is moved into the repository.
@@ -73,14 +72,14 @@ func (r *task) largeAtOnce() int {
 // plan returns the layers to move: one of raw layers with the same content. A file
 // without a content identity is never treated as equal to another.
 func (r *task) plan(layout *modelpack.Layout) []*layerMove {
-	seen := map[hub.File]*layerMove{}
+	seen := map[file.File]*layerMove{}
 	var moves []*layerMove
 	for i, p := range layout.Layers {
 		m := &layerMove{plan: p, twins: []int{i}}
 		if p.Raw {
 			content := r.file(p.Files[0])
 			content.Path = ""
-			if first, ok := seen[content]; ok && source.HasIdentity(content) {
+			if first, ok := seen[content]; ok && content.HasIdentity() {
 				first.twins = append(first.twins, i)
 				first.alike = append(first.alike, p.Files[0])
 				continue
@@ -133,7 +132,7 @@ func each[T any](ctx context.Context, parallel int, all []T, move func(context.C
 }
 
 // file returns what the source announced of a file.
-func (r *task) file(f modelpack.File) hub.File { return r.byPath[f.Path] }
+func (r *task) file(f modelpack.File) file.File { return r.byPath[f.Path] }
 
 // isThere reports whether the repository has a layer, or got it without its bytes
 // being moved. The digest that the source announced is enough for that; a candidate

@@ -5,7 +5,7 @@ import (
 	"runtime"
 	"testing"
 
-	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 )
 
@@ -22,9 +22,9 @@ func TestPlanRetainsLittle(t *testing.T) {
 	defer r.close()
 	runtime.GC()
 	before := heap()
-	files := make([]hub.File, 0, count)
+	files := make([]file.File, 0, count)
 	for n := range count {
-		files = append(files, hub.File{Path: fmt.Sprintf("data/train/part-%03d/sample-%09d.json", n/1000, n), Size: 1000, GitSHA1: fmt.Sprintf("%040x", n)})
+		files = append(files, file.File{Path: fmt.Sprintf("data/train/part-%03d/sample-%09d.json", n/1000, n), Size: 1000, GitSHA1: fmt.Sprintf("%040x", n)})
 	}
 	layout, err := r.layOut(files)
 	if err != nil {

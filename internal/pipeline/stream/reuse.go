@@ -11,7 +11,6 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
-	"github.com/crossplane-contrib/provider-kitops/internal/source"
 )
 
 // isMismatch reports whether bytes were not what they should be.
@@ -53,7 +52,7 @@ func (r *task) readStaged(ctx context.Context) staged {
 // A layer has none if the source announced no hash of one of its files.
 func (r *task) candidates(layout *modelpack.Layout, i int) []digest.Digest {
 	plan := layout.Layers[i]
-	if slices.ContainsFunc(plan.Files, func(f modelpack.File) bool { return !source.HasIdentity(r.file(f)) }) {
+	if slices.ContainsFunc(plan.Files, func(f modelpack.File) bool { return !r.file(f).HasIdentity() }) {
 		return nil
 	}
 	var out []digest.Digest

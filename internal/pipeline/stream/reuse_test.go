@@ -12,7 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
@@ -120,16 +120,16 @@ func TestStreamPlanWithoutHashes(t *testing.T) {
 	sum := strings.Repeat("a", 64)
 	cases := map[string]struct {
 		reason string
-		a, b   hub.File
+		a, b   file.File
 		want   int
 	}{
-		"SHA256":  {reason: "Files of one SHA-256 should be moved once.", a: hub.File{Path: "a.bin", Size: 9, SHA256: sum}, b: hub.File{Path: "b.bin", Size: 9, SHA256: sum}, want: 1},
-		"GitSHA1": {reason: "Files of one git hash should be moved once.", a: hub.File{Path: "a.bin", Size: 9, GitSHA1: sum[:40]}, b: hub.File{Path: "b.bin", Size: 9, GitSHA1: sum[:40]}, want: 1},
-		"None":    {reason: "Files of one size and no hash should not be taken for one.", a: hub.File{Path: "a.bin", Size: 9}, b: hub.File{Path: "b.bin", Size: 9}, want: 2},
+		"SHA256":  {reason: "Files of one SHA-256 should be moved once.", a: file.File{Path: "a.bin", Size: 9, SHA256: sum}, b: file.File{Path: "b.bin", Size: 9, SHA256: sum}, want: 1},
+		"GitSHA1": {reason: "Files of one git hash should be moved once.", a: file.File{Path: "a.bin", Size: 9, GitSHA1: sum[:40]}, b: file.File{Path: "b.bin", Size: 9, GitSHA1: sum[:40]}, want: 1},
+		"None":    {reason: "Files of one size and no hash should not be taken for one.", a: file.File{Path: "a.bin", Size: 9}, b: file.File{Path: "b.bin", Size: 9}, want: 2},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			r := &task{byPath: map[string]hub.File{"a.bin": tc.a, "b.bin": tc.b}}
+			r := &task{byPath: map[string]file.File{"a.bin": tc.a, "b.bin": tc.b}}
 			r.checkpoint = &checkpoint{run: r}
 			layout, err := modelpack.NewLayout(modelpack.FormatModelPack, []modelpack.File{{Path: "a.bin", Size: 9}, {Path: "b.bin", Size: 9}})
 			if err != nil {
@@ -144,7 +144,7 @@ func TestStreamPlanWithoutHashes(t *testing.T) {
 
 // TestCheckpointKeyWithoutHashes lists no layer of files that could have changed.
 func TestCheckpointKeyWithoutHashes(t *testing.T) {
-	r := &task{byPath: map[string]hub.File{"a.bin": {Path: "a.bin", Size: 9}, "b.bin": {Path: "b.bin", Size: 9, GitSHA1: strings.Repeat("a", 40)}}}
+	r := &task{byPath: map[string]file.File{"a.bin": {Path: "a.bin", Size: 9}, "b.bin": {Path: "b.bin", Size: 9, GitSHA1: strings.Repeat("a", 40)}}}
 	u := &checkpoint{run: r}
 	if key := u.key(modelpack.LayerPlan{Files: []modelpack.File{{Path: "b.bin", Size: 9}, {Path: "a.bin", Size: 9}}}); key != "" {
 		t.Errorf("key(...): want none without a hash of each file, got %q", key)

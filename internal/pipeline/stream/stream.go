@@ -15,6 +15,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack/inspect"
@@ -127,7 +128,7 @@ type task struct {
 
 	uploading  retry.Policy // uploads, with this run's log.
 	contents   source.Contents
-	byPath     map[string]hub.File
+	byPath     map[string]file.File
 	packed     int             // The files in the artifact: a format may omit some.
 	digests    []digest.Digest // Of the layers, once they were moved.
 	sums       sums
@@ -172,9 +173,9 @@ func (r *task) close() {
 
 // layOut plans the layers. It returns an error for a model of which no artifact can be
 // made, before anything is moved.
-func (r *task) layOut(listed []hub.File) (*modelpack.Layout, error) {
+func (r *task) layOut(listed []file.File) (*modelpack.Layout, error) {
 	files := make([]modelpack.File, 0, len(listed))
-	r.byPath = make(map[string]hub.File, len(listed))
+	r.byPath = make(map[string]file.File, len(listed))
 	for _, f := range listed {
 		files = append(files, modelpack.File{Path: f.Path, Size: f.Size})
 		r.byPath[f.Path] = f
@@ -210,7 +211,7 @@ func slackOf(l *modelpack.Layout) int64 {
 
 // stage pushes config and manifest of an artifact whose layers are in the
 // repository, and the list of these files, if there are any.
-func (r *task) stage(ctx context.Context, a modelpack.Artifact, files []hub.File) (outcome.Result, error) {
+func (r *task) stage(ctx context.Context, a modelpack.Artifact, files []file.File) (outcome.Result, error) {
 	if err := r.source.Finish(ctx); err != nil {
 		return outcome.Result{}, err
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"path"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
@@ -82,7 +83,7 @@ func (s *Source) Scan(ctx context.Context) (policy.Scan, error) {
 }
 
 // List implements source.Source. Files that only serve git are omitted.
-func (s *Source) List(ctx context.Context, _ *pipeline.Meter) ([]hub.File, error) {
+func (s *Source) List(ctx context.Context, _ *pipeline.Meter) ([]file.File, error) {
 	all, err := s.hub.List(ctx, s.source.Model, s.commit)
 	if err != nil {
 		return nil, err
@@ -92,7 +93,7 @@ func (s *Source) List(ctx context.Context, _ *pipeline.Meter) ([]hub.File, error
 
 // wanted returns the files that the run's patterns select, of which there must be
 // some.
-func (s *Source) wanted(all []hub.File) ([]hub.File, error) {
+func (s *Source) wanted(all []file.File) ([]file.File, error) {
 	kind := cmp.Or(s.source.Kind, hub.Model)
 	if len(all) == 0 {
 		return nil, outcome.Errorf(outcome.NotFound, "%s %s has no files at revision %q: check %s and revision", kind, s.source.Model, s.source.Revision, kind)
@@ -133,7 +134,7 @@ func canonicalURL(s pipeline.Source) string {
 }
 
 // Open implements source.Source.
-func (s *Source) Open(ctx context.Context, f hub.File, offset int64) (io.ReadCloser, error) {
+func (s *Source) Open(ctx context.Context, f file.File, offset int64) (io.ReadCloser, error) {
 	r, err := s.hub.Download(ctx, s.source.Model, s.commit, f, offset, s.download)
 	if err != nil {
 		return nil, retry.Permanent(err)
@@ -142,7 +143,7 @@ func (s *Source) Open(ctx context.Context, f hub.File, offset int64) (io.ReadClo
 }
 
 // Head implements source.Source.
-func (s *Source) Head(ctx context.Context, f hub.File, n int64) (io.ReadCloser, error) {
+func (s *Source) Head(ctx context.Context, f file.File, n int64) (io.ReadCloser, error) {
 	return s.hub.Head(ctx, s.source.Model, s.commit, f, n, s.logf)
 }
 
@@ -150,8 +151,8 @@ func (s *Source) Head(ctx context.Context, f hub.File, n int64) (io.ReadCloser, 
 func (s *Source) Close() { s.hub.Close() }
 
 // withoutGit returns the files without those that only serve git.
-func withoutGit(all []hub.File) []hub.File {
-	files := make([]hub.File, 0, len(all))
+func withoutGit(all []file.File) []file.File {
+	files := make([]file.File, 0, len(all))
 	for _, f := range all {
 		if base := path.Base(f.Path); base != ".gitattributes" && base != ".gitignore" {
 			files = append(files, f)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 )
@@ -29,11 +30,11 @@ func TestCanonicalURL(t *testing.T) {
 }
 
 func TestWithoutGit(t *testing.T) {
-	var all []hub.File
+	var all []file.File
 	for _, name := range []string{"a.bin", ".gitattributes", "x/.gitignore", "x/b.bin"} {
-		all = append(all, hub.File{Path: name})
+		all = append(all, file.File{Path: name})
 	}
-	want := []hub.File{{Path: "a.bin"}, {Path: "x/b.bin"}}
+	want := []file.File{{Path: "a.bin"}, {Path: "x/b.bin"}}
 	if diff := cmp.Diff(want, withoutGit(all)); diff != "" {
 		t.Errorf("Git's files should be left out in every folder.\nwithoutGit(...): -want, +got:\n%s", diff)
 	}

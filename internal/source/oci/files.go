@@ -12,7 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
@@ -28,7 +28,7 @@ const (
 // List implements source.Source. A raw layer is one file, whose hash is the layer's
 // digest. An archive must be read to its end to list its files and their hashes. Only
 // the content of small files is kept.
-func (s *Source) List(ctx context.Context, meter *pipeline.Meter) ([]hub.File, error) {
+func (s *Source) List(ctx context.Context, meter *pipeline.Meter) ([]file.File, error) {
 	layers, err := modelpack.ReadLayers(s.manifests.Main(), s.config)
 	if err != nil {
 		return nil, s.unfit(err)
@@ -65,7 +65,7 @@ const listedBytes = 1 << 20
 
 // Listed returns the files if List has been called, or if it needs to read no more than
 // small archives, and reports whether that is so.
-func (s *Source) Listed(ctx context.Context) ([]hub.File, bool, error) {
+func (s *Source) Listed(ctx context.Context) ([]file.File, bool, error) {
 	if s.places != nil {
 		files, err := s.files()
 		return files, err == nil, err
@@ -175,18 +175,18 @@ func (s *Source) place(l modelpack.Layer, entries []modelpack.Entry) error {
 
 // files returns all files. It returns an error if there are none, or if one is also a
 // folder of another.
-func (s *Source) files() ([]hub.File, error) {
+func (s *Source) files() ([]file.File, error) {
 	if len(s.places) == 0 {
 		return nil, s.unfit(outcome.Errorf(outcome.Unsupported, "it holds no files"))
 	}
 	if name, ok := modelpack.FileAndFolder(s.places); ok {
 		return nil, s.unfit(outcome.Errorf(outcome.Unsupported, "it holds %q both as a file and as a folder", name))
 	}
-	out := make([]hub.File, 0, len(s.places))
+	out := make([]file.File, 0, len(s.places))
 	for name, p := range s.places {
-		out = append(out, hub.File{Path: name, Size: p.entry.Size, SHA256: p.entry.SHA256})
+		out = append(out, file.File{Path: name, Size: p.entry.Size, SHA256: p.entry.SHA256})
 	}
-	slices.SortFunc(out, func(a, b hub.File) int { return strings.Compare(a.Path, b.Path) })
+	slices.SortFunc(out, func(a, b file.File) int { return strings.Compare(a.Path, b.Path) })
 	return out, nil
 }
 

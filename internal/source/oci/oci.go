@@ -15,6 +15,7 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/decode"
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/filelist"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
@@ -349,7 +350,7 @@ func (s *Source) OpenBlob(ctx context.Context, d ocispec.Descriptor, offset int6
 func (s *Source) Close() { s.client.Close() }
 
 // Open implements source.Source.
-func (s *Source) Open(ctx context.Context, f hub.File, offset int64) (io.ReadCloser, error) {
+func (s *Source) Open(ctx context.Context, f file.File, offset int64) (io.ReadCloser, error) {
 	p, ok := s.places[f.Path]
 	if !ok {
 		return nil, errors.Errorf("%q is no file of %s", f.Path, s.ref)
@@ -358,7 +359,7 @@ func (s *Source) Open(ctx context.Context, f hub.File, offset int64) (io.ReadClo
 }
 
 // Head implements source.Source.
-func (s *Source) Head(ctx context.Context, f hub.File, n int64) (io.ReadCloser, error) {
+func (s *Source) Head(ctx context.Context, f file.File, n int64) (io.ReadCloser, error) {
 	p, ok := s.places[f.Path]
 	if !ok {
 		return nil, errors.Errorf("%q is no file of %s", f.Path, s.ref)

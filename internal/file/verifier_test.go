@@ -1,4 +1,4 @@
-package hub
+package file
 
 import (
 	"io"
@@ -42,6 +42,40 @@ func TestVerifier(t *testing.T) {
 			content: "hellO",
 			want:    outcome.Mismatch,
 		},
+		"All": {
+			reason:  "What announces several hashes is held against each of them.",
+			file:    File{Path: "a", Size: 9, MD5: "25f9e794323b453885f5181f1b624d0b", CRC32C: "e3069283", CRC64NVME: "ae8b14860a799888"},
+			content: "123456789",
+		},
+		"ChangedMD5": {
+			reason:  "The hash of an object in a bucket counts.",
+			file:    File{Path: "a", Size: 9, MD5: "25f9e794323b453885f5181f1b624d0b"},
+			content: "123456780",
+			want:    outcome.Mismatch,
+		},
+		"ChangedCRC32C": {
+			reason:  "So does the checksum that Google Cloud Storage has of each object.",
+			file:    File{Path: "a", Size: 9, CRC32C: "e3069283"},
+			content: "123456780",
+			want:    outcome.Mismatch,
+		},
+		"ChangedCRC64NVME": {
+			reason:  "And the one that S3 has.",
+			file:    File{Path: "a", Size: 9, MD5: "25f9e794323b453885f5181f1b624d0b", CRC64NVME: "ae8b14860a799889"},
+			content: "123456789",
+			want:    outcome.Mismatch,
+		},
+		"None": {
+			reason:  "A source that tells no hash is held to the size.",
+			file:    File{Path: "a", Size: 5, Version: "etag:x"},
+			content: "hello",
+		},
+		"ShortOfNone": {
+			reason:  "Which is not less because of that.",
+			file:    File{Path: "a", Size: 6, Version: "etag:x"},
+			content: "hello",
+			want:    outcome.Mismatch,
+		},
 		"Short": {
 			reason:  "Too few bytes are not the file.",
 			file:    File{Path: "a", Size: 6, SHA256: "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"},
@@ -58,4 +92,12 @@ func TestVerifier(t *testing.T) {
 			}
 		})
 	}
+}
+
+// reasonOf returns the reason of an error; "" for none.
+func reasonOf(err error) outcome.Reason {
+	if err == nil {
+		return ""
+	}
+	return outcome.ReasonOf(err)
 }

@@ -1,4 +1,4 @@
-package hub
+package file
 
 import (
 	"slices"
@@ -43,9 +43,9 @@ func (f Filter) Keep(path string) bool {
 // Apply returns the files that are wanted. None of them may be left.
 func (f Filter) Apply(files []File) []File {
 	kept := make([]File, 0, len(files))
-	for _, file := range files {
-		if f.Keep(file.Path) {
-			kept = append(kept, file)
+	for _, one := range files {
+		if f.Keep(one.Path) {
+			kept = append(kept, one)
 		}
 	}
 	return kept
@@ -63,7 +63,7 @@ func (f Filter) Validate() error {
 		}
 		for _, p := range side.patterns {
 			if wrong := wrongWith(p); wrong != "" {
-				return outcome.Errorf(outcome.Unsupported, "files.%s has the pattern %q: %s", side.name, clip(p), wrong)
+				return outcome.Errorf(outcome.Unsupported, "files.%s has the pattern %q: %s", side.name, outcome.Shorten(p), wrong)
 			}
 		}
 	}
