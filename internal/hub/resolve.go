@@ -14,6 +14,7 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/card"
 	"github.com/crossplane-contrib/provider-kitops/internal/filelist"
 	"github.com/crossplane-contrib/provider-kitops/internal/license"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
@@ -106,7 +107,7 @@ func (l *licenseTags) UnmarshalJSON(b []byte) error {
 	_ = readArray(json.NewDecoder(bytes.NewReader(b)), func(element json.RawMessage) error {
 		var tag string
 		_ = json.Unmarshal(element, &tag) // Only a text is a tag.
-		if word, ok := strings.CutPrefix(tag, "license:"); ok && len(*l) < maxWords {
+		if word, ok := strings.CutPrefix(tag, "license:"); ok && len(*l) < card.MaxWords {
 			*l = append(*l, word)
 		}
 		return nil

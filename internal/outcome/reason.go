@@ -38,6 +38,10 @@ const (
 	// Mismatch: bytes do not match the digest or size that was announced.
 	Mismatch Reason = "Mismatch"
 
+	// Changed: the source has other files than those that were asked for, or has changed
+	// while it was read.
+	Changed Reason = "Changed"
+
 	// Unverified: the artifact has no signature or attestation by a signer who is
 	// trusted to sign it.
 	Unverified Reason = "Unverified"
@@ -135,7 +139,7 @@ const (
 // vocabulary is the set of all reasons.
 var vocabulary = map[Reason]bool{
 	Unauthorized: true, Gated: true, NotFound: true, RateLimited: true, Unavailable: true, Untrusted: true, NoSpace: true,
-	Mismatch: true, Unverified: true, TooOld: true, Unsupported: true, Internal: true, Evicted: true, OutOfMemory: true, DeadlineExceeded: true,
+	Mismatch: true, Changed: true, Unverified: true, TooOld: true, Unsupported: true, Internal: true, Evicted: true, OutOfMemory: true, DeadlineExceeded: true,
 	ImagePull: true, PodLost: true, ImageUnusable: true, ConfigMissing: true, ConfigInvalid: true, WorkspaceUnbound: true, QuotaExceeded: true,
 	Refused: true, PermissionMissing: true, NotAllowed: true, Unschedulable: true, JobFailed: true, JobNotCreated: true, NotStarted: true,
 	WorkspaceConflict: true, TagConflict: true, RegistryChanged: true, PolicyViolation: true,

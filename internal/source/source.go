@@ -1,6 +1,6 @@
 // Package source is where the files of a run come from: one package each for the
-// Hugging Face Hub and for registries. A new kind of source is one more
-// implementation of Source.
+// Hugging Face Hub, for registries, and for what only knows files. A new kind of source
+// is one more implementation of Folder.
 package source
 
 import (
@@ -50,6 +50,10 @@ type Contents struct {
 
 	// License as the source names it.
 	License string
+
+	// Declared reports whether License is only what the Artifact or the files
+	// themselves say, not what the source vouches for.
+	Declared bool
 
 	// Model is what the source tells about the model beside Facts.
 	Model filelist.Model
