@@ -1,0 +1,184 @@
+// Package bucket is what the sources in object stores have in common: which keys are
+// files, how requests are authorized, made and retried, and words for what went wrong.
+// Each cloud is a package below it.
+package bucket
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/connection"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/retry"
+	"github.com/crossplane-contrib/provider-kitops/internal/version"
+)
+
+const (
+	headerTimeout = 60 * time.Second
+
+	// bodyTimeout bounds an answer that is read whole, with its header.
+	bodyTimeout = 2 * time.Minute
+
+	// maxIdle is how many connections are kept: each range of each file has one, which
+	// the next range takes over.
+	maxIdle = 64
+
+	maxRedirects = 10
+)
+
+// Options of a Client.
+type Options struct {
+	// Service is what speaks at the endpoint, for messages: Azure Blob Storage.
+	Service string
+
+	// Field of the spec that describes the source, for messages:
+	// spec.forProvider.source.azureBlob.
+	Field string
+
+	// Endpoint of the service.
+	Endpoint string
+
+	// CAFile is a PEM file of certificate authorities to trust beside the system's;
+	// empty for none.
+	CAFile string
+
+	// Authorizer of requests; nil for anonymous ones.
+	Authorizer Authorizer
+
+	// Redirects says that the service leads to other hosts for an object's bytes.
+	// Otherwise, a redirect is an answer like any other.
+	Redirects bool
+
+	// Retry is how requests are retried.
+	Retry retry.Policy
+}
+
+// A Client makes requests to one endpoint. It is safe for concurrent use.
+type Client struct {
+	// HTTP makes the requests. It authorizes those to the endpoint.
+	HTTP *http.Client
+
+	service, field string
+	base           *url.URL
+	retry          retry.Policy
+}
+
+// NewClient returns a Client. It takes a proxy from the environment, and connects to
+// nothing at a cloud's metadata service.
+func NewClient(o Options) (*Client, error) {
+	base, err := url.Parse(strings.TrimRight(connection.Trimmed(o.Endpoint), "/"))
+	if err != nil || base.Host == "" || base.Scheme != "https" && base.Scheme != "http" || base.User != nil || base.RawQuery != "" || base.Fragment != "" {
+		return nil, outcome.Errorf(outcome.Unsupported, "%s.endpoint is no URL of the form https://host[:port][/path]", o.Field)
+	}
+	pool, err := connection.Roots(nil, o.CAFile)
+	if errors.Is(err, connection.ErrNoCertificate) {
+		return nil, outcome.Errorf(outcome.ConfigInvalid, "the source's ca.crt holds no certificate in PEM form: correct the Secret that %s.certSecretRef names", o.Field)
+	}
+	if err != nil {
+		return nil, errors.Wrap(err, "cannot read the source's certificate authorities")
+	}
+	transport := connection.NewTransport(pool, connection.NewGuard(base.Host))
+	transport.ResponseHeaderTimeout = headerTimeout
+	transport.ReadBufferSize = 64 << 10
+	// A file's bytes must be those that its hash was taken of.
+	transport.DisableCompression = true
+	transport.MaxIdleConnsPerHost = maxIdle
+	c := &Client{HTTP: &http.Client{Transport: connection.Draining(transport)}, service: o.Service, field: o.Field, base: base, retry: o.Retry}
+	if o.Authorizer != nil {
+		c.HTTP.Transport = &authorizing{origin: base, own: o.Authorizer, next: c.HTTP.Transport, patience: refusalPatience}
+	}
+	c.HTTP.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	if o.Redirects {
+		c.HTTP.CheckRedirect = checkRedirect
+	}
+	return c, nil
+}
+
+var (
+	errTooManyRedirects = errors.New("too many redirects")
+	errDowngrade        = errors.New("redirect from https to http")
+)
+
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	if len(via) >= maxRedirects {
+		return errTooManyRedirects
+	}
+	if via[len(via)-1].URL.Scheme == "https" && req.URL.Scheme != "https" {
+		return errDowngrade
+	}
+	return nil
+}
+
+// Endpoint returns a copy of the endpoint's URL.
+func (c *Client) Endpoint() *url.URL {
+	u := *c.base
+	return &u
+}
+
+// Host returns the host of the endpoint.
+func (c *Client) Host() string { return c.base.Host }
+
+// Close closes idle connections.
+func (c *Client) Close() { c.HTTP.CloseIdleConnections() }
+
+// Request returns a request that reads what a URL names.
+func (c *Client) Request(ctx context.Context, method string, u *url.URL) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), http.NoBody)
+	if err != nil {
+		return nil, outcome.Errorf(outcome.Internal, "cannot make a request to %s", c.base.Host).Because(err)
+	}
+	req.Header.Set("User-Agent", version.UserAgent())
+	return req, nil
+}
+
+// An Answer is a whole answer.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   []byte
+}
+
+// Ask makes a request until it succeeds or no other try would help, and returns its
+// answer, of at most a number of bytes. What is asked for goes into messages.
+func (c *Client) Ask(ctx context.Context, what string, most int64, request func(ctx context.Context) (*http.Request, error), refused func(Answer) error) (Answer, error) {
+	var a Answer
+	err := c.retry.Do(ctx, what, func() (err error) {
+		a, err = c.once(ctx, what, most, request)
+		if err == nil && a.Status != http.StatusOK {
+			err = refused(a)
+		}
+		return err
+	})
+	return a, err
+}
+
+// once makes a request and reads the answer.
+func (c *Client) once(ctx context.Context, what string, most int64, request func(ctx context.Context) (*http.Request, error)) (Answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, bodyTimeout+refusalPatience)
+	defer cancel()
+	req, err := request(ctx)
+	if err != nil {
+		return Answer{}, err
+	}
+	rsp, err := c.HTTP.Do(req)
+	if err != nil {
+		return Answer{}, c.Unreachable(ctx, err)
+	}
+	defer func() { _ = rsp.Body.Close() }()
+	stop := time.AfterFunc(bodyTimeout, cancel)
+	defer stop.Stop()
+	body, err := io.ReadAll(io.LimitReader(rsp.Body, most+1))
+	switch {
+	case err != nil:
+		return Answer{}, outcome.Errorf(outcome.Unavailable, "the answer of %s about %s was cut; this may be transient", c.base.Host, what).Because(err)
+	case int64(len(body)) > most:
+		return Answer{}, outcome.Errorf(outcome.Unsupported, "the answer of %s about %s is larger than %d MiB: check %s.endpoint", c.base.Host, what, most>>20, c.field)
+	}
+	return Answer{Status: rsp.StatusCode, Header: rsp.Header, Body: body}, nil
+}
