@@ -81,6 +81,11 @@ type Source struct {
 	CAFile string
 }
 
+// IsHub reports whether the source is a model or a dataset on a Hub.
+func (s Source) IsHub() bool {
+	return s.Artifact == nil && s.S3 == nil && s.GCS == nil && s.AzureBlob == nil && s.Volume == nil && s.HTTP == nil
+}
+
 // An Identity is who a run is by a token of the cluster's issuer, which a Hub exchanges
 // for tokens of its own.
 type Identity struct {

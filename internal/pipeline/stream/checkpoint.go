@@ -25,7 +25,7 @@ import (
 // annotationFiles identifies the files that a layer in a checkpoint is made of.
 const annotationFiles = "io.crossplane.m.kitops.files"
 
-// A checkpoint lists the archives that a run has pushed so far, whose digests are not
+// A checkpoint lists the layers that a run has pushed so far, whose digests are not
 // known before their bytes were read, and the uploads in progress. It is a manifest
 // in the registry, under the run's checkpoint tag: a run whose Pod dies leaves to the
 // next one what it has moved, and the registry does not collect it. No failure of a
@@ -99,6 +99,9 @@ func (u *checkpoint) remove(p modelpack.LayerPlan) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	key := u.key(p)
+	if key == "" {
+		return
+	}
 	u.layers = slices.DeleteFunc(u.layers, func(l ocispec.Descriptor) bool { return l.Annotations[annotationFiles] == key })
 }
 
@@ -195,16 +198,21 @@ func (u *checkpoint) push(ctx context.Context) error {
 }
 
 // key identifies a layer by all that determines its bytes. It is empty if the source
-// announced no hash of one of the files.
+// announced neither a hash nor a version of one of the files. A version says nothing
+// about another source.
 func (u *checkpoint) key(p modelpack.LayerPlan) string {
 	b := &bytes.Buffer{}
 	fmt.Fprintf(b, "%s %d\n", u.run.run.Format, modelpack.LayoutVersion)
-	for _, f := range p.Files {
-		file := u.run.file(f)
-		if !file.HasIdentity() {
+	for _, planned := range p.Files {
+		f := u.run.file(planned)
+		if !f.IsPinned() {
 			return ""
 		}
-		fmt.Fprintf(b, "%q %d %s %s\n", file.Path, file.Size, file.SHA256, file.GitSHA1)
+		from := ""
+		if f.Version != "" {
+			from = u.run.contents.Facts.SourceURL
+		}
+		fmt.Fprintf(b, "%q %d %q %q %q %q %q %q %q\n", f.Path, f.Size, f.SHA256, f.GitSHA1, f.MD5, f.CRC32C, f.CRC64NVME, f.Version, from)
 	}
 	sum := sha256.Sum256(b.Bytes())
 	return hex.EncodeToString(sum[:])

@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
@@ -25,7 +27,9 @@ type layerMove struct {
 	digest digest.Digest // Empty until it is known.
 
 	// candidates are the digests of blobs that may be the layer, if the source
-	// announced no digest of it. They are verified before they are reused.
+	// announced no digest of it. They are verified before they are reused: the blob by
+	// the hashes of its files or, if these have none that no other content has, its
+	// digest by the files themselves.
 	candidates []digest.Digest
 
 	// twins are the indexes of all layers with this content, its own first, and
@@ -69,24 +73,30 @@ func (r *task) largeAtOnce() int {
 	return r.large
 }
 
+// A content identifies what is in a file.
+type content struct {
+	size            int64
+	sha256, gitSHA1 string
+}
+
 // plan returns the layers to move: one of raw layers with the same content. A file
 // without a content identity is never treated as equal to another.
 func (r *task) plan(layout *modelpack.Layout) []*layerMove {
-	seen := map[file.File]*layerMove{}
+	seen := map[content]*layerMove{}
 	var moves []*layerMove
 	for i, p := range layout.Layers {
 		m := &layerMove{plan: p, twins: []int{i}}
 		if p.Raw {
-			content := r.file(p.Files[0])
-			content.Path = ""
-			if first, ok := seen[content]; ok && content.HasIdentity() {
+			f := r.file(p.Files[0])
+			c := content{size: f.Size, sha256: f.SHA256, gitSHA1: f.GitSHA1}
+			if first, ok := seen[c]; ok && f.HasIdentity() {
 				first.twins = append(first.twins, i)
 				first.alike = append(first.alike, p.Files[0])
 				continue
 			}
-			seen[content] = m
-			if content.SHA256 != "" {
-				m.digest = digest.NewDigestFromEncoded(digest.SHA256, content.SHA256)
+			seen[c] = m
+			if f.SHA256 != "" {
+				m.digest = digest.NewDigestFromEncoded(digest.SHA256, f.SHA256)
 			}
 		}
 		if m.digest == "" {
@@ -132,7 +142,13 @@ func each[T any](ctx context.Context, parallel int, all []T, move func(context.C
 }
 
 // file returns what the source announced of a file.
-func (r *task) file(f modelpack.File) file.File { return r.byPath[f.Path] }
+func (r *task) file(f modelpack.File) file.File {
+	i, ok := slices.BinarySearchFunc(r.files, f.Path, func(f file.File, path string) int { return strings.Compare(f.Path, path) })
+	if !ok {
+		return file.File{}
+	}
+	return r.files[i]
+}
 
 // isThere reports whether the repository has a layer, or got it without its bytes
 // being moved. The digest that the source announced is enough for that; a candidate
@@ -196,15 +212,28 @@ func (r *task) moveLarge(ctx context.Context, m *layerMove) error {
 // still has it, with the same bytes.
 func (r *task) upload(ctx context.Context, m *layerMove) error {
 	from := r.checkpoint.resume(r.checkpoint.key(m.plan))
-	known := m.digest
-	err := r.uploadFrom(ctx, m, from)
+	known, err := m.digest, error(nil)
+	if from.Location != "" && known == "" && !r.restores(m) {
+		if m.digest, err = r.hashRead(ctx, m); err != nil {
+			return err
+		}
+	}
+	err = r.uploadFrom(ctx, m, from)
 	if from.Location != "" && isMismatch(err) {
 		r.log.Printf("%s: the checkpoint names an upload of other bytes: starting another", m.plan.Files[0].Path)
 		m.digest = known
 		err = r.uploadFrom(ctx, m, uploadRecord{})
 	}
+	if err == nil && known == "" {
+		r.checkpoint.add(ctx, m)
+	}
 	return err
 }
+
+// restores reports whether the upload of a layer can be resumed without reading its first
+// bytes again: the checkpoint has the state of its digest, and what the registry stores
+// can be verified.
+func (r *task) restores(m *layerMove) bool { return !m.plan.Raw && r.isVerifiable(m.plan) }
 
 // uploadFrom moves a layer's bytes.
 func (r *task) uploadFrom(ctx context.Context, m *layerMove, from uploadRecord) error {
@@ -222,26 +251,35 @@ func (r *task) uploadFrom(ctx context.Context, m *layerMove, from uploadRecord) 
 		}
 		return s.verify()
 	}
-	var options []registry.UploadOption
-	if !m.plan.Raw {
+	state := uploadState(nil)
+	if r.restores(m) {
 		s.restore(from)
-		options = r.checkpoint.resumable(r.checkpoint.key(m.plan), from, s.state)
+		state = s.state
 	}
 	name := m.plan.Files[0].Path
+	options := r.checkpoint.resumable(r.checkpoint.key(m.plan), from, state)
 	if err := r.registry.UploadUnnamed(ctx, r.run.Target.Repository, name, m.plan.Size, s.digest, s.open, r.uploading, options...); err != nil {
+		if from.Location == "" {
+			err = r.changed(s, err)
+		}
 		return err
 	}
 	var err error
 	if m.digest, err = s.digest(ctx); err != nil {
 		return err
 	}
-	if err := r.verifySent(ctx, m, s); err != nil {
+	return r.verifySent(ctx, m, s)
+}
+
+// changed returns the error of a layer's upload. If the registry has got other bytes than
+// those that the layer's digest was computed of, which are as announced, and the source
+// announced no hash that would have told so, one of its files has changed meanwhile.
+func (r *task) changed(s *layerStream, err error) error {
+	if !isMismatch(err) || r.isVerifiable(s.plan) || s.read < s.plan.Size || s.verify() != nil {
 		return err
 	}
-	if !m.plan.Raw {
-		r.checkpoint.add(ctx, m)
-	}
-	return nil
+	return outcome.Errorf(outcome.Changed,
+		"%s of %s had other bytes when it was read again: let nothing write there while a run reads, then request another run", s.plan.Files[0].Path, r.contents.Facts.SourceURL).Because(err)
 }
 
 // verifySent returns an error unless a layer that was uploaded is what its source

@@ -47,19 +47,22 @@ func (r *task) readStaged(ctx context.Context) staged {
 	return staged{descriptor: d, layers: blobs[1:]}
 }
 
+// isVerifiable reports whether the source announced a hash of each of a layer's files by
+// which a stored layer can be verified.
+func (r *task) isVerifiable(p modelpack.LayerPlan) bool {
+	return !slices.ContainsFunc(p.Files, func(f modelpack.File) bool { return !r.file(f).HasIdentity() })
+}
+
 // candidates returns the digests of blobs that may be the layer at an index of the
-// layout: what the checkpoint lists, and what the staged artifact has at its place.
-// A layer has none if the source announced no hash of one of its files.
+// layout: what the checkpoint lists and, if a blob is enough to verify it, what the
+// staged artifact has at its place.
 func (r *task) candidates(layout *modelpack.Layout, i int) []digest.Digest {
 	plan := layout.Layers[i]
-	if slices.ContainsFunc(plan.Files, func(f modelpack.File) bool { return !r.file(f).HasIdentity() }) {
-		return nil
-	}
 	var out []digest.Digest
 	if d := r.checkpoint.find(plan); d != "" {
 		out = append(out, d)
 	}
-	if len(r.staged.layers) != len(layout.Layers) {
+	if len(r.staged.layers) != len(layout.Layers) || !r.isVerifiable(plan) {
 		return out
 	}
 	if l := r.staged.layers[i]; l.Size == plan.Size && l.Digest.Algorithm() == digest.SHA256 && !slices.Contains(out, l.Digest) {
@@ -71,7 +74,11 @@ func (r *task) candidates(layout *modelpack.Layout, i int) []digest.Digest {
 // isReusable reports whether the blob of a digest is a layer. One that cannot be
 // read is not: the layer is moved again.
 func (r *task) isReusable(ctx context.Context, m *layerMove, d digest.Digest) bool {
-	err := r.verifyStored(ctx, m, d)
+	verify := r.verifyStored
+	if !r.isVerifiable(m.plan) {
+		verify = r.verifyRead
+	}
+	err := verify(ctx, m, d)
 	if err != nil && ctx.Err() == nil && !registry.IsNotFound(err) {
 		r.log.Printf("%s: the layer that an earlier try has pushed is not reused: %s", m.plan.Files[0].Path, err)
 	}
@@ -81,7 +88,41 @@ func (r *task) isReusable(ctx context.Context, m *layerMove, d digest.Digest) bo
 // verifyStored reads a blob back from the repository and returns an error unless it
 // is the layer that is planned, of files that are what their source announced.
 func (r *task) verifyStored(ctx context.Context, m *layerMove, d digest.Digest) error {
-	rc := r.registry.ReadBlob(ctx, r.run.Target.Repository, m.blobOf(d), 0, m.plan.Size, r.uploading)
+	got, err := r.hash(m, r.registry.ReadBlob(ctx, r.run.Target.Repository, m.blobOf(d), 0, m.plan.Size, r.uploading))
+	if err == nil && got != d {
+		err = outcome.Errorf(outcome.Mismatch, "the registry sent other bytes than those of %s", d)
+	}
+	return err
+}
+
+// verifyRead reads a layer's files from their source and returns an error unless the
+// layer has the digest, and the repository has it. A record of the layer may be forged,
+// and there is no hash to hold the repository's blob against.
+func (r *task) verifyRead(ctx context.Context, m *layerMove, d digest.Digest) error {
+	has, err := r.registry.HasBlob(ctx, r.run.Target.Repository, m.blobOf(d))
+	if err == nil && !has {
+		err = outcome.Errorf(outcome.NotFound, "the repository does not have %s", d)
+	}
+	if err != nil {
+		return err
+	}
+	got, err := r.hashRead(ctx, m)
+	if err == nil && got != d {
+		err = outcome.Errorf(outcome.Mismatch, "its files are not those of %s", d)
+	}
+	return err
+}
+
+// hashRead returns the digest of a layer, whose files it reads from their source.
+func (r *task) hashRead(ctx context.Context, m *layerMove) (digest.Digest, error) {
+	return r.hash(m, m.plan.Open(0, func(f modelpack.File, at int64) (io.ReadCloser, error) {
+		return r.source.Open(ctx, r.file(f), at)
+	}))
+}
+
+// hash reads a layer and returns its digest. It returns an error unless the layer is the
+// planned one, of files that are what their source announced.
+func (r *task) hash(m *layerMove, rc io.ReadCloser) (digest.Digest, error) {
 	defer rc.Close()
 	sum := digest.SHA256.Hash()
 	err := m.plan.Verify(io.TeeReader(rc, sum), func(f modelpack.File, content io.Reader) error {
@@ -98,8 +139,5 @@ func (r *task) verifyStored(ctx context.Context, m *layerMove, d digest.Digest) 
 		}
 		return nil
 	})
-	if err == nil && digest.NewDigest(digest.SHA256, sum) != d {
-		err = outcome.Errorf(outcome.Mismatch, "the registry sent other bytes than those of %s", d)
-	}
-	return err
+	return digest.NewDigest(digest.SHA256, sum), err
 }

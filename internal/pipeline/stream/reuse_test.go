@@ -123,13 +123,16 @@ func TestStreamPlanWithoutHashes(t *testing.T) {
 		a, b   file.File
 		want   int
 	}{
-		"SHA256":  {reason: "Files of one SHA-256 should be moved once.", a: file.File{Path: "a.bin", Size: 9, SHA256: sum}, b: file.File{Path: "b.bin", Size: 9, SHA256: sum}, want: 1},
-		"GitSHA1": {reason: "Files of one git hash should be moved once.", a: file.File{Path: "a.bin", Size: 9, GitSHA1: sum[:40]}, b: file.File{Path: "b.bin", Size: 9, GitSHA1: sum[:40]}, want: 1},
-		"None":    {reason: "Files of one size and no hash should not be taken for one.", a: file.File{Path: "a.bin", Size: 9}, b: file.File{Path: "b.bin", Size: 9}, want: 2},
+		"SHA256":   {reason: "Files of one SHA-256 should be moved once.", a: file.File{Path: "a.bin", Size: 9, SHA256: sum}, b: file.File{Path: "b.bin", Size: 9, SHA256: sum}, want: 1},
+		"GitSHA1":  {reason: "Files of one git hash should be moved once.", a: file.File{Path: "a.bin", Size: 9, GitSHA1: sum[:40]}, b: file.File{Path: "b.bin", Size: 9, GitSHA1: sum[:40]}, want: 1},
+		"Versions": {reason: "Files of one hash are one, whatever their versions.", a: file.File{Path: "a.bin", Size: 9, SHA256: sum, Version: "etag:a"}, b: file.File{Path: "b.bin", Size: 9, SHA256: sum, Version: "etag:b"}, want: 1},
+		"Version":  {reason: "Files of one version and no hash should not be taken for one.", a: file.File{Path: "a.bin", Size: 9, Version: "mtime:1"}, b: file.File{Path: "b.bin", Size: 9, Version: "mtime:1"}, want: 2},
+		"Checksum": {reason: "Nor should files of one checksum.", a: file.File{Path: "a.bin", Size: 9, CRC32C: "00000000", MD5: "m"}, b: file.File{Path: "b.bin", Size: 9, CRC32C: "00000000", MD5: "m"}, want: 2},
+		"None":     {reason: "Files of one size and no hash should not be taken for one.", a: file.File{Path: "a.bin", Size: 9}, b: file.File{Path: "b.bin", Size: 9}, want: 2},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			r := &task{byPath: map[string]file.File{"a.bin": tc.a, "b.bin": tc.b}}
+			r := &task{files: []file.File{tc.a, tc.b}}
 			r.checkpoint = &checkpoint{run: r}
 			layout, err := modelpack.NewLayout(modelpack.FormatModelPack, []modelpack.File{{Path: "a.bin", Size: 9}, {Path: "b.bin", Size: 9}})
 			if err != nil {
@@ -142,14 +145,28 @@ func TestStreamPlanWithoutHashes(t *testing.T) {
 	}
 }
 
-// TestCheckpointKeyWithoutHashes lists no layer of files that could have changed.
-func TestCheckpointKeyWithoutHashes(t *testing.T) {
-	r := &task{byPath: map[string]file.File{"a.bin": {Path: "a.bin", Size: 9}, "b.bin": {Path: "b.bin", Size: 9, GitSHA1: strings.Repeat("a", 40)}}}
-	u := &checkpoint{run: r}
-	if key := u.key(modelpack.LayerPlan{Files: []modelpack.File{{Path: "b.bin", Size: 9}, {Path: "a.bin", Size: 9}}}); key != "" {
-		t.Errorf("key(...): want none without a hash of each file, got %q", key)
+// TestCheckpointKey checks that layers share a key only if their bytes are the same.
+func TestCheckpointKey(t *testing.T) {
+	keyOf := func(from string, f file.File) string {
+		f.Path, f.Size = "a.bin", 9
+		r := &task{files: []file.File{f, {Path: "b.bin", Size: 9, GitSHA1: strings.Repeat("a", 40)}}}
+		r.contents.Facts.SourceURL = from
+		return (&checkpoint{run: r}).key(modelpack.LayerPlan{Files: []modelpack.File{{Path: "b.bin", Size: 9}, {Path: "a.bin", Size: 9}}})
 	}
-	if key := u.key(modelpack.LayerPlan{Files: []modelpack.File{{Path: "b.bin", Size: 9}}}); key == "" {
-		t.Error("key(...): want one with a hash of each file")
+	if key := keyOf("s3://a", file.File{}); key != "" {
+		t.Errorf("key(...): want none without a hash or a version of each file, got %q", key)
+	}
+	seen := map[string]file.File{}
+	for _, f := range []file.File{
+		{SHA256: "x"}, {GitSHA1: "x"}, {MD5: "x"}, {CRC32C: "x"}, {CRC64NVME: "x"}, {Version: "x"}, {Version: "y"}, {MD5: "x", Version: "x"},
+	} {
+		key := keyOf("s3://a", f)
+		if other, ok := seen[key]; key == "" || ok {
+			t.Errorf("key(...): want one of its own for %+v, got %q, as for %+v", f, key, other)
+		}
+		seen[key] = f
+		if same := key == keyOf("s3://b", f); same == (f.Version != "") {
+			t.Errorf("key(...): want %+v to have the same key at another source: %t, got %t", f, f.Version == "", same)
+		}
 	}
 }

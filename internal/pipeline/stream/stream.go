@@ -8,6 +8,7 @@ import (
 	"io"
 	"log"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -41,13 +42,14 @@ type Pipeline struct {
 	uploads         retry.Policy
 	checkpointEvery time.Duration // The interval at which a changed checkpoint is pushed.
 	limit           pipeline.LayerLimit
+	folder          func(s pipeline.Source, logf func(format string, args ...any)) (source.Folder, error)
 }
 
 var _ pipeline.Pipeline = &Pipeline{}
 
 // New returns a Pipeline.
 func New() *Pipeline {
-	return &Pipeline{large: 4, small: 8, inMemory: 1 << 20, ahead: 16 << 20, ranges: 2 << 20, retry: retry.Default(), uploads: retry.Default(), checkpointEvery: checkpointAfter, limit: registry.LayerLimit}
+	return &Pipeline{large: 4, small: 8, inMemory: 1 << 20, ahead: 16 << 20, ranges: 2 << 20, retry: retry.Default(), uploads: retry.Default(), checkpointEvery: checkpointAfter, limit: registry.LayerLimit, folder: newFolder}
 }
 
 // Run implements Pipeline. The manifest is pushed last, and only if every file
@@ -128,7 +130,7 @@ type task struct {
 
 	uploading  retry.Policy // uploads, with this run's log.
 	contents   source.Contents
-	byPath     map[string]file.File
+	files      []file.File     // As the source announced them, by path.
 	packed     int             // The files in the artifact: a format may omit some.
 	digests    []digest.Digest // Of the layers, once they were moved.
 	sums       sums
@@ -160,10 +162,22 @@ func (s *Pipeline) start(run pipeline.Run) (*task, error) {
 
 // newSource returns where a run's files come from.
 func (s *Pipeline) newSource(run pipeline.Run, throttle *connection.Throttle, logf func(format string, args ...any)) (source.Source, error) {
-	if run.Source.Artifact != nil {
+	switch {
+	case run.Source.Artifact != nil:
 		return oci.New(*run.Source.Artifact, s.retry, throttle, logf)
+	case run.Source.IsHub():
+		return hubsource.New(run.Source, hub.DownloadOptions{Range: s.ranges, Budget: hub.NewBudget(s.ahead)}, logf)
 	}
-	return hubsource.New(run.Source, hub.DownloadOptions{Range: s.ranges, Budget: hub.NewBudget(s.ahead)}, logf)
+	folder, err := s.folder(run.Source, logf)
+	if err != nil {
+		return nil, err
+	}
+	return source.FromFolder(run.Source, folder, logf), nil
+}
+
+// newFolder returns the folder that a run's source is.
+func newFolder(pipeline.Source, func(format string, args ...any)) (source.Folder, error) {
+	return nil, outcome.Errorf(outcome.Internal, "the run has a source that this program does not know")
 }
 
 func (r *task) close() {
@@ -175,10 +189,10 @@ func (r *task) close() {
 // made, before anything is moved.
 func (r *task) layOut(listed []file.File) (*modelpack.Layout, error) {
 	files := make([]modelpack.File, 0, len(listed))
-	r.byPath = make(map[string]file.File, len(listed))
+	r.files = listed
+	slices.SortFunc(r.files, func(a, b file.File) int { return strings.Compare(a.Path, b.Path) })
 	for _, f := range listed {
 		files = append(files, modelpack.File{Path: f.Path, Size: f.Size})
-		r.byPath[f.Path] = f
 	}
 	newLayout := modelpack.NewLayout
 	if r.run.Source.Kind == hub.Dataset {
