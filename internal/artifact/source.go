@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/opencontainers/go-digest"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
 
@@ -131,7 +132,7 @@ func sourceArguments(a *modelv1alpha1.Artifact) []string {
 		}
 		return append(args, verifyArguments(s.Verify)...)
 	}
-	args := []string{"--hub-endpoint=" + cmp.Or(a.Effective.HubEndpoint, v1alpha1.DefaultHubEndpoint)}
+	args := []string{hubEndpointFlag + cmp.Or(a.Effective.HubEndpoint, v1alpha1.DefaultHubEndpoint)}
 	hf := huggingFace(a)
 	if r := hubIdentity(a); r != "" {
 		args = append(args, "--hub-identity-resource="+r)
@@ -145,6 +146,36 @@ func sourceArguments(a *modelv1alpha1.Artifact) []string {
 		args = append(args, "--model="+hf.Model)
 	}
 	return append(append(args, "--revision="+revisionFor(a)), filterArguments(hf.Files)...)
+}
+
+// hubEndpointFlag is the flag of `worker run` for the address of the Hub.
+const hubEndpointFlag = "--hub-endpoint="
+
+// HubOf returns the address of the Hub that the run with this Job reads from, whatever
+// its ProviderConfig says by now; empty if it reads from none. Nobody can change the
+// arguments of a Job that exists.
+func HubOf(job *batchv1.Job) string {
+	for _, c := range job.Spec.Template.Spec.Containers {
+		for _, arg := range c.Args {
+			if endpoint, is := strings.CutPrefix(arg, hubEndpointFlag); is {
+				return strings.TrimRight(strings.ReplaceAll(endpoint, "$$", "$"), "/")
+			}
+		}
+	}
+	return ""
+}
+
+// HubPage returns the path of the page of the Artifact's model or dataset on a Hub;
+// empty for another source.
+func HubPage(a *modelv1alpha1.Artifact) string {
+	switch hf := huggingFace(a); {
+	case hf == nil:
+		return ""
+	case hf.Dataset != "":
+		return "/datasets/" + hf.Dataset
+	default:
+		return "/" + hf.Model
+	}
 }
 
 // filterArguments returns the flags of `worker run` that select files.

@@ -250,6 +250,27 @@ func TestBuildJobFormat(t *testing.T) {
 	}
 }
 
+func TestHubOf(t *testing.T) {
+	endpoint := func(e string) artifactModifier { return withEffective(modelv1alpha1.Effective{HubEndpoint: e}) }
+	cases := map[string]struct {
+		reason string
+		args   *modelv1alpha1.Artifact
+		want   string
+	}{
+		"Default":  {reason: "The public Hub should be read unless a config names another.", args: newArtifact(), want: "https://huggingface.co"},
+		"Config":   {reason: "The Hub of the config should be read.", args: newArtifact(endpoint("https://hub.example.com/mirror/")), want: "https://hub.example.com/mirror"},
+		"Escaped":  {reason: "Dollars should be as the config has them.", args: newArtifact(endpoint("https://hub.example.com/$(A)$$")), want: "https://hub.example.com/$(A)$$"},
+		"Registry": {reason: "A run that reads from a registry should have no Hub.", args: newArtifact(withOCI(testReference), endpoint("https://hub.example.com"))},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := HubOf(BuildJob(tc.args, "", nil)); got != tc.want {
+				t.Errorf("\n%s\nHubOf(...): got %q, want %q", tc.reason, got, tc.want)
+			}
+		})
+	}
+}
+
 func TestBuildJobSourceCredentials(t *testing.T) {
 	config := &modelv1alpha1.SourceAccess{
 		Credentials: SecretKey("copy", "source-config.json"),

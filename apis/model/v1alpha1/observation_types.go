@@ -8,8 +8,9 @@ import (
 
 // SourceObservation is the source that an artifact was built from.
 type SourceObservation struct {
-	// URL of the model's page, as the annotations of an artifact name it that is
-	// only observed.
+	// URL of the model's page on the Hub that the run read, or as the annotations of an
+	// artifact name it that is only observed. Example:
+	// https://huggingface.co/Qwen/Qwen3-0.6B
 	// +optional
 	URL string `json:"url,omitempty"`
 
@@ -229,6 +230,11 @@ type StagedArtifact struct {
 	// RunHash is a hash of the source, format, files and pipeline that it was
 	// built from.
 	RunHash string `json:"runHash"`
+
+	// SourceURL of the model's page on the Hub that the run read; empty for another
+	// source. Provenance names it, whatever Hub the ProviderConfig names later.
+	// +optional
+	SourceURL string `json:"sourceURL,omitempty"`
 
 	// Revision is the source's commit, 40 hex digits, or the digest of the
 	// artifact in source.oci.

@@ -44,10 +44,12 @@ func TestArtifactIsMadeAndDeleted(t *testing.T) {
 		Files:           3,
 		Format:          "ModelPack",
 		Pipeline:        modelv1alpha1.PipelineStream,
-		Source:          &modelv1alpha1.SourceObservation{Revision: "0123456789012345678901234567890123456789", License: "mit"},
-		RunHash:         artifact.RunHash(a),
-		Run:             1,
-		JobRef:          &modelv1alpha1.JobReference{Namespace: job.GetNamespace(), Name: job.GetName()},
+		Source: &modelv1alpha1.SourceObservation{
+			URL: artifact.HubOf(job) + "/org/model", Revision: "0123456789012345678901234567890123456789", License: "mit",
+		},
+		RunHash: artifact.RunHash(a),
+		Run:     1,
+		JobRef:  &modelv1alpha1.JobReference{Namespace: job.GetNamespace(), Name: job.GetName()},
 	}
 	if found := w.records(a, digest); len(found) == 1 {
 		want.Attestation = &modelv1alpha1.Attestation{Digest: found[0].Descriptor.Digest.String(), KeyID: testKeys.Signer.KeyID()}

@@ -89,7 +89,9 @@ func (e *external) describe(ctx context.Context, a *modelv1alpha1.Artifact, ref 
 	s.Digest = there.Digest.String()
 	s.PinnedReference = ref.Registry + "/" + ref.Repository + "@" + s.Digest
 	s.Size, s.Format = d.Size, cmp.Or(string(d.Format), formatOther)
-	s.Source = &modelv1alpha1.SourceObservation{URL: facts.SourceURL, Revision: facts.Revision, License: facts.License}
+	if s.RunHash == "" || s.Source == nil {
+		s.Source = &modelv1alpha1.SourceObservation{URL: facts.SourceURL, Revision: facts.Revision, License: facts.License}
+	}
 	remember(s, before)
 	forgetOlder(a)
 	return nil

@@ -163,6 +163,9 @@ func (e *external) recordAdopted(ctx context.Context, a *modelv1alpha1.Artifact,
 	s.Reference = o.reference
 	s.Size, s.Files, s.FileList, s.Format = d.Size, record.Files, "", cmp.Or(string(d.Format), formatOther)
 	s.Source = &modelv1alpha1.SourceObservation{Revision: record.Revision, License: record.License}
+	if artifact.OCISource(a) == nil {
+		s.Source.URL = record.Source
+	}
 	recordDigest(a, o.tag.Descriptor.Digest.String())
 	s.Description = description
 	s.Attestation = nil

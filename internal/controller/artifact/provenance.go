@@ -8,7 +8,6 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
-	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/attest"
 	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
@@ -22,12 +21,13 @@ func recordOfRun(a *modelv1alpha1.Artifact, staged modelv1alpha1.StagedArtifact)
 	r.RunHash, r.Run, r.Files = staged.RunHash, staged.Run, staged.Files
 	r.Revision, r.License, r.Scan = staged.Revision, staged.License, staged.Scan
 	r.FileList = digest.Digest(staged.FileList)
+	r.Source, r.Parameters = sourceURL(a, staged.SourceURL), parametersOf(a, staged.SourceURL)
 	return r
 }
 
 // parametersOf returns what the spec asks for that decides the content, as the build
-// type of the provenance documents it.
-func parametersOf(a *modelv1alpha1.Artifact) map[string]any {
+// type of the provenance documents it, with the Hub whose page was recorded.
+func parametersOf(a *modelv1alpha1.Artifact, recorded string) map[string]any {
 	p, source := a.Spec.ForProvider, map[string]any{}
 	if s := artifact.OCISource(a); s != nil {
 		oci := map[string]any{"reference": s.Reference}
@@ -38,8 +38,7 @@ func parametersOf(a *modelv1alpha1.Artifact) map[string]any {
 	} else if hf := p.Source.HuggingFace; hf != nil {
 		hub := map[string]any{}
 		for name, value := range map[string]string{
-			"model": hf.Model, "dataset": hf.Dataset, "revision": hf.Revision,
-			"endpoint": cmp.Or(a.Effective.HubEndpoint, v1alpha1.DefaultHubEndpoint),
+			"model": hf.Model, "dataset": hf.Dataset, "revision": hf.Revision, "endpoint": hubOf(a, recorded),
 		} {
 			if value != "" {
 				hub[name] = value
@@ -75,9 +74,29 @@ func filesOf(f modelv1alpha1.FileFilter) map[string]any {
 	return out
 }
 
+// hubURL returns the page of the Artifact's model or dataset on the Hub with this
+// address; empty if there is no Hub.
+func hubURL(a *modelv1alpha1.Artifact, hub string) string {
+	if page := artifact.HubPage(a); page != "" && hub != "" {
+		return hub + page
+	}
+	return ""
+}
+
+// hubOf returns the address of the Hub of a page of the Artifact's model or dataset;
+// empty if the page is not one.
+func hubOf(a *modelv1alpha1.Artifact, page string) string {
+	if hub, is := strings.CutSuffix(page, artifact.HubPage(a)); is {
+		return hub
+	}
+	return ""
+}
+
 // sourceURL returns where people find what an Artifact is made from: the page of a
-// model on its Hub, or the repository that it is read from.
-func sourceURL(a *modelv1alpha1.Artifact) string {
+// model on the Hub that was recorded when it was read, or the repository that it is read
+// from. Nothing is made up of what the ProviderConfig says by now, since another Hub may
+// have been read: it is empty if none was recorded.
+func sourceURL(a *modelv1alpha1.Artifact, recorded string) string {
 	if s := artifact.OCISource(a); s != nil {
 		ref, err := registry.ParseReference(s.Reference)
 		if err != nil {
@@ -85,25 +104,19 @@ func sourceURL(a *modelv1alpha1.Artifact) string {
 		}
 		return ref.Registry + "/" + ref.Repository
 	}
-	hub := strings.TrimRight(cmp.Or(a.Effective.HubEndpoint, v1alpha1.DefaultHubEndpoint), "/")
-	switch hf := a.Spec.ForProvider.Source.HuggingFace; {
-	case hf == nil:
-		return ""
-	case hf.Dataset != "":
-		return hub + "/datasets/" + hf.Dataset
-	default:
-		return hub + "/" + hf.Model
-	}
+	return hubURL(a, hubOf(a, recorded))
 }
 
 // recordOf returns what the status knows of the artifact that was pushed last. It
 // names no owner.
 func recordOf(a *modelv1alpha1.Artifact) provenance.Record {
 	s := a.Status.AtProvider
-	r := provenance.Record{RunHash: s.RunHash, Run: s.Run, Files: s.Files, Source: sourceURL(a), Parameters: parametersOf(a)}
+	r := provenance.Record{RunHash: s.RunHash, Run: s.Run, Files: s.Files}
+	recorded := ""
 	if s.Source != nil {
-		r.Revision, r.License = s.Source.Revision, s.Source.License
+		r.Revision, r.License, recorded = s.Source.Revision, s.Source.License, s.Source.URL
 	}
+	r.Source, r.Parameters = sourceURL(a, recorded), parametersOf(a, recorded)
 	if s.StartTime != nil && s.CompletionTime != nil {
 		r.Started, r.Finished = s.StartTime.Time, s.CompletionTime.Time
 	}

@@ -77,7 +77,7 @@ func known(a *modelv1alpha1.Artifact, job *batchv1.Job, pods []corev1.Pod, o art
 func (e *external) recordEnd(a *modelv1alpha1.Artifact, job *batchv1.Job, pods []corev1.Pod, o artifact.ObservationResult) {
 	switch o.Phase {
 	case modelv1alpha1.PhaseSucceeded:
-		recordStaged(a, artifact.RunOf(job), pods)
+		recordStaged(a, job, pods)
 	case modelv1alpha1.PhaseFailed:
 		why := outcome.Failure{Reason: outcome.Reason(o.Reason), Message: o.Message}
 		if r, _, ok := outcome.FromPods(pods); ok && r.Failure != nil {
@@ -89,10 +89,11 @@ func (e *external) recordEnd(a *modelv1alpha1.Artifact, job *batchv1.Job, pods [
 }
 
 // recordStaged records what a run staged, as its Job's Pod reports it.
-func recordStaged(a *modelv1alpha1.Artifact, run artifact.Run, pods []corev1.Pod) {
+func recordStaged(a *modelv1alpha1.Artifact, job *batchv1.Job, pods []corev1.Pod) {
+	run := artifact.RunOf(job)
 	r, _, _ := outcome.FromPods(pods)
 	a.Status.AtProvider.Staged = &modelv1alpha1.StagedArtifact{
-		Digest: r.Digest, Run: run.Number, RunHash: run.Hash,
+		Digest: r.Digest, Run: run.Number, RunHash: run.Hash, SourceURL: hubURL(a, artifact.HubOf(job)),
 		Revision: r.Revision, License: r.License, Size: r.Size, Files: int64(r.Files), Scan: r.Scan, FileList: r.FileList,
 		CommitTime: r.CommitTime,
 	}
@@ -108,7 +109,7 @@ func recordCommitted(a *modelv1alpha1.Artifact, reference string, records []prov
 	s.Format = string(cmp.Or(a.Spec.ForProvider.Format, modelv1alpha1.PackFormatModelPack))
 	s.Reference = reference
 	s.Size, s.Files, s.FileList = staged.Size, staged.Files, staged.FileList
-	s.Source = &modelv1alpha1.SourceObservation{Revision: staged.Revision, CommitTime: staged.CommitTime, License: staged.License, Scan: staged.Scan}
+	s.Source = &modelv1alpha1.SourceObservation{URL: staged.SourceURL, Revision: staged.Revision, CommitTime: staged.CommitTime, License: staged.License, Scan: staged.Scan}
 	recordDigest(a, staged.Digest)
 	s.Attestation = attestationOf(records, staged)
 	remember(s, before)
@@ -160,6 +161,7 @@ func pushedBefore(s *modelv1alpha1.ArtifactObservation) *modelv1alpha1.PushedArt
 		Digest: s.Digest, RunHash: s.RunHash, Size: s.Size, Files: s.Files, FileList: s.FileList,
 	}}
 	if s.Source != nil {
+		p.SourceURL = s.Source.URL
 		p.Revision, p.CommitTime, p.License, p.Scan = s.Source.Revision, s.Source.CommitTime, s.Source.License, s.Source.Scan
 	}
 	return p
