@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -214,5 +216,41 @@ func TestRevisionOf(t *testing.T) {
 				t.Errorf("\n%s\nwant the same revision: %t, got %t", tc.reason, tc.same, got)
 			}
 		})
+	}
+}
+
+// TestExample reads a folder by the example of the page on how to add a source.
+func TestExample(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"model_type":"qwen3"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := source.FromFolder(pipeline.Source{}, disk{root}, t.Logf)
+	defer s.Close()
+	c, err := s.Resolve(t.Context())
+	if err != nil || c.Model.ModelType != "qwen3" {
+		t.Fatalf("Resolve(...): got %+v, %v", c.Model, err)
+	}
+	files, err := s.List(t.Context(), nil)
+	if err != nil || len(files) != 1 {
+		t.Fatalf("List(...): got %v, %v", files, err)
+	}
+	if got := read(t, func(ctx context.Context) (io.ReadCloser, error) { return s.Open(ctx, files[0], 1) }); got != `"model_type":"qwen3"}` {
+		t.Errorf("Open(...): got %q", got)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	rc, err := s.Open(t.Context(), files[0], 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = rc.Close() }()
+	if _, err := io.ReadAll(rc); outcome.ReasonOf(err) != outcome.Changed {
+		t.Errorf("want a changed file to be Changed, got %v", err)
 	}
 }
