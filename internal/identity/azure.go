@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -53,27 +52,32 @@ var (
 
 // endpoints of Azure.
 var (
-	atEntra = endpoint{name: "Microsoft Entra ID", cure: "check that the managed identity or application has a federated credential with this cluster's issuer, this namespace and service account, and the audience api://AzureADTokenExchange"}
-	atACR   = endpoint{name: "Azure Container Registry", cure: "grant the identity AcrPush, or a role with the same actions, on this registry, and check that the registry accepts tokens of Entra ID"}
+	atEntra       = endpoint{name: "Microsoft Entra ID", cure: "check that the managed identity or application has a federated credential with this cluster's issuer, this namespace and service account, and the audience api://AzureADTokenExchange"}
+	atEntraClient = endpoint{name: "Microsoft Entra ID", cure: "check AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET of the source's Secret, and that the secret has not expired"}
+	atACR         = endpoint{name: "Azure Container Registry", cure: "grant the identity AcrPush, or a role with the same actions, on this registry, and check that the registry accepts tokens of Entra ID"}
 )
 
 // An azureIssuer gets passwords for one registry.
 type azureIssuer struct {
-	client *client
+	*entraIssuer
 
-	host, authority, tenant, clientID, scope string
-
-	token *connection.MountedFile
+	host string
 }
 
 // newAzure returns what gets passwords for a registry.
 func newAzure(r cloudRegistry, e Environment, c *client) (*azureIssuer, error) {
+	i, err := newEntra(e, c, scopes[r.host[strings.LastIndex(r.host, ".")+1:]])
+	return &azureIssuer{entraIssuer: i, host: r.host}, err
+}
+
+// newEntra returns what gets tokens with a scope for a workload.
+func newEntra(e Environment, c *client, scope string) (*entraIssuer, error) {
 	if !e.has(envAzureClient, envAzureTenant, envAzureToken) {
 		return nil, outcome.Errorf(outcome.ConfigInvalid,
 			"this Pod has no identity of Azure: its environment has not all of %s, %s and %s. Annotate its service account with azure.workload.identity/client-id, have the Pod labeled azure.workload.identity/use: \"true\", and start the Pod again",
 			envAzureClient, envAzureTenant, envAzureToken)
 	}
-	i := &azureIssuer{client: c, host: r.host, scope: scopes[r.host[strings.LastIndex(r.host, ".")+1:]]}
+	i := &entraIssuer{client: c, at: atEntra, scope: scope}
 	i.authority = strings.TrimRight(cmp.Or(e.values[envAzureAuthority], publicAuthority), "/")
 	if !authorities[i.authority] {
 		return nil, invalid(envAzureAuthority, "the address of Microsoft Entra ID in one of Azure's clouds, such as "+publicAuthority)
@@ -85,31 +89,20 @@ func newAzure(r cloudRegistry, e Environment, c *client) (*azureIssuer, error) {
 	if i.tenant, err = e.matching(envAzureTenant, tenantID, "the ID of a tenant"); err != nil {
 		return nil, err
 	}
-	i.token, err = e.file(envAzureToken)
+	file, err := e.file(envAzureToken)
+	i.proof = assertion(file)
 	return i, err
 }
 
 // issue implements issuer.
 func (i *azureIssuer) issue(ctx context.Context) (token, error) {
-	own, err := subject(i.token)
-	if err != nil {
-		return token{}, err
-	}
 	asked := i.client.now()
-	// https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow
-	body, err := i.client.post(ctx, atEntra, i.authority+"/"+i.tenant+"/oauth2/v2.0/token", url.Values{
-		"grant_type": {"client_credentials"}, "client_id": {i.clientID}, "scope": {i.scope},
-		"client_assertion_type": {typeAssertion}, "client_assertion": {own},
-	})
-	if err != nil {
-		return token{}, err
-	}
-	entra, err := accessToken(atEntra, body, asked)
+	entra, err := i.entraIssuer.issue(ctx)
 	if err != nil {
 		return token{}, err
 	}
 	// https://github.com/Azure/acr/blob/main/docs/AAD-OAuth.md
-	body, err = i.client.post(ctx, atACR, "https://"+i.host+"/oauth2/exchange", url.Values{
+	body, err := i.client.post(ctx, atACR, "https://"+i.host+"/oauth2/exchange", url.Values{
 		"grant_type": {"access_token"}, "service": {i.host}, "tenant": {i.tenant}, "access_token": {entra.password},
 	})
 	if err != nil {

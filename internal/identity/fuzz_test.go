@@ -38,7 +38,7 @@ func FuzzAnswers(f *testing.F) {
 		if c := errorCode(b); len(c) > 64 || strings.ContainsAny(c, "\n\r <") {
 			t.Errorf("errorCode(...): %q", c)
 		}
-		if c, err := parseExternalAccount(b); err == nil && (c.TokenURL != googleSTS || !isFilePath(c.Source.File)) {
+		if c, err := parseExternalAccount(b, "it"); err == nil && (c.TokenURL != googleSTS || !isFilePath(c.Source.File)) {
 			t.Errorf("accepted %+v", c)
 		}
 	})

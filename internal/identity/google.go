@@ -24,7 +24,8 @@ const (
 	// googleSTS exchanges tokens (https://cloud.google.com/iam/docs/reference/sts/rest).
 	googleSTS = "https://sts.googleapis.com/v1/token"
 
-	// googleScope is what registries take; IAM decides what it allows.
+	// googleScope is what registries take, and what a token needs that another one is
+	// issued for; IAM decides what it allows.
 	googleScope = "https://www.googleapis.com/auth/cloud-platform"
 
 	// usernameGAR is what a password of Artifact Registry is for
@@ -43,33 +44,42 @@ const (
 
 // endpoints of Google Cloud.
 var (
-	atMetadata    = endpoint{name: "the metadata server of GKE", cure: "check that the cluster and its nodes have Workload Identity, and that the service account may use Artifact Registry"}
+	atMetadata    = endpoint{name: "the metadata server of GKE", cure: "check that the cluster and its nodes have Workload Identity, and that the service account may use the registry or the bucket"}
 	atGoogleSTS   = endpoint{name: "Google's Security Token Service", cure: "check that the workload identity provider trusts this cluster's issuer, and the audience in GOOGLE_APPLICATION_CREDENTIALS"}
 	atImpersonate = endpoint{name: "Google's IAM Credentials API", cure: "grant the workload roles/iam.workloadIdentityUser on the service account that GOOGLE_APPLICATION_CREDENTIALS names"}
 )
 
-// newGoogle returns what gets passwords for Artifact Registry.
-func newGoogle(e Environment, c *client) (issuer, error) {
+// newGoogle returns what gets tokens with a scope.
+func newGoogle(e Environment, c *client, scope string) (issuer, error) {
 	if e.has(envGoogleConfig) {
 		file, err := e.file(envGoogleConfig)
 		if err != nil {
 			return nil, err
 		}
-		return &federated{client: c, config: file}, nil
+		return &federated{client: c, scope: scope, config: func() (*externalAccount, error) {
+			b, err := file.Read()
+			if err != nil {
+				return nil, outcome.Errorf(outcome.ConfigInvalid, "the file that %s names cannot be read: check that it is mounted into the Pod", envGoogleConfig).Because(err)
+			}
+			return parseExternalAccount(b, "the file that "+envGoogleConfig+" names")
+		}}, nil
 	}
 	switch e.values[envGoogleMetadata] {
 	case "", googleMetadata, googleMetadata + ":80", "metadata.google.internal", "metadata.google.internal:80":
-		return &metadataServer{client: c}, nil
+		return &metadataServer{client: c, scope: scope}, nil
 	}
 	return nil, invalid(envGoogleMetadata, "the address of Google's metadata server, "+googleMetadata)
 }
 
 // A metadataServer issues tokens for the Pod's service account.
-type metadataServer struct{ client *client }
+type metadataServer struct {
+	client *client
+	scope  string
+}
 
 // issue implements issuer.
 func (m *metadataServer) issue(ctx context.Context) (token, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, metadataToken, http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, metadataToken+"?scopes="+url.QueryEscape(m.scope), http.NoBody)
 	if err != nil {
 		return token{}, errors.Wrap(err, "cannot prepare a request for the workload's identity")
 	}
@@ -88,16 +98,13 @@ func (m *metadataServer) issue(ctx context.Context) (token, error) {
 // A federated workload exchanges the token of its service account.
 type federated struct {
 	client *client
-	config *connection.MountedFile
+	scope  string
+	config func() (*externalAccount, error)
 }
 
 // issue implements issuer.
 func (f *federated) issue(ctx context.Context) (token, error) {
-	b, err := f.config.Read()
-	if err != nil {
-		return token{}, outcome.Errorf(outcome.ConfigInvalid, "the file that %s names cannot be read: check that it is mounted into the Pod", envGoogleConfig).Because(err)
-	}
-	config, err := parseExternalAccount(b)
+	config, err := f.config()
 	if err != nil {
 		return token{}, err
 	}
@@ -105,9 +112,12 @@ func (f *federated) issue(ctx context.Context) (token, error) {
 	if err != nil {
 		return token{}, err
 	}
-	asked := f.client.now()
+	asked, scope := f.client.now(), f.scope
+	if config.Impersonation != "" {
+		scope = googleScope
+	}
 	body, err := f.client.post(ctx, atGoogleSTS, googleSTS, url.Values{
-		"grant_type": {grantExchange}, "audience": {config.Audience}, "scope": {googleScope}, "requested_token_type": {typeAccess},
+		"grant_type": {grantExchange}, "audience": {config.Audience}, "scope": {scope}, "requested_token_type": {typeAccess},
 		"subject_token": {own}, "subject_token_type": {config.SubjectTokenType},
 	})
 	if err != nil {
@@ -122,7 +132,7 @@ func (f *federated) issue(ctx context.Context) (token, error) {
 
 // impersonate returns a token of the service account whose tokens a URL gives.
 func (f *federated) impersonate(ctx context.Context, u string, t token) (token, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u, strings.NewReader(`{"scope":["`+googleScope+`"],"lifetime":"`+impersonatedLife+`"}`))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u, strings.NewReader(`{"scope":["`+f.scope+`"],"lifetime":"`+impersonatedLife+`"}`))
 	if err != nil {
 		return token{}, errors.Wrap(err, "cannot prepare a request for the workload's identity")
 	}
@@ -188,12 +198,12 @@ var (
 	impersonationURL = regexp.MustCompile(`^https://iamcredentials\.googleapis\.com/v1/projects/-/serviceAccounts/[a-z0-9.-]{1,128}@[a-z0-9.-]{1,128}\.gserviceaccount\.com:generateAccessToken$`)
 )
 
-// parseExternalAccount returns a configuration. It returns an error if that would have the
+// parseExternalAccount returns the configuration that is somewhere. It returns an error if that would have the
 // workload's token sent anywhere but to Google, or come from anywhere but from a file.
-func parseExternalAccount(b []byte) (*externalAccount, error) {
+func parseExternalAccount(b []byte, where string) (*externalAccount, error) {
 	c := &externalAccount{}
 	lacks := func(what string) error {
-		return outcome.Errorf(outcome.ConfigInvalid, "the file that %s names %s: create it with gcloud iam workload-identity-pools create-cred-config --credential-source-file", envGoogleConfig, what)
+		return outcome.Errorf(outcome.ConfigInvalid, "%s %s: create it with gcloud iam workload-identity-pools create-cred-config --credential-source-file", where, what)
 	}
 	switch err := answerLimits.JSON(b, c); {
 	case err != nil:

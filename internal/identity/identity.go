@@ -1,7 +1,8 @@
 // Package identity obtains passwords for the registries of clouds by the identity that the
 // cloud gives to a workload: to a Pod, by its service account. No secret is stored. It
 // knows Amazon ECR (private and public), Google Artifact Registry and Azure Container
-// Registry, and each by the host of a registry.
+// Registry, and each by the host of a registry. For the storage of Google Cloud and Azure
+// it obtains tokens, by the same identity or by the credentials of an account.
 //
 // It is the only package that sends requests to the link-local addresses of clouds, and
 // only to those that it names itself.
@@ -56,25 +57,19 @@ type token struct {
 // ConfigInvalid if the host is no registry of a cloud, and one that says what is missing
 // if the environment has no identity for its cloud. Nothing is requested yet.
 func New(host string, e Environment, o Options) (Source, error) {
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	c := &client{userAgent: o.UserAgent, now: o.Now, transport: o.Transport}
+	c := o.client()
 	var i issuer
 	var err error
 	switch r := registryAt(host); r.cloud {
 	case aws:
 		i, err = newAWS(r, e, c)
 	case google:
-		i, err = newGoogle(e, c)
+		i, err = newGoogle(e, c, googleScope)
 	case azure:
 		i, err = newAzure(r, e, c)
 	default:
 		err = outcome.Errorf(outcome.ConfigInvalid,
 			"registry %s is not one of Amazon ECR, Google Artifact Registry or Azure Container Registry, whose hosts are like 123456789012.dkr.ecr.eu-central-1.amazonaws.com, public.ecr.aws, europe-docker.pkg.dev and example.azurecr.io: write credentials.source: Secret, or the host of one of these", outcome.Shorten(host))
 	}
-	if err != nil {
-		return nil, err
-	}
-	return &cached{issuer: i, retries: o.Retry, now: o.Now, busy: make(chan struct{}, 1)}, nil
+	return o.cached(c, i, err)
 }

@@ -79,7 +79,8 @@ func (w *world) pod() {
 	w.env["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"] = w.file("pod", w.token(fake.AudiencePod))
 }
 
-func (w *world) externalAccount(change func(c map[string]any)) {
+// external returns the configuration of a federated workload.
+func (w *world) external(change func(c map[string]any)) []byte {
 	c := map[string]any{
 		"type": "external_account", "audience": fake.GoogleAudience, "subject_token_type": typeJWT, "token_url": googleSTS,
 		"credential_source": map[string]any{"file": w.file("google", w.token(fake.AudienceGoogle)+"\n")},
@@ -89,7 +90,11 @@ func (w *world) externalAccount(change func(c map[string]any)) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.env["GOOGLE_APPLICATION_CREDENTIALS"] = w.file("credentials.json", string(b))
+	return b
+}
+
+func (w *world) externalAccount(change func(c map[string]any)) {
+	w.env["GOOGLE_APPLICATION_CREDENTIALS"] = w.file("credentials.json", string(w.external(change)))
 }
 
 func (w *world) federated() { w.externalAccount(func(map[string]any) {}) }

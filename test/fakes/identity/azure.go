@@ -13,6 +13,9 @@ const (
 	TenantID  = "11111111-2222-3333-4444-555555555555"
 	ClientID  = "66666666-7777-8888-9999-000000000000"
 
+	// ClientSecret is the application's, for storage.
+	ClientSecret = "client-secret~of.an-application"
+
 	// AudienceAzure is that of the tokens that the webhook mounts.
 	AudienceAzure = "api://AzureADTokenExchange"
 )
@@ -22,25 +25,35 @@ func (c *Clouds) serveAzure() {
 	c.answers[ContainerRegistry] = c.serveACR
 }
 
-// serveEntra issues tokens for the scope of container registries.
+// serveEntra issues tokens for the scopes of container registries and of storage.
 func (c *Clouds) serveEntra(w http.ResponseWriter, r *http.Request) {
 	refuse := func(code, number string) {
 		answer(w, http.StatusUnauthorized, map[string]string{"error": code, "error_description": number + ": " + r.FormValue("client_assertion")})
 	}
+	secret := r.FormValue("client_secret")
 	switch {
 	case r.Method != http.MethodPost, r.FormValue("grant_type") != "client_credentials",
-		r.FormValue("client_assertion_type") != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer":
+		secret == "" && r.FormValue("client_assertion_type") != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer":
 		refuse("invalid_request", "AADSTS900144")
 	case r.URL.Path != "/"+TenantID+"/oauth2/v2.0/token":
 		refuse("invalid_request", "AADSTS90002")
 	case r.FormValue("client_id") != ClientID:
 		refuse("unauthorized_client", "AADSTS700016")
-	case r.FormValue("scope") != "https://containerregistry.azure.net/.default":
+	case r.FormValue("scope") != "https://containerregistry.azure.net/.default" && r.FormValue("scope") != "https://storage.azure.com/.default":
 		refuse("invalid_scope", "AADSTS70011")
+	case secret != "" && secret != ClientSecret:
+		refuse("invalid_client", "AADSTS7000215")
+	case secret != "":
+		token, _ := c.issue("password")
+		answer(w, http.StatusOK, map[string]any{"access_token": token, "expires_in": c.seconds(), "token_type": "Bearer"})
 	case !c.Issuer.verifies(r.FormValue("client_assertion"), c.Subject, AudienceAzure, c.Now()):
 		refuse("invalid_client", "AADSTS700213")
 	default:
-		token, _ := c.issue("entra")
+		what := "entra"
+		if r.FormValue("scope") == "https://storage.azure.com/.default" {
+			what = "password" // Which storage accepts as it is.
+		}
+		token, _ := c.issue(what)
 		answer(w, http.StatusOK, map[string]any{"access_token": token, "expires_in": c.seconds(), "token_type": "Bearer"})
 	}
 }

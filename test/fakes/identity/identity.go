@@ -8,6 +8,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -107,6 +108,7 @@ type Clouds struct {
 	answers  map[string]func(http.ResponseWriter, *http.Request)
 	requests map[string]int
 	issued   map[string]issued // By the secret.
+	key      *rsa.PublicKey    // Of the service account; nil for none.
 }
 
 // An issued secret is valid until some time.
