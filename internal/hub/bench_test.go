@@ -13,6 +13,7 @@ import (
 
 	testhub "github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/download"
 	"github.com/crossplane-contrib/provider-kitops/internal/file"
 )
 
@@ -58,9 +59,9 @@ func inOneStream(ctx context.Context, c *Client, f file.File) (io.ReadCloser, er
 	return c.Open(ctx, "org/large", "main", f.Path)
 }
 
-func inRanges(b *Budget) way {
+func inRanges(b *download.Budget) way {
 	return func(ctx context.Context, c *Client, f file.File) (io.ReadCloser, error) {
-		return c.Download(ctx, "org/large", "main", f, 0, DownloadOptions{Budget: b})
+		return c.Download(ctx, "org/large", "main", f, 0, f.Size, download.Options{Budget: b})
 	}
 }
 
@@ -76,7 +77,7 @@ func BenchmarkDownload(b *testing.B) {
 	} {
 		b.Run(name, func(b *testing.B) {
 			_, c, f := serveSparse(b, bc.line, bc.size)
-			budget := NewBudget(64 << 20)
+			budget := download.NewBudget(64 << 20)
 			for way, open := range map[string]way{"Stream": inOneStream, "Ranges": inRanges(budget)} {
 				b.Run(way, func(b *testing.B) {
 					b.SetBytes(bc.size)

@@ -17,6 +17,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
+	"github.com/crossplane-contrib/provider-kitops/internal/download"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
@@ -27,7 +28,6 @@ const DefaultEndpoint = "https://huggingface.co"
 const (
 	headerTimeout = 60 * time.Second
 	stallTimeout  = 60 * time.Second
-	streamIdle    = 30 * time.Second
 	commitTimeout = 20 * time.Second
 	maxRedirects  = 10
 	maxIdle       = 64
@@ -141,10 +141,10 @@ func New(o Options) (*Client, error) {
 		hasToken:  token != "" || o.TokenFrom != nil,
 		userAgent: o.UserAgent,
 		stall:     stallTimeout,
-		idle:      streamIdle,
+		idle:      download.DefaultIdle,
 		patience:  commitTimeout,
 		retry:     retry.Default(),
-		streams:   streamPolicy(),
+		streams:   download.RetryPolicy(),
 		throttle:  &connection.Throttle{},
 	}, nil
 }
@@ -156,14 +156,6 @@ func checkToken(token string) error {
 	}
 	return outcome.Errorf(outcome.ConfigInvalid,
 		"the Hub's token has a line break or another character that no token has: write the token alone into the Secret that tokenSecretRef names")
-}
-
-// streamPolicy returns the policy of streams that break. Each try has streamIdle to
-// bring bytes, so that their number bounds the time.
-func streamPolicy() retry.Policy {
-	p := retry.Default()
-	p.MaxElapsed = 0
-	return p
 }
 
 // Close closes connections that are kept for later requests. The client may
@@ -205,7 +197,7 @@ func (c *Client) get(ctx context.Context, u string, s subject) (*http.Response, 
 		cancel(nil)
 		return nil, err
 	}
-	rsp.Body = newBody(ctx, cancel, rsp.Body, c.stall, s)
+	rsp.Body = download.NewBody(ctx, cancel, rsp.Body, c.stall, "the Hub", s.String())
 	return rsp, nil
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/download"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	testhub "github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
 )
@@ -257,7 +258,7 @@ func TestStall(t *testing.T) {
 	}
 	defer rc.Close()
 	b, err := io.ReadAll(rc)
-	if string(b) != "some" || !errors.Is(err, errStalled) || reasonOf(err) != outcome.Unavailable {
+	if string(b) != "some" || !errors.Is(err, download.ErrStalled) || reasonOf(err) != outcome.Unavailable {
 		t.Errorf("want the stream to be given up, got %q, %v", b, err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/download"
 	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
@@ -41,14 +42,14 @@ type world struct {
 	server *httptest.Server
 	client *Client
 	file   file.File
-	budget *Budget
+	budget *download.Budget
 }
 
 func newWorld(t *testing.T, content []byte) *world {
 	t.Helper()
 	dir := t.TempDir()
 	write(t, dir, "models/org/large/main/model.safetensors", string(content))
-	w := &world{hub: testhub.NewHandler(dir, testhub.WithCDN("localhost")), budget: NewBudget(64 << 20)}
+	w := &world{hub: testhub.NewHandler(dir, testhub.WithCDN("localhost")), budget: download.NewBudget(64 << 20)}
 	w.server = httptest.NewServer(w.hub)
 	t.Cleanup(w.server.Close)
 	w.client = newClient(t, Options{Endpoint: w.server.URL, Token: "hf_in"})
@@ -64,12 +65,12 @@ func newWorld(t *testing.T, content []byte) *world {
 	return w
 }
 
-func (w *world) options() DownloadOptions {
-	return DownloadOptions{Range: rangeSize, Parallel: 4, Budget: w.budget}
+func (w *world) options() download.Options {
+	return download.Options{Range: rangeSize, Parallel: 4, Budget: w.budget}
 }
 
-func (w *world) download(ctx context.Context, offset int64) (*Reader, error) {
-	return w.client.Download(ctx, "org/large", "main", w.file, offset, w.options())
+func (w *world) download(ctx context.Context, offset int64) (*download.Reader, error) {
+	return w.client.Download(ctx, "org/large", "main", w.file, offset, w.file.Size, w.options())
 }
 
 // sent returns how many bytes of the file were sent. The Hub is closed then, so
@@ -111,15 +112,15 @@ func TestDownload(t *testing.T) {
 		"Last":      {reason: "The last byte is one.", args: args{budget: 64 << 20, offset: int64(len(large)) - 1}, want: want{Hub: 1, CDN: 1}},
 		"End":       {reason: "Nothing is asked for nothing.", args: args{budget: 64 << 20, offset: int64(len(large))}},
 		"OneStream": {reason: "One at a time is a stream.", args: args{budget: 64 << 20, parallel: 1}, want: want{Hub: 1, CDN: 1}},
-		"OneBlock":  {reason: "Little memory is enough.", args: args{budget: blockSize}, want: want{Hub: 1, CDN: 11}},
+		"OneBlock":  {reason: "Little memory is enough.", args: args{budget: (256 << 10)}, want: want{Hub: 1, CDN: 11}},
 		"NoBlock":   {reason: "So is none.", args: args{}, want: want{Hub: 1, CDN: 11}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, large)
-			b := NewBudget(tc.args.budget)
-			r, err := w.client.Download(t.Context(), "org/large", "main", w.file, tc.args.offset,
-				DownloadOptions{Range: rangeSize, Parallel: tc.args.parallel, Budget: b})
+			b := download.NewBudget(tc.args.budget)
+			r, err := w.client.Download(t.Context(), "org/large", "main", w.file, tc.args.offset, w.file.Size,
+				download.Options{Range: rangeSize, Parallel: tc.args.parallel, Budget: b})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -13,6 +13,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
+	"github.com/crossplane-contrib/provider-kitops/internal/download"
 	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
@@ -110,7 +111,7 @@ func FuzzRefused(f *testing.F) {
 		if err == nil {
 			_ = rc.Close()
 		}
-		r, err := c.Download(t.Context(), "org/model", strings.Repeat("a", 40), file.File{Path: "a/b.bin", Size: 9}, 1, DownloadOptions{})
+		r, err := c.Download(t.Context(), "org/model", strings.Repeat("a", 40), file.File{Path: "a/b.bin", Size: 9}, 1, 9, download.Options{})
 		checkSaid(t, err)
 		if err == nil {
 			_ = r.Close()
@@ -135,7 +136,7 @@ func FuzzDownload(f *testing.F) {
 		}
 		const size, from = 10, 2
 		c := asking(answer{status: status, body: body, header: http.Header{"Content-Range": {contentRange}, "Etag": {etag}}})
-		r, err := c.Download(t.Context(), "org/model", strings.Repeat("a", 40), file.File{Path: "a.bin", Size: size}, from, DownloadOptions{})
+		r, err := c.Download(t.Context(), "org/model", strings.Repeat("a", 40), file.File{Path: "a.bin", Size: size}, from, size, download.Options{})
 		checkSaid(t, err)
 		if err != nil {
 			return

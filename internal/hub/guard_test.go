@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/download"
 	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
@@ -35,7 +36,7 @@ func TestRedirectInside(t *testing.T) {
 			return err
 		},
 		"Download": func(ctx context.Context, c *Client) error {
-			_, err := c.Download(ctx, "org/open", sha, file.File{Path: "config.json", Size: 10}, 0, DownloadOptions{})
+			_, err := c.Download(ctx, "org/open", sha, file.File{Path: "config.json", Size: 10}, 0, 10, download.Options{})
 			return err
 		},
 	}

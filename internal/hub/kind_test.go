@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/download"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	testhub "github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
 )
@@ -42,7 +43,7 @@ func TestDataset(t *testing.T) {
 	for name, open := range map[string]func() (io.ReadCloser, error){
 		"Open": func() (io.ReadCloser, error) { return d.Open(t.Context(), "org/data", rev.Commit, files[1].Path) },
 		"Download": func() (io.ReadCloser, error) {
-			return d.Download(t.Context(), "org/data", rev.Commit, files[1], 0, DownloadOptions{})
+			return d.Download(t.Context(), "org/data", rev.Commit, files[1], 0, files[1].Size, download.Options{})
 		},
 	} {
 		v := files[1].NewVerifier()
@@ -111,7 +112,7 @@ func TestOddNames(t *testing.T) {
 	}
 	for _, f := range files {
 		v := f.NewVerifier()
-		r, err := c.Download(t.Context(), "org/odd", "main", f, 0, DownloadOptions{Range: 100 << 10, Budget: NewBudget(1 << 20)})
+		r, err := c.Download(t.Context(), "org/odd", "main", f, 0, f.Size, download.Options{Range: 100 << 10, Budget: download.NewBudget(1 << 20)})
 		if err != nil {
 			t.Errorf("%q: %v", f.Path, err)
 			continue

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/download"
 	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	testhub "github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
@@ -173,7 +174,7 @@ func TestMirrors(t *testing.T) {
 				t.Errorf("\n%s\nList(...): -want, +got:\n%s", tc.reason, diff)
 			}
 			for _, f := range files {
-				r, err := c.Download(t.Context(), "org/open", wantHead.Commit, f, 0, DownloadOptions{})
+				r, err := c.Download(t.Context(), "org/open", wantHead.Commit, f, 0, f.Size, download.Options{})
 				if err != nil {
 					t.Fatal(err)
 				}

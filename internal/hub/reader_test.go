@@ -15,6 +15,8 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
 	testhub "github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/download"
 )
 
 // until waits until something holds.
@@ -109,7 +111,7 @@ func TestReaderCloseWhileReading(t *testing.T) {
 func TestDownloadHonoursContext(t *testing.T) {
 	w := newWorld(t, large)
 	w.hub.SetFault(cdn(100, notFirst(), testhub.Status(500, nil)))
-	w.client.streams = streamPolicy()
+	w.client.streams = download.RetryPolicy()
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	start := time.Now()
@@ -128,8 +130,8 @@ func TestDownloadHonoursContext(t *testing.T) {
 // each other from being read.
 func TestDownloadsShareBudget(t *testing.T) {
 	w := newWorld(t, large)
-	w.budget = NewBudget(3 * blockSize)
-	readers := make([]*Reader, 6)
+	w.budget = download.NewBudget(3 * (256 << 10))
+	readers := make([]*download.Reader, 6)
 	for i := range readers {
 		r, err := w.download(t.Context(), 0)
 		if err != nil {
@@ -138,13 +140,13 @@ func TestDownloadsShareBudget(t *testing.T) {
 		defer func() { _ = r.Close() }()
 		readers[i] = r
 	}
-	until(t, "all memory to be in use", func() bool { return w.budget.Used() == 3*blockSize })
+	until(t, "all memory to be in use", func() bool { return w.budget.Used() == 3*(256<<10) })
 	for i, r := range readers {
 		if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, large) {
 			t.Errorf("reader %d: want the file, got %d bytes, %v", i, len(got), err)
 		}
 	}
-	if w.budget.Peak() != 3*blockSize || w.budget.Used() != 0 {
+	if w.budget.Peak() != 3*(256<<10) || w.budget.Used() != 0 {
 		t.Errorf("want all of the memory and no more, got %d, and %d at the end", w.budget.Peak(), w.budget.Used())
 	}
 }
@@ -192,10 +194,10 @@ func TestDownloadBoundedMemory(t *testing.T) {
 	}
 	const size, limit, most = 512 << 20, 16 << 20, 32 << 20
 	_, c, f := serveSparse(t, &testhub.Line{}, size)
-	b := NewBudget(limit)
+	b := download.NewBudget(limit)
 	runtime.GC()
 	before, highest := inUse(), uint64(0)
-	r, err := c.Download(t.Context(), "org/large", "main", f, 0, DownloadOptions{Budget: b})
+	r, err := c.Download(t.Context(), "org/large", "main", f, 0, f.Size, download.Options{Budget: b})
 	if err != nil {
 		t.Fatal(err)
 	}

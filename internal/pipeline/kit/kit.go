@@ -9,6 +9,7 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/download"
 	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
@@ -207,7 +208,7 @@ func (r *task) fits(context.Context) error {
 
 // resolve asks the Hub which commit the revision stands for and which files it has.
 func (r *task) resolve(ctx context.Context) error {
-	src, err := hubsource.New(r.run.Source, hub.DownloadOptions{}, r.log.printf)
+	src, err := hubsource.New(r.run.Source, download.Options{}, r.log.printf)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/download"
 	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
@@ -26,7 +27,7 @@ func (w *streamWorld) from(files map[string]string) *folder.Folder {
 		d.Content[name] = []byte(content)
 	}
 	w.run.Source = pipeline.Source{S3: &pipeline.S3Source{Bucket: "models", Prefix: "tiny"}}
-	w.stream.folder = func(pipeline.Source, func(string, ...any)) (source.Folder, error) { return d, nil }
+	w.stream.folder = func(pipeline.Source, download.Options) (source.Folder, error) { return d, nil }
 	return d
 }
 

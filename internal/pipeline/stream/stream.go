@@ -16,6 +16,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
+	"github.com/crossplane-contrib/provider-kitops/internal/download"
 	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
@@ -42,7 +43,7 @@ type Pipeline struct {
 	uploads         retry.Policy
 	checkpointEvery time.Duration // The interval at which a changed checkpoint is pushed.
 	limit           pipeline.LayerLimit
-	folder          func(s pipeline.Source, logf func(format string, args ...any)) (source.Folder, error)
+	folder          func(s pipeline.Source, o download.Options) (source.Folder, error)
 }
 
 var _ pipeline.Pipeline = &Pipeline{}
@@ -162,13 +163,14 @@ func (s *Pipeline) start(run pipeline.Run) (*task, error) {
 
 // newSource returns where a run's files come from.
 func (s *Pipeline) newSource(run pipeline.Run, throttle *connection.Throttle, logf func(format string, args ...any)) (source.Source, error) {
+	options := download.Options{Range: s.ranges, Budget: download.NewBudget(s.ahead), Logf: logf}
 	switch {
 	case run.Source.Artifact != nil:
 		return oci.New(*run.Source.Artifact, s.retry, throttle, logf)
 	case run.Source.IsHub():
-		return hubsource.New(run.Source, hub.DownloadOptions{Range: s.ranges, Budget: hub.NewBudget(s.ahead)}, logf)
+		return hubsource.New(run.Source, options, logf)
 	}
-	folder, err := s.folder(run.Source, logf)
+	folder, err := s.folder(run.Source, options)
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +178,7 @@ func (s *Pipeline) newSource(run pipeline.Run, throttle *connection.Throttle, lo
 }
 
 // newFolder returns the folder that a run's source is.
-func newFolder(pipeline.Source, func(format string, args ...any)) (source.Folder, error) {
+func newFolder(pipeline.Source, download.Options) (source.Folder, error) {
 	return nil, outcome.Errorf(outcome.Internal, "the run has a source that this program does not know")
 }
 

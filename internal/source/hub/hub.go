@@ -7,6 +7,7 @@ import (
 	"io"
 	"path"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/download"
 	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
@@ -19,10 +20,10 @@ import (
 
 // A Source is a model or a dataset on a Hub.
 type Source struct {
-	source   pipeline.Source
-	hub      *hub.Client
-	download hub.DownloadOptions
-	logf     func(format string, args ...any)
+	source  pipeline.Source
+	hub     *hub.Client
+	options download.Options
+	logf    func(format string, args ...any)
 
 	commit string // After Resolve.
 }
@@ -31,13 +32,13 @@ var _ source.Source = &Source{}
 
 // New returns the model or the dataset of a run's source. It downloads files as the
 // options say.
-func New(s pipeline.Source, download hub.DownloadOptions, logf func(format string, args ...any)) (*Source, error) {
+func New(s pipeline.Source, options download.Options, logf func(format string, args ...any)) (*Source, error) {
 	h, err := pipeline.NewHub(s)
 	if err != nil {
 		return nil, err
 	}
-	download.Logf = logf
-	return &Source{source: s, hub: h, download: download, logf: logf}, nil
+	options.Logf = logf
+	return &Source{source: s, hub: h, options: options, logf: logf}, nil
 }
 
 // Resolve implements source.Source.
@@ -135,7 +136,7 @@ func canonicalURL(s pipeline.Source) string {
 
 // Open implements source.Source.
 func (s *Source) Open(ctx context.Context, f file.File, offset int64) (io.ReadCloser, error) {
-	r, err := s.hub.Download(ctx, s.source.Model, s.commit, f, offset, s.download)
+	r, err := s.hub.Download(ctx, s.source.Model, s.commit, f, offset, f.Size, s.options)
 	if err != nil {
 		return nil, retry.Permanent(err)
 	}
@@ -144,7 +145,11 @@ func (s *Source) Open(ctx context.Context, f file.File, offset int64) (io.ReadCl
 
 // Head implements source.Source.
 func (s *Source) Head(ctx context.Context, f file.File, n int64) (io.ReadCloser, error) {
-	return s.hub.Head(ctx, s.source.Model, s.commit, f, n, s.logf)
+	r, err := s.hub.Download(ctx, s.source.Model, s.commit, f, 0, max(min(n, f.Size), 0), download.Options{Logf: s.logf})
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // Close implements source.Source.

@@ -1,4 +1,4 @@
-package hub
+package download
 
 import (
 	"net/http"
@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// A link is a URL that the Hub redirected to, usually signed and valid for a while.
+// A link is a URL that a server redirected to, usually signed and valid for a while.
 type link struct {
 	url   string
 	host  string
@@ -17,7 +17,7 @@ type link struct {
 // linkMargin is how long before its end a link is no longer used.
 const linkMargin = 10 * time.Second
 
-// linkOf returns the link that an answer came from, or nil if the Hub answered
+// linkOf returns the link that an answer came from, or nil if the server answered
 // without a redirect.
 func linkOf(rsp *http.Response, now time.Time) *link {
 	hop := rsp.Request.Response

@@ -1,4 +1,4 @@
-package hub
+package download
 
 import (
 	"context"
@@ -97,12 +97,12 @@ func (a *ahead) begin() *segment {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	src := a.reader.src
-	if a.ctx.Err() != nil || a.next >= src.size || src.isWhole() {
+	if a.ctx.Err() != nil || a.next >= a.reader.end || src.isWhole() {
 		<-a.slots
 		return nil
 	}
 	s := &segment{
-		span: a.reader.span(a.next, min(a.next+a.size, src.size)),
+		span: a.reader.span(a.next, min(a.next+a.size, a.reader.end)),
 		full: make(chan []byte, a.size/blockSize+1),
 		turn: make(chan struct{}),
 	}
@@ -157,7 +157,7 @@ func (a *ahead) pop(at int64) *segment {
 	defer a.mu.Unlock()
 	if len(a.queue) == 0 {
 		// No goroutine has begun this segment, and none will.
-		to := min(at+a.size, a.reader.src.size)
+		to := min(at+a.size, a.reader.end)
 		a.next = to
 		return &segment{span: a.reader.span(at, to)}
 	}

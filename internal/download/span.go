@@ -1,4 +1,4 @@
-package hub
+package download
 
 import (
 	"context"
@@ -28,7 +28,7 @@ type span struct {
 	bodyTo int64
 	whole  bool  // The body is the rest of the file, beyond the span.
 	gained int64 // Since the last failure.
-	afresh bool  // Request another link from the Hub.
+	afresh bool  // Request another link from the server.
 	err    error // That ended it.
 }
 
@@ -116,7 +116,7 @@ func (s *span) came(ctx context.Context) {
 }
 
 func (s *span) endedEarly() error {
-	return outcome.Errorf(outcome.Unavailable, "the Hub's stream of %s ended early; this may be transient", s.src.subject)
+	return outcome.Errorf(outcome.Unavailable, "%s's stream of %s ended early; this may be transient", s.src.server.Name, s.src.object.Name)
 }
 
 // failed drops the stream and waits before the next try. It records the error if
@@ -129,14 +129,14 @@ func (s *span) failed(ctx context.Context, err error) {
 	s.gained = 0
 	switch {
 	case ctx.Err() != nil:
-		s.err = errors.Wrapf(ctx.Err(), "cannot read %s", s.src.subject)
+		s.err = errors.Wrapf(ctx.Err(), "cannot read %s", s.src.object.Name)
 		return
 	case errors.Is(err, errLinkRefused) && s.tries.Failures() == 0:
 		// The next link may be good.
 		s.tries.Failed()
 		return
 	}
-	// The Hub may know a better place by now, unless this one only asks to wait.
+	// The server may know a better place by now, unless this one only asks to wait.
 	s.afresh = s.tries.Failures() > 0 && outcome.ReasonOf(err) != outcome.RateLimited
 	s.err = s.tries.Wait(ctx, err)
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/download"
 	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
@@ -86,61 +86,6 @@ func itself() testhub.Fault {
 	})
 }
 
-func TestLinkOf(t *testing.T) {
-	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	// The server's clock is a day ahead.
-	server := now.Add(24 * time.Hour)
-	date := server.Format(http.TimeFormat)
-	cases := map[string]struct {
-		reason string
-		query  string
-		date   string
-		want   time.Duration // From now on; zero for no end.
-	}{
-		"CloudFront": {reason: "An end in seconds.", query: fmt.Sprintf("Expires=%d&Signature=x", server.Add(time.Hour).Unix()), date: date, want: time.Hour - linkMargin},
-		"S3":         {reason: "A time and how long.", query: "X-Amz-Date=20260103T030405Z&X-Amz-Expires=3600", date: date, want: time.Hour - linkMargin},
-		"Google":     {reason: "The same with another name.", query: "X-Goog-Date=20260103T030405Z&X-Goog-Expires=60", date: date, want: time.Minute - linkMargin},
-		"Azure":      {reason: "An end as a date.", query: "se=2026-01-03T04:04:05Z", date: date, want: time.Hour - linkMargin},
-		"Short":      {reason: "A short life has a short margin.", query: fmt.Sprintf("Expires=%d", server.Add(4*time.Second).Unix()), date: date, want: 3 * time.Second},
-		"Over":       {reason: "What makes no sense says nothing.", query: "Expires=1", date: date},
-		"NoDate":     {reason: "Without the server's clock there is no telling.", query: fmt.Sprintf("Expires=%d", server.Add(time.Hour).Unix())},
-		"None":       {reason: "A link may not say.", query: "Signature=x", date: date},
-		"Nonsense":   {reason: "Or nothing that can be read.", query: "Expires=soon&X-Amz-Date=x&se=y", date: date},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			u := &url.URL{Scheme: "https", Host: "cdn.example.com", Path: "/f", RawQuery: tc.query}
-			hop := &http.Response{Header: http.Header{"Date": {tc.date}}}
-			l := linkOf(&http.Response{Request: &http.Request{URL: u, Response: hop}}, now)
-			got := time.Duration(0)
-			if !l.until.IsZero() {
-				got = l.until.Sub(now)
-			}
-			if diff := cmp.Diff(tc.want, got); diff != "" {
-				t.Errorf("\n%s\nlinkOf(...): -want, +got:\n%s", tc.reason, diff)
-			}
-			if !l.good(now) || tc.want > 0 && l.good(now.Add(tc.want)) {
-				t.Errorf("\n%s\ngood(...): want it to be good for %s", tc.reason, tc.want)
-			}
-		})
-	}
-}
-
-func FuzzLinkOf(f *testing.F) {
-	f.Add("Expires=1770000000&Signature=x", "Fri, 02 Jan 2026 03:04:05 GMT")
-	f.Add("X-Amz-Date=20260103T030405Z&X-Amz-Expires=3600", "Fri, 02 Jan 2026 03:04:05 GMT")
-	f.Add("se=2026-01-03T04:04:05Z", "")
-	f.Add("Expires=99999999999999999999&X-Goog-Expires=-1", "x")
-	f.Fuzz(func(t *testing.T, query, date string) {
-		now := time.Now()
-		u := &url.URL{Scheme: "https", Host: "cdn.example.com", RawQuery: query}
-		l := linkOf(&http.Response{Request: &http.Request{URL: u, Response: &http.Response{Header: http.Header{"Date": {date}}}}}, now)
-		if !l.good(now) {
-			t.Errorf("a link with %q at %q is not good from the start", query, date)
-		}
-	})
-}
-
 // A clock is a server that notes when it is asked, and answers as it is told.
 type clock struct {
 	answer func(n int, r *http.Request) *http.Response
@@ -181,10 +126,10 @@ func downloadBy(t *testing.T, c *clock, size int64) error {
 	t.Helper()
 	client := asking(answer{})
 	client.http.Transport = c
-	client.streams, client.idle = streamPolicy(), streamIdle
+	client.streams, client.idle = download.RetryPolicy(), download.DefaultIdle
 	c.start = time.Now()
-	r, err := client.Download(t.Context(), "org/model", sha, file.File{Path: "a.bin", Size: size}, 0,
-		DownloadOptions{Range: size / 10, Parallel: 4, Budget: NewBudget(16 << 20)})
+	r, err := client.Download(t.Context(), "org/model", sha, file.File{Path: "a.bin", Size: size}, 0, size,
+		download.Options{Range: size / 10, Parallel: 4, Budget: download.NewBudget(16 << 20)})
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package hub
+package download
 
 import (
 	"context"
@@ -9,13 +9,14 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 )
 
-// A Reader reads one file. What is its turn it reads itself, which takes no
+// A Reader reads one object. What is its turn it reads itself, which takes no
 // memory; what comes later is read ahead by others, into blocks of the budget.
 // Read is for one caller at a time; Close may come from another.
 type Reader struct {
 	ctx    context.Context //nolint:containedctx // Of all of the reading.
 	cancel context.CancelFunc
 	src    *source
+	end    int64 // Where it stops.
 	logf   func(format string, args ...any)
 	ahead  *ahead // Nil for one stream.
 
@@ -29,8 +30,8 @@ type Reader struct {
 
 var _ io.ReadCloser = &Reader{}
 
-func newReader(ctx context.Context, src *source, offset int64, o DownloadOptions) *Reader {
-	r := &Reader{src: src, at: offset, logf: o.Logf}
+func newReader(ctx context.Context, src *source, from, to int64, o Options) *Reader {
+	r := &Reader{src: src, at: from, end: to, logf: o.Logf}
 	r.ctx, r.cancel = context.WithCancel(ctx)
 	size := o.Range
 	if size <= 0 {
@@ -40,7 +41,7 @@ func newReader(ctx context.Context, src *source, offset int64, o DownloadOptions
 	if parallel <= 0 {
 		parallel = DefaultParallel
 	}
-	if o.Budget != nil && parallel > 1 && src.size-offset >= 2*size {
+	if o.Budget != nil && parallel > 1 && to-from >= 2*size {
 		r.ahead = newAhead(r, o.Budget, size, parallel)
 	}
 	return r
@@ -49,7 +50,7 @@ func newReader(ctx context.Context, src *source, offset int64, o DownloadOptions
 // start requests the first bytes. Reading ahead begins once the answer has shown
 // the link to use, and that it supports ranges.
 func (r *Reader) start() error {
-	to := r.src.size
+	to := r.end
 	if r.ahead != nil {
 		to = r.at + r.ahead.size
 	}
@@ -64,13 +65,13 @@ func (r *Reader) start() error {
 }
 
 func (r *Reader) span(from, to int64) *span {
-	s, policy := &span{src: r.src, at: from, to: to}, r.src.client.streams
+	s, policy := &span{src: r.src, at: from, to: to}, r.src.server.Retry
 	if r.logf != nil {
 		policy.Logf = func(format string, args ...any) {
 			r.logf("from byte %d of "+format, append([]any{s.at}, args...)...)
 		}
 	}
-	s.tries = policy.Start(r.src.subject.path)
+	s.tries = policy.Start(r.src.object.Name)
 	return s
 }
 
@@ -100,7 +101,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 func (r *Reader) advance() error {
 	for r.err == nil && len(r.rest) == 0 {
 		switch {
-		case r.at == r.src.size:
+		case r.at == r.end:
 			if r.ahead != nil {
 				r.ahead.share.leave()
 			}
@@ -131,13 +132,14 @@ func (r *Reader) await() error {
 		}
 		return nil
 	case <-r.ctx.Done():
-		return errors.Wrapf(r.ctx.Err(), "cannot read %s", r.src.subject)
+		return errors.Wrapf(r.ctx.Err(), "cannot read %s", r.src.object.Name)
 	}
 }
 
 func (r *Reader) readHead(p []byte) (int, error) {
 	s := r.head.span
-	n, err := s.read(r.ctx, p)
+	// An answer may be the whole object.
+	n, err := s.read(r.ctx, p[:min(int64(len(p)), r.end-r.at)])
 	r.at += int64(n)
 	if err != nil && !errors.Is(err, io.EOF) {
 		r.err = err
@@ -166,7 +168,7 @@ func (r *Reader) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.err == nil {
-		r.err = errors.Wrapf(os.ErrClosed, "cannot read %s", r.src.subject)
+		r.err = errors.Wrapf(os.ErrClosed, "cannot read %s", r.src.object.Name)
 	}
 	r.release()
 	if r.head != nil {

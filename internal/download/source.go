@@ -1,10 +1,12 @@
-package hub
+package download
 
 import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,39 +24,38 @@ var (
 	errNoIfRange   = errors.New("the server takes no If-Range")
 )
 
-// A source serves one file's bytes: the Hub, or the link that the Hub redirects to,
-// which is used instead of the Hub until it expires. It is safe for concurrent use.
+// A source serves one object's bytes: its server, or the link that the server redirects
+// to, which is used instead of it until it expires. It is safe for concurrent use.
 type source struct {
-	client  *Client
-	subject subject
-	url     string // Of the file at the Hub.
-	size    int64
+	server *Server
+	object Object
+	size   int64
 
-	resolving chan struct{} // Held by the goroutine that requests a link from the Hub.
+	resolving chan struct{} // Held by the goroutine that requests a link from the server.
 
 	mu        sync.Mutex
 	link      *link
-	direct    bool              // The Hub sends the file without a redirect.
+	direct    bool              // The server sends the object without a redirect.
 	whole     bool              // Ranges are not supported.
 	noIfRange bool              // Or not with this condition.
 	etags     map[string]string // Of the file, by host.
 }
 
-// A part is an answer with a file's bytes from one place up to another.
+// A part is an answer with an object's bytes from one place up to another.
 type part struct {
 	body     io.ReadCloser
 	from, to int64
 	whole    bool // All of the file, although a range was requested.
 }
 
-// A target is what to ask: a link, or the Hub where there is none.
+// A target is what to ask: a link, or the server where there is none.
 type target struct {
 	url, host string
 	link      *link
 }
 
 // ask asks for the bytes from one place up to another, once. Afresh, it asks the
-// Hub, whatever link is known. The error is an outcome.Error or the context's.
+// server, whatever link is known. The error is an outcome.Error or the context's.
 func (s *source) ask(ctx context.Context, from, to int64, afresh bool) (*part, error) {
 	t, done, err := s.target(ctx, afresh)
 	if err != nil {
@@ -68,7 +69,7 @@ func (s *source) ask(ctx context.Context, from, to int64, afresh bool) (*part, e
 	return p, err
 }
 
-// target returns what to ask. Who gets the Hub, to learn a link, is alone with
+// target returns what to ask. Who gets the server, to learn a link, is alone with
 // it until done is called.
 func (s *source) target(ctx context.Context, afresh bool) (t target, done func(), err error) {
 	if t, ok := s.known(); ok && !afresh {
@@ -77,17 +78,17 @@ func (s *source) target(ctx context.Context, afresh bool) (t target, done func()
 	select {
 	case s.resolving <- struct{}{}:
 	case <-ctx.Done():
-		return target{}, nil, errors.Wrapf(ctx.Err(), "cannot read %s", s.subject)
+		return target{}, nil, errors.Wrapf(ctx.Err(), "cannot read %s", s.object.Name)
 	}
 	done = func() { <-s.resolving }
 	if t, ok := s.known(); ok && !afresh {
 		done()
 		return t, func() {}, nil
 	}
-	return s.hub(), done, nil
+	return s.origin(), done, nil
 }
 
-func (s *source) hub() target { return target{url: s.url, host: s.client.base.Host} }
+func (s *source) origin() target { return target{url: s.object.URL, host: hostOf(s.object.URL)} }
 
 // known returns what to ask if that is known.
 func (s *source) known() (target, bool) {
@@ -97,14 +98,14 @@ func (s *source) known() (target, bool) {
 	case s.link != nil && s.link.good(time.Now()):
 		return target{url: s.link.url, host: s.link.host, link: s.link}, true
 	case s.direct:
-		return s.hub(), true
+		return s.origin(), true
 	}
 	return target{}, false
 }
 
 func (s *source) askAt(ctx context.Context, t target, from, to int64) (*part, error) {
-	if err := s.client.throttle.Wait(ctx, t.host); err != nil {
-		return nil, errors.Wrapf(err, "cannot read %s", s.subject)
+	if err := s.server.Throttle.Wait(ctx, t.host); err != nil {
+		return nil, errors.Wrapf(err, "cannot read %s", s.object.Name)
 	}
 	rsp, err := s.send(ctx, t, from, to)
 	if err != nil {
@@ -120,9 +121,9 @@ func (s *source) askAt(ctx context.Context, t target, from, to int64) (*part, er
 // send returns the answer to a request, whose header has as much time as the
 // body's bytes have.
 func (s *source) send(ctx context.Context, t target, from, to int64) (*http.Response, error) {
-	c, limit := s.client, s.client.idle
+	c, limit := s.server, s.server.Idle
 	asking, cancel := context.WithCancelCause(ctx)
-	req, err := c.request(asking, t.url, s.subject)
+	req, err := s.request(asking, t)
 	if err != nil {
 		cancel(nil)
 		return nil, err
@@ -133,18 +134,53 @@ func (s *source) send(ctx context.Context, t target, from, to int64) (*http.Resp
 			req.Header.Set("If-Range", etag)
 		}
 	}
-	timer := time.AfterFunc(limit, func() { cancel(errStalled) })
+	if t.link == nil && s.object.Sign != nil {
+		if err := s.object.Sign(req); err != nil {
+			cancel(nil)
+			return nil, err
+		}
+	}
+	timer := time.AfterFunc(limit, func() { cancel(ErrStalled) })
 	defer timer.Stop()
-	rsp, err := c.http.Do(req)
+	rsp, err := c.Client.Do(req)
 	if err == nil {
-		rsp.Body = newBody(asking, cancel, rsp.Body, limit, s.subject)
+		rsp.Body = NewBody(asking, cancel, rsp.Body, limit, c.Name, s.object.Name)
 		return rsp, nil
 	}
 	defer cancel(nil)
-	if errors.Is(context.Cause(asking), errStalled) {
-		return nil, outcome.Errorf(outcome.Unavailable, "%s did not answer for %s within %s; this may be transient", t.host, s.subject, limit).Because(errStalled)
+	if errors.Is(context.Cause(asking), ErrStalled) {
+		return nil, outcome.Errorf(outcome.Unavailable, "%s did not answer for %s within %s; this may be transient", t.host, s.object.Name, limit).Because(ErrStalled)
 	}
-	return nil, c.unreachable(ctx, err)
+	return nil, c.Unreachable(ctx, err)
+}
+
+// request returns a request for the object, of which its headers go to its server only.
+func (s *source) request(ctx context.Context, t target) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.url, nil)
+	if err != nil {
+		return nil, outcome.Errorf(outcome.Internal, "cannot make a request for %s", s.object.Name).Because(err)
+	}
+	req.Header.Set("Accept-Encoding", "identity")
+	if s.server.UserAgent != "" {
+		req.Header.Set("User-Agent", s.server.UserAgent)
+	}
+	if t.link == nil {
+		maps.Copy(req.Header, s.object.Header.Clone())
+	}
+	return req, nil
+}
+
+// check returns an error if an answer is not of the object's own bytes, at the pinned
+// version.
+func (s *source) check(rsp *http.Response, t target) error {
+	if !s.object.Encoded && rsp.Header.Get("Content-Encoding") != "" {
+		return outcome.Errorf(outcome.Unavailable,
+			"%s, or a proxy before it, sends %s encoded, where the bytes as they are were asked for", s.server.Name, s.object.Name)
+	}
+	if s.object.Accept == nil || t.link != nil || rsp.Request.Response != nil {
+		return nil
+	}
+	return s.object.Accept(rsp)
 }
 
 // ranged reports whether this is less than the file.
@@ -166,7 +202,7 @@ func (s *source) condition(t target) string {
 func (s *source) accept(rsp *http.Response, t target, from, to int64) (*part, error) {
 	switch status := rsp.StatusCode; {
 	case status == http.StatusOK || status == http.StatusPartialContent:
-		if err := checkEncoding(rsp, s.subject); err != nil {
+		if err := s.check(rsp, t); err != nil {
 			return nil, err
 		}
 		p, err := s.part(rsp, from, to)
@@ -178,17 +214,17 @@ func (s *source) accept(rsp *http.Response, t target, from, to int64) (*part, er
 		return nil, s.otherFile(rsp)
 	case (t.link != nil || rsp.Request.Response != nil) && refusesLink(rsp):
 		s.forget(t.link)
-		return nil, outcome.Errorf(outcome.Unavailable, "%s refused the Hub's link to %s; this may be transient", host(rsp), s.subject).Because(errLinkRefused)
+		return nil, outcome.Errorf(outcome.Unavailable, "%s refused the link to %s that %s gave; this may be transient", host(rsp), s.object.Name, s.server.Name).Because(errLinkRefused)
 	}
-	err := s.client.refused(rsp, s.subject)
-	if d := outcome.RetryAfterOf(err); d > 0 && d <= s.client.streams.MaxRetryAfter {
-		s.client.throttle.Hold(host(rsp), d)
+	err := s.object.Refused(rsp)
+	if d := outcome.RetryAfterOf(err); d > 0 && d <= s.server.Retry.MaxRetryAfter {
+		s.server.Throttle.Hold(host(rsp), d)
 	}
 	return nil, err
 }
 
 // refusesLink tells how hosts of links say that one is not good, or not any
-// more, from what the Hub says of a file.
+// more, from what a Hub says of a file, which has a code.
 func refusesLink(rsp *http.Response) bool {
 	switch rsp.StatusCode {
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusGone:
@@ -225,7 +261,7 @@ func (s *source) partial(rsp *http.Response, from, to int64) (*part, error) {
 	case ok && size >= 0 && size != s.size:
 		return nil, s.otherFile(rsp)
 	case !ok, first != from, last >= to, rsp.ContentLength >= 0 && rsp.ContentLength != last-first+1:
-		return nil, outcome.Errorf(outcome.Unavailable, "%s sent another part of %s than the requested one; this may be transient", host(rsp), s.subject)
+		return nil, outcome.Errorf(outcome.Unavailable, "%s sent another part of %s than the requested one; this may be transient", host(rsp), s.object.Name)
 	}
 	return &part{body: rsp.Body, from: first, to: last + 1}, nil
 }
@@ -255,7 +291,7 @@ func (s *source) learn(rsp *http.Response, t target) {
 	}
 }
 
-// forget gives a link up: the next to ask asks the Hub.
+// forget gives a link up: the next to ask asks the server.
 func (s *source) forget(l *link) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -280,17 +316,17 @@ func (s *source) isWhole() bool {
 func (s *source) otherFile(rsp *http.Response) error {
 	// Another link may lead to the file.
 	return retry.Transient(outcome.Errorf(outcome.Mismatch,
-		"%s has another size of %s than the Hub announced, which is %d bytes: a proxy, mirror or CDN may serve wrong content", host(rsp), s.subject, s.size))
+		"%s has another size of %s than %s announced, which is %d bytes: a proxy, mirror or CDN may serve wrong content", host(rsp), s.object.Name, s.server.Name, s.size))
 }
 
 func (s *source) otherVersion(rsp *http.Response) error {
-	return outcome.Errorf(outcome.Unavailable, "%s has changed at %s while it was read; this may be transient", s.subject, host(rsp))
+	return outcome.Errorf(outcome.Unavailable, "%s has changed at %s while it was read; this may be transient", s.object.Name, host(rsp))
 }
 
 // strongTag returns an answer's ETag if it is one for a file's very bytes (RFC
 // 9110, section 8.8.3).
 func strongTag(h http.Header) string {
-	tag := etagOf(h)
+	tag := strings.TrimSpace(h.Get("ETag"))
 	if strings.HasPrefix(tag, "W/") {
 		return ""
 	}
@@ -324,4 +360,16 @@ func contentRange(value string) (first, last, size int64, ok bool) {
 func place(s string) (int64, bool) {
 	n, err := strconv.ParseUint(s, 10, 63)
 	return int64(n), err == nil
+}
+
+// host returns the host that gave an answer, after all redirects.
+func host(rsp *http.Response) string { return rsp.Request.URL.Host }
+
+// hostOf returns the host of a URL; empty if it has none.
+func hostOf(u string) string {
+	parsed, err := url.Parse(u)
+	if err != nil {
+		return ""
+	}
+	return parsed.Host
 }
