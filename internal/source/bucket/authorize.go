@@ -58,10 +58,18 @@ func (t *authorizing) RoundTrip(req *http.Request) (*http.Response, error) {
 		t.accepted.Store(true)
 	}
 	refused := rsp.StatusCode == http.StatusUnauthorized || rsp.StatusCode == http.StatusForbidden
-	if !refused || !t.accepted.Load() || !connection.Renewed(ctx, t.patience, was, t.own.Credentials) {
+	if !refused || !t.accepted.Load() {
+		return rsp, nil
+	}
+	renewed := connection.Renewed(ctx, t.patience, was, t.own.Credentials)
+	if !renewed && ctx.Err() == nil {
 		return rsp, nil
 	}
 	_ = rsp.Body.Close()
+	if !renewed {
+		// The refusal is not final: another try may wait for longer.
+		return nil, ctx.Err()
+	}
 	return t.send(req)
 }
 

@@ -144,18 +144,18 @@ type Answer struct {
 	Body   []byte
 }
 
-// Ask makes a request until it succeeds or no other try would help, and returns its
-// answer, of at most a number of bytes. What is asked for goes into messages.
-func (c *Client) Ask(ctx context.Context, what string, most int64, request func(ctx context.Context) (*http.Request, error), refused func(Answer) error) (Answer, error) {
-	var a Answer
-	err := c.retry.Do(ctx, what, func() (err error) {
-		a, err = c.once(ctx, what, most, request)
-		if err == nil && a.Status != http.StatusOK {
-			err = refused(a)
+// Ask makes a request until its answer, of at most a number of bytes, is taken, or no other
+// try would help. Take is called with each whole answer, whatever its status is, and
+// returns an outcome.Error if it is not what was asked for. What that is goes into
+// messages.
+func (c *Client) Ask(ctx context.Context, what string, most int64, request func(ctx context.Context) (*http.Request, error), take func(Answer) error) error {
+	return c.retry.Do(ctx, what, func() error {
+		a, err := c.once(ctx, what, most, request)
+		if err != nil {
+			return err
 		}
-		return err
+		return take(a)
 	})
-	return a, err
 }
 
 // once makes a request and reads the answer.

@@ -85,3 +85,9 @@ func (c *Client) Unexpected(status int, what string) error {
 	}
 	return outcome.Errorf(outcome.Unsupported, "%s does not answer for %s as %s does (status %s): check %s.endpoint", c.base.Host, what, c.service, strconv.Itoa(status), c.field)
 }
+
+// Garbled returns the error of a successful answer that is not what was asked for. It may
+// have been cut on its way, which is transient.
+func (c *Client) Garbled(what string, err error) error {
+	return outcome.Errorf(outcome.Unavailable, "%s answers for %s with what %s does not send; this may be transient, else check %s.endpoint", c.base.Host, what, c.service, c.field).Because(err)
+}
