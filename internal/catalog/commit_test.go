@@ -1,14 +1,18 @@
 package catalog_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/attest"
 	"github.com/crossplane-contrib/provider-kitops/internal/catalog"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
@@ -446,6 +450,71 @@ func TestOneAttestation(t *testing.T) {
 			found, err := w.catalog.Records(t.Context(), w.staged)
 			if err != nil || len(found) != 1 || found[0].Run != 3 {
 				t.Errorf("want the attestation of run 3 alone, got %+v, %v", found, err)
+			}
+		})
+	}
+}
+
+// TestBrokenReferrers has somebody who may push make referrers that the registry cannot
+// serve as they are declared. They keep no artifact from being committed or deleted.
+func TestBrokenReferrers(t *testing.T) {
+	bundle := func(w *world) ocispec.Descriptor {
+		b := []byte(`{"broken":true}`)
+		d := ocispec.Descriptor{MediaType: attest.BundleType, Digest: digest.FromBytes(b), Size: int64(len(b))}
+		if err := w.catalog.Registry.PushBlob(t.Context(), repository, d, bytes.NewReader(b)); err != nil {
+			w.Fatal(err)
+		}
+		return d
+	}
+	cases := map[string]struct {
+		reason string
+		layer  func(*world) ocispec.Descriptor
+		refuse func(layer digest.Digest) func(*http.Request, string) int
+	}{
+		"Larger":  {reason: "A size beyond the blob's should not be asked for.", layer: func(w *world) ocispec.Descriptor { d := bundle(w); d.Size = 1 << 20; return d }},
+		"Smaller": {reason: "A size below the blob's should not end it.", layer: func(w *world) ocispec.Descriptor { d := bundle(w); d.Size = 1; return d }},
+		"Fails": {
+			reason: "A blob at which the registry fails should be no record.", layer: bundle,
+			refuse: func(layer digest.Digest) func(*http.Request, string) int {
+				return func(r *http.Request, _ string) int {
+					if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/blobs/"+layer.String()) {
+						return http.StatusInternalServerError
+					}
+					return 0
+				}
+			},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, true)
+			layer := tc.layer(w)
+			config := ocispec.DescriptorEmptyJSON
+			b, err := json.Marshal(ocispec.Manifest{
+				Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, ArtifactType: attest.BundleType,
+				Config: config, Layers: []ocispec.Descriptor{layer}, Subject: &ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: w.staged, Size: 1},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			d := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(b), Size: int64(len(b))}
+			if err := w.catalog.Registry.PushManifest(t.Context(), repository, d, b, d.Digest.String()); err != nil {
+				t.Fatal(err)
+			}
+			if tc.refuse != nil {
+				w.watched.refuse = tc.refuse(layer.Digest)
+			}
+			if _, err := w.catalog.Commit(t.Context(), w.commit()); err != nil || w.tagged("v1") != w.staged.String() {
+				t.Fatalf("\n%s\nCommit(...): tag on %s, %v", tc.reason, w.tagged("v1"), err)
+			}
+			h := catalog.Holding{Tag: "v1", Digest: w.staged.String(), RunHashes: []string{runHash}}
+			for range 2 {
+				if _, err := w.catalog.Delete(t.Context(), h); err != nil {
+					t.Errorf("\n%s\nDelete(...): %v", tc.reason, err)
+				}
+			}
+			if has, err := w.catalog.HasAny(t.Context(), h); has || err != nil {
+				t.Errorf("\n%s\nHasAny(...): %t, %v", tc.reason, has, err)
 			}
 		})
 	}

@@ -237,10 +237,11 @@ func (c Catalog) deleteDescriptions(ctx context.Context, subject digest.Digest, 
 		}
 	}
 	for _, l := range listed {
-		if !c.isDescription(ctx, l) {
+		d, is := c.ownDescription(ctx, subject, l)
+		if !is {
 			continue
 		}
-		if deletes, err := c.deleteIfAllowed(ctx, l); err != nil || !deletes {
+		if deletes, err := c.deleteIfAllowed(ctx, d); err != nil || !deletes {
 			return err
 		}
 	}
@@ -257,20 +258,30 @@ func (c Catalog) deleteIfAllowed(ctx context.Context, d ocispec.Descriptor) (boo
 	return err == nil, err
 }
 
-// isDescription reports whether a referrer is a description that the provider pushed.
-// One whose manifest cannot be read counts as none.
-func (c Catalog) isDescription(ctx context.Context, d ocispec.Descriptor) bool {
-	switch d.ArtifactType {
-	case filelist.MediaType, attest.ModelSignatureType:
+// isDescriptionType reports whether a manifest of this type may describe another.
+func isDescriptionType(artifactType string) bool {
+	switch artifactType {
+	case filelist.MediaType, attest.ModelSignatureType, attest.BOMType:
 		return true
-	case attest.BOMType:
-	default:
-		return false
 	}
-	_, b, err := c.Registry.Manifest(ctx, c.Repository, d.Digest.String())
+	return false
+}
+
+// ownDescription returns the manifest of a listed referrer, if it is a description of a
+// subject as the provider pushes it. The manifest says so, not the list, which whoever may
+// push can have written: it may name anything in the repository. A manifest that cannot be
+// read is none.
+func (c Catalog) ownDescription(ctx context.Context, subject digest.Digest, listed ocispec.Descriptor) (ocispec.Descriptor, bool) {
+	if !isDescriptionType(listed.ArtifactType) {
+		return ocispec.Descriptor{}, false
+	}
+	d, b, err := c.Registry.Manifest(ctx, c.Repository, listed.Digest.String())
 	if err != nil {
-		return false
+		return ocispec.Descriptor{}, false
 	}
 	var m ocispec.Manifest
-	return decode.JSON(b, &m) == nil && m.Annotations[annotationMaker] == maker
+	if decode.JSON(b, &m) != nil || !isDescriptionType(m.ArtifactType) || m.Subject == nil || m.Subject.Digest != subject {
+		return ocispec.Descriptor{}, false
+	}
+	return d, m.ArtifactType != attest.BOMType || m.Annotations[annotationMaker] == maker
 }

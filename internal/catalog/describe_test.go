@@ -1,6 +1,7 @@
 package catalog_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
@@ -187,5 +188,45 @@ func TestDescribeForeign(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]int{attest.BOMType: 1}, w.described()); diff != "" {
 		t.Errorf("want the foreign one to stay: -want, +got:\n%s", diff)
+	}
+}
+
+// TestListedAsDescription has somebody who may push write into the list of an artifact's
+// referrers that another artifact describes it. It is not deleted.
+func TestListedAsDescription(t *testing.T) {
+	w := newWorld(t, false)
+	w.commitDescribed(w.catalog, w.list(w.files()))
+	victim := w.foreign("victim")
+	tag := registry.FallbackTag(w.staged)
+	_, b, err := w.catalog.Registry.Manifest(t.Context(), repository, tag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var index ocispec.Index
+	if err := json.Unmarshal(b, &index); err != nil {
+		t.Fatal(err)
+	}
+	for i := range index.Manifests {
+		index.Manifests[i].Size++
+	}
+	victim.ArtifactType = filelist.MediaType
+	index.Manifests = append([]ocispec.Descriptor{victim}, index.Manifests...)
+	if b, err = json.Marshal(index); err != nil {
+		t.Fatal(err)
+	}
+	d := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromBytes(b), Size: int64(len(b))}
+	if err := w.catalog.Registry.PushManifest(t.Context(), repository, d, b, tag); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.catalog.Delete(t.Context(), catalog.Holding{Tag: "v1", Digest: w.staged.String()}); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.tagged("victim"); got != victim.Digest.String() {
+		t.Errorf("The other artifact should stay, got %q", got)
+	}
+	for _, d := range index.Manifests[1:] {
+		if w.tagged(d.Digest.String()) != "" {
+			t.Errorf("%s %s should be deleted, whatever size the list has", d.ArtifactType, d.Digest)
+		}
 	}
 }

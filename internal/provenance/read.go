@@ -3,7 +3,6 @@ package provenance
 import (
 	"cmp"
 	"context"
-	"io"
 	"slices"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
@@ -23,8 +22,10 @@ type Reader interface {
 	// Manifest that a tag or a digest names.
 	Manifest(ctx context.Context, repository, reference string) (ocispec.Descriptor, []byte, error)
 
-	// OpenBlob returns the content of a blob, whose reader verifies its digest.
-	OpenBlob(ctx context.Context, repository string, d ocispec.Descriptor) (io.ReadCloser, error)
+	// Blob returns the content of a blob, whatever size others say that it has. It
+	// returns an error with reason Unsupported if that is more than a number of bytes, and
+	// one with reason Mismatch if it has another digest.
+	Blob(ctx context.Context, repository string, d digest.Digest, most int64) ([]byte, error)
 }
 
 // A Found record is in a registry, and verified.
@@ -48,7 +49,9 @@ const maxFetched = 50
 // first. It returns only those that a trusted key has signed, unless AnyKey, and that name
 // the digest, the repository with its host, the cluster and the owner. If there are none, rejected
 // says why one that is there does not count; it is empty if there is none, or if it names
-// another owner. It returns Keys.Unusable as an error instead, if there is one.
+// another owner. It returns Keys.Unusable as an error instead, if there is one. A record
+// that cannot be read does not count while the registry answers otherwise: whoever may
+// push could make one that it cannot serve.
 func (p Place) Of(ctx context.Context, r Reader, subject digest.Digest, owner Owner) (found []Found, rejected string, err error) {
 	switch {
 	case p.Verifier == nil && p.Unusable == nil:
@@ -60,15 +63,25 @@ func (p Place) Of(ctx context.Context, r Reader, subject digest.Digest, owner Ow
 	if err != nil {
 		return nil, "", err
 	}
+	var failed error
 	for _, d := range candidates(all, owner) {
 		f, why, err := p.fetch(ctx, r, subject, d.Digest)
-		switch {
-		case err != nil:
+		if err != nil && outcome.ReasonOf(err) != outcome.Unavailable {
 			return nil, "", err
+		}
+		if err != nil {
+			failed, why = err, errors.Errorf("it cannot be read: %s", err)
+		}
+		switch {
 		case why != nil && rejected == "" && !errors.Is(why, errOther):
 			rejected = why.Error()
 		case why == nil && owner.Owns(f.Record):
 			found = append(found, f)
+		}
+	}
+	if failed != nil && len(found) == 0 {
+		if _, err := r.Referrers(ctx, p.Repository, subject, ""); err != nil {
+			return nil, "", failed
 		}
 	}
 	switch {
@@ -118,7 +131,7 @@ func (p Place) fetch(ctx context.Context, r Reader, subject, record digest.Diges
 	if why != nil {
 		return Found{}, why, nil
 	}
-	bundle, err := read(ctx, r, p.Repository, layer)
+	bundle, err := r.Blob(ctx, p.Repository, layer.Digest, attest.MaxBundleBytes)
 	if isGone(err) || isUnreadable(err) {
 		return Found{}, errors.New("its content is lost"), nil
 	}
@@ -178,26 +191,12 @@ func layerOf(manifest []byte, subject digest.Digest) (ocispec.Descriptor, error)
 	switch {
 	case m.Subject == nil || m.Subject.Digest != subject:
 		return ocispec.Descriptor{}, errors.New("its manifest refers to another artifact")
-	case len(m.Layers) != 1 || m.Layers[0].Size > attest.MaxBundleBytes || m.Layers[0].Digest.Validate() != nil:
+	case len(m.Layers) != 1 || m.Layers[0].Digest.Validate() != nil:
 		return ocispec.Descriptor{}, errors.New("its manifest does not name one bundle")
 	}
 	layer := m.Layers[0]
 	layer.MediaType = m.ArtifactType
 	return layer, nil
-}
-
-// read reads a blob, of which layerOf has bounded the size.
-func read(ctx context.Context, r Reader, repository string, d ocispec.Descriptor) ([]byte, error) {
-	rc, err := r.OpenBlob(ctx, repository, d)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rc.Close() }()
-	b, err := io.ReadAll(io.LimitReader(rc, attest.MaxBundleBytes))
-	if err == nil && digest.FromBytes(b) != d.Digest {
-		err = outcome.Errorf(outcome.Mismatch, "the content of %s has another digest", d.Digest)
-	}
-	return b, errors.Wrap(err, "cannot read a record of ownership")
 }
 
 // isUnreadable reports whether an error is of the content itself, which whoever may push

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"strings"
 	"testing"
 
@@ -22,12 +21,18 @@ type fakeReader struct {
 	manifests map[string][]byte
 	blobs     map[digest.Digest][]byte
 	list      []ocispec.Descriptor
+	errBlobs  map[digest.Digest]error
 	errList   error
+	errAgain  error // Of all lists but the first.
 	errRead   error
 	reads     int
+	lists     int
 }
 
 func (f *fakeReader) Referrers(context.Context, string, digest.Digest, string) ([]ocispec.Descriptor, error) {
+	if f.lists++; f.lists > 1 {
+		return f.list, f.errAgain
+	}
 	return f.list, f.errList
 }
 
@@ -43,12 +48,28 @@ func (f *fakeReader) Manifest(_ context.Context, _, reference string) (ocispec.D
 	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(b), Size: int64(len(b))}, b, nil
 }
 
-func (f *fakeReader) OpenBlob(_ context.Context, _ string, d ocispec.Descriptor) (io.ReadCloser, error) {
-	b, ok := f.blobs[d.Digest]
-	if !ok {
-		return nil, outcome.Errorf(outcome.NotFound, "no %s", d.Digest)
+func (f *fakeReader) Blob(_ context.Context, _ string, d digest.Digest, most int64) ([]byte, error) {
+	b, ok := f.blobs[d]
+	switch {
+	case f.errBlobs[d] != nil:
+		return nil, f.errBlobs[d]
+	case !ok:
+		return nil, outcome.Errorf(outcome.NotFound, "no %s", d)
+	case int64(len(b)) > most:
+		return nil, outcome.Errorf(outcome.Unsupported, "%s is too large", d)
 	}
-	return io.NopCloser(bytes.NewReader(b)), nil
+	return b, nil
+}
+
+// breakBlob has a bundle of a manifest be read with an error.
+func (f *fakeReader) breakBlob(t *testing.T, manifest []byte, why outcome.Reason) []byte {
+	t.Helper()
+	return changed(t, manifest, func(m *ocispec.Manifest) {
+		if f.errBlobs == nil {
+			f.errBlobs = map[digest.Digest]error{}
+		}
+		f.errBlobs[m.Layers[0].Digest] = outcome.Errorf(why, "no content")
+	})
 }
 
 // add adds a manifest, and lists it with these annotations.
@@ -285,12 +306,71 @@ func TestOf(t *testing.T) {
 			want:   want{reason: outcome.Unauthorized},
 		},
 		"ReadFails": {
-			reason: "What cannot be read is not nothing.",
+			reason: "What cannot be read is not nothing, where the registry is down.",
 			reader: func(t *testing.T, f *fakeReader) {
 				f.add(f.sign(t, place, "artifact", testRecord(1)), nil)
 				f.errRead = outcome.Errorf(outcome.Unavailable, "down")
+				f.errAgain = f.errRead
 			},
 			want: want{reads: 1, reason: outcome.Unavailable},
+		},
+		"ReadRefused": {
+			reason: "A registry that limits the rate of requests has not said what a record is.",
+			reader: func(t *testing.T, f *fakeReader) {
+				f.add(f.breakBlob(t, f.sign(t, place, "artifact", testRecord(1)), outcome.RateLimited), nil)
+			},
+			want: want{reads: 1, reason: outcome.RateLimited},
+		},
+		"Broken": {
+			reason: "A referrer that the registry cannot serve keeps no record of others from being read.",
+			reader: func(t *testing.T, f *fakeReader) {
+				f.add(f.breakBlob(t, f.sign(t, place, "artifact", testRecord(3)), outcome.Unavailable), testRecord(3).annotations())
+				f.add(f.sign(t, place, "artifact", testRecord(1)), testRecord(1).annotations())
+			},
+			want: want{runs: []int64{1}, reads: 2},
+		},
+		"BrokenAlone": {
+			reason: "A referrer that the registry cannot serve is no record, since anybody who may push can make it.",
+			reader: func(t *testing.T, f *fakeReader) {
+				f.add(f.breakBlob(t, f.sign(t, place, "artifact", testRecord(3)), outcome.Unavailable), nil)
+			},
+			want: want{reads: 1, rejected: "it cannot be read: no content"},
+		},
+		"BrokenManifest": {
+			reason: "A manifest that is not what its digest says, or that is too large, is no record.",
+			reader: func(t *testing.T, f *fakeReader) {
+				f.add(f.sign(t, place, "artifact", testRecord(3)), nil)
+				f.errRead = outcome.Errorf(outcome.Mismatch, "other bytes")
+			},
+			want: want{reads: 1, rejected: "its manifest cannot be read"},
+		},
+		"OtherContent": {
+			reason: "A bundle that is not what its digest says is none.",
+			reader: func(t *testing.T, f *fakeReader) {
+				f.add(f.breakBlob(t, f.sign(t, place, "artifact", testRecord(3)), outcome.Mismatch), nil)
+				f.add(f.sign(t, place, "artifact", testRecord(1)), nil)
+			},
+			want: want{runs: []int64{1}, reads: 2},
+		},
+		"TooLarge": {
+			reason: "No bundle is read beyond what one may have.",
+			reader: func(t *testing.T, f *fakeReader) {
+				f.add(changed(t, f.sign(t, place, "artifact", testRecord(1)), func(m *ocispec.Manifest) {
+					large := bytes.Repeat([]byte(" "), attest.MaxBundleBytes+1)
+					m.Layers[0].Digest = digest.FromBytes(large)
+					f.blobs[m.Layers[0].Digest] = large
+				}), nil)
+			},
+			want: want{reads: 1, rejected: "its content is lost"},
+		},
+		"DeclaredSize": {
+			reason: "A bundle is read by its digest, whatever size its manifest declares.",
+			reader: func(t *testing.T, f *fakeReader) {
+				for run, size := range []int64{0, 1, 1 << 40} {
+					f.add(changed(t, f.sign(t, place, "artifact", testRecord(int64(run+1))), func(m *ocispec.Manifest) { m.Layers[0].Size = size }), testRecord(int64(run+1)).annotations())
+				}
+			},
+			want: want{runs: []int64{3, 2, 1}, reads: 3},
 		},
 	}
 	for name, tc := range cases {
