@@ -49,6 +49,19 @@ func (f File) IsPinned() bool {
 	return f.HasIdentity() || f.MD5 != "" || f.CRC32C != "" || f.CRC64NVME != "" || f.Version != ""
 }
 
+// HasForm reports whether each hash that the source announced has the form of one.
+func (f File) HasForm() bool {
+	for _, h := range []struct {
+		hex    string
+		digits int
+	}{{f.SHA256, 64}, {f.GitSHA1, 40}, {f.MD5, 32}, {f.CRC32C, 8}, {f.CRC64NVME, 16}} {
+		if h.hex != "" && (len(h.hex) != h.digits || strings.Trim(h.hex, "0123456789abcdef") != "") {
+			return false
+		}
+	}
+	return true
+}
+
 // SafePath reports whether a path names something inside of a folder, on any system,
 // and is one line that a filesystem can hold.
 func SafePath(p string) bool {

@@ -145,8 +145,8 @@ func (o *folder) check(all []file.File) error {
 			return outcome.Errorf(outcome.Unsupported, "%s has a file whose path is not safe to write: %q: rename it there", o.Name(), outcome.Shorten(f.Path))
 		case seen[f.Path]:
 			return outcome.Errorf(outcome.Unsupported, "%s lists file %q twice", o.Name(), outcome.Shorten(f.Path))
-		case f.Size < 0 || !f.IsPinned():
-			return outcome.Errorf(outcome.Unsupported, "%s tells no usable size, or no hash and no version, of file %q", o.Name(), outcome.Shorten(f.Path))
+		case f.Size < 0 || !f.IsPinned() || !f.HasForm():
+			return outcome.Errorf(outcome.Unsupported, "%s tells no usable size, or neither a hash nor a version, of file %q", o.Name(), outcome.Shorten(f.Path))
 		}
 		seen[f.Path] = true
 	}
@@ -214,7 +214,15 @@ func (o *folder) head(ctx context.Context, name string, most int64) ([]byte, err
 
 // List implements Source.
 func (o *folder) List(ctx context.Context, _ *pipeline.Meter) ([]file.File, error) {
-	return o.Complete(ctx, o.files)
+	files, err := o.Complete(ctx, slices.Clone(o.files))
+	if err != nil {
+		return nil, err
+	}
+	same := func(a, b file.File) bool { return a.Path == b.Path && a.Size == b.Size && a.Version == b.Version }
+	if !slices.EqualFunc(o.files, files, same) {
+		return nil, outcome.Errorf(outcome.Changed, "%s has changed since its files were listed: request another run", o.Name())
+	}
+	return files, o.check(files)
 }
 
 // Open implements Source.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -108,6 +109,13 @@ func TestFromFolder(t *testing.T) {
 			change: func(d *folder.Folder) { d.Listed = func(f file.File) file.File { f.Version = ""; return f } },
 			want:   want{reason: outcome.Unsupported},
 		},
+		"NoHash": {
+			reason: "What has not the form of a hash should be refused.",
+			change: func(d *folder.Folder) {
+				d.Listed = func(f file.File) file.File { f.SHA256 = "a composite-2"; return f }
+			},
+			want: want{reason: outcome.Unsupported},
+		},
 		"ManyFiles": {
 			reason: "The number of files should be bounded.",
 			change: func(d *folder.Folder) {
@@ -119,8 +127,10 @@ func TestFromFolder(t *testing.T) {
 		},
 		"OtherReadme": {
 			reason: "A README that is not what the folder announced should be refused.",
-			change: func(d *folder.Folder) { d.Listed = func(f file.File) file.File { f.MD5 = "00"; return f } },
-			want:   want{reason: outcome.Mismatch},
+			change: func(d *folder.Folder) {
+				d.Listed = func(f file.File) file.File { f.MD5 = strings.Repeat("0", 32); return f }
+			},
+			want: want{reason: outcome.Mismatch},
 		},
 	}
 	for name, tc := range cases {
