@@ -73,8 +73,12 @@ type VolumeSource struct {
 	// Name of the folder for people: pvc://namespace/claim/path.
 	Name string
 
-	// Folder where it is mounted, with the path in the volume.
+	// Folder where the volume is mounted.
 	Folder string
+
+	// Path of the files in the volume; empty for all of it. It has no slash at its start
+	// or its end.
+	Path string
 }
 
 // An HTTPSource is files that an HTTP server each serves.
