@@ -145,7 +145,7 @@ func decideStaged(a *modelv1alpha1.Artifact, o observation) plan {
 	switch {
 	case o.refused != nil:
 		return refuse(ready, o.refused, fmt.Sprintf("what run %d staged is not committed", s.Staged.Run))
-	case isForeign(a, o.tag) && !o.tag.IsOn(s.Staged.Digest), o.foreignTag != nil:
+	case isForeign(a, o.tag) && (o.contested || !o.tag.IsOn(s.Staged.Digest)), o.foreignTag != nil:
 		return conflict(a, o)
 	case p.create && !settings.MayCreate(a):
 		return plan{action: actionWait, ready: unavailable(outcome.NotFound, "A run has staged the artifact, and spec.managementPolicies do not allow to tag it: add Create")}

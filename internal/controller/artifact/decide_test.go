@@ -169,6 +169,7 @@ var decisions = []decision{
 	{"A run has staged; the tag is on what was pushed before", to(pushed, hasStaged), observation{run: succeeded, tag: on(ours)}, want{actionCommit, "Update", "True", "Available"}},
 	{"A run has staged; the tag is ours by a record", to(hasStaged), observation{run: succeeded, tag: recordedOn(foreign)}, want{actionCommit, "Update", "False", "Creating"}},
 	{"A run has staged; the tag is on it, and nothing says who set it", to(hasStaged), observation{run: succeeded, tag: on(staged)}, want{actionCommit, "Update", "False", "Creating"}},
+	{"A run has staged; the tag is on it, and a commit found that another has set it", to(hasStaged), observation{run: succeeded, tag: on(staged), contested: true}, want{actionWait, "", "False", "TagConflict"}},
 	{"A run has staged; the tag is foreign", to(hasStaged), observation{run: succeeded, tag: on(foreign)}, want{actionWait, "", "False", "TagConflict"}},
 	{"A run has staged; the tag is foreign, with conflictPolicy Overwrite", to(hasStaged, overwrite), observation{run: succeeded, tag: on(foreign)}, want{actionCommit, "Update", "False", "Creating"}},
 	{"A run has staged; the key that is to sign cannot be used", to(hasStaged), observation{run: succeeded, unsigned: errNoKey}, want{actionWait, "", "False", "ConfigMissing"}},

@@ -82,8 +82,11 @@ type memory struct {
 	// soon are Artifacts to be reconciled again after a fixed time.
 	soon soon
 
-	// committed is what was committed.
-	committed committed
+	// committed is what was committed last: a registry may not be able to tell.
+	committed stagedMemory
+
+	// contested is what could not be committed, since another had set a tag on it.
+	contested stagedMemory
 
 	// checked is what the policies said of lists of files.
 	checked once[types.UID, checkedFiles]
@@ -119,6 +122,7 @@ func (m *memory) forget(uid types.UID) {
 	m.follower.Forget(uid)
 	m.cleared.take(uid)
 	m.committed.take(uid)
+	m.contested.take(uid)
 	m.stuckTags.take(uid)
 	m.checked.take(uid)
 	m.described.take(uid)

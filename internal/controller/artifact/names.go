@@ -15,6 +15,7 @@ import (
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/catalog"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 )
 
@@ -61,6 +62,7 @@ func (e *external) commit(ctx context.Context, a *modelv1alpha1.Artifact) error 
 	if staged == nil {
 		return nil
 	}
+	e.contested.take(a.GetUID())
 	done, err := e.catalogOf(a).Commit(ctx, catalog.Commit{
 		Digest:    digest.Digest(staged.Digest),
 		Tags:      append([]string{artifact.Tag(a)}, namesOf(stagedTags(a))...),
@@ -70,6 +72,9 @@ func (e *external) commit(ctx context.Context, a *modelv1alpha1.Artifact) error 
 		FileList:  digest.Digest(staged.FileList),
 	})
 	if err != nil {
+		if outcome.ReasonOf(err) == outcome.TagConflict {
+			e.contested.put(a.GetUID(), *staged)
+		}
 		return errors.Wrap(err, "cannot tag what the run staged")
 	}
 	if len(done.Left) > 0 {

@@ -226,6 +226,7 @@ func (e *external) gatherStaged(ctx context.Context, a *modelv1alpha1.Artifact, 
 	if committed {
 		return e.gatherCommitted(ctx, a, o)
 	}
+	o.contested = e.contested.has(a.GetUID(), *s.Staged)
 	if o.tag.IsOn(s.Digest) {
 		// Known to be ours, whatever records there are.
 		o.tag.Records = nil

@@ -633,3 +633,50 @@ func TestIdleArtifactCostsOneHead(t *testing.T) {
 		t.Errorf("requests of one look: -want, +got:\n%s", diff)
 	}
 }
+
+// TestTagOnStaged has somebody who may push set a tag on what a run has staged, before it
+// is committed. It is foreign, and only looked at until it moves.
+func TestTagOnStaged(t *testing.T) {
+	cases := map[string]struct{ reason, tag string }{
+		"Own":        {reason: "The Artifact's tag should stay as it is.", tag: "v1"},
+		"Additional": {reason: "So should an additional one.", tag: "stable"},
+	}
+	w := startControllers(t)
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := *w
+			w.t = t
+			a := w.artifact("staged-" + strings.ToLower(name))
+			a.Spec.ForProvider.Target.AdditionalTags = []string{"stable"}
+			repository := a.Spec.ForProvider.Target.Repository
+			w.create(a)
+			job := w.job(a, 1)
+			d := w.stageFor(job.Spec.Template.Spec, repository, name)
+			w.push(repository, tc.tag, name)
+			w.finish(job, outcome.Result{}, fmt.Sprintf(`{"digest":%q,"revision":%q}`, d, testCommit))
+			w.waitReady(a, corev1.ConditionFalse, string(outcome.TagConflict))
+			w.look(a)
+
+			w.requests.take()
+			w.look(a)
+			w.look(a)
+			if got := slices.DeleteFunc(w.requests.take(), func(r string) bool {
+				return !strings.Contains(r, repository) || strings.HasPrefix(r, http.MethodGet) || strings.HasPrefix(r, http.MethodHead)
+			}); len(got) > 0 {
+				t.Errorf("\n%s\nNothing should be written, got %v", tc.reason, got)
+			}
+			if c := a.GetCondition(xpv2.TypeReady); c.Reason != xpv2.ConditionReason(outcome.TagConflict) || len(w.records(a, d)) > 0 {
+				t.Errorf("\n%s\nwant TagConflict and no record, got %+v", tc.reason, c)
+			}
+
+			if err := w.registry.Untag(t.Context(), repository, tc.tag); err != nil {
+				t.Fatal(err)
+			}
+			w.look(a)
+			w.waitReady(a, corev1.ConditionTrue, "Available")
+			w.waitTag(repository, "v1", d)
+			w.waitTag(repository, "stable", d)
+			w.job(a, 1)
+		})
+	}
+}

@@ -144,6 +144,10 @@ type observation struct {
 	// not show it.
 	tag catalog.Tag
 
+	// contested means that a commit of what is staged has found a foreign tag: one on what
+	// is staged, by no record the owner's, is not what an interrupted commit has set.
+	contested bool
+
 	// manifest means that the registry has what was pushed last.
 	manifest bool
 

@@ -234,15 +234,15 @@ const (
 // soon are the Artifacts that are reconciled again after a fixed time.
 type soon = once[types.NamespacedName, time.Duration]
 
-// committed is what this provider has committed for each Artifact last: a registry
-// may not be able to tell. It is safe for concurrent use.
-type committed struct {
+// A stagedMemory remembers for each Artifact something that a run staged. It is safe for
+// concurrent use.
+type stagedMemory struct {
 	once[types.UID, modelv1alpha1.StagedArtifact]
 }
 
-// has reports whether something that an Artifact's run staged was committed.
-func (c *committed) has(uid types.UID, s modelv1alpha1.StagedArtifact) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.values[uid] == s
+// has reports whether what an Artifact's run staged is remembered.
+func (m *stagedMemory) has(uid types.UID, s modelv1alpha1.StagedArtifact) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.values[uid] == s
 }

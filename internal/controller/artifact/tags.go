@@ -211,6 +211,11 @@ func (e *external) gatherStagedTags(ctx context.Context, a *modelv1alpha1.Artifa
 		o.news = true
 		return nil
 	}
+	for i := range tags {
+		if o.contested {
+			tags[i].digest = "" // One on what was staged may be foreign.
+		}
+	}
 	return e.gatherForeignTag(ctx, a, o, tags)
 }
 
