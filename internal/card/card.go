@@ -38,11 +38,8 @@ func (w *Words) UnmarshalJSON(b []byte) error {
 	if t, err := d.Token(); err != nil || t != json.Delim('[') {
 		return nil //nolint:nilerr // What is no list has no words.
 	}
-	for d.More() {
-		var element json.RawMessage
-		if d.Decode(&element) != nil {
-			return nil
-		}
+	var element json.RawMessage
+	for d.More() && d.Decode(&element) == nil {
 		_ = w.add(element)
 	}
 	return nil

@@ -78,7 +78,7 @@ func RevisionOf(files []file.File) string {
 // writePin writes a line with what determines a file: its hash if no other content has
 // it, else its version, else its weaker hashes.
 func writePin(sum hash.Hash, f file.File) {
-	pin := ""
+	var pin string
 	switch {
 	case f.SHA256 != "":
 		pin = "sha256:" + f.SHA256

@@ -212,13 +212,15 @@ func (r *task) moveLarge(ctx context.Context, m *layerMove) error {
 // still has it, with the same bytes.
 func (r *task) upload(ctx context.Context, m *layerMove) error {
 	from := r.checkpoint.resume(r.checkpoint.key(m.plan))
-	known, err := m.digest, error(nil)
+	known := m.digest
 	if from.Location != "" && known == "" && !r.restores(m) {
-		if m.digest, err = r.hashRead(ctx, m); err != nil {
+		read, err := r.hashRead(ctx, m)
+		if err != nil {
 			return err
 		}
+		m.digest = read
 	}
-	err = r.uploadFrom(ctx, m, from)
+	err := r.uploadFrom(ctx, m, from)
 	if from.Location != "" && isMismatch(err) {
 		r.log.Printf("%s: the checkpoint names an upload of other bytes: starting another", m.plan.Files[0].Path)
 		m.digest = known
