@@ -50,6 +50,7 @@ func (m maskedPipeline) Run(ctx context.Context, run Run) (outcome.Result, error
 		watched.Issued = mask.add
 		run.Source.Identity = &watched
 	}
+	run.Source.Issued = mask.issued
 	run.Target.Identity = mask.watch(run.Target.Identity)
 	if a := run.Source.Artifact; a != nil {
 		watched := *a
@@ -129,6 +130,13 @@ func (m *liveMask) add(secret string) {
 	m.set([]string{secret})
 }
 
+// issued has the mask remove a credential, if it is one.
+func (m *liveMask) issued(secret string) {
+	if len(secret) >= minSecret {
+		m.add(secret)
+	}
+}
+
 // watch has the mask remove the passwords of an identity, too, each before it is used.
 func (m *liveMask) watch(s identity.Source) identity.Source {
 	if s == nil {
@@ -146,9 +154,7 @@ type watchedIdentity struct {
 // Token implements identity.Source.
 func (w watchedIdentity) Token(ctx context.Context) (username, password string, expires time.Time, err error) {
 	username, password, expires, err = w.Source.Token(ctx)
-	if len(password) >= minSecret {
-		w.mask.add(password)
-	}
+	w.mask.issued(password)
 	return username, password, expires, err
 }
 
@@ -227,6 +233,11 @@ func secretsIn(run Run, read fileReader) ([]string, error) {
 		}
 		secrets = append(secrets, connection.Trimmed(string(token)))
 	}
+	own, err := folderSecrets(run.Source.CredentialsFolder, read)
+	if err != nil {
+		return nil, err
+	}
+	secrets = append(secrets, own...)
 	registries := []struct{ dockerConfig, key string }{{run.Target.DockerConfig, run.Target.KeyFile}}
 	if from := run.Source.Artifact; from != nil {
 		registries = append(registries, struct{ dockerConfig, key string }{from.DockerConfig, from.KeyFile})
@@ -312,8 +323,12 @@ func keyLines(file string, read fileReader) ([]string, error) {
 	if err != nil {
 		return nil, errors.Wrap(err, "cannot read the key of the registry's client certificate")
 	}
-	lines := strings.Fields(string(b))
-	return slices.DeleteFunc(lines, func(l string) bool { return len(l) < minKeyLine || strings.HasPrefix(l, "-") }), nil
+	return longLines(string(b)), nil
+}
+
+// longLines returns the lines of a key in PEM form that reveal something of it.
+func longLines(pem string) []string {
+	return slices.DeleteFunc(strings.Fields(pem), func(l string) bool { return len(l) < minKeyLine || strings.HasPrefix(l, "-") })
 }
 
 // passwordIn returns the password in the base64 of user:password.

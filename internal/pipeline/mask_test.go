@@ -255,3 +255,44 @@ func FuzzSecrets(f *testing.F) {
 		}
 	})
 }
+
+// TestMaskOfFolder has a bucket's server repeat what is in the source's Secret, and what a
+// cloud issued.
+func TestMaskOfFolder(t *testing.T) {
+	dir := t.TempDir()
+	signature := "c2lnbmF0dXJl/of+a/SAS="
+	secrets := map[string]string{
+		"AWS_SECRET_ACCESS_KEY": "aws/secret+key", "AWS_SESSION_TOKEN": "aws-session-token", "AZURE_STORAGE_ACCESS_KEY": "YXp1cmUga2V5IG9mIGFuIGFjY291bnQ=",
+		"AZURE_STORAGE_SAS_TOKEN": "?sv=2025-01-05&sp=rl&sig=" + url.QueryEscape(signature) + "\n", "AZURE_CLIENT_SECRET": "azure~client", "password": "the-password", "token": "the-token",
+		"gcloud-application-credentials.json": `{"private_key":"-----BEGIN PRIVATE KEY-----\nMIIEvgIBADANBgkqhki\n-----END PRIVATE KEY-----\n"}`,
+		"AWS_ACCESS_KEY_ID":                   "AKIA-is-no-secret", "username": "reader",
+	}
+	for name, value := range secrets {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(value), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log := &strings.Builder{}
+	_, err := Masked(pipelineFunc(func(_ context.Context, run Run) (outcome.Result, error) {
+		run.Source.Issued("issued-access-token")
+		for _, line := range []string{
+			"aws/secret+key", "aws-session-token", "SharedKey YXp1cmUga2V5IG9mIGFuIGFjY291bnQ=", "sig " + signature, "sig " + url.QueryEscape(signature),
+			"azure~client", "the-password", base64.StdEncoding.EncodeToString([]byte("reader:the-password")), "the-token", "MIIEvgIBADANBgkqhki", "issued-access-token",
+		} {
+			_, _ = io.WriteString(run.Log, "said "+line+"\n")
+		}
+		_, _ = io.WriteString(run.Log, "key AKIA-is-no-secret of reader\n")
+		return outcome.Result{}, outcome.Errorf(outcome.Unauthorized, "refused %s", signature)
+	})).Run(t.Context(), Run{Source: Source{CredentialsFolder: dir}, Log: log})
+	for _, line := range strings.Split(log.String(), "\n") {
+		if strings.HasPrefix(line, "said") && strings.Trim(strings.NewReplacer(Redacted, "", "said", "", "SharedKey", "", "sig", "").Replace(line), " =") != "" {
+			t.Errorf("want no part of a secret in the log, got %q", line)
+		}
+	}
+	if !strings.Contains(log.String(), "key AKIA-is-no-secret of reader") {
+		t.Errorf("want the log to name accounts:\n%s", log)
+	}
+	if err == nil || err.Error() != "refused "+Redacted {
+		t.Errorf("want the error without the signature, got %v", err)
+	}
+}

@@ -79,6 +79,10 @@ type Source struct {
 	// CAFile is a PEM file of certificate authorities to trust for the source's servers,
 	// in addition to the public ones; empty for none.
 	CAFile string
+
+	// Issued is called with each short-lived credential that a bucket's cloud issues to
+	// the run, before it is used, so that no log shows it; nil for none.
+	Issued func(secret string)
 }
 
 // IsHub reports whether the source is a model or a dataset on a Hub.
