@@ -8,11 +8,13 @@ import (
 	"strings"
 	"testing"
 
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
 )
 
@@ -37,6 +39,31 @@ func TestExamples(t *testing.T) {
 	}
 }
 
+// TestExamplesIsolateRuns checks that ClusterProviderConfigs of examples and documentation
+// that have credentials keep these out of the namespaces of Artifacts.
+func TestExamplesIsolateRuns(t *testing.T) {
+	all := examples(t)
+	for _, f := range glob(t, "examples/external-secrets/*.yaml") {
+		addObjects(all, "external-secrets "+filepath.Base(f), read(t, f))
+	}
+	isolated := 0
+	for name, text := range all {
+		pc := &v1alpha1.ClusterProviderConfig{}
+		if err := yaml.Unmarshal([]byte(text), pc); err != nil || pc.Kind != v1alpha1.ClusterProviderConfigGroupVersionKind.Kind {
+			continue
+		}
+		switch {
+		case pc.Spec.Job != nil && pc.Spec.Job.Namespace != "":
+			isolated++
+		case pc.Spec.Registry.Credentials.Source != xpv2.CredentialsSourceNone:
+			t.Errorf("%s should have job.namespace, as is recommended:\n%s", name, text)
+		}
+	}
+	if isolated == 0 {
+		t.Error("No example has job.namespace: are they read?")
+	}
+}
+
 // inMarkdown matches YAML in a document.
 var inMarkdown = regexp.MustCompile("(?s)```yaml\n(.*?)```")
 
@@ -44,25 +71,27 @@ var inMarkdown = regexp.MustCompile("(?s)```yaml\n(.*?)```")
 func examples(t *testing.T) map[string]string {
 	t.Helper()
 	out := map[string]string{}
-	add := func(place, text string) {
-		for i, o := range strings.Split(text, "\n---\n") {
-			kind := &metav1.TypeMeta{}
-			if err := yaml.Unmarshal([]byte(o), kind); err == nil && kind.Kind != "" {
-				out[fmt.Sprintf("%s %d %s", place, i+1, kind.Kind)] = o
-			}
-		}
-	}
 	for _, f := range glob(t, "examples/artifact/*.yaml", "examples/local/*.yaml", "examples/quickstart/*.yaml", "examples/install/isolated-runs.yaml", "examples/install/rbac*.yaml") {
-		add(filepath.Base(filepath.Dir(f))+" "+filepath.Base(f), read(t, f))
+		addObjects(out, filepath.Base(filepath.Dir(f))+" "+filepath.Base(f), read(t, f))
 	}
 	for _, f := range glob(t, "*.md", "docs/*.md", "docs/*/*.md") {
 		for i, m := range inMarkdown.FindAllStringSubmatch(read(t, f), -1) {
 			if strings.HasPrefix(m[1], "apiVersion: ") {
-				add(fmt.Sprint(filepath.Base(f), " ", i+1), m[1])
+				addObjects(out, fmt.Sprint(filepath.Base(f), " ", i+1), m[1])
 			}
 		}
 	}
 	return out
+}
+
+// addObjects adds the objects of a text to others, by where they stand.
+func addObjects(out map[string]string, place, text string) {
+	for i, o := range strings.Split(text, "\n---\n") {
+		kind := &metav1.TypeMeta{}
+		if err := yaml.Unmarshal([]byte(o), kind); err == nil && kind.Kind != "" {
+			out[fmt.Sprintf("%s %d %s", place, i+1, kind.Kind)] = o
+		}
+	}
 }
 
 // glob returns the files that match patterns, of which each must match one, from
