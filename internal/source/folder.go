@@ -100,7 +100,7 @@ type folder struct {
 
 	source pipeline.Source
 	logf   func(format string, args ...any)
-	files  []file.File // The wanted ones, after Resolve.
+	files  []file.File // The wanted ones, by path, between Resolve and List.
 }
 
 var _ Source = &folder{}
@@ -214,12 +214,14 @@ func (o *folder) head(ctx context.Context, name string, most int64) ([]byte, err
 
 // List implements Source.
 func (o *folder) List(ctx context.Context, _ *pipeline.Meter) ([]file.File, error) {
-	files, err := o.Complete(ctx, slices.Clone(o.files))
+	listed := o.files
+	o.files = nil // They may be many.
+	files, err := o.Complete(ctx, slices.Clone(listed))
 	if err != nil {
 		return nil, err
 	}
 	same := func(a, b file.File) bool { return a.Path == b.Path && a.Size == b.Size && a.Version == b.Version }
-	if !slices.EqualFunc(o.files, files, same) {
+	if !slices.EqualFunc(listed, files, same) {
 		return nil, outcome.Errorf(outcome.Changed, "%s has changed since its files were listed: request another run", o.Name())
 	}
 	return files, o.check(files)
