@@ -23,7 +23,7 @@ const maxNamed = 3
 // dropsFiles explains why a file may be missing, and the cure.
 const dropsFiles = "kit passes over files of folders with more than 1000 entries: set spec.forProvider.pipeline to Stream if this stays"
 
-// A check compares files with the Hub's list of them.
+// A check compares files with the source's list of them.
 type check struct {
 	missing map[string]file.File
 	seen    map[string]bool
@@ -56,7 +56,7 @@ func (c *check) visit(name string, size int64, content io.Reader) error {
 		c.wrong = append(c.wrong, name+" (twice)")
 		return nil
 	case !ok:
-		c.wrong = append(c.wrong, name+" (not on the Hub)")
+		c.wrong = append(c.wrong, name+" (not at the source)")
 		return nil
 	}
 	delete(c.missing, name)
@@ -89,8 +89,8 @@ func (w *headWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// verdict returns an outcome.Error unless exactly the files of the Hub were visited,
-// as they are there.
+// verdict returns an outcome.Error unless exactly the files of the source were
+// visited, as they are there.
 func (c *check) verdict() error {
 	bad := slices.Clone(c.wrong)
 	for name := range c.missing {
@@ -105,7 +105,7 @@ func (c *check) verdict() error {
 		named += fmt.Sprintf(" and %d more", more)
 	}
 	return outcome.Errorf(outcome.Mismatch,
-		"what kit packed is not what the Hub has: %s; nothing was pushed; %s", named, dropsFiles)
+		"what kit packed is not what the source has: %s; nothing was pushed; %s", named, dropsFiles)
 }
 
 // checkPresence checks names and sizes of what kit stored, without reading it all.

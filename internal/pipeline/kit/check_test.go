@@ -152,7 +152,7 @@ func TestCheck(t *testing.T) {
 		"Extra": {
 			reason: "A file that the Hub does not have should not be pushed.",
 			layers: []testLayer{{kitTar, []string{"a.bin", "x/b.bin", "c.bin"}, "right"}},
-			want:   want{presence: outcome.Mismatch, content: outcome.Mismatch, named: "c.bin (not on the Hub)"},
+			want:   want{presence: outcome.Mismatch, content: outcome.Mismatch, named: "c.bin (not at the source)"},
 		},
 		"Twice": {
 			reason: "A file that is there twice should be refused.",

@@ -138,7 +138,7 @@ func FuzzKitfile(f *testing.F) {
 			return
 		}
 		name := filepath.Join(t.TempDir(), "Kitfile")
-		if err := writeKitfile(newKitfile(model, license, files), name); err != nil {
+		if err := writeKitfile(newKitfile("", model, license, files), name); err != nil {
 			t.Fatal(err)
 		}
 		b, err := os.ReadFile(name)

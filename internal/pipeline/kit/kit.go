@@ -17,6 +17,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	"github.com/crossplane-contrib/provider-kitops/internal/source"
 	hubsource "github.com/crossplane-contrib/provider-kitops/internal/source/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/source/volume"
 )
 
 // DefaultGrace is how long a command of kit may take to end after SIGTERM.
@@ -27,6 +28,11 @@ const DefaultGrace = 5 * time.Second
 //
 //	kit import  the model at one commit, as a ModelKit in kit's local storage
 //	kit unpack, kit pack --use-model-pack   for format ModelPack
+//	kit push    to the registry
+//
+// Files of a volume are copied into the workspace, and kit packs them there:
+//
+//	kit pack    as a ModelKit or a ModelPack
 //	kit push    to the registry
 //
 // Kit checks no hash, silently omits files of folders with too many, and exits with 1
@@ -76,7 +82,7 @@ func (k *Pipeline) Run(ctx context.Context, run pipeline.Run) (outcome.Result, e
 	if err != nil {
 		return outcome.Result{}, err
 	}
-	run.Meter.Plan(plan(run.Format)...)
+	run.Meter.Plan(plan(run)...)
 	defer r.close()
 	if err := inTurn(ctx, r.resolve, r.fits, r.detect, r.tryRead, r.askRegistry); err != nil {
 		return outcome.Result{}, err
@@ -152,12 +158,17 @@ func canServe(run pipeline.Run) error {
 		return outcome.Errorf(outcome.Internal, "pipeline Kit was started without a workspace")
 	case needsStream(run):
 		return outcome.Errorf(outcome.Unsupported,
-			"pipeline Kit packs whole models of the Hub, as ModelPack or ModelKit: set spec.forProvider.pipeline to Stream for format Image, target.annotations, source.oci, and source.huggingFace's dataset and files")
+			"pipeline Kit packs whole models of the Hub, and files of volumes, as ModelPack or ModelKit: set spec.forProvider.pipeline to Stream for format Image, target.annotations, other sources, and source.huggingFace's dataset and files")
 	case run.Format != pipeline.FormatModelPack && run.Format != pipeline.FormatModelKit:
 		return outcome.Errorf(outcome.Unsupported, "format %q is unknown: write ModelPack or ModelKit", run.Format)
 	case run.Target.Identity != nil:
 		return outcome.Errorf(outcome.Unsupported,
 			"pipeline Kit cannot use an identity of a cloud, since kit keeps its first password for a whole push: set spec.forProvider.pipeline to Stream")
+	case !strings.ContainsAny(run.Target.Registry, ".:"):
+		return outcome.Errorf(outcome.Unsupported,
+			"kit takes the registry %q for a part of the repository: name it with a domain or a port", run.Target.Registry)
+	case run.Source.Volume != nil:
+		return nil
 	case !isPublicHub(run.Source.Endpoint):
 		return outcome.Errorf(outcome.Unsupported,
 			"pipeline Kit cannot use the Hub at %s, since kit speaks to %s only: set spec.forProvider.pipeline to Stream",
@@ -166,9 +177,6 @@ func canServe(run pipeline.Run) error {
 		return outcome.Errorf(outcome.Unsupported,
 			"kit takes a model's full name only, and %q has no organisation: write organisation/name, or set spec.forProvider.pipeline to Stream",
 			run.Source.Model)
-	case !strings.ContainsAny(run.Target.Registry, ".:"):
-		return outcome.Errorf(outcome.Unsupported,
-			"kit takes the registry %q for a part of the repository: name it with a domain or a port", run.Target.Registry)
 	}
 	return nil
 }
@@ -176,7 +184,13 @@ func canServe(run pipeline.Run) error {
 // needsStream reports whether kit cannot do what a run asks for.
 func needsStream(run pipeline.Run) bool {
 	s := run.Source
-	return run.Format == pipeline.FormatImage || len(run.Annotations) > 0 || s.Artifact != nil || s.Kind == hub.Dataset || len(s.Files.Include)+len(s.Files.Exclude) > 0
+	switch {
+	case run.Format == pipeline.FormatImage, len(run.Annotations) > 0:
+		return true
+	case s.Volume != nil:
+		return false
+	}
+	return !s.IsHub() || s.Kind == hub.Dataset || len(s.Files.Include)+len(s.Files.Exclude) > 0
 }
 
 func isPublicHub(endpoint string) bool {
@@ -206,9 +220,21 @@ func (r *task) fits(context.Context) error {
 	return pipeline.LayerLimit(registry.LayerLimit).Fits(r.run.Target, r.files, pipeline.TarSlack)
 }
 
-// resolve asks the Hub which commit the revision stands for and which files it has.
+// newSource returns where the run's files come from.
+func (r *task) newSource() (source.Source, error) {
+	if r.run.Source.Volume == nil {
+		return hubsource.New(r.run.Source, download.Options{}, r.log.printf)
+	}
+	folder, err := volume.New(*r.run.Source.Volume)
+	if err != nil {
+		return nil, err
+	}
+	return source.FromFolder(r.run.Source, folder, r.log.printf), nil
+}
+
+// resolve finds the version of the source that the run reads, and its files.
 func (r *task) resolve(ctx context.Context) error {
-	src, err := hubsource.New(r.run.Source, download.Options{}, r.log.printf)
+	src, err := r.newSource()
 	if err != nil {
 		return err
 	}
@@ -216,8 +242,8 @@ func (r *task) resolve(ctx context.Context) error {
 	if r.contents, err = r.source.Resolve(ctx); err != nil {
 		return err
 	}
-	if at := r.contents.Facts.CommittedAt; !at.IsZero() {
-		r.env = append(r.env, sourceDateEpoch(at))
+	if at := r.contents.Facts.CommittedAt; !at.IsZero() || r.run.Source.Volume != nil {
+		r.env = append(r.env, sourceDateEpoch(r.fileTime()))
 	}
 	all, err := r.source.List(ctx, r.run.Meter)
 	if err != nil {
@@ -249,5 +275,5 @@ func (r *task) tryRead(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return errors.Wrap(rc.Close(), "cannot close a file of the Hub")
+	return errors.Wrap(rc.Close(), "cannot close a file of the source")
 }

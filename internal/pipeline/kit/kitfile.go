@@ -29,20 +29,22 @@ func packable(all []file.File) ([]file.File, error) {
 		files = append(files, f)
 	}
 	if len(files) == 0 {
-		return nil, outcome.Errorf(outcome.NotFound, "the model has no files at this revision: check model and revision")
+		return nil, outcome.Errorf(outcome.NotFound, "the source has no files that kit packs: check spec.forProvider.source")
 	}
 	return files, nil
 }
 
-// newKitfile returns a Kitfile for a model.
-func newKitfile(model, license string, files []file.File) *modelpack.Kitfile {
+// newKitfile returns a Kitfile for a model with a name and, if it is known, an author.
+func newKitfile(author, name, license string, files []file.File) *modelpack.Kitfile {
 	all := make([]modelpack.File, 0, len(files))
 	for _, f := range files {
 		all = append(all, modelpack.File{Path: f.Path, Size: f.Size})
 	}
-	author, name, _ := strings.Cut(model, "/")
 	k := modelpack.NewKitfile(all)
-	k.Package = modelpack.KitPackage{Name: name, License: license, Authors: []string{author}}
+	k.Package = modelpack.KitPackage{Name: name, License: license}
+	if author != "" {
+		k.Package.Authors = []string{author}
+	}
 	if k.Model != nil {
 		k.Model.Name = name
 	}

@@ -105,7 +105,7 @@ func TestNewKitfile(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			got := newKitfile("o/m", "mit", tc.files)
+			got := newKitfile("o", "m", "mit", tc.files)
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("\n%s\nnewKitfile(...): -want, +got:\n%s", tc.reason, diff)
 			}

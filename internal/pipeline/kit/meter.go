@@ -22,6 +22,7 @@ import (
 // import downloads it, and then packs it.
 const (
 	stepImport = "import"
+	stepCopy   = "copy"
 	stepPack   = "pack"
 	stepUnpack = "unpack"
 	stepRepack = "repack"
@@ -29,9 +30,12 @@ const (
 	stepPush   = "push"
 )
 
-// plan returns the steps for a format.
-func plan(format string) []string {
-	if format == pipeline.FormatModelPack {
+// plan returns the steps of a run.
+func plan(run pipeline.Run) []string {
+	if run.Source.Volume != nil {
+		return []string{stepCopy, stepRepack, stepCheck, stepPush}
+	}
+	if run.Format == pipeline.FormatModelPack {
 		return []string{stepImport, stepPack, stepUnpack, stepRepack, stepCheck, stepPush}
 	}
 	return []string{stepImport, stepPack, stepCheck, stepPush}

@@ -25,7 +25,7 @@ func newGaugedRun(t *testing.T) *task {
 		kit: New(), log: newRunLog(nil, nil), workspace: w,
 		run: pipeline.Run{Format: pipeline.FormatModelPack, Meter: m}, files: []file.File{{Path: "model.bin", Size: 1000}},
 	}
-	m.Plan(plan(r.run.Format)...)
+	m.Plan(plan(r.run)...)
 	return r
 }
 

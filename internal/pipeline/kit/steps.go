@@ -16,7 +16,9 @@ import (
 // damaged, it starts again, once.
 func (r *task) assemble(ctx context.Context) (*artifact, error) {
 	stage := r.workspace.stage(r.marker(stageNone))
-	if stage == stageNone {
+	if stage == stageNone || r.run.Source.Volume != nil {
+		// A volume tells no hashes by which an earlier copy could be verified.
+		stage = stageNone
 		if err := r.workspace.wipe(); err != nil {
 			return nil, err
 		}
@@ -39,16 +41,8 @@ func (r *task) assembleFrom(ctx context.Context, stage stage) (*artifact, error)
 	if err := r.needRoom(stage); err != nil {
 		return nil, err
 	}
-	if stage == stageNone {
-		if err := r.importModel(ctx); err != nil {
-			return nil, err
-		}
-		stage = stageImported
-	}
-	if r.run.Format == pipeline.FormatModelPack {
-		if err := r.repack(ctx, stage); err != nil {
-			return nil, err
-		}
+	if err := r.fill(ctx, stage); err != nil {
+		return nil, err
 	}
 	a, err := readArtifact(r.workspace.storage(), r.run.Target)
 	if err != nil {
@@ -61,13 +55,33 @@ func (r *task) assembleFrom(ctx context.Context, stage stage) (*artifact, error)
 		}
 		return nil, err
 	}
-	r.log.printf("all %d files are verified against the Hub", len(r.files))
+	r.log.printf("all %d files are verified against the source", len(r.files))
 	return a, nil
+}
+
+// fill has kit pack the artifact into its storage, from a stage on.
+func (r *task) fill(ctx context.Context, stage stage) error {
+	if r.run.Source.Volume != nil {
+		if err := r.copyFiles(ctx); err != nil {
+			return err
+		}
+		return r.pack(ctx)
+	}
+	if stage == stageNone {
+		if err := r.importModel(ctx); err != nil {
+			return err
+		}
+		stage = stageImported
+	}
+	if r.run.Format != pipeline.FormatModelPack {
+		return nil
+	}
+	return r.repack(ctx, stage)
 }
 
 // importModel downloads the model and packs it as a ModelKit.
 func (r *task) importModel(ctx context.Context) error {
-	if err := writeKitfile(newKitfile(r.run.Source.Model, r.contents.License, r.files), r.workspace.kitfile); err != nil {
+	if err := writeKitfile(newKitfile(r.contents.Facts.Author, r.contents.Facts.Name, r.contents.License, r.files), r.workspace.kitfile); err != nil {
 		return err
 	}
 	args := []string{
@@ -107,8 +121,17 @@ func (r *task) repack(ctx context.Context, stage stage) error {
 	} else if err := os.RemoveAll(r.workspace.storage()); err != nil {
 		return errors.Wrap(err, "cannot clear the workspace of a pack that did not end")
 	}
-	args := []string{"pack", r.workspace.unpacked, "--use-model-pack", "--tag", r.run.Target.Reference()}
-	if r.abilities.rawLayers {
+	return r.pack(ctx)
+}
+
+// pack packs the files in the workspace.
+func (r *task) pack(ctx context.Context) error {
+	args := []string{"pack", r.workspace.unpacked}
+	if r.run.Format == pipeline.FormatModelPack {
+		args = append(args, "--use-model-pack")
+	}
+	args = append(args, "--tag", r.run.Target.Reference())
+	if r.run.Format == pipeline.FormatModelPack && r.abilities.rawLayers {
 		args = append(args, "--layer-format", "raw")
 	}
 	return r.watched(ctx, r.gaugeRepack(), args...)
@@ -135,10 +158,7 @@ func (r *task) unpack(ctx context.Context) error {
 // setTimes sets the time of all unpacked files to that of the source commit. A raw
 // layer's metadata includes it, so the digest would otherwise change with every run.
 func (r *task) setTimes() error {
-	t := r.contents.Facts.CommittedAt
-	if t.IsZero() {
-		t = time.Unix(0, 0)
-	}
+	t := r.fileTime()
 	for _, f := range r.files {
 		err := os.Chtimes(r.inUnpacked(f), t, t)
 		if errors.Is(err, os.ErrNotExist) {
@@ -149,6 +169,14 @@ func (r *task) setTimes() error {
 		}
 	}
 	return nil
+}
+
+// fileTime returns the time that all files in the artifact have.
+func (r *task) fileTime() time.Time {
+	if t := r.contents.Facts.CommittedAt; !t.IsZero() {
+		return t
+	}
+	return time.Unix(0, 0)
 }
 
 // marker describes this run's workspace at a stage.
