@@ -40,6 +40,7 @@ var sources = map[string]func(t *testing.T, w *streamWorld, files map[string]str
 			return strings.Contains(r.URL.Path, "/resolve/") || strings.Contains(r.URL.Path, "/cdn/")
 		}}
 	},
+	"Volume": fromVolume,
 	"Folder": func(_ *testing.T, w *streamWorld, files map[string]string) servedSource {
 		d := w.from(files)
 		return servedSource{change: func() {

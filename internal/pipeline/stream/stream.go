@@ -28,6 +28,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/source"
 	hubsource "github.com/crossplane-contrib/provider-kitops/internal/source/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/source/oci"
+	"github.com/crossplane-contrib/provider-kitops/internal/source/volume"
 )
 
 // A Pipeline streams a model from its source to the registry in one pass, in any
@@ -178,7 +179,10 @@ func (s *Pipeline) newSource(run pipeline.Run, throttle *connection.Throttle, lo
 }
 
 // newFolder returns the folder that a run's source is.
-func newFolder(pipeline.Source, download.Options) (source.Folder, error) {
+func newFolder(s pipeline.Source, _ download.Options) (source.Folder, error) {
+	if s.Volume != nil {
+		return volume.New(*s.Volume)
+	}
 	return nil, outcome.Errorf(outcome.Internal, "the run has a source that this program does not know")
 }
 
