@@ -40,7 +40,8 @@ var sources = map[string]func(t *testing.T, w *streamWorld, files map[string]str
 			return strings.Contains(r.URL.Path, "/resolve/") || strings.Contains(r.URL.Path, "/cdn/")
 		}}
 	},
-	"Volume": fromVolume,
+	"Registry": fromRegistry,
+	"Volume":   fromVolume,
 	"Folder": func(_ *testing.T, w *streamWorld, files map[string]string) servedSource {
 		d := w.from(files)
 		return servedSource{change: func() {
@@ -64,27 +65,31 @@ func otherBytes(files map[string]string) map[string][]byte {
 	return out
 }
 
-// TestMatrix makes an artifact of each format from each source, and checks that the same
-// files have the same layers, wherever they come from.
+// TestMatrix makes an artifact of each format from each source, in registries that need a
+// blob's digest before its bytes and in others, and checks that the same files have the
+// same layers, wherever they come from.
 func TestMatrix(t *testing.T) {
 	files := streamFiles()
 	files["same-size.bin"], files["other.bin"] = strings.Repeat("a", 3<<20), strings.Repeat("b", 3<<20)
 	for _, format := range allFormats {
-		want := layersOf(t, "Hub", format, files)
+		want := layersOf(t, "Hub", format, nil, files)
 		for _, name := range slices.Sorted(maps.Keys(sources)) {
-			t.Run(format+"/"+name, func(t *testing.T) {
-				if diff := cmp.Diff(want, layersOf(t, name, format, files)); diff != "" {
-					t.Errorf("layers: -Hub, +%s:\n%s", name, diff)
-				}
-			})
+			for to, registry := range map[string]http.Handler{"": nil, "/DigestFirst": whole(refusing(inMemory()))} {
+				t.Run(format+"/"+name+to, func(t *testing.T) {
+					if diff := cmp.Diff(want, layersOf(t, name, format, registry, files)); diff != "" {
+						t.Errorf("layers: -Hub, +%s:\n%s", name, diff)
+					}
+				})
+			}
 		}
 	}
 }
 
-// layersOf returns the layers of an artifact of files from a source.
-func layersOf(t *testing.T, name, format string, files map[string]string) []digest.Digest {
+// layersOf returns the layers of an artifact of files from a source, in a registry; nil
+// for any.
+func layersOf(t *testing.T, name, format string, registry http.Handler, files map[string]string) []digest.Digest {
 	t.Helper()
-	w := newStreamWorld(t, files, nil)
+	w := newStreamWorld(t, files, registry)
 	sources[name](t, w, files)
 	w.run.Format = format
 	result, err := w.stream.Run(t.Context(), w.run)
@@ -122,7 +127,7 @@ func TestMatrixFaults(t *testing.T) {
 		"Unavailable":     {reason: "A server that fails for a moment should be asked again.", fault: func(s servedSource) testhub.Fault { return testhub.Times(2, s.sends, testhub.Status(503, nil)) }, want: true},
 		"Stall":           {reason: "A server that sends no more should not end a file early.", fault: func(s servedSource) testhub.Fault { return testhub.Times(always, s.sends, testhub.Stall(1000)) }, wait: 3 * time.Second},
 		"Expired":         {reason: "A server that refuses from some point on should end the run.", fault: func(s servedSource) testhub.Fault { return after(6, s.sends, testhub.Status(403, nil)) }},
-		"Wrong":           {reason: "A listing that breaks once should be whole or end the run.", fault: func(s servedSource) testhub.Fault { return testhub.Times(1, s.lists, testhub.Truncate(50)) }, either: true},
+		"TruncatedOnce":   {reason: "A listing that breaks once should be whole or end the run.", fault: func(s servedSource) testhub.Fault { return testhub.Times(1, s.lists, testhub.Truncate(50)) }, either: true},
 		"Truncated":       {reason: "A listing that always breaks should end the run.", fault: func(s servedSource) testhub.Fault { return testhub.Times(always, s.lists, testhub.Truncate(50)) }, wait: 5 * time.Second},
 		"ListUnavailable": {reason: "A listing that fails for a moment should be asked again.", fault: func(s servedSource) testhub.Fault { return testhub.Times(1, s.lists, testhub.Status(503, nil)) }, want: true},
 	}
