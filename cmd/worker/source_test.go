@@ -20,7 +20,7 @@ func TestSourceFlags(t *testing.T) {
 		source pipeline.Source
 		err    string // What it says.
 	}
-	sayOne := "exactly one source is needed: write --model, --dataset or --source-artifact"
+	sayOne := "exactly one source is needed: write --model, --dataset, --source-artifact, --source-s3-bucket"
 	cases := map[string]struct {
 		reason string
 		args   []string
@@ -90,6 +90,42 @@ func TestSourceFlags(t *testing.T) {
 				Field: "spec.forProvider.source.oci.verify",
 			}}}},
 		},
+		"S3": {
+			reason: "A bucket should be read with all that it needs.",
+			args: []string{
+				"--source-name=s3://models/qwen3", "--source-s3-bucket=models", "--source-prefix=qwen3", "--source-region=eu-central-1", "--source-endpoint=https://s3.example.com",
+				"--source-url-style=virtual-host", "--source-requester-pays", "--source-license=MIT", "--source-credentials-folder=/credentials/source",
+				"--source-ca-file=/ca", "--revision=sha256:0", "--include=*.json", "--source-identity",
+			},
+			want: want{source: pipeline.Source{
+				Name: "s3://models/qwen3", License: "MIT", CredentialsFolder: "/credentials/source", CAFile: "/ca", Revision: "sha256:0", Files: file.Filter{Include: []string{"*.json"}},
+				S3: &pipeline.S3Source{Bucket: "models", Prefix: "qwen3", Region: "eu-central-1", Endpoint: "https://s3.example.com", PathStyle: new(bool), RequesterPays: true, Identity: true},
+			}},
+		},
+		"GCS": {
+			reason: "A bucket of Google should be read.",
+			args:   []string{"--source-name=gs://models", "--source-gcs-bucket=models", "--source-user-project=p"},
+			want:   want{source: pipeline.Source{Name: "gs://models", GCS: &pipeline.GCSSource{Bucket: "models", UserProject: "p"}}},
+		},
+		"Azure": {
+			reason: "A container should be read.",
+			args:   []string{"--source-azure-account=a", "--source-azure-container=models", "--source-prefix=x"},
+			want:   want{source: pipeline.Source{AzureBlob: &pipeline.AzureBlobSource{Account: "a", Container: "models", Prefix: "x"}}},
+		},
+		"Volume": {
+			reason: "A folder of a volume should be read.",
+			args:   []string{"--source-name=pvc://ns/claim/x", "--source-volume=/source/x"},
+			want:   want{source: pipeline.Source{Name: "pvc://ns/claim/x", Volume: &pipeline.VolumeSource{Name: "pvc://ns/claim/x", Folder: "/source/x"}}},
+		},
+		"HTTP": {
+			reason: "Files of an HTTP server should be read.",
+			args:   []string{`--source-http-item={"url":"https://a/b","path":"b","sha256":"0","size":0}`, `--source-http-item={"url":"https://a/c","path":"c","sha256":"1"}`},
+			want: want{source: pipeline.Source{HTTP: &pipeline.HTTPSource{Items: []pipeline.HTTPItem{
+				{URL: "https://a/b", Path: "b", SHA256: "0", Size: new(int64)}, {URL: "https://a/c", Path: "c", SHA256: "1"},
+			}}}},
+		},
+		"HTTPItem":       {reason: "What is not known of an item should be refused.", args: []string{`--source-http-item={"link":"https://a/b"}`}, want: want{err: "cannot decode --source-http-item"}},
+		"TwoFolders":     {reason: "Several sources should be refused.", args: []string{"--source-s3-bucket=a", "--source-volume=/b"}, want: want{err: sayOne}},
 		"NoIssuer":       {reason: "An identity without an issuer should be refused.", args: []string{"--source-artifact=localhost:5000/a:v1", "--source-verify-identity=s"}, want: want{err: "each identity has one issuer"}},
 		"None":           {reason: "A run without a source should be refused.", want: want{err: sayOne}},
 		"Empty":          {reason: "A run without a source should be refused.", args: []string{"--model="}, want: want{err: sayOne}},

@@ -92,7 +92,7 @@ func manifestCases() map[string]manifestCase {
 		"stream-follow": {
 			reason: "A followed revision is read by its name.",
 			args: newArtifact(withStream(), withMade(testCommit), withParameters(func(p *modelv1alpha1.ArtifactParameters) {
-				p.Source.HuggingFace.RevisionPolicy = modelv1alpha1.RevisionFollow
+				p.Source.RevisionPolicy = modelv1alpha1.RevisionFollow
 			})),
 		},
 		"stream-everything": {

@@ -45,6 +45,7 @@ func BuildJob(artifact *modelv1alpha1.Artifact, kitImage string, labels map[stri
 		jobRunsOnce(),
 		jobWithRestrictedPod(),
 		jobWithPipeline(artifact, kitImage),
+		jobWithSourceVolume(artifact),
 		jobWithCredentials(artifact),
 		jobWithSettings(settingsFor(artifact)),
 		jobWithAdministration(artifact.Effective),

@@ -218,7 +218,7 @@ func credentialFiles(a *modelv1alpha1.Artifact) []credentialFile {
 		{flag: "--hub-token-file", path: hubTokenFile, file: hubTokenFile, key: hubToken(a)},
 		{flag: "--hub-identity-file", path: hubIdentityFile, file: hubIdentityFile, audience: hubAudience(a)},
 		{flag: "--source-docker-config", path: "source-docker", file: sourceDockerConfigFile, key: source.Credentials},
-		{flag: "--source-ca-file", path: sourceCAFile, file: sourceCAFile, key: source.CA},
+		{flag: "--source-ca-file", path: sourceCAFile, file: sourceCAFile, key: cmp.Or(source.CA, folderCA(a))},
 		{flag: "--source-cert-file", path: sourceCertFile, file: sourceCertFile, key: source.Certificate},
 		{flag: "--source-key-file", path: sourceKeyFile, file: sourceKeyFile, key: source.Key},
 	}
@@ -230,6 +230,7 @@ func credentialFiles(a *modelv1alpha1.Artifact) []credentialFile {
 // files that are mounted by themselves.
 func jobWithCredentials(a *modelv1alpha1.Artifact) jobOverride {
 	files := credentialFiles(a)
+	folder, flag := folderCredentials(a)
 	return func(j *batchv1.Job) {
 		pod := &j.Spec.Template.Spec
 		c := &pod.Containers[0]
@@ -242,6 +243,10 @@ func jobWithCredentials(a *modelv1alpha1.Artifact) jobOverride {
 			}
 			c.Args = append(c.Args, f.flag+"="+credentialsMountPath+"/"+f.path)
 			sources = append(sources, source)
+		}
+		if folder != nil {
+			c.Args = append(c.Args, flag)
+			sources = append(sources, corev1.VolumeProjection{Secret: folder})
 		}
 		if len(sources) == 0 {
 			return
@@ -266,12 +271,12 @@ func registryCredentials(a *modelv1alpha1.Artifact) *corev1.SecretKeySelector {
 }
 
 // hubToken returns the Artifact's own token, else its ProviderConfig's; nil for
-// source.oci.
+// another source.
 func hubToken(a *modelv1alpha1.Artifact) *corev1.SecretKeySelector {
 	if hf := huggingFace(a); hf != nil && hf.TokenSecretRef != nil && !isolated(a) {
 		return SecretKey(hf.TokenSecretRef.Name, cmp.Or(hf.TokenSecretRef.Key, DefaultTokenKey))
 	}
-	if OCISource(a) != nil {
+	if !readsHub(a) {
 		return nil
 	}
 	return a.Effective.HubToken
@@ -295,9 +300,9 @@ func hubAudience(a *modelv1alpha1.Artifact) string {
 	return strings.TrimRight(cmp.Or(a.Effective.HubEndpoint, v1alpha1.DefaultHubEndpoint), "/")
 }
 
-// hubCA returns the authorities that are trusted for the Hub; nil for source.oci.
+// hubCA returns the authorities that are trusted for the Hub; nil for another source.
 func hubCA(a *modelv1alpha1.Artifact) *corev1.SecretKeySelector {
-	if OCISource(a) != nil {
+	if !readsHub(a) {
 		return nil
 	}
 	return a.Effective.HubCA

@@ -280,7 +280,7 @@ func TestBuildJobReadsTheRecordedCommit(t *testing.T) {
 	}
 
 	following := func(a *modelv1alpha1.Artifact, policy modelv1alpha1.RevisionPolicy) *modelv1alpha1.Artifact {
-		a.Spec.ForProvider.Source.HuggingFace.RevisionPolicy = policy
+		a.Spec.ForProvider.Source.RevisionPolicy = policy
 		return a
 	}
 

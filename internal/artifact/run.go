@@ -76,9 +76,14 @@ func Pipeline(a *modelv1alpha1.Artifact) modelv1alpha1.PipelineType {
 	return cmp.Or(a.Effective.Pipeline, modelv1alpha1.PipelineKit)
 }
 
-// CheckPipeline returns an error if the pipeline that the Artifact's spec names, or that
-// its content is of, cannot be used with its ProviderConfig.
-func CheckPipeline(a *modelv1alpha1.Artifact) error {
+// CheckRun returns an error if the source that the Artifact's spec names, or the pipeline
+// that it names or that its content is of, cannot be used with its ProviderConfig.
+func CheckRun(a *modelv1alpha1.Artifact) error {
+	if s := a.Spec.ForProvider.Source; s != nil && s.PersistentVolumeClaim != nil && isolated(a) {
+		return outcome.Errorf(outcome.Unsupported,
+			"PersistentVolumeClaim %q is in namespace %q, and runs of the ClusterProviderConfig execute in %q, where no Pod can mount it: write a ProviderConfig, or a ClusterProviderConfig without job.namespace, in spec.providerConfigRef, or write another source",
+			s.PersistentVolumeClaim.ClaimName, a.GetNamespace(), RunNamespace(a))
+	}
 	if Pipeline(a) != modelv1alpha1.PipelineKit {
 		return nil
 	}
@@ -94,18 +99,21 @@ func CheckPipeline(a *modelv1alpha1.Artifact) error {
 }
 
 // kitSupports reports whether kit supports what the Artifact's spec asks for: whole
-// models of the public Hub, with stored credentials or none, as any format except Image
-// and without annotations
+// models of the public Hub, with stored credentials or none, or files of a volume,
+// as any format except Image and without annotations
 // (https://kitops.org/docs/cli/cli-reference/, kit import and kit pack).
 func kitSupports(a *modelv1alpha1.Artifact) bool {
-	if OCISource(a) != nil || a.Spec.ForProvider.Format == modelv1alpha1.PackFormatImage || len(Annotations(a)) > 0 {
+	if a.Spec.ForProvider.Format == modelv1alpha1.PackFormatImage || len(Annotations(a)) > 0 || a.Effective.RegistryIdentity != "" {
 		return false
+	}
+	if s := a.Spec.ForProvider.Source; s != nil && (hashedFiles(s.Files) != nil || s.HuggingFace == nil) {
+		return s.PersistentVolumeClaim != nil
 	}
 	// kit import does not accept a model without an organisation.
-	if hf := huggingFace(a); hf != nil && (strings.Count(hf.Model, "/") != 1 || hashedFiles(hf.Files) != nil) {
+	if hf := huggingFace(a); hf != nil && strings.Count(hf.Model, "/") != 1 {
 		return false
 	}
-	if hubIdentity(a) != "" || a.Effective.RegistryIdentity != "" {
+	if hubIdentity(a) != "" {
 		return false
 	}
 	hub := strings.TrimRight(a.Effective.HubEndpoint, "/")

@@ -94,15 +94,15 @@ func TestRunHash(t *testing.T) {
 		"Pinned": {
 			reason: "An explicit revisionPolicy Pinned should not change the hash.",
 			args: newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) {
-				p.Source.HuggingFace.RevisionPolicy = modelv1alpha1.RevisionPinned
+				p.Source.RevisionPolicy = modelv1alpha1.RevisionPinned
 			})),
 			want: goldenDefault,
 		},
 		"Follow": {
 			reason: "Another revisionPolicy or followInterval should not change the hash.",
 			args: newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) {
-				p.Source.HuggingFace.RevisionPolicy = modelv1alpha1.RevisionFollow
-				p.Source.HuggingFace.FollowInterval = &metav1.Duration{Duration: time.Minute}
+				p.Source.RevisionPolicy = modelv1alpha1.RevisionFollow
+				p.Source.FollowInterval = &metav1.Duration{Duration: time.Minute}
 			})),
 			want: goldenDefault,
 		},
@@ -240,7 +240,7 @@ func withPipeline(p modelv1alpha1.PipelineType) artifactModifier {
 	return withParameters(func(fp *modelv1alpha1.ArtifactParameters) { fp.Pipeline = p })
 }
 
-func TestCheckPipeline(t *testing.T) {
+func TestCheckRun(t *testing.T) {
 	identity := withEffective(modelv1alpha1.Effective{HubIdentity: "models-bot"})
 	cloud := withEffective(modelv1alpha1.Effective{RegistryIdentity: "aws"})
 	cases := map[string]struct {
@@ -263,9 +263,9 @@ func TestCheckPipeline(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			err := CheckPipeline(tc.args)
+			err := CheckRun(tc.args)
 			if err != nil && outcome.ReasonOf(err) != tc.want || (err == nil) != (tc.want == "") {
-				t.Errorf("\n%s\nCheckPipeline(...): want %q, got %v", tc.reason, tc.want, err)
+				t.Errorf("\n%s\nCheckRun(...): want %q, got %v", tc.reason, tc.want, err)
 			}
 		})
 	}

@@ -34,6 +34,10 @@ func huggingFace(a *modelv1alpha1.Artifact) *modelv1alpha1.HuggingFaceSource {
 	return a.Spec.ForProvider.Source.HuggingFace
 }
 
+// readsHub reports whether the Artifact's runs read from a Hub, as they do unless its spec
+// names another source.
+func readsHub(a *modelv1alpha1.Artifact) bool { return OCISource(a) == nil && FolderOf(a) == nil }
+
 // OCISource returns the Artifact's source in a registry, or nil.
 func OCISource(a *modelv1alpha1.Artifact) *modelv1alpha1.OCISource {
 	if a.Spec.ForProvider.Source == nil {
@@ -45,6 +49,41 @@ func OCISource(a *modelv1alpha1.Artifact) *modelv1alpha1.OCISource {
 type runHashSource struct {
 	HuggingFace *runHashHuggingFace `json:"huggingFace,omitempty"`
 	OCI         *runHashOCI         `json:"oci,omitempty"`
+
+	S3                    *runHashBucket `json:"s3,omitempty"`
+	GCS                   *runHashBucket `json:"gcs,omitempty"`
+	AzureBlob             *runHashBucket `json:"azureBlob,omitempty"`
+	PersistentVolumeClaim *runHashVolume `json:"persistentVolumeClaim,omitempty"`
+	HTTP                  *runHashHTTP   `json:"http,omitempty"`
+
+	// Files and License of a source that is none of a Hub.
+	Files   *runHashFiles `json:"files,omitempty"`
+	License string        `json:"license,omitempty"`
+}
+
+// runHashBucket has no credentials, and not how the server is asked: these do not decide
+// which files there are.
+type runHashBucket struct {
+	Account  string `json:"account,omitempty"`
+	Bucket   string `json:"bucket"`
+	Prefix   string `json:"prefix,omitempty"`
+	Endpoint string `json:"endpoint,omitempty"`
+	Region   string `json:"region,omitempty"`
+}
+
+type runHashVolume struct {
+	ClaimName string `json:"claimName"`
+	Path      string `json:"path,omitempty"`
+}
+
+type runHashHTTP struct {
+	Items []runHashHTTPItem `json:"items"`
+}
+
+type runHashHTTPItem struct {
+	URL    string `json:"url"`
+	Path   string `json:"path"`
+	SHA256 string `json:"sha256"`
 }
 
 type runHashHuggingFace struct {
@@ -91,11 +130,15 @@ func hashedSource(a *modelv1alpha1.Artifact) *runHashSource {
 			Model:    hf.Model,
 			Dataset:  hf.Dataset,
 			Revision: cmp.Or(hf.Revision, defaultRevision),
-			Files:    hashedFiles(hf.Files),
+			Files:    hashedFiles(a.Spec.ForProvider.Source.Files),
 		}
 	}
 	if s := OCISource(a); s != nil {
 		out.OCI = &runHashOCI{Reference: s.Reference, Verify: hashedVerify(s.Verify), Referrers: string(s.Referrers)}
+	}
+	if f := FolderOf(a); f != nil {
+		out = f.hashed
+		out.Files, out.License = hashedFiles(a.Spec.ForProvider.Source.Files), a.Spec.ForProvider.Source.License
 	}
 	if out == (runHashSource{}) {
 		return nil
@@ -132,6 +175,9 @@ func sourceArguments(a *modelv1alpha1.Artifact) []string {
 		}
 		return append(args, verifyArguments(s.Verify)...)
 	}
+	if f := FolderOf(a); f != nil {
+		return folderArguments(a, f)
+	}
 	args := []string{hubEndpointFlag + cmp.Or(a.Effective.HubEndpoint, v1alpha1.DefaultHubEndpoint)}
 	hf := huggingFace(a)
 	if r := hubIdentity(a); r != "" {
@@ -145,7 +191,7 @@ func sourceArguments(a *modelv1alpha1.Artifact) []string {
 	default:
 		args = append(args, "--model="+hf.Model)
 	}
-	return append(append(args, "--revision="+revisionFor(a)), filterArguments(hf.Files)...)
+	return append(append(args, "--revision="+revisionFor(a)), filterArguments(a.Spec.ForProvider.Source.Files)...)
 }
 
 // hubEndpointFlag is the flag of `worker run` for the address of the Hub.
@@ -207,11 +253,10 @@ func recordedRevision(a *modelv1alpha1.Artifact) string {
 // unless the spec follows the revision, so that a rebuild gives the same artifact;
 // else the spec's.
 func revisionFor(a *modelv1alpha1.Artifact) string {
-	hf := huggingFace(a)
-	if recorded := recordedRevision(a); recorded != "" && hf.RevisionPolicy != modelv1alpha1.RevisionFollow {
+	if recorded := recordedRevision(a); recorded != "" && !Follows(a) {
 		return recorded
 	}
-	return cmp.Or(hf.Revision, defaultRevision)
+	return cmp.Or(huggingFace(a).Revision, defaultRevision)
 }
 
 // referenceFor returns the reference that a run reads from a registry: with the
@@ -251,8 +296,11 @@ func accessFor(a *modelv1alpha1.Artifact) modelv1alpha1.SourceAccess {
 }
 
 // SameModel reports whether the sources of two Artifacts are the same model or dataset
-// of a Hub, at any revision.
+// of a Hub, at any revision, or the same folder.
 func SameModel(a, b *modelv1alpha1.Artifact) bool {
+	if one, other := FolderOf(a), FolderOf(b); one != nil && other != nil {
+		return one.Name == other.Name
+	}
 	one, other := huggingFace(a), huggingFace(b)
 	return one != nil && other != nil && one.Model == other.Model && one.Dataset == other.Dataset
 }

@@ -42,7 +42,7 @@ func withDataset(dataset string) artifactModifier {
 
 func withFiles(include, exclude []string) artifactModifier {
 	return withParameters(func(p *modelv1alpha1.ArtifactParameters) {
-		p.Source.HuggingFace.Files = &modelv1alpha1.FileFilter{Include: include, Exclude: exclude}
+		p.Source.Files = &modelv1alpha1.FileFilter{Include: include, Exclude: exclude}
 	})
 }
 

@@ -24,9 +24,15 @@ var schema = map[string]any{
 	"source": map[string]any{
 		"huggingFace": map[string]any{
 			"model": nil, "dataset": nil, "revision": nil, "endpoint": nil,
-			"files": map[string]any{"include": nil, "exclude": nil},
 		},
-		"oci": map[string]any{"reference": nil, "referrers": nil},
+		"oci":                   map[string]any{"reference": nil, "referrers": nil},
+		"s3":                    map[string]any{"bucket": nil, "prefix": nil, "endpoint": nil, "region": nil},
+		"gcs":                   map[string]any{"bucket": nil, "prefix": nil, "endpoint": nil},
+		"azureBlob":             map[string]any{"account": nil, "container": nil, "prefix": nil, "endpoint": nil},
+		"persistentVolumeClaim": map[string]any{"claimName": nil, "path": nil},
+		"http":                  map[string]any{"url": nil},
+		"files":                 map[string]any{"include": nil, "exclude": nil},
+		"license":               nil,
 	},
 	"format": nil, "pipeline": nil, "repository": nil,
 	"annotations": map[string]any{"*": nil},

@@ -66,6 +66,11 @@ func OCIDependency(repository string, d digest.Digest) Dependency {
 	return Dependency{URI: "oci://" + repository + "@" + d.String(), Digest: map[string]string{d.Algorithm().String(): d.Encoded()}}
 }
 
+// FolderDependency returns the folder with this URL whose listing has this digest.
+func FolderDependency(url string, listing digest.Digest) Dependency {
+	return Dependency{URI: url, Digest: map[string]string{"listing": listing.Encoded()}}
+}
+
 // A Provenance says who made an artifact, in which run and from what.
 type Provenance struct {
 	// Repository is the host/repository for which the statement is made: a signature

@@ -30,7 +30,7 @@ func testProvenance() Provenance {
 		Source: "https://huggingface.co/Qwen/Qwen3-0.6B", Revision: testCommit, License: "Apache-2.0",
 		Files: 10, FileList: digest.FromString("list"),
 		Parameters: map[string]any{
-			"source":     map[string]any{"huggingFace": map[string]any{"model": "Qwen/Qwen3-0.6B", "revision": "main", "files": map[string]any{"include": []string{"*.json", "*.safetensors"}}}},
+			"source":     map[string]any{"huggingFace": map[string]any{"model": "Qwen/Qwen3-0.6B", "revision": "main"}, "files": map[string]any{"include": []string{"*.json", "*.safetensors"}}},
 			"format":     "ModelPack",
 			"pipeline":   "Stream",
 			"repository": "models/qwen3",

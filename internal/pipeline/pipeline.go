@@ -43,6 +43,11 @@ type Source struct {
 	Volume    *VolumeSource
 	HTTP      *HTTPSource
 
+	// Name of these files for policies, provenance and people, as a URL; empty for what
+	// they name themselves. A bucket at a server of the Artifact's own choice has that
+	// server's.
+	Name string
+
 	// License of the files as the Artifact declares it, in place of what they say;
 	// empty if it declares none. A Hub's model says its own.
 	License string

@@ -81,14 +81,14 @@ type VolumeSource struct {
 	Path string
 }
 
-// An HTTPSource is files that an HTTP server each serves.
+// An HTTPSource is files that an HTTP server serves.
 type HTTPSource struct {
 	// Items are the files, in the order of the Artifact.
 	Items []HTTPItem
 }
 
-// An HTTPItem is a file that an HTTP server serves. It is serialized in the
-// environment of a run.
+// An HTTPItem is a file that an HTTP server serves. It is serialized as an argument of a
+// run.
 type HTTPItem struct {
 	// URL of the file.
 	URL string `json:"url"`
@@ -96,8 +96,8 @@ type HTTPItem struct {
 	// Path of the file in the artifact.
 	Path string `json:"path"`
 
-	// SHA256 of the file, in hex; empty if it is not known.
-	SHA256 string `json:"sha256,omitempty"`
+	// SHA256 of the file, in hex.
+	SHA256 string `json:"sha256"`
 
 	// Size of the file in bytes; nil if it is not known.
 	Size *int64 `json:"size,omitempty"`

@@ -124,7 +124,7 @@ func (s Set) CheckSize(size int64) error {
 			return nil
 		}
 		return p.violation(fmt.Sprintf("allows artifacts of at most %d bytes (spec.policy.maxSize), and this has %d", p.MaxSize, size),
-			"leave files out in spec.forProvider.source.huggingFace.files, write another source, or have the limit raised")
+			"leave files out in spec.forProvider.source.files, write another source, or have the limit raised")
 	})
 }
 
@@ -168,7 +168,7 @@ func (p Policy) allowsFormat(format string) bool {
 // refusesFiles returns the error for files that a policy refuses.
 func (p Policy) refusesFiles(which string) error {
 	return p.violation(fmt.Sprintf("does not allow %s (spec.policy.files%s)", which, p.Files.shown()),
-		"leave such files out in spec.forProvider.source.huggingFace.files, write another source, or have the rule changed")
+		"leave such files out in spec.forProvider.source.files, write another source, or have the rule changed")
 }
 
 // shown returns the rules for a message.

@@ -125,7 +125,7 @@ func TestCheckFiles(t *testing.T) {
 		"Tokenizer":       {reason: "Tokenizers should be data.", set: only, path: "tokenizer.model", head: "\x0a\x0e"},
 		"Readme":          {reason: "Files without an extension that people read should be data.", set: only, path: "LICENSE", head: "MIT"},
 		"Git":             {reason: "A file of git should be data.", set: only, path: ".gitignore", head: "x"},
-		"PickleName":      {reason: "A pickle should be refused by its name.", set: noPickle, path: "model.PT", head: "x", byName: violation(of, "model.PT (pickle)", "spec.policy.files.deny: pickle", "source.huggingFace.files"), want: violation()},
+		"PickleName":      {reason: "A pickle should be refused by its name.", set: noPickle, path: "model.PT", head: "x", byName: violation(of, "model.PT (pickle)", "spec.policy.files.deny: pickle", "source.files"), want: violation()},
 		"PyTorchName":     {reason: "PyTorch's usual names should be those of pickles.", set: noPickle, path: "pytorch_model-00001-of-00002.bin", head: "x", byName: violation("(pickle)"), want: violation()},
 		"BinUndecided":    {reason: "A .bin without a pickle in it should be allowed.", set: noPickle, path: "data.bin", head: "\x00\x01"},
 		"BinZip":          {reason: "A .bin that is a zip archive should be a pickle.", set: noPickle, path: "data.bin", head: zip, want: violation("data.bin (pickle")},

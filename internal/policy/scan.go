@@ -119,7 +119,7 @@ func (s Set) checkVerdict(verdict, named string) error {
 		if p.HubScan != HubScanRequire {
 			return nil
 		}
-		const cure = "leave such files out in spec.forProvider.source.huggingFace.files, write another revision or source, or have the rule changed"
+		const cure = "leave such files out in spec.forProvider.source.files, write another revision or source, or have the rule changed"
 		switch verdict {
 		case VerdictMissing:
 			return p.violation("requires a clean security scan of the Hub (spec.policy.hubScan), and there is none for this source",

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
@@ -80,6 +81,8 @@ func (p Place) provenance(subject digest.Digest, r Record) attest.Provenance {
 	}
 	switch d := digest.Digest(r.Revision); {
 	case r.Source == "" || r.Revision == "":
+	case d.Validate() == nil && strings.Contains(r.Source, "://"):
+		out.Dependencies = []attest.Dependency{attest.FolderDependency(r.Source, d)}
 	case d.Validate() == nil:
 		out.Dependencies = []attest.Dependency{attest.OCIDependency(r.Source, d)}
 	default:

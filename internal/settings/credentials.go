@@ -110,11 +110,11 @@ type hubEndpoint struct {
 }
 
 // hubFor returns the endpoint of the Artifact's Hub. The Artifact's own token
-// replaces the config's, and an Artifact that is read from a registry needs
-// neither token nor authorities.
+// replaces the config's, and an Artifact that is read from elsewhere needs neither
+// token nor authorities.
 func (p *providerConfig) hubFor(a *modelv1alpha1.Artifact) hubEndpoint {
 	e := hubEndpoint{url: string(p.HuggingFace.Endpoint)}
-	if artifact.OCISource(a) != nil {
+	if artifact.OCISource(a) != nil || artifact.FolderOf(a) != nil {
 		return e
 	}
 	e.ca = p.secret(p.HuggingFace.CertSecretRef, artifact.KeyCA)

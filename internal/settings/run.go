@@ -132,7 +132,7 @@ func (s *Settings) addSource(ctx context.Context) error {
 // namespace: they execute where there are no others.
 func (s *Settings) copyAllSecrets() {
 	s.copiesAll = true
-	keys := []*secretKey{s.registry.credentials, s.registry.certs, s.hub.token, s.hub.ca}
+	keys := []*secretKey{s.registry.credentials, s.registry.certs, s.hub.token, s.hub.ca, s.folder.credentials, s.folder.ca}
 	if s.source != nil {
 		keys = append(keys, s.source.credentials, s.source.certs, s.source.verify)
 	}
@@ -192,13 +192,16 @@ func (s Settings) SecretData(ctx context.Context) (map[string][]byte, error) {
 	if err := s.copySource(ctx, out); err != nil {
 		return nil, err
 	}
+	if err := s.copyFolder(ctx, out); err != nil {
+		return nil, err
+	}
 	maps.DeleteFunc(out, func(_ string, value []byte) bool { return len(value) == 0 })
 	return out, nil
 }
 
 // copied returns the references to the Secrets of which a run gets copies.
 func (s Settings) copied() []*secretKey {
-	all := []*secretKey{s.registry.certs, s.hub.token, s.hub.ca}
+	all := []*secretKey{s.registry.certs, s.hub.token, s.hub.ca, s.folder.credentials, s.folder.ca}
 	if s.source != nil {
 		all = append(all, s.source.credentials, s.source.certs, s.source.verify)
 	}
@@ -295,7 +298,10 @@ func (s Settings) ConfigHash(ctx context.Context) (string, error) {
 	if s.sourceErr != nil {
 		return "", s.sourceErr
 	}
-	used := []*secretKey{s.registry.credentials, s.registry.certs, s.hub.token, s.hub.ca}
+	if err := s.checkFolder(ctx); err != nil {
+		return "", err
+	}
+	used := []*secretKey{s.registry.credentials, s.registry.certs, s.hub.token, s.hub.ca, s.folder.credentials, s.folder.ca}
 	if s.source != nil {
 		used = append(used, s.source.credentials, s.source.certs, s.source.verify)
 	}

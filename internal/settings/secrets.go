@@ -25,6 +25,9 @@ type secretKey struct {
 	types.NamespacedName
 	key string
 
+	// needs says what a Secret as a whole must have.
+	needs string
+
 	// copied reports whether a run gets a copy, since the Secret is a
 	// ClusterProviderConfig's, or the run executes in another namespace.
 	copied bool
@@ -107,7 +110,8 @@ func SecretsOf(o client.Object) []string {
 	switch o := o.(type) {
 	case *modelv1alpha1.Artifact:
 		credentials, ca := ownSourceSecrets(o)
-		keys = []*secretKey{ownCredentials(o), ownHubToken(o), credentials, ca, ownVerifyFile(o)}
+		folder := folderSecretsOf(o)
+		keys = []*secretKey{ownCredentials(o), ownHubToken(o), credentials, ca, ownVerifyFile(o), folder.credentials, folder.ca}
 	case *v1alpha1.ProviderConfig:
 		keys = secretsOf(fromProviderConfig(o))
 	case *v1alpha1.ClusterProviderConfig:
@@ -159,7 +163,8 @@ func (r *secretReader) get(ctx context.Context, k *secretKey) (*corev1.Secret, e
 		err := r.kube.Get(ctx, k.NamespacedName, s)
 		switch {
 		case kerrors.IsNotFound(err) && k.key == "":
-			return nil, outcome.Errorf(outcome.ConfigMissing, `Secret %q in namespace %q does not exist: create it with the key "ca.crt", or with "tls.crt" and "tls.key"`, k.Name, k.Namespace)
+			return nil, outcome.Errorf(outcome.ConfigMissing, "Secret %q in namespace %q does not exist: create it with %s", k.Name, k.Namespace,
+				cmp.Or(k.needs, `the key "ca.crt", or with "tls.crt" and "tls.key"`))
 		case kerrors.IsNotFound(err):
 			return nil, outcome.Errorf(outcome.ConfigMissing, "Secret %q in namespace %q does not exist: create it with the key %q", k.Name, k.Namespace, k.key)
 		case err != nil:

@@ -71,6 +71,7 @@ type Settings struct {
 	hub       hubEndpoint
 	source    *endpoint // Nil for a source that is not source.oci.
 	sourceErr error     // Says why the reference of source.oci is invalid.
+	folder    folderSecrets
 }
 
 // Images are those that runs use where a ClusterProviderConfig names no other.
@@ -147,6 +148,7 @@ func (r *Resolver) Resolve(ctx context.Context, a *modelv1alpha1.Artifact) (Sett
 	s.KitImage = cmp.Or(config.Job.KitImage, r.Images.Kit)
 	s.registry, s.hub = config.registryFor(a), config.hubFor(a)
 	s.source, s.sourceErr = config.sourceFor(a)
+	s.folder = folderSecretsOf(a)
 	if s.RunNamespace != a.GetNamespace() {
 		s.copyAllSecrets()
 	}

@@ -105,6 +105,10 @@ type folder struct {
 
 var _ Source = &folder{}
 
+// Name of the folder: that which the run was given for it, by which the controller and
+// its policies know it, else its own.
+func (o *folder) Name() string { return cmp.Or(o.source.Name, o.Folder.Name()) }
+
 // Resolve implements Source.
 func (o *folder) Resolve(ctx context.Context) (Contents, error) {
 	if err := o.source.Files.Validate(); err != nil {

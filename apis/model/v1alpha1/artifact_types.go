@@ -152,8 +152,8 @@ type Target struct {
 
 // ArtifactParameters are the desired state of an artifact.
 // +kubebuilder:validation:XValidation:rule="!has(self.pipeline) || self.pipeline != 'Kit' || !has(self.format) || self.format != 'Image'",message="pipeline Kit cannot make format Image: leave pipeline out, or write pipeline: Stream"
-// +kubebuilder:validation:XValidation:rule="!has(self.pipeline) || self.pipeline != 'Kit' || !has(self.source) || !has(self.source.oci)",message="pipeline Kit cannot read source.oci: leave pipeline out, or write pipeline: Stream"
-// +kubebuilder:validation:XValidation:rule="!has(self.pipeline) || self.pipeline != 'Kit' || !has(self.source) || !has(self.source.huggingFace) || !(has(self.source.huggingFace.dataset) || has(self.source.huggingFace.files))",message="pipeline Kit cannot read source.huggingFace.dataset and files: leave pipeline out, or write pipeline: Stream"
+// +kubebuilder:validation:XValidation:rule="!has(self.pipeline) || self.pipeline != 'Kit' || !has(self.source) || has(self.source.huggingFace) || has(self.source.persistentVolumeClaim)",message="pipeline Kit reads only source.huggingFace and source.persistentVolumeClaim: leave pipeline out, or write pipeline: Stream"
+// +kubebuilder:validation:XValidation:rule="!has(self.pipeline) || self.pipeline != 'Kit' || !has(self.source) || !has(self.source.huggingFace) || !(has(self.source.files) || has(self.source.huggingFace.dataset))",message="pipeline Kit imports whole models of a Hub, no datasets and no source.files: leave pipeline out, or write pipeline: Stream"
 // +kubebuilder:validation:XValidation:rule="!has(self.pipeline) || self.pipeline != 'Kit' || !has(self.target) || !has(self.target.annotations) || size(self.target.annotations) == 0",message="pipeline Kit cannot set target.annotations: leave pipeline out, or write pipeline: Stream"
 type ArtifactParameters struct {
 	// Source of the model. It is required unless managementPolicies is [Observe].
@@ -187,9 +187,9 @@ type ArtifactParameters struct {
 	// Pipeline that builds the artifact: Kit runs kit import, pack and push on a
 	// workspace volume; Stream copies the files from their source to the registry
 	// and needs no volume. Only Stream supports format Image, target.annotations,
-	// source.oci, source.huggingFace.dataset and files, models without an
-	// organisation, and Hubs other than https://huggingface.co. Changing the
-	// pipeline rebuilds the artifact. Default: Stream for what only Stream
+	// sources other than huggingFace and persistentVolumeClaim, datasets and
+	// source.files of a Hub, models without an organisation, and Hubs other than
+	// https://huggingface.co. Changing the pipeline rebuilds the artifact. Default: Stream for what only Stream
 	// supports, else the ProviderConfig's job.pipeline, else Kit. If the
 	// ProviderConfig changes, an artifact that exists and a run in progress keep
 	// their pipeline. status.atProvider.pipeline shows the pipeline in use.

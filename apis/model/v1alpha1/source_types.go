@@ -38,13 +38,8 @@ type HuggingFaceSource struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([a-zA-Z0-9][a-zA-Z0-9._-]*/)?[a-zA-Z0-9][a-zA-Z0-9._-]*$') && !self.contains('..') && !self.contains('--') && !self.matches('^(api|datasets|models|spaces)/')",message="dataset must be as the Hub names it: write organisation/name, for example openai/gsm8k, without https://, without datasets/ and without a revision"
 	Dataset string `json:"dataset,omitempty"`
 
-	// Files of the model or dataset to package. Pipeline Kit does not support
-	// it. Default: all files. Example: {include: ["*.safetensors", "*.json"]}.
-	// +optional
-	Files *FileFilter `json:"files,omitempty"`
-
 	// Revision of the model or dataset: a branch, a tag or a commit. It is
-	// resolved to a commit when a run starts; see revisionPolicy. Default: main.
+	// resolved to a commit when a run starts; see source.revisionPolicy. Default: main.
 	// Example: v1.0.
 	// +optional
 	// +kubebuilder:default=main
@@ -52,22 +47,6 @@ type HuggingFaceSource struct {
 	// +kubebuilder:validation:MaxLength=255
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9]([a-zA-Z0-9._/-]*[a-zA-Z0-9_-])?$') && !self.contains('..') && !self.contains('//') && !self.contains('/.')",message="revision must be a branch, a tag or a commit: write main, v1.0, refs/pr/1 or 40 hex digits"
 	Revision string `json:"revision,omitempty"`
-
-	// RevisionPolicy decides what happens when the branch or tag in revision
-	// moves to another commit. Pinned keeps the first run's commit, also if the
-	// artifact has to be rebuilt. Follow checks the Hub every followInterval and
-	// rebuilds the artifact under the same tag; the old artifact stays until the
-	// new one is complete. Default: Pinned. Example: Follow.
-	// +optional
-	// +kubebuilder:default=Pinned
-	RevisionPolicy RevisionPolicy `json:"revisionPolicy,omitempty"`
-
-	// FollowInterval between two checks of the Hub with revisionPolicy Follow. A
-	// check may be later if the Hub limits the rate of requests. Default: 1h.
-	// Example: 15m.
-	// +optional
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('720h')",message="followInterval must be from 1m to 720h: write 15m or 24h"
-	FollowInterval *metav1.Duration `json:"followInterval,omitempty"`
 
 	// TokenSecretRef names a Secret in the Artifact's namespace with an access
 	// token for the Hub, for private and gated models and datasets. Default: the
@@ -161,127 +140,6 @@ type ReferrersPolicy string
 // ReferrersCopy copies what refers to an artifact.
 const ReferrersCopy ReferrersPolicy = "Copy"
 
-// A VerificationProvider is the kind of signatures that are verified.
-// +kubebuilder:validation:Enum=cosign
-type VerificationProvider string
-
-// VerificationCosign verifies signatures as cosign makes them.
-const VerificationCosign VerificationProvider = "cosign"
-
-// A Verification says who must have signed an artifact: the owner of one of some
-// public keys, or, without a key, one of some identities. Sigstore bundles among the artifact's referrers count, and
-// signatures and attestations under cosign's tags .sig and .att.
-// +kubebuilder:validation:XValidation:rule="(has(self.key) ? 1 : 0) + (has(self.secretRef) ? 1 : 0) + (has(self.configMapRef) ? 1 : 0) + (has(self.matchOIDCIdentity) ? 1 : 0) == 1",message="verify needs one of key, secretRef, configMapRef and matchOIDCIdentity: write key with a public key in PEM, secretRef or configMapRef with name, or matchOIDCIdentity with issuer and subject"
-// +kubebuilder:validation:XValidation:rule="(has(self.trustedRootSecretRef) ? 1 : 0) + (has(self.trustedRootConfigMapRef) ? 1 : 0) == (has(self.matchOIDCIdentity) ? 1 : 0)",message="identities are verified by one trusted root, and keys by none: write trustedRootConfigMapRef or trustedRootSecretRef with name beside matchOIDCIdentity"
-type Verification struct {
-	// Provider of the signatures. Default: cosign. Example: cosign.
-	// +optional
-	// +kubebuilder:default=cosign
-	Provider VerificationProvider `json:"provider,omitempty"`
-
-	// Key is a public key in PEM, as in cosign.pub, or several, of which one must
-	// have signed: ECDSA, RSA or Ed25519.
-	// Example: "-----BEGIN PUBLIC KEY-----\nMFkw...\n-----END PUBLIC KEY-----".
-	// +optional
-	// +kubebuilder:validation:MaxLength=16384
-	// +kubebuilder:validation:XValidation:rule="self.contains('-----BEGIN PUBLIC KEY-----') && self.contains('-----END PUBLIC KEY-----') && !self.contains('PRIVATE KEY')",message="key must be a public key in PEM: write what cosign.pub contains, from -----BEGIN PUBLIC KEY----- to -----END PUBLIC KEY-----"
-	Key string `json:"key,omitempty"`
-
-	// SecretRef names a Secret in the Artifact's namespace with such keys. A change
-	// of the Secret starts a failed run again. Example: {name: upstream-keys}.
-	// +optional
-	SecretRef *PublicKeySelector `json:"secretRef,omitempty"`
-
-	// ConfigMapRef names a ConfigMap in the Artifact's namespace with such keys.
-	// Example: {name: upstream-keys, key: cosign.pub}.
-	// +optional
-	ConfigMapRef *PublicKeySelector `json:"configMapRef,omitempty"`
-
-	// MatchOIDCIdentity lists identities of which one must have signed, with a
-	// short-lived certificate of Sigstore. It needs a trusted root.
-	// Example: [{issuer: "https://token.actions.githubusercontent.com", subject: "^https://github\\.com/org/repo/.*$"}].
-	// +optional
-	// +listType=atomic
-	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=16
-	MatchOIDCIdentity []OIDCIdentity `json:"matchOIDCIdentity,omitempty"`
-
-	// TrustedRootSecretRef names a Secret in the Artifact's namespace with the
-	// trusted_root.json of a Sigstore, public or private. All that it names is
-	// required of a signature: a transparency log, a timestamp, a logged
-	// certificate. Example: {name: sigstore}.
-	// +optional
-	TrustedRootSecretRef *TrustedRootSelector `json:"trustedRootSecretRef,omitempty"`
-
-	// TrustedRootConfigMapRef names a ConfigMap with it instead.
-	// Example: {name: sigstore, key: trusted_root.json}.
-	// +optional
-	TrustedRootConfigMapRef *TrustedRootSelector `json:"trustedRootConfigMapRef,omitempty"`
-
-	// PredicateType is the type of an attestation that the artifact must have,
-	// signed by one of these: a URI, as in the in-toto statement. What the
-	// attestation says is not evaluated. Default: any signature, or any statement
-	// in a bundle, as cosign verify and Flux accept them.
-	// Example: https://slsa.dev/provenance/v1.
-	// +optional
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=512
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z][a-z0-9+.-]*:[^ ]+$')",message="predicateType must be a URI: write https://slsa.dev/provenance/v1, not cosign's short name slsaprovenance1"
-	PredicateType string `json:"predicateType,omitempty"`
-}
-
-// A PublicKeySelector names a key of a Secret or a ConfigMap in the Artifact's
-// namespace.
-type PublicKeySelector struct {
-	// Name of the Secret or the ConfigMap. Example: upstream-keys.
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	Name string `json:"name"`
-
-	// Key in it. Default: cosign.pub, as cosign generate-key-pair names it.
-	// Example: upstream.pub.
-	// +optional
-	// +kubebuilder:default=cosign.pub
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="self.endsWith('.pub')",message="key must end in .pub, so that no private key gets into a Pod: write cosign.pub"
-	Key string `json:"key,omitempty"`
-}
-
-// An OIDCIdentity is who may have signed. Each field is the exact text, or a regular
-// expression (https://pkg.go.dev/regexp/syntax) for the whole of it that begins with
-// ^ and ends with $, as Flux has them.
-type OIDCIdentity struct {
-	// Issuer of the identity: the URL of an OIDC provider.
-	// Example: https://token.actions.githubusercontent.com.
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=512
-	Issuer string `json:"issuer"`
-
-	// Subject of the certificate: an e-mail address or a URI.
-	// Example: ^https://github\.com/org/repo/\.github/workflows/release\.yaml@refs/tags/v.*$.
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=512
-	Subject string `json:"subject"`
-}
-
-// A TrustedRootSelector names a key of a Secret or a ConfigMap in the Artifact's
-// namespace.
-type TrustedRootSelector struct {
-	// Name of the Secret or the ConfigMap. Example: sigstore.
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	Name string `json:"name"`
-
-	// Key in it. Default: trusted_root.json. Example: root.json.
-	// +optional
-	// +kubebuilder:default=trusted_root.json
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="self.endsWith('.json')",message="key must end in .json: write trusted_root.json"
-	Key string `json:"key,omitempty"`
-}
-
 // A SecretKeySelector names a key of a Secret in the Artifact's namespace.
 type SecretKeySelector struct {
 	// Name of the Secret. Example: huggingface.
@@ -295,8 +153,13 @@ type SecretKeySelector struct {
 	Key string `json:"key,omitempty"`
 }
 
-// A Source is where a model comes from: exactly one of its fields.
-// +kubebuilder:validation:XValidation:rule="has(self.huggingFace) != has(self.oci)",message="exactly one source is required: write huggingFace with model: organisation/name, or oci with reference: registry/repository@digest"
+// A Source is where a model comes from: exactly one of huggingFace, oci, s3, gcs,
+// azureBlob, persistentVolumeClaim and http, and what applies to it.
+// +kubebuilder:validation:XValidation:rule="[has(self.huggingFace), has(self.oci), has(self.s3), has(self.gcs), has(self.azureBlob), has(self.persistentVolumeClaim), has(self.http)].filter(x, x).size() == 1",message="exactly one source is required: write huggingFace with model: organisation/name, or oci with reference: registry/repository@digest, or one of s3, gcs, azureBlob, persistentVolumeClaim and http"
+// +kubebuilder:validation:XValidation:rule="!has(self.oci) || !has(self.files)",message="an artifact in a registry is read as a whole: remove files beside oci"
+// +kubebuilder:validation:XValidation:rule="!has(self.license) || !(has(self.huggingFace) || has(self.oci))",message="the Hub and an artifact in a registry tell their licence: remove license beside huggingFace and oci"
+// +kubebuilder:validation:XValidation:rule="!has(self.revisionPolicy) || self.revisionPolicy != 'Follow' || has(self.huggingFace)",message="only a model or a dataset of a Hub can be followed: write revisionPolicy: Pinned, or leave it out"
+// +kubebuilder:validation:XValidation:rule="!has(self.followInterval) || (has(self.revisionPolicy) && self.revisionPolicy == 'Follow')",message="followInterval is how often a followed source is checked: write revisionPolicy: Follow, or remove followInterval"
 type Source struct {
 	// HuggingFace is a model or a dataset of a Hugging Face Hub.
 	// Example: {model: Qwen/Qwen3-0.6B, revision: main}.
@@ -309,4 +172,65 @@ type Source struct {
 	// Example: {reference: "registry.example.com/models/qwen3:v1"}.
 	// +optional
 	OCI *OCISource `json:"oci,omitempty"`
+
+	// S3 is the objects in a bucket of Amazon S3, or of a server that speaks its
+	// protocol, such as Ceph, MinIO, Cloudflare R2 or the buckets of Hugging Face.
+	// Pipeline Kit does not support it. Example: {bucket: models, prefix: qwen3/v1}.
+	// +optional
+	S3 *S3Source `json:"s3,omitempty"`
+
+	// GCS is the objects in a bucket of Google Cloud Storage. Pipeline Kit does not
+	// support it. Example: {bucket: models, prefix: qwen3/v1}.
+	// +optional
+	GCS *GCSSource `json:"gcs,omitempty"`
+
+	// AzureBlob is the blobs in a container of Azure Blob Storage. Pipeline Kit does
+	// not support it. Example: {account: examplemodels, container: models}.
+	// +optional
+	AzureBlob *AzureBlobSource `json:"azureBlob,omitempty"`
+
+	// PersistentVolumeClaim is a folder of a volume in the Artifact's namespace. Runs
+	// mount it read-only. Example: {claimName: training-output, path: checkpoints/last}.
+	// +optional
+	PersistentVolumeClaim *PersistentVolumeClaimSource `json:"persistentVolumeClaim,omitempty"`
+
+	// HTTP is files that an HTTP server has, each with its digest. Pipeline Kit does
+	// not support it.
+	// Example: {items: [{url: "https://models.example.com/qwen3.gguf", path: qwen3.gguf, sha256: 9f86d0...}]}.
+	// +optional
+	HTTP *HTTPSource `json:"http,omitempty"`
+
+	// Files to package. An artifact in oci is read as a whole, as are models of a Hub
+	// by pipeline Kit. Default: all files.
+	// Example: {include: ["*.safetensors", "*.json"]}.
+	// +optional
+	Files *FileFilter `json:"files,omitempty"`
+
+	// RevisionPolicy decides what happens when the branch or tag in
+	// huggingFace.revision moves to another commit. Pinned keeps the first run's
+	// commit, also if the artifact has to be rebuilt. Follow checks the source every
+	// followInterval and rebuilds the artifact under the same tag; the old artifact
+	// stays until the new one is complete. Of all other sources, too, runs after the
+	// first read only what that read, by a digest or a hash of the listing.
+	// Default: Pinned. Example: Follow.
+	// +optional
+	// +kubebuilder:default=Pinned
+	RevisionPolicy RevisionPolicy `json:"revisionPolicy,omitempty"`
+
+	// FollowInterval between two checks of the source with revisionPolicy Follow. A
+	// check may be later if the source limits the rate of requests. Default: 1h.
+	// Example: 15m.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('720h')",message="followInterval must be from 1m to 720h: write 15m or 24h"
+	FollowInterval *metav1.Duration `json:"followInterval,omitempty"`
+
+	// License of the files as an SPDX expression, which the artifact and the status
+	// get. It is recorded as declared, as is what README.md says: a policy with rules
+	// about licences counts it only if it sets licenses.declared to Allow. A change
+	// rebuilds the artifact. Only for s3, gcs, azureBlob, persistentVolumeClaim and
+	// http. Default: what the front matter of README.md says. Example: Apache-2.0.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9(]([a-zA-Z0-9.+:() -]*[a-zA-Z0-9.+)])?$')",message="license must be an SPDX expression: write Apache-2.0, MIT OR Apache-2.0, or LicenseRef- and a name for what SPDX does not list"
+	License string `json:"license,omitempty"`
 }

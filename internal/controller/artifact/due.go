@@ -175,15 +175,9 @@ func pollInterval(jitter int, f *follow.Follower, b *blobChecks) managed.PollInt
 // say.
 const defaultFollowInterval = time.Hour
 
-// follows reports whether the Artifact is rebuilt when its revision moves.
-func follows(a *modelv1alpha1.Artifact) bool {
-	s := a.Spec.ForProvider.Source
-	return s != nil && s.HuggingFace != nil && s.HuggingFace.RevisionPolicy == modelv1alpha1.RevisionFollow
-}
-
 // followInterval returns how often to ask an Artifact's Hub.
 func followInterval(a *modelv1alpha1.Artifact) time.Duration {
-	if i := a.Spec.ForProvider.Source.HuggingFace.FollowInterval; i != nil && i.Duration > 0 {
+	if i := a.Spec.ForProvider.Source.FollowInterval; i != nil && i.Duration > 0 {
 		return i.Duration
 	}
 	return defaultFollowInterval
@@ -195,7 +189,7 @@ func followInterval(a *modelv1alpha1.Artifact) time.Duration {
 // nothing: the artifact is what it was.
 func (e *external) moved(ctx context.Context, a *modelv1alpha1.Artifact) (string, error) {
 	s := a.Status.AtProvider
-	if !follows(a) || s.Source == nil || s.Source.Revision == "" {
+	if !artifact.Follows(a) || s.Source == nil || s.Source.Revision == "" {
 		e.follower.Forget(a.GetUID())
 		return "", nil
 	}

@@ -86,9 +86,9 @@ func (h *followedHub) commit(revision string) string {
 func (w *world) following(name string, h *followedHub) (*modelv1alpha1.Artifact, string) {
 	w.t.Helper()
 	a := w.artifact(name)
-	hf := a.Spec.ForProvider.Source.HuggingFace
-	hf.RevisionPolicy = modelv1alpha1.RevisionFollow
-	hf.FollowInterval = &metav1.Duration{Duration: time.Hour}
+	source := a.Spec.ForProvider.Source
+	source.RevisionPolicy = modelv1alpha1.RevisionFollow
+	source.FollowInterval = &metav1.Duration{Duration: time.Hour}
 	w.create(a)
 	d := w.succeedAt(a, 1, "one", h.commit("main"))
 	w.waitReady(a, corev1.ConditionTrue, "Available")
@@ -167,8 +167,9 @@ func TestFollowedDataset(t *testing.T) {
 	}
 	a := w.artifact("dataset")
 	a.Spec.ForProvider.Pipeline = modelv1alpha1.PipelineStream
-	hf := a.Spec.ForProvider.Source.HuggingFace
-	hf.Model, hf.Dataset, hf.RevisionPolicy = "", "org/model", modelv1alpha1.RevisionFollow
+	source := a.Spec.ForProvider.Source
+	source.RevisionPolicy = modelv1alpha1.RevisionFollow
+	source.HuggingFace.Model, source.HuggingFace.Dataset = "", "org/model"
 	w.create(a)
 	w.succeedAt(a, 1, "one", h.commit("main"))
 	w.waitReady(a, corev1.ConditionTrue, "Available")

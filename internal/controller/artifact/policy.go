@@ -28,29 +28,34 @@ const (
 	reasonNoPolicy  xpv2.ConditionReason = "NoPolicy"
 )
 
-// modelName returns the name that policies know an Artifact's source by.
-func modelName(a *modelv1alpha1.Artifact) string {
+// modelName returns the name that policies know an Artifact's source by, and others that
+// they may deny.
+func modelName(a *modelv1alpha1.Artifact) (name string, others []string) {
+	if f := artifact.FolderOf(a); f != nil {
+		return f.Name, f.Others
+	}
 	if s := artifact.OCISource(a); s != nil {
 		ref, err := registry.ParseReference(s.Reference)
 		if err != nil {
-			return ""
+			return "", nil
 		}
-		return ref.Registry + "/" + ref.Repository
+		return ref.Registry + "/" + ref.Repository, nil
 	}
 	switch hf := a.Spec.ForProvider.Source.HuggingFace; {
 	case hf == nil:
-		return ""
+		return "", nil
 	case hf.Dataset != "":
-		return policy.DatasetPrefix + hf.Dataset
+		return policy.DatasetPrefix + hf.Dataset, nil
 	default:
-		return hf.Model
+		return hf.Model, nil
 	}
 }
 
 // forbidden returns the error of the policies that refuse what an Artifact's spec asks
 // for, as far as the spec tells.
 func (e *external) forbidden(a *modelv1alpha1.Artifact) error {
-	if err := e.settings.Policies.CheckModel(modelName(a)); err != nil {
+	name, others := modelName(a)
+	if err := e.settings.Policies.CheckModel(name, others...); err != nil {
 		return err
 	}
 	// What is verified is part of the run hash: a run has verified it, too.

@@ -44,10 +44,15 @@ func parametersOf(a *modelv1alpha1.Artifact, recorded string) map[string]any {
 				hub[name] = value
 			}
 		}
-		if f := hf.Files; f != nil {
-			hub["files"] = filesOf(*f)
-		}
 		source["huggingFace"] = hub
+	} else if f := artifact.FolderOf(a); f != nil {
+		source = f.SourceParameters()
+		if p.Source.License != "" {
+			source["license"] = p.Source.License
+		}
+	}
+	if f := p.Source.Files; f != nil {
+		source["files"] = filesOf(*f)
 	}
 	out := map[string]any{
 		"source": source, "repository": artifact.Repository(a),
@@ -93,9 +98,9 @@ func hubOf(a *modelv1alpha1.Artifact, page string) string {
 }
 
 // sourceURL returns where people find what an Artifact is made from: the page of a
-// model on the Hub that was recorded when it was read, or the repository that it is read
-// from. Nothing is made up of what the ProviderConfig says by now, since another Hub may
-// have been read: it is empty if none was recorded.
+// model on the Hub that was recorded when it was read, the repository that it is read
+// from, or the name of a folder. Nothing is made up of what the ProviderConfig says by
+// now, since another Hub may have been read: it is empty if none was recorded.
 func sourceURL(a *modelv1alpha1.Artifact, recorded string) string {
 	if s := artifact.OCISource(a); s != nil {
 		ref, err := registry.ParseReference(s.Reference)
@@ -103,6 +108,9 @@ func sourceURL(a *modelv1alpha1.Artifact, recorded string) string {
 			return ""
 		}
 		return ref.Registry + "/" + ref.Repository
+	}
+	if f := artifact.FolderOf(a); f != nil {
+		return f.Name
 	}
 	return hubURL(a, hubOf(a, recorded))
 }

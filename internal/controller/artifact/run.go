@@ -21,7 +21,7 @@ import (
 // starts the run.
 func (e *external) startRun(ctx context.Context, a *modelv1alpha1.Artifact) error {
 	next := e.plan.run
-	if err := artifact.CheckPipeline(a); err != nil {
+	if err := artifact.CheckRun(a); err != nil {
 		return err
 	}
 	// A missing Secret is reported before anything waits for it.

@@ -158,7 +158,7 @@ func canServe(run pipeline.Run) error {
 		return outcome.Errorf(outcome.Internal, "pipeline Kit was started without a workspace")
 	case needsStream(run):
 		return outcome.Errorf(outcome.Unsupported,
-			"pipeline Kit packs whole models of the Hub, and files of volumes, as ModelPack or ModelKit: set spec.forProvider.pipeline to Stream for format Image, target.annotations, other sources, and source.huggingFace's dataset and files")
+			"pipeline Kit packs whole models of the Hub, and files of volumes, as ModelPack or ModelKit: set spec.forProvider.pipeline to Stream for format Image, target.annotations, other sources, datasets, and source.files of a Hub")
 	case run.Format != pipeline.FormatModelPack && run.Format != pipeline.FormatModelKit:
 		return outcome.Errorf(outcome.Unsupported, "format %q is unknown: write ModelPack or ModelKit", run.Format)
 	case run.Target.Identity != nil:

@@ -102,7 +102,7 @@ func (s *Source) wanted(all []file.File) ([]file.File, error) {
 	files := s.source.Files.Apply(all)
 	if len(files) == 0 {
 		return nil, outcome.Errorf(outcome.NotFound,
-			"none of the %d files of %s %s matches: change include and exclude in spec.forProvider.source.huggingFace.files", len(all), kind, s.source.Model)
+			"none of the %d files of %s %s matches: change include and exclude in spec.forProvider.source.files", len(all), kind, s.source.Model)
 	}
 	if left := len(all) - len(files); left > 0 {
 		s.logf("%d of %d files are left out, as the spec says", left, len(all))

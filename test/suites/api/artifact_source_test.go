@@ -27,7 +27,7 @@ var zeros = "sha256:" + strings.Repeat("0", 64)
 func TestArtifactDataset(t *testing.T) {
 	const hf, dataset, model = "forProvider.source.huggingFace", "forProvider.source.huggingFace.dataset", "forProvider.source.huggingFace.model"
 	const pipeline = "forProvider.pipeline"
-	sayStream := []string{"pipeline Kit cannot read source.huggingFace.dataset and files: leave pipeline out, or write pipeline: Stream"}
+	sayStream := []string{"pipeline Kit imports whole models of a Hub, no datasets and no source.files: leave pipeline out, or write pipeline: Stream"}
 	of := func(value string) fields { return fields{model: nil, dataset: value, pipeline: "Stream"} }
 	bad := func(reason, value string) rule { return rule{reason: reason, args: of(value), want: sayDataset} }
 
@@ -38,7 +38,7 @@ func TestArtifactDataset(t *testing.T) {
 		"Neither":      {reason: "A source is something.", args: fields{hf: map[string]any{"revision": "main"}}, want: sayKind},
 		"Kit":          {reason: "Kit imports models.", args: fields{model: nil, dataset: "openai/gsm8k", pipeline: "Kit"}, want: sayStream},
 		"Default":      {reason: "An Artifact that names no pipeline gets one that reads its source.", args: fields{model: nil, dataset: "openai/gsm8k"}},
-		"Follow":       {reason: "A dataset's branch may be followed.", args: fields{model: nil, dataset: "openai/gsm8k", pipeline: "Stream", hf + ".revisionPolicy": "Follow"}},
+		"Follow":       {reason: "A dataset's branch may be followed.", args: fields{model: nil, dataset: "openai/gsm8k", pipeline: "Stream", "forProvider.source.revisionPolicy": "Follow"}},
 		"Prefix":       bad("The kind is not part of the name.", "datasets/openai/gsm8k"),
 		"PrefixBare":   bad("The kind is not part of the name.", "datasets/squad"),
 		"URL":          bad("A link copied from the browser is no name.", "https://huggingface.co/datasets/openai/gsm8k"),
@@ -52,8 +52,8 @@ func TestArtifactDataset(t *testing.T) {
 }
 
 func TestArtifactFiles(t *testing.T) {
-	const files, pipeline = "forProvider.source.huggingFace.files", "forProvider.pipeline"
-	sayStream := []string{"pipeline Kit cannot read source.huggingFace.dataset and files: leave pipeline out, or write pipeline: Stream"}
+	const files, pipeline = "forProvider.source.files", "forProvider.pipeline"
+	sayStream := []string{"pipeline Kit imports whole models of a Hub, no datasets and no source.files: leave pipeline out, or write pipeline: Stream"}
 	many := func(n int) []any {
 		out := make([]any, n)
 		for i := range out {
@@ -82,7 +82,7 @@ func TestArtifactFiles(t *testing.T) {
 func TestArtifactOCISource(t *testing.T) {
 	const source, oci, reference = "forProvider.source", "forProvider.source.oci", "forProvider.source.oci.reference"
 	const pipeline = "forProvider.pipeline"
-	sayStream := []string{"pipeline Kit cannot read source.oci: leave pipeline out, or write pipeline: Stream"}
+	sayStream := []string{"pipeline Kit reads only source.huggingFace and source.persistentVolumeClaim: leave pipeline out, or write pipeline: Stream"}
 	bad := func(reason, value string) rule {
 		return rule{reason: reason, args: fields{reference: value}, want: sayReference}
 	}
@@ -144,8 +144,8 @@ func TestArtifactOCISource(t *testing.T) {
 		"Default":       {reason: "An Artifact that names no pipeline gets one that reads its source.", args: fields{pipeline: nil}},
 		"Both":          {reason: "There is one source.", args: fields{source + ".huggingFace": map[string]any{"model": "Qwen/Qwen3-0.6B"}}, want: saySource},
 		"Neither":       {reason: "There is one source.", args: fields{source: map[string]any{}}, want: saySource},
-		"Follow":        {reason: "A revision is a Hub's.", args: fields{oci + ".revisionPolicy": "Follow"}, want: []string{"unknown field"}},
-		"Files":         {reason: "An artifact is read as a whole.", args: fields{oci + ".files": map[string]any{"include": []any{"*"}}}, want: []string{"unknown field"}},
+		"Follow":        {reason: "A revision is a Hub's.", args: fields{source + ".revisionPolicy": "Follow"}, want: []string{source, "write revisionPolicy: Pinned, or leave it out"}},
+		"Files":         {reason: "An artifact is read as a whole.", args: fields{source + ".files": map[string]any{"include": []any{"*"}}}, want: []string{source, "remove files beside oci"}},
 	})
 }
 
@@ -219,7 +219,7 @@ func TestArtifactOfTheEarlierVersion(t *testing.T) {
 		"Minimal":   {reason: "The least that there was.", spec: minimal},
 		"Kit":       {reason: "Kit made both formats.", spec: minimal, args: fields{"forProvider.format": "ModelKit", "forProvider.pipeline": "Kit"}},
 		"Stream":    {reason: "Stream made a ModelPack.", spec: minimal, args: fields{"forProvider.format": "ModelPack", "forProvider.pipeline": "Stream"}},
-		"Follow":    {reason: "A revision could be followed.", spec: minimal, args: fields{hf + ".revisionPolicy": "Follow", hf + ".followInterval": "1m", hf + ".revision": "refs/pr/1"}},
+		"Follow":    {reason: "A revision could be followed.", spec: minimal, args: fields{"forProvider.source.revisionPolicy": "Follow", "forProvider.source.followInterval": "1m", hf + ".revision": "refs/pr/1"}},
 		"Observed":  {reason: "An artifact could be looked at.", spec: observed},
 		"Longest":   {reason: "A model's name could be this long.", spec: minimal, args: fields{hf + ".model": strings.Repeat("o", 96) + "/" + strings.Repeat("n", 96)}},
 		"WithToken": {reason: "A token could be named.", spec: minimal, args: fields{hf + ".tokenSecretRef": map[string]any{"name": "hf"}}},

@@ -153,8 +153,8 @@ func TestArtifactRetry(t *testing.T) {
 
 func TestArtifactFollow(t *testing.T) {
 	const (
-		policy   = "forProvider.source.huggingFace.revisionPolicy"
-		interval = "forProvider.source.huggingFace.followInterval"
+		policy   = "forProvider.source.revisionPolicy"
+		interval = "forProvider.source.followInterval"
 		conflict = "forProvider.target.conflictPolicy"
 	)
 	sayInterval := []string{interval, "write 15m or 24h"}
@@ -164,8 +164,9 @@ func TestArtifactFollow(t *testing.T) {
 		"Monthly":   {reason: "Some branches move rarely.", args: fields{policy: "Follow", interval: "720h"}},
 		"Pinned":    {reason: "The default may be spelled out.", args: fields{policy: "Pinned"}},
 		"Other":     {reason: "There are two policies.", args: fields{policy: "Latest"}, want: []string{policy, `"Pinned", "Follow"`}},
-		"TooOften":  {reason: "A Hub limits the rate of requests.", args: fields{interval: "30s"}, want: sayInterval},
-		"TooRarely": {reason: "A wait of a year is a mistake.", args: fields{interval: "8760h"}, want: sayInterval},
+		"TooOften":  {reason: "A Hub limits the rate of requests.", args: fields{policy: "Follow", interval: "30s"}, want: sayInterval},
+		"TooRarely": {reason: "A wait of a year is a mistake.", args: fields{policy: "Follow", interval: "8760h"}, want: sayInterval},
+		"Interval":  {reason: "What is not followed is not checked.", args: fields{interval: "1h"}, want: []string{"write revisionPolicy: Follow, or remove followInterval"}},
 		"Overwrite": {reason: "An Artifact may ask for a tag that is another's.", args: fields{conflict: "Overwrite"}},
 		"Fail":      {reason: "The default may be written.", args: fields{conflict: "Fail"}},
 		"Conflict":  {reason: "The answer should list the policies.", args: fields{conflict: "Replace"}, want: []string{conflict, `"Fail", "Overwrite"`}},

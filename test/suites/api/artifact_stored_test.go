@@ -23,9 +23,10 @@ func TestArtifactDefaults(t *testing.T) {
 	config := &xpv2.ProviderConfigReference{Kind: "ClusterProviderConfig", Name: "default"}
 	all := xpv2.ManagementPolicies{xpv2.ManagementActionAll}
 	source := func(revision string, token *modelv1alpha1.SecretKeySelector) *modelv1alpha1.Source {
-		return &modelv1alpha1.Source{HuggingFace: &modelv1alpha1.HuggingFaceSource{
-			Model: "Qwen/Qwen3-0.6B", Revision: revision, RevisionPolicy: modelv1alpha1.RevisionPinned, TokenSecretRef: token,
-		}}
+		return &modelv1alpha1.Source{
+			HuggingFace:    &modelv1alpha1.HuggingFaceSource{Model: "Qwen/Qwen3-0.6B", Revision: revision, TokenSecretRef: token},
+			RevisionPolicy: modelv1alpha1.RevisionPinned,
+		}
 	}
 
 	cases := map[string]struct {

@@ -15,7 +15,7 @@ var (
 	sayRegistry   = []string{"target.registry", "write registry.example.com or localhost:5000, without https:// and without a path"}
 	sayRepository = []string{"target.repository", "lower-case", "write models/qwen3, without a registry and without a tag"}
 	sayTag        = []string{"target.tag", "write v1 or latest"}
-	saySource     = []string{"exactly one source", "write huggingFace with model: organisation/name, or oci with reference: registry/repository@digest"}
+	saySource     = []string{"exactly one source", "write huggingFace with model: organisation/name, or oci with reference: registry/repository@digest, or one of s3, gcs"}
 	sayKind       = []string{"exactly one of model and dataset", "write model: organisation/name, or dataset: organisation/name"}
 	sayDataset    = []string{"forProvider.source.huggingFace.dataset", "write organisation/name, for example openai/gsm8k"}
 	sayReference  = []string{"forProvider.source.oci.reference", "write registry.example.com/models/qwen3@sha256:... or registry.example.com/models/qwen3:v1, without https://"}

@@ -29,8 +29,8 @@ func TestRunIsTaken(t *testing.T) {
 	chosen.Format = modelv1alpha1.PackFormatImage
 	chosen.Source.HuggingFace = &modelv1alpha1.HuggingFaceSource{
 		Dataset: "openai/gsm8k",
-		Files:   &modelv1alpha1.FileFilter{Include: []string{"main/", "$(HF_TOKEN)"}, Exclude: []string{"*.bin"}},
 	}
+	chosen.Source.Files = &modelv1alpha1.FileFilter{Include: []string{"main/", "$(HF_TOKEN)"}, Exclude: []string{"*.bin"}}
 	mirrored.Source = &modelv1alpha1.Source{OCI: &modelv1alpha1.OCISource{
 		Reference:            "source.example.com/models/qwen3:v1",
 		CredentialsSecretRef: &xpv2.LocalSecretReference{Name: "pull"},

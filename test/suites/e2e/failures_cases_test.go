@@ -196,7 +196,7 @@ func clusterFailures() map[string]failureCase {
 				n.withPolicy(a, v1alpha1.ContentPolicy{Files: &v1alpha1.FileRules{Deny: []v1alpha1.FileFormat{"onnx"}}})
 			},
 			want: outcome.PolicyViolation,
-			says: []string{"onnx/model.onnx (onnx)", "spec.policy.files.deny", "source.huggingFace.files"},
+			says: []string{"onnx/model.onnx (onnx)", "spec.policy.files.deny", "source.files"},
 		},
 		"denied-license": {
 			reason: "A licence that a policy denies is named by the run.",

@@ -29,7 +29,7 @@ func (n *tenant) moveMain(to string) map[string]string {
 func TestFollowed(t *testing.T) {
 	forPipelines(t, func(n *tenant, p modelv1alpha1.PipelineType) {
 		a := n.ownArtifact("follows", p)
-		source := a.Spec.ForProvider.Source.HuggingFace
+		source := a.Spec.ForProvider.Source
 		source.RevisionPolicy, source.FollowInterval = modelv1alpha1.RevisionFollow, &metav1.Duration{Duration: time.Minute}
 		n.makeOwn(a)
 		repository, first := n.repository(a), a.DeepCopy().Status.AtProvider
