@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"os"
 	"time"
 
@@ -9,6 +10,8 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
+	"github.com/crossplane-contrib/provider-kitops/internal/source/bucket"
+	"github.com/crossplane-contrib/provider-kitops/internal/source/bucket/s3"
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
 
@@ -28,6 +31,10 @@ func (f *sourceFlags) addIdentities(r *pipeline.Run, cloud string) error {
 		if r.Target.Identity, err = sources.At(r.Target.Registry); err != nil {
 			return err
 		}
+	}
+	if b := r.Source.S3; b != nil && b.Identity {
+		b.Keys, err = sources.Bucket(identity.Bucket{Region: cmp.Or(b.Region, s3.DefaultRegion), Name: b.Bucket, Prefix: bucket.KeyPrefix(b.Prefix)})
+		return err
 	}
 	if r.Source.Artifact == nil || !f.cloudIdentity {
 		return nil

@@ -28,6 +28,11 @@ const (
 	podIdentityV6   = "[fd00:ec2::23]"
 	podIdentityPath = "/v1/credentials"
 
+	// awsDomain and awsDomainChina end the hosts of AWS's services
+	// (https://docs.aws.amazon.com/general/latest/gr/rande.html).
+	awsDomain      = "amazonaws.com"
+	awsDomainChina = "amazonaws.com.cn"
+
 	// publicECRRegion is where passwords for ECR Public are issued
 	// (https://docs.aws.amazon.com/general/latest/gr/ecr-public.html).
 	publicECRRegion = "us-east-1"
@@ -76,21 +81,27 @@ func newAWS(r cloudRegistry, e Environment, c *client) (*awsIssuer, error) {
 		i.endpoint = "https://ecr-fips." + r.region + "." + r.domain + "/"
 	}
 	var err error
-	switch {
-	case e.has(envRoleARN, envRoleToken):
-		i.role, err = webIdentity(cmp.Or(r.domain, "amazonaws.com"), i.region, e, c)
-	case e.has(envPodIdentity, envPodIdentityToken):
-		i.role, err = podIdentity(e, c)
-	default:
-		err = outcome.Errorf(outcome.ConfigInvalid,
-			"this Pod has no identity of AWS: its environment has neither %s and %s nor %s and %s. Annotate its service account with eks.amazonaws.com/role-arn, or create a Pod Identity association for it, and start the Pod again",
-			envRoleARN, envRoleToken, envPodIdentity, envPodIdentityToken)
-	}
+	i.role, err = roleOf(cmp.Or(r.domain, awsDomain), i.region, "", e, c)
 	return i, err
 }
 
+// roleOf returns what gets the credentials of the workload's role, by STS in a region if
+// the identity is one of IRSA. A session policy narrows the role there; an empty one does
+// not, and the EKS Pod Identity agent knows none.
+func roleOf(domain, region, policy string, e Environment, c *client) (func(context.Context) (awssdk.Credentials, error), error) {
+	switch {
+	case e.has(envRoleARN, envRoleToken):
+		return webIdentity(domain, region, policy, e, c)
+	case e.has(envPodIdentity, envPodIdentityToken):
+		return podIdentity(e, c)
+	}
+	return nil, outcome.Errorf(outcome.ConfigInvalid,
+		"this Pod has no identity of AWS: its environment has neither %s and %s nor %s and %s. Annotate its service account with eks.amazonaws.com/role-arn, or create a Pod Identity association for it, and start the Pod again",
+		envRoleARN, envRoleToken, envPodIdentity, envPodIdentityToken)
+}
+
 // webIdentity returns what assumes the role of a service account (IRSA).
-func webIdentity(domain, region string, e Environment, c *client) (func(context.Context) (awssdk.Credentials, error), error) {
+func webIdentity(domain, region, policy string, e Environment, c *client) (func(context.Context) (awssdk.Credentials, error), error) {
 	arn, err := e.matching(envRoleARN, roleARN, "the ARN of a role")
 	if err != nil {
 		return nil, err
@@ -116,10 +127,14 @@ func webIdentity(domain, region string, e Environment, c *client) (func(context.
 			return awssdk.Credentials{}, err
 		}
 		// https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
-		body, err := c.post(ctx, atSTS, "https://sts."+region+"."+domain+"/", url.Values{
+		form := url.Values{
 			"Action": {"AssumeRoleWithWebIdentity"}, "Version": {"2011-06-15"},
 			"RoleArn": {arn}, "RoleSessionName": {name}, "WebIdentityToken": {token},
-		})
+		}
+		if policy != "" {
+			form.Set("Policy", policy)
+		}
+		body, err := c.post(ctx, atSTS, "https://sts."+region+"."+domain+"/", form)
 		if err != nil {
 			return awssdk.Credentials{}, err
 		}

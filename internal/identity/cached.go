@@ -41,13 +41,23 @@ type cached struct {
 	tryAt   time.Time // When to try again after err.
 }
 
+func newCached(c *client, i issuer, retries retry.Policy) *cached {
+	return &cached{issuer: i, retries: retries, now: c.now, busy: make(chan struct{}, 1)}
+}
+
 // Token implements Source.
 func (c *cached) Token(ctx context.Context) (username, password string, expires time.Time, err error) {
-	t, fresh, err := c.known()
-	if !fresh {
-		t, err = c.renewed(ctx, t)
-	}
+	t, err := c.token(ctx)
 	return t.username, t.password, t.expires, err
+}
+
+// token returns the password as it is now, with what else it came with.
+func (c *cached) token(ctx context.Context) (token, error) {
+	t, fresh, err := c.known()
+	if fresh {
+		return t, err
+	}
+	return c.renewed(ctx, t)
 }
 
 // known returns the current password, or no password and the error of getting one, and

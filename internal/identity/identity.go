@@ -46,10 +46,11 @@ type issuer interface {
 	issue(ctx context.Context) (token, error)
 }
 
-// A token is an account at a registry.
+// A token is an account at a registry, or the keys of a role's session at AWS.
 type token struct {
 	username, password string
 
+	session string // What belongs to the keys of a session.
 	expires time.Time
 }
 

@@ -132,5 +132,5 @@ func (o Options) cached(c *client, i issuer, err error) (Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &cached{issuer: i, retries: o.Retry, now: c.now, busy: make(chan struct{}, 1)}, nil
+	return newCached(c, i, o.Retry), nil
 }

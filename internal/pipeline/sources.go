@@ -1,5 +1,16 @@
 package pipeline
 
+import (
+	"context"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+)
+
+// Keys are those that requests to services of AWS are signed with, as they are now.
+type Keys interface {
+	Credentials(ctx context.Context) (aws.Credentials, error)
+}
+
 // An S3Source is the objects below a prefix of a bucket of S3, or of what speaks its
 // protocol.
 type S3Source struct {
@@ -26,6 +37,9 @@ type S3Source struct {
 	// Identity uses the run's own identity at AWS if there is no Secret. Otherwise
 	// requests without one are anonymous.
 	Identity bool
+
+	// Keys of that identity; nil for none.
+	Keys Keys
 }
 
 // A GCSSource is the objects below a prefix of a bucket of Google Cloud Storage.

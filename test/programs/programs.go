@@ -1,5 +1,5 @@
 // Package programs builds the real programs that tests run (Kubernetes, etcd,
-// containerd, a registry, Crossplane, cosign) from Go modules, once: a build stays in the
+// containerd, a registry, Crossplane, cosign, an S3 server) from Go modules, once: a build stays in the
 // user's cache directory under a key of its sources, and is reused until these
 // change.
 //
@@ -33,6 +33,8 @@ const (
 	CrossplaneCLI Name = "crossplane-cli" // crossplane, the command line
 
 	Cosign Name = "cosign" // cosign, which verifies signatures
+
+	VersityGW Name = "versitygw" // versitygw, a server of S3's protocol
 )
 
 // KubernetesVersion is the version that the Kubernetes programs say they are.
@@ -92,6 +94,7 @@ func recipes() map[Name]recipe {
 		},
 		CrossplaneCLI: {target: "tool", binary: "crossplane", ldflags: crossplane + CrossplaneCLIVersion},
 		Cosign:        {target: "tool", ldflags: "-s -w"},
+		VersityGW:     {target: "tool", ldflags: "-s -w"},
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -15,8 +16,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/download"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
+	"github.com/crossplane-contrib/provider-kitops/internal/source"
+	"github.com/crossplane-contrib/provider-kitops/internal/source/bucket/s3"
 	testhub "github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
+	fakes3 "github.com/crossplane-contrib/provider-kitops/test/fakes/s3"
 )
 
 // A servedSource serves a run's files, as one of sources does.
@@ -50,6 +56,52 @@ var sources = map[string]func(t *testing.T, w *streamWorld, files map[string]str
 			}
 		}}
 	},
+	"S3": func(t *testing.T, w *streamWorld, files map[string]string) servedSource {
+		b := fakes3.New("models")
+		b.Versioned = true
+		for name, content := range files {
+			b.Put("tiny/"+name, []byte(content))
+		}
+		return w.fromS3(t, b)
+	},
+	"S3WithoutVersions": func(t *testing.T, w *streamWorld, files map[string]string) servedSource {
+		b := fakes3.New("models")
+		for name, content := range files {
+			b.PutWith("tiny/"+name, []byte(content), nil)
+		}
+		s := w.fromS3(t, b)
+		s.change = func() {
+			for name, content := range otherBytes(files) {
+				b.PutWith("tiny/"+name, content, nil)
+			}
+		}
+		return s
+	},
+}
+
+// fromS3 has the run read a bucket.
+func (w *streamWorld) fromS3(t *testing.T, b *fakes3.Server) servedSource {
+	t.Helper()
+	var fault atomic.Pointer[testhub.Fault]
+	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var next http.Handler = b
+		if f := fault.Load(); f != nil {
+			next = (*f)(b)
+		}
+		next.ServeHTTP(w, r)
+	}))
+	t.Cleanup(h.Close)
+	w.run.Source = pipeline.Source{S3: &pipeline.S3Source{Bucket: b.Bucket, Prefix: "tiny", Region: fakes3.Region, Endpoint: h.URL}}
+	w.stream.folder = func(s pipeline.Source, o download.Options) (source.Folder, error) {
+		return s3.New(s, w.stream.retry, o)
+	}
+	return servedSource{
+		setFault: func(f testhub.Fault) { fault.Store(&f) },
+		lists:    func(r *http.Request) bool { return r.URL.Query().Has("list-type") || r.URL.Query().Has("versions") },
+		sends: func(r *http.Request) bool {
+			return r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/tiny/")
+		},
+	}
 }
 
 // otherBytes returns other content of the same size for each file.

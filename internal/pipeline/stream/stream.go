@@ -26,6 +26,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 	"github.com/crossplane-contrib/provider-kitops/internal/source"
+	"github.com/crossplane-contrib/provider-kitops/internal/source/bucket/s3"
 	hubsource "github.com/crossplane-contrib/provider-kitops/internal/source/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/source/oci"
 	"github.com/crossplane-contrib/provider-kitops/internal/source/volume"
@@ -179,8 +180,11 @@ func (s *Pipeline) newSource(run pipeline.Run, throttle *connection.Throttle, lo
 }
 
 // newFolder returns the folder that a run's source is.
-func newFolder(s pipeline.Source, _ download.Options) (source.Folder, error) {
-	if s.Volume != nil {
+func newFolder(s pipeline.Source, o download.Options) (source.Folder, error) {
+	switch {
+	case s.S3 != nil:
+		return s3.New(s, retry.Default(), o)
+	case s.Volume != nil:
 		return volume.New(*s.Volume)
 	}
 	return nil, outcome.Errorf(outcome.Internal, "the run has a source that this program does not know")

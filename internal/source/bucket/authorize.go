@@ -28,6 +28,12 @@ type Authorizer interface {
 	Authorize(req *http.Request) error
 }
 
+// An Expirer is an Authorizer that can tell refused credentials from missing rights by an
+// answer with status 400, 401 or 403, whose body can still be read afterwards.
+type Expirer interface {
+	Expired(rsp *http.Response) bool
+}
+
 // An authorizing transport authorizes the requests to one origin. Since the credentials
 // are in no request otherwise, no redirect can carry them to another host.
 type authorizing struct {
@@ -57,8 +63,7 @@ func (t *authorizing) RoundTrip(req *http.Request) (*http.Response, error) {
 	if rsp.StatusCode < http.StatusMultipleChoices {
 		t.accepted.Store(true)
 	}
-	refused := rsp.StatusCode == http.StatusUnauthorized || rsp.StatusCode == http.StatusForbidden
-	if !refused || !t.accepted.Load() {
+	if !t.refused(rsp) || !t.accepted.Load() {
 		return rsp, nil
 	}
 	renewed := connection.Renewed(ctx, t.patience, was, t.own.Credentials)
@@ -71,6 +76,19 @@ func (t *authorizing) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, ctx.Err()
 	}
 	return t.send(req)
+}
+
+// refused reports whether an answer refuses the credentials.
+func (t *authorizing) refused(rsp *http.Response) bool {
+	e, tells := t.own.(Expirer)
+	switch rsp.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return !tells || e.Expired(rsp)
+	case http.StatusBadRequest:
+		// S3's status for a session that has expired.
+		return tells && e.Expired(rsp)
+	}
+	return false
 }
 
 // send authorizes and sends a copy of a request, which has no body.
