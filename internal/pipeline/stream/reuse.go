@@ -10,6 +10,7 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
@@ -115,6 +116,7 @@ func (r *task) verifyRead(ctx context.Context, m *layerMove, d digest.Digest) er
 
 // hashRead returns the digest of a layer, whose files it reads from their source.
 func (r *task) hashRead(ctx context.Context, m *layerMove) (digest.Digest, error) {
+	r.log.Printf("%s: %s are read for their digest, so that what an earlier try has sent need not be sent again", m.plan.Files[0].Path, pipeline.FormatBytes(m.plan.Size))
 	return r.hash(m, m.plan.Open(0, func(f modelpack.File, at int64) (io.ReadCloser, error) {
 		return r.source.Open(ctx, r.file(f), at)
 	}))
