@@ -90,7 +90,7 @@ type Object struct {
 	// example a condition that pins a version.
 	Header http.Header
 
-	// Size in bytes. Another one is an error with reason Mismatch.
+	// Size in bytes. Another one is an error with reason Mismatch, if Changed is nil.
 	Size int64
 
 	// Encoded accepts bytes that the server says are encoded, as they are.
@@ -104,6 +104,11 @@ type Object struct {
 	// pinned version; nil for no check. Beside it, the strong ETag of each host must
 	// stay the same.
 	Accept func(*http.Response) error
+
+	// Changed returns the error of an answer of a host with another strong ETag than it
+	// sent before, or with another size. Nil for one that is transient, since another
+	// link may lead to the object.
+	Changed func(host string) error
 
 	// Refused returns the error of an answer with another status.
 	Refused func(*http.Response) error

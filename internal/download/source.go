@@ -314,12 +314,18 @@ func (s *source) isWhole() bool {
 }
 
 func (s *source) otherFile(rsp *http.Response) error {
+	if s.object.Changed != nil {
+		return s.object.Changed(host(rsp))
+	}
 	// Another link may lead to the file.
 	return retry.Transient(outcome.Errorf(outcome.Mismatch,
 		"%s has another size of %s than %s announced, which is %d bytes: a proxy, mirror or CDN may serve wrong content", host(rsp), s.object.Name, s.server.Name, s.size))
 }
 
 func (s *source) otherVersion(rsp *http.Response) error {
+	if s.object.Changed != nil {
+		return s.object.Changed(host(rsp))
+	}
 	return outcome.Errorf(outcome.Unavailable, "%s has changed at %s while it was read; this may be transient", s.object.Name, host(rsp))
 }
 

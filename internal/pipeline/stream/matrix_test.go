@@ -30,7 +30,8 @@ type servedSource struct {
 	// setFault harms the answers of the source's server; nil if it has none.
 	setFault func(f testhub.Fault)
 
-	// lists and sends match the requests for the listing, and for bytes of files.
+	// lists and sends match the requests for the listing, and for bytes of files. Lists is
+	// nil if there is no listing.
 	lists, sends testhub.Match
 
 	// change gives each file other bytes of the same size; nil if what a run reads
@@ -47,6 +48,7 @@ var sources = map[string]func(t *testing.T, w *streamWorld, files map[string]str
 		}}
 	},
 	"Registry": fromRegistry,
+	"HTTP":     fromHTTP,
 	"Volume":   fromVolume,
 	"Folder": func(_ *testing.T, w *streamWorld, files map[string]string) servedSource {
 		d := w.from(files)
@@ -174,14 +176,15 @@ func TestMatrixFaults(t *testing.T) {
 		wait   time.Duration // How long the run may take; 0 for a minute.
 		want   bool          // Whether the run succeeds.
 		either bool          // Whether it may do so or not.
+		lists  bool          // Whether the fault is one of the listing.
 	}{
 		"Drop":            {reason: "Reading should resume after a connection that broke.", fault: func(s servedSource) testhub.Fault { return testhub.Times(3, s.sends, testhub.Truncate(1000)) }, want: true},
 		"Unavailable":     {reason: "A server that fails for a moment should be asked again.", fault: func(s servedSource) testhub.Fault { return testhub.Times(2, s.sends, testhub.Status(503, nil)) }, want: true},
 		"Stall":           {reason: "A server that sends no more should not end a file early.", fault: func(s servedSource) testhub.Fault { return testhub.Times(always, s.sends, testhub.Stall(1000)) }, wait: 3 * time.Second},
 		"Expired":         {reason: "A server that refuses from some point on should end the run.", fault: func(s servedSource) testhub.Fault { return after(6, s.sends, testhub.Status(403, nil)) }},
-		"TruncatedOnce":   {reason: "A listing that breaks once should be whole or end the run.", fault: func(s servedSource) testhub.Fault { return testhub.Times(1, s.lists, testhub.Truncate(50)) }, either: true},
-		"Truncated":       {reason: "A listing that always breaks should end the run.", fault: func(s servedSource) testhub.Fault { return testhub.Times(always, s.lists, testhub.Truncate(50)) }, wait: 5 * time.Second},
-		"ListUnavailable": {reason: "A listing that fails for a moment should be asked again.", fault: func(s servedSource) testhub.Fault { return testhub.Times(1, s.lists, testhub.Status(503, nil)) }, want: true},
+		"TruncatedOnce":   {reason: "A listing that breaks once should be whole or end the run.", fault: func(s servedSource) testhub.Fault { return testhub.Times(1, s.lists, testhub.Truncate(50)) }, lists: true, either: true},
+		"Truncated":       {reason: "A listing that always breaks should end the run.", fault: func(s servedSource) testhub.Fault { return testhub.Times(always, s.lists, testhub.Truncate(50)) }, lists: true, wait: 5 * time.Second},
+		"ListUnavailable": {reason: "A listing that fails for a moment should be asked again.", fault: func(s servedSource) testhub.Fault { return testhub.Times(1, s.lists, testhub.Status(503, nil)) }, lists: true, want: true},
 	}
 	for name, serve := range sources {
 		for fault, tc := range cases {
@@ -190,8 +193,8 @@ func TestMatrixFaults(t *testing.T) {
 				files := streamFiles()
 				w := newStreamWorld(t, files, nil)
 				s := serve(t, w, files)
-				if s.setFault == nil {
-					t.Skip("the source has no server")
+				if s.setFault == nil || tc.lists && s.lists == nil {
+					t.Skip("the source has no server, or no listing")
 				}
 				s.setFault(tc.fault(s))
 				wait := tc.wait

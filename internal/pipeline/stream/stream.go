@@ -27,6 +27,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 	"github.com/crossplane-contrib/provider-kitops/internal/source"
 	"github.com/crossplane-contrib/provider-kitops/internal/source/bucket/s3"
+	httpsource "github.com/crossplane-contrib/provider-kitops/internal/source/http"
 	hubsource "github.com/crossplane-contrib/provider-kitops/internal/source/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/source/oci"
 	"github.com/crossplane-contrib/provider-kitops/internal/source/volume"
@@ -184,6 +185,8 @@ func newFolder(s pipeline.Source, o download.Options) (source.Folder, error) {
 	switch {
 	case s.S3 != nil:
 		return s3.New(s, retry.Default(), o)
+	case s.HTTP != nil:
+		return httpsource.New(s, retry.Default(), o)
 	case s.Volume != nil:
 		return volume.New(*s.Volume)
 	}

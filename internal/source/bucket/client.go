@@ -4,6 +4,7 @@
 package bucket
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"net/http"
@@ -41,6 +42,10 @@ type Options struct {
 	// spec.forProvider.source.azureBlob.
 	Field string
 
+	// Address is the field of the spec that has the endpoint, for messages; Field's
+	// endpoint if empty.
+	Address string
+
 	// Endpoint of the service.
 	Endpoint string
 
@@ -64,9 +69,9 @@ type Client struct {
 	// HTTP makes the requests. It authorizes those to the endpoint.
 	HTTP *http.Client
 
-	service, field string
-	base           *url.URL
-	retry          retry.Policy
+	service, field, address string
+	base                    *url.URL
+	retry                   retry.Policy
 }
 
 // NewClient returns a Client. It takes a proxy from the environment, and connects to
@@ -89,7 +94,7 @@ func NewClient(o Options) (*Client, error) {
 	// A file's bytes must be those that its hash was taken of.
 	transport.DisableCompression = true
 	transport.MaxIdleConnsPerHost = maxIdle
-	c := &Client{HTTP: &http.Client{Transport: connection.Draining(transport)}, service: o.Service, field: o.Field, base: base, retry: o.Retry}
+	c := &Client{HTTP: &http.Client{Transport: connection.Draining(transport)}, service: o.Service, field: o.Field, address: cmp.Or(o.Address, o.Field+".endpoint"), base: base, retry: o.Retry}
 	if o.Authorizer != nil {
 		c.HTTP.Transport = &authorizing{origin: base, own: o.Authorizer, next: c.HTTP.Transport, patience: refusalPatience}
 	}
@@ -178,7 +183,7 @@ func (c *Client) once(ctx context.Context, what string, most int64, request func
 	case err != nil:
 		return Answer{}, outcome.Errorf(outcome.Unavailable, "the answer of %s about %s was cut; this may be transient", c.base.Host, what).Because(err)
 	case int64(len(body)) > most:
-		return Answer{}, outcome.Errorf(outcome.Unsupported, "the answer of %s about %s is larger than %d MiB: check %s.endpoint", c.base.Host, what, most>>20, c.field)
+		return Answer{}, outcome.Errorf(outcome.Unsupported, "the answer of %s about %s is larger than %d MiB: check %s", c.base.Host, what, most>>20, c.address)
 	}
 	return Answer{Status: rsp.StatusCode, Header: rsp.Header, Body: body}, nil
 }

@@ -39,9 +39,9 @@ func (c *Client) Unreachable(ctx context.Context, err error) error {
 	case outcome.IsBadRequest(err):
 		return outcome.Errorf(outcome.Internal, "cannot ask %s at %s: the request cannot be sent as it is", c.service, where).Because(err)
 	case errors.Is(err, errDowngrade):
-		return outcome.Errorf(outcome.Untrusted, "cannot reach %s at %s: it redirects to a URL without TLS: correct %s.endpoint", c.service, where, c.field).Because(err)
+		return outcome.Errorf(outcome.Untrusted, "cannot reach %s at %s: it redirects to a URL without TLS: correct %s", c.service, where, c.address).Because(err)
 	case errors.Is(err, errTooManyRedirects):
-		return retry.Permanent(outcome.Errorf(outcome.Unavailable, "cannot reach %s at %s: it redirects without an end: correct %s.endpoint", c.service, where, c.field).Because(err))
+		return retry.Permanent(outcome.Errorf(outcome.Unavailable, "cannot reach %s at %s: it redirects without an end: correct %s", c.service, where, c.address).Because(err))
 	}
 	return outcome.Errorf(outcome.Unavailable, "cannot reach %s at %s: %s; this may be transient, or a network policy of the Pod does not allow it", c.service, where, connection.Symptom(err)).Because(err)
 }
@@ -54,9 +54,9 @@ func (c *Client) cure(why connection.Cause) string {
 	case connection.InvalidCertificate:
 		return "renew it, or check this machine's clock"
 	case connection.NoTLS:
-		return "begin " + c.field + ".endpoint with http:// if that is meant"
+		return "begin " + c.address + " with http:// if that is meant"
 	default:
-		return "correct " + c.field + ".endpoint"
+		return "correct " + c.address
 	}
 }
 
@@ -81,13 +81,13 @@ func (c *Client) Failed(status int, h http.Header, what string) error {
 // Unexpected returns the error of an answer that no object store gives.
 func (c *Client) Unexpected(status int, what string) error {
 	if status >= http.StatusMultipleChoices && status < http.StatusBadRequest {
-		return outcome.Errorf(outcome.Unsupported, "%s redirects requests for %s: write the host that it leads to into %s.endpoint", c.base.Host, what, c.field)
+		return outcome.Errorf(outcome.Unsupported, "%s redirects requests for %s: write the host that it leads to into %s", c.base.Host, what, c.address)
 	}
-	return outcome.Errorf(outcome.Unsupported, "%s does not answer for %s as %s does (status %s): check %s.endpoint", c.base.Host, what, c.service, strconv.Itoa(status), c.field)
+	return outcome.Errorf(outcome.Unsupported, "%s does not answer for %s as %s does (status %s): check %s", c.base.Host, what, c.service, strconv.Itoa(status), c.address)
 }
 
 // Garbled returns the error of a successful answer that is not what was asked for. It may
 // have been cut on its way, which is transient.
 func (c *Client) Garbled(what string, err error) error {
-	return outcome.Errorf(outcome.Unavailable, "%s answers for %s with what %s does not send; this may be transient, else check %s.endpoint", c.base.Host, what, c.service, c.field).Because(err)
+	return outcome.Errorf(outcome.Unavailable, "%s answers for %s with what %s does not send; this may be transient, else check %s", c.base.Host, what, c.service, c.address).Because(err)
 }
