@@ -95,6 +95,7 @@ type ServiceURL string
 // /var/run/sigstore/cosign/oidc-token, as its DeploymentRuntimeConfig has it, to fulcioURL
 // alone.
 // +kubebuilder:validation:XValidation:rule="has(self.rekorURL) || has(self.timestampURL)",message="something must say when a certificate was used: write rekorURL or timestampURL, or both"
+// +kubebuilder:validation:XValidation:rule="has(self.plainHTTP) && self.plainHTTP || [self.fulcioURL, has(self.rekorURL) ? self.rekorURL : self.fulcioURL, has(self.timestampURL) ? self.timestampURL : self.fulcioURL].all(u, u.matches('^(https://|http://(localhost|127[.][0-9.]+|[[]::1[]])([:/]|$))'))",message="a service has TLS: write https://, or plainHTTP: true if the provider's token may be sent unencrypted"
 type KeylessSpec struct {
 	// FulcioURL is the address of the certificate authority. It must trust the issuer
 	// of the cluster's tokens. Example: https://fulcio.example.com.
@@ -112,6 +113,12 @@ type KeylessSpec struct {
 	// and rekorURL is required. Example: https://tsa.example.com.
 	// +optional
 	TimestampURL ServiceURL `json:"timestampURL,omitempty"`
+
+	// PlainHTTP allows addresses that begin with http://, as of services in the cluster.
+	// The provider's token is sent unencrypted then. Default: false; only addresses of
+	// the same machine, such as http://127.0.0.1:5555, need no TLS. Example: true.
+	// +optional
+	PlainHTTP bool `json:"plainHTTP,omitempty"`
 
 	// CABundle are certificate authorities in PEM that are trusted for these services
 	// beside the system's. Default: the system's. Example: the content of a ca.crt.

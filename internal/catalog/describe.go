@@ -95,7 +95,7 @@ func (c Catalog) descriptionsOf(ctx context.Context, subject digest.Digest, o Co
 	if c.Keys.Signer != nil {
 		signature, err := c.signModel(ctx, subject, list)
 		var why *outcome.Error
-		if errors.As(err, &why) {
+		if errors.As(err, &why) && why.Reason != outcome.Refused {
 			return nil, "", err // What signs may be away for a while.
 		}
 		if err != nil {

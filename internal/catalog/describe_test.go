@@ -1,6 +1,8 @@
 package catalog_test
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -13,6 +15,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/attest"
 	"github.com/crossplane-contrib/provider-kitops/internal/catalog"
 	"github.com/crossplane-contrib/provider-kitops/internal/filelist"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
@@ -169,6 +172,31 @@ func TestDescribeLess(t *testing.T) {
 				t.Errorf("\n%s\nCommit(...): want the tag to be set", tc.reason)
 			}
 		})
+	}
+}
+
+// A refusing signer signs no model, as one does that would have to sign too much.
+type refusing struct{ attest.Signer }
+
+func (s refusing) Sign(ctx context.Context, payloadType string, payload []byte) ([]byte, error) {
+	if bytes.Contains(payload, []byte(attest.ModelSigningType)) {
+		return nil, outcome.Errorf(outcome.Refused, "the signed bundle would be too large")
+	}
+	return s.Signer.Sign(ctx, payloadType, payload)
+}
+
+// TestDescribeUnsigned checks that a model whose files are not signed is committed with
+// all else.
+func TestDescribeUnsigned(t *testing.T) {
+	w := newWorld(t, true)
+	list := w.list(w.files())
+	w.catalog.Keys.Signer = refusing{w.catalog.Keys.Signer}
+	done := w.commitDescribed(w.catalog, list)
+	if diff := cmp.Diff(map[string]int{filelist.MediaType: 1, attest.BOMType: 1}, w.described()); diff != "" || !strings.Contains(done.Undescribed, "too large") {
+		t.Errorf("want all but a signature of the model: -want, +got:\n%s\n%s", diff, done.Undescribed)
+	}
+	if w.records(w.staged, owner) != 1 || w.tagged("v1") != w.staged.String() {
+		t.Error("want the artifact to be attested and tagged")
 	}
 }
 

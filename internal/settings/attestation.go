@@ -83,15 +83,18 @@ func (p *providerConfig) signingKey() *secretKey {
 }
 
 // admitKeyNamespace returns an error with reason NotAllowed if a signing key, or a trusted
-// root, is in a namespace where runs execute, of which Pods can have it, or that has Artifacts, where a
-// tenant may exchange it.
+// root, is in a namespace where runs of any config execute, of which Pods can have it, or
+// that has Artifacts, where a tenant may exchange it.
 func (p *providerConfig) admitKeyNamespace(ctx context.Context, kube client.Reader, namespace string) error {
 	what, field := "signing key", "keySecretRef"
 	if p.Attestation.Keyless != nil {
 		what, field = "trusted root", "keyless.trustedRootSecretRef"
 	}
-	if namespace == p.Job.Namespace {
-		return outcome.Errorf(outcome.NotAllowed, "ClusterProviderConfig %q has its %s in namespace %q, where its runs execute, so that a Pod there may have or exchange it: move the Secret to another namespace, such as the provider's, and name that in its spec.attestation.%s", p.name, what, namespace, field)
+	switch by, err := p.runsIn(ctx, kube, namespace); {
+	case err != nil:
+		return errors.Wrapf(err, "cannot list ClusterProviderConfigs, of which none must have its runs in namespace %q since a %s is there", namespace, what)
+	case by != "":
+		return outcome.Errorf(outcome.NotAllowed, "ClusterProviderConfig %q has its %s in namespace %q, where runs of ClusterProviderConfig %q execute, so that a Pod there may have or exchange it: move the Secret to another namespace, such as the provider's, and name that in its spec.attestation.%s", p.name, what, namespace, by, field)
 	}
 	list := &modelv1alpha1.ArtifactList{}
 	// The list is not modified.
@@ -102,6 +105,25 @@ func (p *providerConfig) admitKeyNamespace(ctx context.Context, kube client.Read
 		return nil
 	}
 	return outcome.Errorf(outcome.NotAllowed, "ClusterProviderConfig %q has its %s in namespace %q, which has Artifacts, so that who uses that namespace may exchange it: move the Secret to a namespace without Artifacts, such as the provider's, and name that in its spec.attestation.%s", p.name, what, namespace, field)
+}
+
+// runsIn returns the name of a ClusterProviderConfig whose runs execute in a namespace of
+// their own, this one; empty for none.
+func (p *providerConfig) runsIn(ctx context.Context, kube client.Reader, namespace string) (string, error) {
+	if p.Job.Namespace == namespace {
+		return p.name, nil
+	}
+	configs := &v1alpha1.ClusterProviderConfigList{}
+	// The list is not modified.
+	if err := kube.List(ctx, configs, client.UnsafeDisableDeepCopy); err != nil {
+		return "", err
+	}
+	for _, c := range configs.Items {
+		if c.Spec.Job != nil && c.Spec.Job.Namespace == namespace {
+			return c.GetName(), nil
+		}
+	}
+	return "", nil
 }
 
 // A signingSecret references a private key and its password in a Secret, or the trusted
@@ -133,7 +155,7 @@ func (r *secretReader) readKeyless(ctx context.Context, k signingSecret) Attesta
 	}
 	signer, err := keyless.NewSigner(keyless.SignerOptions{
 		FulcioURL: string(k.keyless.FulcioURL), RekorURL: string(k.keyless.RekorURL), TimestampURL: string(k.keyless.TimestampURL),
-		CA: []byte(k.keyless.CABundle), TokenFile: tokenFile, TrustedRoot: root,
+		PlainHTTP: k.keyless.PlainHTTP, CA: []byte(k.keyless.CABundle), TokenFile: tokenFile, TrustedRoot: root,
 		Identity: keyless.Identity{Issuer: k.keyless.Identity.Issuer, Subject: k.keyless.Identity.Subject},
 	})
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	"github.com/google/go-cmp/cmp"
 	"github.com/secure-systems-lab/go-securesystemslib/encrypted"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -135,7 +136,19 @@ func TestAttestation(t *testing.T) {
 			spec:    named("", ""),
 			runs:    "keys",
 			objects: []client.Object{credentialsSecret("keys", "cosign", map[string]string{"cosign.key": private})},
-			want:    want{Reason: outcome.NotAllowed, Error: "where its runs execute"},
+			want:    want{Reason: outcome.NotAllowed, Error: `where runs of ClusterProviderConfig "default" execute`},
+		},
+		"OtherRuns": {
+			reason: "So must one where runs of another config execute.",
+			spec:   named("", ""),
+			objects: []client.Object{
+				credentialsSecret("keys", "cosign", map[string]string{"cosign.key": private}),
+				&v1alpha1.ClusterProviderConfig{
+					ObjectMeta: metav1.ObjectMeta{Name: "other"},
+					Spec:       v1alpha1.ClusterProviderConfigSpec{Job: &v1alpha1.ClusterJobConfig{JobConfig: v1alpha1.JobConfig{Namespace: "keys"}}},
+				},
+			},
+			want: want{Reason: outcome.NotAllowed, Error: `where runs of ClusterProviderConfig "other" execute`},
 		},
 		"Keyless": {
 			reason:  "An identity should sign without a key.",

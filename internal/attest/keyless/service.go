@@ -71,7 +71,7 @@ func (s *service) unreachable(err error) error {
 	switch connection.CauseOf(err) {
 	case connection.None, connection.Blocked:
 	case connection.NoTLS:
-		reason, cure = outcome.Untrusted, "write http:// into spec.attestation.keyless."+s.field+", or have it speak TLS"
+		reason, cure = outcome.Untrusted, "have it speak TLS, or write http:// into spec.attestation.keyless."+s.field+", with plainHTTP: true"
 	default:
 		reason, cure = outcome.Untrusted, "write the authority of its certificate into spec.attestation.keyless.caBundle"
 	}

@@ -5,7 +5,9 @@ import (
 	"cmp"
 	"context"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -34,6 +36,10 @@ const (
 	// tsaPath is where a timestamp authority answers, if its address has no path
 	// (https://github.com/sigstore/timestamp-authority, openapi.yaml).
 	tsaPath = "/api/v1/timestamp"
+
+	// maxProofBytes is how much of a bundle may be something other than the payload: a
+	// certificate, timestamps and an entry of a log, of a few KiB each.
+	maxProofBytes = 128 << 10
 )
 
 // SignerOptions say with what an identity signs.
@@ -41,6 +47,10 @@ type SignerOptions struct {
 	// FulcioURL issues certificates. Of RekorURL, a transparency log with the API of
 	// version 1, and TimestampURL, an RFC 3161 timestamp authority, one may be empty.
 	FulcioURL, RekorURL, TimestampURL string
+
+	// PlainHTTP allows addresses without TLS on other hosts than this machine: the token
+	// is sent over it as it is.
+	PlainHTTP bool
 
 	// CA are certificate authorities in PEM to trust for all of them beside the
 	// system's.
@@ -90,6 +100,9 @@ func NewSigner(o SignerOptions) (*Signer, error) {
 		if !isAddress(*address) {
 			return nil, errors.Errorf("%s is no address: write one such as https://sigstore.example.com", name)
 		}
+		if !o.PlainHTTP && !isProtected(*address) {
+			return nil, errors.Errorf("%s has no TLS: write https://, or plainHTTP: true if the provider's token may be sent unencrypted", name)
+		}
 		*address = strings.TrimRight(*address, "/")
 	}
 	pool, err := connection.Roots(o.CA, "")
@@ -105,6 +118,17 @@ func isAddress(s string) bool {
 	return err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http") && u.User == nil && u.RawQuery == "" && u.Fragment == ""
 }
 
+// isProtected reports whether what is sent to an address is encrypted, or stays on this
+// machine.
+func isProtected(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme == "https" {
+		return err == nil
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return u.Hostname() == "localhost" || err == nil && ip.IsLoopback()
+}
+
 // KeyID identifies the identity that signs.
 func (s *Signer) KeyID() string { return s.options.Identity.id() }
 
@@ -116,8 +140,12 @@ func (s *Signer) Verifier() *Verifier { return s.verifier }
 
 // Sign returns a Sigstore bundle with the payload in a DSSE envelope, which verifies by
 // the trusted root and for the identity. Its error is an outcome.Error whose reason says
-// whether it may be transient.
+// whether it may be transient. It sends nothing, and its error has the reason Refused, if
+// nobody would read a bundle of that size.
 func (s *Signer) Sign(ctx context.Context, payloadType string, payload []byte) ([]byte, error) {
+	if size := base64.StdEncoding.EncodedLen(len(payload)) + maxProofBytes; size > attest.MaxBundleBytes {
+		return nil, tooLarge(size)
+	}
 	ctx, cancel := context.WithTimeout(ctx, signTimeout)
 	defer cancel()
 	token, err := s.token.Text()
@@ -145,13 +173,18 @@ func (s *Signer) encode(b *protobundle.Bundle, payload []byte) ([]byte, error) {
 		return nil, errors.Wrap(err, "cannot encode a bundle")
 	}
 	if len(out) > attest.MaxBundleBytes {
-		return nil, outcome.Errorf(outcome.Refused, "the signed bundle would have %d bytes, and at most %d are read", len(out), attest.MaxBundleBytes)
+		return nil, tooLarge(len(out))
 	}
 	signed, _, err := s.verifier.OpenPayload(out)
 	if err != nil || !bytes.Equal(signed, payload) {
 		return nil, s.misfit("what was signed does not verify")
 	}
 	return out, nil
+}
+
+// tooLarge returns the error for a bundle of so many bytes.
+func tooLarge(size int) error {
+	return outcome.Errorf(outcome.Refused, "the signed bundle would have %d bytes, and at most %d are read", size, attest.MaxBundleBytes)
 }
 
 // misfit returns the error for what the Sigstore gave that would not verify.

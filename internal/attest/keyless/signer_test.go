@@ -1,6 +1,7 @@
 package keyless
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"os"
@@ -77,7 +78,7 @@ func TestSign(t *testing.T) {
 		"OtherSubject": {reason: "So should one for another identity, which should be named.", change: func(o *SignerOptions) { o.Identity.Subject = sigstore.Subject("other", "x") }, want: want{Reason: outcome.ConfigInvalid, Error: provider.Subject, Asked: []string{fulcio}}},
 		"OtherRoot":    {reason: "What does not verify by the trusted root should not be returned.", change: func(o *SignerOptions) { o.TrustedRoot = sigstore.New(t).TrustedRoot() }, want: want{Reason: outcome.ConfigInvalid, Error: "trusted root", Asked: []string{fulcio, tsa, log}}},
 		"Unreachable":  {reason: "A service that cannot be reached should count as transient.", change: func(o *SignerOptions) { o.FulcioURL = "http://127.0.0.1:1" }, want: want{Reason: outcome.Unavailable, Error: "cannot reach Fulcio at http://127.0.0.1:1"}},
-		"NoTLS":        {reason: "A service without TLS should be told.", change: func(o *SignerOptions) { o.FulcioURL = strings.Replace(o.FulcioURL, "http:", "https:", 1) }, want: want{Reason: outcome.Untrusted, Error: "write http://"}},
+		"NoTLS":        {reason: "A service without TLS should be told.", change: func(o *SignerOptions) { o.FulcioURL = strings.Replace(o.FulcioURL, "http:", "https:", 1) }, want: want{Reason: outcome.Untrusted, Error: "have it speak TLS"}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -187,6 +188,28 @@ func TestOpenByIdentity(t *testing.T) {
 	}
 }
 
+// TestSignTooLarge has a payload signed that nobody would read, of which nothing should
+// be sent.
+func TestSignTooLarge(t *testing.T) {
+	s := sigstore.Start(t)
+	signer, err := NewSigner(optionsFor(t, s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = signer.Sign(t.Context(), attest.PayloadType, bytes.Repeat([]byte(" "), attest.MaxBundleBytes/4*3))
+	if outcome.ReasonOf(err) != outcome.Refused || len(s.Asked()) > 0 {
+		t.Errorf("want Refused before a request, got %v, requests %v", err, s.Asked())
+	}
+}
+
+func TestPlainHTTP(t *testing.T) {
+	o := optionsFor(t, sigstore.Start(t))
+	o.FulcioURL, o.RekorURL, o.TimestampURL, o.PlainHTTP = "http://fulcio.example.com", "http://localhost:3000", "http://[::1]/tsa", true
+	if _, err := NewSigner(o); err != nil {
+		t.Errorf("What an administrator allows should be used: %v", err)
+	}
+}
+
 func TestNewSigner(t *testing.T) {
 	s := sigstore.Start(t)
 	cases := map[string]struct {
@@ -197,6 +220,8 @@ func TestNewSigner(t *testing.T) {
 		"Pattern": {reason: "The identity that signs should be one.", change: func(o *SignerOptions) { o.Identity.Subject = "^.*$" }, want: "must be exact"},
 		"NoTime":  {reason: "Something should say when the certificate was used.", change: func(o *SignerOptions) { o.RekorURL, o.TimestampURL = "", "" }, want: "neither rekorURL nor timestampURL"},
 		"Address": {reason: "An address that is none should be named.", change: func(o *SignerOptions) { o.RekorURL = "rekor.example.com" }, want: "rekorURL is no address"},
+		"NoTLS":   {reason: "The token should not be sent unencrypted.", change: func(o *SignerOptions) { o.FulcioURL = "http://fulcio.example.com" }, want: "plainHTTP: true if the provider's token"},
+		"NoTLSIP": {reason: "So should no entry of a log.", change: func(o *SignerOptions) { o.RekorURL = "http://10.0.0.1:3000" }, want: "rekorURL has no TLS"},
 		"CA":      {reason: "So should authorities that are none.", change: func(o *SignerOptions) { o.CA = []byte("x") }, want: "caBundle"},
 		"Root":    {reason: "So should a trusted root that is none.", change: func(o *SignerOptions) { o.TrustedRoot = []byte("x") }, want: "trusted_root.json"},
 	}

@@ -227,6 +227,10 @@ func TestConfigAttestation(t *testing.T) {
 		"KeylessLegacy":  {reason: "Legacy tags need a key.", args: fields{attestation: map[string]any{"keyless": identity(nil), "legacyTags": true}}, want: []string{attestation, "legacyTags needs a key"}},
 		"KeylessNoTime":  {reason: "Something says when the certificate was used.", args: fields{keyless: identity(map[string]any{"rekorURL": nil})}, want: []string{keyless, "write rekorURL or timestampURL, or both"}},
 		"KeylessURL":     {reason: "A service has an address.", args: fields{keyless: identity(map[string]any{"fulcioURL": "fulcio.example.com"})}, want: []string{keyless + ".fulcioURL", "should match"}},
+		"KeylessNoTLS":   {reason: "The provider's token is not sent unencrypted.", args: fields{keyless: identity(map[string]any{"fulcioURL": "http://fulcio.example.com"})}, want: []string{keyless, "write https://, or plainHTTP: true"}},
+		"KeylessLogTLS":  {reason: "Each service has TLS, also one whose name begins like this machine's.", args: fields{keyless: identity(map[string]any{"rekorURL": "http://localhost.example.com"})}, want: []string{keyless, "write https://, or plainHTTP: true"}},
+		"KeylessPlain":   {reason: "An administrator may allow it.", args: fields{keyless: identity(map[string]any{"fulcioURL": "http://fulcio.example.com", "plainHTTP": true})}},
+		"KeylessLocal":   {reason: "What stays on the machine needs no TLS.", args: fields{keyless: identity(map[string]any{"fulcioURL": "http://127.0.0.1:5555", "rekorURL": "http://localhost:3000/api", "timestampURL": "http://[::1]"})}},
 		"KeylessPattern": {reason: "The identity that signs is one.", args: fields{keyless: identity(map[string]any{"identity": map[string]any{"issuer": "https://issuer.example.com", "subject": "^.*$"}})}, want: []string{keyless, "without a regular expression"}},
 	})
 	checkCreate(t, v1alpha1.ProviderConfigGroupVersionKind, minimalConfig, map[string]rule{
