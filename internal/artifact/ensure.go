@@ -143,16 +143,23 @@ func refusal(a *modelv1alpha1.Artifact, err error, what string) error {
 	if err == nil || !isolated(a) {
 		return Refusal(err, what)
 	}
-	var state string
 	switch {
 	case kerrors.IsNotFound(err):
-		state = "does not exist"
+		return NoRunNamespace(RunNamespace(a), false).Because(err)
 	case kerrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
-		state = "is being deleted"
-	default:
-		return Refusal(err, fmt.Sprintf("%s in namespace %q", what, RunNamespace(a)))
+		return NoRunNamespace(RunNamespace(a), true).Because(err)
 	}
-	return outcome.Errorf(outcome.ConfigMissing, "Namespace %q, in which job.namespace of the ClusterProviderConfig has runs execute, %s: create it as examples/install/isolated-runs.yaml does, or change job.namespace", RunNamespace(a), state).Because(err)
+	return Refusal(err, fmt.Sprintf("%s in namespace %q", what, RunNamespace(a)))
+}
+
+// NoRunNamespace returns the error of a job.namespace that does not exist, or that is
+// being deleted: no run can begin there.
+func NoRunNamespace(namespace string, terminating bool) *outcome.Error {
+	state := "does not exist"
+	if terminating {
+		state = "is being deleted"
+	}
+	return outcome.Errorf(outcome.ConfigMissing, "Namespace %q, in which job.namespace of the ClusterProviderConfig has runs execute, %s: create it as examples/install/isolated-runs.yaml does, or change job.namespace", namespace, state)
 }
 
 // refusedBy returns why the API server refused an object, from its message. It omits

@@ -42,9 +42,7 @@ func (p *providerConfig) admitNamespace(ctx context.Context, kube client.Reader,
 	if err != nil {
 		return err
 	}
-	// The cache has the metadata of namespaces only.
-	ns := &metav1.PartialObjectMetadata{}
-	ns.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	ns := Namespace()
 	if err := kube.Get(ctx, types.NamespacedName{Name: namespace}, ns); err != nil {
 		return errors.Wrap(err, "cannot get the Artifact's namespace")
 	}

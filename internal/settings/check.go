@@ -6,10 +6,14 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+	corev1 "k8s.io/api/core/v1"
+	kerrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
@@ -49,7 +53,7 @@ func (r *Resolver) CheckConfig(ctx context.Context, o client.Object, checked str
 	if _, err := p.selector(); err != nil {
 		return ConfigState{}, err
 	}
-	if err := r.checkRunNamespace(p, o.GetNamespace()); err != nil {
+	if err := r.checkRunNamespace(ctx, p, o.GetNamespace()); err != nil {
 		return ConfigState{}, err
 	}
 	if err := p.checkIdentity(); err != nil {
@@ -78,11 +82,12 @@ func (r *Resolver) CheckConfig(ctx context.Context, o client.Object, checked str
 }
 
 // checkRunNamespace returns an error with reason NotAllowed if no run of a config would
-// execute in a namespace that the provider uses.
-func (r *Resolver) checkRunNamespace(p *providerConfig, own string) error {
+// execute in a namespace that the provider uses, and one with reason ConfigMissing if its
+// job.namespace does not exist.
+func (r *Resolver) checkRunNamespace(ctx context.Context, p *providerConfig, own string) error {
 	namespace := cmp.Or(p.Job.Namespace, own)
 	if len(r.RunNamespaces) == 0 || slices.Contains(r.RunNamespaces, namespace) {
-		return nil
+		return r.checkExists(ctx, p.Job.Namespace)
 	}
 	cure := "write one of these into its job.namespace"
 	if !p.cluster {
@@ -90,6 +95,32 @@ func (r *Resolver) checkRunNamespace(p *providerConfig, own string) error {
 	}
 	return outcome.Errorf(outcome.NotAllowed, "The provider executes runs only in %s, and this config has none of these: %s, or ask the provider's administrator for another --run-namespace",
 		strings.Join(r.RunNamespaces, ", "), cure)
+}
+
+// checkExists returns an error if runs cannot begin in a job.namespace, since it does not
+// exist or is being deleted.
+func (r *Resolver) checkExists(ctx context.Context, namespace string) error {
+	if namespace == "" {
+		return nil
+	}
+	ns := Namespace()
+	err := r.Metadata.Get(ctx, types.NamespacedName{Name: namespace}, ns)
+	switch {
+	case kerrors.IsNotFound(err):
+		return artifact.NoRunNamespace(namespace, false)
+	case err != nil:
+		return errors.Wrapf(err, "cannot get namespace %q", namespace)
+	case ns.GetDeletionTimestamp() != nil:
+		return artifact.NoRunNamespace(namespace, true)
+	}
+	return nil
+}
+
+// Namespace returns an empty namespace as the cache has them: metadata only.
+func Namespace() *metav1.PartialObjectMetadata {
+	ns := &metav1.PartialObjectMetadata{}
+	ns.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	return ns
 }
 
 // check reads all Secrets that a config names.

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
@@ -102,8 +103,26 @@ func TestCheckConfig(t *testing.T) {
 			change: func(pc *v1alpha1.ClusterProviderConfig) {
 				pc.Spec.Job = &v1alpha1.ClusterJobConfig{JobConfig: v1alpha1.JobConfig{Namespace: "runs"}}
 			},
-			secrets: []client.Object{registrySecret(account), certs},
+			secrets: []client.Object{registrySecret(account), certs, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "runs"}}},
 			want:    want{Repositories: []string{""}},
+		},
+		"MissingRunNamespace": {
+			reason: "A config whose runs would execute in a namespace that does not exist should be reported",
+			change: func(pc *v1alpha1.ClusterProviderConfig) {
+				pc.Spec.Job = &v1alpha1.ClusterJobConfig{JobConfig: v1alpha1.JobConfig{Namespace: "runs"}}
+			},
+			secrets: []client.Object{registrySecret(account), certs},
+			want:    want{Reason: outcome.ConfigMissing},
+		},
+		"TerminatingRunNamespace": {
+			reason: "A config whose runs would execute in a namespace that is being deleted should be reported",
+			change: func(pc *v1alpha1.ClusterProviderConfig) {
+				pc.Spec.Job = &v1alpha1.ClusterJobConfig{JobConfig: v1alpha1.JobConfig{Namespace: "runs"}}
+			},
+			secrets: []client.Object{registrySecret(account), certs, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+				Name: "runs", DeletionTimestamp: ptr.To(metav1.Now()), Finalizers: []string{"kubernetes"},
+			}}},
+			want: want{Reason: outcome.ConfigMissing},
 		},
 		"OtherRunNamespace": {
 			reason:  "A config whose runs would execute where the provider allows none should be reported",

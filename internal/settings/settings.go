@@ -98,7 +98,8 @@ type Resolver struct {
 	// Direct reads Secrets from the API server itself.
 	Direct client.Reader
 
-	// Metadata reads the metadata of Secrets, which is all that is cached of them.
+	// Metadata reads the metadata of Secrets and namespaces, which is all that is cached
+	// of them.
 	Metadata client.Reader
 
 	// Credentials remembers credentials for registries, and signing keys; nil to

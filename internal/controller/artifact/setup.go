@@ -222,8 +222,7 @@ func watchRuns(ctx context.Context, mgr ctrl.Manager, c ctrlcontroller.Controlle
 	secret := &metav1.PartialObjectMetadata{}
 	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
 	// Each reconcile reads the labels of its namespace.
-	namespace := &metav1.PartialObjectMetadata{}
-	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	namespace := settings.Namespace()
 	owner := handler.EnqueueRequestsFromMapFunc(waiting.forRun)
 	sources := []struct {
 		object     client.Object

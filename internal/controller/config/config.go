@@ -1,7 +1,7 @@
 // Package config counts the users of ProviderConfigs and ClusterProviderConfigs, so
 // that none is deleted while it is in use, and finds out whether they are Ready: the
-// registry can be reached, is trusted and accepts the credentials, and all Secrets are
-// there.
+// registry can be reached, is trusted and accepts the credentials, and all Secrets and the
+// namespace of runs are there.
 package config
 
 import (
@@ -91,7 +91,7 @@ var kinds = []kind{
 func Setup(mgr ctrl.Manager, o Options) error {
 	o.Hosts = cmp.Or(o.Hosts, connection.NewHosts())
 	ask := newQuestions(o.Hosts, o.ping)
-	secrets := &secretWatch{
+	named := &namedWatch{
 		access: o.Access, cache: mgr.GetCache(), watching: make(chan struct{}),
 		watches: map[ctrlcontroller.Controller]handler.EventHandler{},
 	}
@@ -103,7 +103,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	for _, k := range kinds {
 		c := &checker{
 			cached: mgr.GetClient(), new: k.new, access: o.Access, settings: resolver, ask: ask, ready: &conditions{},
-			events: make(chan event.GenericEvent), watching: secrets.watching, versions: map[types.NamespacedName]versions{},
+			events: make(chan event.GenericEvent), watching: named.watching, versions: map[types.NamespacedName]versions{},
 		}
 		if err := setupUsage(mgr, o.Options, k, c); err != nil {
 			return errors.Wrapf(err, "cannot set up the controller of %s", k.Kind)
@@ -112,9 +112,9 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		if err != nil {
 			return errors.Wrapf(err, "cannot set up the controller of the readiness of %s", k.Kind)
 		}
-		secrets.watches[checks] = bySecret(mgr.GetClient(), k.newList)
+		named.watches[checks] = byNamed(mgr.GetClient(), k.newList)
 	}
-	return errors.Wrap(mgr.Add(secrets), "cannot watch Secrets")
+	return errors.Wrap(mgr.Add(named), "cannot watch Secrets and namespaces")
 }
 
 // recountInterval is the least time between two counts of a config's users because
@@ -149,7 +149,7 @@ func setupUsage(mgr ctrl.Manager, o controller.Options, k kind, c *checker) erro
 
 // setupReadiness adds the controller that checks one kind of ProviderConfig.
 func setupReadiness(mgr ctrl.Manager, o controller.Options, k kind, c *checker) (ctrlcontroller.Controller, error) {
-	if err := mgr.GetFieldIndexer().IndexField(context.Background(), k.new(), indexSecrets, settings.SecretsOf); err != nil {
+	if err := mgr.GetFieldIndexer().IndexField(context.Background(), k.new(), indexNamed, namedBy); err != nil {
 		return nil, errors.Wrap(err, "cannot index the cache")
 	}
 	options := o.ForControllerRuntime()

@@ -25,6 +25,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/access"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
@@ -37,7 +38,7 @@ const (
 	workers = 8
 
 	// permissionInterval is how often a config is checked while the provider lacks
-	// permissions, or has not started to watch Secrets.
+	// permissions, or has not started to watch Secrets and namespaces.
 	permissionInterval = 2 * time.Second
 
 	// A question that must wait for a worker is asked again after a random wait
@@ -59,7 +60,7 @@ type checker struct {
 	ready    *conditions
 	events   chan event.GenericEvent
 
-	// watching is closed once Secrets are watched.
+	// watching is closed once Secrets and namespaces are watched.
 	watching <-chan struct{}
 
 	mu       sync.Mutex
@@ -103,7 +104,7 @@ func (c *checker) check(ctx context.Context, name types.NamespacedName, o resour
 	seen := c.seen(name, o.GetUID())
 	state, err := c.settings.CheckConfig(ctx, o, seen.read)
 	if err != nil {
-		// A Secret that is created or corrected is a watch event.
+		// A Secret or namespace that is created or corrected is a watch event.
 		return c.failed(ctx, o, c.access.Explain(err), interval)
 	}
 	seen.read = state.Version
@@ -199,15 +200,31 @@ func held() predicate.Predicate {
 	}})
 }
 
-// indexSecrets finds configs by namespace/name of the Secrets that they name. The
-// controller of Artifacts has an index of its own: either may be set up first.
-const indexSecrets = "readiness.secrets"
+// beginsToEnd rejects updates of objects but the one by which they are being deleted.
+func beginsToEnd() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool { return !meta.WasDeleted(e.ObjectOld) && meta.WasDeleted(e.ObjectNew) }}
+}
 
-// bySecret returns a handler that has the configs of a list checked which name a Secret.
-func bySecret(cached client.Reader, newList func() client.ObjectList) handler.EventHandler {
-	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, secret client.Object) []reconcile.Request {
+// indexNamed finds configs by namespace/name of the Secrets that they name, and by /name of
+// their job.namespace. The controller of Artifacts has an index of its own: either may be
+// set up first.
+const indexNamed = "readiness.named"
+
+// namedBy returns what indexNamed has of a config.
+func namedBy(o client.Object) []string {
+	out := settings.SecretsOf(o)
+	if pc, ok := o.(*v1alpha1.ClusterProviderConfig); ok && pc.Spec.Job != nil && pc.Spec.Job.Namespace != "" {
+		out = append(out, types.NamespacedName{Name: pc.Spec.Job.Namespace}.String())
+	}
+	return out
+}
+
+// byNamed returns a handler that has the configs of a list checked which name a Secret or
+// a namespace.
+func byNamed(cached client.Reader, newList func() client.ObjectList) handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, named client.Object) []reconcile.Request {
 		list := newList()
-		if err := cached.List(ctx, list, client.MatchingFields{indexSecrets: client.ObjectKeyFromObject(secret).String()}); err != nil {
+		if err := cached.List(ctx, list, client.MatchingFields{indexNamed: client.ObjectKeyFromObject(named).String()}); err != nil {
 			return nil
 		}
 		var requests []reconcile.Request
@@ -222,9 +239,9 @@ func bySecret(cached client.Reader, newList func() client.ObjectList) handler.Ev
 	})
 }
 
-// A secretWatch watches the metadata of Secrets for the controllers that check configs,
-// once the provider has its permissions.
-type secretWatch struct {
+// A namedWatch watches the metadata of Secrets and namespaces for the controllers that
+// check configs, once the provider has its permissions.
+type namedWatch struct {
 	access   *access.Checker
 	cache    cache.Cache
 	watches  map[ctrlcontroller.Controller]handler.EventHandler
@@ -232,27 +249,29 @@ type secretWatch struct {
 }
 
 // Start implements manager.Runnable.
-func (w *secretWatch) Start(ctx context.Context) error {
+func (w *namedWatch) Start(ctx context.Context) error {
 	if err := w.start(ctx); ctx.Err() == nil {
-		return errors.Wrap(err, "cannot watch Secrets")
+		return errors.Wrap(err, "cannot watch Secrets and namespaces")
 	}
 	// The provider is shutting down.
 	return nil
 }
 
-func (w *secretWatch) start(ctx context.Context) error {
+func (w *namedWatch) start(ctx context.Context) error {
 	if err := w.access.WaitGranted(ctx); err != nil {
 		return err
 	}
 	secret := &metav1.PartialObjectMetadata{}
 	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
-	for c, h := range w.watches {
-		if err := c.Watch(source.Kind[client.Object](w.cache, secret, h, predicate.ResourceVersionChangedPredicate{})); err != nil {
+	for object, changed := range map[client.Object]predicate.Predicate{secret: predicate.ResourceVersionChangedPredicate{}, settings.Namespace(): beginsToEnd()} {
+		for c, h := range w.watches {
+			if err := c.Watch(source.Kind(w.cache, object, h, changed)); err != nil {
+				return err
+			}
+		}
+		if _, err := w.cache.GetInformer(ctx, object); err != nil {
 			return err
 		}
-	}
-	if _, err := w.cache.GetInformer(ctx, secret); err != nil {
-		return err
 	}
 	close(w.watching)
 	return nil

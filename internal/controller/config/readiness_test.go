@@ -314,6 +314,39 @@ func TestBecomesReady(t *testing.T) {
 	}
 }
 
+// TestRunNamespace checks that a config is Ready only while the namespace exists in which
+// its runs execute, and soon after it was created.
+func TestRunNamespace(t *testing.T) {
+	c := apiserver.Client(t)
+	namespace := apiserver.Namespace(t, c)
+	startControllers(t, namespace)
+	runs := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace + "-runs"}}
+	pc := &v1alpha1.ClusterProviderConfig{
+		ObjectMeta: metav1.ObjectMeta{Name: namespace},
+		Spec: v1alpha1.ClusterProviderConfigSpec{
+			Registry: v1alpha1.ClusterRegistryConfig{
+				Host: v1alpha1.RegistryHost(serveRegistry(t, nil).host), PlainHTTP: true,
+				Credentials: v1alpha1.ClusterRegistryCredentials{Source: xpv2.CredentialsSourceNone},
+			},
+			Job: &v1alpha1.ClusterJobConfig{JobConfig: v1alpha1.JobConfig{Namespace: runs.GetName()}},
+		},
+	}
+	if err := c.Create(t.Context(), pc); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Delete(context.Background(), pc) })
+	waitReady(t, c, pc, corev1.ConditionFalse, "ConfigMissing", "does not exist: create it")
+	if err := c.Create(t.Context(), runs); err != nil {
+		t.Fatal(err)
+	}
+	waitReady(t, c, pc, corev1.ConditionTrue, "Available", "")
+	// Nobody plays the namespace controller, so that it stays as it is.
+	if err := c.Delete(t.Context(), runs); err != nil {
+		t.Fatal(err)
+	}
+	waitReady(t, c, pc, corev1.ConditionFalse, "ConfigMissing", "is being deleted: create it")
+}
+
 // TestSpecChanges checks that a config is checked when its spec changes.
 func TestSpecChanges(t *testing.T) {
 	c := apiserver.Client(t)
