@@ -441,6 +441,7 @@ func TestForgedRunIsNotBelieved(t *testing.T) {
 	secret := &corev1.Secret{ObjectMeta: mine, Type: artifact.SecretTypeCredentials}
 	w.create(secret)
 	job := &batchv1.Job{ObjectMeta: *mine.DeepCopy()}
+	job.SetFinalizers([]string{"example.com/tenants"})
 	job.SetAnnotations(map[string]string{
 		artifact.AnnotationRun: "1", artifact.AnnotationRunHash: artifact.RunHash(a), artifact.AnnotationCredentials: secret.GetName(),
 	})
@@ -448,21 +449,30 @@ func TestForgedRunIsNotBelieved(t *testing.T) {
 	w.create(job)
 	w.change(a, func() { delete(a.Annotations, meta.AnnotationKeyReconciliationPaused) })
 
-	// The Artifact waits for what looks like an earlier run to go, and nothing else.
-	w.eventually("an attempt to start the run", func() string {
-		if err := w.get(a); err != nil || meta.GetExternalCreateSucceeded(a).IsZero() {
-			return fmt.Sprintf("%v, %v", a.GetAnnotations(), err)
+	// What looks like an earlier run is deleted, and while it is there, Ready says so.
+	w.eventually("the Job is being deleted", func() string {
+		if err := w.get(job); err != nil || job.GetDeletionTimestamp() == nil {
+			return fmt.Sprintf("it is not being deleted, %v", err)
 		}
 		return ""
 	})
-	w.poke(a, "again")
+	w.waitReady(a, corev1.ConditionFalse, string(xpv2.ReasonCreating))
+	w.eventually("Ready names the Job", func() string {
+		if err := w.get(a); err != nil {
+			return err.Error()
+		}
+		if got := a.GetCondition(xpv2.TypeReady).Message; !strings.Contains(got, fmt.Sprintf("Job %q of an earlier run in namespace %q is still there", job.GetName(), w.namespace)) {
+			return got
+		}
+		return ""
+	})
 	if err := w.get(secret); client.IgnoreNotFound(err) != nil || len(secret.Data) > 0 {
 		t.Errorf("Nothing should be written into a Secret of the tenant's: %d keys, %v", len(secret.Data), err)
 	}
 	if s := a.Status.AtProvider; s.JobRef != nil || s.Phase != "" {
 		t.Errorf("The run that a tenant made is believed: %s, %v", s.Phase, s.JobRef)
 	}
-	w.remove(job)
+	w.change(job, func() { job.SetFinalizers(nil) })
 	if run := w.job(a, 1); run.GetNamespace() != w.runs {
 		t.Errorf("The run should execute in %s, not in %s.", w.runs, run.GetNamespace())
 	}

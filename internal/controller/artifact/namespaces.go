@@ -62,34 +62,35 @@ func (e *external) ownedJob(ctx context.Context, a *modelv1alpha1.Artifact) (*ba
 // jobs returns the Jobs of the Artifact's runs, and those of an Artifact that
 // had its name before: they are the garbage collector's to delete, or the sweeper's.
 // The end of either wakes the Artifact.
-func (e *external) jobs(ctx context.Context, a *modelv1alpha1.Artifact) ([]batchv1.Job, error) {
-	var out []batchv1.Job
-	for _, in := range e.everywhere(a) {
-		list := &batchv1.JobList{}
-		if err := e.direct.List(ctx, list, client.InNamespace(artifact.RunNamespace(in)), client.MatchingLabels(e.selector)); err != nil {
-			return nil, errors.Wrap(err, "cannot list Jobs")
-		}
-		for i := range list.Items {
-			if artifact.OwnsByName(a, &list.Items[i]) {
-				out = append(out, list.Items[i])
-			}
-		}
-	}
-	return out, nil
+func (e *external) jobs(ctx context.Context, kube client.Reader, a *modelv1alpha1.Artifact) ([]batchv1.Job, error) {
+	jobs, err := listed(ctx, e, kube, a, func() (*batchv1.JobList, *[]batchv1.Job) { l := &batchv1.JobList{}; return l, &l.Items },
+		func(j *batchv1.Job) bool { return artifact.OwnsByName(a, j) })
+	return jobs, errors.Wrap(err, "cannot list Jobs")
 }
 
 // pods returns the Pods of the Artifact's runs, of whichever Job.
-func (e *external) pods(ctx context.Context, kube client.Client, a *modelv1alpha1.Artifact) ([]corev1.Pod, error) {
-	var out []corev1.Pod
+func (e *external) pods(ctx context.Context, kube client.Reader, a *modelv1alpha1.Artifact) ([]corev1.Pod, error) {
+	pods, err := listed(ctx, e, kube, a, func() (*corev1.PodList, *[]corev1.Pod) { l := &corev1.PodList{}; return l, &l.Items },
+		func(p *corev1.Pod) bool {
+			key, ok := artifact.ArtifactOf(p)
+			return ok && key == client.ObjectKeyFromObject(a)
+		})
+	return pods, errors.Wrap(err, "cannot list Pods")
+}
+
+// listed returns the objects of one kind, in all namespaces in which objects of the
+// Artifact's runs may be, that are the Artifact's. A list is new for each namespace, since
+// decoding one reuses what it has.
+func listed[T any, L client.ObjectList](ctx context.Context, e *external, kube client.Reader, a *modelv1alpha1.Artifact, newList func() (L, *[]T), owned func(*T) bool) ([]T, error) {
+	var out []T
 	for _, in := range e.everywhere(a) {
-		list := &corev1.PodList{}
+		list, items := newList()
 		if err := kube.List(ctx, list, client.InNamespace(artifact.RunNamespace(in)), client.MatchingLabels(e.selector)); err != nil {
-			return nil, errors.Wrap(err, "cannot list Pods")
+			return nil, err
 		}
-		for i := range list.Items {
-			p := list.Items[i]
-			if key, ok := artifact.ArtifactOf(&p); ok && key == client.ObjectKeyFromObject(a) {
-				out = append(out, p)
+		for i := range *items {
+			if owned(&(*items)[i]) {
+				out = append(out, (*items)[i])
 			}
 		}
 	}

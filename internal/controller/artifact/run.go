@@ -63,11 +63,12 @@ func (e *external) startRun(ctx context.Context, a *modelv1alpha1.Artifact) erro
 // needs, and Secrets in other namespaces, and reports whether Jobs, Pods and workspaces
 // are gone.
 func (e *external) clearEarlierRuns(ctx context.Context, a *modelv1alpha1.Artifact, next artifact.Run) (bool, error) {
-	jobs, err := e.jobs(ctx, a)
+	jobs, err := e.jobs(ctx, e.direct, a)
 	if err != nil {
 		return false, err
 	}
-	live := slices.IndexFunc(jobs, func(j batchv1.Job) bool { return isLiveJobOf(&j, a, next) })
+	// What only looks like this run, elsewhere, is deleted with the earlier ones.
+	live := slices.IndexFunc(jobs, func(j batchv1.Job) bool { return isLiveJobOf(&j, a, next) && isWhereRunsAre(a, &j) })
 	if !e.plan.replace && live >= 0 {
 		// In another namespace, the next reconcile finds it.
 		return jobs[live].GetNamespace() == artifact.RunNamespace(a), nil
@@ -277,7 +278,7 @@ func (e *external) stopRuns(ctx context.Context, a *modelv1alpha1.Artifact) erro
 // runsLeft reports whether anything of the Artifact's runs is still in the
 // cluster.
 func (e *external) runsLeft(ctx context.Context, a *modelv1alpha1.Artifact) (bool, error) {
-	jobs, err := e.jobs(ctx, a)
+	jobs, err := e.jobs(ctx, e.direct, a)
 	if err != nil {
 		return false, err
 	}
@@ -297,12 +298,21 @@ func (e *external) runsLeft(ctx context.Context, a *modelv1alpha1.Artifact) (boo
 	return e.secretsLeft(ctx, a)
 }
 
-// leftOver says which Pod or workspace of an earlier run is still going although
+// leftOver says which Job, Pod or workspace of an earlier run is still going although
 // no Job is live, so that there is nothing to do but to wait; "" for none.
 func (e *external) leftOver(ctx context.Context, a *modelv1alpha1.Artifact) (string, error) {
 	job, err := e.ownedJob(ctx, a)
 	if err != nil || job != nil {
 		return "", err
+	}
+	jobs, err := e.jobs(ctx, e.cached, a)
+	if err != nil {
+		return "", err
+	}
+	for i := range jobs {
+		if artifact.Owns(a, &jobs[i]) { // None is live.
+			return fmt.Sprintf("Job %q of an earlier run in namespace %q is still there", jobs[i].GetName(), jobs[i].GetNamespace()), nil
+		}
 	}
 	pods, err := e.pods(ctx, e.cached, a)
 	if err != nil {
