@@ -15,6 +15,7 @@ import (
 	kerrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
@@ -403,8 +404,8 @@ func TestSweep(t *testing.T) {
 
 	none := client.Reader(emptyReader{w.client})
 	s := newSweeper(none, w.client, scope{w.namespace, w.runs}, logging.NewNopLogger(), nil)
-	if err := s.sweep(t.Context()); err != nil {
-		t.Fatal(err)
+	if more, err := s.sweep(t.Context()); err != nil || more {
+		t.Fatalf("The sweep should be complete: %t, %v", !more, err)
 	}
 	for name, stays := range map[string]bool{
 		"of-the-living": true, "of-the-gone": false, "of-an-earlier": false, "in-the-artifacts-namespace": true, "unlabelled": true, "poison": false,
@@ -412,6 +413,54 @@ func TestSweep(t *testing.T) {
 		if err := w.get(made[name]); (err == nil) != stays {
 			t.Errorf("Secret %s: want it to stay: %t, got %v", name, stays, err)
 		}
+	}
+}
+
+// TestSweepIsBounded checks that sweeps look at a limited number of objects each, and at
+// all of them together.
+func TestSweepIsBounded(t *testing.T) {
+	t.Parallel()
+	const secrets, page, most = 11, 2, 5
+	w := newWorld(t)
+	for i := range secrets {
+		s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("gone-%d", i), Namespace: w.namespace}}
+		s.SetLabels(artifact.SelectorLabelsForArtifact("gone"))
+		s.Labels[artifact.LabelArtifactUID] = fmt.Sprint(i)
+		s.SetAnnotations(map[string]string{artifact.AnnotationArtifact: "gone", artifact.AnnotationArtifactNamespace: "nowhere"})
+		w.create(s)
+	}
+	deleted, expired := 0, false
+	direct := interceptor.NewClient(newBase(t), interceptor.Funcs{
+		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
+			deleted++
+			return c.Delete(ctx, o, opts...)
+		},
+		// One list takes so long that the API server no longer has its version.
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+			if next := (&client.ListOptions{}).ApplyOptions(opts).Continue; next != "" && !expired {
+				expired = true
+				err := kerrors.NewResourceExpired("too old")
+				err.ErrStatus.Continue = next
+				return err
+			}
+			return c.List(ctx, list, opts...)
+		},
+	})
+	s := newSweeper(emptyReader{w.client}, direct, scope{w.namespace}, logging.NewNopLogger(), nil)
+	s.page, s.most = page, most
+	for sweeps, more := 0, true; more; sweeps++ {
+		before := deleted
+		var err error
+		if more, err = s.sweep(t.Context()); err != nil || sweeps > secrets {
+			t.Fatalf("After %d sweeps %d Secrets were deleted, %v", sweeps, deleted, err)
+		}
+		if n := deleted - before; n >= most+page {
+			t.Errorf("A sweep deleted %d objects, want fewer than %d", n, most+page)
+		}
+	}
+	w.checkNothing(w.namespace)
+	if deleted != secrets {
+		t.Errorf("%d Secrets were deleted, want %d", deleted, secrets)
 	}
 }
 

@@ -36,6 +36,11 @@ const (
 
 	// sweepPage is how many objects are listed by one request.
 	sweepPage = 500
+
+	// sweepMost is after how many objects and requests for lists a sweep ends. The next
+	// one goes on from there, after sweepGap: tenants can create objects that have to be
+	// looked at.
+	sweepMost = 2000
 )
 
 // sweptKinds are those of the objects that runs leave in another namespace than their
@@ -62,15 +67,26 @@ type sweeper struct {
 	ready <-chan struct{}
 
 	interval, gap time.Duration
+	page          int64
+	most          int
+
+	// at is where the next sweep begins.
+	at sweepPosition
 
 	// due has a value if a sweep is due before the interval has passed.
 	due chan struct{}
 }
 
+// A sweepPosition is where a sweep ended: at which of the lists, and where in this one.
+type sweepPosition struct {
+	list int
+	next string
+}
+
 func newSweeper(cached client.Reader, direct client.Client, s scope, log logging.Logger, ready <-chan struct{}) *sweeper {
 	return &sweeper{
 		cached: cached, direct: direct, scope: s, log: log, ready: ready,
-		interval: sweepInterval, gap: sweepGap, due: make(chan struct{}, 1),
+		interval: sweepInterval, gap: sweepGap, page: sweepPage, most: sweepMost, due: make(chan struct{}, 1),
 	}
 }
 
@@ -82,18 +98,21 @@ func (s *sweeper) Start(ctx context.Context) error {
 		return nil
 	}
 	for ctx.Err() == nil {
-		if err := s.sweep(ctx); err != nil && ctx.Err() == nil {
+		more, err := s.sweep(ctx)
+		if err != nil && ctx.Err() == nil {
 			s.log.Info("Cannot delete all objects of runs whose Artifacts are gone", "error", err)
 		}
-		s.waitForSweep(ctx)
+		// Only a context that ended returns an error.
+		_ = retry.Sleep(ctx, s.gap)
+		if !more {
+			s.waitForSweep(ctx)
+		}
 	}
 	return nil
 }
 
 // waitForSweep returns when the next sweep is due.
 func (s *sweeper) waitForSweep(ctx context.Context) {
-	// Only a context that ended returns an error, which Start sees itself.
-	_ = retry.Sleep(ctx, s.gap)
 	t := time.NewTimer(wait.Jitter(s.interval, 0.1))
 	defer t.Stop()
 	select {
@@ -122,9 +141,10 @@ func (s *sweeper) onDeleted() (handler.EventHandler, predicate.Predicate) {
 	}
 }
 
-// sweep looks at all objects of runs in other namespaces than their Artifact's, and
-// deletes those whose Artifact is gone. It goes on after an error.
-func (s *sweeper) sweep(ctx context.Context) error {
+// sweep looks at objects of runs in other namespaces than their Artifact's, and deletes
+// those whose Artifact is gone. It begins where the last sweep ended, and reports whether
+// there are more than it looked at. It goes on after an error.
+func (s *sweeper) sweep(ctx context.Context) (more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
 	defer cancel()
 	namespaces := []string(s.scope)
@@ -134,35 +154,44 @@ func (s *sweeper) sweep(ctx context.Context) error {
 	// Artifacts that were asked for in this sweep, and whether they are gone.
 	gone := map[claim]bool{}
 	var errs []error
-	for _, ns := range namespaces {
-		for _, kind := range sweptKinds {
-			errs = append(errs, s.sweepKind(ctx, ns, kind, gone))
+	for looked := 0; s.at.list < len(namespaces)*len(sweptKinds); {
+		if looked >= s.most {
+			return true, errors.Join(errs...)
+		}
+		n, next, err := s.sweepList(ctx, namespaces[s.at.list/len(sweptKinds)], sweptKinds[s.at.list%len(sweptKinds)], gone)
+		looked += n + 1
+		errs = append(errs, err)
+		if s.at.next = next; next == "" {
+			s.at.list++
 		}
 	}
-	return errors.Join(errs...)
+	s.at = sweepPosition{}
+	return false, errors.Join(errs...)
 }
 
-// sweepKind sweeps objects of one kind.
-func (s *sweeper) sweepKind(ctx context.Context, namespace string, kind schema.GroupVersionKind, gone map[claim]bool) error {
-	var errs []error
-	next := ""
-	for {
-		// Only the metadata, since Secrets are among them.
-		list := &metav1.PartialObjectMetadataList{}
-		list.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
-		if err := s.direct.List(ctx, list, client.InNamespace(namespace), client.MatchingLabels(artifact.CommonLabels()),
-			client.HasLabels{artifact.LabelArtifactUID}, client.Limit(sweepPage), client.Continue(next)); err != nil {
-			return errors.Join(append(errs, errors.Wrapf(err, "cannot list objects of kind %s", kind.Kind))...)
+// sweepList sweeps objects of one kind, from where the last page ended. It returns how many
+// it looked at, and where the next page begins; empty if there is none.
+func (s *sweeper) sweepList(ctx context.Context, namespace string, kind schema.GroupVersionKind, gone map[claim]bool) (looked int, next string, err error) {
+	// Only the metadata, since Secrets are among them.
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
+	if err := s.direct.List(ctx, list, client.InNamespace(namespace), client.MatchingLabels(artifact.CommonLabels()),
+		client.HasLabels{artifact.LabelArtifactUID}, client.Limit(s.page), client.Continue(s.at.next)); err != nil {
+		var status kerrors.APIStatus
+		if kerrors.IsResourceExpired(err) && errors.As(err, &status) && status.Status().Continue != "" {
+			// The API server goes on with the objects as they are now
+			// (k8s.io/apimachinery/pkg/apis/meta/v1, ListMeta.Continue).
+			return 0, status.Status().Continue, nil
 		}
-		for i := range list.Items {
-			o := &list.Items[i]
-			o.SetGroupVersionKind(kind)
-			errs = append(errs, s.sweepObject(ctx, o, gone))
-		}
-		if next = list.GetContinue(); next == "" {
-			return errors.Join(errs...)
-		}
+		return 0, "", errors.Wrapf(err, "cannot list objects of kind %s", kind.Kind)
 	}
+	var errs []error
+	for i := range list.Items {
+		o := &list.Items[i]
+		o.SetGroupVersionKind(kind)
+		errs = append(errs, s.sweepObject(ctx, o, gone))
+	}
+	return len(list.Items), list.GetContinue(), errors.Join(errs...)
 }
 
 // A claim is which Artifact an object says that it is of. Who makes objects with the
