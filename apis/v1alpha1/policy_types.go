@@ -33,8 +33,11 @@ func DefaultTenantFields() []TenantField {
 type MetadataKey string
 
 // A ModelPattern is the name of a source, in which * stands for any characters: of a
-// model of the Hub organisation/name, of a dataset datasets/organisation/name, and of
-// an artifact in a registry registry/repository. Case does not matter.
+// model of the Hub organisation/name, of a dataset datasets/organisation/name, of an
+// artifact in a registry registry/repository, and of files a URL: s3://bucket/prefix,
+// gs://bucket/prefix, https://account.blob.core.windows.net/container/prefix,
+// pvc://namespace/claim/path, or that of the HTTP server's folder. A bucket with an
+// endpoint is named by that: https://s3.example.com/bucket/prefix. Case does not matter.
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=255
 // +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9*][a-zA-Z0-9._:/*-]*$')",message="a model must be named as the Hub names it, or as registry/repository, with * for any characters: write Qwen/Qwen3-0.6B, meta-llama/*, datasets/openai/* or registry.example.com/models/*, without https:// and without a tag"
@@ -94,6 +97,19 @@ type ModelRules struct {
 	Deny []ModelPattern `json:"deny,omitempty"`
 }
 
+// A DeclaredLicensePolicy decides what a licence counts that a source only declares.
+// +kubebuilder:validation:Enum=Allow;Deny
+type DeclaredLicensePolicy string
+
+// Policies for declared licences.
+const (
+	// DeclaredLicensesAllow counts them as the Hub's.
+	DeclaredLicensesAllow DeclaredLicensePolicy = "Allow"
+
+	// DeclaredLicensesDeny has them count as unknown.
+	DeclaredLicensesDeny DeclaredLicensePolicy = "Deny"
+)
+
 // LicenseRules allow and deny licences, as the source names them.
 type LicenseRules struct {
 	// Allow lists licences that may be packaged. If a source has several, each must
@@ -112,6 +128,13 @@ type LicenseRules struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	Deny []LicenseName `json:"deny,omitempty"`
+
+	// Declared decides about the licences of s3, gcs, azureBlob,
+	// persistentVolumeClaim and http, which only spec.forProvider.source.license or
+	// README.md among the files declare. Allow counts them as the Hub's. Deny has them
+	// be unknown, and no denied licence either. Default: Deny. Example: Allow.
+	// +optional
+	Declared DeclaredLicensePolicy `json:"declared,omitempty"`
 }
 
 // FileRules allow and deny files by their formats. Configuration, tokenizers, text,

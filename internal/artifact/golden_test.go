@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -158,6 +159,44 @@ func manifestCases() map[string]manifestCase {
 			reason: "A later run reads the digest that the first read by its tag.",
 			args:   newArtifact(withStream(), withOCI(testReference), withMade(testDigest), withPushed(testDigest)),
 		},
+		"stream-s3": {
+			reason: "The Stream pipeline reads a bucket with the Artifact's credentials, and nothing of the Hub.",
+			args:   newArtifact(withStream(), withEverything(), withSource(s3Source())),
+		},
+		"stream-s3-second-run": {
+			reason: "A later run reads what the first did, with copied credentials in a namespace of the administrator's.",
+			args: newArtifact(withPipeline(""), withSource(s3Source()), withMade(testDigest), withPushed(testDigest), withEffective(modelv1alpha1.Effective{
+				RunNamespace: "runs", CopiedSecretName: "qwen3-credentials-x",
+			})),
+		},
+		"stream-gcs": {
+			reason: "The Stream pipeline reads a public bucket of Google.",
+			args:   newArtifact(withStream(), withSource(modelv1alpha1.Source{GCS: &modelv1alpha1.GCSSource{Bucket: "models", UserProject: "example"}})),
+		},
+		"stream-azure-blob": {
+			reason: "The Stream pipeline reads a container of Azure.",
+			args: newArtifact(withStream(), withSource(modelv1alpha1.Source{AzureBlob: &modelv1alpha1.AzureBlobSource{
+				Account: "examplemodels", Container: "models", Prefix: "qwen3", CredentialsSecretRef: &xpv2.LocalSecretReference{Name: "azure"},
+			}})),
+		},
+		"stream-volume": {
+			reason: "The Stream pipeline reads a folder of a volume, which is mounted read-only.",
+			args:   newArtifact(withPipeline(modelv1alpha1.PipelineStream), withSource(volumeSource())),
+		},
+		"kit-volume": {
+			reason: "The Kit pipeline packs a folder of a volume.",
+			args:   newArtifact(withSource(volumeSource())),
+		},
+		"stream-http": {
+			reason: "The Stream pipeline reads files of an HTTP server, in the order of their paths.",
+			args: newArtifact(withStream(), withSource(modelv1alpha1.Source{HTTP: &modelv1alpha1.HTTPSource{
+				Items: []modelv1alpha1.HTTPItem{
+					{URL: "https://models.example.com/qwen3/$(HF_TOKEN).gguf", Path: "b.gguf", SHA256: strings.Repeat("0", 64), Size: ptr.To[int64](0)},
+					{URL: "https://models.example.com/qwen3/config.json", Path: "a.json", SHA256: strings.Repeat("1", 64)},
+				},
+				CredentialsSecretRef: &xpv2.LocalSecretReference{Name: "http"},
+			}})),
+		},
 		"stream-job": {
 			reason: "The Artifact's job settings win over its ProviderConfig's; labels and annotations are merged.",
 			args: newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) {
@@ -175,6 +214,36 @@ func manifestCases() map[string]manifestCase {
 			args:   newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) { *p = modelv1alpha1.ArtifactParameters{} })),
 		},
 	}
+}
+
+// withSource sets the source.
+func withSource(s modelv1alpha1.Source) artifactModifier {
+	return withParameters(func(p *modelv1alpha1.ArtifactParameters) { p.Source = s.DeepCopy() })
+}
+
+// s3Source returns a bucket with all that it may have.
+func s3Source() modelv1alpha1.Source {
+	return modelv1alpha1.Source{
+		S3: &modelv1alpha1.S3Source{
+			Bucket: "models", Prefix: "qwen3/v1", Region: "eu-central-1", Endpoint: "https://s3.example.com/", PathStyle: ptr.To(false), RequesterPays: true,
+			CredentialsSecretRef: &xpv2.LocalSecretReference{Name: "s3"}, CertSecretRef: &xpv2.LocalSecretReference{Name: "s3-ca"},
+		},
+		Files: &modelv1alpha1.FileFilter{Include: []string{"*.json"}}, License: "MIT",
+	}
+}
+
+// volumeSource returns a folder of a volume.
+func volumeSource() modelv1alpha1.Source {
+	return modelv1alpha1.Source{PersistentVolumeClaim: &modelv1alpha1.PersistentVolumeClaimSource{ClaimName: "training-output", Path: "checkpoints/last"}}
+}
+
+// httpSource returns files of an HTTP server with these names.
+func httpSource(size *int64, names ...string) modelv1alpha1.Source {
+	s := &modelv1alpha1.HTTPSource{}
+	for _, name := range names {
+		s.Items = append(s.Items, modelv1alpha1.HTTPItem{URL: "https://models.example.com/" + name, Path: name, SHA256: strings.Repeat("0", 64), Size: size})
+	}
+	return modelv1alpha1.Source{HTTP: s}
 }
 
 // withStorage sets the workspace's size and class.

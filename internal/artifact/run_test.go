@@ -24,6 +24,8 @@ const (
 	goldenStream   = "03545e28e7930cc5"
 	goldenGPT2     = "289d43a87bd9c297"
 	goldenNoSource = "2cd43d02ea651f37"
+	goldenS3       = "13bdc422658cc618"
+	goldenHTTP     = "7629dd922bd1ac28"
 )
 
 func TestRunHash(t *testing.T) {
@@ -122,6 +124,49 @@ func TestRunHash(t *testing.T) {
 			reason: "Another tag should not change the hash.",
 			args:   newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) { p.Target.Tag = "v2" })),
 			want:   goldenDefault,
+		},
+		"S3": {
+			reason: "A bucket, its place, its files and its licence should be in the hash.",
+			args:   newArtifact(withStream(), withSource(s3Source())),
+			want:   goldenS3,
+		},
+		"S3Access": {
+			reason: "How a bucket is asked should not change the hash.",
+			args: newArtifact(withStream(), withSource(s3Source()), withParameters(func(p *modelv1alpha1.ArtifactParameters) {
+				s := p.Source.S3
+				s.Endpoint, s.PathStyle, s.RequesterPays, s.CredentialsSecretRef, s.CertSecretRef = "https://s3.example.com", nil, false, nil, nil
+			})),
+			want: goldenS3,
+		},
+		"GCS": {
+			reason: "A bucket of another cloud should be another source.",
+			args:   newArtifact(withStream(), withSource(modelv1alpha1.Source{GCS: &modelv1alpha1.GCSSource{Bucket: "models", Prefix: "qwen3/v1"}})),
+			want:   "f7e250106ffdc206",
+		},
+		"AzureBlob": {
+			reason: "A container of an account should be a source.",
+			args:   newArtifact(withStream(), withSource(modelv1alpha1.Source{AzureBlob: &modelv1alpha1.AzureBlobSource{Account: "examplemodels", Container: "models", Prefix: "qwen3/v1"}})),
+			want:   "272a5f1821f3af8e",
+		},
+		"Volume": {
+			reason: "A folder of a volume should be a source.",
+			args:   newArtifact(withStream(), withSource(volumeSource())),
+			want:   "180eee128db3a450",
+		},
+		"VolumeKit": {
+			reason: "A folder of a volume should be packed by kit if nothing else is asked for.",
+			args:   newArtifact(withPipeline(""), withSource(volumeSource())),
+			want:   "b0c9ecf49cfe6efa",
+		},
+		"HTTP": {
+			reason: "The order and the sizes of items should not change the hash.",
+			args:   newArtifact(withStream(), withSource(httpSource(ptr.To[int64](1), "a", "b"))),
+			want:   goldenHTTP,
+		},
+		"HTTPOrder": {
+			reason: "The order and the sizes of items should not change the hash.",
+			args:   newArtifact(withStream(), withSource(httpSource(nil, "b", "a"))),
+			want:   goldenHTTP,
 		},
 		"Storage": {
 			reason: "Other storage settings should not change the hash.",
@@ -254,6 +299,12 @@ func TestCheckRun(t *testing.T) {
 		"CloudDefault":  {reason: "The default is the pipeline that can use a cloud's identity.", args: newArtifact(withPipeline(""), cloud)},
 		"CloudExplicit": {reason: "Kit should be refused where a push may outlive its password.", args: newArtifact(withPipeline(modelv1alpha1.PipelineKit), cloud), want: outcome.Unsupported},
 		"OtherUses":     {reason: "A source that is not on the Hub uses no identity.", args: newArtifact(withPipeline(modelv1alpha1.PipelineKit), withOCI(testReference), identity)},
+		"Volume":        {reason: "A run should mount a volume of its own namespace.", args: newArtifact(withPipeline(modelv1alpha1.PipelineKit), withSource(volumeSource()))},
+		"Elsewhere": {
+			reason: "A run in another namespace cannot mount the Artifact's volume.",
+			args:   newArtifact(withStream(), withSource(volumeSource()), withEffective(modelv1alpha1.Effective{RunNamespace: "runs"})),
+			want:   outcome.Unsupported,
+		},
 		"OwnToken": {
 			reason: "An Artifact's own token should be used instead of an identity.",
 			args: newArtifact(withPipeline(modelv1alpha1.PipelineKit), identity, withParameters(func(p *modelv1alpha1.ArtifactParameters) {

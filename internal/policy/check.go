@@ -66,27 +66,34 @@ func (s Set) CheckAttested(attested bool) error {
 // CheckLicense returns an error with reason PolicyViolation unless the policies allow
 // an SPDX expression of a source's licences: of those that all apply (AND) each, of a
 // choice (OR) one. "" is a source that names none, which is allowed and denied as
-// unknown.
-func (s Set) CheckLicense(expression string) error {
+// unknown. One that is only declared, by the Artifact or by the files themselves, is
+// unknown, too, to a policy that does not allow declared licences.
+func (s Set) CheckLicense(expression string, declared bool) error {
 	return s.check(func(p Policy) error {
 		if p.Licenses.IsZero() {
 			return nil
 		}
 		shown := outcome.Shorten(expression)
 		if expression == "" {
-			expression, shown = license.Unknown, "unknown, since the source names none,"
+			expression, shown, declared = license.Unknown, "unknown, since the source names none,", false
 		}
-		allowed := func(id string) bool {
-			is := func(name string) bool { return matchesLicense(name, id) }
-			return id != license.Others && !slices.ContainsFunc(p.Licenses.Deny, is) &&
-				(len(p.Licenses.Allow) == 0 || slices.ContainsFunc(p.Licenses.Allow, is))
+		if !license.Satisfies(expression, p.allowsLicense) {
+			return p.violation(fmt.Sprintf("does not allow licence %s (spec.policy.licenses%s)", shown, p.Licenses.shown()),
+				"write a source with another licence in spec.forProvider.source, or have the rule changed")
 		}
-		if license.Satisfies(expression, allowed) {
+		if !declared || p.DeclaredLicenses || license.Satisfies(license.Unknown, p.allowsLicense) {
 			return nil
 		}
-		return p.violation(fmt.Sprintf("does not allow licence %s (spec.policy.licenses%s)", shown, p.Licenses.shown()),
-			"write a source with another licence in spec.forProvider.source, or have the rule changed")
+		return p.violation(fmt.Sprintf("does not count licence %s, which is only declared: by spec.forProvider.source.license or the files themselves (spec.policy.licenses%s)", shown, p.Licenses.shown()),
+			"write a model of a Hub in spec.forProvider.source, or have spec.policy.licenses.declared set to Allow")
 	})
+}
+
+// allowsLicense reports whether a policy allows one licence.
+func (p Policy) allowsLicense(id string) bool {
+	is := func(name string) bool { return matchesLicense(name, id) }
+	return id != license.Others && !slices.ContainsFunc(p.Licenses.Deny, is) &&
+		(len(p.Licenses.Allow) == 0 || slices.ContainsFunc(p.Licenses.Allow, is))
 }
 
 // matchesLicense reports whether a name in a policy, or a pattern of names, stands for

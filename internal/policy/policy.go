@@ -52,6 +52,9 @@ type Policy struct {
 	// Licenses by their names.
 	Licenses Rules `json:"licenses,omitzero"`
 
+	// DeclaredLicenses counts licences that only the Artifact or the files declare.
+	DeclaredLicenses bool `json:"declaredLicenses,omitempty"`
+
 	// Files by their formats.
 	Files Rules `json:"files,omitzero"`
 

@@ -74,6 +74,7 @@ func TestCheckLicense(t *testing.T) {
 		reason     string
 		set        Set
 		expression string
+		declared   bool
 		want       want
 	}{
 		"NoRules":       {reason: "Without a rule any licence should be allowed.", set: Set{{Of: of}}, expression: "x"},
@@ -97,10 +98,18 @@ func TestCheckLicense(t *testing.T) {
 		"NoneAllowed":   {reason: "A source that names no licence should be allowed as unknown.", set: licenses([]string{"unknown"}, nil)},
 		"NoneDenied":    {reason: "A source that names no licence should be denied as unknown.", set: licenses(nil, []string{"unknown"}), want: violation()},
 		"NoneNotDenied": {reason: "A source that names no licence should be allowed if only others are denied.", set: licenses(nil, []string{"gpl"})},
-		"Others":        {reason: "Licences that did not fit into an expression may be denied ones.", set: licenses(nil, []string{"gpl"}), expression: "MIT AND LicenseRef-others", want: violation()},
+		"Declared":      {reason: "A licence that is only declared should not count.", set: licenses(open, nil), expression: "MIT", declared: true, want: violation("MIT, which is only declared", "set to Allow")},
+		"DeclaredCounts": {reason: "A licence that is only declared should count where the policy says so.", declared: true, expression: "MIT",
+			set: Set{{Of: of, Licenses: Rules{Allow: open}, DeclaredLicenses: true}}},
+		"DeclaredOther": {reason: "A declared licence should have to be allowed, too.", declared: true, expression: "GPL-3.0-only", want: violation("GPL-3.0-only"),
+			set: Set{{Of: of, Licenses: Rules{Allow: open}, DeclaredLicenses: true}}},
+		"DeclaredDenied":  {reason: "A declared licence that is denied should be refused, whatever it counts.", set: licenses(nil, []string{"gpl"}), expression: "GPL-3.0-only", declared: true, want: violation("GPL-3.0-only")},
+		"DeclaredUnknown": {reason: "A licence that does not count is unknown, which may be allowed.", set: licenses(nil, []string{"gpl"}), expression: "MIT", declared: true},
+		"DeclaredNone":    {reason: "No declared licence is unknown.", set: licenses(open, nil), declared: true, want: violation("names none")},
+		"Others":          {reason: "Licences that did not fit into an expression may be denied ones.", set: licenses(nil, []string{"gpl"}), expression: "MIT AND LicenseRef-others", want: violation()},
 	}
 	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) { compare(t, tc.reason, tc.want, tc.set.CheckLicense(tc.expression)) })
+		t.Run(name, func(t *testing.T) { compare(t, tc.reason, tc.want, tc.set.CheckLicense(tc.expression, tc.declared)) })
 	}
 }
 
@@ -229,7 +238,7 @@ func TestCheckScan(t *testing.T) {
 func TestSet(t *testing.T) {
 	set := NewSet(
 		Policy{Of: "none"},
-		Policy{Of: of, Models: Rules{Allow: []string{"a/*"}}, Licenses: Rules{Deny: []string{"gpl"}}, Files: Rules{Allow: []string{"gguf"}}, HubScan: HubScanRequire, MaxSize: 7, RequireAttestedSource: true},
+		Policy{Of: of, Models: Rules{Allow: []string{"a/*"}}, Licenses: Rules{Deny: []string{"gpl"}}, DeclaredLicenses: true, Files: Rules{Allow: []string{"gguf"}}, HubScan: HubScanRequire, MaxSize: 7, RequireAttestedSource: true},
 	)
 	encoded, err := set.Encode()
 	if err != nil {

@@ -84,6 +84,7 @@ func (p *providerConfig) contentPolicy() policy.Policy {
 	}
 	if l := c.Licenses; l != nil {
 		out.Licenses = policy.Rules{Allow: words(l.Allow), Deny: words(l.Deny)}
+		out.DeclaredLicenses = l.Declared == v1alpha1.DeclaredLicensesAllow
 	}
 	if f := c.Files; f != nil {
 		out.Files = policy.Rules{Allow: words(f.Allow), Deny: words(f.Deny)}

@@ -19,13 +19,13 @@ func TestPolicies(t *testing.T) {
 	rules := func() v1alpha1.ContentPolicy {
 		return v1alpha1.ContentPolicy{
 			Models:   &v1alpha1.ModelRules{Allow: []v1alpha1.ModelPattern{"Qwen/*"}, Deny: []v1alpha1.ModelPattern{"*-x"}},
-			Licenses: &v1alpha1.LicenseRules{Deny: []v1alpha1.LicenseName{"gpl"}},
+			Licenses: &v1alpha1.LicenseRules{Deny: []v1alpha1.LicenseName{"gpl"}, Declared: v1alpha1.DeclaredLicensesAllow},
 			Files:    &v1alpha1.FileRules{Allow: []v1alpha1.FileFormat{"gguf"}},
 			HubScan:  v1alpha1.HubScanRequire, MaxSize: ptr.To(resource.MustParse("1Ki")), RequireAttestedSource: true,
 		}
 	}
 	all := policy.Policy{
-		Models: policy.Rules{Allow: []string{"Qwen/*"}, Deny: []string{"*-x"}}, Licenses: policy.Rules{Deny: []string{"gpl"}},
+		Models: policy.Rules{Allow: []string{"Qwen/*"}, Deny: []string{"*-x"}}, Licenses: policy.Rules{Deny: []string{"gpl"}}, DeclaredLicenses: true,
 		Files: policy.Rules{Allow: []string{"gguf"}}, HubScan: policy.HubScanRequire, MaxSize: 1024, RequireAttestedSource: true,
 	}
 	named := func(p policy.Policy, of string) policy.Policy { p.Of = of; return p }

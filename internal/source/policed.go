@@ -50,7 +50,7 @@ func (p *Policed) Resolve(ctx context.Context) (Contents, error) {
 			return Contents{}, err
 		}
 	}
-	return c, p.policies.CheckLicense(c.License)
+	return c, p.policies.CheckLicense(c.License, c.Declared)
 }
 
 // List implements Source.

@@ -93,7 +93,7 @@ func (e *external) checkContent(ctx context.Context, a *modelv1alpha1.Artifact, 
 	p := e.settings.Policies
 	for _, check := range []func() error{
 		func() error { return e.forbidden(a) },
-		func() error { return p.CheckLicense(c.license) },
+		func() error { return p.CheckLicense(c.license, artifact.FolderOf(a) != nil) },
 		func() error { return p.CheckSize(c.size) },
 		func() error { return p.CheckVerdict(c.scan) },
 		func() error { return e.checkFiles(ctx, a, c.fileList) },

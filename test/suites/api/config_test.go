@@ -249,11 +249,13 @@ func TestConfigContentPolicy(t *testing.T) {
 	rules := map[string]rule{
 		"All": {reason: "All rules should be accepted together.", args: fields{
 			models:   map[string]any{"allow": []any{"Qwen/*", "datasets/openai/gsm8k", "registry.example.com:5000/models/*"}, "deny": []any{"*-preview"}},
-			licenses: map[string]any{"allow": []any{"Apache-2.0", "llama3.1", "openrail++", "unknown"}, "deny": []any{"CC-BY-NC-*", "gpl"}},
+			licenses: map[string]any{"allow": []any{"Apache-2.0", "llama3.1", "openrail++", "unknown"}, "deny": []any{"CC-BY-NC-*", "gpl"}, "declared": "Allow"},
 			files:    allow("safetensors", "gguf"), scan: "Require", size: "100Gi",
 		}},
 		"DenyPickle":     {reason: "Formats should be denied in one line.", args: fields{files: deny("pickle", "code")}},
 		"NoModels":       {reason: "Rules without a pattern should be refused.", args: fields{models: map[string]any{}}, want: []string{models, "write allow: [Qwen/*]"}},
+		"Undeclared":     {reason: "What is declared should be allowed or denied.", args: fields{licenses: map[string]any{"allow": []any{"MIT"}, "declared": "Ignore"}}, want: []string{licenses, `"Allow", "Deny"`}},
+		"OnlyDeclared":   {reason: "Rules without a name should be refused.", args: fields{licenses: map[string]any{"declared": "Allow"}}, want: []string{licenses, "write allow: [Apache-2.0, MIT]"}},
 		"NoLicenses":     {reason: "Rules without a name should be refused.", args: fields{licenses: map[string]any{}}, want: []string{licenses, "write allow: [Apache-2.0, MIT]"}},
 		"NoFiles":        {reason: "Rules without a format should be refused.", args: fields{files: map[string]any{}}, want: []string{files, "write allow: [safetensors, gguf]"}},
 		"AllowNothing":   {reason: "An empty list, which would allow nothing or everything, should be refused.", args: fields{models: map[string]any{"allow": []any{}}}, want: []string{models + ".allow", "at least 1"}},
