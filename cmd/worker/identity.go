@@ -32,11 +32,20 @@ func (f *sourceFlags) addIdentities(r *pipeline.Run, cloud string) error {
 			return err
 		}
 	}
-	if b := r.Source.S3; b != nil && b.Identity {
+	switch {
+	case !f.cloudIdentity:
+		return nil
+	case r.Source.S3 != nil:
+		b := r.Source.S3
 		b.Keys, err = sources.Bucket(identity.Bucket{Region: cmp.Or(b.Region, s3.DefaultRegion), Name: b.Bucket, Prefix: bucket.KeyPrefix(b.Prefix)})
 		return err
-	}
-	if r.Source.Artifact == nil || !f.cloudIdentity {
+	case r.Source.GCS != nil:
+		r.Source.GCS.Tokens, err = sources.GCS()
+		return err
+	case r.Source.AzureBlob != nil:
+		r.Source.AzureBlob.Tokens, err = sources.Blob()
+		return err
+	case r.Source.Artifact == nil:
 		return nil
 	}
 	ref, err := registry.ParseReference(r.Source.Artifact.Reference)

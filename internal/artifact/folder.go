@@ -149,8 +149,9 @@ func gcsFolder(s *modelv1alpha1.GCSSource) *FolderSource {
 	}
 	return &FolderSource{
 		Name: bucketName("gs://", s.Endpoint, s.Bucket, s.Prefix), Credentials: s.CredentialsSecretRef, CA: s.CertSecretRef,
-		CredentialKeys: [][]string{{KeyGoogleCredentials}},
-		arguments:      args, hashed: runHashSource{GCS: hashedBucket(s.Bucket, s.Endpoint, s.Prefix)},
+		// A federated account's own token, if that is what the credentials are of.
+		CredentialKeys: [][]string{{KeyGoogleCredentials}}, OptionalKey: DefaultTokenKey,
+		arguments: args, hashed: runHashSource{GCS: hashedBucket(s.Bucket, s.Endpoint, s.Prefix)},
 	}
 }
 

@@ -38,3 +38,9 @@ func (s *Sources) At(host string) (Source, error) {
 	}
 	return made, err
 }
+
+// GCS returns the source of tokens for Google Cloud Storage, as NewGCS does.
+func (s *Sources) GCS() (Source, error) { return NewGCS(s.environment, s.options) }
+
+// Blob returns the source of tokens for Azure Blob Storage, as NewBlob does.
+func (s *Sources) Blob() (Source, error) { return NewBlob(s.environment, s.options) }

@@ -51,6 +51,16 @@ func (m maskedPipeline) Run(ctx context.Context, run Run) (outcome.Result, error
 		run.Source.Identity = &watched
 	}
 	run.Source.Issued = mask.issued
+	if g := run.Source.GCS; g != nil {
+		watched := *g
+		watched.Tokens = mask.watch(g.Tokens)
+		run.Source.GCS = &watched
+	}
+	if b := run.Source.AzureBlob; b != nil {
+		watched := *b
+		watched.Tokens = mask.watch(b.Tokens)
+		run.Source.AzureBlob = &watched
+	}
 	run.Target.Identity = mask.watch(run.Target.Identity)
 	if a := run.Source.Artifact; a != nil {
 		watched := *a

@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/identity"
 )
 
 // Keys are those that requests to services of AWS are signed with, as they are now.
@@ -60,6 +62,9 @@ type GCSSource struct {
 	// Identity uses the run's own identity at Google Cloud if there is no Secret.
 	// Otherwise requests without one are anonymous.
 	Identity bool
+
+	// Tokens of that identity; nil for none.
+	Tokens identity.Source
 }
 
 // An AzureBlobSource is the blobs below a prefix of a container of Azure Blob Storage.
@@ -80,6 +85,9 @@ type AzureBlobSource struct {
 	// Identity uses the run's own identity at Azure if there is no Secret. Otherwise
 	// requests without one are anonymous.
 	Identity bool
+
+	// Tokens of that identity; nil for none.
+	Tokens identity.Source
 }
 
 // A VolumeSource is a folder of a volume that is mounted in the run.

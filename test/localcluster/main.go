@@ -35,7 +35,7 @@ func main() {
 	}
 	var what string
 	add("build", "Build the cluster's programs into the user's cache directory, and install the Debian packages that it needs.", func() error { return build(ctx, what) }).
-		Arg("programs", "all: those of the cluster, Crossplane, cosign and versitygw; cluster: those that a cluster needs; control-plane: etcd and kube-apiserver, which need no root and no Linux.").
+		Arg("programs", "all: those of the cluster, Crossplane, cosign, versitygw and fake-gcs-server; cluster: those that a cluster needs; control-plane: etcd and kube-apiserver, which need no root and no Linux.").
 		Default("all").EnumVar(&what, "all", "cluster", "control-plane")
 	add("clean", "Remove the programs that were built.", programs.Clean)
 	o := node.Options{Log: os.Stderr}
@@ -85,7 +85,7 @@ func exit(err error) {
 
 func build(ctx context.Context, what string) error {
 	names := map[string][]programs.Name{
-		"all": append(programs.WithCrossplane(), programs.Cosign, programs.VersityGW), "cluster": programs.All(), "control-plane": programs.ControlPlaneNames(),
+		"all": append(programs.WithCrossplane(), programs.Cosign, programs.VersityGW, programs.FakeGCS), "cluster": programs.All(), "control-plane": programs.ControlPlaneNames(),
 	}[what]
 	if what != "control-plane" && runtime.GOOS == "linux" && os.Geteuid() == 0 {
 		// Here rather than in a test, which would swallow what it says.

@@ -1,5 +1,5 @@
 // Package programs builds the real programs that tests run (Kubernetes, etcd,
-// containerd, a registry, Crossplane, cosign, an S3 server) from Go modules, once: a build stays in the
+// containerd, a registry, Crossplane, cosign, servers of buckets) from Go modules, once: a build stays in the
 // user's cache directory under a key of its sources, and is reused until these
 // change.
 //
@@ -34,7 +34,8 @@ const (
 
 	Cosign Name = "cosign" // cosign, which verifies signatures
 
-	VersityGW Name = "versitygw" // versitygw, a server of S3's protocol
+	VersityGW Name = "versitygw"       // versitygw, a server of S3's protocol
+	FakeGCS   Name = "fake-gcs-server" // fake-gcs-server, a server of Google Cloud Storage
 )
 
 // KubernetesVersion is the version that the Kubernetes programs say they are.
@@ -95,6 +96,7 @@ func recipes() map[Name]recipe {
 		CrossplaneCLI: {target: "tool", binary: "crossplane", ldflags: crossplane + CrossplaneCLIVersion},
 		Cosign:        {target: "tool", ldflags: "-s -w"},
 		VersityGW:     {target: "tool", ldflags: "-s -w"},
+		FakeGCS:       {target: "tool", ldflags: "-s -w"},
 	}
 }
 

@@ -26,6 +26,8 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 	"github.com/crossplane-contrib/provider-kitops/internal/source"
+	"github.com/crossplane-contrib/provider-kitops/internal/source/bucket/azure"
+	"github.com/crossplane-contrib/provider-kitops/internal/source/bucket/gcs"
 	"github.com/crossplane-contrib/provider-kitops/internal/source/bucket/s3"
 	httpsource "github.com/crossplane-contrib/provider-kitops/internal/source/http"
 	hubsource "github.com/crossplane-contrib/provider-kitops/internal/source/hub"
@@ -187,6 +189,10 @@ func newFolder(s pipeline.Source, o download.Options) (source.Folder, error) {
 		return s3.New(s, retry.Default(), o)
 	case s.HTTP != nil:
 		return httpsource.New(s, retry.Default(), o)
+	case s.GCS != nil:
+		return gcs.New(s, retry.Default(), o)
+	case s.AzureBlob != nil:
+		return azure.New(s, retry.Default(), o)
 	case s.Volume != nil:
 		return volume.New(*s.Volume)
 	}

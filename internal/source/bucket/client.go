@@ -15,6 +15,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
+	"github.com/crossplane-contrib/provider-kitops/internal/download"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
@@ -118,6 +119,17 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 		return errDowngrade
 	}
 	return nil
+}
+
+// Server returns what downloads objects by the client's requests. Waits are those of a
+// policy.
+func (c *Client) Server(retries retry.Policy) *download.Server {
+	s := &download.Server{
+		Name: c.service, Client: c.HTTP, UserAgent: version.UserAgent(), Idle: download.DefaultIdle, Retry: download.RetryPolicy(),
+		Throttle: &connection.Throttle{Sleep: retries.Sleep}, Unreachable: c.Unreachable,
+	}
+	s.Retry.Sleep = retries.Sleep
+	return s
 }
 
 // Endpoint returns a copy of the endpoint's URL.

@@ -8,9 +8,9 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/source"
 )
 
-// MaxListingBytes bounds the answers of one listing: source.MaxFiles entries of some 600
-// bytes, which is what an entry with a long key takes.
-const MaxListingBytes = 64 << 20
+// MaxListingBytes bounds the answers of one listing: source.MaxFiles entries of some 2,500
+// bytes, which is what an entry with a long key takes, or several of short ones.
+const MaxListingBytes = 256 << 20
 
 // maxPrefixBytes bounds a prefix, as all clouds bound keys
 // (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html).

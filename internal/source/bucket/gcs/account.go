@@ -1,0 +1,82 @@
+package gcs
+
+import (
+	"bytes"
+	"io/fs"
+	"net/url"
+	"strings"
+	"sync"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/identity"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
+	"github.com/crossplane-contrib/provider-kitops/internal/source/bucket"
+)
+
+// credentialsKey is the key of a Secret that has an account's credentials, as KServe names
+// it.
+const credentialsKey = "gcloud-application-credentials.json"
+
+// authorizerOf returns what authorizes a source's requests; nil for nothing.
+func authorizerOf(s pipeline.Source, o identity.Options) (bucket.Authorizer, error) {
+	switch {
+	case s.CredentialsFolder != "":
+		a := &account{secret: bucket.NewSecret(s.CredentialsFolder), folder: s.CredentialsFolder, options: o}
+		_, err := a.tokens()
+		return &bucket.Bearer{Tokens: a.tokens, Issued: s.Issued}, err
+	case s.GCS.Identity:
+		if !isGoogle(s.GCS.Endpoint) {
+			// A tenant may name the endpoint, and a token is good wherever it is read.
+			return nil, outcome.Errorf(outcome.Unsupported, "the run's identity is for Google's own hosts: leave %s.endpoint out, or name a Secret in %s.credentialsSecretRef", field, field)
+		}
+		if s.GCS.Tokens == nil {
+			return nil, outcome.Errorf(outcome.Internal, "this run has no identity for bucket %s", s.GCS.Bucket)
+		}
+		return &bucket.Bearer{Tokens: func() (identity.Source, error) { return s.GCS.Tokens, nil }}, nil
+	}
+	return nil, nil //nolint:nilnil // Requests are anonymous.
+}
+
+// isGoogle reports whether an endpoint is one of Google's own, with TLS
+// (https://cloud.google.com/vpc/docs/about-accessing-google-apis-endpoints).
+func isGoogle(endpoint string) bool {
+	if endpoint == "" {
+		return true
+	}
+	u, err := url.Parse(endpoint)
+	return err == nil && u.Scheme == "https" && strings.HasSuffix(strings.ToLower(u.Host), ".googleapis.com")
+}
+
+// An account is a Secret's, as it is now.
+type account struct {
+	secret  *bucket.Secret
+	folder  string
+	options identity.Options
+
+	mu          sync.Mutex
+	credentials []byte
+	own         identity.Source // By the credentials.
+}
+
+// tokens returns the account's identity.
+func (a *account) tokens() (identity.Source, error) {
+	b, err := a.secret.File(credentialsKey).Read()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, outcome.Errorf(outcome.ConfigInvalid, "the Secret that %s.credentialsSecretRef names has no key %s: write the key of a service account there", field, credentialsKey)
+	case err != nil:
+		return nil, outcome.Errorf(outcome.ConfigInvalid, "key %s of the source's Secret cannot be read", credentialsKey).Because(err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.own == nil || !bytes.Equal(b, a.credentials) {
+		own, err := identity.NewGCSAccount(b, a.folder, a.options)
+		if err != nil {
+			return nil, err
+		}
+		a.own, a.credentials = own, b
+	}
+	return a.own, nil
+}
