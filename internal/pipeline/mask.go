@@ -147,7 +147,8 @@ func (m *liveMask) issued(secret string) {
 	}
 }
 
-// watch has the mask remove the passwords of an identity, too, each before it is used.
+// watch has the mask remove the passwords of an identity, too, each before it is used, alone
+// and with its username.
 func (m *liveMask) watch(s identity.Source) identity.Source {
 	if s == nil {
 		return nil
@@ -165,6 +166,10 @@ type watchedIdentity struct {
 func (w watchedIdentity) Token(ctx context.Context) (username, password string, expires time.Time, err error) {
 	username, password, expires, err = w.Source.Token(ctx)
 	w.mask.issued(password)
+	if password != "" {
+		// As HTTP sends it, in base64.
+		w.mask.issued(username + ":" + password)
+	}
 	return username, password, expires, err
 }
 

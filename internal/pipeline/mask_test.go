@@ -4,16 +4,19 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/identity"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 )
@@ -160,6 +163,55 @@ func TestMaskOfSource(t *testing.T) {
 	}
 	if got := NewMask(secrets).Replace("REPEATEDPASSWORD u:REPEATEDPASSWORD REPEATEDKEYREPEATEDKEY"); strings.Contains(got, "REPEATED") {
 		t.Errorf("a secret is shown: %s", got)
+	}
+}
+
+// An identity has passwords of which each is used once.
+type identityOf struct {
+	username  string
+	passwords chan string
+}
+
+// Token implements identity.Source.
+func (i identityOf) Token(context.Context) (username, password string, expires time.Time, err error) {
+	return i.username, <-i.passwords, time.Time{}, nil
+}
+
+// A repeating pipeline logs what it sends with the account of its target and its source.
+type repeating struct{}
+
+// Run implements Pipeline.
+func (repeating) Run(ctx context.Context, run Run) (outcome.Result, error) {
+	for _, i := range []identity.Source{run.Target.Identity, run.Source.Artifact.Identity, run.Target.Identity} {
+		username, password, _, err := i.Token(ctx)
+		if err != nil {
+			return outcome.Result{}, err
+		}
+		pair := username + ":" + password
+		_, _ = fmt.Fprintf(run.Log, "%s, %s, sent as %s\n", password, pair, base64.StdEncoding.EncodeToString([]byte(pair)))
+	}
+	return outcome.Result{}, nil
+}
+
+// TestMaskOfIdentity has a log repeat each account that the identity of a run issues.
+func TestMaskOfIdentity(t *testing.T) {
+	target := identityOf{"AWS", make(chan string, 2)}
+	target.passwords <- "first-password"
+	target.passwords <- "second-password"
+	source := identityOf{"oauth2accesstoken", make(chan string, 1)}
+	source.passwords <- "source-password"
+	log := &strings.Builder{}
+	run := Run{Source: Source{Artifact: &ArtifactSource{Identity: source}}, Target: Target{Identity: target}, Log: log}
+	if _, err := Masked(repeating{}).Run(t.Context(), run); err != nil {
+		t.Fatal(err)
+	}
+	for _, pair := range []string{"AWS:first-password", "AWS:second-password", "oauth2accesstoken:source-password"} {
+		_, password, _ := strings.Cut(pair, ":")
+		for _, secret := range []string{password, pair, base64.RawStdEncoding.EncodeToString([]byte(pair))} {
+			if strings.Contains(log.String(), secret) {
+				t.Errorf("%s is shown:\n%s", secret, log)
+			}
+		}
 	}
 }
 
