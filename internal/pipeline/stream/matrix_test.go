@@ -5,7 +5,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -16,13 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
 
-	"github.com/crossplane-contrib/provider-kitops/internal/download"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
-	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
-	"github.com/crossplane-contrib/provider-kitops/internal/source"
-	"github.com/crossplane-contrib/provider-kitops/internal/source/bucket/s3"
 	testhub "github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
-	fakes3 "github.com/crossplane-contrib/provider-kitops/test/fakes/s3"
 )
 
 // A servedSource serves a run's files, as one of sources does.
@@ -35,8 +29,9 @@ type servedSource struct {
 	lists, sends testhub.Match
 
 	// change gives each file other bytes of the same size; nil if what a run reads
-	// cannot change.
-	change func()
+	// cannot change. Where the source keeps versions, it has the listed ones still.
+	change   func()
+	versions bool
 }
 
 // sources are all kinds of sources. Each has the run of a world, whose Hub has the files
@@ -47,9 +42,11 @@ var sources = map[string]func(t *testing.T, w *streamWorld, files map[string]str
 			return strings.Contains(r.URL.Path, "/resolve/") || strings.Contains(r.URL.Path, "/cdn/")
 		}}
 	},
-	"Registry": fromRegistry,
-	"HTTP":     fromHTTP,
-	"Volume":   fromVolume,
+	"Registry":    fromRegistry,
+	"HTTP":        fromHTTP,
+	"Volume":      fromVolume,
+	"S3":          fromS3,
+	"S3Versioned": fromS3Versioned,
 	"Folder": func(_ *testing.T, w *streamWorld, files map[string]string) servedSource {
 		d := w.from(files)
 		return servedSource{change: func() {
@@ -58,52 +55,6 @@ var sources = map[string]func(t *testing.T, w *streamWorld, files map[string]str
 			}
 		}}
 	},
-	"S3": func(t *testing.T, w *streamWorld, files map[string]string) servedSource {
-		b := fakes3.New("models")
-		b.Versioned = true
-		for name, content := range files {
-			b.Put("tiny/"+name, []byte(content))
-		}
-		return w.fromS3(t, b)
-	},
-	"S3WithoutVersions": func(t *testing.T, w *streamWorld, files map[string]string) servedSource {
-		b := fakes3.New("models")
-		for name, content := range files {
-			b.PutWith("tiny/"+name, []byte(content), nil)
-		}
-		s := w.fromS3(t, b)
-		s.change = func() {
-			for name, content := range otherBytes(files) {
-				b.PutWith("tiny/"+name, content, nil)
-			}
-		}
-		return s
-	},
-}
-
-// fromS3 has the run read a bucket.
-func (w *streamWorld) fromS3(t *testing.T, b *fakes3.Server) servedSource {
-	t.Helper()
-	var fault atomic.Pointer[testhub.Fault]
-	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var next http.Handler = b
-		if f := fault.Load(); f != nil {
-			next = (*f)(b)
-		}
-		next.ServeHTTP(w, r)
-	}))
-	t.Cleanup(h.Close)
-	w.run.Source = pipeline.Source{S3: &pipeline.S3Source{Bucket: b.Bucket, Prefix: "tiny", Region: fakes3.Region, Endpoint: h.URL}}
-	w.stream.folder = func(s pipeline.Source, o download.Options) (source.Folder, error) {
-		return s3.New(s, w.stream.retry, o)
-	}
-	return servedSource{
-		setFault: func(f testhub.Fault) { fault.Store(&f) },
-		lists:    func(r *http.Request) bool { return r.URL.Query().Has("list-type") || r.URL.Query().Has("versions") },
-		sends: func(r *http.Request) bool {
-			return r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/tiny/")
-		},
-	}
 }
 
 // otherBytes returns other content of the same size for each file.
@@ -230,10 +181,10 @@ func TestMatrixChanged(t *testing.T) {
 				}
 				w.run.Format = format
 				_, err := w.stream.Run(t.Context(), w.run)
-				if err == nil || outcome.ReasonOf(err) != outcome.Changed {
-					t.Errorf("Run(...): want reason Changed, got %v\n%s", err, w.log)
+				if s.versions == (err != nil) || err != nil && outcome.ReasonOf(err) != outcome.Changed {
+					t.Errorf("Run(...): want the listed versions: %t, else reason Changed, got %v\n%s", s.versions, err, w.log)
 				}
-				w.holds(t, false, files)
+				w.holds(t, s.versions, files)
 			})
 		}
 	}
