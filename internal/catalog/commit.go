@@ -197,16 +197,18 @@ func (c Catalog) supersede(ctx context.Context, subject digest.Digest, r provena
 }
 
 // withdraw deletes the record of a commit that does not get its tags, and what describes
-// the manifest if it has no other owner. What stays does no harm: no tag of the owner
+// the manifest if it has no other owner. What an earlier commit of the same content has
+// under legacy tags stays. What cannot be deleted does no harm: no tag of the owner
 // points to its subject.
 func (c Catalog) withdraw(ctx context.Context, subject digest.Digest, recorded ocispec.Descriptor) {
-	if c.LegacyTags {
+	if recorded.Digest == "" {
+		return
+	}
+	_ = c.Registry.DeleteManifest(ctx, c.Repository, recorded)
+	if left, err := c.Records(ctx, subject); c.LegacyTags && err == nil && len(left) == 0 {
 		_ = c.unsignLegacy(ctx, subject, c.Owner)
 	}
-	if recorded.Digest != "" {
-		_ = c.Registry.DeleteManifest(ctx, c.Repository, recorded)
-		_ = c.deleteDescriptions(ctx, subject, nil)
-	}
+	_ = c.deleteDescriptions(ctx, subject, nil)
 }
 
 // runTags returns the tags that runs of a run hash use: of the staged manifest and

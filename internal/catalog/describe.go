@@ -43,12 +43,15 @@ type Description struct {
 	FileList, BOM, ModelSignature string
 }
 
-// add adds the digest of a manifest of a type, unless one is known.
+// add adds the digest of a manifest of a type.
 func (d *Description) add(artifactType string, of digest.Digest) {
-	for known, at := range map[string]*string{filelist.MediaType: &d.FileList, attest.BOMType: &d.BOM, attest.ModelSignatureType: &d.ModelSignature} {
-		if artifactType == known && *at == "" {
-			*at = of.String()
-		}
+	switch artifactType {
+	case filelist.MediaType:
+		d.FileList = of.String()
+	case attest.BOMType:
+		d.BOM = of.String()
+	case attest.ModelSignatureType:
+		d.ModelSignature = of.String()
 	}
 }
 
@@ -57,7 +60,11 @@ func (d *Description) add(artifactType string, of digest.Digest) {
 // is there already is not pushed again. It returns why something is missing, which is
 // no failure: the list may be gone or damaged, and a registry may take no referrers.
 func (c Catalog) describe(ctx context.Context, subject ocispec.Descriptor, o Commit) (Description, string, error) {
-	documents, missing, err := c.descriptionsOf(ctx, subject.Digest, o)
+	sign := c.signModel
+	if c.Keys.Signer == nil {
+		sign = nil
+	}
+	documents, missing, err := c.descriptionsOf(ctx, subject.Digest, o, sign)
 	if err != nil {
 		return Description{}, "", err
 	}
@@ -68,8 +75,12 @@ func (c Catalog) describe(ctx context.Context, subject ocispec.Descriptor, o Com
 	return out, missing, err
 }
 
-// descriptionsOf returns what describes a manifest, and why something is missing.
-func (c Catalog) descriptionsOf(ctx context.Context, subject digest.Digest, o Commit) ([]registry.Referrer, string, error) {
+// A modelSigner returns the signature of the files of a model that a manifest holds.
+type modelSigner func(ctx context.Context, subject digest.Digest, list filelist.List) ([]byte, error)
+
+// descriptionsOf returns what describes a manifest, and why something is missing. A nil
+// signer signs nothing.
+func (c Catalog) descriptionsOf(ctx context.Context, subject digest.Digest, o Commit, sign modelSigner) ([]registry.Referrer, string, error) {
 	if o.FileList == "" {
 		return nil, "", nil
 	}
@@ -92,8 +103,8 @@ func (c Catalog) descriptionsOf(ctx context.Context, subject digest.Digest, o Co
 		return out, err.Error(), nil //nolint:nilerr // As above.
 	}
 	out = append(out, registry.Referrer{Type: attest.BOMType, Content: bom, Annotations: map[string]string{annotationMaker: maker}})
-	if c.Keys.Signer != nil {
-		signature, err := c.signModel(ctx, subject, list)
+	if sign != nil {
+		signature, err := sign(ctx, subject, list)
 		var why *outcome.Error
 		if errors.As(err, &why) && why.Reason != outcome.Refused {
 			return nil, "", err // What signs may be away for a while.
@@ -109,10 +120,20 @@ func (c Catalog) descriptionsOf(ctx context.Context, subject digest.Digest, o Co
 // signModel returns the signature of a model. It returns one that the registry has already
 // if the signer would make another.
 func (c Catalog) signModel(ctx context.Context, subject digest.Digest, list filelist.List) ([]byte, error) {
-	name := path.Base(c.Repository)
 	if c.Keys.Signer.IsDeterministic() {
-		return attest.SignModel(ctx, c.Keys.Signer, list, name)
+		return attest.SignModel(ctx, c.Keys.Signer, list, path.Base(c.Repository))
 	}
+	return c.reuseSignature(ctx, subject, list, c.Keys.Signer)
+}
+
+// signedModel returns the signature of a model that the registry has, by any trusted key.
+func (c Catalog) signedModel(ctx context.Context, subject digest.Digest, list filelist.List) ([]byte, error) {
+	return c.reuseSignature(ctx, subject, list, nobody{})
+}
+
+// reuseSignature returns the signature of a model that the registry has by a signer, or a
+// new one.
+func (c Catalog) reuseSignature(ctx context.Context, subject digest.Digest, list filelist.List, s attest.Signer) ([]byte, error) {
 	listed, err := c.Registry.Referrers(ctx, c.Repository, subject, attest.ModelSignatureType)
 	if err != nil {
 		return nil, err
@@ -120,14 +141,28 @@ func (c Catalog) signModel(ctx context.Context, subject digest.Digest, list file
 	// One at a time: anybody who may push can have made them, as large as may be.
 	earlier := func(yield func([]byte) bool) {
 		for _, d := range listed[:min(len(listed), maxEnvelopes)] {
-			// One that cannot be read is signed again.
+			// One that cannot be read is none.
 			if b, err := c.referrerContent(ctx, d.Digest); err == nil && !yield(b) {
 				return
 			}
 		}
 	}
-	return attest.SignModel(ctx, reusing{Signer: c.Keys.Signer, verifier: c.Keys.Verifier, earlier: earlier}, list, name)
+	return attest.SignModel(ctx, reusing{Signer: s, verifier: c.Keys.Verifier, earlier: earlier}, list, path.Base(c.Repository))
 }
+
+// nobody signs nothing, and has the ID of no key.
+type nobody struct{}
+
+// Sign implements attest.Signer.
+func (nobody) Sign(context.Context, string, []byte) ([]byte, error) {
+	return nil, errors.New("no trusted key has signed the model")
+}
+
+// KeyID implements attest.Signer.
+func (nobody) KeyID() string { return "" }
+
+// IsDeterministic implements attest.Signer.
+func (nobody) IsDeterministic() bool { return true }
 
 // referrerContent returns the one layer of a referrer.
 func (c Catalog) referrerContent(ctx context.Context, d digest.Digest) ([]byte, error) {
@@ -142,7 +177,8 @@ func (c Catalog) referrerContent(ctx context.Context, d digest.Digest) ([]byte, 
 	return c.Registry.Blob(ctx, c.Repository, m.Layers[0].Digest, maxDescriptionBytes)
 }
 
-// A reusing signer returns an earlier bundle of the same signer and payload.
+// A reusing signer returns an earlier bundle of the same signer, or of any trusted one if
+// that has no ID, and of the same payload.
 type reusing struct {
 	attest.Signer
 	verifier *attest.Verifier
@@ -152,7 +188,7 @@ type reusing struct {
 // Sign implements attest.Signer.
 func (r reusing) Sign(ctx context.Context, payloadType string, payload []byte) ([]byte, error) {
 	for b := range r.earlier {
-		if got, id, err := r.verifier.OpenPayload(b); err == nil && id == r.KeyID() && bytes.Equal(got, payload) {
+		if got, id, err := r.verifier.OpenPayload(b); err == nil && (r.KeyID() == "" || id == r.KeyID()) && bytes.Equal(got, payload) {
 			return b, nil
 		}
 	}
@@ -174,7 +210,7 @@ func withoutLarge(all []registry.Referrer) ([]registry.Referrer, string, error) 
 }
 
 // pushDescriptions pushes the documents that the registry does not list, and returns
-// the manifests of these and of other descriptions that it lists.
+// the manifests of all of them.
 func (c Catalog) pushDescriptions(ctx context.Context, subject ocispec.Descriptor, documents []registry.Referrer) (Description, error) {
 	for try := 1; ; try++ {
 		listed, err := c.Registry.Referrers(ctx, c.Repository, subject.Digest, "")
@@ -198,9 +234,6 @@ func (c Catalog) pushDescriptions(ctx context.Context, subject ocispec.Descripto
 			}
 		}
 		if complete {
-			for _, l := range listed {
-				out.add(l.ArtifactType, l.Digest)
-			}
 			return out, nil
 		}
 		if try > describeTries {
@@ -209,13 +242,33 @@ func (c Catalog) pushDescriptions(ctx context.Context, subject ocispec.Descripto
 	}
 }
 
-// Described returns what describes a manifest, as the registry lists it.
-func (c Catalog) Described(ctx context.Context, subject digest.Digest) (Description, error) {
-	out, err := c.pushDescriptions(ctx, ocispec.Descriptor{Digest: subject}, nil)
-	if provenance.IsRefusal(err) {
-		return Description{}, nil
+// Described returns what describes a manifest: the list of files that a record names,
+// the bill of materials that follows from it, and a signature of these files by a trusted
+// key, as far as the registry has them. Anybody who may push can have added others.
+func (c Catalog) Described(ctx context.Context, subject ocispec.Descriptor, r provenance.Record) (Description, error) {
+	sign := c.signedModel
+	if c.Keys.Verifier == nil {
+		sign = nil
 	}
-	return out, err
+	var out Description
+	documents, _, err := c.descriptionsOf(ctx, subject.Digest, Commit{Digest: subject.Digest, Record: r, FileList: r.FileList}, sign)
+	if err != nil || len(documents) == 0 {
+		return out, err
+	}
+	listed, err := c.Registry.Referrers(ctx, c.Repository, subject.Digest, "")
+	if err != nil {
+		return out, err
+	}
+	for _, r := range documents {
+		d, _, err := r.Manifest(subject)
+		if err != nil {
+			return out, err
+		}
+		if isListed(listed, d.Digest) {
+			out.add(r.Type, d.Digest)
+		}
+	}
+	return out, nil
 }
 
 func isListed(listed []ocispec.Descriptor, d digest.Digest) bool {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -95,7 +96,9 @@ func TestDescribe(t *testing.T) {
 			if diff := cmp.Diff(done.Description, again.Description); diff != "" || cmp.Diff(whole, w.described()) != "" {
 				t.Errorf("A commit that is repeated should describe nothing again: -want, +got:\n%s\n%v", diff, w.described())
 			}
-			found, err := w.catalog.Described(t.Context(), w.staged)
+			record := w.commit().Record
+			record.FileList = list
+			found, err := w.catalog.Described(t.Context(), w.subject(), record)
 			if diff := cmp.Diff(done.Description, found); diff != "" || err != nil {
 				t.Errorf("Described(...): -want, +got:\n%s\n%v", diff, err)
 			}
@@ -183,6 +186,102 @@ func (s refusing) Sign(ctx context.Context, payloadType string, payload []byte) 
 		return nil, outcome.Errorf(outcome.Refused, "the signed bundle would be too large")
 	}
 	return s.Signer.Sign(ctx, payloadType, payload)
+}
+
+// subject returns the descriptor of the staged manifest.
+func (w *world) subject() ocispec.Descriptor {
+	w.Helper()
+	d, err := w.catalog.Registry.Resolve(w.Context(), repository, w.staged.String())
+	if err != nil {
+		w.Fatal(err)
+	}
+	return d
+}
+
+// TestDescribed has somebody who may push add descriptions of their own: only those are
+// named that follow from what the provider has signed.
+func TestDescribed(t *testing.T) {
+	w := newWorld(t, true)
+	key := newKeys(t)
+	forge := func(r registry.Referrer) {
+		w.Helper()
+		if _, err := w.catalog.Registry.PushReferrer(t.Context(), repository, w.subject(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	signature, err := key.Signer.Sign(t.Context(), attest.PayloadType, []byte(`{}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	forge(registry.Referrer{Type: filelist.MediaType, Content: []byte(`{"files":[]}`)})
+	forge(registry.Referrer{Type: attest.BOMType, Content: []byte(`{"bomFormat":"CycloneDX"}`), Annotations: map[string]string{"io.crossplane.m.kitops.maker": "provider-kitops"}})
+	forge(registry.Referrer{Type: attest.ModelSignatureType, Title: attest.SignatureFile, Content: signature})
+
+	record := w.commit().Record
+	none, err := w.catalog.Described(t.Context(), w.subject(), record)
+	if diff := cmp.Diff(catalog.Description{}, none); diff != "" || err != nil {
+		t.Errorf("A record that names no list of files describes nothing.\nDescribed(...): -want, +got:\n%s\n%v", diff, err)
+	}
+	record.FileList = w.list(w.files())
+	found, err := w.catalog.Described(t.Context(), w.subject(), record)
+	if err != nil || found.FileList == "" || found.BOM != "" || found.ModelSignature != "" {
+		t.Errorf("Only the list that the record names should be found.\nDescribed(...): got %+v, %v", found, err)
+	}
+	want := w.commitDescribed(w.catalog, record.FileList).Description
+	found, err = w.catalog.Described(t.Context(), w.subject(), record)
+	if diff := cmp.Diff(want, found); diff != "" || err != nil || found.BOM == "" || found.ModelSignature == "" {
+		t.Errorf("What the provider has pushed should be found among others.\nDescribed(...): -want, +got:\n%s\n%v", diff, err)
+	}
+	w.catalog.Keys = key
+	found, err = w.catalog.Described(t.Context(), w.subject(), record)
+	if err != nil || found.ModelSignature != "" {
+		t.Errorf("A signature by a key that is not trusted should not be found.\nDescribed(...): got %+v, %v", found, err)
+	}
+}
+
+// An anew signer makes another bundle each time, as far as others can tell.
+type anew struct{ attest.Signer }
+
+func (anew) IsDeterministic() bool { return false }
+
+// TestSignaturesAtOnce has somebody who may push add large signatures of a model, which
+// are read to find the provider's among them.
+func TestSignaturesAtOnce(t *testing.T) {
+	const many, size = 20, 2 << 20
+	w := newWorld(t, true)
+	list := w.list(w.files())
+	for i := range many {
+		content := bytes.Repeat([]byte{byte('a' + i)}, size)
+		if _, err := w.catalog.Registry.PushReferrer(t.Context(), repository, w.subject(), registry.Referrer{Type: attest.ModelSignatureType, Content: content}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc) //nolint:gosec // Far less than fits.
+	}
+	w.catalog.Keys.Signer = anew{w.catalog.Keys.Signer}
+	before := heap()
+	var most, reads int64
+	w.watched.refuse = func(r *http.Request, _ string) int {
+		if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/") {
+			most, reads = max(most, heap()-before), reads+1
+		}
+		return 0
+	}
+	done := w.commitDescribed(w.catalog, list)
+	w.watched.refuse = nil
+	if done.Description.ModelSignature == "" || reads < many {
+		t.Errorf("want all signatures to be looked at, and another one, got %d reads, %+v", reads, done)
+	}
+	if limit := int64(many * size / 4); most > limit {
+		t.Errorf("Signatures should be in memory one at a time: want at most %d bytes, got %d", limit, most)
+	}
+	if again := w.commitDescribed(w.catalog, list); again.Description != done.Description || w.described()[attest.ModelSignatureType] != many+1 {
+		t.Errorf("The signature should be used again, got %+v and before %+v", again.Description, done.Description)
+	}
 }
 
 // TestDescribeUnsigned checks that a model whose files are not signed is committed with

@@ -11,6 +11,7 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/attest"
 	"github.com/crossplane-contrib/provider-kitops/internal/catalog"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
@@ -299,6 +300,22 @@ func TestLegacyTags(t *testing.T) {
 				w.watched.take()
 				return catalog.Committed{}
 			},
+		},
+		"WithdrawnLater": {
+			reason: "What an earlier commit of the same content has there should stay.",
+			steps: func(w *world) catalog.Committed {
+				w.mustCommit(w.catalog, w.commit())
+				w.stage(owner)
+				c := w.commit()
+				c.Known, c.Record.Run, c.Tags = w.staged.String(), 3, []string{"v1", "stable"}
+				w.watched.after[aRecord] = func() { w.foreign("stable") }
+				if _, err := w.catalog.Commit(w.Context(), c); outcome.ReasonOf(err) != outcome.TagConflict {
+					w.Errorf("want a conflict, got %v", err)
+				}
+				w.watched.take()
+				return catalog.Committed{}
+			},
+			want: want{Signatures: 1, Attestations: 1},
 		},
 	}
 	for name, tc := range cases {

@@ -11,6 +11,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
@@ -94,11 +95,11 @@ func (e *external) commit(ctx context.Context, a *modelv1alpha1.Artifact) error 
 }
 
 // descriptionOf returns what describes an artifact, nil for nothing: as its commit told,
-// or else as the registry lists it.
-func (e *external) descriptionOf(ctx context.Context, a *modelv1alpha1.Artifact, d digest.Digest) (*modelv1alpha1.Description, error) {
+// or else as the registry has it that a record of the artifact names.
+func (e *external) descriptionOf(ctx context.Context, a *modelv1alpha1.Artifact, subject ocispec.Descriptor, r provenance.Record) (*modelv1alpha1.Description, error) {
 	out, known := e.described.take(a.GetUID())
 	if !known {
-		found, err := e.catalogOf(a).Described(ctx, d)
+		found, err := e.catalogOf(a).Described(ctx, subject, r)
 		if err != nil {
 			return nil, err
 		}
@@ -155,9 +156,11 @@ func (e *external) recordAdopted(ctx context.Context, a *modelv1alpha1.Artifact,
 	if err != nil {
 		return unusable(a, err, o)
 	}
-	description, err := e.descriptionOf(ctx, a, o.tag.Descriptor.Digest)
-	if err != nil {
-		return err
+	var description *modelv1alpha1.Description
+	if record.KeyID != "" { // What nobody trusted has signed names nothing.
+		if description, err = e.descriptionOf(ctx, a, o.tag.Descriptor, record.Record); err != nil {
+			return err
+		}
 	}
 	s := &a.Status.AtProvider
 	s.Phase, s.Run, s.RunHash, s.CommitRunHash = modelv1alpha1.PhaseSucceeded, max(s.Run, record.Run), record.RunHash, ""

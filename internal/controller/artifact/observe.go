@@ -10,7 +10,6 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
-	"github.com/opencontainers/go-digest"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -253,7 +252,7 @@ func (e *external) gatherStaged(ctx context.Context, a *modelv1alpha1.Artifact, 
 // gatherCommitted records that what a run staged has its tag.
 func (e *external) gatherCommitted(ctx context.Context, a *modelv1alpha1.Artifact, o *observation) error {
 	s := &a.Status.AtProvider
-	description, err := e.descriptionOf(ctx, a, digest.Digest(s.Staged.Digest))
+	description, err := e.descriptionOf(ctx, a, o.tag.Descriptor, recordOfRun(a, *s.Staged))
 	if err != nil {
 		return err
 	}

@@ -1,13 +1,17 @@
 package artifact
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/go-digest"
 	corev1 "k8s.io/api/core/v1"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/attest"
 )
 
 // TestSignedHub has a ProviderConfig name another Hub than a run reads while the run
@@ -85,5 +89,31 @@ func TestSourceURL(t *testing.T) {
 				t.Errorf("\n%s\ngot %+v, want %+v", tc.reason, got, tc.want)
 			}
 		})
+	}
+}
+
+// TestSignedAnnotations has annotations of a manifest that a statement must not repeat, or
+// that would make it too large.
+func TestSignedAnnotations(t *testing.T) {
+	a := &modelv1alpha1.Artifact{}
+	a.Spec.ForProvider.Source = &modelv1alpha1.Source{HuggingFace: &modelv1alpha1.HuggingFaceSource{Model: "org/model"}}
+	a.Spec.ForProvider.Target = &modelv1alpha1.Target{Repository: "models/m", Annotations: map[string]string{
+		"example.com/team": "a", "example.com/url": "https://example.com/x",
+		"example.com/account": "https://user:secret@example.com/x",
+		"example.com/large":   strings.Repeat("x", 1<<16),
+		"example.com/bytes":   "\xff",
+	}}
+	want := map[string]string{"example.com/team": "a", "example.com/url": "https://example.com/x"}
+	if diff := cmp.Diff(any(want), parametersOf(a, "")["annotations"]); diff != "" {
+		t.Errorf("-want, +got:\n%s", diff)
+	}
+	if n := len(artifact.Annotations(a)); n != 5 {
+		t.Errorf("The manifest should keep all of its annotations, got %d", n)
+	}
+	if _, err := (attest.Provenance{
+		Repository: "r.example.com/models/m", Digest: digest.FromString("m"), Parameters: parametersOf(a, ""),
+		Owner: attest.Owner{Cluster: "c", Namespace: "team", Name: "m"},
+	}).Statement(); err != nil {
+		t.Errorf("What is left should be stated: %v", err)
 	}
 }
