@@ -147,6 +147,7 @@ type JobConfig struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.huggingFace) || !has(self.huggingFace.identity) || !has(self.job) || !has(self.job.pipeline) || self.job.pipeline != 'Kit'",message="pipeline Kit cannot use huggingFace.identity, since kit keeps its first token: write job.pipeline: Stream, or leave it out"
 // +kubebuilder:validation:XValidation:rule="self.registry.credentials.source != 'InjectedIdentity' || (has(self.job) && has(self.job.__namespace__))",message="credentials.source InjectedIdentity is who runs in a namespace of the administrator's are: write job.namespace, such as kitops-runs"
 // +kubebuilder:validation:XValidation:rule="self.registry.credentials.source != 'InjectedIdentity' || !has(self.job) || !has(self.job.pipeline) || self.job.pipeline != 'Kit'",message="pipeline Kit cannot use credentials.source InjectedIdentity, since kit keeps its first token: write job.pipeline: Stream, or leave it out"
+// +kubebuilder:validation:XValidation:rule="!has(self.sourceIdentity) || (has(self.job) && has(self.job.__namespace__))",message="sourceIdentity is who runs in a namespace of the administrator's are: write job.namespace, such as kitops-runs"
 type ClusterProviderConfigSpec struct {
 	// Registry that Artifacts are pushed to. It is required.
 	Registry ClusterRegistryConfig `json:"registry"`
@@ -162,6 +163,12 @@ type ClusterProviderConfigSpec struct {
 	// Example: {tokenSecretRef: {namespace: models, name: huggingface, key: token}}.
 	// +optional
 	HuggingFace *ClusterHuggingFaceConfig `json:"huggingFace,omitempty"`
+
+	// SourceIdentity decides which buckets runs read as the service account that they
+	// have, without a stored credential. Default: none.
+	// Example: {allow: ["s3://models-*/*"]}.
+	// +optional
+	SourceIdentity *SourceIdentity `json:"sourceIdentity,omitempty"`
 
 	// Job has defaults for the Jobs of runs, and settings that only the cluster's
 	// administrator may choose. Default: see its fields.
@@ -256,6 +263,26 @@ type HubIdentity struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^((datasets/)?[a-zA-Z0-9][a-zA-Z0-9._-]*/)?[a-zA-Z0-9][a-zA-Z0-9._-]*$') && !self.contains('..')",message="resource must be a user's name or a repository: write models-bot, meta-llama/Llama-3.1-8B or datasets/openai/gsm8k, without https://"
 	Resource string `json:"resource"`
 }
+
+// A SourceIdentity lets Artifacts read buckets by the identity that a cloud gives to
+// job.serviceAccountName in job.namespace.
+type SourceIdentity struct {
+	// Allow lists the buckets, each with the folder in it: s3://BUCKET/PREFIX,
+	// gs://BUCKET/PREFIX, https://ACCOUNT.blob.core.windows.net/CONTAINER/PREFIX, or the
+	// endpoint of a server, the bucket and the prefix. * stands for any characters of
+	// one name, and /* at the end for all that is below. Each Artifact of this config may
+	// read them, of whichever namespace. One that names a Secret, with credentials or with
+	// authorities, uses no identity, and what is not listed is read anonymously. Example: ["s3://models-*/*", "gs://models/public/*"].
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	Allow []BucketPattern `json:"allow"`
+}
+
+// A BucketPattern is the name of a folder in a bucket, with * for any characters.
+// +kubebuilder:validation:MaxLength=512
+// +kubebuilder:validation:XValidation:rule="self.matches('^(s3|gs)://[a-zA-Z0-9*][a-zA-Z0-9._*-]*(/[^/?#[]+)*$') || self.matches('^https://[a-zA-Z0-9][a-zA-Z0-9.-]*(:[0-9]{1,5})?(/[^/?#[]+)+$')",message="allow must name buckets: write s3://models-*/*, gs://models/public/*, or https:// with the whole name of a host and a bucket, such as https://account.blob.core.windows.net/models/*"
+type BucketPattern string
 
 // A ClusterHuggingFaceConfig configures access to a Hugging Face Hub.
 // +kubebuilder:validation:XValidation:rule="!has(self.identity) || !has(self.tokenSecretRef)",message="runs use a stored token or an identity: remove tokenSecretRef or identity"

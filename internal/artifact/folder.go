@@ -55,6 +55,9 @@ type FolderSource struct {
 	// Others are further names that a policy may deny: the URLs of HTTP items.
 	Others []string
 
+	// IsBucket reports whether it is in a bucket of a cloud, which identities are for.
+	IsBucket bool
+
 	// Credentials names a Secret with credentials, and CA one with authorities in KeyCA;
 	// nil for none.
 	Credentials, CA *xpv2.LocalSecretReference
@@ -136,7 +139,7 @@ func s3Folder(s *modelv1alpha1.S3Source) *FolderSource {
 		args = append(args, "--source-requester-pays")
 	}
 	return &FolderSource{
-		Name: bucketName("s3://", s.Endpoint, s.Bucket, s.Prefix), Credentials: s.CredentialsSecretRef, CA: s.CertSecretRef,
+		IsBucket: true, Name: bucketName("s3://", s.Endpoint, s.Bucket, s.Prefix), Credentials: s.CredentialsSecretRef, CA: s.CertSecretRef,
 		CredentialKeys: [][]string{{KeyAWSAccessKeyID, KeyAWSSecretAccessKey}}, OptionalKey: KeyAWSSessionToken,
 		arguments: args, hashed: runHashSource{S3: hashed},
 	}
@@ -148,7 +151,7 @@ func gcsFolder(s *modelv1alpha1.GCSSource) *FolderSource {
 		args = append(args, "--source-user-project="+s.UserProject)
 	}
 	return &FolderSource{
-		Name: bucketName("gs://", s.Endpoint, s.Bucket, s.Prefix), Credentials: s.CredentialsSecretRef, CA: s.CertSecretRef,
+		IsBucket: true, Name: bucketName("gs://", s.Endpoint, s.Bucket, s.Prefix), Credentials: s.CredentialsSecretRef, CA: s.CertSecretRef,
 		// A federated account's own token, if that is what the credentials are of.
 		CredentialKeys: [][]string{{KeyGoogleCredentials}}, OptionalKey: DefaultTokenKey,
 		arguments: args, hashed: runHashSource{GCS: hashedBucket(s.Bucket, s.Endpoint, s.Prefix)},
@@ -159,6 +162,7 @@ func azureBlobFolder(s *modelv1alpha1.AzureBlobSource) *FolderSource {
 	hashed := hashedBucket(s.Container, s.Endpoint, s.Prefix)
 	hashed.Account = s.Account
 	return &FolderSource{
+		IsBucket:    true,
 		Name:        bucketName("https://"+s.Account+".blob.core.windows.net/", s.Endpoint, s.Container, s.Prefix),
 		Credentials: s.CredentialsSecretRef, CA: s.CertSecretRef,
 		CredentialKeys: [][]string{{KeyAzureAccessKey}, {KeyAzureSASToken}, {KeyAzureTenantID, KeyAzureClientID, KeyAzureClientSecret}},
@@ -214,6 +218,9 @@ func folderArguments(a *modelv1alpha1.Artifact, f *FolderSource) []string {
 	args := append([]string{"--source-name=" + f.Name}, f.arguments...)
 	if l := a.Spec.ForProvider.Source.License; l != "" {
 		args = append(args, "--source-license="+l)
+	}
+	if a.Effective.SourceIdentity {
+		args = append(args, "--source-identity")
 	}
 	if recorded := recordedRevision(a); recorded != "" && !Follows(a) {
 		args = append(args, "--revision="+recorded)

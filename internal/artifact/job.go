@@ -281,7 +281,9 @@ const labelAzureIdentity = "azure.workload.identity/use"
 // jobWithCloudIdentity labels the Pod for the cloud whose identity the run uses.
 func jobWithCloudIdentity(a *modelv1alpha1.Artifact) jobOverride {
 	return func(j *batchv1.Job) {
-		if a.Effective.RegistryIdentity == identity.Azure {
+		s := a.Spec.ForProvider.Source
+		ofSource := a.Effective.SourceIdentity && s != nil && s.AzureBlob != nil
+		if ofSource || a.Effective.RegistryIdentity == identity.Azure {
 			j.Spec.Template.Labels = merged(j.Spec.Template.Labels, map[string]string{labelAzureIdentity: "true"})
 		}
 	}

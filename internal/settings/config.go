@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -176,6 +178,31 @@ func (p *providerConfig) hubIdentity() string {
 		return i.Resource
 	}
 	return ""
+}
+
+// sourceIdentity reports whether runs read the Artifact's bucket by the identity that its
+// cloud gives them: the config must allow the bucket, and the Artifact name no Secret for
+// it. No run in an Artifact's own namespace does, and none that trusts authorities of a
+// tenant's choice.
+func (p *providerConfig) sourceIdentity(a *modelv1alpha1.Artifact) bool {
+	f := artifact.FolderOf(a)
+	if !p.cluster || p.SourceIdentity == nil || p.Job.Namespace == "" || f == nil || !f.IsBucket || f.Credentials != nil || f.CA != nil {
+		return false
+	}
+	return slices.ContainsFunc(p.SourceIdentity.Allow, func(b v1alpha1.BucketPattern) bool { return matchesBucket(string(b), f.Name) })
+}
+
+// matchesBucket reports whether a pattern stands for the folder of this name. A * is any
+// characters but a slash, so that a folder is never taken for a part of a bucket's name,
+// and /* at the end is all that is below.
+func matchesBucket(pattern, name string) bool {
+	base, below := strings.CutSuffix(pattern, "/*")
+	depth, parts := strings.Count(base, "/")+1, strings.Split(name, "/")
+	if len(parts) < depth || !below && len(parts) > depth {
+		return false
+	}
+	matched, err := path.Match(base, strings.Join(parts[:depth], "/"))
+	return err == nil && matched
 }
 
 // usesIdentity reports whether the config's registry is accessed by an identity of its

@@ -154,6 +154,7 @@ func (r *Resolver) Resolve(ctx context.Context, a *modelv1alpha1.Artifact) (Sett
 		s.copyAllSecrets()
 	}
 	s.Effective = config.effective(s.registry)
+	s.Effective.SourceIdentity = config.sourceIdentity(a)
 	s.Effective.RunNamespace = s.RunNamespace
 	s.Effective.WorkerImage = cmp.Or(config.Job.WorkerImage, r.Images.Worker)
 	if err := s.addPolicies(ctx, a); err != nil {

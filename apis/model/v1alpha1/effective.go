@@ -56,6 +56,10 @@ type Effective struct {
 	// token of its service account; empty for none.
 	HubIdentity string
 
+	// SourceIdentity reports whether a run uses the identity of the Pod's service account
+	// for the Artifact's bucket.
+	SourceIdentity bool
+
 	// HubCA selects the certificate authorities that are trusted for the Hub.
 	HubCA *corev1.SecretKeySelector
 

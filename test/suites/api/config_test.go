@@ -102,6 +102,30 @@ func TestConfigIdentity(t *testing.T) {
 	})
 }
 
+func TestConfigSourceIdentity(t *testing.T) {
+	const identity, namespace = "sourceIdentity", "job.namespace"
+	allow := func(patterns ...any) fields {
+		return fields{identity: map[string]any{"allow": patterns}, namespace: "kitops-runs"}
+	}
+	bad := func(reason, pattern string) rule {
+		return rule{reason: reason, args: allow(pattern), want: []string{identity + ".allow", "write s3://models-*/*"}}
+	}
+	checkCreate(t, v1alpha1.ClusterProviderConfigGroupVersionKind, minimalConfig, map[string]rule{
+		"Clouds":    {reason: "Buckets of each cloud may be named.", args: allow("s3://models-*/*", "gs://models/public/*", "https://account.blob.core.windows.net/models/*", "https://s3.example.com:9000/models/*")},
+		"Whole":     {reason: "A bucket may be named without a folder.", args: allow("s3://models")},
+		"Nowhere":   {reason: "A tenant's namespace gets no identity of the administrator's.", args: fields{identity: map[string]any{"allow": []any{"s3://models/*"}}}, want: []string{"write job.namespace, such as kitops-runs"}},
+		"Nothing":   {reason: "A list that is written is not empty.", args: fields{identity: map[string]any{"allow": []any{}}, namespace: "kitops-runs"}, want: []string{identity + ".allow"}},
+		"AnyHost":   bad("A server is named.", "https://*.example.com/models/*"),
+		"NoBucket":  bad("A bucket is named.", "https://s3.example.com"),
+		"Plain":     bad("No credential is sent without TLS.", "http://s3.example.com/models/*"),
+		"Bare":      bad("The cloud is named.", "models/*"),
+		"Character": bad("There is one placeholder.", "s3://models/[ab]"),
+	})
+	checkCreate(t, v1alpha1.ProviderConfigGroupVersionKind, minimalConfig, map[string]rule{
+		"Tenant": {reason: "A tenant has no identity of the administrator's.", args: allow("s3://models/*"), want: []string{"unknown field"}},
+	})
+}
+
 func TestConfigInjectedIdentity(t *testing.T) {
 	const source, ref, namespace = "registry.credentials.source", "registry.credentials.secretRef", "job.namespace"
 	checkCreate(t, v1alpha1.ClusterProviderConfigGroupVersionKind, minimalConfig, map[string]rule{

@@ -1,0 +1,167 @@
+package settings
+
+import (
+	"strings"
+	"testing"
+
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+)
+
+// folderArtifact returns an Artifact of a source that names the Secrets cloud and ca.
+func folderArtifact(s modelv1alpha1.Source) *modelv1alpha1.Artifact {
+	a := credentialsArtifact(false)
+	a.Spec.ForProvider.Source = s.DeepCopy()
+	return a
+}
+
+// isolatedConfig returns a ClusterProviderConfig whose runs execute in another namespace.
+func isolatedConfig() *v1alpha1.ClusterProviderConfig {
+	pc := clusterConfig()
+	pc.Spec.Registry.Credentials = v1alpha1.ClusterRegistryCredentials{Source: xpv2.CredentialsSourceNone}
+	pc.Spec.Registry.CertSecretRef, pc.Spec.HuggingFace = nil, nil
+	pc.Spec.Job = &v1alpha1.ClusterJobConfig{JobConfig: v1alpha1.JobConfig{Namespace: "kitops-runs"}}
+	return pc
+}
+
+func TestFolderSecrets(t *testing.T) {
+	cloud, ca := &xpv2.LocalSecretReference{Name: "cloud"}, &xpv2.LocalSecretReference{Name: "cloud-ca"}
+	s3 := modelv1alpha1.Source{S3: &modelv1alpha1.S3Source{Bucket: "models", CredentialsSecretRef: cloud, CertSecretRef: ca}}
+	azure := modelv1alpha1.Source{AzureBlob: &modelv1alpha1.AzureBlobSource{Account: "a", Container: "models", CredentialsSecretRef: cloud}}
+	public := modelv1alpha1.Source{GCS: &modelv1alpha1.GCSSource{Bucket: "models"}}
+	keys := map[string]string{"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key", "other": "x"}
+	type want struct {
+		Copied map[string]string
+		Err    string
+		Reason outcome.Reason
+	}
+	cases := map[string]struct {
+		reason   string
+		source   modelv1alpha1.Source
+		secret   map[string]string
+		isolated bool
+		want     want
+	}{
+		"Own":         {reason: "A run in the Artifact's namespace should mount its Secrets, and need no copy.", source: s3, secret: keys},
+		"Isolated":    {reason: "A run elsewhere should get copies of the keys that it uses, and no other.", source: s3, secret: keys, isolated: true, want: want{Copied: map[string]string{"source.AWS_ACCESS_KEY_ID": "id", "source.AWS_SECRET_ACCESS_KEY": "key", "source-ca.crt": "pem"}}},
+		"Public":      {reason: "A public bucket should need no Secret.", source: public, isolated: true},
+		"Missing":     {reason: "A Secret that does not exist should be named, with its keys.", source: s3, want: want{Reason: outcome.ConfigMissing, Err: `create it with the keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY`}},
+		"Incomplete":  {reason: "Half an account should be refused.", source: s3, secret: map[string]string{"AWS_ACCESS_KEY_ID": "id"}, want: want{Reason: outcome.ConfigMissing, Err: "add the keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"}},
+		"Alternative": {reason: "Any complete set of keys should do.", source: azure, secret: map[string]string{"AZURE_STORAGE_SAS_TOKEN": "sig"}, isolated: true, want: want{Copied: map[string]string{"source.AZURE_STORAGE_SAS_TOKEN": "sig"}}},
+		"NoneOfThem": {
+			reason: "All sets of keys should be named.", source: azure, secret: map[string]string{"AZURE_CLIENT_ID": "x"},
+			want: want{Reason: outcome.ConfigMissing, Err: "add the keys AZURE_STORAGE_ACCESS_KEY, or AZURE_STORAGE_SAS_TOKEN, or AZURE_TENANT_ID and AZURE_CLIENT_ID and AZURE_CLIENT_SECRET"},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			a := folderArtifact(tc.source)
+			objects := []client.Object{credentialsSecret(a.GetNamespace(), "cloud-ca", map[string]string{"ca.crt": "pem"})}
+			if tc.secret != nil {
+				objects = append(objects, credentialsSecret(a.GetNamespace(), "cloud", tc.secret))
+			}
+			config := isolatedConfig()
+			if !tc.isolated {
+				config.Spec.Job = nil
+			}
+			s, err := resolve(t, newKube(t, objects...), config, a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := want{}
+			if _, err := s.ConfigHash(t.Context()); err != nil {
+				got.Reason = outcome.ReasonOf(err)
+				if got.Err = err.Error(); strings.Contains(got.Err, tc.want.Err) {
+					got.Err = tc.want.Err
+				}
+			} else {
+				data, err := s.SecretData(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				for key, value := range data {
+					if got.Copied == nil {
+						got.Copied = map[string]string{}
+					}
+					got.Copied[key] = string(value)
+				}
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("\n%s\nConfigHash(), SecretData(): -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+func TestFolderSecretsAreIndexed(t *testing.T) {
+	a := folderArtifact(modelv1alpha1.Source{HTTP: &modelv1alpha1.HTTPSource{
+		CredentialsSecretRef: &xpv2.LocalSecretReference{Name: "http"}, CertSecretRef: &xpv2.LocalSecretReference{Name: "http-ca"},
+	}})
+	want := []string{a.GetNamespace() + "/http", a.GetNamespace() + "/http-ca"}
+	if diff := cmp.Diff(want, SecretsOf(a)); diff != "" {
+		t.Errorf("A change of them should wake the Artifact.\nSecretsOf(...): -want, +got:\n%s", diff)
+	}
+}
+
+func TestSourceIdentity(t *testing.T) {
+	secret := &xpv2.LocalSecretReference{Name: "cloud"}
+	s3 := func(bucket, prefix, endpoint string) modelv1alpha1.Source {
+		return modelv1alpha1.Source{S3: &modelv1alpha1.S3Source{Bucket: bucket, Prefix: modelv1alpha1.SourcePrefix(prefix), Endpoint: modelv1alpha1.SourceEndpoint(endpoint)}}
+	}
+	cases := map[string]struct {
+		reason string
+		source modelv1alpha1.Source
+		config func(*v1alpha1.ClusterProviderConfigSpec)
+		want   bool
+	}{
+		"Allowed":       {reason: "A bucket that the config names should be read as the service account.", source: s3("models-a", "x/y", ""), want: true},
+		"WholeBucket":   {reason: "All of a bucket is what is below it.", source: s3("models-a", "", ""), want: true},
+		"Other":         {reason: "Another bucket should be read anonymously.", source: s3("secrets", "models-a/x", ""), want: false},
+		"Folder":        {reason: "A folder that the config names should be read.", source: s3("shared", "public/x", ""), want: true},
+		"FolderItself":  {reason: "A folder that the config names should be read.", source: s3("shared", "public", ""), want: true},
+		"OtherFolder":   {reason: "What is beside the folder should not.", source: s3("shared", "private", ""), want: false},
+		"LikeFolder":    {reason: "A name that begins like the folder's is another.", source: s3("shared", "public-not", ""), want: false},
+		"Above":         {reason: "What is above the folder should not.", source: s3("shared", "", ""), want: false},
+		"Exact":         {reason: "A name without a pattern is that folder only.", source: s3("exact", "", ""), want: true},
+		"BelowExact":    {reason: "A name without a pattern is that folder only.", source: s3("exact", "x", ""), want: false},
+		"OwnServer":     {reason: "A server of a tenant's choice should get no credential.", source: s3("models-a", "x", "https://evil.example.com"), want: false},
+		"NamedServer":   {reason: "A server that the config names should get it.", source: s3("models", "x", "https://s3.example.com"), want: true},
+		"PlainServer":   {reason: "No credential should be sent without TLS.", source: s3("models", "x", "http://s3.example.com"), want: false},
+		"Google":        {reason: "A bucket of another cloud is another.", source: modelv1alpha1.Source{GCS: &modelv1alpha1.GCSSource{Bucket: "models-a"}}, want: false},
+		"Azure":         {reason: "A container of an account may be named.", source: modelv1alpha1.Source{AzureBlob: &modelv1alpha1.AzureBlobSource{Account: "acct", Container: "models", Prefix: "x"}}, want: true},
+		"HTTP":          {reason: "An HTTP server is no cloud.", source: modelv1alpha1.Source{HTTP: &modelv1alpha1.HTTPSource{Items: []modelv1alpha1.HTTPItem{{URL: "https://s3.example.com/models/x", Path: "x"}}}}, want: false},
+		"OwnSecret":     {reason: "The Artifact's own Secret should be used instead.", source: modelv1alpha1.Source{S3: &modelv1alpha1.S3Source{Bucket: "models-a", CredentialsSecretRef: secret}}, want: false},
+		"OwnCA":         {reason: "Authorities of a tenant's choice should not see the credential.", source: modelv1alpha1.Source{S3: &modelv1alpha1.S3Source{Bucket: "models-a", CertSecretRef: secret}}, want: false},
+		"OwnNamespace":  {reason: "A run in a tenant's namespace should have no identity.", source: s3("models-a", "x", ""), config: func(s *v1alpha1.ClusterProviderConfigSpec) { s.Job.Namespace = "" }},
+		"NotConfigured": {reason: "Without a list none is allowed.", source: s3("models-a", "x", ""), config: func(s *v1alpha1.ClusterProviderConfigSpec) { s.SourceIdentity = nil }},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			config := isolatedConfig()
+			config.Spec.SourceIdentity = &v1alpha1.SourceIdentity{Allow: []v1alpha1.BucketPattern{
+				"s3://models-*/*", "s3://shared/public/*", "s3://exact", "https://s3.example.com/models/*", "https://acct.blob.core.windows.net/models/*",
+			}}
+			if tc.config != nil {
+				tc.config(&config.Spec)
+			}
+			a := folderArtifact(tc.source)
+			s, err := resolve(t, newKube(t), config, a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.Effective = s.Effective
+			job := artifact.BuildJob(a, "kit", nil)
+			flagged := strings.Contains(strings.Join(job.Spec.Template.Spec.Containers[0].Args, " "), "--source-identity")
+			labelled := job.Spec.Template.Labels["azure.workload.identity/use"] == "true"
+			if s.Effective.SourceIdentity != tc.want || flagged != tc.want || labelled != (tc.want && tc.source.AzureBlob != nil) {
+				t.Errorf("\n%s\nwant identity %t, got %t, flag %t, label %t", tc.reason, tc.want, s.Effective.SourceIdentity, flagged, labelled)
+			}
+		})
+	}
+}
