@@ -44,6 +44,7 @@ var sources = map[string]func(t *testing.T, w *streamWorld, files map[string]str
 	},
 	"Registry":    fromRegistry,
 	"HTTP":        fromHTTP,
+	"GCS":         fromGCS,
 	"Volume":      fromVolume,
 	"S3":          fromS3,
 	"S3Versioned": fromS3Versioned,
