@@ -21,7 +21,6 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
-	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
 )
 
@@ -40,7 +39,7 @@ func isolate(t *testing.T, options Options, further ...string) (*world, *v1alpha
 	w := newWorld(t)
 	w.runs = apiserver.Namespace(t, w.client)
 	pc := w.isolatedConfig()
-	options.Images = settings.Images{Kit: "kit:test", Worker: "worker:test"}
+	options.Images = testImages
 	startManagerAs(t, apiserver.Config(t), append([]string{w.namespace, w.runs}, further...), options, setupConfigs)
 	return w, pc
 }
@@ -534,7 +533,7 @@ func TestOnlyRunNamespaces(t *testing.T) {
 	w.runs = apiserver.Namespace(t, w.client)
 	pc := w.isolatedConfig()
 	startManagerAs(t, apiserver.Config(t), []string{w.namespace, w.runs}, Options{
-		Images: settings.Images{Kit: "kit:test", Worker: "worker:test"}, RunNamespaces: []string{w.runs},
+		Images: testImages, RunNamespaces: []string{w.runs},
 	}, setupConfigs)
 	a := w.isolated("model")
 	w.create(a)

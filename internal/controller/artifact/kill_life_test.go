@@ -192,7 +192,7 @@ func (l *life) newProviderOn(cached, direct client.Client) *managed.Reconciler {
 		usage:  resource.NewProviderConfigUsageTracker(cached, &v1alpha1.ProviderConfigUsage{}),
 		settings: &settings.Resolver{
 			Cached: cached, Direct: direct, Metadata: cached,
-			Images: settings.Images{Kit: "kit:test", Worker: "worker:test"},
+			Images: testImages,
 		},
 		recorder: event.NewNopRecorder(),
 		metrics:  NewMetrics(),

@@ -99,8 +99,11 @@ func setupConfigs(mgr ctrl.Manager, o controller.Options) error {
 // ones, until the test ends.
 func startManager(t *testing.T, namespace string, further ...func(ctrl.Manager, controller.Options) error) {
 	t.Helper()
-	startManagerAs(t, apiserver.Config(t), []string{namespace}, Options{Images: settings.Images{Kit: "kit:test", Worker: "worker:test"}}, further...)
+	startManagerAs(t, apiserver.Config(t), []string{namespace}, Options{Images: testImages}, further...)
 }
+
+// testImages are those of runs in tests, which nothing executes.
+var testImages = settings.Images{Kit: "kit:test", Worker: "worker:test"}
 
 // startManagerAs starts the same controllers for some namespaces with a configuration of
 // their own for the API server.

@@ -12,7 +12,6 @@ import (
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
-	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
 )
 
@@ -58,7 +57,7 @@ provider_kitops_runs_total{pipeline="Kit",reason="Other",result="Failed"} 2
 func TestRunsAreCountedOnce(t *testing.T) {
 	m := NewMetrics()
 	w := newWorld(t)
-	startManagerAs(t, apiserver.Config(t), []string{w.namespace}, Options{Images: settings.Images{Kit: "kit:test", Worker: "worker:test"}, Metrics: m})
+	startManagerAs(t, apiserver.Config(t), []string{w.namespace}, Options{Images: testImages, Metrics: m})
 	a := w.artifact("counted")
 	w.create(a)
 	w.succeed(a, 1, "one")

@@ -13,7 +13,6 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
-	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
 	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 )
@@ -43,7 +42,7 @@ func TestPollReadsNothing(t *testing.T) {
 	reads := &atomic.Int64{}
 	cfg := apiserver.Config(t)
 	cfg.Wrap(func(rt http.RoundTripper) http.RoundTripper { return readCounter{RoundTripper: rt, reads: reads} })
-	startManagerAs(t, cfg, []string{w.namespace}, Options{Images: settings.Images{Kit: "kit:test", Worker: "worker:test"}})
+	startManagerAs(t, cfg, []string{w.namespace}, Options{Images: testImages})
 
 	account := credentialsSecret(w.namespace, "account", map[string]string{corev1.DockerConfigJsonKey: testregistry.DockerConfigFor(w.host)})
 	w.create(account)

@@ -17,7 +17,6 @@ import (
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/progress"
-	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
 )
 
@@ -71,7 +70,7 @@ func TestProgressOfARunIsShownWhileItRuns(t *testing.T) {
 		asked.Add(1)
 		return outcome.ParseProgress(fmt.Appendf(nil, `{"step":"copy","percent":%d,"bytesDone":%[1]d,"bytesTotal":100}`, percent.Load()))
 	}})
-	startManagerAs(t, apiserver.Config(t), []string{w.namespace}, Options{Images: settings.Images{Kit: "kit:test", Worker: "worker:test"}, poller: poller}, setupConfigs)
+	startManagerAs(t, apiserver.Config(t), []string{w.namespace}, Options{Images: testImages, poller: poller}, setupConfigs)
 	a := w.artifact("measured")
 	w.create(a)
 	job := w.job(a, 1)
@@ -113,7 +112,7 @@ func TestProgressGoesWithTheRun(t *testing.T) {
 	poller := progress.New(progress.Options{WritesPerMinute: 6000, Interval: 100 * time.Millisecond, Ask: func(context.Context, netip.Addr) (outcome.Progress, error) {
 		return outcome.Progress{Percent: 7}, nil
 	}})
-	startManagerAs(t, apiserver.Config(t), []string{w.namespace}, Options{Images: settings.Images{Kit: "kit:test", Worker: "worker:test"}, poller: poller}, setupConfigs)
+	startManagerAs(t, apiserver.Config(t), []string{w.namespace}, Options{Images: testImages, poller: poller}, setupConfigs)
 	a := w.artifact("changed-in-mid-run")
 	w.create(a)
 	job := w.job(a, 1)

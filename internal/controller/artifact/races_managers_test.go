@@ -10,7 +10,9 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
 )
 
 // conflictPatience is how long two providers may take that write the same Artifact all
@@ -24,8 +26,25 @@ func TestTwoManagers(t *testing.T) {
 	w := startControllers(t)
 	w.patience = conflictPatience
 	startManager(t, w.namespace)
+	w.checkShared(w.artifact("shared"))
+}
+
+// TestTwoManagersIsolated has two whole providers, each with a sweeper, work on one
+// Artifact whose runs execute in another namespace.
+func TestTwoManagersIsolated(t *testing.T) {
+	w, _ := isolate(t, Options{})
+	w.patience = conflictPatience
+	startManagerAs(t, apiserver.Config(t), []string{w.namespace, w.runs}, Options{Images: testImages}, setupConfigs)
+	w.checkShared(w.isolated("shared"))
+	w.checkNothing(w.namespace)
+	w.checkNothing(w.runs)
+}
+
+// checkShared takes an Artifact that two providers work on through three runs, of which one
+// is stopped, and its deletion.
+func (w *world) checkShared(a *modelv1alpha1.Artifact) {
+	w.t.Helper()
 	history := w.watchJobs()
-	a := w.artifact("shared")
 	w.create(a)
 	w.succeed(a, 1, "one")
 	w.waitReady(a, corev1.ConditionTrue, "Available")
@@ -35,7 +54,7 @@ func TestTwoManagers(t *testing.T) {
 	w.deletePods()
 	pod := w.podFor(w.job(a, 2))
 	w.update(a, revision("v3"))
-	w.waitGone(&batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: metav1.GetControllerOf(pod).Name, Namespace: w.namespace}})
+	w.waitGone(&batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: metav1.GetControllerOf(pod).Name, Namespace: pod.GetNamespace()}})
 	w.deletePods()
 	w.succeed(a, 2, "three")
 	w.waitReady(a, corev1.ConditionTrue, "Available")
@@ -43,7 +62,7 @@ func TestTwoManagers(t *testing.T) {
 	w.remove(a)
 	w.waitGoneWithPods(a)
 	if made := history(); made != 3 {
-		t.Errorf("Jobs: got %d, want 3", made)
+		w.t.Errorf("Jobs: got %d, want 3", made)
 	}
 }
 
@@ -51,7 +70,7 @@ func TestTwoManagers(t *testing.T) {
 // returns what says how many were made until all were gone.
 func (w *world) watchJobs() func() int {
 	w.t.Helper()
-	watcher, err := newBase(w.t).Watch(w.t.Context(), &batchv1.JobList{}, client.InNamespace(w.namespace))
+	watcher, err := newBase(w.t).Watch(w.t.Context(), &batchv1.JobList{}, client.InNamespace(w.runNamespace()))
 	if err != nil {
 		w.t.Fatal(err)
 	}
