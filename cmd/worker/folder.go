@@ -44,9 +44,9 @@ func (f *folderFlags) add(run *kingpin.CmdClause) {
 	run.Flag("source-user-project", "Project that is billed for the requests.").StringVar(&f.gcs.UserProject)
 	run.Flag("source-azure-account", "Storage account of Azure.").StringVar(&f.azure.Account)
 	run.Flag("source-azure-container", "Container in it.").StringVar(&f.azure.Container)
-	run.Flag("source-prefix", "Folder in the bucket or container.").StringVar(&f.prefix)
+	run.Flag("source-prefix", "Folder in the bucket, container or volume.").StringVar(&f.prefix)
 	run.Flag("source-endpoint", "Address of the server that has the bucket.").StringVar(&f.endpoint)
-	run.Flag("source-volume", "Folder with the files, on a volume.").StringVar(&f.volume.Folder)
+	run.Flag("source-volume", "Folder where the volume with the files is mounted.").StringVar(&f.volume.Folder)
 	run.Flag("source-http-item", "File at an HTTP server, as JSON: url, path, sha256 and size. May be repeated.").StringsVar(&f.items)
 }
 
@@ -101,7 +101,7 @@ func (f *folderFlags) setOn(s *pipeline.Source, identity bool) {
 		f.azure.Prefix, f.azure.Endpoint, f.azure.Identity = f.prefix, f.endpoint, identity
 		s.AzureBlob = &f.azure
 	case f.volume.Folder != "":
-		f.volume.Name = f.name
+		f.volume.Name, f.volume.Path = f.name, f.prefix
 		s.Volume = &f.volume
 	default:
 		s.HTTP = &f.http

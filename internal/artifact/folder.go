@@ -173,9 +173,15 @@ func azureBlobFolder(s *modelv1alpha1.AzureBlobSource) *FolderSource {
 }
 
 func volumeFolder(namespace string, s *modelv1alpha1.PersistentVolumeClaimSource) *FolderSource {
+	// The worker must know which part is the volume: the path is one in it, and may be a
+	// link that leads out of it.
+	args := []string{"--source-volume=" + sourceMountPath}
+	if s.Path != "" {
+		args = append(args, "--source-prefix="+s.Path)
+	}
 	return &FolderSource{
 		Name:      "pvc://" + path.Join(namespace, s.ClaimName, s.Path),
-		arguments: []string{"--source-volume=" + path.Join(sourceMountPath, s.Path)},
+		arguments: args,
 		hashed:    runHashSource{PersistentVolumeClaim: &runHashVolume{ClaimName: s.ClaimName, Path: s.Path}},
 	}
 }

@@ -59,6 +59,7 @@ func ObserveWaiting(job *batchv1.Job, pods []corev1.Pod, pvc *corev1.PersistentV
 	for _, waiting := range []func() *outcome.Failure{
 		func() *outcome.Failure { return waitingForImage(pods) },
 		func() *outcome.Failure { return waitingForConfig(pods) },
+		func() *outcome.Failure { return waitingForSource(pods, pvc, events) },
 		func() *outcome.Failure { return waitingForMount(pods, events) },
 		func() *outcome.Failure { return waitingForNode(pods, pvc, events) },
 	} {

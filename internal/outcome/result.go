@@ -16,7 +16,7 @@ import (
 // Contract is the version of the contract between the controller and a worker: the
 // worker's arguments, its result and the names that it uses in the registry. A
 // worker refuses a run of another version.
-const Contract = 3
+const Contract = 4
 
 // CheckpointType is the artifact type of a run's checkpoint: the manifest that lists
 // the layers that the run has pushed so far.

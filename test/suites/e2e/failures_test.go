@@ -35,7 +35,7 @@ type failureCase struct {
 // reported.
 func TestEveryFailureNamesCauseAndCure(t *testing.T) {
 	t.Parallel()
-	for name, cases := range map[string]map[string]failureCase{"cluster": clusterFailures(), "servers": serverFailures()} {
+	for name, cases := range map[string]map[string]failureCase{"cluster": clusterFailures(), "servers": serverFailures(), "volumes": volumeFailures()} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			artifacts, tenants := map[string]*modelv1alpha1.Artifact{}, map[string]*tenant{}
