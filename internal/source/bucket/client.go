@@ -1,6 +1,7 @@
 // Package bucket is what the sources in object stores have in common: which keys are
 // files, how requests are authorized, made and retried, and words for what went wrong.
-// Each cloud is a package below it.
+// Each cloud is a package below it. A source of other HTTP servers has all but the keys
+// in common with them.
 package bucket
 
 import (
