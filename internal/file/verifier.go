@@ -36,7 +36,8 @@ type Verifier struct {
 type check struct {
 	hash.Hash
 
-	want string
+	want  string
+	other string // Who else may be wrong; empty for nobody.
 }
 
 var _ io.Writer = &Verifier{}
@@ -49,16 +50,17 @@ func (f File) NewVerifier() *Verifier {
 		return v
 	}
 	for _, c := range []struct {
-		want string
-		hash func() hash.Hash
+		want  string
+		hash  func() hash.Hash
+		other string
 	}{
 		{want: f.GitSHA1, hash: f.gitSHA1},
-		{want: f.MD5, hash: md5.New},
+		{want: f.MD5, hash: md5.New, other: ", or who uploaded it announced the hash of other bytes"},
 		{want: f.CRC32C, hash: func() hash.Hash { return crc32.New(castagnoli) }},
 		{want: f.CRC64NVME, hash: func() hash.Hash { return crc64.New(nvme) }},
 	} {
 		if c.want != "" {
-			v.others = append(v.others, check{Hash: c.hash(), want: c.want})
+			v.others = append(v.others, check{Hash: c.hash(), want: c.want, other: c.other})
 		}
 	}
 	return v
@@ -96,17 +98,17 @@ func (v *Verifier) Verify() error {
 			"file %q came with %d bytes, but %d were announced: a proxy, mirror or CDN may serve wrong content", v.file.Path, v.size, v.file.Size)
 	}
 	if want := v.file.SHA256; want != "" && v.SHA256() != want {
-		return v.mismatch(v.SHA256(), want)
+		return v.mismatch(v.SHA256(), want, "")
 	}
 	for _, c := range v.others {
 		if got := hex.EncodeToString(c.Sum(nil)); got != c.want {
-			return v.mismatch(got, c.want)
+			return v.mismatch(got, c.want, c.other)
 		}
 	}
 	return nil
 }
 
-func (v *Verifier) mismatch(got, want string) error {
+func (v *Verifier) mismatch(got, want, other string) error {
 	return outcome.Errorf(outcome.Mismatch,
-		"file %q is not what was announced: its hash is %s, not %s: a proxy, mirror or CDN may serve wrong content", v.file.Path, got, want)
+		"file %q is not what was announced: its hash is %s, not %s: a proxy, mirror or CDN may serve wrong content%s", v.file.Path, got, want, other)
 }
