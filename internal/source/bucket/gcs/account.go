@@ -22,6 +22,8 @@ const credentialsKey = "gcloud-application-credentials.json"
 // authorizerOf returns what authorizes a source's requests; nil for nothing.
 func authorizerOf(s pipeline.Source, o identity.Options) (bucket.Authorizer, error) {
 	switch {
+	case s.CredentialsFolder != "" && strings.HasPrefix(s.GCS.Endpoint, "http://"):
+		return nil, outcome.Errorf(outcome.ConfigInvalid, "tokens are sent with TLS only: write https:// into %s.endpoint, or remove %s.credentialsSecretRef", field, field)
 	case s.CredentialsFolder != "":
 		a := &account{secret: bucket.NewSecret(s.CredentialsFolder), folder: s.CredentialsFolder, options: o}
 		_, err := a.tokens()
