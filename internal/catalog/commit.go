@@ -238,7 +238,7 @@ func (c Catalog) Drop(ctx context.Context, runHash string) ([]string, error) {
 		return left, nil
 	}
 	if err == nil {
-		err = provenance.DeleteCheckpoint(ctx, c.Registry, c.Repository, checkpoint, d)
+		err = provenance.DeleteTag(ctx, c.Registry, c.Repository, checkpoint, d)
 	}
 	return leftOf(left, checkpoint, err)
 }

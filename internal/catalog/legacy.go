@@ -188,7 +188,7 @@ func (c Catalog) writeLegacy(ctx context.Context, tag string, change func([]ocis
 			return outcome.Errorf(outcome.Unavailable, "Tag %q of %s is written by others at the same time", tag, c.Name)
 		}
 		if len(layers) == 0 {
-			if err := provenance.DeleteCheckpoint(ctx, c.Registry, c.Repository, tag, there); err != nil {
+			if err := provenance.DeleteTag(ctx, c.Registry, c.Repository, tag, there); err != nil {
 				return err
 			}
 			continue

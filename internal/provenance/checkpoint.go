@@ -90,10 +90,10 @@ type Deleter interface {
 	DeleteManifest(ctx context.Context, repository string, d ocispec.Descriptor) error
 }
 
-// DeleteCheckpoint deletes the checkpoint that Checkpoint returned: its tag or, if
-// the registry cannot delete tags, the manifest. It returns an error with reason
-// Unsupported if the registry can delete neither.
-func DeleteCheckpoint(ctx context.Context, r Deleter, repository, tag string, d ocispec.Descriptor) error {
+// DeleteTag deletes a tag that nothing else needs or, if the registry cannot delete tags,
+// the manifest that it points to. It returns an error with reason Unsupported if the
+// registry can delete neither.
+func DeleteTag(ctx context.Context, r Deleter, repository, tag string, d ocispec.Descriptor) error {
 	err := r.Untag(ctx, repository, tag)
 	if err != nil && outcome.ReasonOf(err) == outcome.Unsupported {
 		return r.DeleteManifest(ctx, repository, ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size})

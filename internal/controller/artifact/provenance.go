@@ -3,6 +3,7 @@ package artifact
 import (
 	"cmp"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -67,14 +68,15 @@ func parametersOf(a *modelv1alpha1.Artifact, recorded string) map[string]any {
 	return out
 }
 
-// filesOf returns the patterns of a filter.
+// filesOf returns the patterns of a filter. A list with one that a statement must not
+// repeat, such as a URL with an account, is left out as a whole: the rest would be
+// another filter.
 func filesOf(f modelv1alpha1.FileFilter) map[string]any {
 	out := map[string]any{}
-	if len(f.Include) > 0 {
-		out["include"] = f.Include
-	}
-	if len(f.Exclude) > 0 {
-		out["exclude"] = f.Exclude
+	for name, patterns := range map[string][]string{"include": f.Include, "exclude": f.Exclude} {
+		if len(patterns) > 0 && !slices.ContainsFunc(patterns, func(p string) bool { return !attest.IsParameter(p) }) {
+			out[name] = patterns
+		}
 	}
 	return out
 }

@@ -92,11 +92,14 @@ func TestSourceURL(t *testing.T) {
 	}
 }
 
-// TestSignedAnnotations has annotations of a manifest that a statement must not repeat, or
-// that would make it too large.
-func TestSignedAnnotations(t *testing.T) {
+// TestSignedTexts has annotations and patterns that a statement must not repeat, or that
+// would make it too large.
+func TestSignedTexts(t *testing.T) {
 	a := &modelv1alpha1.Artifact{}
-	a.Spec.ForProvider.Source = &modelv1alpha1.Source{HuggingFace: &modelv1alpha1.HuggingFaceSource{Model: "org/model"}}
+	a.Spec.ForProvider.Source = &modelv1alpha1.Source{
+		HuggingFace: &modelv1alpha1.HuggingFaceSource{Model: "org/model"},
+		Files:       &modelv1alpha1.FileFilter{Include: []string{"*.json", "https://user:secret@example.com/"}, Exclude: []string{"*.bin"}},
+	}
 	a.Spec.ForProvider.Target = &modelv1alpha1.Target{Repository: "models/m", Annotations: map[string]string{
 		"example.com/team": "a", "example.com/url": "https://example.com/x",
 		"example.com/account": "https://user:secret@example.com/x",
@@ -105,6 +108,10 @@ func TestSignedAnnotations(t *testing.T) {
 	}}
 	want := map[string]string{"example.com/team": "a", "example.com/url": "https://example.com/x"}
 	if diff := cmp.Diff(any(want), parametersOf(a, "")["annotations"]); diff != "" {
+		t.Errorf("-want, +got:\n%s", diff)
+	}
+	source, _ := parametersOf(a, "")["source"].(map[string]any)
+	if diff := cmp.Diff(any(map[string]any{"exclude": []string{"*.bin"}}), source["files"]); diff != "" {
 		t.Errorf("-want, +got:\n%s", diff)
 	}
 	if n := len(artifact.Annotations(a)); n != 5 {
