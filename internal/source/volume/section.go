@@ -32,7 +32,7 @@ func (s *section) Read(p []byte) (int, error) {
 	case err != nil && !errors.Is(err, io.EOF):
 		return 0, s.folder.failed(s.listed.Path, err)
 	case at == s.in.Size():
-		if err := s.check(); err != nil {
+		if err := s.checkAgain(); err != nil {
 			return 0, err
 		}
 	case err != nil:
@@ -41,9 +41,21 @@ func (s *section) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// check returns an error unless the file is the listed one.
-func (s *section) check() error {
-	info, err := s.file.Stat()
+// checkAgain returns an error unless what is under the file's name now is the listed one.
+// It is opened for that: a network file system asks its server then, and may answer for a
+// file that is open from what it remembers.
+func (s *section) checkAgain() error {
+	again, err := s.folder.open(s.listed.Path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = again.Close() }()
+	return s.check(again)
+}
+
+// check returns an error unless an open file is the listed one.
+func (s *section) check(f *os.File) error {
+	info, err := f.Stat()
 	if err != nil {
 		return s.folder.failed(s.listed.Path, err)
 	}

@@ -11,6 +11,8 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
@@ -31,6 +33,7 @@ type Folder struct {
 	volume *os.Root
 	root   *os.Root         // Of the path in the volume.
 	states map[string]state // Of the listed files.
+	most   int              // Bounds the entries of one folder.
 }
 
 // A state is which file is under a name, and when anything about it changed last. It
@@ -45,12 +48,16 @@ var _ source.Folder = &Folder{}
 // New returns a folder of a mounted volume.
 func New(s pipeline.VolumeSource) (*Folder, error) {
 	volume, err := os.OpenRoot(s.Folder)
+	if errors.Is(err, fs.ErrPermission) {
+		info, _ := os.Lstat(s.Folder)
+		return nil, unreadable("the top folder of the volume", s.Name, info, err)
+	}
 	if err != nil {
 		return nil, outcome.Errorf(outcome.Internal, "the volume of %s is not mounted at %s", s.Name, s.Folder).Because(err)
 	}
-	f := &Folder{name: s.Name, volume: volume}
+	f := &Folder{name: s.Name, volume: volume, most: source.MaxFiles}
 	if f.root, err = volume.OpenRoot(cmp.Or(s.Path, ".")); err != nil {
-		f.Close()
+		defer f.Close()
 		return nil, f.noFolder(volume, s.Path, err)
 	}
 	return f, nil
@@ -77,7 +84,7 @@ func (f *Folder) Name() string { return f.name }
 func (f *Folder) List(ctx context.Context) ([]file.File, error) {
 	var files []file.File
 	f.states = map[string]state{}
-	err := fs.WalkDir(f.root.FS(), ".", func(name string, e fs.DirEntry, err error) error {
+	err := fs.WalkDir(boundedFS{FS: f.root.FS(), folder: f}, ".", func(name string, e fs.DirEntry, err error) error {
 		switch {
 		case ctx.Err() != nil:
 			return errors.Wrapf(ctx.Err(), "cannot list %s", f.name)
@@ -99,6 +106,31 @@ func (f *Folder) List(ctx context.Context) ([]file.File, error) {
 		return err
 	})
 	return files, err
+}
+
+// A boundedFS reads no folder with so many entries that they may not fit into memory.
+type boundedFS struct {
+	fs.FS
+
+	folder *Folder
+}
+
+// ReadDir implements fs.ReadDirFS.
+func (b boundedFS) ReadDir(name string) ([]fs.DirEntry, error) {
+	d, err := b.folder.root.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = d.Close() }()
+	entries, err := d.ReadDir(b.folder.most + 1)
+	if len(entries) > b.folder.most {
+		return nil, outcome.Errorf(outcome.Unsupported, "folder %q in %s has more than %d files: name another folder", outcome.Shorten(name), b.folder.name, b.folder.most)
+	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	if errors.Is(err, io.EOF) { // It is empty.
+		return nil, nil
+	}
+	return entries, err
 }
 
 // listed returns a file as it is now.
@@ -160,17 +192,25 @@ func (*Folder) Complete(_ context.Context, files []file.File) ([]file.File, erro
 
 // Open implements source.Folder.
 func (f *Folder) Open(ctx context.Context, one file.File, from, to int64) (io.ReadCloser, error) {
-	// A pipe that replaced the file must not block.
-	opened, err := f.root.OpenFile(one.Path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	opened, err := f.open(one.Path)
 	if err != nil {
-		return nil, f.failed(one.Path, err)
+		return nil, err
 	}
 	s := &section{ctx: ctx, folder: f, file: opened, listed: one, in: io.NewSectionReader(opened, from, to-from)}
-	if err := s.check(); err != nil {
+	if err := s.check(opened); err != nil {
 		_ = opened.Close()
 		return nil, err
 	}
 	return s, nil
+}
+
+// open opens a file. A pipe that replaced it does not block.
+func (f *Folder) open(name string) (*os.File, error) {
+	opened, err := f.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, f.failed(name, err)
+	}
+	return opened, nil
 }
 
 // Close implements source.Folder.
@@ -184,6 +224,8 @@ func (f *Folder) Close() {
 // failed returns the error for a file or folder that cannot be opened or read.
 func (f *Folder) failed(name string, err error) error {
 	switch {
+	case errors.As(err, new(*outcome.Error)):
+		return err
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ESTALE), errors.Is(err, syscall.ELOOP):
 		return outcome.Errorf(outcome.Changed, "%q in %s is gone since it was listed: let nothing change the folder while it is read", outcome.Shorten(name), f.name).Because(err)
 	case errors.Is(err, fs.ErrPermission):
@@ -202,12 +244,19 @@ func (f *Folder) unreadable(root *os.Root, name string, err error) error {
 		}
 		at = dir
 	}
-	what := ""
-	if info, lerr := root.Lstat(at); lerr == nil {
-		what = fmt.Sprintf(" (mode %s%s)", info.Mode(), owner(info))
+	info, _ := root.Lstat(at)
+	return unreadable(fmt.Sprintf("%q", outcome.Shorten(at)), f.name, info, err)
+}
+
+// unreadable returns the error for a file or folder that the run's user may not read.
+// What is known of it may be nil.
+func unreadable(what, in string, info fs.FileInfo, err error) error {
+	kind := ""
+	if info != nil {
+		kind = fmt.Sprintf(" (mode %s%s)", info.Mode(), owner(info))
 	}
 	return outcome.Errorf(outcome.Unauthorized,
-		"%q in %s%s cannot be read by user %d and groups %s of the run: make it readable for others or for one of these groups", outcome.Shorten(at), f.name, what, os.Getuid(), groups()).Because(err)
+		"%s in %s%s cannot be read by user %d and groups %s of the run: make it readable for others or for one of these groups", what, in, kind, os.Getuid(), groups()).Because(err)
 }
 
 func owner(info fs.FileInfo) string {

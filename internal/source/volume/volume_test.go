@@ -4,12 +4,14 @@ import (
 	"context"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/file"
@@ -171,6 +173,19 @@ func TestRead(t *testing.T) {
 					t.Fatal(err)
 				}
 			}},
+		"ReplacedBetween": {reason: "A file that is replaced while it is read should be refused.", to: 10, err: outcome.Changed,
+			between: func(t *testing.T, p string) {
+				rewrite(t, p+".new", "abcdefghij")
+				if err := os.Rename(p+".new", p); err != nil {
+					t.Fatal(err)
+				}
+			}},
+		"GoneBetween": {reason: "A file that is removed while it is read should be refused.", to: 10, err: outcome.Changed,
+			between: func(t *testing.T, p string) {
+				if err := os.Remove(p); err != nil {
+					t.Fatal(err)
+				}
+			}},
 		"Gone": {reason: "A file that is gone should be reported as a change.", to: 10, err: outcome.Changed,
 			before: func(t *testing.T, p string) {
 				if err := os.Remove(p); err != nil {
@@ -221,6 +236,40 @@ func read(ctx context.Context, f *Folder, one file.File, from, to int64, between
 	return string(first) + string(rest), err
 }
 
+// TestContext checks that neither listing nor reading goes on after a run's end.
+func TestContext(t *testing.T) {
+	f, err := open(t, made(t, map[string]string{"model.bin": "0123456789"}), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := f.List(t.Context())
+	if err != nil || len(files) != 1 {
+		t.Fatalf("List(...): want one file, got %v, %v", files, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	if got, err := read(ctx, f, files[0], 0, 10, cancel); !errors.Is(err, context.Canceled) || len(got) > 1 {
+		t.Errorf("want reading to end with the run, got %q, %v", got, err)
+	}
+	if _, err := f.List(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("want listing to end with the run, got %v", err)
+	}
+}
+
+// TestManyEntries checks that a folder that may not fit into memory is refused.
+func TestManyEntries(t *testing.T) {
+	f, err := open(t, made(t, map[string]string{"a": "", "b": "", "c": ""}), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.most = 3
+	if _, err := f.List(t.Context()); err != nil {
+		t.Errorf("want as many files to be listed, got %v", err)
+	}
+	f.most = 2
+	_, err = f.List(t.Context())
+	checkError(t, "A folder with more files than an artifact can have should be refused.", err, outcome.Unsupported, "more than 2 files")
+}
+
 func rewrite(t *testing.T, p, content string) {
 	t.Helper()
 	if err := os.WriteFile(p, []byte(content), 0o600); err != nil {
@@ -228,8 +277,7 @@ func rewrite(t *testing.T, p, content string) {
 	}
 }
 
-// TestUnreadable checks the words for what another user's files are; a run that may not
-// read them is in the end-to-end tests, since root may read everything.
+// TestUnreadable checks the words for what another user's files are.
 func TestUnreadable(t *testing.T) {
 	cases := map[string]struct {
 		reason string
@@ -252,6 +300,76 @@ func TestUnreadable(t *testing.T) {
 				t.Fatal(err)
 			}
 			checkError(t, tc.reason, f.failed(tc.closed, os.ErrPermission), outcome.Unauthorized, tc.says)
+		})
+	}
+}
+
+// TestOtherUser checks what another user than the volume's gets, by running this test
+// again as one.
+func TestOtherUser(t *testing.T) {
+	const variable, user = "TEST_VOLUME_OF_ROOT", 1001
+	if dir := os.Getenv(variable); dir != "" {
+		f, err := open(t, dir, "tiny")
+		if err == nil {
+			_, err = f.List(t.Context())
+		}
+		if err == nil {
+			_, err = read(t.Context(), f, file.File{Path: "model.bin"}, 0, 0, func() {})
+		}
+		t.Log(err)
+		return
+	}
+	if os.Getuid() != 0 {
+		t.Skip("needs root, to run as another user")
+	}
+	cases := map[string]struct {
+		reason string
+		closed string
+		says   string
+	}{
+		"Volume": {reason: "A volume that is closed should be named with its mode and owner.", closed: ".", says: "the top folder of the volume in pvc://team/models/tiny (mode drwx------, owner 0:0) cannot be read by user 1001"},
+		"Path":   {reason: "The folder that the Artifact names should be named with its mode and owner.", closed: "tiny", says: `"tiny" in pvc://team/models/tiny (mode drwx------, owner 0:0) cannot be read by user 1001`},
+		"Folder": {reason: "A folder in it should be named with its mode and owner.", closed: "tiny/sub", says: `"sub" in pvc://team/models/tiny (mode drwx------, owner 0:0) cannot be read by user 1001`},
+		"File":   {reason: "A file should be named with its mode and owner.", closed: "tiny/model.bin", says: `"model.bin" in pvc://team/models/tiny (mode -rwx------, owner 0:0) cannot be read by user 1001`},
+	}
+	program, err := os.ReadFile(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			dir, err := os.MkdirTemp("/tmp", "volume-")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = os.RemoveAll(dir) })
+			volume := filepath.Join(dir, "volume")
+			for _, folder := range []string{"tiny", "tiny/sub"} {
+				if err := os.MkdirAll(filepath.Join(volume, folder), 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, p := range []string{dir, volume} {
+				if err := os.Chmod(p, 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			test := filepath.Join(dir, "volume.test")
+			for at, content := range map[string][]byte{test: program, filepath.Join(volume, "tiny/model.bin"): nil} {
+				if err := os.WriteFile(at, content, 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.Chmod(filepath.Join(volume, tc.closed), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			c := exec.CommandContext(t.Context(), test, "-test.run=^TestOtherUser$", "-test.v")
+			c.Dir, c.Env = dir, []string{variable + "=" + volume, "TMPDIR=/tmp"}
+			c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
+			said, err := c.CombinedOutput()
+			if err != nil || !strings.Contains(string(said), tc.says) {
+				t.Errorf("\n%s\nwant %q, got %v: %s", tc.reason, tc.says, err, said)
+			}
 		})
 	}
 }
