@@ -45,6 +45,7 @@ var sources = map[string]func(t *testing.T, w *streamWorld, files map[string]str
 	"Registry":    fromRegistry,
 	"HTTP":        fromHTTP,
 	"GCS":         fromGCS,
+	"AzureBlob":   fromAzureBlob,
 	"Volume":      fromVolume,
 	"S3":          fromS3,
 	"S3Versioned": fromS3Versioned,
