@@ -27,10 +27,25 @@ const (
 // its files by three curls, which keep their connections: one begins all
 // uploads while one fetches all files into memory, then one sends them. More
 // lanes are not faster on two cores.
-type curl struct{}
+type curl struct {
+	bucket *bucket // Where files are from; nil for the Hub.
+}
 
 // name implements contender.
-func (curl) name() string { return "limit by curl" }
+func (c curl) name() string {
+	if c.bucket != nil {
+		return "limit by curl, signed"
+	}
+	return "limit by curl"
+}
+
+// get returns the command that writes a file to its output.
+func (c curl) get(j job, f file) []string {
+	if c.bucket != nil {
+		return []string{"curl", "-sSf", "-K", c.bucket.config, c.bucket.url(j.model, f)}
+	}
+	return []string{"curl", "-sSfL", "--cacert", j.ca, source(j, f)}
+}
 
 // run implements contender.
 func (c curl) run(ctx context.Context, j job, m *meter) error {
@@ -83,9 +98,7 @@ func (c curl) pipe(ctx context.Context, j job, m *meter, f file) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		defer to.Close()
-		_, err := m.run(ctx, command{dir: j.dir, env: j.proxy(), out: to, args: []string{
-			"curl", "-sSfL", "--cacert", j.ca, source(j, f),
-		}})
+		_, err := m.run(ctx, command{dir: j.dir, env: j.proxy(), out: to, args: c.get(j, f)})
 		return err
 	})
 	g.Go(func() error {

@@ -1,6 +1,6 @@
-// Command throughput measures how a model gets from the Hub to a registry: by
-// the pipeline Stream, by kit's own commands, and by curl, which is the limit.
-// Hub and registry are processes on this machine; each contender is timed in
+// Command throughput measures how a model gets from the Hub, or from a bucket, to a
+// registry: by the pipeline Stream, by kit's own commands, and by curl, which is the limit.
+// All servers are processes on this machine; each contender is timed in
 // turn, over loopback and through a line of a given rate and delay. It prints
 // each figure beside its limit and fails where one is missed. Linux only.
 package main
@@ -53,6 +53,7 @@ const (
 	phaseSmall  = "small"
 	phaseMemory = "memory"
 	phaseLine   = "line"
+	phaseS3     = "s3"
 )
 
 func main() {
@@ -62,7 +63,7 @@ func main() {
 	run.Flag("quick", "Measure small models, and write no table: for developing.").BoolVar(&o.quick)
 	run.Flag("runs", "How often each contender runs over loopback; the median counts.").Default("3").IntVar(&o.runs)
 	run.Flag("line-runs", "How often each contender runs through the line.").Default("3").IntVar(&o.lineRuns)
-	run.Flag("phase", "What is measured; all by default. May be repeated.").EnumsVar(&o.phases, phaseLarge, phaseSmall, phaseMemory, phaseLine)
+	run.Flag("phase", "What is measured; all by default. May be repeated.").EnumsVar(&o.phases, phaseLarge, phaseSmall, phaseMemory, phaseLine, phaseS3)
 	run.Flag("kit", "The program of kit; empty leaves it out.").StringVar(&o.kit)
 	run.Flag("worker", "The worker's program, built before; otherwise it is built here.").StringVar(&o.worker)
 	run.Flag("rate", "Of the line, in Mbit/s.").Default("400").Int64Var(&o.rate)

@@ -11,7 +11,7 @@ import (
 // are known.
 func measure(ctx context.Context, o options) (err error) {
 	if len(o.phases) == 0 {
-		o.phases = []string{phaseLarge, phaseSmall, phaseMemory, phaseLine}
+		o.phases = []string{phaseLarge, phaseSmall, phaseMemory, phaseLine, phaseS3}
 	} else {
 		o.page = "" // It shows the whole table, or the one that it has.
 	}
@@ -51,7 +51,7 @@ func (b *bench) phases(ctx context.Context) error {
 		name string
 		run  func(context.Context) error
 	}{
-		{phaseLarge, b.measureLarge}, {phaseSmall, b.measureSmall}, {phaseMemory, b.measureMemory}, {phaseLine, b.measureLine},
+		{phaseLarge, b.measureLarge}, {phaseSmall, b.measureSmall}, {phaseMemory, b.measureMemory}, {phaseLine, b.measureLine}, {phaseS3, b.measureS3},
 	}
 	for _, p := range all {
 		if !slices.Contains(b.options.phases, p.name) {
@@ -142,6 +142,24 @@ func (b *bench) measureLine(ctx context.Context) error {
 		b.report.hold(k.median().Seconds() >= 1.8*took.Seconds(), "line: at least 1.8 times as fast as kit", "%.2f times", k.median().Seconds()/took.Seconds())
 	}
 	b.holdSecond(r, "large files, line")
+	return nil
+}
+
+// measureS3 is about a few large files in a bucket, on loopback.
+func (b *bench) measureS3(ctx context.Context) error {
+	bucket, err := startBucket(ctx, b.content, b.dir, b.large)
+	if err != nil {
+		return err
+	}
+	defer bucket.stop()
+	own := b.stream()
+	own.bucket = bucket
+	r := round{model: b.large, results: []*result{{contender: curl{bucket: bucket}}, {contender: own}}}
+	if err := b.inTurn(ctx, r, b.ends.place, b.options.runs); err != nil {
+		return err
+	}
+	b.rows(fmt.Sprintf("%s in %d files, from S3, loopback", size(b.large.Bytes), len(b.large.Files)), r, r.results[0].median())
+	b.holdLimit(r, 1.25, "large files from S3")
 	return nil
 }
 

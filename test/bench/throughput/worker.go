@@ -31,6 +31,8 @@ func buildWorker(ctx context.Context, dir string) (string, error) {
 // A stream is the pipeline Stream, as a Pod runs it.
 type stream struct {
 	worker, format string
+
+	bucket *bucket // Where files are from; nil for the Hub.
 }
 
 // name implements contender.
@@ -38,12 +40,15 @@ func (s stream) name() string { return "Stream, " + s.format }
 
 // run implements contender.
 func (s stream) run(ctx context.Context, j job, m *meter) error {
-	_, err := m.run(ctx, command{dir: j.dir, env: j.proxy(), args: []string{
+	source := []string{"--hub-endpoint=" + hubURL, "--hub-ca-file=" + j.ca, "--model=" + j.model.name(), "--revision=main"}
+	if s.bucket != nil {
+		source = s.bucket.flags(j.model)
+	}
+	_, err := m.run(ctx, command{dir: j.dir, env: j.proxy(), args: append([]string{
 		s.worker, "run", "--pipeline=Stream", "--format=" + s.format,
-		"--hub-endpoint=" + hubURL, "--hub-ca-file=" + j.ca, "--model=" + j.model.name(), "--revision=main",
 		"--registry=" + j.place.Registry, "--repository=" + repository, "--plain-http",
 		"--contract=" + strconv.Itoa(outcome.Contract), "--staging-tag=" + tag, "--checkpoint-tag=checkpoint",
 		"--result-file=" + filepath.Join(j.dir, "result"),
-	}})
+	}, source...)})
 	return err
 }
