@@ -197,6 +197,12 @@ func manifestCases() map[string]manifestCase {
 				CredentialsSecretRef: &xpv2.LocalSecretReference{Name: "http"},
 			}})),
 		},
+		"stream-oci-follow": {
+			reason: "A followed tag is read by its name.",
+			args: newArtifact(withStream(), withOCI(testReference), withMade(testDigest), withPushed(testDigest), withParameters(func(p *modelv1alpha1.ArtifactParameters) {
+				p.Source.RevisionPolicy = modelv1alpha1.RevisionFollow
+			})),
+		},
 		"stream-job": {
 			reason: "The Artifact's job settings win over its ProviderConfig's; labels and annotations are merged.",
 			args: newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) {

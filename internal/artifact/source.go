@@ -259,12 +259,23 @@ func revisionFor(a *modelv1alpha1.Artifact) string {
 	return cmp.Or(huggingFace(a).Revision, defaultRevision)
 }
 
+// FollowedTag returns the tag of the Artifact's source in a registry, if it follows it;
+// empty if the source is named by a digest, or is not in a registry.
+func FollowedTag(a *modelv1alpha1.Artifact) string {
+	s := OCISource(a)
+	if s == nil || !Follows(a) || strings.Contains(s.Reference, "@") {
+		return ""
+	}
+	return s.Reference[strings.LastIndexByte(s.Reference, ':')+1:]
+}
+
 // referenceFor returns the reference that a run reads from a registry: with the
-// recorded digest, so that a rebuild gives the same artifact; else the spec's.
+// recorded digest unless the spec follows the tag, so that a rebuild gives the same
+// artifact; else the spec's.
 func referenceFor(a *modelv1alpha1.Artifact) string {
 	reference := OCISource(a).Reference
 	d := digest.Digest(recordedRevision(a))
-	if strings.Contains(reference, "@") || d.Validate() != nil {
+	if strings.Contains(reference, "@") || d.Validate() != nil || Follows(a) {
 		return reference
 	}
 	if i := strings.LastIndexByte(reference, ':'); i > strings.LastIndexByte(reference, '/') {

@@ -14,6 +14,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
 const (
@@ -39,8 +40,15 @@ const (
 	budgetBurst     = 10
 )
 
-// A hubKey identifies a Hub, by all that decides whether and how it answers.
-type hubKey struct{ endpoint, token, ca, caFile string }
+// A hubKey identifies a Hub or a registry, by all that decides whether and how it answers.
+type hubKey struct {
+	endpoint, token, ca, caFile string
+
+	// account and certificate are those at a registry; identity reports whether the
+	// account is a cloud's.
+	account, certificate string
+	identity             bool
+}
 
 // A questionKey identifies a question, by all that decides its answer.
 type questionKey struct {
@@ -83,11 +91,12 @@ func (q *question) cancel(now time.Time) {
 // A hubState is a Hub as those see it who come with the same token: it limits the
 // rate of their requests.
 type hubState struct {
-	key     hubKey
-	options hub.Options
-	origin  string
-	budget  *budget
-	users   int
+	key      hubKey
+	options  hub.Options
+	registry *registry.Options // Nil for a Hub.
+	origin   string
+	budget   *budget
+	users    int
 
 	asked time.Time // Until when the Hub asked to send no request.
 	retry time.Time // Until when it gets none since it failed.
@@ -112,8 +121,11 @@ type budget struct {
 
 // key returns a question's key.
 func (f *Follower) key(q Question) questionKey {
+	if q.Registry != nil {
+		return f.registryKey(*q.Registry, q.Revision)
+	}
 	o := q.Options
-	key := hubKey{strings.TrimRight(cmp.Or(o.Endpoint, hub.DefaultEndpoint), "/"), o.Token, string(o.CA), o.CAFile}
+	key := hubKey{endpoint: strings.TrimRight(cmp.Or(o.Endpoint, hub.DefaultEndpoint), "/"), token: o.Token, ca: string(o.CA), caFile: o.CAFile}
 	h, ok := f.hubs[key]
 	if !ok {
 		origin := hub.Origin(o.Endpoint)
@@ -123,6 +135,21 @@ func (f *Follower) key(q Question) questionKey {
 		f.hubs[key] = h
 	}
 	return questionKey{h, cmp.Or(q.Kind, hub.Model), q.Model, cmp.Or(q.Revision, "main")}
+}
+
+// registryKey returns the key of a question for a registry.
+func (f *Follower) registryKey(o registry.Options, tag string) questionKey {
+	repository, origin := o.Repository, registry.Origin(o.Host, o.PlainHTTP)
+	key := hubKey{
+		endpoint: origin, ca: string(o.CA), account: string(o.DockerConfig), certificate: string(o.Certificate), identity: o.Credential != nil,
+	}
+	h, ok := f.hubs[key]
+	if !ok {
+		o.Hosts, o.SingleTry = f.hosts, true
+		h = &hubState{key: key, registry: &o, origin: origin, budget: f.budgetOf(o.Host)}
+		f.hubs[key] = h
+	}
+	return questionKey{hub: h, model: repository, revision: tag}
 }
 
 // budgetOf returns a host's budget for another Hub.
@@ -233,12 +260,28 @@ func (f *Follower) admit(key questionKey) (*question, []connection.Limit, time.D
 // ask asks the Hub. Its client is made for this one request, and leaves no
 // connection open until the next one.
 func (q *question) ask(ctx context.Context) (hub.Head, error) {
+	if q.key.hub.registry != nil {
+		return q.askRegistry(ctx)
+	}
 	c, err := hub.New(q.key.hub.options)
 	if err != nil {
 		return hub.Head{}, err
 	}
 	defer c.Close()
 	return c.Of(q.key.kind).Commit(ctx, q.key.model, q.key.revision, q.etag)
+}
+
+// askRegistry asks the registry which digest the tag has.
+func (q *question) askRegistry(ctx context.Context) (hub.Head, error) {
+	o := *q.key.hub.registry
+	o.Repository = q.key.model
+	c, err := registry.New(o)
+	if err != nil {
+		return hub.Head{}, err
+	}
+	defer c.Close()
+	d, err := c.Resolve(ctx, o.Repository, q.key.revision)
+	return hub.Head{Commit: d.Digest.String()}, err
 }
 
 // record records what a Hub answered, and returns the Artifacts for which that is

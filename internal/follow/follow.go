@@ -1,5 +1,6 @@
-// Package follow asks Hubs whether the revisions that Artifacts follow have moved,
-// beside the reconciles and within a budget for each Hub.
+// Package follow asks Hubs and registries whether the revisions that Artifacts follow have
+// moved, beside the reconciles and within a budget for each host. What is said of a Hub
+// below holds for a registry, too.
 //
 // What to ask, when, and after which wait following a failure, is client-go's workqueue
 // and its rate limiter. What those have no notion of is here: a question that many
@@ -23,6 +24,7 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
 const (
@@ -46,8 +48,12 @@ const (
 // commit matches a revision that cannot move.
 var commit = regexp.MustCompile(`^[a-f0-9]{40}$`)
 
-// A Question is what an Artifact must know of a Hub.
+// A Question is what an Artifact must know of a Hub, or of a registry.
 type Question struct {
+	// Registry has the options of a client for the registry and the repository in which
+	// Revision is a tag; nil for a Hub. If it is set, Options, Kind and Model are ignored.
+	Registry *registry.Options
+
 	// Options of a client for the Hub.
 	Options hub.Options
 
@@ -120,7 +126,7 @@ type following struct {
 	// interval as specified, and with its jitter.
 	interval, period time.Duration
 
-	// have is the commit that the Artifact has, and since when that is known. An
+	// have is the commit, or the digest, that the Artifact has, and since when that is known. An
 	// older answer that differs may be older than the commit, and does not count.
 	have  string
 	since time.Time
@@ -137,7 +143,7 @@ type following struct {
 // once. If it is time to, the Hub is asked meanwhile, and Events names the Artifact
 // if there is something new.
 func (f *Follower) Moved(a client.Object, q Question, have string) string {
-	if commit.MatchString(q.Revision) {
+	if q.Registry == nil && commit.MatchString(q.Revision) {
 		f.Forget(a.GetUID())
 		return ""
 	}

@@ -186,6 +186,15 @@ func (s Settings) Hub(ctx context.Context) (hub.Options, error) {
 	return s.secrets.hubOptions(ctx, s.hub)
 }
 
+// SourceRegistry returns how the controller connects to the registry and the repository of
+// the Artifact's source.oci, with the credentials that a run reads it with.
+func (s Settings) SourceRegistry(ctx context.Context) (registry.Options, error) {
+	if s.source == nil || s.sourceErr != nil {
+		return registry.Options{}, s.sourceErr
+	}
+	return s.secrets.registryOptions(ctx, *s.source)
+}
+
 // Admits reports whether the ProviderConfig admits another Artifact that uses it.
 func (s Settings) Admits(ctx context.Context, other *modelv1alpha1.Artifact) bool {
 	return s.config.admit(ctx, s.cached, other) == nil

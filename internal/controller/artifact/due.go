@@ -200,24 +200,39 @@ func (e *external) moved(ctx context.Context, a *modelv1alpha1.Artifact) (string
 	if commit, ok := e.follower.Known(a.GetUID(), followInterval(a), s.Source.Revision); ok && !now {
 		return movedTo(a, commit), nil
 	}
-	o, err := e.settings.Hub(ctx)
+	q, err := e.question(ctx, a)
 	if err != nil {
 		return "", err
 	}
-	hf := a.Spec.ForProvider.Source.HuggingFace
-	q := follow.Question{Options: o, Kind: hub.Model, Model: hf.Model, Revision: hf.Revision, Interval: followInterval(a), Now: now}
-	if hf.Dataset != "" {
-		q.Kind, q.Model = hub.Dataset, hf.Dataset
-	}
+	q.Interval, q.Now = followInterval(a), now
 	return movedTo(a, e.follower.Moved(a, q, s.Source.Revision)), nil
 }
 
-// movedTo says how a revision has moved, if it has to a commit.
+// question returns what to ask of the Artifact's source: the commit of a revision on its
+// Hub, or the digest of a tag in its registry.
+func (e *external) question(ctx context.Context, a *modelv1alpha1.Artifact) (follow.Question, error) {
+	if tag := artifact.FollowedTag(a); tag != "" {
+		o, err := e.settings.SourceRegistry(ctx)
+		return follow.Question{Registry: &o, Revision: tag}, err
+	}
+	o, err := e.settings.Hub(ctx)
+	hf := a.Spec.ForProvider.Source.HuggingFace
+	if hf.Dataset != "" {
+		return follow.Question{Options: o, Kind: hub.Dataset, Model: hf.Dataset, Revision: hf.Revision}, err
+	}
+	return follow.Question{Options: o, Kind: hub.Model, Model: hf.Model, Revision: hf.Revision}, err
+}
+
+// movedTo says how a revision or a tag has moved, if it has to a commit or a digest.
 func movedTo(a *modelv1alpha1.Artifact, commit string) string {
 	if commit == "" {
 		return ""
 	}
-	return fmt.Sprintf("%s is commit %s now, and was %s", a.Spec.ForProvider.Source.HuggingFace.Revision, commit, a.Status.AtProvider.Source.Revision)
+	was := a.Status.AtProvider.Source.Revision
+	if tag := artifact.FollowedTag(a); tag != "" {
+		return fmt.Sprintf("tag %s of the source is %s now, and was %s", tag, commit, was)
+	}
+	return fmt.Sprintf("%s is commit %s now, and was %s", a.Spec.ForProvider.Source.HuggingFace.Revision, commit, was)
 }
 
 // lastTry returns when the latest run ended.

@@ -144,7 +144,8 @@ func TestArtifactOCISource(t *testing.T) {
 		"Default":       {reason: "An Artifact that names no pipeline gets one that reads its source.", args: fields{pipeline: nil}},
 		"Both":          {reason: "There is one source.", args: fields{source + ".huggingFace": map[string]any{"model": "Qwen/Qwen3-0.6B"}}, want: saySource},
 		"Neither":       {reason: "There is one source.", args: fields{source: map[string]any{}}, want: saySource},
-		"Follow":        {reason: "A revision is a Hub's.", args: fields{source + ".revisionPolicy": "Follow"}, want: []string{source, "write revisionPolicy: Pinned, or leave it out"}},
+		"Follow":        {reason: "A tag may be followed.", args: fields{source + ".revisionPolicy": "Follow", source + ".followInterval": "1h"}},
+		"FollowDigest":  {reason: "A digest never moves.", args: fields{source + ".revisionPolicy": "Follow", reference: "registry.example.com/models/qwen3@" + zeros}, want: []string{source, "write revisionPolicy: Pinned, or leave it out"}},
 		"Files":         {reason: "An artifact is read as a whole.", args: fields{source + ".files": map[string]any{"include": []any{"*"}}}, want: []string{source, "remove files beside oci"}},
 	})
 }
