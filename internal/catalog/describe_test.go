@@ -260,7 +260,7 @@ func TestSignaturesAtOnce(t *testing.T) {
 		var m runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&m)
-		return int64(m.HeapAlloc) //nolint:gosec // Far less than fits.
+		return int64(m.HeapAlloc)
 	}
 	w.catalog.Keys.Signer = anew{w.catalog.Keys.Signer}
 	before := heap()

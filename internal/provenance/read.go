@@ -63,21 +63,9 @@ func (p Place) Of(ctx context.Context, r Reader, subject digest.Digest, owner Ow
 	if err != nil {
 		return nil, "", err
 	}
-	var failed error
-	for _, d := range candidates(all, owner) {
-		f, why, err := p.fetch(ctx, r, subject, d.Digest)
-		if err != nil && outcome.ReasonOf(err) != outcome.Unavailable {
-			return nil, "", err
-		}
-		if err != nil {
-			failed, why = err, errors.Errorf("it cannot be read: %s", err)
-		}
-		switch {
-		case why != nil && rejected == "" && !errors.Is(why, errOther):
-			rejected = why.Error()
-		case why == nil && owner.Owns(f.Record):
-			found = append(found, f)
-		}
+	found, rejected, failed, err := p.readAll(ctx, r, subject, owner, candidates(all, owner))
+	if err != nil {
+		return nil, "", err
 	}
 	if failed != nil && len(found) == 0 {
 		if _, err := r.Referrers(ctx, p.Repository, subject, ""); err != nil {
@@ -94,6 +82,27 @@ func (p Place) Of(ctx context.Context, r Reader, subject digest.Digest, owner Ow
 		return cmp.Or(cmp.Compare(b.Run, a.Run), cmp.Compare(a.Descriptor.Digest, b.Descriptor.Digest))
 	})
 	return found, rejected, nil
+}
+
+// readAll returns those of some referrers that are records of an owner, why another does
+// not count, and the error of one that the registry failed to serve.
+func (p Place) readAll(ctx context.Context, r Reader, subject digest.Digest, owner Owner, all []ocispec.Descriptor) (found []Found, rejected string, failed, err error) {
+	for _, d := range all {
+		f, why, err := p.fetch(ctx, r, subject, d.Digest)
+		if err != nil && outcome.ReasonOf(err) != outcome.Unavailable {
+			return nil, "", nil, err
+		}
+		if err != nil {
+			failed, why = err, errors.Errorf("it cannot be read: %s", err)
+		}
+		switch {
+		case why != nil && rejected == "" && !errors.Is(why, errOther):
+			rejected = why.Error()
+		case why == nil && owner.Owns(f.Record):
+			found = append(found, f)
+		}
+	}
+	return found, rejected, failed, nil
 }
 
 // candidates returns the referrers that may be an owner's records, the latest run
