@@ -24,7 +24,7 @@ const (
 	// (https://developers.google.com/identity/protocols/oauth2/service-account).
 	googleOAuth = "https://oauth2.googleapis.com/token"
 
-	grantBearer = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+	grantBearer = "urn:ietf:params:oauth:grant-type:jwt-bearer" //nolint:gosec // A name.
 
 	// assertionLife is how long a signed request for a token is valid: the longest that
 	// Google takes.

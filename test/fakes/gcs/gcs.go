@@ -53,7 +53,7 @@ func start() (string, error) {
 	at := l.Addr().String()
 	_, port, _ := net.SplitHostPort(at)
 	_ = l.Close()
-	cmd := exec.Command(filepath.Join(dir, "fake-gcs-server"), //nolint:gosec // A program of tests.
+	cmd := exec.Command(filepath.Join(dir, "fake-gcs-server"),
 		"-scheme", "http", "-host", "127.0.0.1", "-port", port, "-backend", "memory", "-public-host", at, "-external-url", "http://"+at, "-log-level", "error")
 	cmd.SysProcAttr = dieWithParent()
 	started := make(chan error, 1)

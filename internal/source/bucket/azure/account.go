@@ -27,7 +27,7 @@ const (
 	keySAS    = "AZURE_STORAGE_SAS_TOKEN"
 	keyTenant = "AZURE_TENANT_ID"
 	keyClient = "AZURE_CLIENT_ID"
-	keySecret = "AZURE_CLIENT_SECRET"
+	keySecret = "AZURE_CLIENT_SECRET" //nolint:gosec // A name.
 )
 
 // ownHost matches the hosts of accounts in Azure's clouds

@@ -40,7 +40,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{Server: fake.New(), t: t, secret: t.TempDir()}
 	s := httptest.NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if f := w.before.Load(); f == nil || !(*f)(rw, r) {
-			w.Server.ServeHTTP(rw, r)
+			w.ServeHTTP(rw, r)
 		}
 	}))
 	t.Cleanup(s.Close)
@@ -177,7 +177,7 @@ func TestRanges(t *testing.T) {
 					refuseWith(rw, http.StatusServiceUnavailable, "ServerBusy")
 					return true
 				case 3:
-					w.Server.ServeHTTP(&cut{ResponseWriter: rw, left: 100_000}, r)
+					w.ServeHTTP(&cut{ResponseWriter: rw, left: 100_000}, r)
 					return true
 				}
 				return false

@@ -17,7 +17,7 @@ import (
 
 // credentialsKey is the key of a Secret that has an account's credentials, as KServe names
 // it.
-const credentialsKey = "gcloud-application-credentials.json"
+const credentialsKey = "gcloud-application-credentials.json" //nolint:gosec // A name.
 
 // authorizerOf returns what authorizes a source's requests; nil for nothing.
 func authorizerOf(s pipeline.Source, o identity.Options) (bucket.Authorizer, error) {
