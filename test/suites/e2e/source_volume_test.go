@@ -96,7 +96,8 @@ func ofClaim() *modelv1alpha1.Source {
 // there, and returns where the volume is on this machine.
 func (n *tenant) claim(name, path string, files map[string]string) string {
 	n.t.Helper()
-	volume := filepath.Join(local.Cluster.Dir(), layout.Volumes, n.namespace+"-"+name)
+	folder := filepath.Join(layout.Volumes, n.namespace+"-"+name)
+	volume := filepath.Join(local.Cluster.Dir(), folder)
 	for file, content := range files {
 		at := filepath.Join(volume, path, filepath.FromSlash(file))
 		if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
@@ -111,7 +112,7 @@ func (n *tenant) claim(name, path string, files map[string]string) string {
 		Spec: corev1.PersistentVolumeSpec{
 			Capacity:               corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")},
 			AccessModes:            []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
-			PersistentVolumeSource: corev1.PersistentVolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: volume}},
+			PersistentVolumeSource: corev1.PersistentVolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: filepath.Join(layout.State, folder)}},
 			ClaimRef:               &corev1.ObjectReference{Namespace: n.namespace, Name: name},
 		},
 	}
