@@ -128,7 +128,7 @@ func (o *folder) Resolve(ctx context.Context) (Contents, error) {
 	revision := RevisionOf(o.files)
 	if want := o.source.Revision; want != "" && want != revision {
 		return Contents{}, outcome.Errorf(outcome.Changed,
-			"the files of %s are not those of revision %s, but of %s: restore them, or set spec.forProvider.source.revisionPolicy to Follow", o.Name(), outcome.Shorten(want), revision)
+			"the files of %s are not those of revision %s, but of %s: restore them, write another folder in spec.forProvider.source, or create another Artifact", o.Name(), outcome.Shorten(want), revision)
 	}
 	c, err := o.contents(ctx, revision)
 	if err == nil {

@@ -13,7 +13,7 @@ import (
 // changed returns the error of a file that is not the listed one any more.
 func (f *Folder) changed(one file.File) error {
 	return outcome.Errorf(outcome.Changed,
-		"object %q of %s has changed or is gone since it was listed: the run reads one version of each file. Set spec.forProvider.source.revisionPolicy to Follow, or restore the object", outcome.Shorten(one.Path), f.name)
+		"object %q of %s has changed or is gone since it was listed: the run reads one version of each file. Restore the object, or write another folder in spec.forProvider.source", outcome.Shorten(one.Path), f.name)
 }
 
 // refused returns the error of an answer to a request for a file, or for the bucket if
