@@ -134,3 +134,23 @@ func sameUID(o client.Object) client.DeleteOption {
 func conflict(kind, name string) error {
 	return outcome.Errorf(outcome.WorkspaceConflict, "%s %q is not this Artifact's: delete or rename it, or give the Artifact another name", kind, name)
 }
+
+// CheckSourceClaim returns an error if the claim that the Artifact's source names is the
+// workspace of an Artifact's runs, which is no source: it changes and goes with its run.
+// A claim that does not exist is no error: the run waits for it.
+func CheckSourceClaim(ctx context.Context, c client.Reader, a *modelv1alpha1.Artifact) error {
+	if a.Spec.ForProvider.Source == nil || a.Spec.ForProvider.Source.PersistentVolumeClaim == nil {
+		return nil
+	}
+	name := a.Spec.ForProvider.Source.PersistentVolumeClaim.ClaimName
+	pvc := &corev1.PersistentVolumeClaim{}
+	if err := c.Get(ctx, types.NamespacedName{Namespace: a.GetNamespace(), Name: name}, pvc); client.IgnoreNotFound(err) != nil {
+		return errors.Wrapf(err, "cannot get PersistentVolumeClaim %q", name)
+	}
+	owner := metav1.GetControllerOf(pvc)
+	if name == WorkspaceName(a) || pvc.GetLabels()[LabelArtifactUID] != "" || (owner != nil && isArtifact(owner)) {
+		return outcome.Errorf(outcome.Unsupported,
+			"PersistentVolumeClaim %q is the workspace of an Artifact's runs, which is deleted with them: name a claim of your own in spec.forProvider.source.persistentVolumeClaim.claimName", name)
+	}
+	return nil
+}

@@ -323,3 +323,45 @@ func TestFitsWorkspace(t *testing.T) {
 		})
 	}
 }
+
+func TestCheckSourceClaim(t *testing.T) {
+	claim := func(change func(*corev1.PersistentVolumeClaim)) []client.Object {
+		pvc := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: testNamespace, Name: "tuned"}}
+		change(pvc)
+		return []client.Object{pvc}
+	}
+	controlledBy := func(version, kind string) func(*corev1.PersistentVolumeClaim) {
+		return func(pvc *corev1.PersistentVolumeClaim) {
+			pvc.OwnerReferences = []metav1.OwnerReference{{APIVersion: version, Kind: kind, Name: "other", UID: "other", Controller: ptr.To(true)}}
+		}
+	}
+	cases := map[string]struct {
+		reason string
+		name   string
+		there  []client.Object
+		want   outcome.Reason
+	}{
+		"Absent":      {reason: "A claim that does not exist may be created later.", name: "tuned"},
+		"Own":         {reason: "A claim that no Artifact owns should be accepted.", name: "tuned", there: claim(func(*corev1.PersistentVolumeClaim) {})},
+		"StatefulSet": {reason: "A claim that something else owns should be accepted.", name: "tuned", there: claim(controlledBy("apps/v1", "StatefulSet"))},
+		"Workspace":   {reason: "The Artifact's own workspace should be refused, even before it exists.", name: PVCName(testName), want: outcome.Unsupported},
+		"Other":       {reason: "Another Artifact's workspace should be refused.", name: "tuned", there: claim(controlledBy(modelv1alpha1.SchemeGroupVersion.String(), "Artifact")), want: outcome.Unsupported},
+		"Isolated": {reason: "A workspace of another namespace's Artifact should be refused.", name: "tuned", want: outcome.Unsupported,
+			there: claim(func(pvc *corev1.PersistentVolumeClaim) { pvc.Labels = map[string]string{LabelArtifactUID: "other"} })},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			a := newArtifact(withParameters(func(p *modelv1alpha1.ArtifactParameters) {
+				p.Source = &modelv1alpha1.Source{PersistentVolumeClaim: &modelv1alpha1.PersistentVolumeClaimSource{ClaimName: tc.name}}
+			}))
+			var got outcome.Reason
+			err := CheckSourceClaim(t.Context(), newClient(t, interceptor.Funcs{}, tc.there...), a)
+			if err != nil {
+				got = outcome.ReasonOf(err)
+			}
+			if got != tc.want {
+				t.Errorf("\n%s\nCheckSourceClaim(...): want reason %q, got %v", tc.reason, tc.want, err)
+			}
+		})
+	}
+}

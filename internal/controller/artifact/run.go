@@ -24,6 +24,9 @@ func (e *external) startRun(ctx context.Context, a *modelv1alpha1.Artifact) erro
 	if err := artifact.CheckRun(a); err != nil {
 		return err
 	}
+	if err := artifact.CheckSourceClaim(ctx, e.direct, a); err != nil {
+		return err
+	}
 	// A missing Secret is reported before anything waits for it.
 	hash, err := e.settings.ConfigHash(ctx)
 	if err != nil {
