@@ -21,11 +21,11 @@ const (
 type folderFlags struct {
 	name, license, credentials string
 
-	s3                                 pipeline.S3Source
-	gcs                                pipeline.GCSSource
-	azure                              pipeline.AzureBlobSource
-	volume                             pipeline.VolumeSource
-	prefix, endpoint, region, urlStyle string
+	s3                         pipeline.S3Source
+	gcs                        pipeline.GCSSource
+	azure                      pipeline.AzureBlobSource
+	volume                     pipeline.VolumeSource
+	prefix, endpoint, urlStyle string
 
 	items []string
 	http  pipeline.HTTPSource

@@ -33,11 +33,11 @@ const (
 // programs read.
 const (
 	KeyAWSAccessKeyID     = "AWS_ACCESS_KEY_ID"
-	KeyAWSSecretAccessKey = "AWS_SECRET_ACCESS_KEY"
-	KeyAWSSessionToken    = "AWS_SESSION_TOKEN"
-	KeyGoogleCredentials  = "gcloud-application-credentials.json"
+	KeyAWSSecretAccessKey = "AWS_SECRET_ACCESS_KEY"               //nolint:gosec // A name.
+	KeyAWSSessionToken    = "AWS_SESSION_TOKEN"                   //nolint:gosec // A name.
+	KeyGoogleCredentials  = "gcloud-application-credentials.json" //nolint:gosec // A name.
 	KeyAzureAccessKey     = "AZURE_STORAGE_ACCESS_KEY"
-	KeyAzureSASToken      = "AZURE_STORAGE_SAS_TOKEN" //nolint:gosec // A name.
+	KeyAzureSASToken      = "AZURE_STORAGE_SAS_TOKEN"
 	KeyAzureTenantID      = "AZURE_TENANT_ID"
 	KeyAzureClientID      = "AZURE_CLIENT_ID"
 	KeyAzureClientSecret  = "AZURE_CLIENT_SECRET" //nolint:gosec // A name.
@@ -211,7 +211,7 @@ func sharedFolder(urls []string) string {
 	}
 	shared := urls[0]
 	for _, u := range urls[1:] {
-		for shared != "" && !(strings.HasPrefix(u, shared) && strings.HasSuffix(shared, "/")) {
+		for shared != "" && (!strings.HasPrefix(u, shared) || !strings.HasSuffix(shared, "/")) {
 			shared = shared[:strings.LastIndexByte(strings.TrimSuffix(shared, "/"), '/')+1]
 		}
 	}
