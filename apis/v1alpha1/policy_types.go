@@ -40,7 +40,7 @@ type MetadataKey string
 // endpoint is named by that: https://s3.example.com/bucket/prefix. Case does not matter.
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=255
-// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9*][a-zA-Z0-9._:/*-]*$')",message="a model must be named as the Hub names it, or as registry/repository, with * for any characters: write Qwen/Qwen3-0.6B, meta-llama/*, datasets/openai/* or registry.example.com/models/*, without https:// and without a tag"
+// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9*][a-zA-Z0-9._:/*-]*$')",message="a pattern must be a name, with * for any characters: write Qwen/*, datasets/openai/*, registry.example.com/models/*, s3://models/*, gs://models/*, pvc://team-a/*, or https://account.blob.core.windows.net/models/*, without a tag"
 type ModelPattern string
 
 // A LicenseName stands for a licence: its SPDX identifier, the Hub's word for it, a
@@ -182,10 +182,10 @@ type ContentPolicy struct {
 	Files *FileRules `json:"files,omitempty"`
 
 	// HubScan decides what becomes of a model in which the Hub's security scan
-	// found a file that is not safe. Require refuses it, and all that the Hub has
-	// no scan of: artifacts in registries, and models of mirrors that tell of
-	// none. While the Hub has not finished its scan, the run is retried. Warn
-	// packages it, and says so in the condition PolicyCompliant. Ignore does not
+	// found a file that is not safe. Require refuses it, and all that has no scan:
+	// what is in registries, buckets, volumes and HTTP servers, and models of mirrors
+	// that tell of none. While the Hub has not finished its scan, the run is retried.
+	// Warn packages it, and says so in the condition PolicyCompliant. Ignore does not
 	// ask for the scan. Default: Ignore. Example: Require.
 	// +optional
 	HubScan HubScanPolicy `json:"hubScan,omitempty"`

@@ -160,7 +160,7 @@ type ClusterProviderConfigSpec struct {
 
 	// HuggingFace configures access to the Hugging Face Hub. Default: the public
 	// Hub, without a token.
-	// Example: {tokenSecretRef: {namespace: models, name: huggingface, key: token}}.
+	// Example: {tokenSecretRef: {namespace: crossplane-system, name: huggingface, key: token}}.
 	// +optional
 	HuggingFace *ClusterHuggingFaceConfig `json:"huggingFace,omitempty"`
 
@@ -215,7 +215,7 @@ type ClusterRegistryConfig struct {
 	// authorities that are trusted for the registry beside the public ones, and
 	// its keys tls.crt and tls.key have a client certificate and its private key.
 	// Either may be missing. Default: the public authorities only, and no client
-	// certificate. Example: {namespace: models, name: registry-ca}.
+	// certificate. Example: {namespace: crossplane-system, name: registry-ca}.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
 	CertSecretRef *xpv2.SecretReference `json:"certSecretRef,omitempty"`
@@ -223,7 +223,7 @@ type ClusterRegistryConfig struct {
 	// Credentials for the registry, sent to its host only. During a run, the
 	// entry that it needs is copied to a Secret in the namespace where the run
 	// executes: job.namespace, or the Artifact's own. They are required.
-	// Example: {source: Secret, secretRef: {namespace: models, name: registry}}.
+	// Example: {source: Secret, secretRef: {namespace: crossplane-system, name: registry}}.
 	Credentials ClusterRegistryCredentials `json:"credentials"`
 }
 
@@ -243,7 +243,8 @@ type ClusterRegistryCredentials struct {
 	// entry for the registry's host, as kubectl create secret docker-registry
 	// creates it. As in image pull secrets, an entry may also be for a prefix of
 	// repositories (registry.example.com/models) or for several hosts
-	// (*.example.com); the most specific one is used. Example: {namespace: models, name: registry}.
+	// (*.example.com); the most specific one is used. Example:
+	// {namespace: crossplane-system, name: registry}.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
 	SecretRef *xpv2.SecretReference `json:"secretRef,omitempty"`
@@ -268,8 +269,8 @@ type HubIdentity struct {
 // job.serviceAccountName in job.namespace.
 type SourceIdentity struct {
 	// Allow lists the buckets, each with the folder in it: s3://BUCKET/PREFIX,
-	// gs://BUCKET/PREFIX, https://ACCOUNT.blob.core.windows.net/CONTAINER/PREFIX, or the
-	// endpoint of a server, the bucket and the prefix. * stands for any characters of
+	// gs://BUCKET/PREFIX, https://ACCOUNT.blob.core.windows.net/CONTAINER/PREFIX, or an
+	// endpoint of the cloud, the bucket and the prefix. * stands for any characters of
 	// one name, and /* at the end for all that is below. Each Artifact of this config may
 	// read them, of whichever namespace. One that names a Secret, with credentials or with
 	// authorities, uses no identity, and what is not listed is read anonymously. Example: ["s3://models-*/*", "gs://models/public/*"].
@@ -294,7 +295,7 @@ type ClusterHuggingFaceConfig struct {
 
 	// TokenSecretRef names the key of a Secret with an access token for the Hub,
 	// for private and gated models and datasets. Default: no token.
-	// Example: {namespace: models, name: huggingface, key: token}.
+	// Example: {namespace: crossplane-system, name: huggingface, key: token}.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
 	TokenSecretRef *xpv2.SecretKeySelector `json:"tokenSecretRef,omitempty"`
@@ -310,7 +311,7 @@ type ClusterHuggingFaceConfig struct {
 
 	// CertSecretRef names a Secret whose key ca.crt has certificate authorities,
 	// in PEM, that are trusted for the Hub beside the public ones. Default: the
-	// public ones only. Example: {namespace: models, name: hub-ca}.
+	// public ones only. Example: {namespace: crossplane-system, name: hub-ca}.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
 	CertSecretRef *xpv2.SecretReference `json:"certSecretRef,omitempty"`

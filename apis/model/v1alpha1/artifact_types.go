@@ -94,11 +94,13 @@ type Target struct {
 	Tag string `json:"tag,omitempty"`
 
 	// AdditionalTags of the artifact, beside tag. Each may have one placeholder:
-	// {commit} is the commit of the source, or the digest of the artifact in
-	// source.oci without sha256:, {commitShort} is its first 7 characters, and {date}
-	// is the day of the commit in UTC, as 20250726. A tag for what is not known of the
-	// source is left out. All tags are checked before any is set. A tag that is removed here is removed from
-	// the registry if it is still on what this Artifact pushed. Default: none.
+	// {commit} is the commit of the source, or the digest of the artifact in source.oci
+	// or of the listing of other sources' files, without sha256:, {commitShort} is its
+	// first 7 characters, and {date} is the day of the commit in UTC, as 20250726. A
+	// tag for what is not known of the source is left out; {date} is not known of
+	// buckets, volumes and HTTP servers. All tags are checked before any is set. A tag
+	// that is removed here is removed from the registry if it is still on what this
+	// Artifact pushed. Default: none.
 	// Example: [stable, "main-{commitShort}"].
 	// +optional
 	// +listType=set

@@ -43,7 +43,8 @@ type S3Source struct {
 	Endpoint SourceEndpoint `json:"endpoint,omitempty"`
 
 	// PathStyle names the bucket in the path of a URL, and not in its host. Default:
-	// true with an endpoint, and false without one. Example: false.
+	// true with an endpoint or if the bucket's name has a dot, else false.
+	// Example: false.
 	// +optional
 	PathStyle *bool `json:"pathStyle,omitempty"`
 
@@ -54,7 +55,8 @@ type S3Source struct {
 
 	// CredentialsSecretRef names a Secret in the Artifact's namespace with the keys
 	// AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_SESSION_TOKEN for temporary
-	// credentials. Default: none; requests are anonymous.
+	// credentials. Default: none; requests are anonymous, or by the identity of runs
+	// if spec.sourceIdentity of the ClusterProviderConfig lists the bucket.
 	// Example: {name: models-s3}.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
@@ -98,7 +100,8 @@ type GCSSource struct {
 	// CredentialsSecretRef names a Secret in the Artifact's namespace whose key
 	// gcloud-application-credentials.json has a service account's key, or a
 	// configuration of workload identity federation. Default: none; requests are
-	// anonymous. Example: {name: models-gcs}.
+	// anonymous, or by the identity of runs if spec.sourceIdentity of the
+	// ClusterProviderConfig lists the bucket. Example: {name: models-gcs}.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
 	CredentialsSecretRef *xpv2.LocalSecretReference `json:"credentialsSecretRef,omitempty"`
@@ -138,8 +141,9 @@ type AzureBlobSource struct {
 
 	// CredentialsSecretRef names a Secret in the Artifact's namespace with the key
 	// AZURE_STORAGE_ACCESS_KEY, or AZURE_STORAGE_SAS_TOKEN, or AZURE_TENANT_ID,
-	// AZURE_CLIENT_ID and AZURE_CLIENT_SECRET. Default: none; requests are anonymous.
-	// Example: {name: models-azure}.
+	// AZURE_CLIENT_ID and AZURE_CLIENT_SECRET. Default: none; requests are anonymous,
+	// or by the identity of runs if spec.sourceIdentity of the ClusterProviderConfig
+	// lists the container. Example: {name: models-azure}.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
 	CredentialsSecretRef *xpv2.LocalSecretReference `json:"credentialsSecretRef,omitempty"`

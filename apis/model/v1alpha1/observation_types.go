@@ -14,8 +14,8 @@ type SourceObservation struct {
 	// +optional
 	URL string `json:"url,omitempty"`
 
-	// Revision is the source's commit, 40 hex digits, or the digest of the
-	// artifact in source.oci.
+	// Revision is the source's commit, 40 hex digits, the digest of the artifact in
+	// source.oci, or for other sources sha256: of the listing of their files.
 	// +optional
 	Revision string `json:"revision,omitempty"`
 
@@ -236,8 +236,8 @@ type StagedArtifact struct {
 	// +optional
 	SourceURL string `json:"sourceURL,omitempty"`
 
-	// Revision is the source's commit, 40 hex digits, or the digest of the
-	// artifact in source.oci.
+	// Revision is the source's commit, 40 hex digits, the digest of the artifact in
+	// source.oci, or for other sources sha256: of the listing of their files.
 	// +optional
 	Revision string `json:"revision,omitempty"`
 

@@ -208,11 +208,12 @@ type Source struct {
 
 	// RevisionPolicy decides what happens when the branch or tag in
 	// huggingFace.revision moves to another commit, or the tag in oci.reference to
-	// another digest. Pinned keeps those of the first run, also if the artifact has to
-	// be rebuilt. Follow checks the source every
-	// followInterval and rebuilds the artifact under the same tag; the old artifact
-	// stays until the new one is complete. Of all other sources, too, runs after the
-	// first read only what that read, by a digest or a hash of the listing.
+	// another digest. Pinned keeps those of the first run of the same source, files,
+	// format and pipeline, also if the artifact has to be rebuilt. Follow checks the
+	// source every followInterval and rebuilds the artifact under the same tag; the
+	// old artifact stays until the new one is complete. Of all other sources, too,
+	// runs after the first read only what that read, by a digest or a hash of the
+	// listing.
 	// Default: Pinned. Example: Follow.
 	// +optional
 	// +kubebuilder:default=Pinned

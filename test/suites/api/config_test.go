@@ -283,7 +283,7 @@ func TestConfigContentPolicy(t *testing.T) {
 		"NoLicenses":     {reason: "Rules without a name should be refused.", args: fields{licenses: map[string]any{}}, want: []string{licenses, "write allow: [Apache-2.0, MIT]"}},
 		"NoFiles":        {reason: "Rules without a format should be refused.", args: fields{files: map[string]any{}}, want: []string{files, "write allow: [safetensors, gguf]"}},
 		"AllowNothing":   {reason: "An empty list, which would allow nothing or everything, should be refused.", args: fields{models: map[string]any{"allow": []any{}}}, want: []string{models + ".allow", "at least 1"}},
-		"URL":            {reason: "A model should be named without the Hub's address.", args: fields{models: allow("https://huggingface.co/Qwen/*?x")}, want: []string{models, "without https://"}},
+		"URL":            {reason: "A pattern should be a name, which has no query.", args: fields{models: allow("https://huggingface.co/Qwen/*?x")}, want: []string{models, "write Qwen/*, datasets/openai/*"}},
 		"Expression":     {reason: "A licence should not be an expression.", args: fields{licenses: allow("MIT OR Apache-2.0")}, want: []string{licenses, "write Apache-2.0, llama3.1, gpl, CC-BY-NC-* or unknown"}},
 		"Data":           {reason: "Data should not be deniable.", args: fields{files: deny("data")}, want: []string{files, `"safetensors", "gguf"`}},
 		"Extension":      {reason: "A format should not be an extension.", args: fields{files: deny(".bin")}, want: []string{files, `"safetensors", "gguf"`}},
@@ -292,7 +292,7 @@ func TestConfigContentPolicy(t *testing.T) {
 		"Bytes":          {reason: "A size should be a number of bytes, too.", args: fields{size: int64(1000)}},
 		"NoSize":         {reason: "A size should be above 0.", args: fields{size: "0"}, want: []string{size, "write 100Gi"}},
 		"NegativeSize":   {reason: "A size should be above 0.", args: fields{size: "-1Gi"}, want: []string{size, "write 100Gi"}},
-		"ModelLineBreak": {reason: "A pattern should be one line.", args: fields{models: allow("Qwen/*\n")}, want: []string{models, "a model must be named"}},
+		"ModelLineBreak": {reason: "A pattern should be one line.", args: fields{models: allow("Qwen/*\n")}, want: []string{models, "a pattern must be a name"}},
 	}
 	for name, kind := range configKinds() {
 		t.Run(name, func(t *testing.T) { checkCreate(t, kind.gvk, minimalConfig, rules) })
