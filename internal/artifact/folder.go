@@ -3,6 +3,7 @@ package artifact
 import (
 	"encoding/json"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -52,8 +53,13 @@ type FolderSource struct {
 	// the bucket alone is not unique.
 	Name string
 
-	// Others are further names that a policy may deny: the URLs of HTTP items.
+	// Others are further names that a policy may deny: the URLs of HTTP items, and what a
+	// bucket with an endpoint would be named without it.
 	Others []string
+
+	// ReaderPays reports whether who reads the bucket, or a project of the Artifact's choice,
+	// is billed for it.
+	ReaderPays bool
 
 	// IsBucket reports whether it is in a bucket of a cloud, which identities are for.
 	IsBucket bool
@@ -120,6 +126,34 @@ func hashedBucket(bucket string, endpoint modelv1alpha1.SourceEndpoint, prefix m
 	return &runHashBucket{Bucket: bucket, Prefix: string(prefix), Endpoint: strings.TrimRight(string(endpoint), "/")}
 }
 
+// otherPartition matches regions whose buckets have the names of others than those of
+// AWS's commercial regions
+// (https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html).
+var otherPartition = regexp.MustCompile(`^(cn|us-gov|us-iso[a-z]?|eu-isoe|eusc)-`)
+
+// s3Name returns the name of a folder of S3. The name of a bucket in another partition
+// begins with its server, as that of another server does.
+func s3Name(s *modelv1alpha1.S3Source) string {
+	endpoint := s.Endpoint
+	if endpoint == "" && otherPartition.MatchString(s.Region) {
+		domain := ".amazonaws.com"
+		if strings.HasPrefix(s.Region, "cn-") {
+			domain += ".cn"
+		}
+		endpoint = modelv1alpha1.SourceEndpoint("https://s3." + s.Region + domain)
+	}
+	return bucketName("s3://", endpoint, s.Bucket, s.Prefix)
+}
+
+// cloudNames returns the name that a folder would have without its endpoint, which a policy
+// may deny, too: the endpoint may be another name of the cloud's own server.
+func cloudNames(cloud string, endpoint modelv1alpha1.SourceEndpoint, bucket string, prefix modelv1alpha1.SourcePrefix) []string {
+	if endpoint == "" {
+		return nil
+	}
+	return []string{bucketName(cloud, "", bucket, prefix)}
+}
+
 func s3Folder(s *modelv1alpha1.S3Source) *FolderSource {
 	hashed := hashedBucket(s.Bucket, s.Endpoint, s.Prefix)
 	// Names of buckets are unique in the regions of one partition only.
@@ -139,7 +173,7 @@ func s3Folder(s *modelv1alpha1.S3Source) *FolderSource {
 		args = append(args, "--source-requester-pays")
 	}
 	return &FolderSource{
-		IsBucket: true, Name: bucketName("s3://", s.Endpoint, s.Bucket, s.Prefix), Credentials: s.CredentialsSecretRef, CA: s.CertSecretRef,
+		IsBucket: true, Name: s3Name(s), Others: cloudNames("s3://", s.Endpoint, s.Bucket, s.Prefix), ReaderPays: s.RequesterPays, Credentials: s.CredentialsSecretRef, CA: s.CertSecretRef,
 		CredentialKeys: [][]string{{KeyAWSAccessKeyID, KeyAWSSecretAccessKey}}, OptionalKey: KeyAWSSessionToken,
 		arguments: args, hashed: runHashSource{S3: hashed},
 	}
@@ -151,7 +185,7 @@ func gcsFolder(s *modelv1alpha1.GCSSource) *FolderSource {
 		args = append(args, "--source-user-project="+s.UserProject)
 	}
 	return &FolderSource{
-		IsBucket: true, Name: bucketName("gs://", s.Endpoint, s.Bucket, s.Prefix), Credentials: s.CredentialsSecretRef, CA: s.CertSecretRef,
+		IsBucket: true, Name: bucketName("gs://", s.Endpoint, s.Bucket, s.Prefix), Others: cloudNames("gs://", s.Endpoint, s.Bucket, s.Prefix), ReaderPays: s.UserProject != "", Credentials: s.CredentialsSecretRef, CA: s.CertSecretRef,
 		// A federated account's own token, if that is what the credentials are of.
 		CredentialKeys: [][]string{{KeyGoogleCredentials}}, OptionalKey: DefaultTokenKey,
 		arguments: args, hashed: runHashSource{GCS: hashedBucket(s.Bucket, s.Endpoint, s.Prefix)},
@@ -164,6 +198,7 @@ func azureBlobFolder(s *modelv1alpha1.AzureBlobSource) *FolderSource {
 	return &FolderSource{
 		IsBucket:    true,
 		Name:        bucketName("https://"+s.Account+".blob.core.windows.net/", s.Endpoint, s.Container, s.Prefix),
+		Others:      cloudNames("https://"+s.Account+".blob.core.windows.net/", s.Endpoint, s.Container, s.Prefix),
 		Credentials: s.CredentialsSecretRef, CA: s.CertSecretRef,
 		CredentialKeys: [][]string{{KeyAzureAccessKey}, {KeyAzureSASToken}, {KeyAzureTenantID, KeyAzureClientID, KeyAzureClientSecret}},
 		arguments: append([]string{"--source-azure-account=" + s.Account, "--source-azure-container=" + s.Container},

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	corev1 "k8s.io/api/core/v1"
@@ -137,7 +138,8 @@ func conflict(kind, name string) error {
 
 // CheckSourceClaim returns an error if the claim that the Artifact's source names is the
 // workspace of an Artifact's runs, which is no source: it changes and goes with its run.
-// A claim that does not exist is no error: the run waits for it.
+// A claim that does not exist is no error, and the run waits for it, unless its name could
+// become that of a workspace meanwhile.
 func CheckSourceClaim(ctx context.Context, c client.Reader, a *modelv1alpha1.Artifact) error {
 	if a.Spec.ForProvider.Source == nil || a.Spec.ForProvider.Source.PersistentVolumeClaim == nil {
 		return nil
@@ -148,7 +150,8 @@ func CheckSourceClaim(ctx context.Context, c client.Reader, a *modelv1alpha1.Art
 		return errors.Wrapf(err, "cannot get PersistentVolumeClaim %q", name)
 	}
 	owner := metav1.GetControllerOf(pvc)
-	if name == WorkspaceName(a) || pvc.GetLabels()[LabelArtifactUID] != "" || (owner != nil && isArtifact(owner)) {
+	later := pvc.GetName() == "" && strings.HasSuffix(name, PVCSuffix)
+	if later || name == WorkspaceName(a) || pvc.GetLabels()[LabelArtifactUID] != "" || (owner != nil && isArtifact(owner)) {
 		return outcome.Errorf(outcome.Unsupported,
 			"PersistentVolumeClaim %q is the workspace of an Artifact's runs, which is deleted with them: name a claim of your own in spec.forProvider.source.persistentVolumeClaim.claimName", name)
 	}

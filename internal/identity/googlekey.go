@@ -58,7 +58,7 @@ func newGoogleAccount(credentials []byte, folder string, c *client) (issuer, err
 		}
 		if filepath.Dir(config.Source.File) != filepath.Clean(folder) {
 			// Another file of the Pod is not the tenant's to send anywhere.
-			return nil, outcome.Errorf(outcome.ConfigInvalid, "%s reads the workload's token from another file than one in %s: write the token into a key of the same Secret, and %s/KEY as credential_source.file", where, folder, folder)
+			return nil, outcome.Errorf(outcome.ConfigInvalid, "%s reads the workload's token from another file than one in %s: write the token into the key token of the same Secret, and %s/token as credential_source.file", where, folder, folder)
 		}
 		return &federated{client: c, scope: scopeGCS, config: func() (*externalAccount, error) { return config, nil }}, nil
 	}

@@ -182,11 +182,11 @@ func (p *providerConfig) hubIdentity() string {
 
 // sourceIdentity reports whether runs read the Artifact's bucket by the identity that its
 // cloud gives them: the config must allow the bucket, and the Artifact name no Secret for
-// it. No run in an Artifact's own namespace does, and none that trusts authorities of a
+// it, and nobody else who pays for it than its owner. No run in an Artifact's own namespace does, and none that trusts authorities of a
 // tenant's choice.
 func (p *providerConfig) sourceIdentity(a *modelv1alpha1.Artifact) bool {
 	f := artifact.FolderOf(a)
-	if !p.cluster || p.SourceIdentity == nil || p.Job.Namespace == "" || f == nil || !f.IsBucket || f.Credentials != nil || f.CA != nil {
+	if !p.cluster || p.SourceIdentity == nil || p.Job.Namespace == "" || f == nil || !f.IsBucket || f.ReaderPays || f.Credentials != nil || f.CA != nil {
 		return false
 	}
 	return slices.ContainsFunc(p.SourceIdentity.Allow, func(b v1alpha1.BucketPattern) bool { return matchesBucket(string(b), f.Name) })

@@ -154,6 +154,9 @@ func (o *folder) check(all []file.File) error {
 		}
 		seen[f.Path] = true
 	}
+	if name, ok := modelpack.FileAndFolder(seen); ok {
+		return outcome.Errorf(outcome.Unsupported, "%s has %q both as a file and as a folder: rename one of them there, or exclude it by another folder", o.Name(), outcome.Shorten(name))
+	}
 	return nil
 }
 

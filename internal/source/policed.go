@@ -171,6 +171,15 @@ func (p *Policed) readHead(ctx context.Context, f file.File) error {
 	return p.CheckHead(f, head)
 }
 
+// A HeadBuffer keeps the first bytes that are written, as CheckHead takes them.
+type HeadBuffer struct{ bytes.Buffer }
+
+// Write implements io.Writer.
+func (h *HeadBuffer) Write(p []byte) (int, error) {
+	_, _ = h.Buffer.Write(p[:min(len(p), policy.HeadBytes-h.Len())])
+	return len(p), nil
+}
+
 func asPolicyFile(f file.File) policy.File { return policy.File{Path: f.Path, Size: f.Size} }
 
 // A headChecker checks the first bytes that are read.

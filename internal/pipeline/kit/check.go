@@ -1,7 +1,6 @@
 package kit
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -14,7 +13,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
-	"github.com/crossplane-contrib/provider-kitops/internal/policy"
+	"github.com/crossplane-contrib/provider-kitops/internal/source"
 )
 
 // maxNamed is how many files a message names at most.
@@ -68,7 +67,7 @@ func (c *check) visit(name string, size int64, content io.Reader) error {
 	if content == nil {
 		return nil
 	}
-	v, head := want.NewVerifier(), &headWriter{}
+	v, head := want.NewVerifier(), &source.HeadBuffer{}
 	if _, err := io.Copy(io.MultiWriter(v, head), content); err != nil {
 		return errors.Wrapf(err, "cannot read %s from what kit stored", name)
 	}
@@ -78,15 +77,6 @@ func (c *check) visit(name string, size int64, content io.Reader) error {
 	}
 	c.wrong = append(c.wrong, name+" (another hash)")
 	return nil
-}
-
-// A headWriter keeps the first bytes that are written.
-type headWriter struct{ bytes.Buffer }
-
-// Write implements io.Writer.
-func (w *headWriter) Write(p []byte) (int, error) {
-	_, _ = w.Buffer.Write(p[:min(len(p), policy.HeadBytes-w.Len())])
-	return len(p), nil
 }
 
 // verdict returns an outcome.Error unless exactly the files of the source were

@@ -68,7 +68,8 @@ func (r *task) checkCopy(ctx context.Context, layers []ocispec.Descriptor) error
 	if !policies.HasFileRules() && !policies.AsksForScan() {
 		return nil
 	}
-	if _, err := r.source.List(ctx, r.run.Meter); err != nil {
+	var err error
+	if r.copied, err = r.source.List(ctx, r.run.Meter); err != nil {
 		return err
 	}
 	return r.source.Finish(ctx)
@@ -137,11 +138,11 @@ func (r *task) copyBlob(ctx context.Context, o *oci.Source, d ocispec.Descriptor
 	if has {
 		r.run.Meter.Skip(d.Size)
 		logf("%s: %s, in the registry already", name, pipeline.FormatBytes(d.Size))
-		return nil
+		return r.checkStored(ctx, d, r.areBlob(d))
 	}
 	if r.mountFrom(ctx, d, name, r.sameRegistry(o)) {
 		r.run.Meter.Skip(d.Size)
-		return nil
+		return r.checkStored(ctx, d, r.areBlob(d))
 	}
 	from := r.checkpoint.resume(d.Digest.String())
 	err = r.uploadBlob(ctx, o, d, from)

@@ -179,7 +179,17 @@ func (r *task) isThere(ctx context.Context, m *layerMove) (bool, error) {
 // pass counts bytes of a layer that need not be moved, and inspects its files.
 func (r *task) pass(ctx context.Context, m *layerMove, n int64) error {
 	r.run.Meter.Skip(n)
-	return r.inspectAll(ctx, append(slices.Clone(m.plan.Files), m.alike...))
+	all := append(slices.Clone(m.plan.Files), m.alike...)
+	if m.plan.Raw {
+		listed := make([]file.File, 0, len(all))
+		for _, f := range all {
+			listed = append(listed, r.file(f))
+		}
+		if err := r.checkStored(ctx, m.blob(), listed); err != nil {
+			return err
+		}
+	}
+	return r.inspectAll(ctx, all)
 }
 
 func (m *layerMove) blob() ocispec.Descriptor { return m.blobOf(m.digest) }

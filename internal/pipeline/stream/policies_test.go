@@ -1,7 +1,10 @@
 package stream
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 	"github.com/crossplane-contrib/provider-kitops/internal/policy"
@@ -122,6 +126,41 @@ func TestPolicyOfWhatIsThere(t *testing.T) {
 	}
 	if _, _, err := w.registry.Manifest(t.Context(), "models/model", w.run.Target.StagingTag); err == nil {
 		t.Error("A run that is refused should stage nothing.")
+	}
+}
+
+// TestPolicyOfForgedHeads has a source announce a blob of the repository as a file of its
+// own, of which it sends other first bytes. Those of the blob count.
+func TestPolicyOfForgedHeads(t *testing.T) {
+	pickle := "PK\x03\x04" + strings.Repeat("x", 3<<20)
+	for _, format := range allFormats {
+		t.Run(format, func(t *testing.T) {
+			files := streamFiles()
+			files["model.safetensors"] = pickle
+			w := newStreamWorld(t, files, nil)
+			w.run.Format = format
+			if _, err := w.stream.Run(t.Context(), w.run); err != nil {
+				t.Fatal(err)
+			}
+			d := w.from(files)
+			sum := sha256.Sum256([]byte(pickle))
+			d.Listed = func(f file.File) file.File {
+				if f.Path == "model.safetensors" {
+					f.SHA256 = hex.EncodeToString(sum[:])
+				}
+				return f
+			}
+			d.Reading = func(f file.File, from int64, rc io.ReadCloser) (io.ReadCloser, error) {
+				if f.Path != "model.safetensors" {
+					return rc, nil
+				}
+				return io.NopCloser(io.MultiReader(strings.NewReader("\x10\x00\x00\x00\x00\x00\x00\x00{}              "), rc)), nil
+			}
+			w.run.Policies = policy.Set{{Of: "c", Files: policy.Rules{Deny: []string{policy.FormatPickle}}}}
+			if got, err := w.stream.Run(t.Context(), w.run); err == nil {
+				t.Errorf("Run(...): a pickle should not be staged as other bytes say, got %+v", got)
+			}
+		})
 	}
 }
 

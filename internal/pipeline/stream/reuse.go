@@ -12,6 +12,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
+	"github.com/crossplane-contrib/provider-kitops/internal/source"
 )
 
 // isMismatch reports whether bytes were not what they should be.
@@ -129,11 +130,14 @@ func (r *task) hash(m *layerMove, rc io.ReadCloser) (digest.Digest, error) {
 	sum := digest.SHA256.Hash()
 	err := m.plan.Verify(io.TeeReader(rc, sum), func(f modelpack.File, content io.Reader) error {
 		file := r.file(f)
-		v := file.NewVerifier()
-		if _, err := io.Copy(v, content); err != nil {
+		v, head := file.NewVerifier(), &source.HeadBuffer{}
+		if _, err := io.Copy(io.MultiWriter(v, head), content); err != nil {
 			return err
 		}
 		if err := v.Verify(); err != nil {
+			return err
+		}
+		if err := r.source.CheckHead(file, head.Bytes()); err != nil {
 			return err
 		}
 		if !m.plan.Raw {

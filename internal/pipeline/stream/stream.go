@@ -137,6 +137,7 @@ type task struct {
 	uploading  retry.Policy // uploads, with this run's log.
 	contents   source.Contents
 	files      []file.File     // As the source announced them, by path.
+	copied     []file.File     // The files of an artifact that is copied, if policies have rules for them.
 	packed     int             // The files in the artifact: a format may omit some.
 	digests    []digest.Digest // Of the layers, once they were moved.
 	sums       sums

@@ -82,8 +82,11 @@ func (t *authorizing) RoundTrip(req *http.Request) (*http.Response, error) {
 func (t *authorizing) refused(rsp *http.Response) bool {
 	e, tells := t.own.(Expirer)
 	switch rsp.StatusCode {
-	case http.StatusUnauthorized, http.StatusForbidden:
+	case http.StatusUnauthorized:
 		return !tells || e.Expired(rsp)
+	case http.StatusForbidden:
+		// Else the account has no right, which no other credentials of it would have.
+		return tells && e.Expired(rsp)
 	case http.StatusBadRequest:
 		// S3's status for a session that has expired.
 		return tells && e.Expired(rsp)

@@ -56,6 +56,11 @@ func New(s pipeline.VolumeSource) (*Folder, error) {
 		return nil, outcome.Errorf(outcome.Internal, "the volume of %s is not mounted at %s", s.Name, s.Folder).Because(err)
 	}
 	f := &Folder{name: s.Name, volume: volume, most: source.MaxFiles}
+	// Opening a pipe would wait for who writes to it.
+	if info, err := volume.Stat(cmp.Or(s.Path, ".")); err == nil && !info.IsDir() {
+		defer f.Close()
+		return nil, f.noFolder(volume, s.Path, syscall.ENOTDIR)
+	}
 	if f.root, err = volume.OpenRoot(cmp.Or(s.Path, ".")); err != nil {
 		defer f.Close()
 		return nil, f.noFolder(volume, s.Path, err)

@@ -143,6 +143,12 @@ func (a *account) Credentials(ctx context.Context) (string, error) {
 	return c.bearer.Credentials(ctx)
 }
 
+// Expired implements bucket.Expirer. The service refuses an expired signature with status
+// 403, as it does what an account may not do.
+func (*account) Expired(rsp *http.Response) bool {
+	return rsp.StatusCode == http.StatusUnauthorized || rsp.Header.Get(headerCode) == codeFailed
+}
+
 // Authorize implements bucket.Authorizer.
 func (a *account) Authorize(req *http.Request) error {
 	c, err := a.now()

@@ -131,6 +131,10 @@ func parsePage(b []byte) (page, error) {
 		} `xml:"Blobs"`
 		Next *string `xml:"NextMarker"`
 	}
+	if bytes.Count(b, []byte("<Blob")) > pageSize+1 {
+		// <Blobs> is one of them.
+		return page{}, errors.New("cannot read a page of blobs: it has too many")
+	}
 	// The service begins answers with a byte order mark.
 	if err := xml.Unmarshal(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")), &answer); err != nil {
 		return page{}, errors.Wrap(err, "cannot read a page of blobs")
