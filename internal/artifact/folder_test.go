@@ -27,7 +27,8 @@ func TestFolderOf(t *testing.T) {
 	}{
 		"S3":         {reason: "A bucket of Amazon's should be named by its scheme.", args: modelv1alpha1.Source{S3: &modelv1alpha1.S3Source{Bucket: "models", Prefix: "qwen3/v1"}}, want: want{Name: "s3://models/qwen3/v1"}},
 		"S3Whole":    {reason: "A whole bucket should have no slash at its end.", args: modelv1alpha1.Source{S3: &modelv1alpha1.S3Source{Bucket: "models"}}, want: want{Name: "s3://models"}},
-		"S3Endpoint": {reason: "A bucket of another server should be named by that server.", args: modelv1alpha1.Source{S3: &modelv1alpha1.S3Source{Bucket: "models", Prefix: "a", Endpoint: "https://s3.hf.co/ns/"}}, want: want{Name: "https://s3.hf.co/ns/models/a"}},
+		"S3Endpoint": {reason: "A bucket of another server should be named by that server.", args: modelv1alpha1.Source{S3: &modelv1alpha1.S3Source{Bucket: "models", Prefix: "a", Endpoint: "https://s3.hf.co/ns/"}}, want: want{Name: "https://s3.hf.co/ns/models/a", Others: []string{"s3://models/a"}}},
+		"Partition":  {reason: "A bucket of another partition should be named by that, since another one may have its name.", args: modelv1alpha1.Source{S3: &modelv1alpha1.S3Source{Bucket: "models", Prefix: "a", Region: "cn-north-1"}}, want: want{Name: "https://s3.cn-north-1.amazonaws.com.cn/models/a"}},
 		"GCS":        {reason: "A bucket of Google's should be named by its scheme.", args: modelv1alpha1.Source{GCS: &modelv1alpha1.GCSSource{Bucket: "models"}}, want: want{Name: "gs://models"}},
 		"Azure":      {reason: "A container should be named by its URL.", args: modelv1alpha1.Source{AzureBlob: &modelv1alpha1.AzureBlobSource{Account: "a", Container: "models", Prefix: "x"}}, want: want{Name: "https://a.blob.core.windows.net/models/x"}},
 		"Volume":     {reason: "A volume should be named with its namespace.", args: volumeSource(), want: want{Name: "pvc://team-a/training-output/checkpoints/last"}},

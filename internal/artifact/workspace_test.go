@@ -342,6 +342,7 @@ func TestCheckSourceClaim(t *testing.T) {
 		want   outcome.Reason
 	}{
 		"Absent":      {reason: "A claim that does not exist may be created later.", name: "tuned"},
+		"Later":       {reason: "A claim that could become the workspace of another Artifact should be refused.", name: PVCName("other"), want: outcome.Unsupported},
 		"Own":         {reason: "A claim that no Artifact owns should be accepted.", name: "tuned", there: claim(func(*corev1.PersistentVolumeClaim) {})},
 		"StatefulSet": {reason: "A claim that something else owns should be accepted.", name: "tuned", there: claim(controlledBy("apps/v1", "StatefulSet"))},
 		"Workspace":   {reason: "The Artifact's own workspace should be refused, even before it exists.", name: PVCName(testName), want: outcome.Unsupported},

@@ -137,8 +137,10 @@ func (r *task) hash(m *layerMove, rc io.ReadCloser) (digest.Digest, error) {
 		if err := v.Verify(); err != nil {
 			return err
 		}
-		if err := r.source.CheckHead(file, head.Bytes()); err != nil {
-			return err
+		if file.Size > 0 {
+			if err := r.source.CheckHead(file, head.Bytes()); err != nil {
+				return err
+			}
 		}
 		if !m.plan.Raw {
 			r.sums.add(file, v)
