@@ -138,6 +138,7 @@ func TestSourceIdentity(t *testing.T) {
 		"HTTP":          {reason: "An HTTP server is no cloud.", source: modelv1alpha1.Source{HTTP: &modelv1alpha1.HTTPSource{Items: []modelv1alpha1.HTTPItem{{URL: "https://s3.example.com/models/x", Path: "x"}}}}, want: false},
 		"OwnSecret":     {reason: "The Artifact's own Secret should be used instead.", source: modelv1alpha1.Source{S3: &modelv1alpha1.S3Source{Bucket: "models-a", CredentialsSecretRef: secret}}, want: false},
 		"OwnCA":         {reason: "Authorities of a tenant's choice should not see the credential.", source: modelv1alpha1.Source{S3: &modelv1alpha1.S3Source{Bucket: "models-a", CertSecretRef: secret}}, want: false},
+		"ReaderPays":    {reason: "The administrator should not be billed for what a tenant reads.", source: modelv1alpha1.Source{S3: &modelv1alpha1.S3Source{Bucket: "models-a", RequesterPays: true}}, want: false},
 		"OwnNamespace":  {reason: "A run in a tenant's namespace should have no identity.", source: s3("models-a", "x", ""), config: func(s *v1alpha1.ClusterProviderConfigSpec) { s.Job.Namespace = "" }},
 		"NotConfigured": {reason: "Without a list none is allowed.", source: s3("models-a", "x", ""), config: func(s *v1alpha1.ClusterProviderConfigSpec) { s.SourceIdentity = nil }},
 	}

@@ -150,7 +150,7 @@ func TestPolicyOfForgedHeads(t *testing.T) {
 				}
 				return f
 			}
-			d.Reading = func(f file.File, from int64, rc io.ReadCloser) (io.ReadCloser, error) {
+			d.Reading = func(f file.File, _ int64, rc io.ReadCloser) (io.ReadCloser, error) {
 				if f.Path != "model.safetensors" {
 					return rc, nil
 				}

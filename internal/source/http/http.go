@@ -102,10 +102,15 @@ func (f *Folder) parse() (*url.URL, error) {
 	return base, nil
 }
 
-// isDisguised matches URLs that name what another URL names, too: with unreserved
+// disguised matches URLs that name what another URL names, too: with unreserved
 // characters or slashes escaped (RFC 3986, section 6.2.2.2), and with dot segments, also
 // before the parameters that some servers cut off.
-var isDisguised = regexp.MustCompile(`(?i)%(2[def]|3[0-9]|4[1-9a-f]|5[0-9acf]|6[1-9a-f]|7[0-9ae])|/\.{1,2}(/|;|$)`)
+var disguised = regexp.MustCompile(`(?i)%(2[def]|3[0-9]|4[1-9a-f]|5[0-9acf]|6[1-9a-f]|7[0-9ae])|/\.{1,2}(/|;|$)`)
+
+// hasDefaultPort reports whether a URL names the port that it would have without one.
+func hasDefaultPort(u *url.URL) bool {
+	return u.Scheme == "https" && u.Port() == "443" || u.Scheme == "http" && u.Port() == "80"
+}
 
 // parseURL returns the URL of a file. One with a user or a query is an error, since they
 // may be credentials, which belong into a Secret.
@@ -114,7 +119,7 @@ func parseURL(s string) (*url.URL, error) {
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.Path == "" || strings.HasSuffix(u.Path, "/") {
 		return nil, outcome.Errorf(outcome.Unsupported, "%s.items has a url that is not the address of a file: write https://host/folder/file, without a user, a password, ? and #", field)
 	}
-	if isDisguised.MatchString(s) || u.Port() == "443" && u.Scheme == "https" || u.Port() == "80" && u.Scheme == "http" {
+	if disguised.MatchString(s) || hasDefaultPort(u) {
 		// A server may take them for another file than policies do.
 		return nil, outcome.Errorf(outcome.Unsupported, "%s.items has a url with a default port, or with letters, digits, dots or slashes that are escaped, or with . or .. as a name: write each as it is, and leave the port out", field)
 	}
