@@ -29,7 +29,6 @@ const (
 	headerTimeout = 60 * time.Second
 	stallTimeout  = 60 * time.Second
 	commitTimeout = 20 * time.Second
-	maxRedirects  = 10
 	maxIdle       = 64
 )
 
@@ -137,7 +136,7 @@ func New(o Options) (*Client, error) {
 	return &Client{
 		kind:      Model,
 		base:      base,
-		http:      &http.Client{Transport: own, CheckRedirect: checkRedirect},
+		http:      &http.Client{Transport: own, CheckRedirect: connection.CheckRedirect},
 		hasToken:  token != "" || o.TokenFrom != nil,
 		userAgent: o.UserAgent,
 		stall:     stallTimeout,
@@ -171,21 +170,6 @@ func parseEndpoint(endpoint string) (*url.URL, error) {
 			"the Hub's endpoint is no URL of the form https://host[:port][/path]: correct huggingFace.endpoint")
 	}
 	return u, nil
-}
-
-var (
-	errTooManyRedirects = errors.New("too many redirects")
-	errDowngrade        = errors.New("redirect from https to http")
-)
-
-func checkRedirect(req *http.Request, via []*http.Request) error {
-	if len(via) >= maxRedirects {
-		return errTooManyRedirects
-	}
-	if via[len(via)-1].URL.Scheme == "https" && req.URL.Scheme != "https" {
-		return errDowngrade
-	}
-	return nil
 }
 
 // get returns the successful answer to one request, or an outcome.Error, which is
@@ -246,12 +230,6 @@ func checkEncoding(rsp *http.Response, s subject) error {
 		"the Hub, or a proxy before it, sends %s encoded, where the bytes as they are were asked for", s)
 }
 
-// escape leaves what no server or proxy could take for anything else. Some take
-// a plus for a space, for example.
-func escape(part string) string {
-	return strings.ReplaceAll(url.QueryEscape(part), "+", "%20")
-}
-
 // urlOf returns the endpoint's URL with these parts as its path, each escaped
 // whole.
 func (c *Client) urlOf(parts ...string) string {
@@ -259,7 +237,7 @@ func (c *Client) urlOf(parts ...string) string {
 	b.WriteString(c.base.String())
 	for _, p := range parts {
 		b.WriteByte('/')
-		b.WriteString(escape(p))
+		b.WriteString(connection.Escape(p))
 	}
 	return b.String()
 }

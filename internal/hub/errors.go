@@ -198,9 +198,9 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 		return outcome.Errorf(outcome.Untrusted, "cannot reach the Hub at %s: %s: %s", where, why, cures[why]).Because(err)
 	case outcome.IsBadRequest(err):
 		return outcome.Errorf(outcome.Internal, "cannot ask the Hub at %s: the request cannot be sent as it is", where).Because(err)
-	case errors.Is(err, errDowngrade):
+	case errors.Is(err, connection.ErrDowngrade):
 		return outcome.Errorf(outcome.Untrusted, "cannot reach the Hub at %s: it redirects to a URL without TLS", where).Because(err)
-	case errors.Is(err, errTooManyRedirects):
+	case errors.Is(err, connection.ErrTooManyRedirects):
 		return retry.Permanent(outcome.Errorf(outcome.Unavailable, "cannot reach the Hub at %s: it redirects without an end", where).Because(err))
 	}
 	return outcome.Errorf(outcome.Unavailable, "cannot reach the Hub at %s: %s; this may be transient", where, connection.Symptom(err)).Because(err)

@@ -49,7 +49,7 @@ func asking(a answer) *Client {
 		base: base,
 		http: &http.Client{
 			Transport:     &tokenTransport{origin: base, token: func(context.Context) (string, error) { return fuzzToken, nil }, next: a},
-			CheckRedirect: checkRedirect,
+			CheckRedirect: connection.CheckRedirect,
 		},
 		hasToken: true,
 		stall:    time.Minute,

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/download"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	testhub "github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
@@ -131,7 +132,7 @@ func TestEscape(t *testing.T) {
 	// As Python's urllib.parse.quote with no safe characters, which is what
 	// huggingface_hub asks with.
 	const in, want = "aZ0-_.~ +/?#%&=:@!$'()*,;[]\"ü", "aZ0-_.~%20%2B%2F%3F%23%25%26%3D%3A%40%21%24%27%28%29%2A%2C%3B%5B%5D%22%C3%BC"
-	if diff := cmp.Diff(want, escape(in)); diff != "" {
-		t.Errorf("escape(...): -want, +got:\n%s", diff)
+	if diff := cmp.Diff(want, connection.Escape(in)); diff != "" {
+		t.Errorf("Escape(...): -want, +got:\n%s", diff)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
@@ -207,5 +208,5 @@ func (c *Client) stayBeforeContent(req *http.Request, via []*http.Request) error
 	if away || req.Response.Header.Get(headerLinkedETag) != "" {
 		return http.ErrUseLastResponse
 	}
-	return checkRedirect(req, via)
+	return connection.CheckRedirect(req, via)
 }

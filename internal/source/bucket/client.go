@@ -31,8 +31,6 @@ const (
 	// maxIdle is how many connections are kept: each range of each file has one, which
 	// the next range takes over.
 	maxIdle = 64
-
-	maxRedirects = 10
 )
 
 // Options of a Client.
@@ -102,24 +100,9 @@ func NewClient(o Options) (*Client, error) {
 	}
 	c.HTTP.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	if o.Redirects {
-		c.HTTP.CheckRedirect = checkRedirect
+		c.HTTP.CheckRedirect = connection.CheckRedirect
 	}
 	return c, nil
-}
-
-var (
-	errTooManyRedirects = errors.New("too many redirects")
-	errDowngrade        = errors.New("redirect from https to http")
-)
-
-func checkRedirect(req *http.Request, via []*http.Request) error {
-	if len(via) >= maxRedirects {
-		return errTooManyRedirects
-	}
-	if via[len(via)-1].URL.Scheme == "https" && req.URL.Scheme != "https" {
-		return errDowngrade
-	}
-	return nil
 }
 
 // Server returns what downloads objects by the client's requests. Waits are those of a

@@ -38,9 +38,9 @@ func (c *Client) Unreachable(ctx context.Context, err error) error {
 		return outcome.Errorf(outcome.Untrusted, "cannot reach %s at %s: %s: %s", c.service, where, connection.Explain(err), c.cure(why)).Because(err)
 	case outcome.IsBadRequest(err):
 		return outcome.Errorf(outcome.Internal, "cannot ask %s at %s: the request cannot be sent as it is", c.service, where).Because(err)
-	case errors.Is(err, errDowngrade):
+	case errors.Is(err, connection.ErrDowngrade):
 		return outcome.Errorf(outcome.Untrusted, "cannot reach %s at %s: it redirects to a URL without TLS: correct %s", c.service, where, c.address).Because(err)
-	case errors.Is(err, errTooManyRedirects):
+	case errors.Is(err, connection.ErrTooManyRedirects):
 		return retry.Permanent(outcome.Errorf(outcome.Unavailable, "cannot reach %s at %s: it redirects without an end: correct %s", c.service, where, c.address).Because(err))
 	}
 	return outcome.Errorf(outcome.Unavailable, "cannot reach %s at %s: %s; this may be transient, or a network policy of the Pod does not allow it", c.service, where, connection.Symptom(err)).Because(err)

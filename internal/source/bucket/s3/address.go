@@ -70,7 +70,7 @@ func addressOf(s *pipeline.S3Source) (address, error) {
 		byPath = *s.PathStyle
 	}
 	if byPath {
-		a.inPath += escape(s.Bucket) + "/"
+		a.inPath += connection.Escape(s.Bucket) + "/"
 	} else {
 		u.Host = s.Bucket + "." + u.Host
 	}
@@ -99,11 +99,7 @@ func (f *Folder) urlOf(key string, query url.Values) *url.URL {
 func escapePath(key string) string {
 	parts := strings.Split(key, "/")
 	for i, p := range parts {
-		parts[i] = escape(p)
+		parts[i] = connection.Escape(p)
 	}
 	return strings.Join(parts, "/")
-}
-
-func escape(part string) string {
-	return strings.ReplaceAll(url.QueryEscape(part), "+", "%20")
 }
