@@ -95,7 +95,11 @@ func copyData(ctx context.Context, source, build string, d data) error {
 
 // flags are the flags of go build.
 func flags(r recipe) []string {
-	return []string{"-trimpath", "-buildvcs=false", "-ldflags", r.ldflags}
+	out := []string{"-trimpath", "-buildvcs=false", "-ldflags", r.ldflags}
+	if r.tags != "" {
+		out = append(out, "-tags", r.tags)
+	}
+	return out
 }
 
 // links are the names that a recipe's binary is linked to on this platform.

@@ -1,5 +1,6 @@
 // Package programs builds the real programs that tests run (Kubernetes, etcd,
-// containerd, a registry, Crossplane, cosign, servers of buckets) from Go modules, once: a build stays in the
+// containerd, a registry, Crossplane, cosign, servers of buckets, Kueue, Prometheus)
+// from Go modules, once: a build stays in the
 // user's cache directory under a key of its sources, and is reused until these
 // change.
 //
@@ -36,6 +37,9 @@ const (
 
 	VersityGW Name = "versitygw"       // versitygw, a server of S3's protocol
 	FakeGCS   Name = "fake-gcs-server" // fake-gcs-server, a server of Google Cloud Storage
+
+	Kueue      Name = "kueue"      // kueue, which queues Jobs, and the folder KueueConfig
+	Prometheus Name = "prometheus" // prometheus and promtool
 )
 
 // KubernetesVersion is the version that the Kubernetes programs say they are.
@@ -53,6 +57,9 @@ const (
 // CrossplaneCRDs is the folder of Crossplane's own CRDs, among the programs.
 const CrossplaneCRDs = "crossplane-crds"
 
+// KueueConfig is the folder of Kueue's CRDs and webhooks, among the programs.
+const KueueConfig = "kueue-config"
+
 // A recipe says how a module is built and by which names it is called.
 type recipe struct {
 	target  string   // the package pattern to build
@@ -60,7 +67,8 @@ type recipe struct {
 	links   []string // the names to link to binary
 	linux   []string // further links, on Linux
 	ldflags string
-	data    data // what the build holds besides programs
+	tags    string // the build tags
+	data    data   // what the build holds besides programs
 }
 
 // data is a folder that comes with a module.
@@ -97,6 +105,13 @@ func recipes() map[Name]recipe {
 		Cosign:        {target: "tool", ldflags: "-s -w"},
 		VersityGW:     {target: "tool", ldflags: "-s -w"},
 		FakeGCS:       {target: "tool", ldflags: "-s -w"},
+		Kueue: {
+			target:  "tool",
+			ldflags: "-s -w",
+			data:    data{module: "sigs.k8s.io/kueue", dir: "config/components", name: KueueConfig},
+		},
+		// Without clouds' service discovery, which is a third of the packages.
+		Prometheus: {target: "tool", ldflags: "-s -w", tags: "remove_all_sd"},
 	}
 }
 
