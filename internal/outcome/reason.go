@@ -121,6 +121,10 @@ const (
 	// JobFailed: the Job failed for an unknown reason.
 	JobFailed Reason = "JobFailed"
 
+	// Queued: the run waits until a limit on runs, or the queue of its Job, lets it
+	// start. Nothing has failed.
+	Queued Reason = "Queued"
+
 	// JobNotCreated: the Artifact has no Job yet.
 	JobNotCreated Reason = "JobNotCreated"
 
@@ -141,7 +145,7 @@ var vocabulary = map[Reason]bool{
 	Unauthorized: true, Gated: true, NotFound: true, RateLimited: true, Unavailable: true, Untrusted: true, NoSpace: true,
 	Mismatch: true, Changed: true, Unverified: true, TooOld: true, Unsupported: true, Internal: true, Evicted: true, OutOfMemory: true, DeadlineExceeded: true,
 	ImagePull: true, PodLost: true, ImageUnusable: true, ConfigMissing: true, ConfigInvalid: true, WorkspaceUnbound: true, QuotaExceeded: true,
-	Refused: true, PermissionMissing: true, NotAllowed: true, Unschedulable: true, JobFailed: true, JobNotCreated: true, NotStarted: true,
+	Refused: true, PermissionMissing: true, NotAllowed: true, Unschedulable: true, JobFailed: true, Queued: true, JobNotCreated: true, NotStarted: true,
 	WorkspaceConflict: true, TagConflict: true, RegistryChanged: true, PolicyViolation: true,
 }
 
