@@ -40,6 +40,24 @@ func TestFailuresPage(t *testing.T) {
 	}
 }
 
+// TestStalls checks that tools hear of a reason what the page for users says of it.
+func TestStalls(t *testing.T) {
+	// The cluster would go on, but what is in the way belongs to somebody else.
+	conflicts := []Reason{WorkspaceConflict, TagConflict}
+	for _, d := range documentedReasons(t) {
+		r := Reason(d.reason)
+		if want := d.again == "no" || slices.Contains(conflicts, r); r.Stalls() != want {
+			t.Errorf("%s: the page says %q of retries: got Stalls() %t, want %t", r, d.again, r.Stalls(), want)
+		}
+		if r.Stalls() && r.Transient() {
+			t.Errorf("%s waits for a person and is retried", r)
+		}
+	}
+	if Reason("OfAnotherVersion").Stalls() {
+		t.Error("A reason that is not known should not have tools stop waiting.")
+	}
+}
+
 // TestTransientReasonsAreDeclared checks that transient holds only constants.
 func TestTransientReasonsAreDeclared(t *testing.T) {
 	declared := declaredReasons(t)

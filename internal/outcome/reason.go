@@ -140,18 +140,39 @@ const (
 	RegistryChanged Reason = "RegistryChanged"
 )
 
-// vocabulary is the set of all reasons.
-var vocabulary = map[Reason]bool{
-	Unauthorized: true, Gated: true, NotFound: true, RateLimited: true, Unavailable: true, Untrusted: true, NoSpace: true,
-	Mismatch: true, Changed: true, Unverified: true, TooOld: true, Unsupported: true, Internal: true, Evicted: true, OutOfMemory: true, DeadlineExceeded: true,
-	ImagePull: true, PodLost: true, ImageUnusable: true, ConfigMissing: true, ConfigInvalid: true, WorkspaceUnbound: true, QuotaExceeded: true,
-	Refused: true, PermissionMissing: true, NotAllowed: true, Unschedulable: true, JobFailed: true, Queued: true, JobNotCreated: true, NotStarted: true,
-	WorkspaceConflict: true, TagConflict: true, RegistryChanged: true, PolicyViolation: true,
+// A waiting is what an Artifact waits for that is not Ready for a reason.
+type waiting string
+
+const (
+	// forTime: for what passes without a person's decision about this Artifact: a run
+	// that goes on or is retried, or a state of the cluster that changes.
+	forTime waiting = "time"
+
+	// forPerson: for a person to change the Artifact, what it refers to or what is in
+	// its way. Nothing is gained by waiting longer.
+	forPerson waiting = "person"
+)
+
+// vocabulary is the set of all reasons, with what an Artifact waits for then.
+var vocabulary = map[Reason]waiting{
+	RateLimited: forTime, Unavailable: forTime, Evicted: forTime, OutOfMemory: forTime, PodLost: forTime, NotStarted: forTime,
+	ImagePull: forTime, ConfigMissing: forTime, WorkspaceUnbound: forTime, QuotaExceeded: forTime, Refused: forTime,
+	PermissionMissing: forTime, Unschedulable: forTime, Queued: forTime, JobNotCreated: forTime,
+
+	Unauthorized: forPerson, Gated: forPerson, NotFound: forPerson, Untrusted: forPerson, NoSpace: forPerson, Mismatch: forPerson,
+	Changed: forPerson, Unverified: forPerson, TooOld: forPerson, Unsupported: forPerson, PolicyViolation: forPerson, Internal: forPerson,
+	DeadlineExceeded: forPerson, ImageUnusable: forPerson, ConfigInvalid: forPerson, NotAllowed: forPerson, JobFailed: forPerson,
+	WorkspaceConflict: forPerson, TagConflict: forPerson, RegistryChanged: forPerson,
 }
 
 // Known reports whether r is one of the reasons above. A termination message may
 // contain any word.
-func (r Reason) Known() bool { return vocabulary[r] }
+func (r Reason) Known() bool { return vocabulary[r] != "" }
+
+// Stalls reports whether an Artifact or a config that is not Ready for this reason waits
+// for a person: what kstatus calls Stalled. Otherwise it is Reconciling. A reason of
+// another version's vocabulary does not stall.
+func (r Reason) Stalls() bool { return vocabulary[r] == forPerson }
 
 // transient are the reasons of failures that a retry may fix.
 var transient = map[Reason]bool{
