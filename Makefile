@@ -74,14 +74,14 @@ vulncheck: ## Look for known vulnerabilities that the programs reach; fails on t
 	cd hack/vulncheck && GOTOOLCHAIN=auto $(GO) run . -dir=$(CURDIR)/test/localcluster .
 
 .PHONY: generate
-generate: ## Write the deepcopy functions and the CRDs anew.
+generate: ## Write the deepcopy functions, the CRDs and the generated pages of docs/reference anew.
 	$(GO) generate ./apis
 
 .PHONY: generate.check
 generate.check: generate ## Fail if what is generated, or go.mod, is stale.
 	@for m in . $(MODULES); do $(GO) -C $$m mod tidy -diff || exit 1; done
-	@stale="$$(git status --porcelain -- apis package)"; if [ -n "$$stale" ]; then \
-		echo "stale: run make generate and commit"; echo "$$stale"; git diff -- apis package; exit 1; fi
+	@stale="$$(git status --porcelain -- apis package docs/reference)"; if [ -n "$$stale" ]; then \
+		echo "stale: run make generate and commit"; echo "$$stale"; git diff -- apis package docs/reference; exit 1; fi
 
 .PHONY: image
 image: ## Build the provider's image as $(IMAGE_TAR), without a container engine. IMAGE= names it.

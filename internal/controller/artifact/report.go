@@ -101,20 +101,47 @@ func unavailable(reason outcome.Reason, message string) xpv2.Condition {
 
 // Reasons of an Artifact's events, beside those of crossplane-runtime.
 const (
-	reasonRunStarted  event.Reason = "RunStarted"
-	reasonRunning     event.Reason = "RunRunning"
-	reasonStaged      event.Reason = "Staged"
-	reasonPushed      event.Reason = "Pushed"
-	reasonRunFailed   event.Reason = "RunFailed"
-	reasonNotRenewed  event.Reason = "CredentialsNotRenewed"
-	reasonTagged      event.Reason = "Tagged"
-	reasonUntagged    event.Reason = "Untagged"
-	reasonPutBack     event.Reason = "TagPutBack"
-	reasonAdopted     event.Reason = "Adopted"
-	reasonDeleted     event.Reason = "DeletedFromRegistry"
+	// reasonRunStarted: a run was started: its Job was created.
+	reasonRunStarted event.Reason = "RunStarted"
+
+	// reasonRunning: a run's Pod is running.
+	reasonRunning event.Reason = "RunRunning"
+
+	// reasonStaged: a run has staged the artifact, which gets its tag next.
+	reasonStaged event.Reason = "Staged"
+
+	// reasonPushed: the artifact has its tag and its attestation.
+	reasonPushed event.Reason = "Pushed"
+
+	// reasonRunFailed: a run failed; the message has the reason and the cure.
+	reasonRunFailed event.Reason = "RunFailed"
+
+	// reasonNotRenewed: the credentials that a run has a copy of could not be copied again; it goes on with those that it has.
+	reasonNotRenewed event.Reason = "CredentialsNotRenewed"
+
+	// reasonTagged: a tag was set on what the registry already had, without a run.
+	reasonTagged event.Reason = "Tagged"
+
+	// reasonUntagged: a tag was removed, as the spec asks.
+	reasonUntagged event.Reason = "Untagged"
+
+	// reasonPutBack: the registry no longer had the artifact's tag, and it was set again.
+	reasonPutBack event.Reason = "TagPutBack"
+
+	// reasonAdopted: what is in the registry was adopted as the Artifact's.
+	reasonAdopted event.Reason = "Adopted"
+
+	// reasonDeleted: the Artifact's tags and attestations were deleted from the registry.
+	reasonDeleted event.Reason = "DeletedFromRegistry"
+
+	// reasonUndescribed: the artifact has its tag, but not all that describes it: a file list, a bill of materials or a signature of its files.
 	reasonUndescribed event.Reason = "Undescribed"
-	reasonUnsigned    event.Reason = "LegacyTagsUnsigned"
-	reasonLeft        event.Reason = "ArtifactLeft"
+
+	// reasonUnsigned: the tags of cosign's legacy form do not have the artifact's signature and attestation.
+	reasonUnsigned event.Reason = "LegacyTagsUnsigned"
+
+	// reasonLeft: a tag or an artifact was left in the registry, since the registry does not let it be removed or another one refers to it.
+	reasonLeft event.Reason = "ArtifactLeft"
 )
 
 // tell writes an event for a phase that the Artifact's run has come to, and counts

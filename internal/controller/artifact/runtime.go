@@ -152,7 +152,11 @@ func (f *finalizer) AddFinalizer(ctx context.Context, o resource.Object) error {
 // Reasons of the runtime's events after a Create and an Update
 // (crossplane-runtime 2.4, pkg/reconciler/managed/reconciler.go).
 const (
+	// reasonCreated: the runtime has called Create, which took a step towards the first run.
 	reasonCreated event.Reason = "CreatedExternalResource"
+
+	// reasonUpdated: the runtime has called Update, which took a step towards another run or
+	// changed a tag.
 	reasonUpdated event.Reason = "UpdatedExternalResource"
 )
 
