@@ -6,10 +6,10 @@ import (
 	"crypto/tls"
 	"io"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
+	changelogs "github.com/crossplane/crossplane-runtime/v2/apis/changelogs/proto/v1alpha1"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/controller"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/feature"
@@ -18,6 +18,8 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/statemetrics"
 	"go.uber.org/zap/zapcore"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 	// The image holds no certificate authorities of its own.
 	_ "golang.org/x/crypto/x509roots/fallback"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -31,13 +33,11 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/access"
-	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	controllers "github.com/crossplane-contrib/provider-kitops/internal/controller"
 	artifactcontroller "github.com/crossplane-contrib/provider-kitops/internal/controller/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/identity"
 	"github.com/crossplane-contrib/provider-kitops/internal/memory"
 	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
-	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
 
@@ -46,46 +46,9 @@ import (
 // make bench-controller shows both.
 const maxConcurrentReconciles = 20
 
-// flags of the program.
-type flags struct {
-	debug            bool
-	leaderElection   bool
-	syncInterval     time.Duration
-	pollInterval     time.Duration
-	pollJitter       int
-	blobInterval     time.Duration
-	clusterID        string
-	stateInterval    time.Duration
-	maxReconcileRate int
-	progressWrites   int
-	metricsAddress   string
-	metricsSecure    bool
-	healthAddress    string
-	images           settings.Images
-	runNamespaces    []string
-}
-
 func main() {
 	f := flags{}
-	app := kingpin.New(filepath.Base(os.Args[0]), "Crossplane provider that keeps machine learning models in OCI registries.").DefaultEnvars()
-	app.Version(version.Version)
-	app.Flag("debug", "Log at debug level.").Short('d').BoolVar(&f.debug)
-	app.Flag("leader-election", "Elect a leader, so that one of several replicas runs the controllers at a time.").Short('l').BoolVar(&f.leaderElection)
-	app.Flag("sync", "Interval at which the caches are resynced.").Default("1h").DurationVar(&f.syncInterval)
-	app.Flag("poll", "Interval at which each Artifact is compared with its registry.").Default("10m").DurationVar(&f.pollInterval)
-	app.Flag("poll-jitter-percentage", "Jitter of polls, in percent of the poll interval.").Default("10").IntVar(&f.pollJitter)
-	app.Flag("cluster-id", "ID of this cluster in signed provenance; by default the UID of namespace kube-system. Set it to the former cluster's where Artifacts were restored from a backup.").StringVar(&f.clusterID)
-	app.Flag("blob-check-interval", "Interval at which the registry is asked for all blobs of each Artifact; 0 for never.").Default("24h").DurationVar(&f.blobInterval)
-	app.Flag("poll-state-metric", "Interval at which Artifacts are counted by state, for metrics; 0 for never.").Default("5s").DurationVar(&f.stateInterval)
-	app.Flag("max-reconcile-rate", "Maximum number of reconciles per second.").Default("100").IntVar(&f.maxReconcileRate)
-	app.Flag("progress-writes-per-minute", "Maximum number of times per minute that the progress of runs, of all together, is written to Artifacts; 0 for never.").Default("30").IntVar(&f.progressWrites)
-	app.Flag("metrics-bind-address", "Address at which metrics are served; 0 to serve none.").Default(":8080").StringVar(&f.metricsAddress)
-	app.Flag("metrics-secure", "Serve metrics by HTTPS, and only to accounts that may get the URL /metrics.").BoolVar(&f.metricsSecure)
-	app.Flag("health-probe-bind-address", "Address at which /healthz and /readyz are served.").Default(":8081").StringVar(&f.healthAddress)
-	app.Flag("kit-image", "Image that contains kit, for the Kit pipeline.").Default(artifact.DefaultKitImage).StringVar(&f.images.Kit)
-	app.Flag("worker-image", "Image that contains the worker; defaults to the provider's own.").StringVar(&f.images.Worker)
-	app.Flag("run-namespace", "Namespace in which runs may execute, by job.namespace of a ClusterProviderConfig; repeatable. Jobs, Pods and workspaces are watched there only, and configs with another job.namespace, or none, are refused. By default runs may execute in all namespaces.").StringsVar(&f.runNamespaces)
-	kingpin.MustParse(app.Parse(os.Args[1:]))
+	kingpin.MustParse(newApp(&f).Parse(os.Args[1:]))
 	kingpin.FatalIfError(run(f), "Cannot run the provider")
 }
 
@@ -124,6 +87,13 @@ func run(f flags) error {
 	defer stop(nil)
 	go memory.Tune(ctx)
 	o := controllerOptions(f, log)
+	if f.changeLogs {
+		closeLogs, err := addChangeLogs(&o, f.changeLogsSocket)
+		if err != nil {
+			return err
+		}
+		defer closeLogs()
+	}
 	o.Access = checker
 	o.WorkerImage = func(ctx context.Context) string { return controllers.WorkerImage(ctx, kube, pod, log) }
 	o.Keys = func(ctx context.Context) (provenance.Keys, error) {
@@ -177,7 +147,9 @@ func controllerOptions(f flags, log logging.Logger) artifactcontroller.Options {
 	recorder, states, own := managed.NewMRMetricRecorder(), statemetrics.NewMRStateMetrics(), artifactcontroller.NewMetrics()
 	metrics.Registry.MustRegister(recorder, states, own)
 	features := &feature.Flags{}
-	features.Enable(feature.EnableBetaManagementPolicies)
+	if f.managementPolicies {
+		features.Enable(feature.EnableBetaManagementPolicies)
+	}
 	return artifactcontroller.Options{
 		Options: controller.Options{
 			Logger:                  log,
@@ -194,12 +166,29 @@ func controllerOptions(f flags, log logging.Logger) artifactcontroller.Options {
 		Images:               f.images,
 		RunNamespaces:        f.runNamespaces,
 		Identities:           identity.NewSources(identity.ReadEnvironment(os.Getenv), identity.Options{UserAgent: version.UserAgent()}),
+		Timeout:              f.timeout,
 		PollJitterPercentage: f.pollJitter,
 		BlobCheckInterval:    f.blobInterval,
 		Metrics:              own,
 
 		ProgressWritesPerMinute: f.progressWrites,
 	}
+}
+
+// addChangeLogs has the controllers send what they change to the server of Crossplane's
+// change logs at a socket (https://docs.crossplane.io/latest/guides/change-logs/). It
+// returns what closes the connection.
+func addChangeLogs(o *artifactcontroller.Options, socket string) (closeLogs func(), err error) {
+	// Who may connect to the socket is up to the Pod, whose containers share it.
+	conn, err := grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return nil, errors.Wrapf(err, "cannot use the socket of change logs %q", socket)
+	}
+	o.Features.Enable(feature.EnableAlphaChangeLogs)
+	o.ChangeLogOptions = &controller.ChangeLogOptions{ChangeLogger: managed.NewGRPCChangeLogger(
+		changelogs.NewChangeLogServiceClient(conn), managed.WithProviderVersion("provider-kitops:"+version.Version),
+	)}
+	return func() { _ = conn.Close() }, nil
 }
 
 // newLogger returns the provider's logger. It discards controller-runtime's own

@@ -73,7 +73,7 @@ func newProvider(t *testing.T) *provider {
 func (p *provider) start(env []string, flags ...string) {
 	p.t.Helper()
 	p.metrics = freeAddress(p.t)
-	cmd := exec.Command(os.Args[0], append([]string{"--metrics-bind-address=" + p.metrics, "--health-probe-bind-address=" + freeAddress(p.t), "--poll-state-metric=100ms"}, flags...)...)
+	cmd := exec.Command(os.Args[0], append([]string{"--metrics-bind-address=" + p.metrics, "--health-probe-bind-addr=" + freeAddress(p.t), "--poll-state-metric=100ms"}, flags...)...)
 	cmd.Env = append(append(os.Environ(), env...), envMain+"=true", "KUBECONFIG="+writeKubeconfig(p.t, p.account.Config(apiserver.Config(p.t))))
 	cmd.Stdout, cmd.Stderr = p.log, p.log
 	if err := cmd.Start(); err != nil {

@@ -77,6 +77,9 @@ type Options struct {
 	// Metrics of runs and of requests to registries; nil for none.
 	Metrics *Metrics
 
+	// Timeout bounds a reconcile; 0 for DefaultTimeout.
+	Timeout time.Duration
+
 	// BlobCheckInterval is how often all blobs of each Artifact are looked for in
 	// its registry; 0 for never.
 	BlobCheckInterval time.Duration
@@ -131,7 +134,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	gate := newRBACGate(o.Access, mgr.GetClient())
 	r := newReconciler(mgr, mgr.GetCache(), c, append(o.forReconciler(name, recorder, c),
 		managed.WithTypedExternalConnector[*modelv1alpha1.Artifact](&permitted{next: c, gate: gate}),
-		managed.WithInitializers(gate.initializer(&cleaner{cache: mgr.GetCache(), direct: direct, scope: o.RunNamespaces})),
+		managed.WithInitializers(o.policyInitializer(), gate.initializer(&cleaner{cache: mgr.GetCache(), direct: direct, scope: o.RunNamespaces})),
 	)...)
 
 	if err := addIndexes(context.Background(), mgr); err != nil {
@@ -192,9 +195,9 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	return errors.Wrap(mgr.Add(gate), "cannot wait for permissions")
 }
 
-// reconcileTimeout bounds a reconcile. Setting a tag on a manifest of thousands of
+// DefaultTimeout bounds a reconcile. Setting a tag on a manifest of thousands of
 // layers takes a registry longer than the runtime's minute.
-const reconcileTimeout = 5 * time.Minute
+const DefaultTimeout = 5 * time.Minute
 
 // forReconciler returns the options that the runtime's reconciler is made with.
 func (o Options) forReconciler(name string, recorder xpevent.Recorder, c *connector) []managed.ReconcilerOption {
@@ -202,17 +205,33 @@ func (o Options) forReconciler(name string, recorder xpevent.Recorder, c *connec
 		managed.WithPollInterval(o.PollInterval),
 		managed.WithPollIntervalHook(pollInterval(o.PollJitterPercentage, c.follower, c.blobs)),
 		managed.WithMinPollInterval(minPollInterval),
-		managed.WithTimeout(reconcileTimeout),
+		managed.WithTimeout(cmp.Or(o.Timeout, DefaultTimeout)),
 		managed.WithLogger(o.Logger.WithValues("controller", name)),
 		managed.WithRecorder(quietRecorder{Recorder: recorder, cleared: &c.cleared}),
 	}
 	if o.Features.Enabled(feature.EnableBetaManagementPolicies) {
 		opts = append(opts, managed.WithManagementPolicies())
 	}
+	if o.ChangeLogOptions != nil && o.Features.Enabled(feature.EnableAlphaChangeLogs) {
+		opts = append(opts, managed.WithChangeLogger(o.ChangeLogOptions.ChangeLogger))
+	}
 	if o.MetricOptions != nil && o.MetricOptions.MRMetrics != nil {
 		opts = append(opts, managed.WithMetricRecorder(o.MetricOptions.MRMetrics))
 	}
 	return opts
+}
+
+// policyInitializer returns what refuses an Artifact with no management policies where
+// the feature is disabled: the runtime refuses all other policies then, but would take
+// none, which means a pause, for all.
+func (o Options) policyInitializer() managed.InitializerFn {
+	enabled := o.Features.Enabled(feature.EnableBetaManagementPolicies)
+	return func(_ context.Context, mg resource.Managed) error {
+		if !enabled && len(mg.GetManagementPolicies()) == 0 {
+			return errors.New(`spec.managementPolicies is [], which the provider does not support with --no-enable-management-policies: write ["*"], or the annotation crossplane.io/paused: "true"`)
+		}
+		return nil
+	}
 }
 
 // watchRuns watches what runs consist of, and returns once all of it is in the

@@ -55,7 +55,7 @@ func startProvider(ctx context.Context, path, kubeconfig string, log io.Writer, 
 	}
 	cmd := exec.CommandContext(ctx, path, append([]string{
 		"--metrics-bind-address=" + metrics,
-		"--health-probe-bind-address=" + health,
+		"--health-probe-bind-addr=" + health,
 	}, flags...)...)
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig)
 	cmd.Stdout, cmd.Stderr = log, log
