@@ -1,16 +1,6 @@
 package v1alpha1
 
-import (
-	"github.com/crossplane/crossplane-runtime/v2/pkg/resource"
-	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
-)
-
-var (
-	_ resource.ProviderConfig           = &ProviderConfig{}
-	_ resource.ProviderConfig           = &ClusterProviderConfig{}
-	_ resource.TypedProviderConfigUsage = &ProviderConfigUsage{}
-	_ resource.ProviderConfigUsageList  = &ProviderConfigUsageList{}
-)
+import xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 
 // GetCondition of this ProviderConfig.
 func (pc *ProviderConfig) GetCondition(ct xpv2.ConditionType) xpv2.Condition {
@@ -55,12 +45,3 @@ func (u *ProviderConfigUsage) GetResourceReference() xpv2.TypedReference { retur
 
 // SetResourceReference of this ProviderConfigUsage.
 func (u *ProviderConfigUsage) SetResourceReference(r xpv2.TypedReference) { u.ResourceReference = r }
-
-// GetItems of this ProviderConfigUsageList.
-func (l *ProviderConfigUsageList) GetItems() []resource.ProviderConfigUsage {
-	items := make([]resource.ProviderConfigUsage, len(l.Items))
-	for i := range l.Items {
-		items[i] = &l.Items[i]
-	}
-	return items
-}

@@ -9,7 +9,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 )
 
 const (

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 )
 
 // A Cause is why a connection is refused, which no other try changes.

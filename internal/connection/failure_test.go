@@ -15,8 +15,9 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 )
 
 // secureServer is a server with a certificate that nobody trusts.

@@ -5,7 +5,7 @@ import (
 	"os"
 	"sync"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 )
 
 // maxFileBytes bounds a MountedFile: no Secret is larger

@@ -7,8 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 )
 
 // publish makes a folder's files those of a new folder, as the kubelet does: files are

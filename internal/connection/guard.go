@@ -12,8 +12,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"golang.org/x/net/idna"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 )
 
 // A Guard decides where the requests of a client of one host may go. The host

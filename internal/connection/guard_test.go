@@ -12,9 +12,10 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	gocmp "github.com/google/go-cmp/cmp"
 	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 )
 
 func TestNetworkOf(t *testing.T) {

@@ -5,7 +5,7 @@ import (
 	"io"
 	"sync"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 )
 
 // A segment is a range of a file that is read ahead. The goroutine that reads it

@@ -6,7 +6,7 @@ import (
 	"os"
 	"sync"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 )
 
 // A Reader reads one object. What is its turn it reads itself, which takes no

@@ -7,7 +7,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 )
 
 const (

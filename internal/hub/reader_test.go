@@ -12,11 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
-
 	testhub "github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/download"
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 )
 
 // until waits until something holds.

@@ -15,7 +15,7 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 )
 
 // An Error is a failure that is reported to an Artifact's user. Its message is one

@@ -4,8 +4,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 )
 
 // FuzzFailed checks that the result of any error can be displayed, fits into a

@@ -8,7 +8,7 @@ import (
 	"regexp"
 	"time"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 )
 
 // How a worker serves the progress of its run. Anyone who reaches the Pod may read

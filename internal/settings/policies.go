@@ -74,33 +74,8 @@ func sameHost(a, b string) bool { return registry.CanonicalHost(a) == registry.C
 
 // contentPolicy returns the config's policy for what is packaged and published.
 func (p *providerConfig) contentPolicy() policy.Policy {
-	out := policy.Policy{Of: p.String()}
 	if p.Policy == nil {
-		return out
+		return policy.FromConfig(p.String(), nil)
 	}
-	c := p.Policy.ContentPolicy
-	if m := c.Models; m != nil {
-		out.Models = policy.Rules{Allow: words(m.Allow), Deny: words(m.Deny)}
-	}
-	if l := c.Licenses; l != nil {
-		out.Licenses = policy.Rules{Allow: words(l.Allow), Deny: words(l.Deny)}
-		out.DeclaredLicenses = l.Declared == v1alpha1.DeclaredLicensesAllow
-	}
-	if f := c.Files; f != nil {
-		out.Files = policy.Rules{Allow: words(f.Allow), Deny: words(f.Deny)}
-	}
-	out.HubScan, out.RequireAttestedSource = policy.HubScan(c.HubScan), c.RequireAttestedSource
-	if c.MaxSize != nil {
-		out.MaxSize = max(c.MaxSize.Value(), 1)
-	}
-	return out
-}
-
-// words returns values as strings.
-func words[T ~string](all []T) []string {
-	var out []string
-	for _, one := range all {
-		out = append(out, string(one))
-	}
-	return out
+	return policy.FromConfig(p.String(), &p.Policy.ContentPolicy)
 }

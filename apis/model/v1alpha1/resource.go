@@ -1,14 +1,6 @@
 package v1alpha1
 
-import (
-	"github.com/crossplane/crossplane-runtime/v2/pkg/resource"
-	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
-)
-
-var (
-	_ resource.ModernManaged = &Artifact{}
-	_ resource.ManagedList   = &ArtifactList{}
-)
+import xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 
 // GetCondition of this Artifact.
 func (a *Artifact) GetCondition(ct xpv2.ConditionType) xpv2.Condition {
@@ -58,13 +50,4 @@ func (a *Artifact) GetLastHandledReconcileAt() string {
 // crossplane.io/reconcile-requested-at that has been handled.
 func (a *Artifact) SetLastHandledReconcileAt(token string) {
 	a.Status.SetLastHandledReconcileAt(token)
-}
-
-// GetItems of this ArtifactList.
-func (l *ArtifactList) GetItems() []resource.Managed {
-	items := make([]resource.Managed, len(l.Items))
-	for i := range l.Items {
-		items[i] = &l.Items[i]
-	}
-	return items
 }

@@ -1,0 +1,41 @@
+// Package errors wraps errors as crossplane-runtime's pkg/errors does, for packages that
+// small programs share with the controllers. That package imports controller-runtime's
+// client, which links all kinds of Kubernetes into a program: 20 MB.
+package errors
+
+import (
+	"errors"
+	"fmt"
+)
+
+// New returns an error with this text.
+func New(text string) error { return errors.New(text) }
+
+// Errorf returns an error with a formatted text, which may wrap others with %w.
+func Errorf(format string, a ...any) error { return fmt.Errorf(format, a...) }
+
+// Is reports whether err, or an error that it wraps, matches target.
+func Is(err, target error) bool { return errors.Is(err, target) }
+
+// As reports whether err, or an error that it wraps, can be assigned to what target
+// points to, and assigns it.
+func As(err error, target any) bool { return errors.As(err, target) }
+
+// Unwrap returns the error that err wraps; nil if it wraps none or several.
+func Unwrap(err error) error { return errors.Unwrap(err) }
+
+// Wrap returns an error with a message before err's; nil if err is nil.
+func Wrap(err error, message string) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", message, err)
+}
+
+// Wrapf returns an error with a formatted message before err's; nil if err is nil.
+func Wrapf(err error, format string, a ...any) error {
+	if err == nil {
+		return nil
+	}
+	return Wrap(err, fmt.Sprintf(format, a...))
+}
