@@ -38,6 +38,10 @@ const (
 	budgetQuestions = 100
 	budgetWindow    = 5 * time.Minute
 	budgetBurst     = 10
+
+	// tellFailures is how many transient failures in a row it takes for Artifacts to be
+	// told: a Hub that restarts is no news to the thousands that follow it.
+	tellFailures = 3
 )
 
 // A hubKey identifies a Hub or a registry, by all that decides whether and how it answers.
@@ -66,9 +70,11 @@ type question struct {
 	commit, etag string
 	at           time.Time
 
-	// trouble is why there was no answer since; retry is when to ask again.
-	trouble string
-	retry   time.Time
+	// trouble is why there was no answer since, nil if there was one, after so many
+	// failures in a row; retry is when to ask again.
+	trouble  *outcome.Error
+	failures int
+	retry    time.Time
 
 	// queued until it is asked; urgent if a person waits.
 	queued, urgent bool
@@ -78,6 +84,23 @@ type question struct {
 	namespace string
 
 	reserved *rate.Reservation // Of the Hub's budget.
+}
+
+// told returns the trouble that Artifacts are told; nil for none. A transient one counts
+// once it lasts.
+func (q *question) told() *outcome.Error {
+	if q.trouble == nil || q.failures < tellFailures && q.trouble.Reason.Transient() {
+		return nil
+	}
+	return q.trouble
+}
+
+// toldMessage returns what Artifacts are told; empty for nothing.
+func (q *question) toldMessage() string {
+	if t := q.told(); t != nil {
+		return string(t.Reason) + ": " + t.Message
+	}
+	return ""
 }
 
 // cancel gives the place in the budget to another question.
@@ -289,7 +312,7 @@ func (q *question) askRegistry(ctx context.Context) (hub.Head, error) {
 func (f *Follower) record(ctx context.Context, q *question, head hub.Head, err error) []types.NamespacedName {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	now, before := f.now(), q.trouble
+	now, before := f.now(), q.toldMessage()
 	if ctx.Err() != nil {
 		// The provider stops.
 		return nil
@@ -309,7 +332,7 @@ func (f *Follower) record(ctx context.Context, q *question, head hub.Head, err e
 			continue
 		}
 		w.period = f.jitter(w.interval)
-		if w.moved() != "" || q.trouble != before {
+		if w.moved() != "" || q.toldMessage() != before {
 			news = append(news, w.artifact)
 		}
 	}
@@ -320,7 +343,7 @@ func (f *Follower) succeed(q *question, head hub.Head, now time.Time) {
 	if !head.NotModified {
 		q.commit, q.etag = head.Commit, head.ETag
 	}
-	q.at, q.trouble, q.key.hub.retry = now, "", time.Time{}
+	q.at, q.trouble, q.failures, q.key.hub.retry = now, nil, 0, time.Time{}
 	f.retries.Forget(q.key)
 	f.hubRetries.Forget(q.key.hub.key)
 }
@@ -339,7 +362,8 @@ func (f *Follower) fail(q *question, err error, now time.Time) {
 	if reason == outcome.RateLimited && h.retry.After(h.asked) {
 		h.asked = h.retry
 	}
-	q.trouble, q.retry = err.Error(), now.Add(wait)
+	q.trouble, q.retry = outcome.Errorf(reason, "%s", err), now.Add(wait)
+	q.failures++
 }
 
 // afterHalf returns a random part of a wait, half of it at least.

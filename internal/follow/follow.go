@@ -24,6 +24,7 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
@@ -191,15 +192,25 @@ func (f *Follower) Next(artifact types.UID) (time.Duration, bool) {
 	return max(due, recent), due >= -spread
 }
 
-// Trouble returns why the Hub gave no answer to the Artifact's question when it was
-// asked last, without secrets; "" if it did.
-func (f *Follower) Trouble(artifact types.UID) string {
+// Trouble returns why the Hub gives no answer to the Artifact's question, without secrets;
+// nil if it did when it was asked last. A transient failure counts from the third one in a
+// row.
+func (f *Follower) Trouble(artifact types.UID) *outcome.Error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if w, ok := f.followings[artifact]; ok {
-		return w.question.trouble
+		return w.question.told()
 	}
-	return ""
+	return nil
+}
+
+// Answered reports whether the Hub has answered the Artifact's question since it is known
+// what the Artifact has.
+func (f *Follower) Answered(artifact types.UID) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w, ok := f.followings[artifact]
+	return ok && !w.isUnanswered()
 }
 
 // Forget stops asking for an Artifact.
@@ -271,13 +282,19 @@ func (f *Follower) sweep(context.Context) {
 // due returns when the Artifact's question must be asked.
 func (w *following) due() time.Time {
 	switch q := w.question; {
-	case q.trouble != "":
+	case q.trouble != nil:
 		return q.retry
-	case q.at.IsZero(), q.at.Before(w.since) && q.commit != w.have:
+	case w.isUnanswered():
 		return w.first
 	default:
 		return q.at.Add(w.period)
 	}
+}
+
+// isUnanswered reports whether no answer counts yet.
+func (w *following) isUnanswered() bool {
+	q := w.question
+	return q.at.IsZero() || q.at.Before(w.since) && q.commit != w.have
 }
 
 // moved returns the commit that the Artifact should have, if it has another one.

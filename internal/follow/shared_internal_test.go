@@ -93,7 +93,7 @@ func TestFollowForgets(t *testing.T) {
 		w.pass(2 * time.Hour)
 		w.ask("new", w.question(func(q *Question) { q.Options.Endpoint = "http://127.0.0.1:2" }), "", "")
 		size("2 2 2 2", "An Artifact that is not reconciled any more should be forgotten")
-		if _, ok := w.Next("9"); ok || w.Trouble("9") != "" {
+		if _, ok := w.Next("9"); ok || w.Trouble("9") != nil {
 			w.t.Error("Nothing should be known of an Artifact that was forgotten.")
 		}
 		w.Forget("other")

@@ -54,6 +54,11 @@ const (
 // ProviderConfigs allow what is in the registry.
 const TypePolicyCompliant xpv2.ConditionType = "PolicyCompliant"
 
+// TypeUpToDate is the type of the condition of an Artifact with revisionPolicy Follow that
+// says whether what is packaged is what its source has: False with the reason why that
+// cannot be looked up or packaged.
+const TypeUpToDate xpv2.ConditionType = "UpToDate"
+
 // A ConflictPolicy decides what happens to a foreign tag.
 // +kubebuilder:validation:Enum=Fail;Overwrite
 type ConflictPolicy string

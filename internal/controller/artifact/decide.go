@@ -229,8 +229,8 @@ func rebuilds(a *modelv1alpha1.Artifact, o observation) (xpv2.Condition, bool) {
 		return ready, settings.MayUpdate(a) && (o.retryDue || o.moved != "")
 	case o.moved != "" && settings.MayUpdate(a):
 		return ready.WithMessage("The artifact is there as it was; its source has moved"), true
-	case o.trouble != "":
-		ready = ready.WithMessage("The artifact is there; whether its source has moved is not known: " + o.trouble)
+	case o.trouble != nil:
+		ready = ready.WithMessage("The artifact is there; whether its source has moved is not known: " + o.trouble.Message)
 	}
 	return ready, false
 }

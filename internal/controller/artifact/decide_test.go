@@ -218,7 +218,7 @@ var decisions = []decision{
 	{"The tag is on what was pushed; the Artifact is not annotated with its identity", to(pushed), observation{tag: on(ours), manifest: true, adopted: &adoption{}}, want{actionAdopt, "Update", "True", "Available"}},
 	{"The source has moved", to(pushed), observation{tag: on(ours), manifest: true, moved: "main is another commit"}, want{actionStartRun, "Update", "True", "Available"}},
 	{"The source has moved; no policy Update", to(pushed, noUpdate), observation{tag: on(ours), manifest: true, moved: "main is another commit"}, want{actionNone, "", "True", "Available"}},
-	{"Whether the source has moved is not known", to(pushed), observation{tag: on(ours), manifest: true, trouble: "the Hub does not answer"}, want{actionNone, "", "True", "Available"}},
+	{"Whether the source has moved is not known", to(pushed), observation{tag: on(ours), manifest: true, trouble: outcome.Errorf(outcome.Unavailable, "the Hub does not answer")}, want{actionNone, "", "True", "Available"}},
 	{"Rebuilding failed", to(pushed, failed), observation{run: runFailed, tag: on(ours), manifest: true}, want{actionNone, "", "True", "Available"}},
 	{"Rebuilding failed and is due for a retry; a policy refuses the model by now", to(pushed, failed), observation{tag: on(ours), manifest: true, retryDue: true, forbidden: violation}, want{actionWait, "", "True", "Available"}},
 	{"Rebuilding failed and is due for a retry", to(pushed, failed), observation{run: runFailed, tag: on(ours), manifest: true, retryDue: true}, want{actionStartRun, "Update", "True", "Available"}},

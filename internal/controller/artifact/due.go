@@ -17,7 +17,6 @@ import (
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/follow"
-	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 )
@@ -169,70 +168,6 @@ func pollInterval(jitter int, f *follow.Follower, b *blobChecks) managed.PollInt
 		}
 		return min(poll, max(wait, time.Second))
 	}
-}
-
-// defaultFollowInterval is how often the Hub is asked where an Artifact does not
-// say.
-const defaultFollowInterval = time.Hour
-
-// followInterval returns how often to ask an Artifact's Hub.
-func followInterval(a *modelv1alpha1.Artifact) time.Duration {
-	if i := a.Spec.ForProvider.Source.FollowInterval; i != nil && i.Duration > 0 {
-		return i.Duration
-	}
-	return defaultFollowInterval
-}
-
-// moved says how the revision that the Artifact follows has moved from the commit
-// that its artifact was made from; empty if it has not. If rebuilding it has failed
-// permanently, it does so once in an interval. That the Hub cannot be asked changes
-// nothing: the artifact is what it was.
-func (e *external) moved(ctx context.Context, a *modelv1alpha1.Artifact) (string, error) {
-	s := a.Status.AtProvider
-	if !artifact.Follows(a) || s.Source == nil || s.Source.Revision == "" {
-		e.follower.Forget(a.GetUID())
-		return "", nil
-	}
-	if s.Failure != nil && (s.Failure.NextTryTime != nil || e.now().Before(lastTry(a).Add(followInterval(a)))) {
-		return "", nil
-	}
-	now := isRequested(a)
-	if commit, ok := e.follower.Known(a.GetUID(), followInterval(a), s.Source.Revision); ok && !now {
-		return movedTo(a, commit), nil
-	}
-	q, err := e.question(ctx, a)
-	if err != nil {
-		return "", err
-	}
-	q.Interval, q.Now = followInterval(a), now
-	return movedTo(a, e.follower.Moved(a, q, s.Source.Revision)), nil
-}
-
-// question returns what to ask of the Artifact's source: the commit of a revision on its
-// Hub, or the digest of a tag in its registry.
-func (e *external) question(ctx context.Context, a *modelv1alpha1.Artifact) (follow.Question, error) {
-	if tag := artifact.FollowedTag(a); tag != "" {
-		o, err := e.settings.SourceRegistry(ctx)
-		return follow.Question{Registry: &o, Revision: tag}, err
-	}
-	o, err := e.settings.Hub(ctx)
-	hf := a.Spec.ForProvider.Source.HuggingFace
-	if hf.Dataset != "" {
-		return follow.Question{Options: o, Kind: hub.Dataset, Model: hf.Dataset, Revision: hf.Revision}, err
-	}
-	return follow.Question{Options: o, Kind: hub.Model, Model: hf.Model, Revision: hf.Revision}, err
-}
-
-// movedTo says how a revision or a tag has moved, if it has to a commit or a digest.
-func movedTo(a *modelv1alpha1.Artifact, commit string) string {
-	if commit == "" {
-		return ""
-	}
-	was := a.Status.AtProvider.Source.Revision
-	if tag := artifact.FollowedTag(a); tag != "" {
-		return fmt.Sprintf("tag %s of the source is %s now, and was %s", tag, commit, was)
-	}
-	return fmt.Sprintf("%s is commit %s now, and was %s", a.Spec.ForProvider.Source.HuggingFace.Revision, commit, was)
 }
 
 // lastTry returns when the latest run ended.

@@ -95,6 +95,20 @@ func (w *world) following(name string, h *followedHub) (*modelv1alpha1.Artifact,
 	return a, d
 }
 
+// waitUpToDate waits for the condition UpToDate.
+func (w *world) waitUpToDate(a *modelv1alpha1.Artifact, status corev1.ConditionStatus, reason xpv2.ConditionReason) {
+	w.t.Helper()
+	w.eventually("UpToDate", func() string {
+		if err := w.get(a); err != nil {
+			return err.Error()
+		}
+		if c := a.GetCondition(modelv1alpha1.TypeUpToDate); c.Status != status || c.Reason != reason {
+			return fmt.Sprintf("%s %s %q", c.Status, c.Reason, c.Message)
+		}
+		return ""
+	})
+}
+
 // staysReady watches that an Artifact stays ready until stop is called.
 func (w *world) staysReady(a *modelv1alpha1.Artifact) (stop func()) {
 	w.t.Helper()
@@ -123,6 +137,7 @@ func TestFollowedBranch(t *testing.T) {
 	h := w.startHub()
 	a, before := w.following("followed", h)
 	stop := w.staysReady(a)
+	w.waitUpToDate(a, corev1.ConditionTrue, reasonCurrent)
 	w.stays(a, "The branch has not moved.")
 	w.job(a, 1)
 
@@ -131,6 +146,7 @@ func TestFollowedBranch(t *testing.T) {
 	if got := a.Status.AtProvider.Digest; got != before {
 		t.Errorf("digest while it is rebuilt: %s, want %s", got, before)
 	}
+	w.waitUpToDate(a, corev1.ConditionFalse, reasonRebuilding)
 	after := w.succeedAt(a, 2, "two", h.commit("main"))
 	w.eventually("new digest", func() string {
 		if err := w.get(a); err != nil {
@@ -146,6 +162,7 @@ func TestFollowedBranch(t *testing.T) {
 		t.Errorf("history: %+v", hist)
 	}
 	w.look(a)
+	w.waitUpToDate(a, corev1.ConditionTrue, reasonCurrent)
 	w.stays(a, "It has what the branch stands for now.")
 	w.job(a, 2)
 }
@@ -224,6 +241,7 @@ func TestFollowedBranchFails(t *testing.T) {
 		}
 		return ""
 	})
+	w.waitUpToDate(a, corev1.ConditionFalse, "Gated")
 	w.stays(a, "It is tried again after the interval only.")
 	stop()
 	w.waitTag("models/unfollowed", "v1", before)
@@ -239,6 +257,9 @@ func TestPinnedBranchStays(t *testing.T) {
 	w.stays(a, "It is pinned.")
 	if n := len(h.Requests()); n != 0 {
 		t.Errorf("the Hub was asked %d times", n)
+	}
+	if hasCondition(a, modelv1alpha1.TypeUpToDate) {
+		t.Error("What follows nothing should have no condition UpToDate.")
 	}
 }
 
@@ -262,6 +283,7 @@ func TestFollowWithoutHub(t *testing.T) {
 		return ""
 	})
 	stop()
+	w.waitUpToDate(a, corev1.ConditionFalse, "NotFound")
 	w.stays(a, "It is not known to have moved.")
 	t.Log(a.GetCondition(xpv2.TypeReady).Message)
 }

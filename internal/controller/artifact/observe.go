@@ -49,6 +49,7 @@ func (e *external) Observe(ctx context.Context, a *modelv1alpha1.Artifact) (mana
 	e.reportRefusal(a)
 	a.SetConditions(e.plan.ready)
 	e.setCompliance(ctx, a)
+	e.setUpToDate(a, o)
 	if e.plan.action == actionStartRun && e.plan.create {
 		// The runtime writes annotations before it calls Create.
 		e.setRun(a, e.plan.run)
@@ -332,10 +333,9 @@ func (e *external) gatherTagged(ctx context.Context, a *modelv1alpha1.Artifact, 
 		return err
 	}
 	if matchesSpec(a) && !o.retryDue && o.forbidden == nil {
-		if o.moved, err = e.moved(ctx, a); err != nil {
+		if err := e.gatherMoved(ctx, a, o); err != nil {
 			return err
 		}
-		o.trouble = e.follower.Trouble(a.GetUID())
 	}
 	// What is signed of an artifact without a record is what the spec says, so that must
 	// be what it was built from.

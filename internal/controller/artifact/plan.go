@@ -8,6 +8,7 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/catalog"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
 )
 
@@ -157,8 +158,10 @@ type observation struct {
 	// moved says how the source's revision has moved; empty if it has not.
 	moved string
 
-	// trouble says why it is not known whether it has; empty if it is.
-	trouble string
+	// trouble says why it is not known whether it has; nil if it is. answered reports
+	// whether the source has answered since it is known what the artifact was made from.
+	trouble  *outcome.Error
+	answered bool
 
 	// adopted is what must be written down as the Artifact's; nil for nothing.
 	adopted *adoption
