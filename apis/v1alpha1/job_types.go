@@ -95,3 +95,98 @@ type StorageSettings struct {
 	// +optional
 	StorageClassName *string `json:"storageClassName,omitempty"`
 }
+
+// DefaultUserID is the user and the group of a run's Pod, and the group of its volumes,
+// unless a ClusterProviderConfig has a podSecurityContext. KitOps' image uses it too.
+const DefaultUserID = int64(1001)
+
+// PodSettings are settings of a run's Pod and Job that decide what runs it, as whom and
+// how long its logs stay: the administrator's alone.
+type PodSettings struct {
+	// RuntimeClassName of the Pod, for a sandbox such as gVisor or Kata Containers. The
+	// RuntimeClass must exist. Default: the cluster's default runtime. Example: gvisor.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')",message="runtimeClassName must be the name of a RuntimeClass: write gvisor, or leave it out"
+	RuntimeClassName string `json:"runtimeClassName,omitempty"`
+
+	// SchedulerName is the scheduler of the Pod, which must run in the cluster: without
+	// it the Pod is never started. Default: default-scheduler. Example: volcano.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')",message="schedulerName must be the name of a scheduler: write volcano, or leave it out"
+	SchedulerName string `json:"schedulerName,omitempty"`
+
+	// TopologySpreadConstraints spread the Pods of runs over nodes, zones or other
+	// domains. One without a labelSelector counts the Pods of all runs in the namespace
+	// where they execute. Default: the scheduler's.
+	// Example: [{maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: ScheduleAnyway}].
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=8
+	TopologySpreadConstraints []corev1.TopologySpreadConstraint `json:"topologySpreadConstraints,omitempty"`
+
+	// TTLSecondsAfterFinished is how long a Job is kept after its end, with its Pod and
+	// the logs of that, in seconds. A run whose Job is gone before the provider has read
+	// its result, because that was away for longer, is repeated. Default: 3600.
+	// Example: 86400.
+	// +optional
+	// +kubebuilder:validation:Minimum=300
+	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
+
+	// PodSecurityContext replaces the user and the groups of the Pod. What it leaves out
+	// is not set, so that the cluster decides: {} is for OpenShift, whose
+	// SecurityContextConstraints assign a user and a group of the namespace's own and
+	// refuse others. That no container runs as root or gets privileges is not affected.
+	// Default: {runAsUser: 1001, runAsGroup: 1001, fsGroup: 1001}.
+	// Example: {runAsUser: 2000, fsGroup: 2000}.
+	// +optional
+	PodSecurityContext *PodSecurityContext `json:"podSecurityContext,omitempty"`
+}
+
+// A PodSecurityContext is who a run's Pod is on its node, within the restricted Pod
+// security standard.
+type PodSecurityContext struct {
+	// RunAsUser is the user ID of all containers. Default: the cluster's choice, else
+	// that of each image: 1001 of kit's and 65532 of the worker's. Example: 2000.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=2147483647
+	RunAsUser *int64 `json:"runAsUser,omitempty"`
+
+	// RunAsGroup is the group ID of all containers. Default: the cluster's choice, else
+	// that of each image. Example: 2000.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
+	RunAsGroup *int64 `json:"runAsGroup,omitempty"`
+
+	// FSGroup is the group that volumes of the Pod get, if they support it. Without one
+	// that is set here or by the cluster, pipeline Kit needs a storage class whose volumes
+	// the user may write. Default: the cluster's choice, else none. Example: 2000.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
+	FSGroup *int64 `json:"fsGroup,omitempty"`
+
+	// FSGroupChangePolicy decides when the group of a volume's files is changed.
+	// Default: OnRootMismatch. Example: Always.
+	// +optional
+	// +kubebuilder:validation:Enum=OnRootMismatch;Always
+	FSGroupChangePolicy corev1.PodFSGroupChangePolicy `json:"fsGroupChangePolicy,omitempty"`
+
+	// SupplementalGroups are further groups of all containers, such as that of a volume
+	// that is read. Default: none. Example: [3000].
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:Minimum=1
+	// +kubebuilder:validation:items:Maximum=2147483647
+	SupplementalGroups []int64 `json:"supplementalGroups,omitempty"`
+
+	// SELinuxOptions are the SELinux labels of all containers. Default: the container
+	// runtime's. Example: {level: "s0:c123,c456"}.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="!has(self.user) && !has(self.role) && (!has(self.type) || self.type in ['container_t', 'container_init_t', 'container_kvm_t', 'container_engine_t'])",message="the restricted Pod security standard allows a level, and a type that confines: remove user and role, and write level alone or type: container_t"
+	SELinuxOptions *corev1.SELinuxOptions `json:"seLinuxOptions,omitempty"`
+}

@@ -322,6 +322,8 @@ type ClusterHuggingFaceConfig struct {
 type ClusterJobConfig struct {
 	JobConfig `json:",inline"`
 
+	PodSettings `json:",inline"`
+
 	// KitImage is the image with kit, for pipeline Kit. Default: the provider's
 	// flag --kit-image. Example: registry.example.com/kitops:v1.16.0.
 	// +optional

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
 
@@ -51,6 +52,28 @@ func manifestCases() map[string]manifestCase {
 		"kit-everything": {
 			reason: "The Kit pipeline takes all that an Artifact and its ProviderConfig can set.",
 			args:   newArtifact(withEverything(), withStorage("200Gi", "fast")),
+		},
+		"kit-pod-settings": {
+			reason: "An administrator may choose the Pod's runtime, scheduler, spread, user and groups, and how long Jobs are kept.",
+			args: newArtifact(withEffective(modelv1alpha1.Effective{Pod: v1alpha1.PodSettings{
+				RuntimeClassName:        "gvisor",
+				SchedulerName:           "volcano",
+				TTLSecondsAfterFinished: ptr.To[int32](86400),
+				TopologySpreadConstraints: []corev1.TopologySpreadConstraint{
+					{MaxSkew: 1, TopologyKey: corev1.LabelHostname, WhenUnsatisfiable: corev1.ScheduleAnyway},
+					{MaxSkew: 2, TopologyKey: corev1.LabelTopologyZone, WhenUnsatisfiable: corev1.DoNotSchedule, LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"team": "research"}}},
+				},
+				PodSecurityContext: &v1alpha1.PodSecurityContext{
+					RunAsUser: ptr.To[int64](2000), RunAsGroup: ptr.To[int64](0), FSGroup: ptr.To[int64](2001), SupplementalGroups: []int64{3000},
+					FSGroupChangePolicy: corev1.FSGroupChangeAlways, SELinuxOptions: &corev1.SELinuxOptions{Level: "s0:c123,c456"},
+				},
+			}})),
+		},
+		"kit-assigned-user": {
+			reason: "A cluster may assign the Pod's user and groups, as OpenShift does.",
+			args: newArtifact(withConfigCredentials(), func(a *modelv1alpha1.Artifact) {
+				a.Effective.Pod.PodSecurityContext = &v1alpha1.PodSecurityContext{}
+			}),
 		},
 		"kit-config-credentials": {
 			reason: "A run uses the ProviderConfig's credentials, copied into its namespace.",

@@ -22,10 +22,6 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// userID is the user and group of a run's Pod, a number so that the kubelet can
-// verify that it is not root. KitOps' image uses it too.
-const userID = int64(1001)
-
 // A jobOverride sets one aspect of a Job.
 type jobOverride func(*batchv1.Job)
 
@@ -43,7 +39,7 @@ func BuildJob(artifact *modelv1alpha1.Artifact, kitImage string, labels map[stri
 	}
 	for _, override := range []jobOverride{
 		jobRunsOnce(),
-		jobWithRestrictedPod(),
+		jobWithRestrictedPod(artifact.Effective.Pod.PodSecurityContext),
 		jobWithPipeline(artifact, kitImage),
 		jobWithSourceVolume(artifact),
 		jobWithCredentials(artifact),
@@ -51,6 +47,7 @@ func BuildJob(artifact *modelv1alpha1.Artifact, kitImage string, labels map[stri
 		jobWithAdministration(artifact.Effective),
 		// The hash covers all that decides whether, where and how the Pod starts.
 		jobWithBuildHash(),
+		jobWithTTL(artifact.Effective.Pod.TTLSecondsAfterFinished),
 		jobWithProgress(),
 		jobWithMounts(artifact),
 		jobWithPolicy(artifact),
@@ -93,20 +90,34 @@ func jobRunsOnce() jobOverride {
 
 // jobWithRestrictedPod satisfies the restricted Pod security standard
 // (https://kubernetes.io/docs/concepts/security/pod-security-standards/).
-func jobWithRestrictedPod() jobOverride {
+func jobWithRestrictedPod(identity *v1alpha1.PodSecurityContext) jobOverride {
 	return func(j *batchv1.Job) {
 		pod := &j.Spec.Template.Spec
 		pod.AutomountServiceAccountToken = ptr.To(false)
 		pod.EnableServiceLinks = ptr.To(false)
-		pod.SecurityContext = &corev1.PodSecurityContext{
-			RunAsNonRoot: ptr.To(true),
-			RunAsUser:    ptr.To(userID),
-			RunAsGroup:   ptr.To(userID),
-			FSGroup:      ptr.To(userID),
-			// The files of a large workspace are not all visited at each start.
-			FSGroupChangePolicy: ptr.To(corev1.FSGroupChangeOnRootMismatch),
-			SeccompProfile:      &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
-		}
+		pod.SecurityContext = securityContext(identity)
+	}
+}
+
+// securityContext returns who a run's Pod is: the default user, or what an administrator
+// has set, and no more than that. An ID that is not set is assigned by the cluster, as by
+// OpenShift's SecurityContextConstraints, or is the image's.
+func securityContext(identity *v1alpha1.PodSecurityContext) *corev1.PodSecurityContext {
+	if identity == nil {
+		// A number, so that the kubelet can verify that it is not root's.
+		id := v1alpha1.DefaultUserID
+		identity = &v1alpha1.PodSecurityContext{RunAsUser: &id, RunAsGroup: &id, FSGroup: &id}
+	}
+	return &corev1.PodSecurityContext{
+		RunAsNonRoot:       ptr.To(true),
+		RunAsUser:          identity.RunAsUser,
+		RunAsGroup:         identity.RunAsGroup,
+		FSGroup:            identity.FSGroup,
+		SupplementalGroups: identity.SupplementalGroups,
+		SELinuxOptions:     identity.SELinuxOptions,
+		// The files of a large workspace are not all visited at each start.
+		FSGroupChangePolicy: ptr.To(cmp.Or(identity.FSGroupChangePolicy, corev1.FSGroupChangeOnRootMismatch)),
+		SeccompProfile:      &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 	}
 }
 
@@ -194,10 +205,29 @@ func jobWithAdministration(e modelv1alpha1.Effective) jobOverride {
 		pod.ServiceAccountName = e.ServiceAccountName
 		pod.ImagePullSecrets = e.ImagePullSecrets
 		pod.HostAliases = e.HostAliases
+		if e.Pod.RuntimeClassName != "" {
+			pod.RuntimeClassName = &e.Pod.RuntimeClassName
+		}
+		pod.SchedulerName = e.Pod.SchedulerName
+		pod.TopologySpreadConstraints = e.Pod.TopologySpreadConstraints
+		for i := range pod.TopologySpreadConstraints {
+			if c := &pod.TopologySpreadConstraints[i]; c.LabelSelector == nil {
+				// A constraint without one would count no Pods.
+				c.LabelSelector = &metav1.LabelSelector{MatchLabels: CommonLabels()}
+			}
+		}
 		for i := range pod.Containers {
 			// The last of two values wins: the provider's own.
 			pod.Containers[i].Env = append(append([]corev1.EnvVar{}, e.Env...), pod.Containers[i].Env...)
 		}
+	}
+}
+
+// jobWithTTL sets how long the Job is kept after its end, if that is not the default. It
+// is not part of the build hash, since it decides nothing of whether the Pod starts.
+func jobWithTTL(seconds *int32) jobOverride {
+	return func(j *batchv1.Job) {
+		j.Spec.TTLSecondsAfterFinished = cmp.Or(seconds, j.Spec.TTLSecondsAfterFinished)
 	}
 }
 

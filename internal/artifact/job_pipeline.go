@@ -253,9 +253,20 @@ func jobWithCredentials(a *modelv1alpha1.Artifact) jobOverride {
 		}
 		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: credentialsVolumeName, MountPath: credentialsMountPath, ReadOnly: true})
 		pod.Volumes = append(pod.Volumes, corev1.Volume{Name: credentialsVolumeName, VolumeSource: corev1.VolumeSource{
-			Projected: &corev1.ProjectedVolumeSource{Sources: slices.Clip(sources), DefaultMode: ptr.To[int32](0o440)},
+			Projected: &corev1.ProjectedVolumeSource{Sources: slices.Clip(sources), DefaultMode: ptr.To(credentialsMode(pod.SecurityContext))},
 		}})
 	}
+}
+
+// credentialsMode returns the mode of credentials' files. They belong to root and, if the
+// Pod has one, to the group of its volumes. Without that the Pod's user is one of all
+// others: nobody else runs in the Pod, and the kubelet keeps the files from other
+// processes of the node.
+func credentialsMode(s *corev1.PodSecurityContext) int32 {
+	if s.FSGroup == nil {
+		return 0o444
+	}
+	return 0o440
 }
 
 // registryCredentials returns the copied credentials, else the Artifact's own, else

@@ -57,6 +57,7 @@ func (p *providerConfig) effective(e endpoint) modelv1alpha1.Effective {
 		ImagePullSecrets:   p.Job.ImagePullSecrets,
 		Env:                p.Job.Env,
 		HostAliases:        p.Job.HostAliases,
+		Pod:                p.Job.PodSettings,
 		Pipeline:           p.Job.Pipeline,
 		Storage:            p.Job.Storage,
 		Job:                &p.Job.JobSettings,

@@ -83,6 +83,9 @@ type Effective struct {
 	// HostAliases of the Pod.
 	HostAliases []corev1.HostAlias
 
+	// Pod has the settings of Pods and Jobs that only an administrator may choose.
+	Pod v1alpha1.PodSettings
+
 	// ConfigHash identifies the state of the ProviderConfig and of the Secrets
 	// that a run uses; empty where no run is started.
 	ConfigHash string

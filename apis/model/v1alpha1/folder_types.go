@@ -157,7 +157,8 @@ type AzureBlobSource struct {
 }
 
 // A PersistentVolumeClaimSource is a folder of a volume. Runs mount it read-only, and
-// read it as user and group 1001.
+// read it as user and group 1001, unless job.podSecurityContext of the
+// ClusterProviderConfig says otherwise.
 type PersistentVolumeClaimSource struct {
 	// ClaimName is the name of the PersistentVolumeClaim in the Artifact's namespace.
 	// It cannot be used if runs execute in another namespace. Example: training-output.

@@ -331,6 +331,7 @@ func (in *Effective) DeepCopyInto(out *Effective) {
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
 	}
+	in.Pod.DeepCopyInto(&out.Pod)
 	if in.MountFrom != nil {
 		in, out := &in.MountFrom, &out.MountFrom
 		*out = make([]string, len(*in))

@@ -121,8 +121,15 @@ func administrationRules(job string, refused bool) map[string]rule {
 		"imagePullSecrets":   []any{map[string]any{"name": "pull"}},
 		"env":                []any{map[string]any{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}},
 		"hostAliases":        []any{map[string]any{"ip": "10.0.0.1", "hostnames": []any{"huggingface.co"}}},
+		"runtimeClassName":   "gvisor",
+		"schedulerName":      "volcano",
+		"topologySpreadConstraints": []any{map[string]any{
+			"maxSkew": int64(1), "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
+		}},
+		"ttlSecondsAfterFinished": int64(86400),
+		"podSecurityContext":      map[string]any{},
 	} {
-		r := rule{reason: "Only a cluster's administrator chooses which code runs as whom.", args: fields{job + "." + name: value}}
+		r := rule{reason: "Only a cluster's administrator chooses which code runs as whom, and how.", args: fields{job + "." + name: value}}
 		if refused {
 			r.want = []string{"unknown field", name}
 		}

@@ -220,6 +220,37 @@ func TestConfigJobNamespace(t *testing.T) {
 	})
 }
 
+func TestConfigPodSettings(t *testing.T) {
+	const context, ttl = "job.podSecurityContext", "job.ttlSecondsAfterFinished"
+	set := func(reason string, value map[string]any, want ...string) rule {
+		return rule{reason: reason, args: fields{context: value}, want: want}
+	}
+	labels := func(reason string, value map[string]any, want ...string) rule {
+		return set(reason, map[string]any{"seLinuxOptions": value}, want...)
+	}
+	const sayLabels = "remove user and role, and write level alone or type: container_t"
+	checkCreate(t, v1alpha1.ClusterProviderConfigGroupVersionKind, minimalConfig, map[string]rule{
+		"Assigned": set("The cluster may assign user and groups.", map[string]any{}),
+		"All": set("Who the Pod is should be the administrator's choice.", map[string]any{
+			"runAsUser": int64(2000), "runAsGroup": int64(0), "fsGroup": int64(2000), "fsGroupChangePolicy": "Always",
+			"supplementalGroups": []any{int64(3000)}, "seLinuxOptions": map[string]any{"level": "s0:c1,c2"},
+		}),
+		"Root":         set("No run should be root.", map[string]any{"runAsUser": int64(0)}, context+".runAsUser", "greater than or equal to 1"),
+		"RootsGroup":   set("No run should have root's group beside its own.", map[string]any{"supplementalGroups": []any{int64(0)}}, context+".supplementalGroups", "greater than or equal to 1"),
+		"TooLarge":     set("An ID has 31 bits.", map[string]any{"runAsUser": int64(1) << 31}, context+".runAsUser", "less than or equal to 2147483647"),
+		"Privileges":   set("No field should give privileges.", map[string]any{"sysctls": []any{}}, "unknown field"),
+		"Change":       set("The answer should list the policies.", map[string]any{"fsGroupChangePolicy": "Never"}, context+".fsGroupChangePolicy", `"OnRootMismatch", "Always"`),
+		"Type":         labels("A type that confines may be chosen.", map[string]any{"type": "container_kvm_t"}),
+		"Unconfined":   labels("A type that does not confine should be refused.", map[string]any{"type": "spc_t"}, sayLabels),
+		"Role":         labels("The standard has no role.", map[string]any{"role": "system_r"}, sayLabels),
+		"TTL":          {reason: "Jobs may be kept for a day.", args: fields{ttl: int64(86400)}},
+		"ShortTTL":     {reason: "The provider must have time to read a result.", args: fields{ttl: int64(60)}, want: []string{ttl, "greater than or equal to 300"}},
+		"Runtime":      {reason: "A RuntimeClass is an object.", args: fields{"job.runtimeClassName": "gVisor"}, want: []string{"job.runtimeClassName", "write gvisor, or leave it out"}},
+		"Scheduler":    {reason: "A scheduler has a name.", args: fields{"job.schedulerName": "a b"}, want: []string{"job.schedulerName", "write volcano, or leave it out"}},
+		"SpreadNoSkew": {reason: "A constraint should be whole.", args: fields{"job.topologySpreadConstraints": []any{map[string]any{"topologyKey": "a"}}}, want: []string{"maxSkew", "Required value"}},
+	})
+}
+
 func TestConfigAttestation(t *testing.T) {
 	const attestation, key, keyless = "attestation", "attestation.keySecretRef", "attestation.keyless"
 	identity := func(more map[string]any) map[string]any {

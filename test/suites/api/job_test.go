@@ -6,8 +6,10 @@ import (
 
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	corev1 "k8s.io/api/core/v1"
+	nodev1 "k8s.io/api/node/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	psa "k8s.io/pod-security-admission/api"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
@@ -51,6 +53,20 @@ func TestRunIsTaken(t *testing.T) {
 			Tolerations: []corev1.Toleration{{Key: "gpu", Operator: corev1.TolerationOpExists}},
 		},
 	}
+	administered, assigned := *full.DeepCopy(), *full.DeepCopy()
+	administered.Pod = v1alpha1.PodSettings{
+		RuntimeClassName:        "gvisor",
+		SchedulerName:           "volcano",
+		TTLSecondsAfterFinished: ptr.To[int32](86400),
+		TopologySpreadConstraints: []corev1.TopologySpreadConstraint{
+			{MaxSkew: 1, TopologyKey: corev1.LabelHostname, WhenUnsatisfiable: corev1.ScheduleAnyway},
+		},
+		PodSecurityContext: &v1alpha1.PodSecurityContext{
+			RunAsUser: ptr.To[int64](2000), RunAsGroup: ptr.To[int64](0), SupplementalGroups: []int64{3000},
+			SELinuxOptions: &corev1.SELinuxOptions{Type: "container_t", Level: "s0:c123,c456"},
+		},
+	}
+	assigned.Pod.PodSecurityContext = &v1alpha1.PodSecurityContext{}
 	type args struct {
 		name       string
 		parameters modelv1alpha1.ArtifactParameters
@@ -64,6 +80,10 @@ func TestRunIsTaken(t *testing.T) {
 		"Stream":         {reason: "Stream needs no ProviderConfig to be valid.", args: args{name: "qwen3", parameters: stream}},
 		"KitFull":        {reason: "Kit with all that a ProviderConfig says is valid.", args: args{name: "qwen3", parameters: bare, effective: full}},
 		"StreamFull":     {reason: "Stream with all that a ProviderConfig says is valid.", args: args{name: "qwen3", parameters: stream, effective: full}},
+		"KitPod":         {reason: "Kit with all that an administrator may choose is valid.", args: args{name: "qwen3", parameters: bare, effective: administered}},
+		"StreamPod":      {reason: "Stream with all that an administrator may choose is valid.", args: args{name: "qwen3", parameters: stream, effective: administered}},
+		"KitAssigned":    {reason: "Kit is valid without a user.", args: args{name: "qwen3", parameters: bare, effective: assigned}},
+		"StreamAssigned": {reason: "Stream is valid without a user.", args: args{name: "qwen3", parameters: stream, effective: assigned}},
 		"Dataset":        {reason: "Chosen files of a dataset are valid.", args: args{name: "gsm8k", parameters: chosen}},
 		"OCI":            {reason: "Credentials of two registries are valid side by side.", args: args{name: "qwen3", parameters: mirrored, effective: full}},
 		"LongestName":    {reason: "The longest name makes valid ones.", args: args{name: strings.Repeat("a", 253), parameters: bare}},
@@ -74,6 +94,9 @@ func TestRunIsTaken(t *testing.T) {
 	c := apiserver.Client(t)
 	namespace := apiserver.Namespace(t, c)
 	restrict(t, c, namespace)
+	if err := c.Create(t.Context(), &nodev1.RuntimeClass{ObjectMeta: metav1.ObjectMeta{Name: administered.Pod.RuntimeClassName}, Handler: "runsc"}); err != nil {
+		t.Fatal(err)
+	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			a := &modelv1alpha1.Artifact{
