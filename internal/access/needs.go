@@ -112,6 +112,8 @@ func needs() []Need {
 		// Events tell why a run does not start.
 		{Resource: "events", Verbs: []string{"create", "patch"}},
 		{Resource: "events", Verbs: []string{"list"}, Runs: true},
+		// Workloads tell why Kueue does not start a run.
+		{Group: "kueue.x-k8s.io", Resource: "workloads", Verbs: []string{"list"}, Runs: true, Optional: true},
 
 		// The leader election's Lease. RBAC cannot restrict create to a name
 		// (https://kubernetes.io/docs/reference/access-authn-authz/rbac/#referring-to-resources).

@@ -120,6 +120,11 @@ var (
 	deniedBy      = regexp.MustCompile(`admission webhook "([^"]+)" denied the request`)
 )
 
+// queueUnasked matches the API server's error if Kueue's webhook for Jobs or Pods does
+// not answer (k8s.io/apiserver/pkg/admission/plugin/webhook, and
+// config/components/webhook/manifests.yaml of sigs.k8s.io/kueue).
+var queueUnasked = regexp.MustCompile(`failed calling webhook "[mv](job|pod)\.kb\.io"`)
+
 // Refusal returns the error of creating what with a reason and a cure if the API
 // server refused the object: by a quota or an admission policy, for a missing
 // permission, or because it is invalid. It wraps other errors, which may be
@@ -131,7 +136,7 @@ func Refusal(err error, what string) error {
 	switch {
 	case err == nil:
 		return nil
-	case kerrors.IsForbidden(err), kerrors.IsInvalid(err), kerrors.IsBadRequest(err), deniedBy.MatchString(err.Error()):
+	case kerrors.IsForbidden(err), kerrors.IsInvalid(err), kerrors.IsBadRequest(err), deniedBy.MatchString(err.Error()), queueUnasked.MatchString(err.Error()):
 		return refusedBy(what, err.Error()).Because(err)
 	}
 	return errors.Wrapf(err, "cannot create %s", what)
@@ -165,6 +170,9 @@ func NoRunNamespace(namespace string, terminating bool) *outcome.Error {
 // refusedBy returns why the API server refused an object, from its message. It omits
 // the used part of a quota, which changes all the time.
 func refusedBy(what, why string) *outcome.Error {
+	if queueUnasked.MatchString(why) {
+		return outcome.Errorf(outcome.QueueUnavailable, "Kueue's webhook does not answer, which the API server must ask before it creates %s: see that Kueue's controller manager is running, and the run starts", what)
+	}
 	if m := quotaExceeded.FindStringSubmatch(why); m != nil {
 		return outcome.Errorf(outcome.QuotaExceeded, "ResourceQuota %q leaves no room for %s, which asks for %s: raise the quota, free some of it, or ask for less in spec.forProvider.job.resources or spec.forProvider.storage.size", m[1], what, m[2])
 	}

@@ -48,6 +48,7 @@ func BuildJob(artifact *modelv1alpha1.Artifact, kitImage string, labels map[stri
 		// The hash covers all that decides whether, where and how the Pod starts.
 		jobWithBuildHash(),
 		jobWithTTL(artifact.Effective.Pod.TTLSecondsAfterFinished),
+		jobWithQueue(),
 		jobWithProgress(),
 		jobWithMounts(artifact),
 		jobWithPolicy(artifact),
@@ -188,6 +189,10 @@ func settingsFor(a *modelv1alpha1.Artifact) v1alpha1.JobSettings {
 		}
 		out.Labels = merged(out.Labels, s.Labels)
 		out.Annotations = merged(out.Annotations, s.Annotations)
+	}
+	if queue := queueOf(a.Effective.Job); queue != "" && out.Labels[LabelQueueName] == "" {
+		// An Artifact may name another queue of its namespace, but leave none.
+		out.Labels = merged(out.Labels, map[string]string{LabelQueueName: queue})
 	}
 	if config := a.Effective.Job; config != nil && isolated(a) {
 		out.NodeSelector = merged(out.NodeSelector, config.NodeSelector)

@@ -47,6 +47,8 @@ func ObserveJobStatus(job *batchv1.Job, pods []corev1.Pod, fallbackPhase modelv1
 		return succeeded(r.Digest)
 	case jobFailure(job) != nil || job.Status.Failed > 0:
 		return failed(failureOf(job, pods))
+	case IsQueued(job):
+		return queued(job, Workload{})
 	case job.Status.Active > 0 && started(job, pods), hasUncountedPods(job):
 		return ObservationResult{
 			Phase:   modelv1alpha1.PhaseRunning,

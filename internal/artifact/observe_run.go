@@ -43,7 +43,10 @@ type RunState struct {
 	// Events of the objects that the run waits for.
 	Events []corev1.Event
 
-	// Asked reports whether workspace and events were read.
+	// Workload of a queued Job.
+	Workload Workload
+
+	// Asked reports whether workspace and events, or the Workload, were read.
 	Asked bool
 
 	// Overdue reports whether the run must be stopped because it does not start.
@@ -51,10 +54,18 @@ type RunState struct {
 }
 
 // IsOverdue reports whether a Job has copied credentials and has not started within
-// this time. If pods is nil, it goes by the Job's count of ready Pods.
+// this time, in which time in a queue does not count. If pods is nil, it goes by the
+// Job's count of ready Pods.
 func IsOverdue(job *batchv1.Job, pods []corev1.Pod, now time.Time, timeout time.Duration) bool {
-	return job.GetAnnotations()[AnnotationCredentials] != "" && job.CreationTimestamp.Add(timeout).Before(now) &&
-		ObserveJobStatus(job, pods, "", "").Phase == modelv1alpha1.PhasePending
+	if job.GetAnnotations()[AnnotationCredentials] == "" || IsQueued(job) {
+		return false
+	}
+	since := job.CreationTimestamp.Time
+	// The Job controller sets it when a Job is made or resumed.
+	if start := job.Status.StartTime; start != nil && start.After(since) {
+		since = start.Time
+	}
+	return since.Add(timeout).Before(now) && ObserveJobStatus(job, pods, "", "").Phase == modelv1alpha1.PhasePending
 }
 
 // Outdated reports whether the run does not start and its Job or workspace would be
@@ -66,7 +77,10 @@ func (s RunState) Outdated(a *modelv1alpha1.Artifact, kitImage string) bool {
 	}
 	why := ObserveWaiting(s.Job, s.Pods, s.Workspace, s.Events)
 	if why == nil {
-		return false
+		if !IsQueued(s.Job) {
+			return false
+		}
+		why = &outcome.Failure{Reason: outcome.Queued}
 	}
 	if s.Job.GetNamespace() != RunNamespace(a) {
 		return true
@@ -87,6 +101,11 @@ func ObserveRun(s RunState, fallbackPhase modelv1alpha1.ArtifactPhase, fallbackD
 	o := ObserveJobStatus(s.Job, s.Pods, fallbackPhase, fallbackDigest)
 	switch {
 	case s.Job == nil:
+	case IsQueued(s.Job):
+		if f := s.Workload.neverStarts(s.Job); f != nil {
+			return failed(*f)
+		}
+		return queued(s.Job, s.Workload)
 	case o.Phase == modelv1alpha1.PhasePending:
 		f := ObserveWaiting(s.Job, s.Pods, s.Workspace, s.Events)
 		if s.Overdue {
@@ -135,10 +154,10 @@ func hasUnseenEnd(job *batchv1.Job, pods []corev1.Pod) bool {
 }
 
 // ReadRunState returns the state of a run with its workspace and the events of the
-// objects that it waits for. These are read only if the run has not started within
-// StartGracePeriod. The client must read from the API server, since a cache would
-// hold all events of the cluster.
-func ReadRunState(ctx context.Context, c client.Reader, a *modelv1alpha1.Artifact, job *batchv1.Job, pods []corev1.Pod, now time.Time) (RunState, error) {
+// objects that it waits for, or the Workload of a queued Job. These are read only if the
+// run has not started within StartGracePeriod. The client must read from the API server,
+// since a cache would hold all events and Workloads of the cluster.
+func ReadRunState(ctx context.Context, c client.Client, a *modelv1alpha1.Artifact, job *batchv1.Job, pods []corev1.Pod, now time.Time) (RunState, error) {
 	s := RunState{Job: job, Pods: pods}
 	if job == nil || job.CreationTimestamp.Add(StartGracePeriod).After(now) || ObserveJobStatus(job, pods, "", "").Phase != modelv1alpha1.PhasePending {
 		return s, nil
@@ -153,6 +172,13 @@ func ReadRunState(ctx context.Context, c client.Reader, a *modelv1alpha1.Artifac
 		if err == nil {
 			s.Workspace = pvc
 		}
+	}
+	if IsQueued(job) {
+		s.Workload = readWorkload(ctx, c, job)
+		if s.Workload.State == WorkloadMissing && job.CreationTimestamp.Add(queueGracePeriod).After(now) {
+			s.Workload = Workload{}
+		}
+		return s, nil
 	}
 	for _, uid := range s.waitsFor() {
 		events := &corev1.EventList{}

@@ -155,6 +155,8 @@ func TestRefusal(t *testing.T) {
 		"Policy":   {reason: "The admission policy that refuses an object should be named.", args: forbid("ValidatingAdmissionPolicy 'no-jobs' denied request"), want: outcome.Refused, says: "no-jobs"},
 		"Invalid":  {reason: "The invalid field should be named.", args: kerrors.NewInvalid(schema.GroupKind{Group: "batch", Kind: "Job"}, "run", nil), want: outcome.Refused, says: `Job "run"`},
 		"Webhook":  {reason: "The webhook that refuses an object should be named, whatever its status.", args: kerrors.NewInternalError(errors.New(`admission webhook "x.example.com" denied the request: no`)), want: outcome.Refused, says: "x.example.com"},
+		"Queue":    {reason: "A webhook of Kueue that does not answer should be named, and be transient.", args: kerrors.NewInternalError(errors.New(`failed calling webhook "mjob.kb.io": failed to call webhook: Post "https://kueue-webhook-service.kueue-system.svc:443/mutate-batch-v1-job?timeout=10s": no endpoints available for service "kueue-webhook-service"`)), want: outcome.QueueUnavailable, says: "Kueue's webhook does not answer"},
+		"Mesh":     {reason: "Another webhook that does not answer should not be taken for Kueue's.", args: kerrors.NewInternalError(errors.New(`failed calling webhook "mjob.kb.io.example.com": x`)), want: outcome.Internal, says: "cannot create Job"},
 		"Passing":  {reason: "A transient error should not be a refusal.", args: kerrors.NewServiceUnavailable("down"), want: outcome.Internal, says: "cannot create Job"},
 		"Conflict": {reason: "A conflict should not be a refusal.", args: kerrors.NewConflict(jobs, "run", errors.New("x")), want: outcome.Internal, says: "cannot create Job"},
 	}

@@ -125,6 +125,10 @@ const (
 	// start. Nothing has failed.
 	Queued Reason = "Queued"
 
+	// QueueUnavailable: Kueue does not answer, without which the cluster creates no
+	// Job, in a queue or not.
+	QueueUnavailable Reason = "QueueUnavailable"
+
 	// JobNotCreated: the Artifact has no Job yet.
 	JobNotCreated Reason = "JobNotCreated"
 
@@ -157,7 +161,7 @@ const (
 var vocabulary = map[Reason]waiting{
 	RateLimited: forTime, Unavailable: forTime, Evicted: forTime, OutOfMemory: forTime, PodLost: forTime, NotStarted: forTime,
 	ImagePull: forTime, ConfigMissing: forTime, WorkspaceUnbound: forTime, QuotaExceeded: forTime, Refused: forTime,
-	PermissionMissing: forTime, Unschedulable: forTime, Queued: forTime, JobNotCreated: forTime,
+	PermissionMissing: forTime, Unschedulable: forTime, Queued: forTime, QueueUnavailable: forTime, JobNotCreated: forTime,
 
 	Unauthorized: forPerson, Gated: forPerson, NotFound: forPerson, Untrusted: forPerson, NoSpace: forPerson, Mismatch: forPerson,
 	Changed: forPerson, Unverified: forPerson, TooOld: forPerson, Unsupported: forPerson, PolicyViolation: forPerson, Internal: forPerson,
@@ -182,6 +186,8 @@ var transient = map[Reason]bool{
 	OutOfMemory: true,
 	PodLost:     true,
 	NotStarted:  true,
+
+	QueueUnavailable: true,
 }
 
 // Transient reports whether a failure for this reason is transient, so that the

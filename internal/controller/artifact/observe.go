@@ -367,7 +367,7 @@ func (e *external) currentJob(ctx context.Context, a *modelv1alpha1.Artifact) (*
 		return nil, nil, nil
 	}
 	kube := e.cached
-	if job.Status.Active == 0 && !runEnded(a) {
+	if job.Status.Active == 0 && !runEnded(a) && !artifact.IsQueued(job) {
 		// What the end of a run reports is read once, and a cache may have the
 		// Job's end before the Pod's.
 		kube = e.direct

@@ -3,8 +3,10 @@ package artifact
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 
+	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 
@@ -30,6 +32,7 @@ func (e *external) recordRun(ctx context.Context, a *modelv1alpha1.Artifact, sta
 	number := artifact.RunOf(job).Number
 	o = known(a, job, pods, o)
 	recorded := s.Phase == o.Phase && s.Run == number && !forgotResult(a)
+	stopped := s.Phase == modelv1alpha1.PhaseRunning && s.Run == number && artifact.IsQueued(job)
 	s.Phase, s.Run = o.Phase, number
 	s.JobRef = &modelv1alpha1.JobReference{Namespace: job.GetNamespace(), Name: job.GetName()}
 	if !recorded || o.Phase != modelv1alpha1.PhasePending || state.Asked {
@@ -43,7 +46,10 @@ func (e *external) recordRun(ctx context.Context, a *modelv1alpha1.Artifact, sta
 	if o.Phase == modelv1alpha1.PhaseFailed && s.Failure != nil {
 		o.Reason, o.Message = s.Failure.Reason, failureMessage(s.Failure)
 	}
-	if !recorded {
+	switch {
+	case stopped:
+		e.tellIfCurrent(ctx, a, event.Normal(reasonRequeued, fmt.Sprintf("Run %d was stopped by its queue and waits there again; what it has transferred is kept", number)))
+	case !recorded:
 		e.tell(ctx, a, o)
 	}
 	return o, !recorded && hasEnded(o.Phase)

@@ -101,11 +101,14 @@ func unavailable(reason outcome.Reason, message string) xpv2.Condition {
 
 // Reasons of an Artifact's events, beside those of crossplane-runtime.
 const (
-	// reasonRunStarted: a run was started: its Job was created.
+	// reasonRunStarted: a run was started: its Job was created, or put into the queue that it names.
 	reasonRunStarted event.Reason = "RunStarted"
 
 	// reasonRunning: a run's Pod is running.
 	reasonRunning event.Reason = "RunRunning"
+
+	// reasonRequeued: a run was stopped by its queue, to make room for another, and waits there again.
+	reasonRequeued event.Reason = "RunRequeued"
 
 	// reasonStaged: a run has staged the artifact, which gets its tag next.
 	reasonStaged event.Reason = "Staged"

@@ -205,7 +205,11 @@ func (e *external) ensureRun(ctx context.Context, a *modelv1alpha1.Artifact) err
 	job, made, err := artifact.EnsureJob(ctx, lookingUp{Client: e.direct, cached: e.cached}, e.scheme, a, e.settings.KitImage, e.selector, e.labels)
 	if made {
 		e.started.put(a.GetUID(), struct{}{})
-		message := fmt.Sprintf("Run %d started as Job %q", artifact.RunOf(job).Number, job.GetName())
+		began := "started"
+		if artifact.IsQueued(job) {
+			began = "is queued"
+		}
+		message := fmt.Sprintf("Run %d %s as Job %q", artifact.RunOf(job).Number, began, job.GetName())
 		if job.GetNamespace() != a.GetNamespace() {
 			message += fmt.Sprintf(" in namespace %q", job.GetNamespace())
 		}
