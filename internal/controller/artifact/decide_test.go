@@ -128,6 +128,7 @@ var (
 	noCreate = policies(xpv2.ManagementActionObserve, xpv2.ManagementActionUpdate)
 
 	pending   = runIn(modelv1alpha1.PhasePending, metav1.ConditionFalse, string(outcome.ImagePull))
+	inQueue   = runIn(modelv1alpha1.PhasePending, metav1.ConditionFalse, string(outcome.Queued))
 	running   = runIn(modelv1alpha1.PhaseRunning, metav1.ConditionUnknown, string(xpv2.ReasonCreating))
 	succeeded = runIn(modelv1alpha1.PhaseSucceeded, metav1.ConditionTrue, string(xpv2.ReasonAvailable))
 	runFailed = runIn(modelv1alpha1.PhaseFailed, metav1.ConditionFalse, string(outcome.Unavailable))
@@ -157,6 +158,9 @@ var decisions = []decision{
 
 	{"The run does not start", nil, observation{run: pending}, want{actionWait, "", "False", "ImagePull"}},
 	{"The run does not start, and spec or config have changed", nil, observation{run: pending, stuck: true}, want{actionStartRun, "Create", "False", "ImagePull"}},
+	{"The run waits in a queue of Kueue", nil, observation{run: inQueue}, want{actionWait, "", "False", "Queued"}},
+	{"The run waits in a queue of Kueue, and spec or config have changed", nil, observation{run: inQueue, stuck: true}, want{actionStartRun, "Create", "False", "Queued"}},
+	{"The run waits in a queue of Kueue; the artifact of the spec is Ready from before", to(pushed), observation{run: inQueue}, want{actionWait, "", "True", "Available"}},
 	{"The run is running", nil, observation{run: running}, want{actionWait, "", "False", "Creating"}},
 	{"The run is running; the artifact of the spec is Ready from before", to(pushed), observation{run: running}, want{actionWait, "", "True", "Available"}},
 
