@@ -99,8 +99,9 @@ type HuggingFaceConfig struct {
 	Endpoint HubEndpoint `json:"endpoint,omitempty"`
 
 	// TokenSecretRef names the key of a Secret with an access token for the Hub,
-	// for private and gated models and datasets. Default: no token.
-	// Example: {name: huggingface, key: token}.
+	// for private and gated models and datasets. With an endpoint, the Secret's key host
+	// must list the endpoint's host[:port]; so must that of a Secret that an Artifact
+	// names. Default: no token. Example: {name: huggingface, key: token}.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
 	TokenSecretRef *xpv2.LocalSecretKeySelector `json:"tokenSecretRef,omitempty"`

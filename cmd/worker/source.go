@@ -30,6 +30,7 @@ func sourceFlagsOf(run *kingpin.CmdClause) *sourceFlags {
 	run.Flag("hub-endpoint", "Address of the Hugging Face Hub.").StringVar(&f.source.Endpoint)
 	run.Flag("hub-ca-file", "Certificate authorities to trust for the Hub, in addition to the public ones.").StringVar(&f.source.CAFile)
 	run.Flag("hub-token-file", "File with a token for the Hub. It is read again when it changes.").StringVar(&f.source.TokenFile)
+	run.Flag("hub-token-hosts-file", "File with the hosts that the token may be sent to, one host[:port] a line; any without it.").StringVar(&f.source.TokenHostsFile)
 	run.Flag("hub-identity-file", "File with a token of the cluster's issuer, which the Hub exchanges for one of its own.").StringVar(&f.identity.File)
 	run.Flag("hub-identity-resource", "What the Hub's token is for: the name of a user, or a repository.").StringVar(&f.identity.Resource)
 	run.Flag("model", "Model on the Hub: organisation/name. One source is required.").StringVar(&f.model)

@@ -13,6 +13,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/identity"
 )
 
 // Names and paths of a source that is a folder, in a run's Pod.
@@ -72,6 +73,11 @@ type FolderSource struct {
 	// OptionalKey is one more that it may have.
 	CredentialKeys [][]string
 	OptionalKey    string
+
+	// Bound reports whether identity.KeyHost of Credentials must list the source's Host: the
+	// Artifact's author chooses the server, and could use elsewhere what it is sent.
+	Bound bool
+	Host  string
 
 	arguments []string
 	hashed    runHashSource
@@ -188,6 +194,7 @@ func gcsFolder(s *modelv1alpha1.GCSSource) *FolderSource {
 		IsBucket: true, Name: bucketName("gs://", s.Endpoint, s.Bucket, s.Prefix), Others: cloudNames("gs://", s.Endpoint, s.Bucket, s.Prefix), ReaderPays: s.UserProject != "", Credentials: s.CredentialsSecretRef, CA: s.CertSecretRef,
 		// A federated account's own token, if that is what the credentials are of.
 		CredentialKeys: [][]string{{KeyGoogleCredentials}}, OptionalKey: DefaultTokenKey,
+		Bound: !identity.IsGoogle(string(s.Endpoint)), Host: identity.HostOf(string(s.Endpoint)),
 		arguments: args, hashed: runHashSource{GCS: hashedBucket(s.Bucket, s.Endpoint, s.Prefix)},
 	}
 }
@@ -201,6 +208,7 @@ func azureBlobFolder(s *modelv1alpha1.AzureBlobSource) *FolderSource {
 		Others:      cloudNames("https://"+s.Account+".blob.core.windows.net/", s.Endpoint, s.Container, s.Prefix),
 		Credentials: s.CredentialsSecretRef, CA: s.CertSecretRef,
 		CredentialKeys: [][]string{{KeyAzureAccessKey}, {KeyAzureSASToken}, {KeyAzureTenantID, KeyAzureClientID, KeyAzureClientSecret}},
+		Bound:          !identity.IsAzureBlob(string(s.Endpoint), s.Account), Host: identity.HostOf(string(s.Endpoint)),
 		arguments: append([]string{"--source-azure-account=" + s.Account, "--source-azure-container=" + s.Container},
 			bucketArguments(s.Endpoint, s.Prefix)...),
 		hashed: runHashSource{AzureBlob: hashed},
@@ -225,7 +233,11 @@ func httpFolder(s *modelv1alpha1.HTTPSource) *FolderSource {
 	out := &FolderSource{
 		Credentials: s.CredentialsSecretRef, CA: s.CertSecretRef,
 		CredentialKeys: [][]string{{corev1.BasicAuthUsernameKey, corev1.BasicAuthPasswordKey}, {DefaultTokenKey}},
+		Bound:          true,
 		hashed:         runHashSource{HTTP: &runHashHTTP{}},
+	}
+	if len(s.Items) > 0 {
+		out.Host = identity.HostOf(s.Items[0].URL)
 	}
 	items := slices.SortedFunc(slices.Values(s.Items), func(a, b modelv1alpha1.HTTPItem) int { return strings.Compare(a.Path, b.Path) })
 	for _, i := range items {
@@ -298,7 +310,7 @@ func folderCredentials(a *modelv1alpha1.Artifact) (*corev1.SecretProjection, str
 	return p, "--source-credentials-folder=" + credentialsMountPath + "/" + sourceCredentialsFolder
 }
 
-// Keys returns all keys that the folder's credentials may have.
+// Keys returns all keys of the folder's credentials that a run reads.
 func (f *FolderSource) Keys() []string {
 	var out []string
 	for _, alternative := range f.CredentialKeys {
@@ -306,6 +318,9 @@ func (f *FolderSource) Keys() []string {
 	}
 	if f.OptionalKey != "" {
 		out = append(out, f.OptionalKey)
+	}
+	if f.Bound {
+		out = append(out, identity.KeyHost)
 	}
 	return out
 }

@@ -42,13 +42,14 @@ const (
 
 	// Files in credentialsMountPath. The folder of a config.json is a value for
 	// DOCKER_CONFIG.
-	dockerConfigFile = "docker/config.json"
-	registryCAFile   = "registry-ca.crt"
-	registryCertFile = "registry-tls.crt"
-	registryKeyFile  = "registry-tls.key"
-	hubCAFile        = "hub-ca.crt"
-	hubTokenFile     = "hub-token"
-	hubIdentityFile  = "hub-identity"
+	dockerConfigFile  = "docker/config.json"
+	registryCAFile    = "registry-ca.crt"
+	registryCertFile  = "registry-tls.crt"
+	registryKeyFile   = "registry-tls.key"
+	hubCAFile         = "hub-ca.crt"
+	hubTokenFile      = "hub-token"
+	hubTokenHostsFile = "hub-token-hosts"
+	hubIdentityFile   = "hub-identity"
 
 	// Files for the registry of source.oci.
 	sourceDockerConfigFile = "source-docker/config.json"
@@ -216,6 +217,7 @@ func credentialFiles(a *modelv1alpha1.Artifact) []credentialFile {
 		{flag: "--registry-key-file", path: registryKeyFile, file: registryKeyFile, key: e.RegistryKey},
 		{flag: "--hub-ca-file", path: hubCAFile, file: hubCAFile, key: hubCA(a)},
 		{flag: "--hub-token-file", path: hubTokenFile, file: hubTokenFile, key: hubToken(a)},
+		{flag: "--hub-token-hosts-file", path: hubTokenHostsFile, file: hubTokenHostsFile, key: hubTokenHosts(a)},
 		{flag: "--hub-identity-file", path: hubIdentityFile, file: hubIdentityFile, audience: hubAudience(a)},
 		{flag: "--source-docker-config", path: "source-docker", file: sourceDockerConfigFile, key: source.Credentials},
 		{flag: "--source-ca-file", path: sourceCAFile, file: sourceCAFile, key: cmp.Or(source.CA, folderCA(a))},
@@ -291,6 +293,14 @@ func hubToken(a *modelv1alpha1.Artifact) *corev1.SecretKeySelector {
 		return nil
 	}
 	return a.Effective.HubToken
+}
+
+// hubTokenHosts returns the hosts that the token may be sent to; nil for any, or no token.
+func hubTokenHosts(a *modelv1alpha1.Artifact) *corev1.SecretKeySelector {
+	if hubToken(a) == nil {
+		return nil
+	}
+	return a.Effective.HubTokenHosts
 }
 
 // hubIdentity returns the resource for which a run exchanges the token of its service

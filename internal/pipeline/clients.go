@@ -23,8 +23,12 @@ func NewHub(s Source) (*hub.Client, error) {
 	var err error
 	switch {
 	case s.TokenFile != "":
-		file := connection.NewMountedFile(s.TokenFile)
-		o.TokenFrom = func(context.Context) (string, error) { return file.Text() }
+		token := s.token()
+		// A token that is for another Hub is reported before anything is asked.
+		if _, err := token(); err != nil {
+			return nil, err
+		}
+		o.TokenFrom = func(context.Context) (string, error) { return token() }
 	case s.Identity != nil:
 		if o.TokenFrom, err = s.Identity.tokenFrom(o); err != nil {
 			return nil, errors.Wrap(err, "cannot prepare to exchange the run's identity")
@@ -49,7 +53,32 @@ func (s Source) Token() (string, error) {
 	if s.TokenFile == "" {
 		return "", nil
 	}
-	return connection.NewMountedFile(s.TokenFile).Text()
+	return s.token()()
+}
+
+// token returns what reads the token of the source's file, which must be for the source's
+// Hub.
+func (s Source) token() func() (string, error) {
+	file := connection.NewMountedFile(s.TokenFile)
+	if s.TokenHostsFile == "" {
+		return file.Text
+	}
+	hosts := connection.NewMountedFile(s.TokenHostsFile)
+	return func() (string, error) {
+		token, err := file.Text()
+		if err != nil {
+			return "", err
+		}
+		// A Secret that is replaced meanwhile is held against its own hosts.
+		listed, err := hosts.Text()
+		if err == nil {
+			err = identity.CheckHost("the Secret with the Hub's token", listed, identity.HostOf(s.Endpoint))
+		}
+		if err != nil {
+			return "", err
+		}
+		return token, nil
+	}
 }
 
 // NewRegistry returns a client of a target's registry. Clients that share a throttle

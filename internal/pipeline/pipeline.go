@@ -77,6 +77,10 @@ type Source struct {
 	// empty for none.
 	TokenFile string
 
+	// TokenHostsFile is a file with the hosts that the token may be sent to, one a line;
+	// empty for any.
+	TokenHostsFile string
+
 	// Identity is exchanged for tokens of the Hub; nil for none. It is ignored if there
 	// is a TokenFile.
 	Identity *Identity

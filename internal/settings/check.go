@@ -133,7 +133,7 @@ func (r *secretReader) check(ctx context.Context, p *providerConfig) error {
 			return err
 		}
 	}
-	o, err := r.hubOptions(ctx, hubEndpoint{url: string(p.HuggingFace.Endpoint), token: p.hubToken(), ca: p.secret(p.HuggingFace.CertSecretRef, artifact.KeyCA)})
+	o, err := r.hubOptions(ctx, p.hubEndpoint())
 	if err != nil {
 		return err
 	}

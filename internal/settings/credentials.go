@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"cmp"
 	"context"
 	"strings"
 
@@ -10,8 +11,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/identity"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
@@ -107,27 +110,54 @@ func (p *providerConfig) sourceFor(a *modelv1alpha1.Artifact) (*endpoint, error)
 type hubEndpoint struct {
 	url       string
 	token, ca *secretKey
+
+	// bound reports whether the Secret of the token must list the Hub's host: a tenant
+	// chose the Hub, who may not be able to read the Secret.
+	bound bool
 }
 
 // hubFor returns the endpoint of the Artifact's Hub. The Artifact's own token
 // replaces the config's, and an Artifact that is read from elsewhere needs neither
 // token nor authorities.
 func (p *providerConfig) hubFor(a *modelv1alpha1.Artifact) hubEndpoint {
-	e := hubEndpoint{url: string(p.HuggingFace.Endpoint)}
+	e := p.hubEndpoint()
 	if artifact.OCISource(a) != nil || artifact.FolderOf(a) != nil {
-		return e
+		return hubEndpoint{url: e.url}
 	}
-	e.ca = p.secret(p.HuggingFace.CertSecretRef, artifact.KeyCA)
-	if e.token = ownHubToken(a); e.token == nil {
-		e.token = p.hubToken()
+	if own := ownHubToken(a); own != nil {
+		e.token = own
 	}
 	return e
+}
+
+// hubEndpoint returns the endpoint of the config's Hub.
+func (p *providerConfig) hubEndpoint() hubEndpoint {
+	url := string(p.HuggingFace.Endpoint)
+	return hubEndpoint{
+		url: url, token: p.hubToken(), ca: p.secret(p.HuggingFace.CertSecretRef, artifact.KeyCA),
+		bound: !p.cluster && strings.TrimRight(cmp.Or(url, v1alpha1.DefaultHubEndpoint), "/") != v1alpha1.DefaultHubEndpoint,
+	}
+}
+
+// hubToken returns the token for a Hub, which it may be sent to.
+func (r *secretReader) hubToken(ctx context.Context, e hubEndpoint) ([]byte, error) {
+	if e.token == nil {
+		return nil, nil
+	}
+	s, err := r.sendable(ctx, e.token)
+	if err == nil && e.bound {
+		err = checkHost(s, identity.HostOf(e.url))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return valueOf(s, e.token.key), nil
 }
 
 // hubOptions returns how to connect to a Hub.
 func (r *secretReader) hubOptions(ctx context.Context, e hubEndpoint) (hub.Options, error) {
 	o := hub.Options{Endpoint: e.url, UserAgent: version.UserAgent()}
-	token, err := r.value(ctx, e.token)
+	token, err := r.hubToken(ctx, e)
 	if err != nil {
 		return o, err
 	}

@@ -34,7 +34,8 @@ func folderSecretsOf(a *modelv1alpha1.Artifact) folderSecrets {
 }
 
 // checkFolder returns an error with reason ConfigMissing if the credentials of the
-// source's folder have no complete set of keys.
+// source's folder have no complete set of keys, and with reason NotAllowed if they must not
+// be sent to the source's server.
 func (s Settings) checkFolder(ctx context.Context) error {
 	if s.folder.credentials == nil {
 		return nil
@@ -44,19 +45,23 @@ func (s Settings) checkFolder(ctx context.Context) error {
 }
 
 // folderCredentials returns the Secret with the credentials of the source's folder, which
-// there must be.
+// there must be, and which may be sent to the source's server.
 func (s Settings) folderCredentials(ctx context.Context) (*corev1.Secret, error) {
 	k, f := s.folder.credentials, s.folder.source
-	secret, err := s.secrets.get(ctx, k)
+	secret, err := s.secrets.sendable(ctx, k)
 	if err != nil {
 		return nil, err
 	}
-	for _, keys := range f.CredentialKeys {
-		if !slices.ContainsFunc(keys, func(key string) bool { return valueOf(secret, key) == nil }) {
-			return secret, nil
-		}
+	complete := slices.ContainsFunc(f.CredentialKeys, func(keys []string) bool {
+		return !slices.ContainsFunc(keys, func(key string) bool { return valueOf(secret, key) == nil })
+	})
+	if !complete {
+		return nil, outcome.Errorf(outcome.ConfigMissing, "Secret %q in namespace %q has no credentials for the source: add the keys %s", k.Name, k.Namespace, alternatives(f))
 	}
-	return nil, outcome.Errorf(outcome.ConfigMissing, "Secret %q in namespace %q has no credentials for the source: add the keys %s", k.Name, k.Namespace, alternatives(f))
+	if f.Bound {
+		return secret, checkHost(secret, f.Host)
+	}
+	return secret, nil
 }
 
 // alternatives names the sets of keys of which a folder's credentials must have one.

@@ -6,6 +6,7 @@ import (
 
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
@@ -35,6 +36,13 @@ func TestFolderSecrets(t *testing.T) {
 	s3 := modelv1alpha1.Source{S3: &modelv1alpha1.S3Source{Bucket: "models", CredentialsSecretRef: cloud, CertSecretRef: ca}}
 	azure := modelv1alpha1.Source{AzureBlob: &modelv1alpha1.AzureBlobSource{Account: "a", Container: "models", CredentialsSecretRef: cloud}}
 	public := modelv1alpha1.Source{GCS: &modelv1alpha1.GCSSource{Bucket: "models"}}
+	gcs := func(endpoint string) modelv1alpha1.Source {
+		return modelv1alpha1.Source{GCS: &modelv1alpha1.GCSSource{Bucket: "models", Endpoint: modelv1alpha1.SourceEndpoint(endpoint), CredentialsSecretRef: cloud}}
+	}
+	own := modelv1alpha1.Source{AzureBlob: &modelv1alpha1.AzureBlobSource{Account: "acct", Container: "models", Endpoint: "https://azurite.example:10000", CredentialsSecretRef: cloud}}
+	http := modelv1alpha1.Source{HTTP: &modelv1alpha1.HTTPSource{
+		Items: []modelv1alpha1.HTTPItem{{URL: "https://models.example.com/x", Path: "x"}}, CredentialsSecretRef: cloud,
+	}}
 	keys := map[string]string{"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key", "other": "x"}
 	type want struct {
 		Copied map[string]string
@@ -45,6 +53,7 @@ func TestFolderSecrets(t *testing.T) {
 		reason   string
 		source   modelv1alpha1.Source
 		secret   map[string]string
+		kind     corev1.SecretType
 		isolated bool
 		want     want
 	}{
@@ -58,13 +67,27 @@ func TestFolderSecrets(t *testing.T) {
 			reason: "All sets of keys should be named.", source: azure, secret: map[string]string{"AZURE_CLIENT_ID": "x"},
 			want: want{Reason: outcome.ConfigMissing, Err: "add the keys AZURE_STORAGE_ACCESS_KEY, or AZURE_STORAGE_SAS_TOKEN, or AZURE_TENANT_ID and AZURE_CLIENT_ID and AZURE_CLIENT_SECRET"},
 		},
+		"HTTP":       {reason: "A Secret that lists the server should be sent there.", source: http, secret: map[string]string{"token": "t", "host": "a.example\nmodels.example.com\n"}, isolated: true, want: want{Copied: map[string]string{"source.token": "t", "source.host": "a.example\nmodels.example.com\n"}}},
+		"HTTPOther":  {reason: "A Secret for another server should not be sent to one of a tenant's choice.", source: http, secret: map[string]string{"token": "t", "host": "db.example.com"}, want: want{Reason: outcome.NotAllowed, Err: `Secret "cloud" in namespace "team-a" is not for models.example.com: if its credentials may be sent there, add the line models.example.com to its key host`}},
+		"HTTPNoHost": {reason: "Nor one that lists none.", source: http, secret: map[string]string{"username": "u", "password": "p"}, kind: corev1.SecretTypeBasicAuth, want: want{Reason: outcome.NotAllowed, Err: "add the line models.example.com to its key host"}},
+		"BasicAuth":  {reason: "A Secret with a user and a password may be for any server.", source: http, secret: map[string]string{"username": "u", "password": "p", "host": "models.example.com"}, kind: corev1.SecretTypeBasicAuth},
+		"Token":      {reason: "A service account's token is for the API server alone.", source: http, secret: map[string]string{"token": "t", "host": "models.example.com"}, kind: corev1.SecretTypeServiceAccountToken, want: want{Reason: outcome.NotAllowed, Err: "is of type kubernetes.io/service-account-token, whose values are not sent to a source"}},
+		"Bootstrap":  {reason: "So is a token that nodes join with.", source: http, secret: map[string]string{"token": "t", "host": "models.example.com"}, kind: "bootstrap.kubernetes.io/token", want: want{Reason: outcome.NotAllowed, Err: "is of type bootstrap.kubernetes.io/token"}},
+		"Registry":   {reason: "A bucket's keys are not in a registry's Secret.", source: s3, secret: keys, kind: corev1.SecretTypeDockerConfigJson, want: want{Reason: outcome.NotAllowed, Err: "is of type kubernetes.io/dockerconfigjson"}},
+		"Custom":     {reason: "A type of somebody's own is any.", source: s3, secret: keys, kind: "example.com/keys"},
+		"Google":     {reason: "An account of Google's is for Google's hosts.", source: gcs("https://storage.x.p.googleapis.com"), secret: map[string]string{"gcloud-application-credentials.json": "{}"}},
+		"NotGoogle":  {reason: "Its tokens should not be sent elsewhere.", source: gcs("https://storage.example.com"), secret: map[string]string{"gcloud-application-credentials.json": "{}"}, want: want{Reason: outcome.NotAllowed, Err: "is not for storage.example.com"}},
+		"NotAzure":   {reason: "Nor should a signature.", source: own, secret: map[string]string{"AZURE_STORAGE_SAS_TOKEN": "sig"}, want: want{Reason: outcome.NotAllowed, Err: "is not for azurite.example:10000"}},
+		"Emulator":   {reason: "A Secret may be for another server than Azure's.", source: own, secret: map[string]string{"AZURE_STORAGE_SAS_TOKEN": "sig", "host": "azurite.example:10000"}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			a := folderArtifact(tc.source)
 			objects := []client.Object{credentialsSecret(a.GetNamespace(), "cloud-ca", map[string]string{"ca.crt": "pem"})}
 			if tc.secret != nil {
-				objects = append(objects, credentialsSecret(a.GetNamespace(), "cloud", tc.secret))
+				secret := credentialsSecret(a.GetNamespace(), "cloud", tc.secret)
+				secret.Type = tc.kind
+				objects = append(objects, secret)
 			}
 			config := isolatedConfig()
 			if !tc.isolated {

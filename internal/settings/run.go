@@ -82,6 +82,10 @@ func (s *Settings) addSecrets(ctx context.Context) error {
 	}
 	if t := s.hub.token; t != nil {
 		e.HubToken = t.mounted(t.key, copyHubToken)
+		if s.hub.bound {
+			// No run of a tenant's config executes elsewhere, so there is no copy.
+			e.HubTokenHosts = artifact.SecretKey(t.Name, identity.KeyHost)
+		}
 	}
 	e.HubCA = s.hub.ca.mounted(artifact.KeyCA, copyHubCA)
 	return s.addSource(ctx)
@@ -183,18 +187,10 @@ func (s Settings) SecretData(ctx context.Context) (map[string][]byte, error) {
 	if c := s.registry.certs; c != nil && c.copied {
 		out[copyRegistryCA], out[copyRegistryCertificate], out[copyRegistryKey] = o.CA, o.Certificate, o.Key
 	}
-	for key, k := range map[string]*secretKey{copyHubToken: s.hub.token, copyHubCA: s.hub.ca} {
-		if k != nil && k.copied {
-			if out[key], err = s.secrets.value(ctx, k); err != nil {
-				return nil, err
-			}
+	for _, add := range []func(context.Context, map[string][]byte) error{s.copyHub, s.copySource, s.copyFolder} {
+		if err := add(ctx, out); err != nil {
+			return nil, err
 		}
-	}
-	if err := s.copySource(ctx, out); err != nil {
-		return nil, err
-	}
-	if err := s.copyFolder(ctx, out); err != nil {
-		return nil, err
 	}
 	maps.DeleteFunc(out, func(_ string, value []byte) bool { return len(value) == 0 })
 	return out, nil
@@ -256,6 +252,20 @@ func hashOf(text string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
+// copyHub adds copies of what the Hub requires.
+func (s Settings) copyHub(ctx context.Context, out map[string][]byte) error {
+	var err error
+	if t := s.hub.token; t != nil && t.copied {
+		if out[copyHubToken], err = s.secrets.hubToken(ctx, s.hub); err != nil {
+			return err
+		}
+	}
+	if ca := s.hub.ca; ca != nil && ca.copied {
+		out[copyHubCA], err = s.secrets.value(ctx, ca)
+	}
+	return err
+}
+
 // copySource adds copies of what the registry of source.oci requires.
 func (s Settings) copySource(ctx context.Context, out map[string][]byte) error {
 	if s.source == nil || s.sourceErr != nil {
@@ -291,15 +301,18 @@ func (s Settings) copySource(ctx context.Context, out map[string][]byte) error {
 
 // ConfigHash identifies the state of the ProviderConfig, of others whose policies
 // apply, and of all Secrets that a run uses, by their versions and not by what they hold. It returns an error that
-// names the Secret which does not exist. It is called where a run is about to
-// begin, so it reads the Secrets from the API server itself, and what is read
-// after it is of the same versions.
+// names the Secret which does not exist, or which must not be sent to the run's server. It
+// is called where a run is about to begin, so it reads the Secrets from the API server
+// itself, and what is read after it is of the same versions.
 func (s Settings) ConfigHash(ctx context.Context) (string, error) {
 	s.secrets.refresh()
 	if s.sourceErr != nil {
 		return "", s.sourceErr
 	}
 	if err := s.checkFolder(ctx); err != nil {
+		return "", err
+	}
+	if _, err := s.secrets.hubToken(ctx, s.hub); err != nil {
 		return "", err
 	}
 	used := []*secretKey{s.registry.credentials, s.registry.certs, s.hub.token, s.hub.ca, s.folder.credentials, s.folder.ca}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"fmt"
+	"strings"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
@@ -183,6 +185,28 @@ func (r *secretReader) get(ctx context.Context, k *secretKey) (*corev1.Secret, e
 		return nil, outcome.Errorf(outcome.ConfigMissing, "Secret %q in namespace %q has no value for the key %q: add it", k.Name, k.Namespace, k.key)
 	}
 	return s, nil
+}
+
+// sendable returns the Secret that a key is in, for what is sent to a server as it is. It
+// returns an error with reason NotAllowed for one of Kubernetes' own types, as that with the
+// token of a service account: their values are for other servers. Those with a user and a
+// password are for any.
+func (r *secretReader) sendable(ctx context.Context, k *secretKey) (*corev1.Secret, error) {
+	s, err := r.get(ctx, k)
+	if err != nil {
+		return nil, err
+	}
+	if domain, _, _ := strings.Cut(string(s.Type), "/"); (domain == "kubernetes.io" || strings.HasSuffix(domain, ".kubernetes.io")) && s.Type != corev1.SecretTypeBasicAuth {
+		return nil, outcome.Errorf(outcome.NotAllowed, "Secret %q in namespace %q is of type %s, whose values are not sent to a source: copy what is for the source into one of type %s",
+			k.Name, k.Namespace, s.Type, corev1.SecretTypeOpaque)
+	}
+	return s, nil
+}
+
+// checkHost returns an error with reason NotAllowed unless a Secret lists a host that it may
+// be sent to.
+func checkHost(s *corev1.Secret, host string) error {
+	return identity.CheckHost(fmt.Sprintf("Secret %q in namespace %q", s.Name, s.Namespace), string(s.Data[identity.KeyHost]), host)
 }
 
 // value returns the value of a key of a Secret, nil for no key.

@@ -201,3 +201,64 @@ func TestResolveWithoutConfig(t *testing.T) {
 		})
 	}
 }
+
+// TestHubTokenIsBound checks that a token is not sent to a Hub of a tenant's choice.
+func TestHubTokenIsBound(t *testing.T) {
+	const own = "https://hub.example.com:8443"
+	token := func(name string) *modelv1alpha1.Artifact {
+		a := credentialsArtifact(false)
+		a.Spec.ForProvider.Source = &modelv1alpha1.Source{HuggingFace: &modelv1alpha1.HuggingFaceSource{Model: "org/model"}}
+		if name != "" {
+			a.Spec.ForProvider.Source.HuggingFace.TokenSecretRef = &modelv1alpha1.SecretKeySelector{Name: name, Key: "password"}
+		}
+		return a
+	}
+	tenants := func(endpoint string, token bool) *v1alpha1.ProviderConfig {
+		pc := namespacedConfig()
+		pc.Spec.Registry.Credentials, pc.Spec.Registry.CertSecretRef = v1alpha1.RegistryCredentials{Source: xpv2.CredentialsSourceNone}, nil
+		pc.Spec.HuggingFace = &v1alpha1.HuggingFaceConfig{Endpoint: v1alpha1.HubEndpoint(endpoint)}
+		if token {
+			pc.Spec.HuggingFace.TokenSecretRef = &xpv2.LocalSecretKeySelector{LocalSecretReference: xpv2.LocalSecretReference{Name: "db"}, Key: "password"}
+		}
+		return pc
+	}
+	administrators := isolatedConfig()
+	administrators.Spec.HuggingFace = &v1alpha1.ClusterHuggingFaceConfig{Endpoint: own}
+	cases := map[string]struct {
+		reason string
+		config client.Object
+		secret string // That the Artifact names; empty for none.
+		hosts  string
+		kind   corev1.SecretType
+		want   outcome.Reason
+		mounts bool // The run gets the list of hosts.
+	}{
+		"Public":        {reason: "The public Hub is for everybody's tokens.", config: tenants("", false), secret: "db"},
+		"PublicNamed":   {reason: "The public Hub may be named.", config: tenants("https://huggingface.co/", false), secret: "db"},
+		"Tenants":       {reason: "A Secret that lists no host should not be sent to a tenant's Hub.", config: tenants(own, false), secret: "db", want: outcome.NotAllowed, mounts: true},
+		"TenantsConfig": {reason: "Nor should one that the tenant's config names.", config: tenants(own, true), want: outcome.NotAllowed, mounts: true},
+		"Listed":        {reason: "A Secret that lists the Hub should be sent there.", config: tenants(own, true), hosts: "hub.example.com:8443", mounts: true},
+		"Administrator": {reason: "The administrator's Hub is trusted with what Artifacts name.", config: administrators, secret: "db"},
+		"ServiceToken":  {reason: "A service account's token is for the API server alone.", config: administrators, secret: "db", kind: corev1.SecretTypeServiceAccountToken, want: outcome.NotAllowed},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			secret := credentialsSecret("team-a", "db", map[string]string{"password": "p", "host": tc.hosts})
+			secret.Type = tc.kind
+			s, err := resolve(t, newKube(t, secret), tc.config, token(tc.secret))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, run := s.ConfigHash(t.Context())
+			_, controller := s.Hub(t.Context())
+			for what, err := range map[string]error{"ConfigHash()": run, "Hub()": controller} {
+				if (err != nil) != (tc.want != "") || err != nil && outcome.ReasonOf(err) != tc.want {
+					t.Errorf("\n%s\n%s: want reason %q, got %v", tc.reason, what, tc.want, err)
+				}
+			}
+			if mounts := s.Effective.HubTokenHosts != nil; mounts != tc.mounts {
+				t.Errorf("\n%s\nwant the run to get the list of hosts: %t, got %t", tc.reason, tc.mounts, mounts)
+			}
+		})
+	}
+}

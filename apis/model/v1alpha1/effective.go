@@ -52,6 +52,10 @@ type Effective struct {
 	// HubToken selects the token for the Hub.
 	HubToken *corev1.SecretKeySelector
 
+	// HubTokenHosts selects the hosts that the token may be sent to, which must have that
+	// of the Hub; nil for any.
+	HubTokenHosts *corev1.SecretKeySelector
+
 	// HubIdentity is the resource of the Hub for which a run without a token exchanges the
 	// token of its service account; empty for none.
 	HubIdentity string

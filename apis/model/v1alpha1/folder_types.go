@@ -99,7 +99,8 @@ type GCSSource struct {
 
 	// CredentialsSecretRef names a Secret in the Artifact's namespace whose key
 	// gcloud-application-credentials.json has a service account's key, or a
-	// configuration of workload identity federation. Default: none; requests are
+	// configuration of workload identity federation. If endpoint is not one of Google's
+	// hosts, the Secret's key host must list its host[:port]. Default: none; requests are
 	// anonymous, or by the identity of runs if spec.sourceIdentity of the
 	// ClusterProviderConfig lists the bucket. Example: {name: models-gcs}.
 	// +optional
@@ -141,8 +142,9 @@ type AzureBlobSource struct {
 
 	// CredentialsSecretRef names a Secret in the Artifact's namespace with the key
 	// AZURE_STORAGE_ACCESS_KEY, or AZURE_STORAGE_SAS_TOKEN, or AZURE_TENANT_ID,
-	// AZURE_CLIENT_ID and AZURE_CLIENT_SECRET. Default: none; requests are anonymous,
-	// or by the identity of runs if spec.sourceIdentity of the ClusterProviderConfig
+	// AZURE_CLIENT_ID and AZURE_CLIENT_SECRET. If endpoint is not one of the account's
+	// hosts in Azure, the Secret's key host must list its host[:port]. Default: none;
+	// requests are anonymous, or by the identity of runs if spec.sourceIdentity of the ClusterProviderConfig
 	// lists the container. Example: {name: models-azure}.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
@@ -189,8 +191,10 @@ type HTTPSource struct {
 	Items []HTTPItem `json:"items"`
 
 	// CredentialsSecretRef names a Secret in the Artifact's namespace with the keys
-	// username and password, or token, which is sent as a bearer token. It is sent to
-	// the host of the items only, with TLS. Default: none. Example: {name: models-http}.
+	// username and password, or token, which is sent as a bearer token, and with the key
+	// host, which lists the servers that they may be sent to, one host[:port] a line:
+	// that of the items must be among them. They are sent with TLS only. Default: none.
+	// Example: {name: models-http}.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.name != ''",message="a Secret has a name: write name"
 	CredentialsSecretRef *xpv2.LocalSecretReference `json:"credentialsSecretRef,omitempty"`

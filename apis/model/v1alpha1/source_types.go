@@ -50,7 +50,9 @@ type HuggingFaceSource struct {
 
 	// TokenSecretRef names a Secret in the Artifact's namespace with an access
 	// token for the Hub, for private and gated models and datasets. Default: the
-	// ProviderConfig's token. Example: {name: huggingface, key: token}.
+	// ProviderConfig's token. If a ProviderConfig names another Hub than the public one,
+	// the Secret's key host must list its host[:port].
+	// Example: {name: huggingface, key: token}.
 	// +optional
 	TokenSecretRef *SecretKeySelector `json:"tokenSecretRef,omitempty"`
 }

@@ -302,6 +302,11 @@ func (in *Effective) DeepCopyInto(out *Effective) {
 		*out = new(corev1.SecretKeySelector)
 		(*in).DeepCopyInto(*out)
 	}
+	if in.HubTokenHosts != nil {
+		in, out := &in.HubTokenHosts, &out.HubTokenHosts
+		*out = new(corev1.SecretKeySelector)
+		(*in).DeepCopyInto(*out)
+	}
 	if in.HubCA != nil {
 		in, out := &in.HubCA, &out.HubCA
 		*out = new(corev1.SecretKeySelector)

@@ -8,6 +8,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
+	"github.com/crossplane-contrib/provider-kitops/internal/identity"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -47,4 +48,15 @@ func (s *Secret) Text(key string) (string, error) {
 		return "", outcome.Errorf(outcome.ConfigInvalid, "key %s of the source's Secret has a line break or another character that no credential has: write the value alone", key)
 	}
 	return v, nil
+}
+
+// CheckHost returns an outcome.Error unless the Secret, that a field of the spec names, may
+// be sent to a host. It must be called after the credentials were read: a Secret that is
+// replaced meanwhile is then held against its own hosts.
+func (s *Secret) CheckHost(field, host string) error {
+	listed, err := s.File(identity.KeyHost).Text()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return outcome.Errorf(outcome.ConfigInvalid, "key %s of the source's Secret cannot be read", identity.KeyHost).Because(err)
+	}
+	return identity.CheckHost("the Secret that "+field+".credentialsSecretRef names", listed, host)
 }

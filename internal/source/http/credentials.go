@@ -19,12 +19,28 @@ const (
 )
 
 // credentials are those of a Secret, as it is now.
-type credentials struct{ secret *bucket.Secret }
+type credentials struct {
+	secret *bucket.Secret
+	host   string // That the Secret must list.
+}
 
 var _ bucket.Authorizer = &credentials{}
 
-// Credentials implements bucket.Authorizer. It returns the header Authorization.
+// Credentials implements bucket.Authorizer. It returns the header Authorization, which must
+// be for the server.
 func (c *credentials) Credentials(context.Context) (string, error) {
+	header, err := c.header()
+	if err == nil {
+		err = c.secret.CheckHost(field, c.host)
+	}
+	if err != nil {
+		return "", err
+	}
+	return header, nil
+}
+
+// header returns the header Authorization.
+func (c *credentials) header() (string, error) {
 	values := map[string]string{}
 	for _, key := range []string{keyUsername, keyPassword, keyToken} {
 		v, err := c.secret.Text(key)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/identity"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 )
@@ -41,7 +42,7 @@ func TestCredentials(t *testing.T) {
 			server.wants = tc.wants
 			s := server.source(t, "/m/x")
 			if tc.keys != nil {
-				s.CredentialsFolder = secret(t, tc.keys)
+				s.CredentialsFolder = server.secret(t, tc.keys)
 			}
 			f, err := open(t, s)
 			if err == nil {
@@ -59,12 +60,64 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
+// TestHosts sends credentials to no server that their Secret does not list, also once it is
+// replaced.
+func TestHosts(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		hosts  func(own string) string
+		want   outcome.Reason
+	}{
+		"Own":     {reason: "A server that is listed should get them.", hosts: func(own string) string { return own }},
+		"Several": {reason: "A Secret may be for several servers.", hosts: func(own string) string { return "a.example\r\n\n " + own + " \n" }},
+		"None":    {reason: "A Secret that names no server is for something else.", hosts: func(string) string { return "" }, want: outcome.NotAllowed},
+		"Other":   {reason: "A Secret for another server is not for this one.", hosts: func(string) string { return "models.example.com" }, want: outcome.NotAllowed},
+		"Port":    {reason: "Another port is another server.", hosts: func(own string) string { return strings.Split(own, ":")[0] }, want: outcome.NotAllowed},
+		"Part":    {reason: "A name that has the server's in it is another one.", hosts: func(own string) string { return "x" + own }, want: outcome.NotAllowed},
+		"URL":     {reason: "A host is written without a scheme.", hosts: func(own string) string { return "https://" + own }, want: outcome.NotAllowed},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			server := serve(t, map[string][]byte{"/m/x": []byte("abc")})
+			server.wants = "Bearer abc"
+			s := server.source(t, "/m/x")
+			s.CredentialsFolder = secret(t, map[string]string{"token": "abc", identity.KeyHost: tc.hosts(server.Listener.Addr().String())})
+			f, err := open(t, s)
+			if err == nil {
+				err = read(t.Context(), f, nil)
+			}
+			if reasonOf(err) != tc.want {
+				t.Errorf("\n%s\nwant reason %q, got %v", tc.reason, tc.want, err)
+			}
+			if tc.want != "" && len(server.seen) > 0 {
+				t.Errorf("\n%s\nwant nothing to be asked, got %d requests", tc.reason, len(server.seen))
+			}
+		})
+	}
+
+	server := serve(t, map[string][]byte{"/m/x": []byte("abc")})
+	s := server.source(t, "/m/x")
+	s.CredentialsFolder = server.secret(t, map[string]string{"token": "abc"})
+	f, err := open(t, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, value := range map[string]string{"token": "for another server", identity.KeyHost: "models.example.com"} {
+		if err := os.WriteFile(filepath.Join(s.CredentialsFolder, key), []byte(value), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := read(t.Context(), f, nil); reasonOf(err) != outcome.NotAllowed || len(server.seen) > 0 {
+		t.Errorf("want a Secret that became one for another server not to be sent, got %d requests and %v", len(server.seen), err)
+	}
+}
+
 // TestCredentialsAreRenewed checks that a Secret is read again when it changes.
 func TestCredentialsAreRenewed(t *testing.T) {
 	server := serve(t, map[string][]byte{"/m/x": []byte("abc"), "/m/y": []byte("def")})
 	server.wants = "Bearer old"
 	s := server.source(t, "/m/x", "/m/y")
-	s.CredentialsFolder = secret(t, map[string]string{"token": "old"})
+	s.CredentialsFolder = server.secret(t, map[string]string{"token": "old"})
 	f, err := open(t, s)
 	if err != nil {
 		t.Fatal(err)
@@ -137,7 +190,7 @@ func TestRedirects(t *testing.T) {
 				})
 			}
 			s := server.source(t, "/m/x")
-			s.CredentialsFolder = secret(t, map[string]string{"token": "abc"})
+			s.CredentialsFolder = server.secret(t, map[string]string{"token": "abc"})
 			f, err := open(t, s)
 			if err != nil {
 				t.Fatal(err)

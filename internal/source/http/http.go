@@ -14,6 +14,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/download"
 	"github.com/crossplane-contrib/provider-kitops/internal/file"
+	"github.com/crossplane-contrib/provider-kitops/internal/identity"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
@@ -61,7 +62,12 @@ func New(s pipeline.Source, retries retry.Policy, options download.Options) (*Fo
 		if base.Scheme != "https" {
 			return nil, outcome.Errorf(outcome.ConfigInvalid, "credentials are sent with TLS only: write https:// into %s.items.url, or remove %s.credentialsSecretRef", field, field)
 		}
-		o.Authorizer = &credentials{secret: bucket.NewSecret(s.CredentialsFolder)}
+		own := &credentials{secret: bucket.NewSecret(s.CredentialsFolder), host: identity.HostOf(o.Endpoint)}
+		// What is wrong with them is reported before anything is asked.
+		if _, err := own.Credentials(context.Background()); err != nil {
+			return nil, err
+		}
+		o.Authorizer = own
 	}
 	if f.client, err = bucket.NewClient(o); err != nil {
 		return nil, err

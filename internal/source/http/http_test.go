@@ -22,6 +22,7 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/download"
 	"github.com/crossplane-contrib/provider-kitops/internal/file"
+	"github.com/crossplane-contrib/provider-kitops/internal/identity"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
@@ -114,6 +115,16 @@ func (f *files) source(t *testing.T, paths ...string) pipeline.Source {
 		s.HTTP.Items = append(s.HTTP.Items, pipeline.HTTPItem{URL: f.URL + p, Path: filepath.Base(p), SHA256: digestOf(f.content[p])})
 	}
 	return s
+}
+
+// secret returns a mounted Secret that is for the server.
+func (f *files) secret(t *testing.T, keys map[string]string) string {
+	t.Helper()
+	dir := secret(t, keys)
+	if err := os.WriteFile(filepath.Join(dir, identity.KeyHost), []byte("other.example.com\n"+f.Listener.Addr().String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // secret returns a mounted Secret.
@@ -222,7 +233,7 @@ func TestNew(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := pipeline.Source{HTTP: &pipeline.HTTPSource{Items: tc.items}}
 			if tc.secret {
-				s.CredentialsFolder = secret(t, map[string]string{"token": "t"})
+				s.CredentialsFolder = secret(t, map[string]string{"token": "t", identity.KeyHost: "a.example"})
 			}
 			f, err := open(t, s)
 			got := want{Reason: reasonOf(err)}

@@ -31,6 +31,7 @@ import (
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/access/accesstest"
+	"github.com/crossplane-contrib/provider-kitops/internal/identity"
 	"github.com/crossplane-contrib/provider-kitops/test/models"
 	"github.com/crossplane-contrib/provider-kitops/test/platform"
 )
@@ -157,7 +158,7 @@ func (n *tenant) plant(name, host string, tc leakCase) *modelv1alpha1.Artifact {
 	// Opaque, as the API server checks no content then.
 	n.create(&corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: where, Name: unique},
-		StringData: map[string]string{corev1.DockerConfigJsonKey: tc.config, "token": tc.token},
+		StringData: map[string]string{corev1.DockerConfigJsonKey: tc.config, "token": tc.token, identity.KeyHost: identity.HostOf(local.Cluster.HubURL())},
 	})
 	a := n.artifact(name, tc.pipeline, modelv1alpha1.PackFormatModelPack)
 	a.Spec.ForProvider.Source.HuggingFace.Model = plantedModel

@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -30,10 +29,6 @@ const (
 	keySecret = "AZURE_CLIENT_SECRET" //nolint:gosec // A name.
 )
 
-// ownHost matches the hosts of accounts in Azure's clouds
-// (https://learn.microsoft.com/azure/storage/common/storage-account-overview#storage-account-endpoints).
-var ownHost = regexp.MustCompile(`^([a-z0-9]{3,24})(-secondary)?\.blob\.core\.(windows\.net|chinacloudapi\.cn|usgovcloudapi\.net)$`)
-
 // authorizerOf returns what authorizes a source's requests; nil for nothing.
 func authorizerOf(s pipeline.Source, endpoint string, retries retry.Policy) (bucket.Authorizer, error) {
 	u, err := url.Parse(endpoint)
@@ -43,14 +38,14 @@ func authorizerOf(s pipeline.Source, endpoint string, retries retry.Policy) (buc
 	switch {
 	case s.CredentialsFolder != "":
 		a := &account{
-			secret: bucket.NewSecret(s.CredentialsFolder), name: s.AzureBlob.Account, domain: u.Hostname(), tls: u.Scheme == "https",
+			secret: bucket.NewSecret(s.CredentialsFolder), name: s.AzureBlob.Account, domain: u.Hostname(), endpoint: endpoint, tls: u.Scheme == "https",
 			options: identity.Options{UserAgent: version.UserAgent(), Retry: retries}, issued: s.Issued,
 		}
 		// What is wrong with it is reported before anything is asked.
 		_, err := a.now()
 		return a, err
 	case s.AzureBlob.Identity:
-		if m := ownHost.FindStringSubmatch(strings.ToLower(u.Host)); m == nil || m[1] != s.AzureBlob.Account || u.Scheme != "https" {
+		if !identity.IsAzureBlob(endpoint, s.AzureBlob.Account) {
 			// A tenant may name the endpoint, and a token is good wherever it is read.
 			return nil, outcome.Errorf(outcome.Unsupported, "the run's identity is for the account's own host in Azure: leave %s.endpoint out, or name a Secret in %s.credentialsSecretRef", field, field)
 		}
@@ -67,6 +62,7 @@ func authorizerOf(s pipeline.Source, endpoint string, retries retry.Policy) (buc
 type account struct {
 	secret       *bucket.Secret
 	name, domain string
+	endpoint     string
 	tls          bool
 	options      identity.Options
 	issued       func(string)
@@ -87,8 +83,18 @@ type credentials struct {
 
 var _ bucket.Authorizer = &account{}
 
-// now returns the credentials that the Secret has.
+// now returns the credentials that the Secret has, which must be for the endpoint.
 func (a *account) now() (credentials, error) {
+	c, err := a.read()
+	if err == nil && !identity.IsAzureBlob(a.endpoint, a.name) {
+		// Also for a key, which is not sent: a signature by it says nothing of the host.
+		err = a.secret.CheckHost(field, identity.HostOf(a.endpoint))
+	}
+	return c, err
+}
+
+// read returns the credentials that the Secret has.
+func (a *account) read() (credentials, error) {
 	values := map[string]string{}
 	for _, key := range []string{keyAccess, keySAS, keyTenant, keyClient, keySecret} {
 		v, err := a.secret.Text(key)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/download"
 	"github.com/crossplane-contrib/provider-kitops/internal/file"
+	"github.com/crossplane-contrib/provider-kitops/internal/identity"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
@@ -52,6 +53,7 @@ func newWorld(t *testing.T) *world {
 		AzureBlob: &pipeline.AzureBlobSource{Account: fake.Account, Container: fake.Container, Prefix: "team/a", Endpoint: s.URL}, CAFile: ca, CredentialsFolder: w.secret,
 	}
 	w.write(keyAccess, fake.Key)
+	w.write(identity.KeyHost, s.Listener.Addr().String())
 	return w
 }
 
@@ -376,11 +378,18 @@ func TestNew(t *testing.T) {
 			w.write(keySAS, fake.SAS)
 			w.source.AzureBlob.Endpoint = "http://example.com"
 		}, says: "TLS"},
+		"OtherHost":     {reason: "A Secret should not be used at a host that it does not list.", change: func(w *world) { w.write(identity.KeyHost, "models.example.com") }, says: "is not for 127.0.0.1:"},
+		"NoHost":        {reason: "A Secret without hosts is for Azure alone.", change: func(w *world) { w.write(identity.KeyHost, "") }, says: "to its key host"},
+		"NoHostOfSAS":   {reason: "So is a signature, which is sent.", change: func(w *world) { w.write(identity.KeyHost, ""); w.write(keyAccess, ""); w.write(keySAS, fake.SAS) }, says: "to its key host"},
+		"HostOfOther":   {reason: "The host of another account is not the account's own.", change: func(w *world) { w.source.AzureBlob.Endpoint = "https://other.blob.core.windows.net" }, says: "is not for other.blob"},
 		"OtherIdentity": {reason: "The run's token should go to Azure alone.", change: func(w *world) { w.source.CredentialsFolder = ""; w.source.AzureBlob.Identity = true }, says: "own host"},
 		"OtherAccount": {reason: "The run's token should go to the named account.", change: func(w *world) {
 			w.source.CredentialsFolder, w.source.AzureBlob.Identity, w.source.AzureBlob.Endpoint = "", true, "https://other.blob.core.windows.net"
 		}, says: "own host"},
-		"Endpoint": {reason: "An endpoint is a URL.", change: func(w *world) { w.source.AzureBlob.Endpoint = "https://user:pw@example.com" }, says: "endpoint"},
+		"Endpoint": {reason: "An endpoint is a URL.", change: func(w *world) {
+			w.source.AzureBlob.Endpoint = "https://user:pw@example.com"
+			w.write(identity.KeyHost, "example.com")
+		}, says: "endpoint"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -393,11 +402,22 @@ func TestNew(t *testing.T) {
 	}
 }
 
+// TestOwnHosts needs no list of hosts for those of the account in Azure's clouds.
+func TestOwnHosts(t *testing.T) {
+	for _, endpoint := range []string{"", "https://" + fake.Account + ".blob.core.chinacloudapi.cn", "https://" + fake.Account + "-secondary.blob.core.windows.net"} {
+		w := newWorld(t)
+		w.write(identity.KeyHost, "")
+		w.source.AzureBlob.Endpoint = endpoint
+		w.folder(download.Options{})
+	}
+}
+
 // TestGuard connects to no metadata service, whatever a tenant names.
 func TestGuard(t *testing.T) {
 	w := newWorld(t)
 	for _, host := range []string{"https://169.254.169.254", "https://168.63.129.16", "https://[fd00:ec2::254]"} {
 		w.source.AzureBlob.Endpoint = host
+		w.write(identity.KeyHost, strings.TrimPrefix(host, "https://"))
 		if _, err := w.folder(download.Options{}).List(t.Context()); outcome.ReasonOf(err) != outcome.Untrusted {
 			t.Errorf("List(...) at %s: want it to be refused, got %v", host, err)
 		}

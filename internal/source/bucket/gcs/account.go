@@ -3,7 +3,6 @@ package gcs
 import (
 	"bytes"
 	"io/fs"
-	"net/url"
 	"strings"
 	"sync"
 
@@ -25,11 +24,11 @@ func authorizerOf(s pipeline.Source, o identity.Options) (bucket.Authorizer, err
 	case s.CredentialsFolder != "" && strings.HasPrefix(s.GCS.Endpoint, "http://"):
 		return nil, outcome.Errorf(outcome.ConfigInvalid, "tokens are sent with TLS only: write https:// into %s.endpoint, or remove %s.credentialsSecretRef", field, field)
 	case s.CredentialsFolder != "":
-		a := &account{secret: bucket.NewSecret(s.CredentialsFolder), folder: s.CredentialsFolder, options: o}
+		a := &account{secret: bucket.NewSecret(s.CredentialsFolder), folder: s.CredentialsFolder, endpoint: s.GCS.Endpoint, options: o}
 		_, err := a.tokens()
 		return &bucket.Bearer{Tokens: a.tokens, Issued: s.Issued}, err
 	case s.GCS.Identity:
-		if !isGoogle(s.GCS.Endpoint) {
+		if !identity.IsGoogle(s.GCS.Endpoint) {
 			// A tenant may name the endpoint, and a token is good wherever it is read.
 			return nil, outcome.Errorf(outcome.Unsupported, "the run's identity is for Google's own hosts: leave %s.endpoint out, or name a Secret in %s.credentialsSecretRef", field, field)
 		}
@@ -41,21 +40,11 @@ func authorizerOf(s pipeline.Source, o identity.Options) (bucket.Authorizer, err
 	return nil, nil //nolint:nilnil // Requests are anonymous.
 }
 
-// isGoogle reports whether an endpoint is one of Google's own, with TLS
-// (https://cloud.google.com/vpc/docs/about-accessing-google-apis-endpoints).
-func isGoogle(endpoint string) bool {
-	if endpoint == "" {
-		return true
-	}
-	u, err := url.Parse(endpoint)
-	return err == nil && u.Scheme == "https" && strings.HasSuffix(strings.ToLower(u.Host), ".googleapis.com")
-}
-
 // An account is a Secret's, as it is now.
 type account struct {
-	secret  *bucket.Secret
-	folder  string
-	options identity.Options
+	secret           *bucket.Secret
+	folder, endpoint string
+	options          identity.Options
 
 	mu          sync.Mutex
 	credentials []byte
@@ -70,6 +59,11 @@ func (a *account) tokens() (identity.Source, error) {
 		return nil, outcome.Errorf(outcome.ConfigInvalid, "the Secret that %s.credentialsSecretRef names has no key %s: write the key of a service account there", field, credentialsKey)
 	case err != nil:
 		return nil, outcome.Errorf(outcome.ConfigInvalid, "key %s of the source's Secret cannot be read", credentialsKey).Because(err)
+	}
+	if !identity.IsGoogle(a.endpoint) {
+		if err := a.secret.CheckHost(field, identity.HostOf(a.endpoint)); err != nil {
+			return nil, err
+		}
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

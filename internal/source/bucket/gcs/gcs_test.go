@@ -397,6 +397,15 @@ func TestNew(t *testing.T) {
 		"BadKey":    {reason: "Credentials are JSON.", change: func(*pipeline.Source) {}, secret: "key", says: "no JSON of credentials"},
 		"Metadata": {reason: "A tenant's key should lead to no metadata service.", change: func(*pipeline.Source) {},
 			secret: `{"type":"service_account","client_email":"a","private_key":"x","token_uri":"http://169.254.169.254/token"}`, says: "token_uri"},
+		"OtherHost": {reason: "A token should not be sent to a host that the Secret does not list.", change: func(s *pipeline.Source) { s.GCS.Endpoint = "https://googleapis.com.example.com" },
+			secret: "{}", says: "is not for googleapis.com.example.com: if its credentials may be sent there, add the line"},
+		"ListedHost": {reason: "A listed host should be the next thing to matter.", change: func(s *pipeline.Source) {
+			s.GCS.Endpoint = "https://storage.example.com/gcs"
+			if err := os.WriteFile(filepath.Join(s.CredentialsFolder, "host"), []byte("storage.example.com"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, secret: "key", says: "no JSON of credentials"},
+		"Google": {reason: "Google's own hosts should need no list.", change: func(s *pipeline.Source) { s.GCS.Endpoint = "https://storage.example.p.googleapis.com" }, secret: "key", says: "no JSON of credentials"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
