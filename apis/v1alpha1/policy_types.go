@@ -40,7 +40,7 @@ type MetadataKey string
 // endpoint is named by that: https://s3.example.com/bucket/prefix. Case does not matter.
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=255
-// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9*][a-zA-Z0-9._:/*-]*$')",message="a pattern must be a name, with * for any characters: write Qwen/*, datasets/openai/*, registry.example.com/models/*, s3://models/*, gs://models/*, pvc://team-a/*, or https://account.blob.core.windows.net/models/*, without a tag"
+// +kubebuilder:validation:XValidation:rule="self.matches('^([a-zA-Z0-9*]|[[][0-9a-f:.*]+[]])[a-zA-Z0-9._:/*-]*$')",message="a pattern must be a name, with * for any characters: write Qwen/*, datasets/openai/*, registry.example.com/models/*, s3://models/*, gs://models/*, pvc://team-a/*, or https://account.blob.core.windows.net/models/*, without a tag"
 type ModelPattern string
 
 // A LicenseName stands for a licence: its SPDX identifier, the Hub's word for it, a

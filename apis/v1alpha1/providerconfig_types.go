@@ -10,10 +10,12 @@ import (
 // another one.
 const DefaultHubEndpoint = "https://huggingface.co"
 
-// A RegistryHost is a registry's host, with a port if it is not the default.
+// A RegistryHost is a registry's host, with a port if it is not the default: a name, an
+// address, or an IPv6 address in brackets.
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=253
-// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?(:[0-9]+)?$') && (self.contains('.') || self.contains(':')) && !self.contains('..')",message="a registry must be a host with a dot or a port and nothing else: write registry.example.com or localhost:5000, without https:// and without a path"
+// +kubebuilder:validation:XValidation:rule="self.startsWith('[') ? self.matches('^[[][0-9a-f:.]+[]](:[0-9]+)?$') : self.matches('^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?(:[0-9]+)?$') && (self.contains('.') || self.contains(':')) && !self.contains('..')",message="a registry must be a host with a dot or a port and nothing else: write registry.example.com, localhost:5000 or [2001:db8::5]:5000, without https:// and without a path"
+// +kubebuilder:validation:XValidation:rule="!self.startsWith('[') || !self.contains(']') || (isIP(self.substring(1, self.indexOf(']'))) && ip(self.substring(1, self.indexOf(']'))).family() == 6 && ip.isCanonical(self.substring(1, self.indexOf(']'))))",message="an address in brackets must be one of IPv6 in its shortest form, by which a registry has one name: write [2001:db8::5]:5000"
 type RegistryHost string
 
 // A HubEndpoint is the address of a Hugging Face Hub or a mirror of it.
@@ -51,7 +53,7 @@ type ProviderConfigSpec struct {
 // A RegistryConfig configures access to a registry.
 type RegistryConfig struct {
 	// Host of the registry, with its port if needed. It is required.
-	// Example: registry.example.com or 10.0.0.5:5000.
+	// Example: registry.example.com, 10.0.0.5:5000 or "[2001:db8::5]:5000".
 	Host RegistryHost `json:"host"`
 
 	// PlainHTTP connects to the registry without TLS. Default: false.
@@ -195,7 +197,7 @@ type ClusterProviderConfigSpec struct {
 // +kubebuilder:validation:XValidation:rule="self.credentials.source != 'InjectedIdentity' || !has(self.plainHTTP) || !self.plainHTTP",message="the registries of clouds have TLS: remove plainHTTP, or write credentials.source: Secret"
 type ClusterRegistryConfig struct {
 	// Host of the registry, with its port if needed. It is required.
-	// Example: registry.example.com or 10.0.0.5:5000.
+	// Example: registry.example.com, 10.0.0.5:5000 or "[2001:db8::5]:5000".
 	Host RegistryHost `json:"host"`
 
 	// PlainHTTP connects to the registry without TLS. Default: false.

@@ -111,12 +111,14 @@ func ownedJobs(ctx context.Context, c client.Client, namespace string, labels ma
 
 // Errors by which the API server refuses an object
 // (k8s.io/apiserver/pkg/admission/plugin/resourcequota and
-// k8s.io/apiserver/pkg/admission).
+// k8s.io/apiserver/pkg/admission; of OpenShift's constraints
+// github.com/openshift/apiserver-library-go/pkg/securitycontextconstraints/sccadmission).
 var (
 	quotaExceeded = regexp.MustCompile(`exceeded quota: ([^,\s]+), requested: (.+?), used: `)
 	quotaUnmet    = regexp.MustCompile(`failed quota: ([^:\s]+): (must specify .+)$`)
 	forbidden     = regexp.MustCompile(`^\S+ ("[^"]*" )?is forbidden: `)
 	invalid       = regexp.MustCompile(`^.*? is invalid: `)
+	constrained   = regexp.MustCompile(`unable to validate against any security context constraint: `)
 	deniedBy      = regexp.MustCompile(`admission webhook "([^"]+)" denied the request`)
 )
 
@@ -178,6 +180,9 @@ func refusedBy(what, why string) *outcome.Error {
 	}
 	if m := quotaUnmet.FindStringSubmatch(why); m != nil {
 		return outcome.Errorf(outcome.QuotaExceeded, "ResourceQuota %q does not admit %s: it %s: write spec.forProvider.job.resources", m[1], what, m[2])
+	}
+	if constrained.MatchString(why) {
+		return outcome.Errorf(outcome.Refused, "OpenShift's SecurityContextConstraints do not admit %s: write job.podSecurityContext: {} in the ClusterProviderConfig, so that they assign user and groups, or have job.serviceAccountName use others", what)
 	}
 	why = invalid.ReplaceAllString(forbidden.ReplaceAllString(why, ""), "")
 	return outcome.Errorf(outcome.Refused, "The cluster refuses %s (%s): change spec.forProvider.job or the policy", what, why)

@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"context"
+	"maps"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,22 +18,45 @@ import (
 // wait for that.
 func ChangeOnAdmission(t testing.TB, c client.Client, namespace, group, resource, expression string) {
 	t.Helper()
-	name := namespace + "-" + resource
-	policy := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{
-		"failurePolicy":      "Fail",
+	addPolicy(t, c, namespace, group, resource, "MutatingAdmissionPolicy", map[string]any{
 		"reinvocationPolicy": "Never",
+		"mutations":          []any{map[string]any{"patchType": "JSONPatch", "jsonPatch": map[string]any{"expression": expression}}},
+	}, nil)
+}
+
+// RefuseOnAdmission has the API server refuse what is created of a kind in a namespace
+// unless the expression of a ValidatingAdmissionPolicy holds
+// (https://kubernetes.io/docs/reference/access-authn-authz/validating-admission-policy/),
+// until the test ends. The caller must wait, as for ChangeOnAdmission, whose changes it
+// sees.
+func RefuseOnAdmission(t testing.TB, c client.Client, namespace, group, resource, expression string) {
+	t.Helper()
+	addPolicy(t, c, namespace, group, resource, "ValidatingAdmissionPolicy", map[string]any{
+		"validations": []any{map[string]any{"expression": expression}},
+	}, map[string]any{"validationActions": []any{"Deny"}})
+}
+
+// addPolicy adds an admission policy of a kind and its binding to a namespace, with the
+// fields that other kinds do not have.
+func addPolicy(t testing.TB, c client.Client, namespace, group, resource, kind string, policy, binding map[string]any) {
+	t.Helper()
+	name := namespace + "-" + resource
+	spec := map[string]any{
+		"failurePolicy": "Fail",
 		"matchConstraints": map[string]any{"resourceRules": []any{map[string]any{
 			"apiGroups": []any{group}, "apiVersions": []any{"v1"}, "resources": []any{resource}, "operations": []any{"CREATE"},
 		}}},
-		"mutations": []any{map[string]any{"patchType": "JSONPatch", "jsonPatch": map[string]any{"expression": expression}}},
-	}}}
-	binding := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{
+	}
+	maps.Copy(spec, policy)
+	bound := map[string]any{
 		"policyName": name,
 		"matchResources": map[string]any{"namespaceSelector": map[string]any{
 			"matchLabels": map[string]any{corev1.LabelMetadataName: namespace},
 		}},
-	}}}
-	for kind, o := range map[string]*unstructured.Unstructured{"MutatingAdmissionPolicy": policy, "MutatingAdmissionPolicyBinding": binding} {
+	}
+	maps.Copy(bound, binding)
+	for kind, spec := range map[string]map[string]any{kind: spec, kind + "Binding": bound} {
+		o := &unstructured.Unstructured{Object: map[string]any{"spec": spec}}
 		o.SetAPIVersion("admissionregistration.k8s.io/v1")
 		o.SetKind(kind)
 		o.SetName(name)

@@ -12,7 +12,7 @@ import (
 var (
 	sayModel      = []string{"forProvider.source.huggingFace.model", "write organisation/name, for example Qwen/Qwen3-0.6B"}
 	sayRevision   = []string{"forProvider.source.huggingFace.revision", "write main, v1.0, refs/pr/1 or 40 hex digits"}
-	sayRegistry   = []string{"target.registry", "write registry.example.com or localhost:5000, without https:// and without a path"}
+	sayRegistry   = []string{"target.registry", "write registry.example.com, localhost:5000 or [2001:db8::5]:5000, without https:// and without a path"}
 	sayRepository = []string{"target.repository", "lower-case", "write models/qwen3, without a registry and without a tag"}
 	sayTag        = []string{"target.tag", "write v1 or latest"}
 	saySource     = []string{"exactly one source", "write huggingFace with model: organisation/name, or oci with reference: registry/repository@digest, or one of s3, gcs"}
@@ -110,10 +110,21 @@ func hostRules(path string) map[string]rule {
 		return rule{reason: reason, args: fields{path: value}, want: sayRegistry[1:]}
 	}
 	good := func(reason, value string) rule { return rule{reason: reason, args: fields{path: value}} }
+	address := func(reason, value string) rule {
+		return rule{reason: reason, args: fields{path: value}, want: []string{path, "IPv6 in its shortest form", "write [2001:db8::5]:5000"}}
+	}
 	return map[string]rule{
 		"Dot":       good("A host with a dot is a registry.", "registry.example.com"),
 		"Port":      good("A host with a port is a registry.", "localhost:5000"),
 		"Address":   good("An address is a host.", "10.0.0.5:5000"),
+		"IPv6":      good("An IPv6 address is in brackets.", "[2001:db8::5]:5000"),
+		"IPv6Plain": good("The port may be the default.", "[::1]"),
+		"IPv6Bare":  bad("A colon would be that of the port.", "2001:db8::5"),
+		"IPv6Zone":  bad("A zone is of one machine.", "[fe80::1%eth0]:5000"),
+		"IPv6Open":  bad("A bracket is closed.", "[::1:5000"),
+		"IPv6Long":  address("A registry has one name.", "[2001:db8:0:0:0:0:0:5]:5000"),
+		"IPv6None":  address("An address is one.", "[::1::]:5000"),
+		"IPv4In":    address("An IPv4 address has no brackets.", "[10.0.0.5]:5000"),
 		"Bare":      bad("A client would take it for a part of a repository.", "localhost"),
 		"Scheme":    bad("A registry is no URL.", "https://registry.example.com"),
 		"Path":      bad("The path is the repository.", "registry.example.com/models"),
