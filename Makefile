@@ -67,6 +67,7 @@ bench-controller: ## Measure the controllers against a real API server: time to 
 .PHONY: lint
 lint: ## Run the linters.
 	@for m in . $(MODULES); do echo "lint $$m"; (cd $$m && $(LINT) run ./...) || exit 1; done
+	$(GO) tool -modfile=$(CURDIR)/hack/release/go.mod actionlint -shellcheck= -pyflakes=
 
 .PHONY: vulncheck
 vulncheck: ## Look for known vulnerabilities that the programs reach; fails on those that an available version fixes.
@@ -95,6 +96,10 @@ xpkg: ## Build the Crossplane package for amd64 and arm64 into $(XPKG_DIR), with
 xpkg.push: ## Build the package and push it as REGISTRY=host[:port]/org, with docker's credentials; PLAIN_HTTP=true without TLS.
 	@test -n "$(REGISTRY)" || { echo "say where to: make xpkg.push REGISTRY=registry.example.com/org VERSION=$(VERSION)"; exit 1; }
 	$(GO) run ./cluster/images/build xpkg --version=$(VERSION) --push=$(REGISTRY) $(if $(filter true,$(PLAIN_HTTP)),--plain-http)
+
+.PHONY: release
+release: ## Build all files of a release into _output/release, for VERSION=v0.1.0: package, manifests, plugin, bills of materials.
+	./hack/release/build "$(VERSION)"
 
 .PHONY: cluster
 cluster: ## Bring the local cluster up and leave it running (root on Linux).
