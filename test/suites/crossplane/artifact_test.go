@@ -2,6 +2,7 @@ package crossplane
 
 import (
 	"context"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -57,6 +58,7 @@ func testArtifact(t *testing.T) {
 		t.Errorf("the run's worker is not of the package's own image %s", want)
 	}
 	testSigned(t, a, repository)
+	t.Run("Examples", testExamples)
 	t.Run("Seen", func(t *testing.T) { testSeen(t, n) })
 
 	kubectl(t, "", "delete", "--namespace="+n.namespace, "artifact/speech", "--timeout="+patience.String())
@@ -64,6 +66,18 @@ func testArtifact(t *testing.T) {
 	eventually(t, "nothing left in the namespace", func(context.Context) string { return strings.Join(n.left(), ", ") })
 	if _, err := repository.Resolve(t.Context(), "v1"); err == nil {
 		t.Error("the tag is still in the registry")
+	}
+}
+
+// testExamples has Crossplane's API take what examples/install has beside what these tests
+// install.
+func testExamples(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("..", "..", "..", "examples", "install", "runtimeconfig-*.yaml"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("there are no other runtime configurations: %v", err)
+	}
+	for _, f := range append(files, "imageconfig.yaml") {
+		kubectl(t, example(t, filepath.Base(f)), "apply", "--dry-run=server", "--filename=-")
 	}
 }
 
