@@ -14,6 +14,7 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/controller/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -306,68 +307,17 @@ func (c *code) defaultOf(f *ast.File, args []ast.Expr) string {
 }
 
 // metricsPage lists the provider's own metrics.
-func metricsPage(c *code) (string, error) {
-	var rows [][]string
-	for _, f := range c.files {
-		ast.Inspect(f, func(n ast.Node) bool {
-			if row := c.metric(f, n); row != nil {
-				rows = append(rows, row)
-			}
-			return true
-		})
-	}
-	if len(rows) == 0 {
-		return "", errors.New("no metric was found")
-	}
-	slices.SortFunc(rows, func(a, b []string) int { return strings.Compare(a[0], b[0]) })
-	return page("Metrics", "The provider's own, beside those of [crossplane-runtime and controller-runtime](crossplane.md#metrics).",
-		[]string{"metric", "type", "labels", "what it counts"}, rows), nil
-}
-
-// metric returns the row of a call that makes a metric, or nil for another node.
-func (c *code) metric(f *ast.File, n ast.Node) []string {
-	call, ok := n.(*ast.CallExpr)
-	if !ok {
-		return nil
-	}
-	method, ok := call.Fun.(*ast.SelectorExpr)
-	if !ok || len(call.Args) == 0 {
-		return nil
-	}
-	opts, ok := call.Args[0].(*ast.CompositeLit)
-	if !ok {
-		return nil
-	}
-	kind, vec := strings.CutSuffix(strings.TrimPrefix(method.Sel.Name, "New"), "Vec")
-	if !slices.Contains([]string{"Counter", "Gauge", "Histogram"}, kind) {
-		return nil
-	}
-	values := map[string]string{}
-	for _, e := range opts.Elts {
-		if kv, ok := e.(*ast.KeyValueExpr); ok {
-			if key, ok := kv.Key.(*ast.Ident); ok {
-				values[key.Name], _ = c.text(f, kv.Value)
-			}
+func metricsPage(*code) (string, error) {
+	all := artifact.AllMetrics()
+	rows := make([][]string, 0, len(all))
+	for _, m := range all {
+		labels := make([]string, 0, len(m.Labels))
+		for _, l := range m.Labels {
+			labels = append(labels, quoted(l))
 		}
+		rows = append(rows, []string{quoted(m.Name), string(m.Type), strings.Join(labels, ", "), m.Help})
 	}
-	labels := ""
-	if vec && len(call.Args) > 1 {
-		labels = c.labels(f, call.Args[1])
-	}
-	return []string{quoted(strings.Trim(values["Namespace"]+"_"+values["Name"], "_")), strings.ToLower(kind), labels, values["Help"]}
-}
-
-// labels returns the names in a slice of strings.
-func (c *code) labels(f *ast.File, e ast.Expr) string {
-	list, ok := e.(*ast.CompositeLit)
-	if !ok {
-		return ""
-	}
-	var out []string
-	for _, e := range list.Elts {
-		if s, ok := c.text(f, e); ok {
-			out = append(out, quoted(s))
-		}
-	}
-	return strings.Join(out, ", ")
+	return page("Metrics", "The provider's own, beside those of [crossplane-runtime and controller-runtime](crossplane.md#metrics). "+
+		"[Monitoring](../guides/monitoring.md) says how to scrape them, and has alerts and a dashboard.",
+		[]string{"metric", "type", "labels", "what it is"}, rows), nil
 }

@@ -40,6 +40,10 @@ const (
 	firstOpen   = 30 * time.Second
 	longestOpen = 5 * time.Minute
 
+	// breakerRetention is how long a breaker counts as open whose host is not asked any
+	// more.
+	breakerRetention = time.Hour
+
 	// maxHosts is how many hosts are remembered.
 	maxHosts = 1000
 
@@ -111,6 +115,20 @@ func (h *Hosts) Quick(origin string) bool {
 	defer h.mu.Unlock()
 	s, ok := h.hosts[origin]
 	return ok && s.quick
+}
+
+// OpenBreakers returns how many hosts have an open circuit breaker, as far as somebody
+// has asked for them in the last hour.
+func (h *Hosts) OpenBreakers() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	open, now := 0, h.now()
+	for _, s := range h.hosts {
+		if s.failures >= openAfter && now.Sub(s.used) < breakerRetention {
+			open++
+		}
+	}
+	return open
 }
 
 // Transport returns a transport for a client of an origin, which is a scheme and

@@ -247,6 +247,33 @@ func TestHostsBounded(t *testing.T) {
 	})
 }
 
+func TestOpenBreakers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := NewHosts()
+		expect := func(want int, reason string) {
+			t.Helper()
+			if got := h.OpenBreakers(); got != want {
+				t.Errorf("%s: want %d, got %d", reason, want, got)
+			}
+		}
+		away, back := &script{letters: "-"}, &script{letters: "-----."}
+		for range openAfter {
+			expect(0, "A breaker should open after some failures only.")
+			askHost(t, h, away, "", "https://away.test")
+			askHost(t, h, back, "", "https://back.test")
+		}
+		expect(2, "Both hosts have not answered.")
+		time.Sleep(firstOpen + time.Second)
+		expect(2, "A breaker should stay open until its host answers.")
+		askHost(t, h, back, "", "https://back.test")
+		expect(1, "An answer should close the breaker.")
+		time.Sleep(breakerRetention)
+		expect(0, "A host that nobody asks any more should not count.")
+		askHost(t, h, away, "", "https://away.test")
+		expect(1, "It should count once it is asked again.")
+	})
+}
+
 // TestHostsSlowBodies has a host that answers at once send its body slowly.
 func TestHostsSlowBodies(t *testing.T) {
 	cases := map[string]struct {

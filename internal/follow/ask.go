@@ -317,6 +317,9 @@ func (f *Follower) record(ctx context.Context, q *question, head hub.Head, err e
 		// The provider stops.
 		return nil
 	}
+	if f.Observe != nil {
+		f.Observe(err)
+	}
 	q.queued, q.urgent, q.reserved = false, false, nil
 	if until := now.Add(head.Rest); until.After(q.key.hub.asked) {
 		q.key.hub.asked = until

@@ -80,6 +80,10 @@ type Question struct {
 // Artifacts with the same question share the answer. The budget of a Hub may make
 // intervals longer; see budgetQuestions.
 type Follower struct {
+	// Observe is called after each question that was asked, with its error; nil for
+	// nobody. It must be set before Start, and must not call the Follower.
+	Observe func(error)
+
 	now    func() time.Time
 	random func() float64 // From 0 to 1.
 	hosts  *connection.Hosts

@@ -97,6 +97,9 @@ type memory struct {
 	// stuckTags are tags that their registry does not remove.
 	stuckTags once[types.UID, []string]
 
+	// observed are the times when Artifacts were observed last without an error.
+	observed once[types.UID, time.Time]
+
 	// blobs are the times when an artifact's blobs are looked for.
 	blobs *blobChecks
 
@@ -120,6 +123,7 @@ func (m *memory) forget(uid types.UID) {
 	m.poller.Forget(uid)
 	m.blobs.forget(uid)
 	m.follower.Forget(uid)
+	m.observed.take(uid)
 	m.cleared.take(uid)
 	m.committed.take(uid)
 	m.contested.take(uid)

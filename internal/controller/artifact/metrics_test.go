@@ -1,10 +1,14 @@
 package artifact
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -17,9 +21,10 @@ import (
 
 func TestMetrics(t *testing.T) {
 	start := metav1.NewTime(time.Unix(1000, 0))
-	a := &modelv1alpha1.Artifact{}
+	a := &modelv1alpha1.Artifact{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a"}}
 	a.Status.AtProvider.StartTime, a.Status.AtProvider.CompletionTime = &start, ptr.To(metav1.NewTime(start.Add(90*time.Second)))
-	a.Status.AtProvider.Size = 5e6
+	a.Status.AtProvider.Size = 7e6 // Of the artifact before.
+	a.Status.AtProvider.Staged = &modelv1alpha1.StagedArtifact{Size: 5e6}
 	m := NewMetrics()
 	m.ended(a, artifact.ObservationResult{Phase: modelv1alpha1.PhaseSucceeded, Reason: "Available"})
 	m.ended(a, artifact.ObservationResult{Phase: modelv1alpha1.PhaseFailed, Reason: string(outcome.Gated)})
@@ -28,28 +33,73 @@ func TestMetrics(t *testing.T) {
 	}
 	m.Requested("Resolve", nil)
 	m.Requested("Resolve", outcome.Errorf(outcome.NotFound, "gone"))
+	m.asked(outcome.Errorf(outcome.RateLimited, "later"))
 
-	want := `
-# HELP provider_kitops_registry_requests_total What the controller asked of registries, by operation and result: Succeeded, or the reason why not.
-# TYPE provider_kitops_registry_requests_total counter
-provider_kitops_registry_requests_total{operation="Resolve",result="NotFound"} 1
-provider_kitops_registry_requests_total{operation="Resolve",result="Succeeded"} 1
-# HELP provider_kitops_runs_total Runs that ended, by pipeline, result (Succeeded or Failed) and, of those that failed, the reason (Other for one that a worker made up).
-# TYPE provider_kitops_runs_total counter
-provider_kitops_runs_total{pipeline="Kit",reason="",result="Succeeded"} 1
-provider_kitops_runs_total{pipeline="Kit",reason="Gated",result="Failed"} 1
-provider_kitops_runs_total{pipeline="Kit",reason="Other",result="Failed"} 2
-`
-	if err := testutil.CollectAndCompare(m, strings.NewReader(want), "provider_kitops_registry_requests_total", "provider_kitops_runs_total"); err != nil {
-		t.Error(err)
+	want := map[string]float64{
+		`provider_kitops_registry_requests_total{operation="Resolve",result="NotFound"}`:            1,
+		`provider_kitops_registry_requests_total{operation="Resolve",result="Succeeded"}`:           1,
+		`provider_kitops_follow_requests_total{result="RateLimited"}`:                               1,
+		`provider_kitops_runs_total{artifact_namespace="team-a",pipeline="Kit",result="Succeeded"}`: 1,
+		`provider_kitops_runs_total{artifact_namespace="team-a",pipeline="Kit",result="Failed"}`:    3,
+		`provider_kitops_run_failures_total{artifact_namespace="team-a",reason="Gated"}`:            1,
+		`provider_kitops_run_failures_total{artifact_namespace="team-a",reason="Other"}`:            2,
+		`provider_kitops_pushed_bytes_total{artifact_namespace="team-a",pipeline="Kit"}`:            5e6,
+		`provider_kitops_run_bytes{pipeline="Kit"}`:                                                 5e6,
+		`provider_kitops_run_seconds{pipeline="Kit",result="Succeeded"}`:                            90,
+		`provider_kitops_run_seconds{pipeline="Kit",result="Failed"}`:                               270,
 	}
-	for name, series := range map[string]int{"provider_kitops_run_bytes": 1, "provider_kitops_run_seconds": 2} {
-		if got := testutil.CollectAndCount(m, name); got != series {
-			t.Errorf("%s: got %d series, want %d", name, got, series)
-		}
+	if diff := cmp.Diff(want, gathered(t, m)); diff != "" {
+		t.Errorf("-want, +got:\n%s", diff)
 	}
 	if problems, err := testutil.CollectAndLint(m); err != nil || len(problems) > 0 {
 		t.Errorf("names: %v, %v", problems, err)
+	}
+}
+
+// gathered returns the series of a collector with their values; of a histogram, the sum.
+func gathered(t *testing.T, c prometheus.Collector) map[string]float64 {
+	t.Helper()
+	r := prometheus.NewPedanticRegistry()
+	r.MustRegister(c)
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			var labels []string
+			for _, l := range m.GetLabel() {
+				labels = append(labels, fmt.Sprintf("%s=%q", l.GetName(), l.GetValue()))
+			}
+			series := f.GetName()
+			if len(labels) > 0 {
+				series += "{" + strings.Join(labels, ",") + "}"
+			}
+			out[series] = m.GetCounter().GetValue() + m.GetGauge().GetValue() + m.GetHistogram().GetSampleSum()
+		}
+	}
+	return out
+}
+
+// TestAllMetrics checks that what is documented is what is collected.
+func TestAllMetrics(t *testing.T) {
+	ch := make(chan *prometheus.Desc)
+	go func() {
+		defer close(ch)
+		NewMetrics().Describe(ch)
+	}()
+	var got, want []string
+	for d := range ch {
+		got = append(got, d.String())
+	}
+	for _, m := range AllMetrics() {
+		want = append(want, m.desc().String())
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-documented, +collected:\n%s", diff)
 	}
 }
 
@@ -65,8 +115,11 @@ func TestRunsAreCountedOnce(t *testing.T) {
 	for _, again := range []string{"1", "2", "3"} {
 		w.poke(a, again)
 	}
-	if got := testutil.ToFloat64(m.runs.WithLabelValues("Stream", resultSucceeded, "")); got != 1 {
+	if got := testutil.ToFloat64(m.runs.WithLabelValues(w.namespace, "Stream", resultSucceeded)); got != 1 {
 		t.Errorf("runs: got %v, want 1", got)
+	}
+	if got := gathered(t, m)[fmt.Sprintf(`provider_kitops_artifacts{artifact_namespace=%q,phase="Succeeded",ready="True",reason="Available",stalled="false"}`, w.namespace)]; got != 1 {
+		t.Errorf("Artifacts: got %v, want 1", got)
 	}
 	if got := testutil.ToFloat64(m.requests.WithLabelValues("Resolve", resultSucceeded)); got < 4 {
 		t.Errorf("requests: got %v, want at least one a look", got)

@@ -36,6 +36,7 @@ func (e *external) Observe(ctx context.Context, a *modelv1alpha1.Artifact) (mana
 		}
 		return managed.ExternalObservation{}, err
 	}
+	e.observed.put(a.GetUID(), e.now())
 	if o.run == nil || o.run.Phase != modelv1alpha1.PhaseRunning {
 		a.Status.AtProvider.Progress = nil
 		e.poller.Forget(a.GetUID())

@@ -143,6 +143,10 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	if err := addStateMetrics(mgr, o); err != nil {
 		return err
 	}
+	c.follower.Observe = c.metrics.asked
+	if err := c.metrics.addStates(mgr, o.Logger, hosts, c.memory); err != nil {
+		return err
+	}
 	waiting := &requeuer{cached: mgr.GetClient()}
 	sweeper := newSweeper(mgr.GetClient(), direct, o.RunNamespaces, o.Logger, gate.ready)
 	deleted, onlyDeleted := sweeper.onDeleted()
