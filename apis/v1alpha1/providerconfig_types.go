@@ -368,6 +368,14 @@ type ClusterJobConfig struct {
 // credentials, and all Secrets that the config names are there.
 type ProviderConfigStatus struct {
 	xpv2.ProviderConfigStatus `json:",inline"`
+
+	// ObservedGeneration is the metadata.generation that the conditions Ready,
+	// Reconciling and Stalled are about: while metadata.generation is another one,
+	// they say nothing of the spec as it is. Default: -1, before the first check.
+	// Example: 3.
+	// +optional
+	// +kubebuilder:default=-1
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 }
 
 // +kubebuilder:object:root=true
@@ -387,7 +395,9 @@ type ProviderConfig struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	Spec   ProviderConfigSpec   `json:"spec"`
+	Spec ProviderConfigSpec `json:"spec"`
+
+	// +kubebuilder:default={observedGeneration:-1}
 	Status ProviderConfigStatus `json:"status,omitempty"`
 }
 
@@ -417,8 +427,10 @@ type ClusterProviderConfig struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	Spec   ClusterProviderConfigSpec `json:"spec"`
-	Status ProviderConfigStatus      `json:"status,omitempty"`
+	Spec ClusterProviderConfigSpec `json:"spec"`
+
+	// +kubebuilder:default={observedGeneration:-1}
+	Status ProviderConfigStatus `json:"status,omitempty"`
 }
 
 // +kubebuilder:object:root=true

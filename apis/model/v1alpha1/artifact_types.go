@@ -253,7 +253,20 @@ type ArtifactSpec struct {
 
 // An ArtifactStatus is the observed state of an Artifact.
 type ArtifactStatus struct {
-	xpv2.ManagedResourceStatus `json:",inline"`
+	xpv2.ConditionedStatus `json:",inline"`
+
+	// ObservedGeneration is the metadata.generation that the conditions Ready,
+	// Reconciling and Stalled are about: while metadata.generation is another one,
+	// they say nothing of the spec as it is. Default: -1, before the first
+	// reconcile. Example: 3.
+	// +optional
+	// +kubebuilder:default=-1
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// LastHandledReconcileAt is the value of the annotation
+	// crossplane.io/reconcile-requested-at that was handled last. Default: none was.
+	// +optional
+	LastHandledReconcileAt string `json:"lastHandledReconcileAt,omitempty"`
 
 	// AtProvider is the observed state of the artifact.
 	// +optional
@@ -280,7 +293,9 @@ type Artifact struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	Spec   ArtifactSpec   `json:"spec"`
+	Spec ArtifactSpec `json:"spec"`
+
+	// +kubebuilder:default={observedGeneration:-1}
 	Status ArtifactStatus `json:"status,omitempty"`
 
 	// Effective holds the settings of the Artifact's ProviderConfig and of the

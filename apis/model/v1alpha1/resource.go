@@ -43,11 +43,11 @@ func (a *Artifact) SetWriteConnectionSecretToReference(r *xpv2.LocalSecretRefere
 // GetLastHandledReconcileAt returns the value of the annotation
 // crossplane.io/reconcile-requested-at that was handled last.
 func (a *Artifact) GetLastHandledReconcileAt() string {
-	return a.Status.GetLastHandledReconcileAt()
+	return a.Status.LastHandledReconcileAt
 }
 
 // SetLastHandledReconcileAt records the value of the annotation
 // crossplane.io/reconcile-requested-at that has been handled.
 func (a *Artifact) SetLastHandledReconcileAt(token string) {
-	a.Status.SetLastHandledReconcileAt(token)
+	a.Status.LastHandledReconcileAt = token
 }

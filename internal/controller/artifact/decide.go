@@ -271,6 +271,10 @@ func planRun(a *modelv1alpha1.Artifact, o observation, ready xpv2.Condition, why
 	case create && !settings.MayCreate(a):
 		return plan{action: actionWait, ready: unavailable(outcome.NotFound, "Nothing was pushed, and spec.managementPolicies do not allow to: add Create")}
 	}
+	if ready.Status == corev1.ConditionFalse {
+		// Why the Artifact was not ready before is history: tools would stop waiting for it.
+		ready.Reason = xpv2.ReasonCreating
+	}
 	return plan{action: actionStartRun, create: create, ready: ready, run: nextRun(a), earlier: artifact.RunOf(a).Hash, why: why}
 }
 

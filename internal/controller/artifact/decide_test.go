@@ -68,7 +68,7 @@ func pushed(a *modelv1alpha1.Artifact) {
 	s := &a.Status.AtProvider
 	s.Phase, s.Run, s.RunHash = modelv1alpha1.PhaseSucceeded, 1, artifact.RunHash(a)
 	s.Digest, s.Reference, s.PinnedReference = ours.String(), "registry.example.com/models/m:v1", "registry.example.com/models/m@"+ours.String()
-	a.SetConditions(xpv2.Available())
+	a.SetConditions(xpv2.Available().WithObservedGeneration(a.GetGeneration() - 1))
 }
 
 // otherSpec has what was pushed be of another spec.
@@ -157,9 +157,9 @@ var decisions = []decision{
 	{"No source, another registry than before, or an older Artifact of the same reference", to(pushed), observation{obstacle: &obstacle}, want{actionWait, "", "False", "RegistryChanged"}},
 
 	{"The run does not start", nil, observation{run: pending}, want{actionWait, "", "False", "ImagePull"}},
-	{"The run does not start, and spec or config have changed", nil, observation{run: pending, stuck: true}, want{actionStartRun, "Create", "False", "ImagePull"}},
+	{"The run does not start, and spec or config have changed", nil, observation{run: pending, stuck: true}, want{actionStartRun, "Create", "False", "Creating"}},
 	{"The run waits in a queue of Kueue", nil, observation{run: inQueue}, want{actionWait, "", "False", "Queued"}},
-	{"The run waits in a queue of Kueue, and spec or config have changed", nil, observation{run: inQueue, stuck: true}, want{actionStartRun, "Create", "False", "Queued"}},
+	{"The run waits in a queue of Kueue, and spec or config have changed", nil, observation{run: inQueue, stuck: true}, want{actionStartRun, "Create", "False", "Creating"}},
 	{"The run waits in a queue of Kueue; the artifact of the spec is Ready from before", to(pushed), observation{run: inQueue}, want{actionWait, "", "True", "Available"}},
 	{"The run is running", nil, observation{run: running}, want{actionWait, "", "False", "Creating"}},
 	{"The run is running; the artifact of the spec is Ready from before", to(pushed), observation{run: running}, want{actionWait, "", "True", "Available"}},
@@ -190,13 +190,13 @@ var decisions = []decision{
 	{"What the spec asks for was pushed before and is still in the registry", to(pushed, otherSpec, hasStaged), observation{tag: on(ours)}, want{actionCommit, "Update", "False", "Creating"}},
 	{"A run has staged another digest than expectedDigest, which was just found", to(mismatched), observation{run: runMismatched, news: true}, want{actionWait, "", "False", "Mismatch"}},
 	{"A run has staged another digest than expectedDigest", to(mismatched), observation{run: runMismatched}, want{actionWait, "", "False", "Mismatch"}},
-	{"A run has staged another digest than expectedDigest, and the spec has changed since", to(mismatched), observation{run: runMismatched, retryDue: true}, want{actionStartRun, "Create", "False", "Mismatch"}},
+	{"A run has staged another digest than expectedDigest, and the spec has changed since", to(mismatched), observation{run: runMismatched, retryDue: true}, want{actionStartRun, "Create", "False", "Creating"}},
 
 	{"The run has just failed", to(failed), observation{run: runFailed, news: true}, want{actionWait, "", "False", "Unavailable"}},
 	{"The run failed and is not due for a retry", to(failed), observation{run: runFailed}, want{actionWait, "", "False", "Unavailable"}},
-	{"The run failed and is due for a retry", to(failed), observation{run: runFailed, retryDue: true}, want{actionStartRun, "Create", "False", "Unavailable"}},
+	{"The run failed and is due for a retry", to(failed), observation{run: runFailed, retryDue: true}, want{actionStartRun, "Create", "False", "Creating"}},
 	{"The run failed and is due for a retry; the tag is foreign", to(failed), observation{run: runFailed, retryDue: true, tag: on(foreign)}, want{actionWait, "", "False", "TagConflict"}},
-	{"The run of a changed spec failed and is due for a retry", to(pushed, otherSpec, failed), observation{run: runFailed, retryDue: true, tag: on(ours)}, want{actionStartRun, "Update", "False", "Unavailable"}},
+	{"The run of a changed spec failed and is due for a retry", to(pushed, otherSpec, failed), observation{run: runFailed, retryDue: true, tag: on(ours)}, want{actionStartRun, "Update", "False", "Creating"}},
 
 	{"New; the tag is free", nil, observation{}, want{actionStartRun, "Create", "False", "Creating"}},
 	{"New; the tag is ours by a record, and the config does not allow adoption", nil, observation{tag: recordedOn(foreign)}, want{actionStartRun, "Create", "False", "Creating"}},
@@ -215,7 +215,7 @@ var decisions = []decision{
 	{"The spec has changed to a model that a policy refuses", to(pushed, otherSpec), observation{tag: on(ours), forbidden: violation}, want{actionWait, "", "False", "PolicyViolation"}},
 	{"The spec has changed; no policy Update", to(pushed, otherSpec, noUpdate), observation{tag: on(ours)}, want{actionNone, "", "True", "Available"}},
 	{"Another tag is asked for; no policy Update", to(pushed, noUpdate), observation{needsRetag: true, manifest: true}, want{actionNone, "", "True", "Available"}},
-	{"Another tag is asked for; no policy Update; the manifest is gone", to(pushed, noUpdate), observation{needsRetag: true}, want{actionStartRun, "Create", "False", "NotFound"}},
+	{"Another tag is asked for; no policy Update; the manifest is gone", to(pushed, noUpdate), observation{needsRetag: true}, want{actionStartRun, "Create", "False", "Creating"}},
 
 	{"The tag is on what was pushed", to(pushed), observation{tag: on(ours), manifest: true}, want{actionNone, "", "True", "Available"}},
 	{"The tag is on what was pushed; the key that is to sign cannot be used", to(pushed), observation{tag: on(ours), manifest: true, unsigned: errNoKey}, want{actionNone, "", "True", "Available"}},
@@ -242,11 +242,11 @@ var decisions = []decision{
 	{"The tag is foreign, with conflictPolicy Overwrite", to(pushed, overwrite), observation{tag: on(foreign), manifest: true}, want{actionRetag, "Update", "False", "Creating"}},
 	{"The tag is gone; the key that is to sign cannot be used", to(pushed), observation{manifest: true, unsigned: errNoKey}, want{actionRetag, "Update", "False", "Creating"}},
 	{"Another tag is asked for, which is free", to(pushed), observation{needsRetag: true, manifest: true}, want{actionRetag, "Update", "False", "Creating"}},
-	{"The manifest is gone", to(pushed), observation{}, want{actionStartRun, "Create", "False", "NotFound"}},
+	{"The manifest is gone", to(pushed), observation{}, want{actionStartRun, "Create", "False", "Creating"}},
 	{"The manifest is gone; no policy Create", to(pushed, noCreate), observation{}, want{actionWait, "", "False", "NotFound"}},
-	{"A blob is gone", to(pushed), observation{tag: on(ours), manifest: true, lostBlob: "sha256:…"}, want{actionStartRun, "Create", "False", "NotFound"}},
+	{"A blob is gone", to(pushed), observation{tag: on(ours), manifest: true, lostBlob: "sha256:…"}, want{actionStartRun, "Create", "False", "Creating"}},
 	{"Something is gone; rebuilding it failed", to(pushed, failed), observation{run: runFailed}, want{actionWait, "", "False", "Unavailable"}},
-	{"Something is gone; rebuilding it failed and is due for a retry", to(pushed, failed), observation{run: runFailed, retryDue: true}, want{actionStartRun, "Create", "False", "NotFound"}},
+	{"Something is gone; rebuilding it failed and is due for a retry", to(pushed, failed), observation{run: runFailed, retryDue: true}, want{actionStartRun, "Create", "False", "Creating"}},
 }
 
 // TestDecide holds decide, and the documentation of it, to the table.

@@ -21,6 +21,9 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/kstatus"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 )
 
 // A statusManager gives the runtime a client that writes an Artifact's status
@@ -52,8 +55,9 @@ func (c *statusClient) Status() client.SubResourceWriter {
 // the end of each reconcile, which would be a request an Artifact and poll. Nor
 // does it write one after a Create or Update that made a Job, which requeues the
 // Artifact: the next reconcile writes how far its run is. Each write is a watch event to who
-// composes the Artifact. And where Create was refused it has Ready say why: there
-// the runtime puts Creating in its place.
+// composes the Artifact. Where Create was refused it has Ready say why: there the runtime
+// puts Creating in its place. And it is the one place that sees the Ready that is written,
+// with whatever the runtime made of it: what tools read beside Ready is derived here.
 type statusWriter struct {
 	client.SubResourceWriter
 
@@ -79,6 +83,7 @@ func (w *statusWriter) Update(ctx context.Context, o client.Object, opts ...clie
 		}
 		a.SetConditions(why)
 	}
+	kstatus.Derive(&a.Status.ConditionedStatus, &a.Status.ObservedGeneration, isStalled(a))
 	if err == nil && there.GetResourceVersion() == a.GetResourceVersion() && equality.Semantic.DeepEqual(there.Status, a.Status) {
 		return nil
 	}
@@ -87,6 +92,20 @@ func (w *statusWriter) Update(ctx context.Context, o client.Object, opts ...clie
 		return nil
 	}
 	return w.SubResourceWriter.Update(ctx, o, opts...)
+}
+
+// isStalled reports whether an Artifact that is not ready waits for a person.
+func isStalled(a *modelv1alpha1.Artifact) bool {
+	reason, s := outcome.Reason(a.GetCondition(xpv2.TypeReady).Reason), a.Status.AtProvider
+	switch {
+	case reason == outcome.NotFound && settings.OnlyObserves(a):
+		// Somebody else is to push it, possibly by the same commit as the Artifact.
+		return false
+	case s.Phase == modelv1alpha1.PhaseFailed && s.Failure != nil && s.Failure.Reason == string(reason):
+		// Retries of a transient error may be used up.
+		return s.Failure.NextTryTime == nil
+	}
+	return reason.Stalls()
 }
 
 // knowsAsMuch reports whether the status of an Artifact that is stored says the same as

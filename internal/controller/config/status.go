@@ -13,6 +13,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/kstatus"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
 // conditions are the Ready conditions of configs, by UID, each of a generation. They
@@ -107,26 +109,29 @@ type statusWriter struct {
 	client *usageClient
 }
 
-// Update updates the status of a config, with its Ready condition.
+// Update updates the status of a config, with its Ready condition and what tools read
+// beside it.
 func (w *statusWriter) Update(ctx context.Context, o client.Object, opts ...client.SubResourceUpdateOption) error {
 	if c, ok := o.(resource.ProviderConfig); ok {
 		if ready := w.client.ready.get(c); ready.ObservedGeneration == c.GetGeneration() {
 			c.SetConditions(ready)
 		}
-		if there := w.client.cached(ctx, o); there != nil && equality.Semantic.DeepEqual(statusOf(there), statusOf(c)) {
+		s := statusOf(c)
+		kstatus.Derive(&s.ConditionedStatus, &s.ObservedGeneration, outcome.Reason(c.GetCondition(xpv2.TypeReady).Reason).Stalls())
+		if there := w.client.cached(ctx, o); there != nil && equality.Semantic.DeepEqual(statusOf(there), s) {
 			return nil
 		}
 	}
 	return w.SubResourceWriter.Update(ctx, o, opts...)
 }
 
-// statusOf returns the status of a config of either kind.
-func statusOf(c resource.ProviderConfig) v1alpha1.ProviderConfigStatus {
+// statusOf returns the status of a config of either kind, which may be changed.
+func statusOf(c resource.ProviderConfig) *v1alpha1.ProviderConfigStatus {
 	switch c := c.(type) {
 	case *v1alpha1.ProviderConfig:
-		return c.Status
+		return &c.Status
 	case *v1alpha1.ClusterProviderConfig:
-		return c.Status
+		return &c.Status
 	}
-	return v1alpha1.ProviderConfigStatus{}
+	return &v1alpha1.ProviderConfigStatus{}
 }
