@@ -131,8 +131,9 @@ type LicenseRules struct {
 
 	// Declared decides about the licences of s3, gcs, azureBlob,
 	// persistentVolumeClaim and http, which only spec.forProvider.source.license or
-	// README.md among the files declare. Allow counts them as the Hub's. Deny has them
-	// be unknown, and no denied licence either. Default: Deny. Example: Allow.
+	// README.md among the files declare, and of oci without verify, which whoever packed
+	// the artifact wrote. Allow counts them as the Hub's. Deny has them be unknown, and
+	// no denied licence either. Default: Deny. Example: Allow.
 	// +optional
 	Declared DeclaredLicensePolicy `json:"declared,omitempty"`
 }

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
@@ -51,6 +52,11 @@ func (m maskedPipeline) Run(ctx context.Context, run Run) (outcome.Result, error
 		run.Source.Identity = &watched
 	}
 	run.Source.Issued = mask.issued
+	if b := run.Source.S3; b != nil && b.Keys != nil {
+		watched := *b
+		watched.Keys = watchedKeys{b.Keys, mask}
+		run.Source.S3 = &watched
+	}
 	if g := run.Source.GCS; g != nil {
 		watched := *g
 		watched.Tokens = mask.watch(g.Tokens)
@@ -171,6 +177,22 @@ func (w watchedIdentity) Token(ctx context.Context) (username, password string, 
 		w.mask.issued(username + ":" + password)
 	}
 	return username, password, expires, err
+}
+
+// watchedKeys are keys of AWS, which the mask removes before they are used. The name of a
+// key is no secret.
+type watchedKeys struct {
+	Keys
+
+	mask *liveMask
+}
+
+// Credentials implements Keys.
+func (w watchedKeys) Credentials(ctx context.Context) (aws.Credentials, error) {
+	k, err := w.Keys.Credentials(ctx)
+	w.mask.issued(k.SecretAccessKey)
+	w.mask.issued(k.SessionToken)
+	return k, err
 }
 
 // Replace returns the text with Redacted in place of each secret.

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/google/go-cmp/cmp"
 
@@ -308,6 +309,14 @@ func FuzzSecrets(f *testing.F) {
 	})
 }
 
+// issuedKeys are keys that AWS issued to a run's identity.
+type issuedKeys struct{}
+
+// Credentials implements Keys.
+func (issuedKeys) Credentials(context.Context) (aws.Credentials, error) {
+	return aws.Credentials{AccessKeyID: "ASIA-is-no-secret", SecretAccessKey: "identity/secret+key", SessionToken: "identity-session-token"}, nil
+}
+
 // TestMaskOfFolder has a bucket's server repeat what is in the source's Secret, and what a
 // cloud issued.
 func TestMaskOfFolder(t *testing.T) {
@@ -327,15 +336,19 @@ func TestMaskOfFolder(t *testing.T) {
 	log := &strings.Builder{}
 	_, err := Masked(pipelineFunc(func(_ context.Context, run Run) (outcome.Result, error) {
 		run.Source.Issued("issued-access-token")
+		if _, err := run.Source.S3.Keys.Credentials(context.Background()); err != nil {
+			t.Error(err)
+		}
 		for _, line := range []string{
 			"aws/secret+key", "aws-session-token", "SharedKey YXp1cmUga2V5IG9mIGFuIGFjY291bnQ=", "sig " + signature, "sig " + url.QueryEscape(signature),
 			"azure~client", "the-password", base64.StdEncoding.EncodeToString([]byte("reader:the-password")), "the-token", "MIIEvgIBADANBgkqhki", "issued-access-token",
+			"identity/secret+key", "identity-session-token",
 		} {
 			_, _ = io.WriteString(run.Log, "said "+line+"\n")
 		}
 		_, _ = io.WriteString(run.Log, "key AKIA-is-no-secret of reader\n")
 		return outcome.Result{}, outcome.Errorf(outcome.Unauthorized, "refused %s", signature)
-	})).Run(t.Context(), Run{Source: Source{CredentialsFolder: dir}, Log: log})
+	})).Run(t.Context(), Run{Source: Source{CredentialsFolder: dir, S3: &S3Source{Keys: issuedKeys{}}}, Log: log})
 	for _, line := range strings.Split(log.String(), "\n") {
 		if strings.HasPrefix(line, "said") && strings.Trim(strings.NewReplacer(Redacted, "", "said", "", "SharedKey", "", "sig", "").Replace(line), " =") != "" {
 			t.Errorf("want no part of a secret in the log, got %q", line)

@@ -66,8 +66,8 @@ func (s Set) CheckAttested(attested bool) error {
 // CheckLicense returns an error with reason PolicyViolation unless the policies allow
 // an SPDX expression of a source's licences: of those that all apply (AND) each, of a
 // choice (OR) one. "" is a source that names none, which is allowed and denied as
-// unknown. One that is only declared, by the Artifact or by the files themselves, is
-// unknown, too, to a policy that does not allow declared licences.
+// unknown. One that is only declared, by the Artifact, by the files themselves or by who
+// packed them, is unknown, too, to a policy that does not allow declared licences.
 func (s Set) CheckLicense(expression string, declared bool) error {
 	return s.check(func(p Policy) error {
 		if p.Licenses.IsZero() {
@@ -84,8 +84,8 @@ func (s Set) CheckLicense(expression string, declared bool) error {
 		if !declared || p.DeclaredLicenses || license.Satisfies(license.Unknown, p.allowsLicense) {
 			return nil
 		}
-		return p.violation(fmt.Sprintf("does not count licence %s, which is only declared: by spec.forProvider.source.license or the files themselves (spec.policy.licenses%s)", shown, p.Licenses.shown()),
-			"write a model of a Hub in spec.forProvider.source, or have spec.policy.licenses.declared set to Allow")
+		return p.violation(fmt.Sprintf("does not count licence %s, which is only declared: by spec.forProvider.source.license, the files themselves or an artifact that is not verified (spec.policy.licenses%s)", shown, p.Licenses.shown()),
+			"write a model of a Hub in spec.forProvider.source, require a signature in source.oci.verify, or have spec.policy.licenses.declared set to Allow")
 	})
 }
 

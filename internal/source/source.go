@@ -51,8 +51,8 @@ type Contents struct {
 	// License as the source names it.
 	License string
 
-	// Declared reports whether License is only what the Artifact or the files
-	// themselves say, not what the source vouches for.
+	// Declared reports whether License is only what the Artifact, the files themselves or
+	// who packed them say, not what the source vouches for.
 	Declared bool
 
 	// Model is what the source tells about the model beside Facts.

@@ -298,3 +298,25 @@ func hasCondition(a *modelv1alpha1.Artifact, kind xpv2.ConditionType) bool {
 	}
 	return false
 }
+
+// TestDeclares checks whose licences nobody vouches for.
+func TestDeclares(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		source modelv1alpha1.Source
+		want   bool
+	}{
+		"Hub":      {reason: "The Hub's uploader should be taken at their word.", source: modelv1alpha1.Source{HuggingFace: &modelv1alpha1.HuggingFaceSource{Model: "org/model"}}},
+		"Bucket":   {reason: "Files in a bucket only declare their licence.", source: modelv1alpha1.Source{S3: &modelv1alpha1.S3Source{Bucket: "models"}}, want: true},
+		"Artifact": {reason: "Packing files should make no more of what they declare.", source: modelv1alpha1.Source{OCI: &modelv1alpha1.OCISource{Reference: "registry.example.com/models/x:v1"}}, want: true},
+		"Verified": {reason: "A signer should be taken at their word.", source: modelv1alpha1.Source{OCI: &modelv1alpha1.OCISource{Reference: "registry.example.com/models/x:v1", Verify: &modelv1alpha1.Verification{}}}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			a := &modelv1alpha1.Artifact{Spec: modelv1alpha1.ArtifactSpec{ForProvider: modelv1alpha1.ArtifactParameters{Source: &tc.source}}}
+			if got := declares(a); got != tc.want {
+				t.Errorf("\n%s\ndeclares(...): want %t, got %t", tc.reason, tc.want, got)
+			}
+		})
+	}
+}

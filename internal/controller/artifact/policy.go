@@ -93,7 +93,7 @@ func (e *external) checkContent(ctx context.Context, a *modelv1alpha1.Artifact, 
 	p := e.settings.Policies
 	for _, check := range []func() error{
 		func() error { return e.forbidden(a) },
-		func() error { return p.CheckLicense(c.license, artifact.FolderOf(a) != nil) },
+		func() error { return p.CheckLicense(c.license, declares(a)) },
 		func() error { return p.CheckSize(c.size) },
 		func() error { return p.CheckVerdict(c.scan) },
 		func() error { return e.checkFiles(ctx, a, c.fileList) },
@@ -103,6 +103,13 @@ func (e *external) checkContent(ctx context.Context, a *modelv1alpha1.Artifact, 
 		}
 	}
 	return nil
+}
+
+// declares reports whether nobody vouches for the licence of an Artifact's source: it is what
+// the Artifact, the files or whoever packed an artifact say.
+func declares(a *modelv1alpha1.Artifact) bool {
+	s := artifact.OCISource(a)
+	return artifact.FolderOf(a) != nil || s != nil && s.Verify == nil
 }
 
 // gatherRefusal gathers whether the policies refuse what a run staged. What has its tag

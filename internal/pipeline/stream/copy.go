@@ -154,7 +154,8 @@ func (r *task) copyBlob(ctx context.Context, o *oci.Source, d ocispec.Descriptor
 		return err
 	}
 	logf("%s: %s in %s%s", name, pipeline.FormatBytes(d.Size), pipeline.Took(start), pipeline.Rate(d.Size, start))
-	return nil
+	// The source may have sent other first bytes when only these were asked for.
+	return r.checkStored(ctx, d, r.areBlob(d))
 }
 
 // uploadBlob moves a blob's bytes.

@@ -34,7 +34,12 @@ func newOCIWorld(t *testing.T, format string, from, to testregistry.Options) (*o
 
 func newOCIWorldIn(t *testing.T, format string, source, target *testregistry.Registry) (*ociWorld, *testregistry.Registry, string) {
 	t.Helper()
-	w := &ociWorld{streamWorld: newStreamWorld(t, streamFiles(), nil), source: source}
+	return newOCIWorldOf(t, streamFiles(), format, source, target)
+}
+
+func newOCIWorldOf(t *testing.T, files map[string]string, format string, source, target *testregistry.Registry) (*ociWorld, *testregistry.Registry, string) {
+	t.Helper()
+	w := &ociWorld{streamWorld: newStreamWorld(t, files, nil), source: source}
 	w.stream.uploads.Sleep = func(context.Context, time.Duration) error { return nil }
 	w.into(t, source)
 	w.from = w.run

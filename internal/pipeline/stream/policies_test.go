@@ -4,9 +4,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -16,7 +19,9 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 	"github.com/crossplane-contrib/provider-kitops/internal/policy"
+	"github.com/crossplane-contrib/provider-kitops/internal/verify"
 	testhub "github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
+	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 )
 
 // settle writes the Hub's settings of the model.
@@ -203,5 +208,66 @@ func TestPolicyOfArtifacts(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestPolicyOfLyingSource has a registry send other first bytes of files when only these are
+// asked for than it sends with all others, which have the announced digest.
+func TestPolicyOfLyingSource(t *testing.T) {
+	const header = "\x10\x00\x00\x00\x00\x00\x00\x00{}              "
+	lies := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			if r.Method != http.MethodGet || r.Header.Get("Range") != fmt.Sprintf("bytes=0-%d", policy.HeadBytes-1) {
+				next.ServeHTTP(rw, r)
+				return
+			}
+			rw.Header().Set("Content-Range", fmt.Sprintf("bytes 0-%d/%d", policy.HeadBytes-1, 3<<20+4))
+			rw.Header().Set("Content-Length", strconv.Itoa(policy.HeadBytes))
+			rw.WriteHeader(http.StatusPartialContent)
+			_, _ = io.WriteString(rw, header+strings.Repeat("\x00", policy.HeadBytes-len(header)))
+		})
+	}
+	for _, from := range allFormats {
+		for _, to := range allFormats {
+			t.Run(from+"To"+to, func(t *testing.T) {
+				files := streamFiles()
+				files["model.safetensors"] = "PK\x03\x04" + strings.Repeat("x", 3<<20)
+				w, _, _ := newOCIWorldOf(t, files, from, testregistry.Start(t, testregistry.Options{}), testregistry.Start(t, testregistry.Options{}))
+				w.run.Format = to
+				w.source.SetFault(lies)
+				w.run.Policies = policy.Set{{Of: "c", Files: policy.Rules{Deny: []string{policy.FormatPickle}}}}
+				if got, err := w.stream.Run(t.Context(), w.run); outcome.ReasonOf(err) != outcome.PolicyViolation {
+					t.Errorf("Run(...): want a violation, got %+v and %v", got, err)
+				}
+				if _, _, err := w.registry.Manifest(t.Context(), w.run.Target.Repository, w.run.Target.StagingTag); err == nil {
+					t.Error("A run that is refused should stage nothing.")
+				}
+			})
+		}
+	}
+}
+
+// TestPolicyOfDeclaredLicense checks that a licence is not more than declared once files were
+// packed with it, unless somebody who is trusted has signed that.
+func TestPolicyOfDeclaredLicense(t *testing.T) {
+	w, _, made := newOCIWorld(t, pipeline.FormatModelPack, testregistry.Options{}, testregistry.Options{})
+	rules := policy.Policy{Of: "c", Licenses: policy.Rules{Allow: []string{"Apache-2.0"}}}
+	w.run.Policies = policy.Set{rules}
+	if _, err := w.stream.Run(t.Context(), w.run); outcome.ReasonOf(err) != outcome.PolicyViolation || !strings.Contains(err.Error(), "only declared") {
+		t.Errorf("Run(...): want the licence of an artifact that is not verified to be refused, got %v", err)
+	}
+	counts := rules
+	counts.DeclaredLicenses = true
+	w.run.Policies = policy.Set{counts}
+	if _, err := w.stream.Run(t.Context(), w.run); err != nil {
+		t.Errorf("Run(...): want a policy to count it that says so, got %v", err)
+	}
+	signer := testregistry.NewSigner(t)
+	subject := w.descriptor(t, made)
+	testregistry.PushReferrer(t, w.client(t, w.source), w.from.Target.Repository, subject, testregistry.BundleType, signer.Bundle(testregistry.SignType, subject.Digest))
+	w.run.Source.Artifact.Verify = &verify.Options{Keys: signer.PublicKey(), Field: "source.oci.verify"}
+	w.run.Policies = policy.Set{rules}
+	if _, err := w.stream.Run(t.Context(), w.run); err != nil {
+		t.Errorf("Run(...): want the licence that a signer vouches for to count, got %v", err)
 	}
 }

@@ -12,7 +12,8 @@ import (
 
 // checkStored has the policies check the first bytes of files that are a blob in the
 // repository, whose digest the registry has verified. Those that a source sends of a file
-// that is not read to its end are verified by nothing.
+// that is not read to its end are verified by nothing. The first bytes of files in an
+// archive are kept when it is listed, which verifies its digest.
 func (r *task) checkStored(ctx context.Context, d ocispec.Descriptor, files []file.File) error {
 	if !r.run.Policies.HasFileRules() || len(files) == 0 || d.Size == 0 {
 		return nil

@@ -131,7 +131,9 @@ func (s *Source) Resolve(ctx context.Context) (source.Contents, error) {
 	s.logf("%s: %s, %s, licence %s", s.ref, cmp.Or(string(d.Format), "of another format"), pipeline.FormatBytes(d.Size), cmp.Or(facts.License, "not named"))
 	return source.Contents{
 		Facts: facts, Revision: s.descriptor.Digest.String(), License: facts.License, Model: model(facts),
-		Names: []string{s.ref.Registry + "/" + s.ref.Repository}, Claimed: claimed(facts.SourceURL),
+		// Whoever packed it wrote the licence. Only a signer that is trusted vouches for it.
+		Declared: s.verify == nil,
+		Names:    []string{s.ref.Registry + "/" + s.ref.Repository}, Claimed: claimed(facts.SourceURL),
 	}, nil
 }
 
