@@ -390,7 +390,7 @@ type ProviderConfigStatus struct {
 // +kubebuilder:printcolumn:name="USERS",type="integer",JSONPath=".status.users"
 // +kubebuilder:printcolumn:name="AGE",type="date",JSONPath=".metadata.creationTimestamp"
 // +kubebuilder:printcolumn:name="MESSAGE",type="string",priority=1,JSONPath=".status.conditions[?(@.type=='Ready')].message"
-// +kubebuilder:resource:scope=Namespaced,categories={crossplane,provider,kitops}
+// +kubebuilder:resource:scope=Namespaced,categories={crossplane,provider,kitops},shortName=kpc
 type ProviderConfig struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -422,7 +422,7 @@ type ProviderConfigList struct {
 // +kubebuilder:printcolumn:name="USERS",type="integer",JSONPath=".status.users"
 // +kubebuilder:printcolumn:name="AGE",type="date",JSONPath=".metadata.creationTimestamp"
 // +kubebuilder:printcolumn:name="MESSAGE",type="string",priority=1,JSONPath=".status.conditions[?(@.type=='Ready')].message"
-// +kubebuilder:resource:scope=Cluster,categories={crossplane,provider,kitops}
+// +kubebuilder:resource:scope=Cluster,categories={crossplane,provider,kitops},shortName=kcpc
 type ClusterProviderConfig struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`

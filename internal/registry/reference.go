@@ -12,7 +12,8 @@ import (
 
 // A Reference names an artifact in a registry.
 type Reference struct {
-	// Registry is its host, with a port where it needs one.
+	// Registry is its host, with a port where it needs one. An IPv6 address is in
+	// brackets.
 	Registry string
 
 	// Repository in the registry.
@@ -36,7 +37,7 @@ func ParseReference(s string) (Reference, error) {
 	r := Reference{Registry: host, Repository: repository, Tag: tag, Digest: digest.Digest(d)}
 	valid := oras.Reference{Registry: host, Repository: repository}
 	switch {
-	case host == "", valid.ValidateRegistry() != nil, valid.ValidateRepository() != nil, !pinned && !tagged:
+	case host == "", strings.Count(host, ":") > 1 && host[0] != '[', valid.ValidateRegistry() != nil, valid.ValidateRepository() != nil, !pinned && !tagged:
 		return Reference{}, badReference(s)
 	case pinned && r.Digest.Validate() != nil:
 		return Reference{}, badReference(s)

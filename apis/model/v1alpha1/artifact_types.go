@@ -281,14 +281,15 @@ type ArtifactStatus struct {
 // +kubebuilder:storageversion
 // +kubebuilder:printcolumn:name="READY",type="string",JSONPath=".status.conditions[?(@.type=='Ready')].status"
 // +kubebuilder:printcolumn:name="SYNCED",type="string",JSONPath=".status.conditions[?(@.type=='Synced')].status"
+// +kubebuilder:printcolumn:name="EXTERNAL-NAME",type="string",JSONPath=".metadata.annotations.crossplane\\.io/external-name"
 // +kubebuilder:printcolumn:name="PHASE",type="string",JSONPath=".status.atProvider.phase"
 // +kubebuilder:printcolumn:name="PROGRESS",type="integer",JSONPath=".status.atProvider.progress.percent"
 // +kubebuilder:printcolumn:name="REASON",type="string",JSONPath=".status.conditions[?(@.type=='Ready')].reason"
-// +kubebuilder:printcolumn:name="REFERENCE",type="string",JSONPath=".status.atProvider.reference"
 // +kubebuilder:printcolumn:name="AGE",type="date",JSONPath=".metadata.creationTimestamp"
+// +kubebuilder:printcolumn:name="REFERENCE",type="string",priority=1,JSONPath=".status.atProvider.reference"
 // +kubebuilder:printcolumn:name="DIGEST",type="string",priority=1,JSONPath=".status.atProvider.digest"
 // +kubebuilder:printcolumn:name="MESSAGE",type="string",priority=1,JSONPath=".status.conditions[?(@.type=='Ready')].message"
-// +kubebuilder:resource:scope=Namespaced,categories={crossplane,managed,kitops}
+// +kubebuilder:resource:scope=Namespaced,categories={crossplane,managed,kitops},shortName=kart
 type Artifact struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`

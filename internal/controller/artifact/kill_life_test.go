@@ -3,6 +3,8 @@ package artifact
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -93,24 +95,23 @@ func newBase(t *testing.T) client.WithWatch {
 // newLife returns a life before the Artifact is applied.
 func newLife(t *testing.T, base client.WithWatch, f *fuse) *life {
 	t.Helper()
-	return newLifeIn(t, base, f, "")
+	return newLifeIn(t, base, f, "", "127.0.0.1:0")
 }
 
 // newIsolatedLife returns a life whose runs execute in another namespace than the
 // Artifact's.
 func newIsolatedLife(t *testing.T, base client.WithWatch, f *fuse) *life {
 	t.Helper()
-	return newLifeIn(t, base, f, apiserver.Namespace(t, base))
+	return newLifeIn(t, base, f, apiserver.Namespace(t, base), "127.0.0.1:0")
 }
 
-// newLifeIn returns a life whose runs execute in a namespace; empty for the Artifact's.
-func newLifeIn(t *testing.T, base client.WithWatch, f *fuse, runs string) *life {
+// newLifeIn returns a life whose runs execute in a namespace, empty for the Artifact's,
+// with a registry that listens at an address.
+func newLifeIn(t *testing.T, base client.WithWatch, f *fuse, runs, address string) *life {
 	t.Helper()
 	base = remembering(base)
 	store := testregistry.InMemory(false)
-	fused, server := httptest.NewServer(f.registry(store)), httptest.NewServer(store)
-	t.Cleanup(fused.Close)
-	t.Cleanup(server.Close)
+	fused, server := serveAt(t, address, f.registry(store)), serveAt(t, address, store)
 	host := strings.TrimPrefix(fused.URL, "http://")
 	r, err := registry.New(registry.Options{Host: strings.TrimPrefix(server.URL, "http://"), PlainHTTP: true})
 	if err != nil {
@@ -130,6 +131,21 @@ func newLifeIn(t *testing.T, base client.WithWatch, f *fuse, runs string) *life 
 	l.addForeign()
 	l.provider = l.newProvider()
 	return l
+}
+
+// serveAt serves at an address until the test ends.
+func serveAt(t *testing.T, address string, h http.Handler) *httptest.Server {
+	t.Helper()
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewUnstartedServer(h)
+	_ = s.Listener.Close()
+	s.Listener = listener
+	s.Start()
+	t.Cleanup(s.Close)
+	return s
 }
 
 // configure makes a ClusterProviderConfig with a Secret to be copied.

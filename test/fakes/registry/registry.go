@@ -40,6 +40,9 @@ type Options struct {
 	// no client trusts.
 	TLS bool
 
+	// IPv6 makes the registry listen on [::1] instead of 127.0.0.1.
+	IPv6 bool
+
 	// ClientCertificates makes it want one of its client with TLS.
 	ClientCertificates bool
 }
@@ -105,8 +108,7 @@ func Run(dir string, o Options) (*Registry, error) {
 		return nil, err
 	}
 	r.socket = r.process.socket
-	r.serve()
-	return r, nil
+	return r, r.serve()
 }
 
 // Front returns another way to the same registry, with faults and counts of its
@@ -114,7 +116,9 @@ func Run(dir string, o Options) (*Registry, error) {
 func (r *Registry) Front(t testing.TB) *Registry {
 	t.Helper()
 	f := &Registry{options: r.options, tokens: r.tokens, identity: r.identity, socket: r.socket}
-	f.serve()
+	if err := f.serve(); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(f.Close)
 	return f
 }
@@ -177,16 +181,23 @@ func (r *Registry) ResetRequests() {
 }
 
 // serve starts the server before the registry.
-func (r *Registry) serve() {
+func (r *Registry) serve() error {
 	ctx, end := context.WithCancel(context.Background())
 	r.end = end
 	r.server = httptest.NewUnstartedServer(r.handler())
+	if r.options.IPv6 {
+		_ = r.server.Listener.Close()
+		var err error
+		if r.server.Listener, err = net.Listen("tcp6", "[::1]:0"); err != nil {
+			return errors.Wrap(err, "cannot listen on the IPv6 loopback address")
+		}
+	}
 	r.server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	// Requests that are held continue when the server ends.
 	r.server.Config.BaseContext = func(net.Listener) context.Context { return ctx }
 	if r.identity == nil {
 		r.server.Start()
-		return
+		return nil
 	}
 	r.server.TLS = &tls.Config{Certificates: []tls.Certificate{r.identity.server}, MinVersion: tls.VersionTLS12}
 	if r.options.ClientCertificates {
@@ -195,6 +206,7 @@ func (r *Registry) serve() {
 		r.server.TLS.ClientCAs.AppendCertsFromPEM(r.identity.ca)
 	}
 	r.server.StartTLS()
+	return nil
 }
 
 func (r *Registry) handler() http.Handler {

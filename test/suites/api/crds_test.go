@@ -34,8 +34,8 @@ func TestPrinterColumns(t *testing.T) {
 			args:   modelv1alpha1.SchemeGroupVersion.WithResource("artifacts"),
 			want: []column{
 				{name: "Name"},
-				{name: "READY"}, {name: "SYNCED"}, {name: "PHASE"}, {name: "PROGRESS"}, {name: "REASON"}, {name: "REFERENCE"}, {name: "AGE"},
-				{name: "DIGEST", wide: true}, {name: "MESSAGE", wide: true},
+				{name: "READY"}, {name: "SYNCED"}, {name: "EXTERNAL-NAME"}, {name: "PHASE"}, {name: "PROGRESS"}, {name: "REASON"}, {name: "AGE"},
+				{name: "REFERENCE", wide: true}, {name: "DIGEST", wide: true}, {name: "MESSAGE", wide: true},
 			},
 		},
 		"ProviderConfig": {
@@ -97,10 +97,11 @@ func TestDefinitions(t *testing.T) {
 		reason string
 		args   string
 		want   apiextensionsv1.ResourceScope
+		short  []string
 	}{
-		"Artifact":              {reason: "A tenant owns an Artifact.", args: "artifacts.model.kitops.m.crossplane.io", want: apiextensionsv1.NamespaceScoped},
-		"ProviderConfig":        {reason: "A tenant owns a ProviderConfig.", args: "providerconfigs.kitops.m.crossplane.io", want: apiextensionsv1.NamespaceScoped},
-		"ClusterProviderConfig": {reason: "An administrator owns a ClusterProviderConfig.", args: "clusterproviderconfigs.kitops.m.crossplane.io", want: apiextensionsv1.ClusterScoped},
+		"Artifact":              {reason: "A tenant owns an Artifact.", args: "artifacts.model.kitops.m.crossplane.io", want: apiextensionsv1.NamespaceScoped, short: []string{"kart"}},
+		"ProviderConfig":        {reason: "A tenant owns a ProviderConfig.", args: "providerconfigs.kitops.m.crossplane.io", want: apiextensionsv1.NamespaceScoped, short: []string{"kpc"}},
+		"ClusterProviderConfig": {reason: "An administrator owns a ClusterProviderConfig.", args: "clusterproviderconfigs.kitops.m.crossplane.io", want: apiextensionsv1.ClusterScoped, short: []string{"kcpc"}},
 		"ProviderConfigUsage":   {reason: "A usage is beside its Artifact.", args: "providerconfigusages.kitops.m.crossplane.io", want: apiextensionsv1.NamespaceScoped},
 	}
 	got := definitions(t)
@@ -115,6 +116,9 @@ func TestDefinitions(t *testing.T) {
 			}
 			if diff := cmp.Diff(tc.want, crd.Spec.Scope); diff != "" {
 				t.Errorf("\n%s\nscope: -want, +got:\n%s", tc.reason, diff)
+			}
+			if diff := cmp.Diff(tc.short, crd.Spec.Names.ShortNames); diff != "" {
+				t.Errorf("\n%s\nshort names: -want, +got:\n%s", tc.reason, diff)
 			}
 		})
 	}
