@@ -85,6 +85,15 @@ func (e *UnavailableError) Error() string {
 	return fmt.Sprintf("%s has not answered %d times in a row: asked again after %s", e.Host, openAfter, until)
 }
 
+// Failure returns the outcome of a request that was not made.
+func (e *UnavailableError) Failure() *outcome.Error {
+	reason := outcome.Unavailable
+	if e.RateLimited {
+		reason = outcome.RateLimited
+	}
+	return outcome.Errorf(reason, "%s", e).After(time.Until(e.Until)).Because(e)
+}
+
 // Hosts know how hosts have answered the clients of this process that share
 // them: each host has a circuit breaker, and the time that it asked to be left
 // alone for. They are bounded, kept in memory, and safe for concurrent use.

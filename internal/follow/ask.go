@@ -3,9 +3,11 @@ package follow
 import (
 	"cmp"
 	"context"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"golang.org/x/time/rate"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -14,6 +16,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
@@ -83,7 +86,17 @@ type question struct {
 	interval  time.Duration
 	namespace string
 
-	reserved *rate.Reservation // Of the Hub's budget.
+	bucket *pipeline.Source // Nil for a Hub or a registry.
+
+	// cost is how many requests it takes, as far as it is known; 0 for one. reserved is as
+	// much of the Hub's budget.
+	cost     int
+	reserved []*rate.Reservation
+
+	// paid is how many requests were reserved for it when it was admitted, and extra pays for
+	// one more, and reports whether the budget has it now. Only who asks uses them.
+	paid  int
+	extra func() bool
 }
 
 // told returns the trouble that Artifacts are told; nil for none. A transient one counts
@@ -105,10 +118,34 @@ func (q *question) toldMessage() string {
 
 // cancel gives the place in the budget to another question.
 func (q *question) cancel(now time.Time) {
-	if q.reserved != nil {
-		q.reserved.CancelAt(now)
-		q.reserved = nil
+	// Each gives back less if there are later ones.
+	for _, r := range slices.Backward(q.reserved) {
+		r.CancelAt(now)
 	}
+	q.reserved = nil
+}
+
+// reserve reserves what the question costs, and returns how long to wait for it.
+func (q *question) reserve(now time.Time) time.Duration {
+	limiter := q.limiter()
+	for len(q.reserved) < max(q.cost, 1) {
+		q.reserved = append(q.reserved, limiter.ReserveN(now, 1))
+	}
+	return q.reserved[len(q.reserved)-1].DelayFrom(now)
+}
+
+// share returns the time between two of its questions by which it leaves most of the
+// budget to others.
+func (q *question) share() time.Duration {
+	return time.Duration(q.cost) * costShare * budgetWindow / budgetQuestions
+}
+
+// limiter returns the budget that the question is asked within.
+func (q *question) limiter() *rate.Limiter {
+	if q.urgent {
+		return q.key.hub.budget.people
+	}
+	return q.key.hub.budget.artifacts
 }
 
 // A hubState is a Hub as those see it who come with the same token: it limits the
@@ -144,8 +181,11 @@ type budget struct {
 
 // key returns a question's key.
 func (f *Follower) key(q Question) questionKey {
-	if q.Registry != nil {
+	switch {
+	case q.Registry != nil:
 		return f.registryKey(*q.Registry, q.Revision)
+	case q.Bucket != nil:
+		return f.bucketKey(*q.Bucket)
 	}
 	o := q.Options
 	key := hubKey{endpoint: strings.TrimRight(cmp.Or(o.Endpoint, hub.DefaultEndpoint), "/"), token: o.Token, ca: string(o.CA), caFile: o.CAFile}
@@ -238,8 +278,11 @@ func (f *Follower) process(ctx context.Context, key questionKey) time.Duration {
 	if q, _, wait = f.admit(key); q == nil {
 		return wait
 	}
-	head, err := q.ask(ctx)
-	for _, a := range f.record(ctx, q, head, err) {
+	head, cost, err := f.ask(ctx, q)
+	if errors.Is(err, errOverBudget) {
+		return f.askLater(q, cost)
+	}
+	for _, a := range f.record(ctx, q, head, cost, err) {
 		select {
 		case f.events <- event.GenericEvent{Object: &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: a.Namespace, Name: a.Name}}}:
 		case <-ctx.Done():
@@ -261,14 +304,7 @@ func (f *Follower) admit(key questionKey) (*question, []connection.Limit, time.D
 		q.cancel(now)
 		return nil, nil, until.Sub(now) + f.between(0, spread)
 	}
-	if q.reserved == nil {
-		limiter := h.budget.artifacts
-		if q.urgent {
-			limiter = h.budget.people
-		}
-		q.reserved = limiter.ReserveN(now, 1)
-	}
-	if wait := q.reserved.DelayFrom(now); wait > 0 {
+	if wait := q.reserve(now); wait > 0 {
 		return nil, nil, wait
 	}
 	// A Hub that does not answer takes one worker. Namespaces share all workers but
@@ -277,7 +313,31 @@ func (f *Follower) admit(key questionKey) (*question, []connection.Limit, time.D
 	if !f.hosts.Quick(h.origin) {
 		limits = append(limits, connection.Limit{Pool: "slow Hubs", Most: workers - 1, Sharer: q.namespace})
 	}
+	if q.bucket != nil {
+		limits = append(limits, listingLimit(q.namespace))
+	}
+	limiter := q.limiter()
+	q.paid, q.extra = len(q.reserved), func() bool { return limiter.AllowN(f.now(), 1) }
 	return q, limits, 0
+}
+
+// ask asks a question, and returns what that has cost, or will cost if the error is
+// errOverBudget.
+func (f *Follower) ask(ctx context.Context, q *question) (hub.Head, int, error) {
+	if q.bucket != nil {
+		return f.askBucket(ctx, q)
+	}
+	head, err := q.ask(ctx)
+	return head, 1, err
+}
+
+// askLater returns how long a question must wait that costs more than was reserved for it.
+func (f *Follower) askLater(q *question, cost int) time.Duration {
+	f.mu.Lock()
+	q.cost, q.reserved = cost, nil
+	f.mu.Unlock()
+	_, _, wait := f.admit(q.key)
+	return max(wait, time.Millisecond)
 }
 
 // ask asks the Hub. Its client is made for this one request, and leaves no
@@ -309,7 +369,7 @@ func (q *question) askRegistry(ctx context.Context) (hub.Head, error) {
 
 // record records what a Hub answered, and returns the Artifacts for which that is
 // something new.
-func (f *Follower) record(ctx context.Context, q *question, head hub.Head, err error) []types.NamespacedName {
+func (f *Follower) record(ctx context.Context, q *question, head hub.Head, cost int, err error) []types.NamespacedName {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now, before := f.now(), q.toldMessage()
@@ -320,7 +380,7 @@ func (f *Follower) record(ctx context.Context, q *question, head hub.Head, err e
 	if f.Observe != nil {
 		f.Observe(err)
 	}
-	q.queued, q.urgent, q.reserved = false, false, nil
+	q.queued, q.urgent, q.reserved, q.cost = false, false, nil, cost
 	if until := now.Add(head.Rest); until.After(q.key.hub.asked) {
 		q.key.hub.asked = until
 	}
@@ -356,7 +416,7 @@ func (f *Follower) succeed(q *question, head hub.Head, now time.Time) {
 // permanent one, the question waits for its interval.
 func (f *Follower) fail(q *question, err error, now time.Time) {
 	h, reason := q.key.hub, outcome.ReasonOf(err)
-	wait := f.afterHalf(f.retries.When(q.key))
+	wait := max(f.afterHalf(f.retries.When(q.key)), q.share())
 	if reason.Transient() {
 		h.retry = now.Add(f.afterHalf(f.hubRetries.When(h.key)))
 	} else {

@@ -154,8 +154,10 @@ func (w *followWorld) last() int {
 	last, longest := 0, time.Duration(0)
 	for i := range len(w.followings) {
 		q := w.followings[types.UID(strconv.Itoa(i))].question
-		if q.reserved != nil && q.reserved.DelayFrom(w.now()) > longest {
-			last, longest = i, q.reserved.DelayFrom(w.now())
+		for _, r := range q.reserved {
+			if wait := r.DelayFrom(w.now()); wait > longest {
+				last, longest = i, wait
+			}
 		}
 	}
 	return last

@@ -1,6 +1,7 @@
-// Package follow asks Hubs and registries whether the revisions that Artifacts follow have
-// moved, beside the reconciles and within a budget for each host. What is said of a Hub
-// below holds for a registry, too.
+// Package follow asks Hubs, registries and object stores whether the revisions that Artifacts
+// follow have moved, beside the reconciles and within a budget for each host. What is said of
+// a Hub below holds for a registry and a bucket, too: what a bucket is asked is the list of a
+// folder, of which each page is a request.
 //
 // What to ask, when, and after which wait following a failure, is client-go's workqueue
 // and its rate limiter. What those have no notion of is here: a question that many
@@ -25,6 +26,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
@@ -49,11 +51,16 @@ const (
 // commit matches a revision that cannot move.
 var commit = regexp.MustCompile(`^[a-f0-9]{40}$`)
 
-// A Question is what an Artifact must know of a Hub, or of a registry.
+// A Question is what an Artifact must know of a Hub, a registry or a bucket.
 type Question struct {
 	// Registry has the options of a client for the registry and the repository in which
 	// Revision is a tag; nil for a Hub. If it is set, Options, Kind and Model are ignored.
 	Registry *registry.Options
+
+	// Bucket is the source of a folder in a bucket, whose revision is asked for, with the
+	// files that are selected and credentials in memory; nil for a Hub and a registry. If it
+	// is set, all fields but Interval and Now are ignored.
+	Bucket *pipeline.Source
 
 	// Options of a client for the Hub.
 	Options hub.Options
@@ -148,7 +155,7 @@ type following struct {
 // once. If it is time to, the Hub is asked meanwhile, and Events names the Artifact
 // if there is something new.
 func (f *Follower) Moved(a client.Object, q Question, have string) string {
-	if q.Registry == nil && commit.MatchString(q.Revision) {
+	if q.Registry == nil && q.Bucket == nil && commit.MatchString(q.Revision) {
 		f.Forget(a.GetUID())
 		return ""
 	}
@@ -233,6 +240,7 @@ func (f *Follower) follow(a client.Object, q Question, have string, now time.Tim
 	}
 	if !ok || w.question.key != key {
 		added := &following{artifact: client.ObjectKeyFromObject(a), question: f.questionFor(key)}
+		added.question.bucket = q.Bucket
 		f.drop(a.GetUID())
 		w = added
 		f.followings[a.GetUID()] = w
@@ -291,7 +299,7 @@ func (w *following) due() time.Time {
 	case w.isUnanswered():
 		return w.first
 	default:
-		return q.at.Add(w.period)
+		return q.at.Add(max(w.period, q.share()))
 	}
 }
 

@@ -176,11 +176,7 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 	}
 	var left *connection.UnavailableError
 	if errors.As(err, &left) {
-		reason := outcome.Unavailable
-		if left.RateLimited {
-			reason = outcome.RateLimited
-		}
-		return outcome.Errorf(reason, "%s", left).After(time.Until(left.Until)).Because(err)
+		return left.Failure()
 	}
 	where := c.base.Host
 	var ue *url.Error

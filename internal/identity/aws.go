@@ -122,7 +122,7 @@ func webIdentity(domain, region, policy string, e Environment, c *client) (func(
 		}
 	}
 	return func(ctx context.Context) (awssdk.Credentials, error) {
-		token, err := subject(file)
+		token, err := subject(file.Text())
 		if err != nil {
 			return awssdk.Credentials{}, err
 		}
@@ -153,7 +153,7 @@ func podIdentity(e Environment, c *client) (func(context.Context) (awssdk.Creden
 		return nil, err
 	}
 	return func(ctx context.Context) (awssdk.Credentials, error) {
-		token, err := subject(file)
+		token, err := subject(file.Text())
 		if err != nil {
 			return awssdk.Credentials{}, err
 		}

@@ -47,6 +47,7 @@ type client struct {
 	userAgent string
 	now       func() time.Time
 	transport http.RoundTripper // Nil to connect to the host of each request.
+	wrap      func(http.RoundTripper) http.RoundTripper
 }
 
 // An endpoint is where a request goes, and what messages say about it.
@@ -118,6 +119,9 @@ func (c *client) transportFor(host string) (http.RoundTripper, func(), error) {
 		return nil, nil, errors.Wrap(err, "cannot read the system's certificate authorities")
 	}
 	t := connection.NewTransport(pool, connection.NewGuard(host))
+	if c.wrap != nil {
+		return c.wrap(t), t.CloseIdleConnections, nil
+	}
 	return t, t.CloseIdleConnections, nil
 }
 
@@ -217,9 +221,9 @@ func isToken(v string) bool {
 	return v != "" && len(v) <= maxTokenBytes && connection.InHeader(v) && !strings.ContainsAny(v, " \t")
 }
 
-// subject returns the token in a file, which is the workload's at the cluster.
-func subject(f *connection.MountedFile) (string, error) {
-	t, err := f.Text()
+// subject returns the token in a file, which is the workload's at the cluster, as reading
+// that came out.
+func subject(t string, err error) (string, error) {
 	if err != nil {
 		return "", outcome.Errorf(outcome.ConfigInvalid, "the token of the workload's service account cannot be read: check that the cloud's admission webhook mounts it into the Pod").Because(err)
 	}

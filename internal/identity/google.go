@@ -190,6 +190,9 @@ type externalAccount struct {
 			Field string `json:"subject_token_field_name"`
 		} `json:"format"`
 	} `json:"credential_source"`
+
+	// read returns the content of the file that is the source.
+	read func() ([]byte, error)
 }
 
 var (
@@ -221,6 +224,7 @@ func parseExternalAccount(b []byte, where string) (*externalAccount, error) {
 	case !isFilePath(c.Source.File):
 		return nil, lacks("names no file with the workload's token")
 	}
+	c.read = connection.NewMountedFile(c.Source.File).Read
 	switch c.Source.Format.Type {
 	case "", "text":
 	case "json":
@@ -235,11 +239,10 @@ func parseExternalAccount(b []byte, where string) (*externalAccount, error) {
 
 // subject returns the workload's token as its file has it now.
 func (c *externalAccount) subject() (string, error) {
-	f := connection.NewMountedFile(c.Source.File)
+	b, err := c.read()
 	if c.Source.Format.Type != "json" {
-		return subject(f)
+		return subject(connection.Trimmed(string(b)), err)
 	}
-	b, err := f.Read()
 	fields := map[string]any{}
 	if err == nil {
 		err = answerLimits.JSON(b, &fields)

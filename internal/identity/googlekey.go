@@ -39,8 +39,8 @@ var googleOAuths = map[string]bool{
 
 var atGoogleOAuth = endpoint{name: "Google's OAuth server", cure: "check that the key in gcloud-application-credentials.json was not deleted or disabled, and this machine's clock"}
 
-// newGoogleAccount returns what gets tokens for the account of credentials in a folder.
-func newGoogleAccount(credentials []byte, folder string, c *client) (issuer, error) {
+// newGoogleAccount returns what gets tokens for the account of credentials.
+func newGoogleAccount(credentials []byte, folder string, read func(key string) ([]byte, error), c *client) (issuer, error) {
 	const where = "gcloud-application-credentials.json of the source's Secret"
 	var kind struct {
 		Type string `json:"type"`
@@ -56,10 +56,11 @@ func newGoogleAccount(credentials []byte, folder string, c *client) (issuer, err
 		if err != nil {
 			return nil, err
 		}
-		if filepath.Dir(config.Source.File) != filepath.Clean(folder) {
+		if folder != "" && filepath.Dir(config.Source.File) != filepath.Clean(folder) {
 			// Another file of the Pod is not the tenant's to send anywhere.
 			return nil, outcome.Errorf(outcome.ConfigInvalid, "%s reads the workload's token from another file than one in %s: write the token into the key token of the same Secret, and %s/token as credential_source.file", where, folder, folder)
 		}
+		config.read = func() ([]byte, error) { return read(filepath.Base(config.Source.File)) }
 		return &federated{client: c, scope: scopeGCS, config: func() (*externalAccount, error) { return config, nil }}, nil
 	}
 	return nil, outcome.Errorf(outcome.ConfigInvalid, "%s has another type than service_account or external_account", where)

@@ -39,6 +39,10 @@ type Options struct {
 	// Transport sends the requests. Nil, which only tests should change, connects to the
 	// endpoints of the clouds.
 	Transport http.RoundTripper
+
+	// Wrap returns what sends the requests by another transport, for a program that bounds
+	// all of its requests; nil to use that as it is.
+	Wrap func(next http.RoundTripper) http.RoundTripper
 }
 
 // An issuer gets a new password from a cloud.

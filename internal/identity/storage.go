@@ -31,10 +31,12 @@ func NewGCS(e Environment, o Options) (Source, error) {
 // NewGCSAccount returns the Source of tokens that may read Google Cloud Storage as the
 // account of gcloud-application-credentials.json, which is a service account's key or an
 // external_account. What these credentials name is not trusted: their secrets go to
-// Google alone, and no file is read but those in the folder of the credentials.
-func NewGCSAccount(credentials []byte, folder string, o Options) (Source, error) {
+// Google alone, and no file that they name is read. An external_account must name a file in
+// the folder of the credentials, empty for any folder, and read returns the value of the key
+// that is called as that file.
+func NewGCSAccount(credentials []byte, folder string, read func(key string) ([]byte, error), o Options) (Source, error) {
 	c := o.client()
-	i, err := newGoogleAccount(credentials, folder, c)
+	i, err := newGoogleAccount(credentials, folder, read, c)
 	return o.cached(c, i, err)
 }
 
@@ -111,7 +113,7 @@ func (i *entraIssuer) issue(ctx context.Context) (token, error) {
 // assertion is the proof of a workload: the token of its service account.
 func assertion(file *connection.MountedFile) func(url.Values) error {
 	return func(form url.Values) error {
-		own, err := subject(file)
+		own, err := subject(file.Text())
 		form.Set("client_assertion_type", typeAssertion)
 		form.Set("client_assertion", own)
 		return err
@@ -124,7 +126,7 @@ func (o Options) client() *client {
 	if now == nil {
 		now = time.Now
 	}
-	return &client{userAgent: o.UserAgent, now: now, transport: o.Transport}
+	return &client{userAgent: o.UserAgent, now: now, transport: o.Transport, wrap: o.Wrap}
 }
 
 // cached returns the Source of what an issuer issues, unless there is none.

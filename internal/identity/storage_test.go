@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +21,8 @@ func (w *world) storage(f func(Environment, Options) (Source, error)) (Source, e
 
 // account returns the tokens of credentials in a Secret.
 func (w *world) account(credentials []byte) (Source, error) {
-	return NewGCSAccount(credentials, w.dir, Options{Now: w.time, Transport: w.Clouds})
+	read := func(key string) ([]byte, error) { return os.ReadFile(filepath.Join(w.dir, key)) }
+	return NewGCSAccount(credentials, w.dir, read, Options{Now: w.time, Transport: w.Clouds})
 }
 
 // TestStorage has each identity and each kind of credentials get tokens for storage, and
@@ -179,7 +182,7 @@ func FuzzGoogleAccount(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		i, err := newGoogleAccount(b, "/s", Options{}.client())
+		i, err := newGoogleAccount(b, "/s", os.ReadFile, Options{}.client())
 		fed, ok := i.(*federated)
 		if err != nil || !ok {
 			return

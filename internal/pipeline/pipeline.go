@@ -6,6 +6,7 @@ package pipeline
 import (
 	"context"
 	"io"
+	"net/http"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
@@ -56,6 +57,10 @@ type Source struct {
 	// server, a file a key, which are read again when they change; empty for none.
 	CredentialsFolder string
 
+	// Credentials are the same in memory, by key, for a program that no Secret is mounted
+	// in; nil for none. They must not be changed.
+	Credentials map[string][]byte
+
 	// Endpoint of the Hub, for example https://huggingface.co.
 	Endpoint string
 
@@ -88,6 +93,14 @@ type Source struct {
 	// CAFile is a PEM file of certificate authorities to trust for the source's servers,
 	// in addition to the public ones; empty for none.
 	CAFile string
+
+	// CA has authorities of the same kind, in PEM form, for a program that has no file of
+	// them; empty for none.
+	CA []byte
+
+	// Transport returns what makes the requests for a bucket by another transport, for a
+	// program that bounds all of its requests; nil to use that as it is.
+	Transport func(next http.RoundTripper) http.RoundTripper
 
 	// Issued is called with each short-lived credential that a bucket's cloud issues to
 	// the run, before it is used, so that no log shows it; nil for none.

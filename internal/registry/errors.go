@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"oras.land/oras-go/v2/errdef"
@@ -58,10 +57,8 @@ func (c *Client) failed(ctx context.Context, err error, d operation) error {
 		return outcome.Errorf(outcome.Unavailable, "registry %s stalled when asked to %s; this may be transient", c.host, d).Because(err)
 	case ctx.Err() != nil:
 		return errors.Wrapf(ctx.Err(), "cannot %s at registry %s", d, c.host)
-	case errors.As(err, &resting) && resting.RateLimited:
-		return outcome.Errorf(outcome.RateLimited, "%s", resting).After(time.Until(resting.Until)).Because(err)
 	case errors.As(err, &resting):
-		return outcome.Errorf(outcome.Unavailable, "%s", resting).After(time.Until(resting.Until)).Because(err)
+		return resting.Failure()
 	case errors.As(err, &response):
 		return c.refused(ctx, response, d)
 	case errors.Is(err, errdef.ErrNotFound):

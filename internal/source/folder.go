@@ -109,10 +109,21 @@ var _ Source = &folder{}
 // its policies know it, else its own.
 func (o *folder) Name() string { return cmp.Or(o.source.Name, o.Folder.Name()) }
 
-// Resolve implements Source.
-func (o *folder) Resolve(ctx context.Context) (Contents, error) {
+// Revision returns the revision that a run would find now if it read a folder as its source
+// says, without reading a file.
+func Revision(ctx context.Context, s pipeline.Source, f Folder) (string, error) {
+	o := &folder{Folder: f, source: s}
+	if _, err := o.choose(ctx); err != nil {
+		return "", err
+	}
+	return RevisionOf(o.files), nil
+}
+
+// choose lists the folder and keeps the files that the run's patterns select. It returns how
+// many there are in all.
+func (o *folder) choose(ctx context.Context) (int, error) {
 	if err := o.source.Files.Validate(); err != nil {
-		return Contents{}, err
+		return 0, err
 	}
 	all, err := o.Folder.List(ctx)
 	if err == nil {
@@ -121,6 +132,12 @@ func (o *folder) Resolve(ctx context.Context) (Contents, error) {
 	if err == nil {
 		o.files, err = o.wanted(all)
 	}
+	return len(all), err
+}
+
+// Resolve implements Source.
+func (o *folder) Resolve(ctx context.Context) (Contents, error) {
+	all, err := o.choose(ctx)
 	if err != nil {
 		return Contents{}, err
 	}
@@ -132,7 +149,7 @@ func (o *folder) Resolve(ctx context.Context) (Contents, error) {
 	}
 	c, err := o.contents(ctx, revision)
 	if err == nil {
-		o.logf("%s: %d files of %d, revision %s, licence %s", o.Name(), len(o.files), len(all), revision, cmp.Or(c.License, "not named"))
+		o.logf("%s: %d files of %d, revision %s, licence %s", o.Name(), len(o.files), all, revision, cmp.Or(c.License, "not named"))
 	}
 	return c, err
 }

@@ -26,9 +26,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 	"github.com/crossplane-contrib/provider-kitops/internal/source"
-	"github.com/crossplane-contrib/provider-kitops/internal/source/bucket/azure"
-	"github.com/crossplane-contrib/provider-kitops/internal/source/bucket/gcs"
-	"github.com/crossplane-contrib/provider-kitops/internal/source/bucket/s3"
+	"github.com/crossplane-contrib/provider-kitops/internal/source/buckets"
 	httpsource "github.com/crossplane-contrib/provider-kitops/internal/source/http"
 	hubsource "github.com/crossplane-contrib/provider-kitops/internal/source/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/source/oci"
@@ -190,18 +188,12 @@ const bucketRange = 64 << 20
 
 // newFolder returns the folder that a run's source is.
 func newFolder(s pipeline.Source, o download.Options) (source.Folder, error) {
-	if s.S3 != nil || s.GCS != nil || s.AzureBlob != nil {
-		o.Range = max(o.Range, bucketRange)
-	}
 	switch {
-	case s.S3 != nil:
-		return s3.New(s, retry.Default(), o)
+	case buckets.Is(s):
+		o.Range = max(o.Range, bucketRange)
+		return buckets.New(s, retry.Default(), o)
 	case s.HTTP != nil:
 		return httpsource.New(s, retry.Default(), o)
-	case s.GCS != nil:
-		return gcs.New(s, retry.Default(), o)
-	case s.AzureBlob != nil:
-		return azure.New(s, retry.Default(), o)
 	case s.Volume != nil:
 		return volume.New(*s.Volume)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/download"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
@@ -49,9 +50,8 @@ type Options struct {
 	// Endpoint of the service.
 	Endpoint string
 
-	// CAFile is a PEM file of certificate authorities to trust beside the system's;
-	// empty for none.
-	CAFile string
+	// Source has further authorities to trust, and what makes the requests.
+	Source pipeline.Source
 
 	// Authorizer of requests; nil for anonymous ones.
 	Authorizer Authorizer
@@ -81,7 +81,7 @@ func NewClient(o Options) (*Client, error) {
 	if err != nil || base.Host == "" || base.Scheme != "https" && base.Scheme != "http" || base.User != nil || base.RawQuery != "" || base.Fragment != "" {
 		return nil, outcome.Errorf(outcome.Unsupported, "%s.endpoint is no URL of the form https://host[:port][/path]", o.Field)
 	}
-	pool, err := connection.Roots(nil, o.CAFile)
+	pool, err := connection.Roots(o.Source.CA, o.Source.CAFile)
 	if errors.Is(err, connection.ErrNoCertificate) {
 		return nil, outcome.Errorf(outcome.ConfigInvalid, "the source's ca.crt holds no certificate in PEM form: correct the Secret that %s.certSecretRef names", o.Field)
 	}
@@ -94,9 +94,18 @@ func NewClient(o Options) (*Client, error) {
 	// A file's bytes must be those that its hash was taken of.
 	transport.DisableCompression = true
 	transport.MaxIdleConnsPerHost = maxIdle
-	c := &Client{HTTP: &http.Client{Transport: connection.Draining(transport)}, service: o.Service, field: o.Field, address: cmp.Or(o.Address, o.Field+".endpoint"), base: base, retry: o.Retry}
+	next := connection.Draining(transport)
+	if o.Source.Transport != nil {
+		next = o.Source.Transport(next)
+	}
+	c := &Client{HTTP: &http.Client{Transport: next}, service: o.Service, field: o.Field, address: cmp.Or(o.Address, o.Field+".endpoint"), base: base, retry: o.Retry}
 	if o.Authorizer != nil {
-		c.HTTP.Transport = &authorizing{origin: base, own: o.Authorizer, next: c.HTTP.Transport, patience: refusalPatience}
+		own := &authorizing{origin: base, own: o.Authorizer, next: next, patience: refusalPatience}
+		if o.Source.Credentials != nil {
+			// They do not change.
+			own.patience = 0
+		}
+		c.HTTP.Transport = own
 	}
 	c.HTTP.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	if o.Redirects {

@@ -25,6 +25,10 @@ func (c *Client) Unreachable(ctx context.Context, err error) error {
 		// Of the credentials, or of a proxy's settings.
 		return known
 	}
+	var left *connection.UnavailableError
+	if errors.As(err, &left) {
+		return left.Failure()
+	}
 	where := c.base.Host
 	var ue *url.Error
 	if errors.As(err, &ue) {

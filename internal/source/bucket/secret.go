@@ -10,23 +10,42 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/identity"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 )
 
-// A Secret is mounted credentials, a file a key. It is safe for concurrent use.
+// A Secret is the credentials of a source, by key: a folder where they are mounted, with a
+// file a key, or values in memory. It is safe for concurrent use.
 type Secret struct {
 	folder string
+	values map[string][]byte // Nil if they are mounted.
 
 	mu    sync.Mutex
 	files map[string]*connection.MountedFile
 }
 
-// NewSecret returns the Secret that is mounted at a folder.
-func NewSecret(folder string) *Secret {
-	return &Secret{folder: folder, files: map[string]*connection.MountedFile{}}
+// NewSecret returns the credentials of a source; nil for none.
+func NewSecret(s pipeline.Source) *Secret {
+	if s.CredentialsFolder == "" && s.Credentials == nil {
+		return nil
+	}
+	return &Secret{folder: s.CredentialsFolder, values: s.Credentials, files: map[string]*connection.MountedFile{}}
 }
 
-// File returns a key's file, which may not be there.
-func (s *Secret) File(key string) *connection.MountedFile {
+// Read returns a key's value as it is now, which must not be changed. The error is
+// fs.ErrNotExist if the Secret does not have the key.
+func (s *Secret) Read(key string) ([]byte, error) {
+	if s.values == nil {
+		return s.file(key).Read()
+	}
+	value, ok := s.values[key]
+	if !ok {
+		return nil, fs.ErrNotExist
+	}
+	return value, nil
+}
+
+// file returns a key's file, which may not be there.
+func (s *Secret) file(key string) *connection.MountedFile {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.files[key] == nil {
@@ -38,7 +57,8 @@ func (s *Secret) File(key string) *connection.MountedFile {
 // Text returns a key's value as it is now, without white space around it; empty if the
 // Secret does not have the key. The error is an outcome.Error.
 func (s *Secret) Text(key string) (string, error) {
-	v, err := s.File(key).Text()
+	b, err := s.Read(key)
+	v := connection.Trimmed(string(b))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", nil
@@ -54,9 +74,9 @@ func (s *Secret) Text(key string) (string, error) {
 // be sent to a host. It must be called after the credentials were read: a Secret that is
 // replaced meanwhile is then held against its own hosts.
 func (s *Secret) CheckHost(field, host string) error {
-	listed, err := s.File(identity.KeyHost).Text()
+	listed, err := s.Read(identity.KeyHost)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return outcome.Errorf(outcome.ConfigInvalid, "key %s of the source's Secret cannot be read", identity.KeyHost).Because(err)
 	}
-	return identity.CheckHost("the Secret that "+field+".credentialsSecretRef names", listed, host)
+	return identity.CheckHost("the Secret that "+field+".credentialsSecretRef names", string(listed), host)
 }

@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/download"
 	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/identity"
@@ -20,7 +19,6 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 	"github.com/crossplane-contrib/provider-kitops/internal/source"
 	"github.com/crossplane-contrib/provider-kitops/internal/source/bucket"
-	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
 
 // field of the spec that describes the source.
@@ -49,20 +47,21 @@ var _ source.Folder = &Folder{}
 // New returns the files of a run's source, whose HTTP must be set. It downloads them as the
 // options say, and retries other requests by a policy.
 func New(s pipeline.Source, retries retry.Policy, options download.Options) (*Folder, error) {
-	f := &Folder{items: s.HTTP.Items, urls: map[string]*url.URL{}, retries: retries, download: options, signs: s.CredentialsFolder != ""}
+	secret := bucket.NewSecret(s)
+	f := &Folder{items: s.HTTP.Items, urls: map[string]*url.URL{}, retries: retries, download: options, signs: secret != nil}
 	base, err := f.parse()
 	if err != nil {
 		return nil, err
 	}
 	o := bucket.Options{
-		Service: "the server", Field: field, Address: field + ".items.url", Endpoint: base.Scheme + "://" + base.Host, CAFile: s.CAFile,
+		Service: "the server", Field: field, Address: field + ".items.url", Endpoint: base.Scheme + "://" + base.Host, Source: s,
 		Redirects: true, Retry: retries,
 	}
 	if f.signs {
 		if base.Scheme != "https" {
 			return nil, outcome.Errorf(outcome.ConfigInvalid, "credentials are sent with TLS only: write https:// into %s.items.url, or remove %s.credentialsSecretRef", field, field)
 		}
-		own := &credentials{secret: bucket.NewSecret(s.CredentialsFolder), host: identity.HostOf(o.Endpoint)}
+		own := &credentials{secret: secret, host: identity.HostOf(o.Endpoint)}
 		// What is wrong with them is reported before anything is asked.
 		if _, err := own.Credentials(context.Background()); err != nil {
 			return nil, err
@@ -72,11 +71,8 @@ func New(s pipeline.Source, retries retry.Policy, options download.Options) (*Fo
 	if f.client, err = bucket.NewClient(o); err != nil {
 		return nil, err
 	}
-	f.server = &download.Server{
-		Name: base.Host, Client: f.client.HTTP, UserAgent: version.UserAgent(), Idle: download.DefaultIdle, Retry: download.RetryPolicy(),
-		Throttle: &connection.Throttle{Sleep: retries.Sleep}, Unreachable: f.client.Unreachable,
-	}
-	f.server.Retry.Sleep = retries.Sleep
+	f.server = f.client.Server(retries)
+	f.server.Name = base.Host
 	return f, nil
 }
 

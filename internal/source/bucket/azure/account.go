@@ -35,11 +35,11 @@ func authorizerOf(s pipeline.Source, endpoint string, retries retry.Policy) (buc
 	if err != nil {
 		return nil, nil //nolint:nilnil,nilerr // The client explains it.
 	}
-	switch {
-	case s.CredentialsFolder != "":
+	switch secret := bucket.NewSecret(s); {
+	case secret != nil:
 		a := &account{
-			secret: bucket.NewSecret(s.CredentialsFolder), name: s.AzureBlob.Account, domain: u.Hostname(), endpoint: endpoint, tls: u.Scheme == "https",
-			options: identity.Options{UserAgent: version.UserAgent(), Retry: retries}, issued: s.Issued,
+			secret: secret, name: s.AzureBlob.Account, domain: u.Hostname(), endpoint: endpoint, tls: u.Scheme == "https",
+			options: identity.Options{UserAgent: version.UserAgent(), Retry: retries, Wrap: s.Transport}, issued: s.Issued,
 		}
 		// What is wrong with it is reported before anything is asked.
 		_, err := a.now()

@@ -71,12 +71,12 @@ func New(s pipeline.Source, retries retry.Policy, o download.Options) (*Folder, 
 	if err := check(at); err != nil {
 		return nil, err
 	}
-	endpoint := strings.TrimRight(cmp.Or(at.Endpoint, "https://"+at.Account+".blob.core.windows.net"), "/")
+	endpoint := Endpoint(at)
 	authorizer, err := authorizerOf(s, endpoint, retries)
 	if err != nil {
 		return nil, err
 	}
-	c, err := bucket.NewClient(bucket.Options{Service: service, Field: field, Endpoint: endpoint, CAFile: s.CAFile, Authorizer: authorizer, Retry: retries})
+	c, err := bucket.NewClient(bucket.Options{Service: service, Field: field, Endpoint: endpoint, Source: s, Authorizer: authorizer, Retry: retries})
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +84,11 @@ func New(s pipeline.Source, retries retry.Policy, o download.Options) (*Folder, 
 		source: at, name: cmp.Or(s.Name, strings.TrimRight(endpoint+"/"+at.Container+"/"+strings.Trim(at.Prefix, "/"), "/")),
 		client: c, server: c.Server(retries), options: o, own: authorizer != nil,
 	}, nil
+}
+
+// Endpoint returns the URL of the account that has a container.
+func Endpoint(s pipeline.AzureBlobSource) string {
+	return strings.TrimRight(cmp.Or(s.Endpoint, "https://"+s.Account+".blob.core.windows.net"), "/")
 }
 
 // check returns an error for a source that names no folder.

@@ -20,11 +20,11 @@ const credentialsKey = "gcloud-application-credentials.json" //nolint:gosec // A
 
 // authorizerOf returns what authorizes a source's requests; nil for nothing.
 func authorizerOf(s pipeline.Source, o identity.Options) (bucket.Authorizer, error) {
-	switch {
-	case s.CredentialsFolder != "" && strings.HasPrefix(s.GCS.Endpoint, "http://"):
+	switch secret := bucket.NewSecret(s); {
+	case secret != nil && strings.HasPrefix(s.GCS.Endpoint, "http://"):
 		return nil, outcome.Errorf(outcome.ConfigInvalid, "tokens are sent with TLS only: write https:// into %s.endpoint, or remove %s.credentialsSecretRef", field, field)
-	case s.CredentialsFolder != "":
-		a := &account{secret: bucket.NewSecret(s.CredentialsFolder), folder: s.CredentialsFolder, endpoint: s.GCS.Endpoint, options: o}
+	case secret != nil:
+		a := &account{secret: secret, folder: s.CredentialsFolder, endpoint: s.GCS.Endpoint, options: o}
 		_, err := a.tokens()
 		return &bucket.Bearer{Tokens: a.tokens, Issued: s.Issued}, err
 	case s.GCS.Identity:
@@ -53,7 +53,7 @@ type account struct {
 
 // tokens returns the account's identity.
 func (a *account) tokens() (identity.Source, error) {
-	b, err := a.secret.File(credentialsKey).Read()
+	b, err := a.secret.Read(credentialsKey)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, outcome.Errorf(outcome.ConfigInvalid, "the Secret that %s.credentialsSecretRef names has no key %s: write the key of a service account there", field, credentialsKey)
@@ -68,7 +68,7 @@ func (a *account) tokens() (identity.Source, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.own == nil || !bytes.Equal(b, a.credentials) {
-		own, err := identity.NewGCSAccount(b, a.folder, a.options)
+		own, err := identity.NewGCSAccount(b, a.folder, a.secret.Read, a.options)
 		if err != nil {
 			return nil, err
 		}

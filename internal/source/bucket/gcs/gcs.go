@@ -65,12 +65,12 @@ func New(s pipeline.Source, retries retry.Policy, o download.Options) (*Folder, 
 	if err := check(at); err != nil {
 		return nil, err
 	}
-	authorizer, err := authorizerOf(s, identity.Options{UserAgent: version.UserAgent(), Retry: retries})
+	authorizer, err := authorizerOf(s, identity.Options{UserAgent: version.UserAgent(), Retry: retries, Wrap: s.Transport})
 	if err != nil {
 		return nil, err
 	}
 	c, err := bucket.NewClient(bucket.Options{
-		Service: service, Field: field, Endpoint: cmp.Or(at.Endpoint, DefaultEndpoint), CAFile: s.CAFile, Authorizer: authorizer, Retry: retries,
+		Service: service, Field: field, Endpoint: Endpoint(at), Source: s, Authorizer: authorizer, Retry: retries,
 	})
 	if err != nil {
 		return nil, err
@@ -79,6 +79,9 @@ func New(s pipeline.Source, retries retry.Policy, o download.Options) (*Folder, 
 	f.server = c.Server(retries)
 	return f, nil
 }
+
+// Endpoint returns the URL of the server that has a bucket.
+func Endpoint(s pipeline.GCSSource) string { return cmp.Or(s.Endpoint, DefaultEndpoint) }
 
 // check returns an error for a source that names no folder.
 func check(s pipeline.GCSSource) error {

@@ -78,6 +78,16 @@ func addressOf(s *pipeline.S3Source) (address, error) {
 	return a, nil
 }
 
+// Endpoint returns the URL of the server that has a bucket, with the bucket in its host
+// unless the path names it; empty for what is no bucket.
+func Endpoint(s pipeline.S3Source) string {
+	a, err := addressOf(&s)
+	if err != nil {
+		return ""
+	}
+	return a.endpoint
+}
+
 // urlOf returns the URL of the object with a key, or with an empty key that of the bucket
 // itself.
 func (f *Folder) urlOf(key string, query url.Values) *url.URL {

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/download"
 	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
@@ -17,7 +16,6 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 	"github.com/crossplane-contrib/provider-kitops/internal/source"
 	"github.com/crossplane-contrib/provider-kitops/internal/source/bucket"
-	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
 
 // field of the spec that describes the source, for messages.
@@ -62,7 +60,7 @@ func New(s pipeline.Source, retries retry.Policy, options download.Options) (*Fo
 		bucket: s.S3.Bucket, prefix: strings.Trim(s.S3.Prefix, "/"), address: at, download: options, pays: s.S3.RequesterPays,
 		name: strings.TrimSuffix("s3://"+s.S3.Bucket+"/"+strings.Trim(s.S3.Prefix, "/"), "/"),
 	}
-	o := bucket.Options{Service: "S3", Field: field, Endpoint: at.endpoint, CAFile: s.CAFile, Redirects: true, Retry: retries}
+	o := bucket.Options{Service: "S3", Field: field, Endpoint: at.endpoint, Source: s, Redirects: true, Retry: retries}
 	keys, err := f.keys(s)
 	if err != nil {
 		return nil, err
@@ -75,19 +73,15 @@ func New(s pipeline.Source, retries retry.Policy, options download.Options) (*Fo
 	}
 	follow := f.client.HTTP.CheckRedirect
 	f.client.HTTP.CheckRedirect = func(req *http.Request, via []*http.Request) error { return f.redirect(follow, req, via) }
-	f.server = &download.Server{
-		Name: "S3", Client: f.client.HTTP, UserAgent: version.UserAgent(), Idle: download.DefaultIdle, Retry: download.RetryPolicy(),
-		Throttle: &connection.Throttle{Sleep: retries.Sleep}, Unreachable: f.client.Unreachable,
-	}
-	f.server.Retry.Sleep = retries.Sleep
+	f.server = f.client.Server(retries)
 	return f, nil
 }
 
 // keys returns the keys that requests are signed with; nil for anonymous requests.
 func (f *Folder) keys(s pipeline.Source) (keysFunc, error) {
-	switch {
-	case s.CredentialsFolder != "":
-		keys := secretKeys(bucket.NewSecret(s.CredentialsFolder))
+	switch secret := bucket.NewSecret(s); {
+	case secret != nil:
+		keys := secretKeys(secret)
 		// What is wrong with them is reported before anything is asked.
 		_, err := keys(context.Background())
 		return keys, err
