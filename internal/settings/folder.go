@@ -9,7 +9,9 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 )
 
 // folderSecrets are references to the Secrets of an Artifact's bucket or HTTP server; the
@@ -93,4 +95,51 @@ func (s Settings) copyFolder(ctx context.Context, out map[string][]byte) error {
 	ca, err := s.secrets.value(ctx, s.folder.ca)
 	out[artifact.CopiedSourceCA] = ca
 	return err
+}
+
+// Bucket returns the bucket of the Artifact's source with the files that are selected, and
+// the credentials and authorities that a run reads it with. It returns an error with reason
+// Unsupported if a run reads it by an identity: that is the run's service account's, and not
+// the provider's.
+func (s Settings) Bucket(ctx context.Context, a *modelv1alpha1.Artifact) (*pipeline.Source, error) {
+	out := bucketOf(a)
+	if s.Effective.SourceIdentity {
+		return nil, outcome.Errorf(outcome.Unsupported, "runs read %s by the identity of their service account, which the provider does not have, so that it cannot be followed: "+
+			"name a Secret in credentialsSecretRef of the source, whose account needs to list and to read, or write revisionPolicy: Pinned and a new prefix for each version", s.folder.source.Name)
+	}
+	if s.folder.credentials != nil {
+		secret, err := s.folderCredentials(ctx)
+		if err != nil {
+			return nil, err
+		}
+		out.Credentials = map[string][]byte{}
+		for _, key := range s.folder.source.Keys() {
+			if v := valueOf(secret, key); v != nil {
+				out.Credentials[key] = v
+			}
+		}
+	}
+	var err error
+	out.CA, err = s.secrets.value(ctx, s.folder.ca)
+	return out, err
+}
+
+// bucketOf returns the bucket of an Artifact's source, as the worker is told it by flags.
+func bucketOf(a *modelv1alpha1.Artifact) *pipeline.Source {
+	s, out := a.Spec.ForProvider.Source, &pipeline.Source{}
+	if f := s.Files; f != nil {
+		out.Files = file.Filter{Include: f.Include, Exclude: f.Exclude}
+	}
+	switch {
+	case s.S3 != nil:
+		out.S3 = &pipeline.S3Source{
+			Bucket: s.S3.Bucket, Prefix: string(s.S3.Prefix), Region: s.S3.Region, Endpoint: string(s.S3.Endpoint),
+			PathStyle: s.S3.PathStyle, RequesterPays: s.S3.RequesterPays,
+		}
+	case s.GCS != nil:
+		out.GCS = &pipeline.GCSSource{Bucket: s.GCS.Bucket, Prefix: string(s.GCS.Prefix), Endpoint: string(s.GCS.Endpoint), UserProject: s.GCS.UserProject}
+	case s.AzureBlob != nil:
+		out.AzureBlob = &pipeline.AzureBlobSource{Account: s.AzureBlob.Account, Container: s.AzureBlob.Container, Prefix: string(s.AzureBlob.Prefix), Endpoint: string(s.AzureBlob.Endpoint)}
+	}
+	return out
 }

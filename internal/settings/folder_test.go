@@ -12,7 +12,9 @@ import (
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 )
 
 // folderArtifact returns an Artifact of a source that names the Secrets cloud and ca.
@@ -185,6 +187,67 @@ func TestSourceIdentity(t *testing.T) {
 			labelled := job.Spec.Template.Labels["azure.workload.identity/use"] == "true"
 			if s.Effective.SourceIdentity != tc.want || flagged != tc.want || labelled != (tc.want && tc.source.AzureBlob != nil) {
 				t.Errorf("\n%s\nwant identity %t, got %t, flag %t, label %t", tc.reason, tc.want, s.Effective.SourceIdentity, flagged, labelled)
+			}
+		})
+	}
+}
+
+// TestBucket has the provider itself look up a bucket that is followed.
+func TestBucket(t *testing.T) {
+	cloud, ca := &xpv2.LocalSecretReference{Name: "cloud"}, &xpv2.LocalSecretReference{Name: "cloud-ca"}
+	s3 := modelv1alpha1.Source{
+		S3:    &modelv1alpha1.S3Source{Bucket: "models", Prefix: "team/a", Region: "eu-central-1", CredentialsSecretRef: cloud, CertSecretRef: ca},
+		Files: &modelv1alpha1.FileFilter{Include: []string{"*.json"}},
+	}
+	azure := modelv1alpha1.Source{AzureBlob: &modelv1alpha1.AzureBlobSource{Account: "example", Container: "models"}}
+	gcs := modelv1alpha1.Source{GCS: &modelv1alpha1.GCSSource{Bucket: "models", UserProject: "payer"}}
+	keys := map[string]string{"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key", "other": "x"}
+	given := &pipeline.Source{
+		S3:    &pipeline.S3Source{Bucket: "models", Prefix: "team/a", Region: "eu-central-1"},
+		Files: file.Filter{Include: []string{"*.json"}}, CA: []byte("pem"),
+		Credentials: map[string][]byte{"AWS_ACCESS_KEY_ID": []byte("id"), "AWS_SECRET_ACCESS_KEY": []byte("key")},
+	}
+	cases := map[string]struct {
+		reason   string
+		source   modelv1alpha1.Source
+		secret   map[string]string
+		isolated bool
+		identity bool
+		want     *pipeline.Source
+		fails    outcome.Reason
+	}{
+		"Own":      {reason: "The provider should look with what a run reads with, and no other key.", source: s3, secret: keys, want: given},
+		"Isolated": {reason: "Wherever runs execute, the Secrets of the Artifact's namespace should be read.", source: s3, secret: keys, isolated: true, want: given},
+		"Azure":    {reason: "A public container should need no Secret.", source: azure, want: &pipeline.Source{AzureBlob: &pipeline.AzureBlobSource{Account: "example", Container: "models"}}},
+		"GCS":      {reason: "A bucket should be asked for as a run asks for it.", source: gcs, want: &pipeline.Source{GCS: &pipeline.GCSSource{Bucket: "models", UserProject: "payer"}}},
+		"Missing":  {reason: "Without its Secret, nothing should be asked.", source: s3, fails: outcome.ConfigMissing},
+		"Identity": {reason: "The provider has not the identity of runs.", source: gcs, isolated: true, identity: true, fails: outcome.Unsupported},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			a := folderArtifact(tc.source)
+			objects := []client.Object{credentialsSecret(a.GetNamespace(), "cloud-ca", map[string]string{"ca.crt": "pem"})}
+			if tc.secret != nil {
+				objects = append(objects, credentialsSecret(a.GetNamespace(), "cloud", tc.secret))
+			}
+			config := isolatedConfig()
+			if !tc.isolated {
+				config.Spec.Job = nil
+			}
+			s, err := resolve(t, newKube(t, objects...), config, a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Effective.SourceIdentity = tc.identity
+			got, err := s.Bucket(t.Context(), a)
+			if tc.fails != "" {
+				if outcome.ReasonOf(err) != tc.fails {
+					t.Errorf("\n%s\nBucket(...): want %s, got %v", tc.reason, tc.fails, err)
+				}
+				return
+			}
+			if diff := cmp.Diff(tc.want, got); err != nil || diff != "" {
+				t.Errorf("\n%s\nBucket(...): %v, -want, +got:\n%s", tc.reason, err, diff)
 			}
 		})
 	}

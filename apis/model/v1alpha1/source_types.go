@@ -161,7 +161,7 @@ type SecretKeySelector struct {
 // +kubebuilder:validation:XValidation:rule="[has(self.huggingFace), has(self.oci), has(self.s3), has(self.gcs), has(self.azureBlob), has(self.persistentVolumeClaim), has(self.http)].filter(x, x).size() == 1",message="exactly one source is required: write huggingFace with model: organisation/name, or oci with reference: registry/repository@digest, or one of s3, gcs, azureBlob, persistentVolumeClaim and http"
 // +kubebuilder:validation:XValidation:rule="!has(self.oci) || !has(self.files)",message="an artifact in a registry is read as a whole: remove files beside oci"
 // +kubebuilder:validation:XValidation:rule="!has(self.license) || !(has(self.huggingFace) || has(self.oci))",message="the Hub and an artifact in a registry tell their licence: remove license beside huggingFace and oci"
-// +kubebuilder:validation:XValidation:rule="!has(self.revisionPolicy) || self.revisionPolicy != 'Follow' || has(self.huggingFace) || (has(self.oci) && !self.oci.reference.contains('@'))",message="only a model or a dataset of a Hub, and a tag in a registry, can be followed: write revisionPolicy: Pinned, or leave it out"
+// +kubebuilder:validation:XValidation:rule="!has(self.revisionPolicy) || self.revisionPolicy != 'Follow' || has(self.huggingFace) || (has(self.oci) && !self.oci.reference.contains('@')) || has(self.s3) || has(self.gcs) || has(self.azureBlob)",message="only a model or a dataset of a Hub, a tag in a registry, and a bucket can be followed: write revisionPolicy: Pinned, or leave it out"
 // +kubebuilder:validation:XValidation:rule="!has(self.followInterval) || (has(self.revisionPolicy) && self.revisionPolicy == 'Follow')",message="followInterval is how often a followed source is checked: write revisionPolicy: Follow, or remove followInterval"
 type Source struct {
 	// HuggingFace is a model or a dataset of a Hugging Face Hub.
@@ -210,20 +210,23 @@ type Source struct {
 	Files *FileFilter `json:"files,omitempty"`
 
 	// RevisionPolicy decides what happens when the branch or tag in
-	// huggingFace.revision moves to another commit, or the tag in oci.reference to
-	// another digest. Pinned keeps those of the first run of the same source, files,
-	// format and pipeline, also if the artifact has to be rebuilt. Follow checks the
-	// source every followInterval and rebuilds the artifact under the same tag; the
-	// old artifact stays until the new one is complete. Of all other sources, too,
-	// runs after the first read only what that read, by a digest or a hash of the
-	// listing.
+	// huggingFace.revision moves to another commit, the tag in oci.reference to another
+	// digest, or the selected files in a bucket change. Pinned keeps those of the first
+	// run of the same source, files, format and pipeline, also if the artifact has to be
+	// rebuilt: runs after the first read only what that read, by a commit, a digest or a
+	// hash of the listing. Follow checks the source every followInterval and rebuilds the
+	// artifact under the same tag; the old artifact stays until the new one is complete,
+	// and the condition UpToDate says whether it is what the source has. A bucket is
+	// checked by listing it, with credentialsSecretRef or anonymously. A
+	// PersistentVolumeClaim and HTTP servers cannot be followed.
 	// Default: Pinned. Example: Follow.
 	// +optional
 	// +kubebuilder:default=Pinned
 	RevisionPolicy RevisionPolicy `json:"revisionPolicy,omitempty"`
 
 	// FollowInterval between two checks of the source with revisionPolicy Follow. A
-	// check may be later if the source limits the rate of requests. Default: 1h.
+	// check may be later if the source limits the rate of requests, or if listing a
+	// bucket takes many. Default: 1h.
 	// Example: 15m.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('720h')",message="followInterval must be from 1m to 720h: write 15m or 24h"

@@ -63,8 +63,12 @@ func (e *external) gatherMoved(ctx context.Context, a *modelv1alpha1.Artifact, o
 }
 
 // question returns what to ask of the Artifact's source: the commit of a revision on its
-// Hub, or the digest of a tag in its registry.
+// Hub, the digest of a tag in its registry, or the revision of the files in its bucket.
 func (e *external) question(ctx context.Context, a *modelv1alpha1.Artifact) (follow.Question, error) {
+	if artifact.FolderOf(a) != nil {
+		bucket, err := e.settings.Bucket(ctx, a)
+		return follow.Question{Bucket: bucket}, err
+	}
 	if tag := artifact.FollowedTag(a); tag != "" {
 		o, err := e.settings.SourceRegistry(ctx)
 		return follow.Question{Registry: &o, Revision: tag}, err
@@ -77,7 +81,7 @@ func (e *external) question(ctx context.Context, a *modelv1alpha1.Artifact) (fol
 	return follow.Question{Options: o, Kind: hub.Model, Model: hf.Model, Revision: hf.Revision}, err
 }
 
-// movedTo says how a revision or a tag has moved, if it has to a commit or a digest.
+// movedTo says how a revision, a tag or the files of a bucket have moved, if they have.
 func movedTo(a *modelv1alpha1.Artifact, commit string) string {
 	if commit == "" {
 		return ""
@@ -85,6 +89,9 @@ func movedTo(a *modelv1alpha1.Artifact, commit string) string {
 	was := a.Status.AtProvider.Source.Revision
 	if tag := artifact.FollowedTag(a); tag != "" {
 		return fmt.Sprintf("tag %s of the source is %s now, and was %s", tag, commit, was)
+	}
+	if f := artifact.FolderOf(a); f != nil {
+		return fmt.Sprintf("the files of %s are revision %s now, and were %s", f.Name, commit, was)
 	}
 	return fmt.Sprintf("%s is commit %s now, and was %s", a.Spec.ForProvider.Source.HuggingFace.Revision, commit, was)
 }
