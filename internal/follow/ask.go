@@ -227,11 +227,12 @@ func (f *Follower) budgetOf(host string) *budget {
 	return b
 }
 
-// questionFor returns what is known of a question for another Artifact.
-func (f *Follower) questionFor(key questionKey) *question {
+// questionFor returns what is known of a question for another Artifact; bucket is nil for
+// one that is not about a bucket.
+func (f *Follower) questionFor(key questionKey, bucket *pipeline.Source) *question {
 	q, ok := f.questions[key]
 	if !ok {
-		q = &question{key: key}
+		q = &question{key: key, bucket: bucket}
 		key.hub.users++
 		f.questions[key] = q
 	}

@@ -239,8 +239,7 @@ func (f *Follower) follow(a client.Object, q Question, have string, now time.Tim
 		within = q.Interval
 	}
 	if !ok || w.question.key != key {
-		added := &following{artifact: client.ObjectKeyFromObject(a), question: f.questionFor(key)}
-		added.question.bucket = q.Bucket
+		added := &following{artifact: client.ObjectKeyFromObject(a), question: f.questionFor(key, q.Bucket)}
 		f.drop(a.GetUID())
 		w = added
 		f.followings[a.GetUID()] = w

@@ -26,7 +26,7 @@ func TestTagOfRegistry(t *testing.T) {
 	ask := func(repository, account string) *question {
 		o := o
 		o.Repository, o.DockerConfig = repository, []byte(account)
-		return f.questionFor(f.key(Question{Registry: &o, Revision: "v1"}))
+		return f.questionFor(f.key(Question{Registry: &o, Revision: "v1"}), nil)
 	}
 	base := ask("models/base", "")
 	if head, err := base.ask(t.Context()); err != nil || head.Commit != want {

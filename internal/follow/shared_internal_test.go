@@ -19,6 +19,7 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 )
 
 func TestFollowShared(t *testing.T) {
@@ -253,6 +254,9 @@ func TestFollowRaces(t *testing.T) {
 					q.Revision = []string{"main", "v2", "gone"}[rand.IntN(3)]
 					q.Now = rand.IntN(4) == 0
 				})
+				if rand.IntN(4) == 0 {
+					q.Bucket = &pipeline.Source{S3: &pipeline.S3Source{Bucket: "models", Endpoint: w.url}}
+				}
 				_ = w.Moved(artifact(key), q, "")
 				_, _ = w.Next(key)
 				_, _ = w.Known(key, q.Interval, "")

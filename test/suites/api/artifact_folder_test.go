@@ -99,6 +99,7 @@ func TestArtifactS3Source(t *testing.T) {
 		return rule{reason: reason, args: fields{bucket.name: name, s3 + ".endpoint": "https://s3.hf.co/namespace"}}
 	}
 	checkCreate(t, modelv1alpha1.ArtifactGroupVersionKind, fromS3, both(prefixRules(prefix), endpointRules(s3+".endpoint"), secretRules(s3), map[string]rule{
+		"Follow":      {reason: "What is in a bucket may be followed.", args: fields{"forProvider.source.revisionPolicy": "Follow", "forProvider.source.followInterval": "15m"}},
 		"Least":       {reason: "A bucket is enough."},
 		"All":         {reason: "A bucket may need all of it.", args: fields{s3 + ".region": "eu-central-1", s3 + ".pathStyle": true, s3 + ".requesterPays": true}},
 		"Dots":        bucket.good("A name may have dots.", "models.example.com"),
@@ -133,6 +134,7 @@ func TestArtifactGCSSource(t *testing.T) {
 	bucket := folderField{name: gcs + ".bucket", want: []string{gcs + ".bucket", "write models, without gs:// and without a prefix"}}
 	prefix := folderField{name: gcs + ".prefix", want: []string{gcs + ".prefix", "write models/qwen3, without / at its start or end"}}
 	checkCreate(t, modelv1alpha1.ArtifactGroupVersionKind, fromGCS, both(prefixRules(prefix), endpointRules(gcs+".endpoint"), secretRules(gcs), map[string]rule{
+		"Follow":     {reason: "What is in a bucket may be followed.", args: fields{"forProvider.source.revisionPolicy": "Follow", "forProvider.source.followInterval": "15m"}},
 		"Least":      {reason: "A bucket is enough."},
 		"Project":    {reason: "Requests may be billed to a project.", args: fields{gcs + ".userProject": "example-models"}},
 		"BadProject": {reason: "A project has an ID.", args: fields{gcs + ".userProject": "Example Models"}, want: []string{gcs + ".userProject", "write example-models"}},
@@ -154,6 +156,7 @@ func TestArtifactAzureBlobSource(t *testing.T) {
 	container := folderField{name: azure + ".container", want: []string{azure + ".container", "write models, without a prefix"}}
 	prefix := folderField{name: azure + ".prefix", want: []string{azure + ".prefix", "write models/qwen3, without / at its start or end"}}
 	checkCreate(t, modelv1alpha1.ArtifactGroupVersionKind, fromAzure, both(prefixRules(prefix), endpointRules(azure+".endpoint"), secretRules(azure), map[string]rule{
+		"Follow":       {reason: "What is in a bucket may be followed.", args: fields{"forProvider.source.revisionPolicy": "Follow", "forProvider.source.followInterval": "15m"}},
 		"Least":        {reason: "An account and a container are enough."},
 		"Root":         container.good("The root container has a name of its own.", "$root"),
 		"Dashes":       container.bad("No two dashes are together.", "my--models"),
@@ -205,6 +208,7 @@ func TestArtifactHTTPSource(t *testing.T) {
 		return fields{items: all}
 	}
 	checkCreate(t, modelv1alpha1.ArtifactGroupVersionKind, fromHTTP, map[string]rule{
+		"Follow":      {reason: "Files with a digest do not move.", args: fields{"forProvider.source.revisionPolicy": "Follow"}, want: []string{"write revisionPolicy: Pinned"}},
 		"One":         {reason: "A file has an address, a name and a digest.", args: one(file, "model.gguf", sum)},
 		"Most":        {reason: "The limit is within the API server's budget.", args: many(256)},
 		"TooMany":     {reason: "A list has a limit.", args: many(257), want: []string{items, "Too many"}},
