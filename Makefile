@@ -7,7 +7,7 @@ LINT = $(GO) tool -modfile=$(CURDIR)/hack/tools/go.mod golangci-lint
 
 # What is not the product is in modules of its own, so that the provider does
 # not depend on what only it needs.
-MODULES = test/localcluster test/fakes/function hack/vulncheck
+MODULES = hack/dashboard test/localcluster test/fakes/function hack/vulncheck
 
 IMAGE ?= provider-kitops:dev
 IMAGE_TAR ?= provider-kitops.tar
@@ -75,14 +75,15 @@ vulncheck: ## Look for known vulnerabilities that the programs reach; fails on t
 	cd hack/vulncheck && GOTOOLCHAIN=auto $(GO) run . -dir=$(CURDIR)/test/localcluster .
 
 .PHONY: generate
-generate: ## Write the deepcopy functions, the CRDs and the generated pages of docs/reference anew.
+generate: ## Write the deepcopy functions, the CRDs, the generated pages of docs/reference and the dashboard anew.
 	$(GO) generate ./apis
+	$(GO) run -C hack/dashboard . > examples/monitoring/dashboard.json
 
 .PHONY: generate.check
 generate.check: generate ## Fail if what is generated, or go.mod, is stale.
 	@for m in . $(MODULES); do $(GO) -C $$m mod tidy -diff || exit 1; done
-	@stale="$$(git status --porcelain -- apis package docs/reference)"; if [ -n "$$stale" ]; then \
-		echo "stale: run make generate and commit"; echo "$$stale"; git diff -- apis package docs/reference; exit 1; fi
+	@stale="$$(git status --porcelain -- apis package docs/reference examples/monitoring)"; if [ -n "$$stale" ]; then \
+		echo "stale: run make generate and commit"; echo "$$stale"; git diff -- apis package docs/reference examples/monitoring; exit 1; fi
 
 .PHONY: image
 image: ## Build the provider's image as $(IMAGE_TAR), without a container engine. IMAGE= names it.
