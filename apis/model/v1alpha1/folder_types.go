@@ -14,6 +14,7 @@ type SourcePrefix string
 // +kubebuilder:validation:MaxLength=512
 // +kubebuilder:validation:XValidation:rule="self.matches('^https?://[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?(:[0-9]{1,5})?(/[a-zA-Z0-9._~-]+)*/?$') && !self.matches('/[.]{1,2}(/|$)')",message="endpoint must be a URL with a host and, if needed, a port and a path: write https://s3.example.com, without a user, a password, ? and #"
 // +kubebuilder:validation:XValidation:rule="!self.matches('(?i)^https?://(169[.]254[.]|100[.]100[.]100[.]200|metadata[.]google[.]internal)')",message="endpoint must not be the metadata service of a cloud: write the address of the server with the bucket"
+// +kubebuilder:validation:XValidation:rule="!self.matches('^(https://[^/]*:443|http://[^/]*:80)(/|$)') && !self.matches('^https?://[^/]*:0')",message="endpoint must name a server in one way: leave out the port 443 of https:// and 80 of http://, and zeros before a port"
 type SourceEndpoint string
 
 // An S3Source is the objects below a prefix of a bucket of Amazon S3, or of a server
@@ -213,6 +214,8 @@ type HTTPItem struct {
 	// Example: https://models.example.com/qwen3/model.safetensors.
 	// +kubebuilder:validation:MaxLength=2048
 	// +kubebuilder:validation:XValidation:rule="self.matches('^https?://[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?(:[0-9]{1,5})?/[a-zA-Z0-9._~!$&()*+,;=:@%/-]*[a-zA-Z0-9._~!$&()*+,;=:@%-]$') && !self.matches('/[.]{1,2}(/|$)')",message="url must be the address of a file: write https://models.example.com/qwen3/model.safetensors, without a user, a password, ? and #"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('(?i)%(2[def]|3[0-9]|4[1-9a-f]|5[0-9acf]|6[1-9a-f]|7[0-9ae])') && !self.matches('%([^0-9a-fA-F]|[0-9a-fA-F]([^0-9a-fA-F]|$)|$)') && !self.matches('/[.]{1,2};')",message="url must name a file in one way: write letters, digits, dots, slashes, -, _ and ~ as they are and not as %2e, % only before two hex digits, and no . or .. as a name"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^(https://[^/]*:443|http://[^/]*:80)/') && !self.matches('^https?://[^/]*:0')",message="url must name a server in one way: leave out the port 443 of https:// and 80 of http://, and zeros before a port"
 	// +kubebuilder:validation:XValidation:rule="!self.matches('(?i)^https?://(169[.]254[.]|100[.]100[.]100[.]200|metadata[.]google[.]internal)')",message="url must not be of the metadata service of a cloud: write the address of a file"
 	URL string `json:"url"`
 

@@ -109,9 +109,11 @@ func (f *Folder) parse() (*url.URL, error) {
 // before the parameters that some servers cut off.
 var disguised = regexp.MustCompile(`(?i)%(2[def]|3[0-9]|4[1-9a-f]|5[0-9acf]|6[1-9a-f]|7[0-9ae])|/\.{1,2}(/|;|$)`)
 
-// hasDefaultPort reports whether a URL names the port that it would have without one.
-func hasDefaultPort(u *url.URL) bool {
-	return u.Scheme == "https" && u.Port() == "443" || u.Scheme == "http" && u.Port() == "80"
+// hasOtherPort reports whether the same server has another name with the URL's port: the one
+// that a URL has without a port, none after a colon, or one with zeros before it.
+func hasOtherPort(u *url.URL) bool {
+	p := u.Port()
+	return strings.HasSuffix(u.Host, ":") || strings.HasPrefix(p, "0") || u.Scheme == "https" && p == "443" || u.Scheme == "http" && p == "80"
 }
 
 // parseURL returns the URL of a file. One with a user or a query is an error, since they
@@ -121,9 +123,9 @@ func parseURL(s string) (*url.URL, error) {
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.Path == "" || strings.HasSuffix(u.Path, "/") {
 		return nil, outcome.Errorf(outcome.Unsupported, "%s.items has a url that is not the address of a file: write https://host/folder/file, without a user, a password, ? and #", field)
 	}
-	if disguised.MatchString(s) || hasDefaultPort(u) {
+	if disguised.MatchString(s) || hasOtherPort(u) {
 		// A server may take them for another file than policies do.
-		return nil, outcome.Errorf(outcome.Unsupported, "%s.items has a url with a default port, or with letters, digits, dots or slashes that are escaped, or with . or .. as a name: write each as it is, and leave the port out", field)
+		return nil, outcome.Errorf(outcome.Unsupported, "%s.items has a url with a default port or zeros before it, or with letters, digits, dots or slashes that are escaped, or with . or .. as a name: write each as it is, and leave the port out", field)
 	}
 	u.Host = strings.ToLower(u.Host)
 	return u, nil

@@ -215,6 +215,8 @@ func TestNew(t *testing.T) {
 		"Letter":    {reason: "Nor should a letter, by which a pattern would not match.", items: []pipeline.HTTPItem{item("https://a.example/%73ecret/x", "x")}, want: want{Reason: outcome.Unsupported}},
 		"Parameter": {reason: "Some servers cut off parameters of a name.", items: []pipeline.HTTPItem{item("https://a.example/m/..;/x", "x")}, want: want{Reason: outcome.Unsupported}},
 		"Port":      {reason: "A default port is another name of the same server.", items: []pipeline.HTTPItem{item("https://a.example:443/x", "x")}, want: want{Reason: outcome.Unsupported}},
+		"Zeros":     {reason: "Zeros make another name of the same server.", items: []pipeline.HTTPItem{item("https://a.example:08443/x", "x")}, want: want{Reason: outcome.Unsupported}},
+		"NoPort":    {reason: "So does a colon alone.", items: []pipeline.HTTPItem{item("https://a.example:/x", "x")}, want: want{Reason: outcome.Unsupported}},
 		"Space":     {reason: "What must be escaped may be.", items: []pipeline.HTTPItem{item("https://a.example/a%20b", "x")}, want: want{Name: "https://a.example/a%20b"}},
 		"None":      {reason: "A source should have files.", want: want{Reason: outcome.Unsupported}},
 		"Servers":   {reason: "Credentials should be those of one server.", items: []pipeline.HTTPItem{item("https://a.example/x", "x"), item("https://b.example/x", "y")}, want: want{Reason: outcome.Unsupported}},

@@ -53,6 +53,7 @@ func prefixRules(f folderField) map[string]rule {
 func endpointRules(path string) map[string]rule {
 	f := folderField{name: path, want: []string{path, "write https://s3.example.com, without a user, a password, ? and #"}}
 	meta := folderField{name: path, want: []string{path, "must not be the metadata service of a cloud"}}
+	once := folderField{name: path, want: []string{path, "endpoint must name a server in one way: leave out the port 443"}}
 	return map[string]rule{
 		"Endpoint":         f.good("A server may be any.", "https://s3.example.com"),
 		"EndpointPath":     f.good("A server may have a path.", "https://s3.hf.co/namespace"),
@@ -63,6 +64,10 @@ func endpointRules(path string) map[string]rule {
 		"EndpointScheme":   f.bad("A server is asked by HTTP.", "s3://models"),
 		"EndpointBare":     f.bad("The scheme is not guessed.", "s3.example.com"),
 		"EndpointClimbs":   f.bad("A path is not climbed.", "https://s3.example.com/../x"),
+		"EndpointDefault":  once.bad("A server has one name.", "https://s3.example.com:443"),
+		"EndpointPlain":    once.bad("A server has one name.", "http://s3.example.com:80/x"),
+		"EndpointZeros":    once.bad("A server has one name.", "https://s3.example.com:09000"),
+		"EndpointOther":    f.good("The port of http is not that of https.", "https://s3.example.com:80"),
 		"Metadata":         meta.bad("No tenant gets a node's credentials.", "http://169.254.169.254"),
 		"MetadataName":     meta.bad("No tenant gets a node's credentials.", "http://Metadata.Google.Internal/x"),
 	}
@@ -197,6 +202,12 @@ func TestArtifactHTTPSource(t *testing.T) {
 	sayPath := []string{"path", "write model.safetensors or tokenizer/vocab.json"}
 	const file = "https://models.example.com/qwen3/model.gguf"
 	bad := func(reason, url string) rule { return rule{reason: reason, args: one(url, "a", sum), want: sayURL} }
+	disguised := func(reason, url string) rule {
+		return rule{reason: reason, args: one(url, "a", sum), want: []string{"url must name a file in one way"}}
+	}
+	renamed := func(reason, url string) rule {
+		return rule{reason: reason, args: one(url, "a", sum), want: []string{"url must name a server in one way: leave out the port 443"}}
+	}
 	badPath := func(reason, path string) rule {
 		return rule{reason: reason, args: one(file, path, sum), want: sayPath}
 	}
@@ -222,6 +233,16 @@ func TestArtifactHTTPSource(t *testing.T) {
 		"Host":        bad("A host is no file.", "https://models.example.com"),
 		"Scheme":      bad("A file is read by HTTP.", "file:///etc/passwd"),
 		"Climbs":      bad("A path is not climbed.", "https://models.example.com/../x"),
+		"Dots":        disguised("A name is written as policies read it.", "https://models.example.com/a/%2e%2E/b"),
+		"Slash":       disguised("A name is written as policies read it.", "https://models.example.com/a%2Fb"),
+		"Letter":      disguised("A name is written as policies read it.", "https://models.example.com/%73ecret/b"),
+		"Parameter":   disguised("Some servers cut off what follows ;.", "https://models.example.com/a/..;/b"),
+		"HalfEscape":  disguised("An escape has two digits.", "https://models.example.com/a%2"),
+		"NoEscape":    disguised("An escape has two digits.", "https://models.example.com/a%zz"),
+		"EscapedMost": {reason: "What must be escaped may be.", args: one("https://models.example.com/a%20b%C3%BC%25.bin", "a", sum)},
+		"DefaultPort": renamed("A server has one name.", "https://models.example.com:443/a"),
+		"PlainPort":   renamed("A server has one name.", "http://models.example.com:80/a"),
+		"Zeros":       renamed("A server has one name.", "https://models.example.com:08443/a"),
 		"Metadata":    {reason: "No tenant gets a node's credentials.", args: one("http://169.254.169.254/latest", "a", sum), want: []string{"url must not be of the metadata service"}},
 		"PathStart":   badPath("A path is relative.", "/a"),
 		"PathParent":  badPath("A path is inside.", "../a"),

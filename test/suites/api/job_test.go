@@ -1,6 +1,7 @@
 package api
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -53,6 +54,17 @@ func TestRunIsTaken(t *testing.T) {
 			Tolerations: []corev1.Toleration{{Key: "gpu", Operator: corev1.TolerationOpExists}},
 		},
 	}
+	volume, bucket, files := *stream.DeepCopy(), *stream.DeepCopy(), *stream.DeepCopy()
+	volume.Source = &modelv1alpha1.Source{PersistentVolumeClaim: &modelv1alpha1.PersistentVolumeClaimSource{ClaimName: "training-output", Path: "$(HOME)/last"}}
+	bucket.Source = &modelv1alpha1.Source{S3: &modelv1alpha1.S3Source{
+		Bucket: "models", CredentialsSecretRef: &xpv2.LocalSecretReference{Name: "s3"}, CertSecretRef: &xpv2.LocalSecretReference{Name: "ca"},
+	}}
+	files.Source = &modelv1alpha1.Source{HTTP: &modelv1alpha1.HTTPSource{
+		Items:                []modelv1alpha1.HTTPItem{{URL: "https://models.example.com/a", Path: "a", SHA256: strings.Repeat("0", 64)}},
+		CredentialsSecretRef: &xpv2.LocalSecretReference{Name: "http"},
+	}}
+	kitVolume := *volume.DeepCopy()
+	kitVolume.Pipeline = modelv1alpha1.PipelineKit
 	administered, assigned := *full.DeepCopy(), *full.DeepCopy()
 	administered.Pod = v1alpha1.PodSettings{
 		RuntimeClassName:        "gvisor",
@@ -86,6 +98,11 @@ func TestRunIsTaken(t *testing.T) {
 		"StreamAssigned": {reason: "Stream is valid without a user.", args: args{name: "qwen3", parameters: stream, effective: assigned}},
 		"Dataset":        {reason: "Chosen files of a dataset are valid.", args: args{name: "gsm8k", parameters: chosen}},
 		"OCI":            {reason: "Credentials of two registries are valid side by side.", args: args{name: "qwen3", parameters: mirrored, effective: full}},
+		"Volume":         {reason: "A volume that is read beside the credentials is valid.", args: args{name: "qwen3", parameters: volume, effective: full}},
+		"VolumePod":      {reason: "So is one with all that an administrator may choose.", args: args{name: "qwen3", parameters: volume, effective: administered}},
+		"KitVolume":      {reason: "A volume that kit packs beside its workspace is valid.", args: args{name: "qwen3", parameters: kitVolume, effective: full}},
+		"Bucket":         {reason: "Credentials of a bucket and a registry are valid side by side.", args: args{name: "qwen3", parameters: bucket, effective: full}},
+		"HTTP":           {reason: "Credentials of a server and a registry are valid side by side.", args: args{name: "qwen3", parameters: files, effective: full}},
 		"LongestName":    {reason: "The longest name makes valid ones.", args: args{name: strings.Repeat("a", 253), parameters: bare}},
 		"NameWithDots":   {reason: "A name with dots makes valid ones.", args: args{name: strings.Repeat("a.", 100) + "a", parameters: bare}},
 		"NameWithDashes": {reason: "A name with dashes makes valid ones.", args: args{name: "a" + strings.Repeat("-", 200) + "a", parameters: bare}},
@@ -117,7 +134,42 @@ func TestRunIsTaken(t *testing.T) {
 					t.Errorf("\n%s\n%T is refused: %v", tc.reason, o, err)
 				}
 			}
+			if s := tc.args.parameters.Source.PersistentVolumeClaim; s != nil {
+				readsOnly(t, named.Spec.Template.Spec, s.ClaimName)
+				readsOnly(t, pod.Spec, s.ClaimName)
+			}
 		})
+	}
+}
+
+// readsOnly checks that a Pod has a claim, once, and can write to it neither by the volume nor
+// by a mount, as the API server has taken it.
+func readsOnly(t *testing.T, pod corev1.PodSpec, claim string) {
+	t.Helper()
+	name := ""
+	for _, v := range pod.Volumes {
+		c := v.PersistentVolumeClaim
+		if c == nil || c.ClaimName != claim {
+			continue
+		}
+		if name != "" || !c.ReadOnly {
+			t.Errorf("want one volume of claim %q, which is read-only, got %+v", claim, pod.Volumes)
+		}
+		name = v.Name
+	}
+	mounts := 0
+	for _, c := range slices.Concat(pod.InitContainers, pod.Containers) {
+		for _, m := range c.VolumeMounts {
+			if m.Name != name {
+				continue
+			}
+			if mounts++; !m.ReadOnly {
+				t.Errorf("want container %q to mount claim %q read-only, got %+v", c.Name, claim, m)
+			}
+		}
+	}
+	if name == "" || mounts == 0 {
+		t.Errorf("want claim %q to be mounted, got volumes %+v", claim, pod.Volumes)
 	}
 }
 
