@@ -94,8 +94,7 @@ func (f *Follower) askBucket(ctx context.Context, q *question) (hub.Head, int, e
 	m := &meter{paid: q.paid, extra: q.extra}
 	s, h := *q.bucket, q.key.hub
 	s.Transport = func(next http.RoundTripper) http.RoundTripper {
-		m.next = f.hosts.Transport(h.origin, h.key.account, next)
-		return m
+		return &meteredTransport{next: f.hosts.Transport(h.origin, h.key.account, next), meter: m}
 	}
 	folder, err := buckets.New(s, retry.Policy{}, download.Options{})
 	if err != nil {
@@ -117,11 +116,9 @@ func (f *Follower) askBucket(ctx context.Context, q *question) (hub.Head, int, e
 	return hub.Head{Commit: revision}, cost, err
 }
 
-// A meter makes the requests of one listing by another transport, as far as they are paid
-// for, and bounds what they answer. It is not safe for concurrent use.
+// A meter counts the requests of one listing, and of what gets tokens for it, and the bytes
+// of their answers. These come one after the other: it is not safe for concurrent use.
 type meter struct {
-	next http.RoundTripper
-
 	paid  int         // How many requests are paid for.
 	extra func() bool // Pays for one more, and reports whether the budget has it now.
 
@@ -129,8 +126,15 @@ type meter struct {
 	bytes    int64
 }
 
+// A meteredTransport makes requests by another transport, as far as they are paid for.
+type meteredTransport struct {
+	next  http.RoundTripper
+	meter *meter
+}
+
 // RoundTrip implements http.RoundTripper.
-func (m *meter) RoundTrip(req *http.Request) (*http.Response, error) {
+func (t *meteredTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	m := t.meter
 	switch {
 	case m.requests >= maxRequests:
 		return nil, errTooMany
@@ -138,7 +142,7 @@ func (m *meter) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, errOverBudget
 	}
 	m.requests++
-	rsp, err := m.next.RoundTrip(req)
+	rsp, err := t.next.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}
@@ -147,8 +151,8 @@ func (m *meter) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // CloseIdleConnections is what http.Client looks for.
-func (m *meter) CloseIdleConnections() {
-	if next, ok := m.next.(interface{ CloseIdleConnections() }); ok {
+func (t *meteredTransport) CloseIdleConnections() {
+	if next, ok := t.next.(interface{ CloseIdleConnections() }); ok {
 		next.CloseIdleConnections()
 	}
 }

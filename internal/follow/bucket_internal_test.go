@@ -312,3 +312,34 @@ func TestBucketCredentials(t *testing.T) {
 		})
 	}
 }
+
+// TestBucketGuard has tenants name, and servers lead to, what only the provider reaches.
+func TestBucketGuard(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		leads  string // Where the server leads to; empty to ask there.
+		asks   string
+	}{
+		"Metadata":   {reason: "No metadata service should be asked.", asks: "http://169.254.169.254"},
+		"Pods":       {reason: "Nor that of another cloud.", asks: "http://169.254.170.23"},
+		"IPv6":       {reason: "Nor by its other address.", asks: "http://[fd00:ec2::254]"},
+		"ToMetadata": {reason: "No server should lead to it.", leads: "http://169.254.169.254/"},
+		"ToPrivate":  {reason: "No server should lead into another network.", leads: "http://10.0.0.1/"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := newFollowWorld(t)
+			at := tc.asks
+			if tc.leads != "" {
+				at = w.serve(http.RedirectHandler(tc.leads, http.StatusTemporaryRedirect))
+			}
+			w.run(func(*testing.T) {
+				q := Question{Bucket: &pipeline.Source{S3: &pipeline.S3Source{Bucket: "models", Endpoint: at}}, Interval: time.Hour, Now: true}
+				w.ask("a", q, "sha256:0", "")
+				if got := w.Trouble("a"); got == nil || got.Reason != outcome.Untrusted {
+					w.t.Errorf("\n%s\nTrouble(...): want Untrusted, got %v", tc.reason, got)
+				}
+			})
+		})
+	}
+}
