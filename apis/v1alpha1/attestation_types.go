@@ -96,6 +96,7 @@ type ServiceURL string
 // alone.
 // +kubebuilder:validation:XValidation:rule="has(self.rekorURL) || has(self.timestampURL)",message="something must say when a certificate was used: write rekorURL or timestampURL, or both"
 // +kubebuilder:validation:XValidation:rule="has(self.plainHTTP) && self.plainHTTP || [self.fulcioURL, has(self.rekorURL) ? self.rekorURL : self.fulcioURL, has(self.timestampURL) ? self.timestampURL : self.fulcioURL].all(u, u.matches('^(https://|http://(localhost|127[.][0-9.]+|[[]::1[]])([:/]|$))'))",message="a service has TLS: write https://, or plainHTTP: true if the provider's token may be sent unencrypted"
+// +kubebuilder:validation:XValidation:rule="!has(self.caBundle) || [self.fulcioURL, has(self.rekorURL) ? self.rekorURL : self.fulcioURL, has(self.timestampURL) ? self.timestampURL : self.fulcioURL].exists(u, u.startsWith('https://'))",message="caBundle is for services with TLS, and none of these has it: write https://, or remove caBundle"
 type KeylessSpec struct {
 	// FulcioURL is the address of the certificate authority. It must trust the issuer
 	// of the cluster's tokens. Example: https://fulcio.example.com.

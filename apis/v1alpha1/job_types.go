@@ -62,6 +62,8 @@ type JobSettings struct {
 	// Artifact also those that its ClusterProviderConfig lists in
 	// spec.policy.tenants.labels. Default: none. Example: {team: research}.
 	// +optional
+	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['app.kubernetes.io/name', 'app.kubernetes.io/instance', 'app.kubernetes.io/component', 'app.kubernetes.io/managed-by', 'app.kubernetes.io/version']) && !k.startsWith('model.kitops.m.crossplane.io/'))",message="the provider sets app.kubernetes.io/name, instance, component, managed-by and version, and labels that begin with model.kitops.m.crossplane.io/: write a key of your own, such as team"
 	Labels map[string]string `json:"labels,omitempty"`
 
 	// Annotations of the Job and its Pod beside the provider's own, which cannot
@@ -72,6 +74,8 @@ type JobSettings struct {
 	// ClusterProviderConfig lists in spec.policy.tenants.annotations.
 	// Default: none. Example: {sidecar.istio.io/inject: "false"}.
 	// +optional
+	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('model.kitops.m.crossplane.io/'))",message="the provider sets annotations that begin with model.kitops.m.crossplane.io/: write a key of your own, such as example.com/note"
 	Annotations map[string]string `json:"annotations,omitempty"`
 
 	// ActiveDeadlineSeconds limits the duration of a run, in seconds from its

@@ -219,6 +219,7 @@ type ClusterPolicy struct {
 // A TenantPolicy limits what Artifacts may set. An Artifact that sets more is
 // refused: it gets no run, and its Ready condition has the reason NotAllowed and
 // names the field.
+// +kubebuilder:validation:XValidation:rule="!has(self.maxResources) || 'resources' in self.allow",message="maxResources limits job.resources, which allow does not list: write resources in allow, or remove maxResources"
 type TenantPolicy struct {
 	// Allow lists the fields that an Artifact may set: resources, nodeSelector,
 	// tolerations, affinity and priorityClassName of spec.forProvider.job, and

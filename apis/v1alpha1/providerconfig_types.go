@@ -354,6 +354,9 @@ type ClusterJobConfig struct {
 	// Example: [{name: HTTPS_PROXY, value: "http://proxy.example.com:3128"}].
 	// +optional
 	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:XValidation:rule="self.all(e, !(e.name in ['KITOPS_MOUNT_FROM', 'KITOPS_PROGRESS_ADDRESS']))",message="the provider sets KITOPS_MOUNT_FROM and KITOPS_PROGRESS_ADDRESS itself: remove them from env"
+	// +kubebuilder:validation:XValidation:rule="self.all(e, e.name != 'HF_TOKEN')",message="runs read no token from the environment: write huggingFace.tokenSecretRef, and remove HF_TOKEN from env"
 	Env []corev1.EnvVar `json:"env,omitempty"`
 
 	// HostAliases of the Pod, for hosts that the cluster's DNS does not resolve.

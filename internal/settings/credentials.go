@@ -87,6 +87,9 @@ func (p *providerConfig) sourceFor(a *modelv1alpha1.Artifact) (*endpoint, error)
 		// With the Artifact's plainHTTP, a tenant could have the config's
 		// credentials sent without TLS.
 		e.plainHTTP = p.Registry.PlainHTTP
+		if s.PlainHTTP && !e.plainHTTP {
+			err = outcome.Errorf(outcome.Unsupported, "spec.forProvider.source.oci.plainHTTP: %s is the registry of %s, which connects to it with TLS: remove plainHTTP", e.host, p)
+		}
 		e.certs = p.secret(p.Registry.CertSecretRef, "")
 		// The config's credentials and client certificate must not read the
 		// repositories of another tenant.

@@ -151,11 +151,6 @@ func TestSourceCredentials(t *testing.T) {
 			args:   args{config: withPlainHTTP(namespacedConfig()), a: sourceArtifact(within, authority, credentials)},
 			want:   sourceGiven{Mounted: map[string]string{docker: "own/.dockerconfigjson", "source-ca.crt": "own-ca/ca.crt"}, Plain: true},
 		},
-		"NotPlain": {
-			reason: "A tenant must not have the config's credentials sent without TLS.",
-			args:   args{config: clusterConfig(), a: sourceArtifact(host+"/models/base:v1", plain)},
-			want:   sourceGiven{Mounted: with(copies(), docker, copied+"/source-config.json"), Copied: with(values(), "source-config.json", host+" "+host+"/models")},
-		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -260,6 +255,17 @@ func TestSourceIsChecked(t *testing.T) {
 		args   *modelv1alpha1.Artifact
 		want   want
 	}{
+		"NotPlain": {
+			reason: "A tenant must not have the config's credentials sent without TLS.",
+			config: clusterConfig(),
+			args:   sourceArtifact(credentialsHost+"/models/base:v1", func(s *modelv1alpha1.OCISource) { s.PlainHTTP = true }),
+			want:   want{reason: outcome.Unsupported, says: "remove plainHTTP"},
+		},
+		"Plain": {
+			reason: "What the config says as well may be written.",
+			config: withPlainHTTP(noSecrets.DeepCopy()),
+			args:   sourceArtifact(credentialsHost+"/models/base:v1", func(s *modelv1alpha1.OCISource) { s.PlainHTTP = true }),
+		},
 		"Credentials": {reason: "A Secret that does not exist should be an error that names the key.", args: sourceArtifact("other.example.com/a:v1", credentials), want: want{outcome.ConfigMissing, `Secret "gone" in namespace "team-a" does not exist: create it with the key ".dockerconfigjson"`}},
 		"Authority":   {reason: "A Secret that does not exist should be an error that names the key.", args: sourceArtifact("other.example.com/a:v1", authority), want: want{outcome.ConfigMissing, `Secret "gone" in namespace "team-a" does not exist: create it with the key "ca.crt"`}},
 		"Key":         {reason: "A Secret without the key should be an error that names it.", args: sourceArtifact("other.example.com/a:v1", noCA), want: want{outcome.ConfigMissing, `Secret "own" in namespace "team-a" has no value for the key "ca.crt": add it`}},

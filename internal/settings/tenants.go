@@ -94,10 +94,38 @@ func (p *providerConfig) admitSettings(a *modelv1alpha1.Artifact) error {
 	if artifact.MayOverwrite(a) && !policy.allows(v1alpha1.TenantFieldConflictPolicy) {
 		return policy.refuseField("spec.forProvider.target", v1alpha1.TenantFieldConflictPolicy)
 	}
-	if err := policy.check(a.Spec.ForProvider.Job, "spec.forProvider.job"); err != nil || p.cluster {
+	if err := policy.check(a.Spec.ForProvider.Job, "spec.forProvider.job"); err != nil {
 		return err
 	}
+	if p.cluster {
+		return p.checkKept(a)
+	}
 	return policy.check(&p.Job.JobSettings, "its spec.job")
+}
+
+// checkKept returns an error with reason NotAllowed if the Artifact's runs execute in the
+// administrator's namespace, where the config's node selector, labels and annotations stay,
+// and the Artifact has other values for them: these would have no effect.
+func (p *providerConfig) checkKept(a *modelv1alpha1.Artifact) error {
+	own := a.Spec.ForProvider.Job
+	if own == nil || p.runNamespace(a) == a.GetNamespace() {
+		return nil
+	}
+	for _, f := range []struct {
+		name        string
+		own, config map[string]string
+	}{
+		{"nodeSelector", own.NodeSelector, p.Job.NodeSelector},
+		{"labels", own.Labels, p.Job.Labels},
+		{"annotations", own.Annotations, p.Job.Annotations},
+	} {
+		for _, key := range slices.Sorted(maps.Keys(f.own)) {
+			if kept, ok := f.config[key]; ok && kept != f.own[key] {
+				return outcome.Errorf(outcome.NotAllowed, "%s sets %q in job.%s, which stays so for runs in namespace %q: remove it from spec.forProvider.job.%s", p, key, f.name, p.Job.Namespace, f.name)
+			}
+		}
+	}
+	return nil
 }
 
 // check returns an error with reason NotAllowed if job settings are more than the

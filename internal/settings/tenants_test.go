@@ -166,6 +166,37 @@ func TestTenantsSettings(t *testing.T) {
 	}
 }
 
+// TestTenantsKeepWhatIsKept checks that an Artifact does not set what stays as a config
+// with job.namespace has it.
+func TestTenantsKeepWhatIsKept(t *testing.T) {
+	config := v1alpha1.JobSettings{NodeSelector: map[string]string{"disk": "slow"}, Labels: map[string]string{"team": "platform"}, Annotations: map[string]string{"linkerd.io/inject": "enabled"}}
+	cases := map[string]struct {
+		reason    string
+		namespace string
+		job       v1alpha1.JobSettings
+		says      string
+	}{
+		"NodeSelector": {reason: "Another node should be refused, since the run would be on the config's.", namespace: "kitops-runs", job: v1alpha1.JobSettings{NodeSelector: map[string]string{"disk": "fast"}}, says: "remove it from spec.forProvider.job.nodeSelector"},
+		"Label":        {reason: "Another label should be refused, since the config's would stay.", namespace: "kitops-runs", job: v1alpha1.JobSettings{Labels: map[string]string{"owner": "a", "team": "a"}}, says: "remove it from spec.forProvider.job.labels"},
+		"Annotation":   {reason: "Another annotation should be refused, since the config's would stay.", namespace: "kitops-runs", job: v1alpha1.JobSettings{Annotations: map[string]string{"linkerd.io/inject": "disabled"}}, says: "remove it from spec.forProvider.job.annotations"},
+		"Same":         {reason: "The same value should be allowed.", namespace: "kitops-runs", job: v1alpha1.JobSettings{Labels: map[string]string{"team": "platform"}}},
+		"Another":      {reason: "A key that the config does not set should be allowed.", namespace: "kitops-runs", job: v1alpha1.JobSettings{Labels: map[string]string{"owner": "a"}, NodeSelector: map[string]string{"zone": "a"}}},
+		"Own":          {reason: "In the Artifact's namespace the config's are defaults.", job: v1alpha1.JobSettings{Labels: map[string]string{"team": "a"}}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			a := credentialsArtifact(false)
+			a.Spec.ForProvider.Job = &tc.job
+			cluster := &v1alpha1.ClusterProviderConfig{}
+			cluster.Spec.Job = &v1alpha1.ClusterJobConfig{JobConfig: v1alpha1.JobConfig{JobSettings: config, Namespace: tc.namespace}}
+			err := fromClusterProviderConfig(cluster).admitSettings(a)
+			if (err != nil) != (tc.says != "") || err != nil && (outcome.ReasonOf(err) != outcome.NotAllowed || !strings.Contains(err.Error(), tc.says)) {
+				t.Errorf("\n%s\nwant NotAllowed with %q, got %v", tc.reason, tc.says, err)
+			}
+		})
+	}
+}
+
 // TestHarmlessKeysAreDocumented checks that the API and its reference list the keys.
 func TestHarmlessKeysAreDocumented(t *testing.T) {
 	for _, file := range []string{

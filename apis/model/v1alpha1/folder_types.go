@@ -20,6 +20,7 @@ type SourceEndpoint string
 // An S3Source is the objects below a prefix of a bucket of Amazon S3, or of a server
 // that speaks its protocol. Versions of objects are pinned.
 // +kubebuilder:validation:XValidation:rule="has(self.endpoint) || (size(self.bucket) <= 63 && self.bucket.matches('^[a-z0-9][a-z0-9.-]+[a-z0-9]$') && !self.bucket.contains('..') && !self.bucket.matches('^[0-9]+[.][0-9]+[.][0-9]+[.][0-9]+$') && !self.bucket.matches('^(xn--|sthree-|amzn-s3-demo-)') && !self.bucket.matches('(-s3alias|--ol-s3|[.]mrap|--x-s3|--table-s3)$'))",message="bucket must be the name of a bucket of Amazon S3, 3 to 63 lower-case letters, digits, dots and dashes, and no alias: write models, without s3:// and without a prefix, or the endpoint of another server"
+// +kubebuilder:validation:XValidation:rule="!has(self.requesterPays) || !self.requesterPays || has(self.credentialsSecretRef)",message="nobody pays for anonymous requests: write credentialsSecretRef beside requesterPays, or remove requesterPays"
 type S3Source struct {
 	// Bucket that has the objects. Example: models.
 	// +kubebuilder:validation:MinLength=3
@@ -74,6 +75,7 @@ type S3Source struct {
 // A GCSSource is the objects below a prefix of a bucket of Google Cloud Storage.
 // Generations of objects are pinned.
 // +kubebuilder:validation:XValidation:rule="!has(self.credentialsSecretRef) || !has(self.endpoint) || !self.endpoint.startsWith('http:')",message="credentials are sent with TLS only: write an endpoint with https://, or remove credentialsSecretRef"
+// +kubebuilder:validation:XValidation:rule="!has(self.userProject) || has(self.credentialsSecretRef)",message="no project is billed for anonymous requests: write credentialsSecretRef beside userProject, or remove userProject"
 type GCSSource struct {
 	// Bucket that has the objects. Example: models.
 	// +kubebuilder:validation:MinLength=3

@@ -96,8 +96,9 @@ type OCISource struct {
 	// +kubebuilder:validation:XValidation:rule="!self.matches(':kitops-[^/]*$')",message="tags that begin with kitops- are reserved for runs, and what they name may be incomplete: write the artifact's own tag, for example v1, or its digest"
 	Reference string `json:"reference"`
 
-	// PlainHTTP connects to the source's registry without TLS. It is ignored for
-	// the ProviderConfig's registry, which the ProviderConfig configures.
+	// PlainHTTP connects to the source's registry without TLS. The ProviderConfig
+	// decides that of its own registry: there is no need to write it, and no run begins
+	// with it if the ProviderConfig uses TLS.
 	// Default: false. Example: true.
 	// +optional
 	PlainHTTP bool `json:"plainHTTP,omitempty"`

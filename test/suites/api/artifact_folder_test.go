@@ -106,7 +106,7 @@ func TestArtifactS3Source(t *testing.T) {
 	checkCreate(t, modelv1alpha1.ArtifactGroupVersionKind, fromS3, both(prefixRules(prefix), endpointRules(s3+".endpoint"), secretRules(s3), map[string]rule{
 		"Follow":      {reason: "What is in a bucket may be followed.", args: fields{"forProvider.source.revisionPolicy": "Follow", "forProvider.source.followInterval": "15m"}},
 		"Least":       {reason: "A bucket is enough."},
-		"All":         {reason: "A bucket may need all of it.", args: fields{s3 + ".region": "eu-central-1", s3 + ".pathStyle": true, s3 + ".requesterPays": true}},
+		"All":         {reason: "A bucket may need all of it.", args: fields{s3 + ".region": "eu-central-1", s3 + ".pathStyle": true, s3 + ".requesterPays": true, s3 + ".credentialsSecretRef": map[string]any{"name": "a"}}},
 		"Dots":        bucket.good("A name may have dots.", "models.example.com"),
 		"Upper":       bucket.bad("Amazon has no upper case.", "Models"),
 		"Underscore":  bucket.bad("Amazon has no underscores.", "my_models"),
@@ -141,8 +141,8 @@ func TestArtifactGCSSource(t *testing.T) {
 	checkCreate(t, modelv1alpha1.ArtifactGroupVersionKind, fromGCS, both(prefixRules(prefix), endpointRules(gcs+".endpoint"), secretRules(gcs), map[string]rule{
 		"Follow":     {reason: "What is in a bucket may be followed.", args: fields{"forProvider.source.revisionPolicy": "Follow", "forProvider.source.followInterval": "15m"}},
 		"Least":      {reason: "A bucket is enough."},
-		"Project":    {reason: "Requests may be billed to a project.", args: fields{gcs + ".userProject": "example-models"}},
-		"BadProject": {reason: "A project has an ID.", args: fields{gcs + ".userProject": "Example Models"}, want: []string{gcs + ".userProject", "write example-models"}},
+		"Project":    {reason: "Requests may be billed to a project.", args: fields{gcs + ".userProject": "example-models", gcs + ".credentialsSecretRef": map[string]any{"name": "a"}}},
+		"BadProject": {reason: "A project has an ID.", args: fields{gcs + ".userProject": "Example Models", gcs + ".credentialsSecretRef": map[string]any{"name": "a"}}, want: []string{gcs + ".userProject", "write example-models"}},
 		"Domain":     bucket.good("A domain may be a name, which is longer then.", "models_1."+strings.Repeat("a", 60)+".example.com"),
 		"Upper":      bucket.bad("There is no upper case.", "Models"),
 		"Long":       bucket.bad("A part has a limit.", strings.Repeat("a", 64)),

@@ -192,7 +192,7 @@ func TestArtifactImmutability(t *testing.T) {
 				"forProvider.source.huggingFace.revision": "v1",
 				"forProvider.target.tag":                  "v2",
 				"forProvider.target.credentialsSecretRef": map[string]any{"name": "other"},
-				"forProvider.pipeline":                    "Stream",
+				"forProvider.pipeline":                    "Kit",
 				"forProvider.storage.size":                "1Gi",
 				"managementPolicies":                      observe,
 				"providerConfigRef":                       map[string]any{"kind": "ProviderConfig", "name": "other"},
