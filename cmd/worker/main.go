@@ -14,11 +14,10 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kingpin/v2"
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	// The image holds no certificate authorities of its own.
 	_ "golang.org/x/crypto/x509roots/fallback"
 
-	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 	"github.com/crossplane-contrib/provider-kitops/internal/identity"
 	"github.com/crossplane-contrib/provider-kitops/internal/memory"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
@@ -55,7 +54,7 @@ func main() {
 	run.Flag("registry-cert-file", "Client certificate for the registry.").StringVar(&r.Target.CertificateFile)
 	run.Flag("registry-key-file", "Private key of the client certificate.").StringVar(&r.Target.KeyFile)
 	run.Flag("mount-from", "Artifact in another repository of the registry that may have the same blobs: repository@digest. May be repeated; in the variable, one in a line.").
-		Envar(artifact.EnvMountFrom).StringsVar(&r.MountFrom)
+		Envar(outcome.EnvMountFrom).StringsVar(&r.MountFrom)
 	policies := run.Flag("policy", "What may be packaged, as the provider passes it.").String()
 	run.Flag("workspace", "Folder that the Kit pipeline works in.").StringVar(&r.Workspace)
 	result := run.Flag(resultFileFlag, "File that the result is written to.").Default(defaultResultFile).String()

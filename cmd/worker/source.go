@@ -4,8 +4,8 @@ import (
 	"cmp"
 
 	"github.com/alecthomas/kingpin/v2"
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 )

@@ -2,9 +2,9 @@ package main
 
 import (
 	"github.com/alecthomas/kingpin/v2"
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/attest/keyless"
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 	"github.com/crossplane-contrib/provider-kitops/internal/verify"
 )
 

@@ -331,7 +331,7 @@ func jobWithMounts(a *modelv1alpha1.Artifact) jobOverride {
 			return
 		}
 		c := &j.Spec.Template.Spec.Containers[0]
-		c.Env = append(c.Env, corev1.EnvVar{Name: EnvMountFrom, Value: strings.Join(literal(a.Effective.MountFrom), "\n")})
+		c.Env = append(c.Env, corev1.EnvVar{Name: outcome.EnvMountFrom, Value: strings.Join(literal(a.Effective.MountFrom), "\n")})
 	}
 }
 

@@ -58,10 +58,6 @@ const (
 	sourceKeyFile          = "source-tls.key"
 	sourceVerifyKeyFile    = "source-verify.pub"
 	sourceTrustedRootFile  = "source-trusted-root.json"
-
-	// EnvMountFrom is the variable with the artifacts in the target's registry that
-	// may have the same blobs, one in each line.
-	EnvMountFrom = "KITOPS_MOUNT_FROM"
 )
 
 // jobWithPipeline adds the containers of the Artifact's pipeline.

@@ -236,7 +236,7 @@ func TestBuildJobWithoutTarget(t *testing.T) {
 func TestMountsAreNotExpanded(t *testing.T) {
 	a := newArtifact(withStream(), withEffective(modelv1alpha1.Effective{MountFrom: []string{"models/$(HF_TOKEN)@sha256:00"}}))
 	for _, e := range BuildJob(a, "kit:1", nil).Spec.Template.Spec.Containers[0].Env {
-		if e.Name != EnvMountFrom {
+		if e.Name != outcome.EnvMountFrom {
 			continue
 		}
 		if want := "models/$$(HF_TOKEN)@sha256:00"; e.Value != want {
@@ -244,7 +244,7 @@ func TestMountsAreNotExpanded(t *testing.T) {
 		}
 		return
 	}
-	t.Errorf("want the variable %s", EnvMountFrom)
+	t.Errorf("want the variable %s", outcome.EnvMountFrom)
 }
 
 func TestBuildJobProgress(t *testing.T) {

@@ -7,10 +7,10 @@ import (
 	"io"
 	"strings"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/decode"
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 )
 
 // A bundle is a Sigstore bundle v0.3 with a DSSE envelope

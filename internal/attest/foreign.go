@@ -10,10 +10,10 @@ import (
 	"encoding/pem"
 	"slices"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/decode"
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 )
 
 // SignatureType is the predicate type of a statement that signs an artifact and says

@@ -13,8 +13,9 @@ import (
 	"encoding/pem"
 	"sync"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/secure-systems-lab/go-securesystemslib/encrypted"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 )
 
 // Types of PEM blocks that hold keys. The two that are encrypted are cosign's

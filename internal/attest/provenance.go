@@ -10,8 +10,9 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 )
 
 const (

@@ -3,8 +3,9 @@ package attest
 import (
 	"encoding/json"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 )
 
 // statementType is the type of an in-toto statement

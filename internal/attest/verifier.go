@@ -10,8 +10,9 @@ import (
 	"regexp"
 	"slices"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 )
 
 // maxKeys bounds the keys that are given to a Verifier at once, each of which is tried for each signature.

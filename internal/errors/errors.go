@@ -6,6 +6,8 @@ package errors
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 )
 
 // New returns an error with this text.
@@ -39,3 +41,33 @@ func Wrapf(err error, format string, a ...any) error {
 	}
 	return Wrap(err, fmt.Sprintf(format, a...))
 }
+
+// Join returns an error that wraps those of errs that are not nil, or nil if there are none.
+// It reads as one line, in which each message is once.
+func Join(errs ...error) error {
+	errs = slices.DeleteFunc(slices.Clone(errs), func(err error) bool { return err == nil })
+	if len(errs) == 0 {
+		return nil
+	}
+	return joined(errs)
+}
+
+// joined are several errors.
+type joined []error
+
+// Error returns the messages of the errors.
+func (j joined) Error() string {
+	var messages []string
+	for _, err := range j {
+		if m := err.Error(); !slices.Contains(messages, m) {
+			messages = append(messages, m)
+		}
+	}
+	if len(messages) == 1 {
+		return messages[0]
+	}
+	return "[" + strings.Join(messages, ", ") + "]"
+}
+
+// Unwrap returns the errors.
+func (j joined) Unwrap() []error { return j }

@@ -17,6 +17,8 @@ func TestWrap(t *testing.T) {
 		"Wrapf": {reason: "The message should be formatted, and the error not.", own: Wrapf(New("100 %d"), "cannot read %d", 1), other: crossplane.Wrapf(crossplane.New("100 %d"), "cannot read %d", 1)},
 		"None":  {reason: "No error should stay none.", own: Wrap(nil, "cannot read"), other: crossplane.Wrap(nil, "cannot read")},
 		"Nonef": {reason: "No error should stay none.", own: Wrapf(nil, "cannot read %d", 1), other: crossplane.Wrapf(nil, "cannot read %d", 1)},
+		"Join":  {reason: "Joined errors should be one line.", own: Join(io.EOF, nil, New("boom")), other: crossplane.Join(io.EOF, nil, crossplane.New("boom"))},
+		"Same":  {reason: "A message should not be repeated.", own: Join(io.EOF, io.EOF), other: crossplane.Join(io.EOF, io.EOF)},
 		"Two":   {reason: "Each message should be there.", own: Wrap(Errorf("cannot get: %w", io.EOF), "cannot read"), other: crossplane.Wrap(crossplane.Errorf("cannot get: %w", io.EOF), "cannot read")},
 	}
 	for name, tc := range cases {

@@ -18,6 +18,10 @@ import (
 // worker refuses a run of another version.
 const Contract = 4
 
+// EnvMountFrom is the worker's variable with the artifacts in the target's registry that
+// may have the same blobs, one in each line.
+const EnvMountFrom = "KITOPS_MOUNT_FROM"
+
 // CheckpointType is the artifact type of a run's checkpoint: the manifest that lists
 // the layers that the run has pushed so far.
 const CheckpointType = "application/vnd.kitops.crossplane.checkpoint.v1+json"

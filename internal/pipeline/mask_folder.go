@@ -7,9 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
-
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 )
 
 // secretKeys are the keys of a source's Secret whose values are secret, with what of a

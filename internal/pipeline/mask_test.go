@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 	"github.com/crossplane-contrib/provider-kitops/internal/identity"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"

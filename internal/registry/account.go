@@ -8,12 +8,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	oras "oras.land/oras-go/v2/registry"
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 )
 
 // A Credential is an account at a registry. The zero value is none.

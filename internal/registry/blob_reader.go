@@ -4,9 +4,9 @@ import (
 	"context"
 	"io"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
 

@@ -9,11 +9,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/registry/remote/auth"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/decode"
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 

@@ -9,12 +9,12 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/registry/remote"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/decode"
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 

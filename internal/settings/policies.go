@@ -13,6 +13,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/policy"
+	"github.com/crossplane-contrib/provider-kitops/internal/policy/policyconfig"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
@@ -75,7 +76,7 @@ func sameHost(a, b string) bool { return registry.CanonicalHost(a) == registry.C
 // contentPolicy returns the config's policy for what is packaged and published.
 func (p *providerConfig) contentPolicy() policy.Policy {
 	if p.Policy == nil {
-		return policy.FromConfig(p.String(), nil)
+		return policyconfig.Policy(p.String(), nil)
 	}
-	return policy.FromConfig(p.String(), &p.Policy.ContentPolicy)
+	return policyconfig.Policy(p.String(), &p.Policy.ContentPolicy)
 }

@@ -6,9 +6,9 @@ import (
 	"io"
 	"sync"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 	"github.com/crossplane-contrib/provider-kitops/internal/policy"

@@ -3,10 +3,10 @@ package verify
 import (
 	"encoding/base64"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/attest"
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 )
 
 // annotationSignature is the annotation of a layer under a legacy .sig tag that holds

@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/opencontainers/go-digest"
 	"github.com/sigstore/sigstore-go/pkg/bundle"
 	"github.com/sigstore/sigstore-go/pkg/fulcio/certificate"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/attest"
 	"github.com/crossplane-contrib/provider-kitops/internal/decode"
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 )
 
 // An Identity is who may have signed. Issuer and Subject are exact, or regular

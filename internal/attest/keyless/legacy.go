@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
 	protocommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
 	protodsse "github.com/sigstore/protobuf-specs/gen/pb-go/dsse"
@@ -14,6 +13,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/decode"
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 )
 
 // Annotations of a layer under one of cosign's legacy tags

@@ -126,7 +126,7 @@ func TestRunIsToldWhereBlobsAre(t *testing.T) {
 	w.create(second)
 	got := ""
 	for _, e := range w.job(second, 1).Spec.Template.Spec.Containers[0].Env {
-		if e.Name == artifact.EnvMountFrom {
+		if e.Name == outcome.EnvMountFrom {
 			got = e.Value
 		}
 	}

@@ -8,9 +8,9 @@ import (
 	"io"
 	"sync"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	specv1 "github.com/modelpack/model-spec/specs-go/v1"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 )
 

@@ -12,8 +12,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
-
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )

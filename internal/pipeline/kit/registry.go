@@ -5,9 +5,9 @@ import (
 	"context"
 	"os"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"

@@ -13,10 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/google/go-cmp/cmp"
 	gcr "github.com/google/go-containerregistry/pkg/registry"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 	testhub "github.com/crossplane-contrib/provider-kitops/test/fakes/hub"

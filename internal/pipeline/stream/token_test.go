@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	testhub "github.com/crossplane-contrib/provider-kitops/test/fakes/hub"

@@ -8,10 +8,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"

@@ -5,8 +5,7 @@ import (
 	"io"
 	"os"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
-
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )

@@ -11,8 +11,7 @@ import (
 	"regexp"
 	"strconv"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
-
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/source/bucket"
 )
