@@ -170,14 +170,19 @@ func reasonsPage(c *code) (string, error) {
 		if outcome.Reason(r.value).Transient() {
 			retried = "yes"
 		}
-		rows = append(rows, []string{quoted(r.value), r.doc, retried})
+		condition := "Reconciling"
+		if outcome.Reason(r.value).Stalls() {
+			condition = "Stalled"
+		}
+		rows = append(rows, []string{quoted(r.value), r.doc, retried, condition})
 	}
 	if len(rows) == 0 {
 		return "", errors.New("no reason was found")
 	}
 	return page("Reasons", "Reasons of the condition Ready of Artifacts and configs, and of `status.atProvider.failure`. "+
-		"[When an Artifact is not ready](../runbooks/failures.md#reasons) says what to do for each.",
-		[]string{"reason", "meaning", "retried"}, rows), nil
+		"[When an Artifact is not ready](../runbooks/failures.md#reasons) says what to do for each. What is retried is Reconciling until its "+
+		"retries are used up, and Stalled then.",
+		[]string{"reason", "meaning", "retried", "condition meanwhile"}, rows), nil
 }
 
 // labelsPage lists labels and annotations.

@@ -85,7 +85,7 @@ func exit(err error) {
 
 func build(ctx context.Context, what string) error {
 	names := map[string][]programs.Name{
-		"all": append(programs.WithCrossplane(), programs.Cosign, programs.VersityGW, programs.FakeGCS), "cluster": programs.All(), "control-plane": programs.ControlPlaneNames(),
+		"all": append(programs.WithCrossplane(), programs.Cosign, programs.VersityGW, programs.FakeGCS, programs.Prometheus), "cluster": programs.All(), "control-plane": programs.ControlPlaneNames(),
 	}[what]
 	if what != "control-plane" && runtime.GOOS == "linux" && os.Geteuid() == 0 {
 		// Here rather than in a test, which would swallow what it says.
