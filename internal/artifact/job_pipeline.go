@@ -48,7 +48,7 @@ const (
 	registryKeyFile   = "registry-tls.key"
 	hubCAFile         = "hub-ca.crt"
 	hubTokenFile      = "hub-token"
-	hubTokenHostsFile = "hub-token-hosts"
+	hubTokenHostsFile = "hub-token-hosts" //nolint:gosec // A name.
 	hubIdentityFile   = "hub-identity"
 
 	// Files for the registry of source.oci.
