@@ -39,6 +39,7 @@ type ProviderConfigSpec struct {
 	// Example: {resources: {limits: {memory: 4Gi}}}.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="!has(self.__namespace__)",message="only an administrator decides in which namespace runs execute: remove job.namespace, or write it in a ClusterProviderConfig"
+	// +kubebuilder:validation:XValidation:rule="!has(self.maxRuns) && !has(self.maxPriority)",message="only an administrator limits runs: remove job.maxRuns and job.maxPriority, or write them in a ClusterProviderConfig"
 	Job *JobConfig `json:"job,omitempty"`
 
 	// Policy limits what Artifacts that use this config may package and publish.
@@ -131,6 +132,24 @@ type JobConfig struct {
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="namespace must be the name of a namespace: write lower case letters, digits and dashes, such as kitops-runs"
 	Namespace string `json:"namespace,omitempty"`
+
+	// MaxRuns limits how many runs of this config execute at a time, of all
+	// namespaces together, counted in Pods. Others wait, and Ready of their
+	// Artifacts has the reason Queued. The highest spec.forProvider.priority starts
+	// first, then the namespace with the fewest runs, and there what has waited
+	// longest. Runs that are in progress when the limit is lowered go on. Only in a
+	// ClusterProviderConfig. Default: no limit but the provider's --max-runs.
+	// Example: 8.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	MaxRuns *int32 `json:"maxRuns,omitempty"`
+
+	// MaxPriority is the highest spec.forProvider.priority that Artifacts of this
+	// config may have. One that asks for more is refused (NotAllowed). Only in a
+	// ClusterProviderConfig. Default: 0. Example: 10.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	MaxPriority int32 `json:"maxPriority,omitempty"`
 
 	// Pipeline of Artifacts that name none, Kit or Stream. It is ignored for
 	// Artifacts that only Stream supports (see spec.forProvider.pipeline of

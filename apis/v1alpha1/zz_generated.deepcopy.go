@@ -373,6 +373,11 @@ func (in *HuggingFaceConfig) DeepCopy() *HuggingFaceConfig {
 func (in *JobConfig) DeepCopyInto(out *JobConfig) {
 	*out = *in
 	in.JobSettings.DeepCopyInto(&out.JobSettings)
+	if in.MaxRuns != nil {
+		in, out := &in.MaxRuns, &out.MaxRuns
+		*out = new(int32)
+		**out = **in
+	}
 	if in.Storage != nil {
 		in, out := &in.Storage, &out.Storage
 		*out = new(StorageSettings)

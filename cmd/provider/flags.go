@@ -27,6 +27,7 @@ type flags struct {
 	stateInterval      time.Duration
 	maxReconcileRate   int
 	progressWrites     int
+	maxRuns            int
 	metricsAddress     string
 	metricsSecure      bool
 	healthAddress      string
@@ -57,6 +58,7 @@ func newApp(f *flags) *kingpin.Application {
 	app.Flag("poll-state-metric", "Interval at which Artifacts are counted by state, for metrics; 0 for never.").Default("5s").DurationVar(&f.stateInterval)
 	app.Flag("max-reconcile-rate", "Maximum number of reconciles per second.").Default("100").IntVar(&f.maxReconcileRate)
 	app.Flag("progress-writes-per-minute", "Maximum number of times per minute that the progress of runs, of all together, is written to Artifacts; 0 for never.").Default("30").IntVar(&f.progressWrites)
+	app.Flag("max-runs", "Maximum number of runs that execute at a time, of all together, counted in Pods; 0 for any number. Others wait, with reason Queued. job.maxRuns of a ClusterProviderConfig limits those of the config.").Default("0").IntVar(&f.maxRuns)
 	app.Flag("metrics-bind-address", "Address at which metrics are served; 0 to serve none.").Default(":8080").Envar("METRICS_BIND_ADDRESS").StringVar(&f.metricsAddress)
 	app.Flag("metrics-secure", "Serve metrics by HTTPS, and only to accounts that may get the URL /metrics.").BoolVar(&f.metricsSecure)
 	app.Flag("health-probe-bind-addr", "Address at which /healthz and /readyz are served; 0 to serve neither.").Default(":8081").Envar("HEALTH_PROBE_BIND_ADDRESS").StringVar(&f.healthAddress)
@@ -86,6 +88,9 @@ func (f *flags) validate() error {
 	}
 	if f.pollJitter < 0 || f.pollJitter > 99 {
 		return errors.New("--poll-jitter-percentage must be from 0 to 99: write 10")
+	}
+	if f.maxRuns < 0 {
+		return errors.New("--max-runs must not be less than 0: write 8, or 0 for any number")
 	}
 	if f.maxReconcileRate < 1 {
 		return errors.New("--max-reconcile-rate must be more than 0: write 100")

@@ -82,6 +82,7 @@ func TestFlags(t *testing.T) {
 		"Poll":       {reason: "Artifacts that are never compared would not be noticed.", args: []string{"--poll=0s"}, err: "--poll must be more than 0: write 10m"},
 		"NoTimeout":  {reason: "No reconcile ends in no time.", args: []string{"--timeout=0s"}, err: "--timeout must be more than 0: write 5m"},
 		"Jitter":     {reason: "A poll should not be earlier than now.", args: []string{"--poll-jitter-percentage=100"}, err: "--poll-jitter-percentage must be from 0 to 99"},
+		"Runs":       {reason: "A limit is a number of runs.", args: []string{"--max-runs=-1"}, err: "--max-runs must not be less than 0: write 8, or 0 for any number"},
 		"Rate":       {reason: "Without reconciles nothing happens.", args: []string{"--max-reconcile-rate=0"}, err: "--max-reconcile-rate must be more than 0"},
 		"SocketPath": {reason: "Change logs need a socket.", args: []string{"--enable-changelogs", "--changelogs-socket-path="}, err: "--changelogs-socket-path must be the path of a Unix socket"},
 	}

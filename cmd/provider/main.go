@@ -38,6 +38,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/identity"
 	"github.com/crossplane-contrib/provider-kitops/internal/memory"
 	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
+	"github.com/crossplane-contrib/provider-kitops/internal/queue"
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
 
@@ -172,6 +173,7 @@ func controllerOptions(f flags, log logging.Logger) artifactcontroller.Options {
 		Metrics:              own,
 
 		ProgressWritesPerMinute: f.progressWrites,
+		Queue:                   queue.New(f.maxRuns),
 	}
 }
 

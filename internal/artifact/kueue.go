@@ -16,6 +16,7 @@ import (
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
@@ -49,6 +50,9 @@ func jobWithQueue() jobOverride {
 		delete(j.Spec.Template.Labels, labelQueuePriority)
 	}
 }
+
+// QueueName returns the queue of Kueue that the Artifact's runs wait in; empty for none.
+func QueueName(a *modelv1alpha1.Artifact) string { return settingsFor(a).Labels[LabelQueueName] }
 
 // queueOf returns the queue that a config's job settings name; empty for none.
 func queueOf(s *v1alpha1.JobSettings) string {

@@ -142,6 +142,18 @@ func ArtifactOf(o metav1.Object) (types.NamespacedName, bool) {
 	return types.NamespacedName{Namespace: o.GetNamespace(), Name: name}, name != ""
 }
 
+// ArtifactUIDOf returns the UID of the Artifact that a Job belongs to, which ArtifactOf
+// names; empty for none.
+func ArtifactUIDOf(job metav1.Object) types.UID {
+	if ns := job.GetAnnotations()[AnnotationArtifactNamespace]; ns != "" && ns != job.GetNamespace() {
+		return types.UID(job.GetLabels()[LabelArtifactUID])
+	}
+	if c := metav1.GetControllerOf(job); c != nil {
+		return c.UID
+	}
+	return ""
+}
+
 // isArtifact reports whether an owner is an Artifact.
 func isArtifact(r *metav1.OwnerReference) bool {
 	gv, err := schema.ParseGroupVersion(r.APIVersion)

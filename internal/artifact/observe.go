@@ -156,6 +156,11 @@ func failureOf(job *batchv1.Job, pods []corev1.Pod) outcome.Failure {
 	}
 }
 
+// IsActive reports whether a Job has not ended: Pods of it may run, now or later.
+func IsActive(job *batchv1.Job) bool {
+	return jobCondition(job, batchv1.JobComplete) == nil && jobFailure(job) == nil
+}
+
 // jobSucceeded reports whether a Job succeeded.
 func jobSucceeded(job *batchv1.Job) bool {
 	return job.Status.Succeeded > 0 || jobCondition(job, batchv1.JobComplete) != nil

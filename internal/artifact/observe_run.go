@@ -49,15 +49,21 @@ type RunState struct {
 	// Asked reports whether workspace and events, or the Workload, were read.
 	Asked bool
 
-	// Overdue reports whether the run must be stopped because it does not start.
-	Overdue bool
+	// Overdue reports whether the run must be stopped because it does not start, and
+	// Contended whether it must, since others wait for its room.
+	Overdue, Contended bool
 }
 
 // IsOverdue reports whether a Job has copied credentials and has not started within
-// this time, in which time in a queue does not count. If pods is nil, it goes by the
-// Job's count of ready Pods.
+// this time, as HasNotStarted does.
 func IsOverdue(job *batchv1.Job, pods []corev1.Pod, now time.Time, timeout time.Duration) bool {
-	if job.GetAnnotations()[AnnotationCredentials] == "" || IsQueued(job) {
+	return job.GetAnnotations()[AnnotationCredentials] != "" && HasNotStarted(job, pods, now, timeout)
+}
+
+// HasNotStarted reports whether a Job has not started within this time, in which time in a
+// queue does not count. If pods is nil, it goes by the Job's count of ready Pods.
+func HasNotStarted(job *batchv1.Job, pods []corev1.Pod, now time.Time, timeout time.Duration) bool {
+	if IsQueued(job) {
 		return false
 	}
 	since := job.CreationTimestamp.Time
@@ -108,8 +114,8 @@ func ObserveRun(s RunState, fallbackPhase modelv1alpha1.ArtifactPhase, fallbackD
 		return queued(s.Job, s.Workload)
 	case o.Phase == modelv1alpha1.PhasePending:
 		f := ObserveWaiting(s.Job, s.Pods, s.Workspace, s.Events)
-		if s.Overdue {
-			return failed(*failure(notStarted(f)))
+		if s.Overdue || s.Contended {
+			return failed(*failure(notStarted(f, s.Overdue)))
 		}
 		if f != nil {
 			return waiting(*f)
@@ -129,11 +135,15 @@ func ObserveRun(s RunState, fallbackPhase modelv1alpha1.ArtifactPhase, fallbackD
 	return o
 }
 
-// notStarted returns the failure of a run that is stopped, and what it waited for.
-func notStarted(why *outcome.Failure) error {
+// notStarted returns the failure of a run that is stopped, and what it waited for: since
+// it has a copy of credentials, or else since other runs wait for its room.
+func notStarted(why *outcome.Failure, copied bool) error {
 	cause := "The run's Pod did not start"
 	if why != nil {
 		cause = why.Message
+	}
+	if !copied {
+		return outcome.Errorf(outcome.NotStarted, "%s; the run was stopped, since other runs wait for its room", cause)
 	}
 	return outcome.Errorf(outcome.NotStarted, "%s; the run was stopped, so that the copy of its credentials does not stay in the namespace", cause)
 }

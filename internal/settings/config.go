@@ -105,7 +105,8 @@ func fromProviderConfig(pc *v1alpha1.ProviderConfig) *providerConfig {
 	}
 	if pc.Spec.Job != nil {
 		out.Job = &v1alpha1.ClusterJobConfig{JobConfig: *pc.Spec.Job}
-		out.Job.Namespace = "" // A tenant does not decide where runs execute.
+		// A tenant decides neither where runs execute nor how many.
+		out.Job.Namespace, out.Job.MaxRuns, out.Job.MaxPriority = "", nil, 0
 	}
 	if pc.Spec.Policy != nil {
 		// What tenants may set is not theirs to allow.

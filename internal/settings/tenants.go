@@ -94,6 +94,9 @@ func (p *providerConfig) admitSettings(a *modelv1alpha1.Artifact) error {
 	if artifact.MayOverwrite(a) && !policy.allows(v1alpha1.TenantFieldConflictPolicy) {
 		return policy.refuseField("spec.forProvider.target", v1alpha1.TenantFieldConflictPolicy)
 	}
+	if err := p.admitPriority(a); err != nil {
+		return err
+	}
 	if err := policy.check(a.Spec.ForProvider.Job, "spec.forProvider.job"); err != nil {
 		return err
 	}
@@ -126,6 +129,20 @@ func (p *providerConfig) checkKept(a *modelv1alpha1.Artifact) error {
 		}
 	}
 	return nil
+}
+
+// admitPriority returns an error with reason NotAllowed if the Artifact's priority is
+// higher than the config allows. A tenant's own config allows none above the default.
+func (p *providerConfig) admitPriority(a *modelv1alpha1.Artifact) error {
+	asked, most := a.Spec.ForProvider.Priority, p.Job.MaxPriority
+	if asked <= most {
+		return nil
+	}
+	cure := "ask its administrator to raise its spec.job.maxPriority"
+	if !p.cluster {
+		cure = "use a ClusterProviderConfig whose administrator has raised its spec.job.maxPriority"
+	}
+	return outcome.Errorf(outcome.NotAllowed, "%s does not allow spec.forProvider.priority of %d, but %d at most: write less, or %s", p, asked, most, cure)
 }
 
 // check returns an error with reason NotAllowed if job settings are more than the

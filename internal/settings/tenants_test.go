@@ -48,6 +48,9 @@ func TestTenantsSettings(t *testing.T) {
 		policy   *v1alpha1.TenantPolicy
 		job      *v1alpha1.JobSettings
 		conflict modelv1alpha1.ConflictPolicy
+
+		// priority of the Artifact, and the most that the configs allow.
+		priority, most int32
 	}
 	// Parts of the message; none if the policy allows it.
 	type want struct{ cluster, namespaced []string }
@@ -64,6 +67,9 @@ func TestTenantsSettings(t *testing.T) {
 		"Tolerations":   {reason: "Tolerations should be refused by default: they reach nodes that are kept for others.", args: args{job: tolerations}, want: refused(".tolerations", "spec.policy.tenants.allow", "administrator")},
 		"Affinity":      {reason: "Affinity should be refused by default: it places a Pod beside others.", args: args{job: affinity}, want: refused(".affinity", "spec.policy.tenants.allow", "administrator")},
 		"Priority":      {reason: "A priority class should be refused by default: it preempts others.", args: args{job: priority}, want: refused(".priorityClassName", "spec.policy.tenants.allow", "administrator")},
+		"RunPriority":   {reason: "A priority of runs that no administrator allows should be refused.", args: args{priority: 1}, want: refused("spec.forProvider.priority of 1, but 0 at most", "spec.job.maxPriority", "administrator")},
+		"MayRunFirst":   {reason: "A priority up to the ClusterProviderConfig's should be allowed; a ProviderConfig should allow none.", args: args{priority: 10, most: 10}, want: want{namespaced: []string{"spec.forProvider.priority"}}},
+		"CanWait":       {reason: "Anybody should be able to let others go first.", args: args{priority: -5}},
 		"Overwrite":     {reason: "What others pushed by the administrator's account should not be overwritten; a tenant's own account is the tenant's.", args: args{conflict: modelv1alpha1.ConflictOverwrite}, want: want{cluster: []string{"spec.forProvider.target.conflictPolicy", "spec.policy.tenants.allow"}}},
 		"MayTolerate":   {reason: "A ClusterProviderConfig should be able to allow tolerations.", args: args{policy: allow("tolerations"), job: tolerations}, want: want{namespaced: []string{".tolerations"}}},
 		"MayAffinity":   {reason: "A ClusterProviderConfig should be able to allow affinity.", args: args{policy: allow("affinity"), job: affinity}, want: want{namespaced: []string{".affinity"}}},
@@ -140,11 +146,13 @@ func TestTenantsSettings(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			a := credentialsArtifact(false)
-			a.Spec.ForProvider.Job = tc.args.job
+			a.Spec.ForProvider.Job, a.Spec.ForProvider.Priority = tc.args.job, tc.args.priority
 			a.Spec.ForProvider.Target.ConflictPolicy = tc.args.conflict
 			cluster := &v1alpha1.ClusterProviderConfig{}
 			cluster.Spec.Policy, cluster.Spec.Job = &v1alpha1.ClusterPolicy{Tenants: tc.args.policy}, &v1alpha1.ClusterJobConfig{}
+			cluster.Spec.Job.MaxPriority = tc.args.most
 			namespaced := &v1alpha1.ProviderConfig{}
+			namespaced.Spec.Job = &v1alpha1.JobConfig{MaxPriority: tc.args.most} // Written before the API refused it.
 			check(t, tc.reason, "ClusterProviderConfig", fromClusterProviderConfig(cluster).admitSettings(a), tc.want.cluster)
 			check(t, tc.reason, "ProviderConfig", fromProviderConfig(namespaced).admitSettings(a), tc.want.namespaced)
 			if tc.args.job == nil {

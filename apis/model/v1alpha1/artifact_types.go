@@ -218,6 +218,15 @@ type ArtifactParameters struct {
 	// +optional
 	Job *v1alpha1.JobSettings `json:"job,omitempty"`
 
+	// Priority of the Artifact's runs among those that wait for a limit, such
+	// as job.maxRuns of a ClusterProviderConfig. A higher one starts first, of
+	// whichever namespace. It stops no run that is running, and a change of it
+	// starts none. More than the ClusterProviderConfig's job.maxPriority, or
+	// than 0 with a ProviderConfig, is refused. Default: 0. Example: 10, or -10
+	// for what can wait.
+	// +optional
+	Priority int32 `json:"priority,omitempty"`
+
 	// Retry configures how runs are retried after a transient error, such as a
 	// Hub's rate limit. After a permanent error a run is retried when the spec,
 	// the ProviderConfig or one of their Secrets changes. Default: 5 retries,

@@ -104,7 +104,7 @@ func TestBlobCheck(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := &blobRegistry{manifest: manifest, lost: tc.lost, asked: map[digest.Digest]int{}}
 			now := time.Now()
-			e := &external{registry: r.client(t), memory: newMemory(connection.NewHosts(), time.Hour, nil), now: func() time.Time { return now }}
+			e := &external{registry: r.client(t), memory: newMemory(connection.NewHosts(), time.Hour, nil, nil), now: func() time.Time { return now }}
 			a := blobArtifact(1, manifest)
 			e.blobs.of(a, now).due = now
 			looks, found := 0, ""
@@ -140,7 +140,7 @@ func TestBlobCheckMemory(t *testing.T) {
 	manifest, _ := layersOf(t, 19_000)
 	r := &blobRegistry{manifest: manifest, asked: map[digest.Digest]int{}}
 	now := time.Now()
-	e := &external{registry: r.client(t), memory: newMemory(connection.NewHosts(), time.Hour, nil), now: func() time.Time { return now }}
+	e := &external{registry: r.client(t), memory: newMemory(connection.NewHosts(), time.Hour, nil, nil), now: func() time.Time { return now }}
 	const artifacts, most = 10, 4 << 20
 	used := func() uint64 {
 		e.registry.Close() // What connections keep does not count.

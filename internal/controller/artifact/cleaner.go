@@ -199,6 +199,11 @@ func (c *cleaner) left(ctx context.Context, a *modelv1alpha1.Artifact) (bool, er
 	if err != nil || len(secrets) > 0 {
 		return err == nil, err
 	}
+	if neverStarted(a) {
+		if there, err := c.hasJob(ctx, a); err != nil || there {
+			return there, err
+		}
+	}
 	if !needsNoWorkspace(a) {
 		return false, nil
 	}

@@ -26,6 +26,9 @@ func decide(a *modelv1alpha1.Artifact, o observation) plan {
 	if o.unsigned != nil && signs(p.action) {
 		p = waitToSign(p.ready, o.unsigned)
 	}
+	if o.noRoom != "" && p.action == actionStartRun {
+		p = waitForRoom(a, p, o.noRoom)
+	}
 	p.ready = p.ready.WithObservedGeneration(a.GetGeneration())
 	return p
 }
@@ -56,6 +59,8 @@ func decideAction(a *modelv1alpha1.Artifact, o observation) plan {
 		return decideExisting(o)
 	case o.obstacle != nil:
 		return plan{action: actionWait, ready: *o.obstacle}
+	case o.stillWaits:
+		return plan{action: actionWait, ready: a.GetCondition(xpv2.TypeReady)}
 	case o.run != nil && !hasEnded(o.run.Phase):
 		return decideActive(a, o)
 	case s.Staged != nil:
@@ -285,7 +290,8 @@ func nextRun(a *modelv1alpha1.Artifact) artifact.Run {
 	if s := a.Status.AtProvider; hasEnded(s.Phase) {
 		n = max(n, s.Run+1)
 	}
-	return artifact.Run{Hash: artifact.RunHash(a), Number: max(n, 1)}
+	// One that waits for room has its number in the status only.
+	return artifact.Run{Hash: artifact.RunHash(a), Number: max(n, a.Status.AtProvider.Run, 1)}
 }
 
 // isForeign reports whether a tag must not be changed by the Artifact.

@@ -80,6 +80,9 @@ func hasStaged(a *modelv1alpha1.Artifact) {
 	a.Status.AtProvider.Staged = &modelv1alpha1.StagedArtifact{Digest: staged.String(), Run: 2, RunHash: artifact.RunHash(a)}
 }
 
+// isQueued has its run wait for room.
+func isQueued(a *modelv1alpha1.Artifact) { a.SetConditions(queued("full")) }
+
 // failed has the latest run have failed.
 func failed(a *modelv1alpha1.Artifact) {
 	a.Status.AtProvider.Phase = modelv1alpha1.PhaseFailed
@@ -195,6 +198,7 @@ var decisions = []decision{
 	{"The run has just failed", to(failed), observation{run: runFailed, news: true}, want{actionWait, "", "False", "Unavailable"}},
 	{"The run failed and is not due for a retry", to(failed), observation{run: runFailed}, want{actionWait, "", "False", "Unavailable"}},
 	{"The run failed and is due for a retry", to(failed), observation{run: runFailed, retryDue: true}, want{actionStartRun, "Create", "False", "Creating"}},
+	{"The run failed and is due for a retry; there is no room for the next", to(failed), observation{run: runFailed, retryDue: true, noRoom: "full"}, want{actionWait, "", "False", "Queued"}},
 	{"The run failed and is due for a retry; the tag is foreign", to(failed), observation{run: runFailed, retryDue: true, tag: on(foreign)}, want{actionWait, "", "False", "TagConflict"}},
 	{"The run of a changed spec failed and is due for a retry", to(pushed, otherSpec, failed), observation{run: runFailed, retryDue: true, tag: on(ours)}, want{actionStartRun, "Update", "False", "Creating"}},
 
@@ -204,6 +208,9 @@ var decisions = []decision{
 	{"New; an additional tag is foreign", nil, observation{foreignTag: &catalog.Tag{Name: "stable"}}, want{actionWait, "", "False", "TagConflict"}},
 	{"New; the tag is foreign, with conflictPolicy Overwrite", to(overwrite), observation{tag: on(foreign)}, want{actionStartRun, "Create", "False", "Creating"}},
 	{"New; a policy refuses the model", nil, observation{forbidden: violation, tag: on(foreign)}, want{actionWait, "", "False", "PolicyViolation"}},
+	{"New; the tag is free; there is no room for its run", to(), observation{noRoom: "full"}, want{actionWait, "", "False", "Queued"}},
+	{"New; the tag is foreign; there is no room for its run", to(), observation{tag: on(foreign), noRoom: "full"}, want{actionWait, "", "False", "TagConflict"}},
+	{"New; its run waits for room as it did before", to(isQueued), observation{stillWaits: true}, want{actionWait, "", "False", "Queued"}},
 	{"New; the key that is to sign cannot be used", nil, observation{unsigned: errNoKey}, want{actionWait, "", "False", "ConfigMissing"}},
 	{"New; no policy Create", to(noCreate), observation{}, want{actionWait, "", "False", "NotFound"}},
 	{"New; something of an earlier run is in the cluster", nil, observation{leftOver: "Pod \"p\" of an earlier run is still there"}, want{actionWait, "", "False", "Creating"}},
@@ -212,6 +219,7 @@ var decisions = []decision{
 	{"Adopted by a record that no trusted key has signed", to(pushed), observation{tag: recordedOn(ours), adopted: &adoption{replaced: ocispec.Descriptor{Digest: foreign}}}, want{actionAdopt, "Update", "True", "Available"}},
 	{"The spec has changed", to(pushed, otherSpec), observation{tag: on(ours)}, want{actionStartRun, "Update", "False", "Creating"}},
 	{"The spec has changed, also to a free tag", to(pushed, otherSpec), observation{needsRetag: true}, want{actionStartRun, "Update", "False", "Creating"}},
+	{"The spec has changed; there is no room for its run", to(pushed, otherSpec), observation{tag: on(ours), manifest: true, noRoom: "full"}, want{actionWait, "", "False", "Queued"}},
 	{"The spec has changed to a model that a policy refuses", to(pushed, otherSpec), observation{tag: on(ours), forbidden: violation}, want{actionWait, "", "False", "PolicyViolation"}},
 	{"The spec has changed; no policy Update", to(pushed, otherSpec, noUpdate), observation{tag: on(ours)}, want{actionNone, "", "True", "Available"}},
 	{"Another tag is asked for; no policy Update", to(pushed, noUpdate), observation{needsRetag: true, manifest: true}, want{actionNone, "", "True", "Available"}},
@@ -221,6 +229,7 @@ var decisions = []decision{
 	{"The tag is on what was pushed; the key that is to sign cannot be used", to(pushed), observation{tag: on(ours), manifest: true, unsigned: errNoKey}, want{actionNone, "", "True", "Available"}},
 	{"The tag is on what was pushed; the Artifact is not annotated with its identity", to(pushed), observation{tag: on(ours), manifest: true, adopted: &adoption{}}, want{actionAdopt, "Update", "True", "Available"}},
 	{"The source has moved", to(pushed), observation{tag: on(ours), manifest: true, moved: "main is another commit"}, want{actionStartRun, "Update", "True", "Available"}},
+	{"The source has moved; there is no room for its run", to(pushed), observation{tag: on(ours), manifest: true, moved: "main is another commit", noRoom: "full"}, want{actionWait, "", "True", "Available"}},
 	{"The source has moved; no policy Update", to(pushed, noUpdate), observation{tag: on(ours), manifest: true, moved: "main is another commit"}, want{actionNone, "", "True", "Available"}},
 	{"Whether the source has moved is not known", to(pushed), observation{tag: on(ours), manifest: true, trouble: outcome.Errorf(outcome.Unavailable, "the Hub does not answer")}, want{actionNone, "", "True", "Available"}},
 	{"Rebuilding failed", to(pushed, failed), observation{run: runFailed, tag: on(ours), manifest: true}, want{actionNone, "", "True", "Available"}},
@@ -243,6 +252,7 @@ var decisions = []decision{
 	{"The tag is gone; the key that is to sign cannot be used", to(pushed), observation{manifest: true, unsigned: errNoKey}, want{actionRetag, "Update", "False", "Creating"}},
 	{"Another tag is asked for, which is free", to(pushed), observation{needsRetag: true, manifest: true}, want{actionRetag, "Update", "False", "Creating"}},
 	{"The manifest is gone", to(pushed), observation{}, want{actionStartRun, "Create", "False", "Creating"}},
+	{"The manifest is gone; there is no room for its run", to(pushed), observation{noRoom: "full"}, want{actionWait, "", "False", "Queued"}},
 	{"The manifest is gone; no policy Create", to(pushed, noCreate), observation{}, want{actionWait, "", "False", "NotFound"}},
 	{"A blob is gone", to(pushed), observation{tag: on(ours), manifest: true, lostBlob: "sha256:…"}, want{actionStartRun, "Create", "False", "Creating"}},
 	{"Something is gone; rebuilding it failed", to(pushed, failed), observation{run: runFailed}, want{actionWait, "", "False", "Unavailable"}},

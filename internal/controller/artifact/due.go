@@ -13,10 +13,10 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
-	"github.com/crossplane-contrib/provider-kitops/internal/follow"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 )
@@ -131,7 +131,7 @@ func untilExpiry(a *modelv1alpha1.Artifact, poll time.Duration) time.Duration {
 // pollInterval returns when to requeue an Artifact that needs nothing now: when its
 // failed run is due for a retry, else at its poll, which is early or late by up to
 // jitter percent, or when its Hub or its next blobs are due.
-func pollInterval(jitter int, f *follow.Follower, b *blobChecks) managed.PollIntervalHook {
+func pollInterval(jitter int, m *memory) managed.PollIntervalHook {
 	return func(mg resource.Managed, poll time.Duration) time.Duration {
 		if most := poll * time.Duration(jitter) / 100; most > 0 {
 			poll += rand.N(2*most) - most //nolint:gosec // No secret.
@@ -140,11 +140,15 @@ func pollInterval(jitter int, f *follow.Follower, b *blobChecks) managed.PollInt
 		if !ok || settings.OnlyObserves(a) {
 			return poll
 		}
-		if next, ok := f.Next(a.GetUID()); ok {
+		if next, ok := m.follower.Next(a.GetUID()); ok {
 			poll = min(poll, next)
 		}
-		if b.isUnderWay(a.GetUID()) {
+		if m.blobs.isUnderWay(a.GetUID()) {
 			poll = min(poll, minPollInterval)
+		}
+		if m.queue.Has(client.ObjectKeyFromObject(a)) {
+			// It is reconciled when there is room for its run.
+			return poll
 		}
 		if a.Status.AtProvider.Phase == modelv1alpha1.PhasePending {
 			// Why a run does not start is in events, which no watch sees.

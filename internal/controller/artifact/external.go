@@ -21,6 +21,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/follow"
 	"github.com/crossplane-contrib/provider-kitops/internal/progress"
 	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
+	runqueue "github.com/crossplane-contrib/provider-kitops/internal/queue"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
@@ -40,8 +41,9 @@ type external struct {
 	// now returns the time.
 	now func() time.Time
 
-	// copyPatience is how long a run with copied credentials may take to start.
-	copyPatience time.Duration
+	// startPatience is how long a run may take to start that has a copy of credentials,
+	// or whose room others wait for.
+	startPatience time.Duration
 
 	// scope has the namespaces that are watched for objects of runs.
 	scope scope
@@ -103,15 +105,19 @@ type memory struct {
 	// blobs are the times when an artifact's blobs are looked for.
 	blobs *blobChecks
 
+	// queue decides which runs may start.
+	queue *runqueue.Queue
+
 	// poller polls the progress of runs, and follower asks Hubs for revisions.
 	poller   *progress.Poller
 	follower *follow.Follower
 }
 
-// newMemory returns a memory of nothing. The hosts bound requests to Hubs; a nil poller
-// polls no run.
-func newMemory(hosts *connection.Hosts, blobCheckInterval time.Duration, poller *progress.Poller) *memory {
+// newMemory returns a memory of nothing. The hosts bound requests to Hubs; a nil queue
+// limits no runs, and a nil poller polls none.
+func newMemory(hosts *connection.Hosts, blobCheckInterval time.Duration, queue *runqueue.Queue, poller *progress.Poller) *memory {
 	return &memory{
+		queue:    cmp.Or(queue, runqueue.New(0)),
 		blobs:    newBlobChecks(blobCheckInterval),
 		poller:   cmp.Or(poller, progress.New(progress.Options{})),
 		follower: follow.New(hosts),
@@ -193,9 +199,9 @@ type connector struct {
 	recorder event.Recorder
 	now      func() time.Time
 
-	// copyPatience is how long a run with copied credentials may take to start;
-	// 0 for artifact.CopyTimeout.
-	copyPatience time.Duration
+	// startPatience is how long a run may take to start that has a copy of credentials,
+	// or whose room others wait for; 0 for artifact.CopyTimeout.
+	startPatience time.Duration
 
 	// scope has the namespaces that are watched for objects of runs.
 	scope scope
@@ -214,17 +220,17 @@ type connector struct {
 // what it needs may be gone before it.
 func (c *connector) Connect(ctx context.Context, a *modelv1alpha1.Artifact) (managed.TypedExternalClient[*modelv1alpha1.Artifact], error) {
 	e := &external{
-		cached:       c.cached,
-		direct:       c.direct,
-		scheme:       c.scheme,
-		recorder:     c.recorder,
-		now:          c.now,
-		copyPatience: cmp.Or(c.copyPatience, artifact.CopyTimeout),
-		scope:        c.scope,
-		metrics:      c.metrics,
-		memory:       c.memory,
-		labels:       artifact.LabelsForArtifact(a.GetName(), version.Version),
-		selector:     artifact.SelectorLabelsForArtifact(a.GetName()),
+		cached:        c.cached,
+		direct:        c.direct,
+		scheme:        c.scheme,
+		recorder:      c.recorder,
+		now:           c.now,
+		startPatience: cmp.Or(c.startPatience, artifact.CopyTimeout),
+		scope:         c.scope,
+		metrics:       c.metrics,
+		memory:        c.memory,
+		labels:        artifact.LabelsForArtifact(a.GetName(), version.Version),
+		selector:      artifact.SelectorLabelsForArtifact(a.GetName()),
 	}
 	err := c.configure(ctx, a, e)
 	if err != nil && !meta.WasDeleted(a) {

@@ -66,8 +66,8 @@ type life struct {
 	// goes says how a Job goes.
 	goes func(*batchv1.Job) string
 
-	// copyPatience is how long a run may take to start.
-	copyPatience time.Duration
+	// startPatience is how long a run may take to start.
+	startPatience time.Duration
 
 	provider *managed.Reconciler
 	rounds   int
@@ -120,10 +120,10 @@ func newLifeIn(t *testing.T, base client.WithWatch, f *fuse, runs, address strin
 	w := &world{t: t, client: base, namespace: apiserver.Namespace(t, base), host: host, registry: r, runs: runs}
 	l := &life{
 		world: w, a: w.artifact("mortal"), base: base, fuse: f, runsIn: []string{w.runNamespace()},
-		keys:         testKeys,
-		goes:         func(*batchv1.Job) string { return succeeds },
-		copyPatience: 1000 * time.Hour,
-		pushed:       map[string]string{}, orphans: map[string]bool{}, foreign: map[client.Object]string{},
+		keys:          testKeys,
+		goes:          func(*batchv1.Job) string { return succeeds },
+		startPatience: 1000 * time.Hour,
+		pushed:        map[string]string{}, orphans: map[string]bool{}, foreign: map[client.Object]string{},
 	}
 	l.a.Spec.ForProvider.Pipeline = modelv1alpha1.PipelineKit
 	l.a.Spec.ProviderConfigReference = &xpv2.ProviderConfigReference{Kind: "ClusterProviderConfig", Name: w.namespace}
@@ -214,8 +214,8 @@ func (l *life) newProviderOn(cached, direct client.Client) *managed.Reconciler {
 		metrics:  NewMetrics(),
 		keys:     l.keys,
 		// Waits are over at once.
-		now:          func() time.Time { return time.Now().Add(2*time.Hour + time.Duration(l.rounds)*time.Minute) },
-		copyPatience: l.copyPatience,
+		now:           func() time.Time { return time.Now().Add(2*time.Hour + time.Duration(l.rounds)*time.Minute) },
+		startPatience: l.startPatience,
 	}
 	return newReconciler(&fake.Manager{Client: cached, Scheme: c.scheme}, cached, c, managed.WithManagementPolicies())
 }

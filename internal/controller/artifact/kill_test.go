@@ -77,7 +77,7 @@ var lives = map[string]story{
 			}
 			return succeeds
 		},
-		before: func(l *life) { l.copyPatience = time.Nanosecond; l.provider = l.newProvider() },
+		before: func(l *life) { l.startPatience = time.Nanosecond; l.provider = l.newProvider() },
 		life:   func(l *life) { l.create(l.a); l.reachReady() },
 		runs:   2,
 	},

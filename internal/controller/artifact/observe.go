@@ -20,6 +20,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/catalog"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	runqueue "github.com/crossplane-contrib/provider-kitops/internal/queue"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 )
@@ -42,6 +43,12 @@ func (e *external) Observe(ctx context.Context, a *modelv1alpha1.Artifact) (mana
 		e.poller.Forget(a.GetUID())
 	}
 	e.plan = decide(a, o)
+	if e.plan.action == actionStartRun {
+		if o.noRoom = e.askForRoom(a); o.noRoom != "" {
+			e.plan = decide(a, o)
+			recordQueued(a, e.plan.run)
+		}
+	}
 	if meta.WasDeleted(a) {
 		return observationOf(e.plan), nil
 	}
@@ -49,8 +56,10 @@ func (e *external) Observe(ctx context.Context, a *modelv1alpha1.Artifact) (mana
 	e.reportConflict(a)
 	e.reportRefusal(a)
 	a.SetConditions(e.plan.ready)
-	e.setCompliance(ctx, a)
-	e.setUpToDate(a, o)
+	if !o.stillWaits {
+		e.setCompliance(ctx, a)
+		e.setUpToDate(a, o)
+	}
 	if e.plan.action == actionStartRun && e.plan.create {
 		// The runtime writes annotations before it calls Create.
 		e.setRun(a, e.plan.run)
@@ -86,6 +95,9 @@ func (e *external) gather(ctx context.Context, a *modelv1alpha1.Artifact) (obser
 		return o, err
 	}
 	o.forbidden = e.forbidden(a)
+	if o.stillWaits = e.stillWaits(a, o); o.stillWaits {
+		return o, nil
+	}
 	if err := e.gatherRun(ctx, a, &o); err != nil {
 		return o, err
 	}
@@ -128,6 +140,7 @@ func (e *external) gatherRun(ctx context.Context, a *modelv1alpha1.Artifact, o *
 		a.Status.AtProvider.Staged = nil
 	}
 	if job == nil && (!runEnded(a) || forgotResult(a)) {
+		forgetQueued(a)
 		o.leftOver, err = e.leftOver(ctx, a)
 		return err
 	}
@@ -135,7 +148,8 @@ func (e *external) gatherRun(ctx context.Context, a *modelv1alpha1.Artifact, o *
 	if err != nil {
 		return err
 	}
-	state.Overdue = job != nil && artifact.IsOverdue(job, pods, e.now(), e.copyPatience)
+	state.Overdue = job != nil && artifact.IsOverdue(job, pods, e.now(), e.startPatience)
+	state.Contended = job != nil && artifact.HasNotStarted(job, pods, e.now(), e.startPatience) && e.queue.IsContended(runqueue.ConfigOf(a))
 	run, news := e.recordRun(ctx, a, state)
 	o.run, o.news = &run, news
 	if !hasEnded(run.Phase) {
@@ -356,7 +370,8 @@ func (e *external) gatherTagged(ctx context.Context, a *modelv1alpha1.Artifact, 
 // its Pods; nil if there is none.
 func (e *external) currentJob(ctx context.Context, a *modelv1alpha1.Artifact) (*batchv1.Job, []corev1.Pod, error) {
 	run := artifact.RunOf(a)
-	if run.Hash != artifact.RunHash(a) {
+	if run.Hash != artifact.RunHash(a) || run.Number < a.Status.AtProvider.Run {
+		// A later one waits for room.
 		return nil, nil, nil
 	}
 	job, err := e.ownedJob(ctx, a)

@@ -122,6 +122,12 @@ type observation struct {
 	// run is how far the run is that the spec asks for; nil if it has not begun.
 	run *artifact.ObservationResult
 
+	// noRoom is why the run that is to start has to wait for others to end; empty if it
+	// need not. stillWaits means that it does as it did before, and nothing else was
+	// read.
+	noRoom     string
+	stillWaits bool
+
 	// stuck means that the run does not start, and may with the Job that the spec
 	// asks for now.
 	stuck bool

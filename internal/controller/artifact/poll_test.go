@@ -11,7 +11,6 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
-	"github.com/crossplane-contrib/provider-kitops/internal/follow"
 )
 
 func TestPollInterval(t *testing.T) {
@@ -66,7 +65,7 @@ func TestPollInterval(t *testing.T) {
 				a.Spec.ManagementPolicies = xpv2.ManagementPolicies{xpv2.ManagementActionObserve}
 			}
 			for range 100 {
-				if got := pollInterval(tc.jitter, follow.New(connection.NewHosts()), newBlobChecks(0))(a, poll); got < tc.from || got > tc.to {
+				if got := pollInterval(tc.jitter, newMemory(connection.NewHosts(), 0, nil, nil))(a, poll); got < tc.from || got > tc.to {
 					t.Fatalf("%s: got %s, want from %s to %s", tc.reason, got, tc.from, tc.to)
 				}
 			}

@@ -62,7 +62,7 @@ func TestNewUnlimited(t *testing.T) {
 
 // TestForgotten has an Artifact be gone that was not deleted from its registry.
 func TestForgotten(t *testing.T) {
-	c := &connector{memory: newMemory(connection.NewHosts(), 1, nil)}
+	c := &connector{memory: newMemory(connection.NewHosts(), 1, nil, nil)}
 	a := &modelv1alpha1.Artifact{}
 	a.SetUID("one")
 	c.blobs.of(a, a.GetCreationTimestamp().Time)

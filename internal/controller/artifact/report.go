@@ -99,6 +99,9 @@ func unavailable(reason outcome.Reason, message string) xpv2.Condition {
 	}
 }
 
+// queued returns the Ready condition of an Artifact whose run waits for room.
+func queued(message string) xpv2.Condition { return unavailable(outcome.Queued, message) }
+
 // Reasons of an Artifact's events, beside those of crossplane-runtime.
 const (
 	// reasonRunStarted: a run was started: its Job was created, or put into the queue that it names.

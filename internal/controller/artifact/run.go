@@ -203,6 +203,7 @@ func (e *external) ensureRun(ctx context.Context, a *modelv1alpha1.Artifact) err
 		}
 	}
 	job, made, err := artifact.EnsureJob(ctx, lookingUp{Client: e.direct, cached: e.cached}, e.scheme, a, e.settings.KitImage, e.selector, e.labels)
+	e.tellStarted(a, job, err)
 	if made {
 		e.started.put(a.GetUID(), struct{}{})
 		began := "started"

@@ -36,6 +36,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/identity"
 	"github.com/crossplane-contrib/provider-kitops/internal/progress"
 	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
+	runqueue "github.com/crossplane-contrib/provider-kitops/internal/queue"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 )
@@ -92,6 +93,14 @@ type Options struct {
 	// statuses of Artifacts at most, of all runs together; 0 for never.
 	ProgressWritesPerMinute int
 
+	// Queue limits how many runs execute at a time; nil for one without a limit of its
+	// own.
+	Queue *runqueue.Queue
+
+	// startPatience is how long a run may take to start that has a copy of credentials, or
+	// whose room others wait for; 0 for artifact.CopyTimeout.
+	startPatience time.Duration
+
 	// poller of the progress of runs; nil for one that asks their Pods.
 	poller *progress.Poller
 }
@@ -125,17 +134,21 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		scope:    o.RunNamespaces,
 		recorder: recorder,
 		now:      time.Now,
-		metrics:  cmp.Or(o.Metrics, NewMetrics()),
-		memory: newMemory(hosts, o.BlobCheckInterval,
+
+		startPatience: o.startPatience,
+		metrics:       cmp.Or(o.Metrics, NewMetrics()),
+		memory: newMemory(hosts, o.BlobCheckInterval, o.Queue,
 			cmp.Or(o.poller, progress.New(progress.Options{WritesPerMinute: o.ProgressWritesPerMinute}))),
 		registries: registry.NewMemory(),
 		hosts:      hosts,
 	}
 	gate := newRBACGate(o.Access, mgr.GetClient())
-	r := newReconciler(mgr, mgr.GetCache(), c, append(o.forReconciler(name, recorder, c),
+	managedReconciler := newReconciler(mgr, mgr.GetCache(), c, append(o.forReconciler(name, recorder, c),
 		managed.WithTypedExternalConnector[*modelv1alpha1.Artifact](&permitted{next: c, gate: gate}),
 		managed.WithInitializers(o.policyInitializer(), gate.initializer(&cleaner{cache: mgr.GetCache(), direct: direct, scope: o.RunNamespaces})),
 	)...)
+
+	r := queueing{Reconciler: managedReconciler, queue: c.queue}
 
 	if err := addIndexes(context.Background(), mgr); err != nil {
 		return errors.Wrap(err, "cannot index the cache")
@@ -148,6 +161,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		return err
 	}
 	waiting := &requeuer{cached: mgr.GetClient()}
+	limits := &limiter{cached: mgr.GetClient(), queue: c.queue, runs: waiting}
 	sweeper := newSweeper(mgr.GetClient(), direct, o.RunNamespaces, o.Logger, gate.ready)
 	deleted, onlyDeleted := sweeper.onDeleted()
 	built, err := ctrl.NewControllerManagedBy(mgr).
@@ -162,6 +176,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		WatchesRawSource(source.Channel(gate.requeued, canWait(&handler.EnqueueRequestForObject{}))).
 		WatchesRawSource(source.Channel(c.poller.Events(), canWait(&handler.EnqueueRequestForObject{}))).
 		WatchesRawSource(source.Channel(c.follower.Events(), canWait(&handler.EnqueueRequestForObject{}))).
+		WatchesRawSource(source.Func(limits.use)).
 		Build(&throttle{
 			Reconciler: newUnlimited{
 				cached:  mgr.GetClient(),
@@ -185,10 +200,16 @@ func Setup(mgr ctrl.Manager, o Options) error {
 				return err
 			}
 		}
-		return watchRuns(ctx, mgr, built, waiting)
+		if err := watchRuns(ctx, mgr, built, waiting); err != nil {
+			return err
+		}
+		return limits.begin(ctx, mgr)
 	}
 	if err := mgr.Add(c.poller); err != nil {
 		return errors.Wrap(err, "cannot poll the progress of runs")
+	}
+	if err := mgr.Add(limits); err != nil {
+		return errors.Wrap(err, "cannot limit runs")
 	}
 	if err := mgr.Add(sweeper); err != nil {
 		return errors.Wrap(err, "cannot sweep")
@@ -207,7 +228,7 @@ const DefaultTimeout = 5 * time.Minute
 func (o Options) forReconciler(name string, recorder xpevent.Recorder, c *connector) []managed.ReconcilerOption {
 	opts := []managed.ReconcilerOption{
 		managed.WithPollInterval(o.PollInterval),
-		managed.WithPollIntervalHook(pollInterval(o.PollJitterPercentage, c.follower, c.blobs)),
+		managed.WithPollIntervalHook(pollInterval(o.PollJitterPercentage, c.memory)),
 		managed.WithMinPollInterval(minPollInterval),
 		managed.WithTimeout(cmp.Or(o.Timeout, DefaultTimeout)),
 		managed.WithLogger(o.Logger.WithValues("controller", name)),
@@ -304,7 +325,7 @@ func (c sharingClient) List(ctx context.Context, list client.ObjectList, opts ..
 // metadata of Secrets.
 func newReconciler(mgr ctrl.Manager, cache client.Reader, c *connector, opts ...managed.ReconcilerOption) *managed.Reconciler {
 	if c.memory == nil {
-		c.memory = newMemory(connection.NewHosts(), 0, nil)
+		c.memory = newMemory(connection.NewHosts(), 0, nil, nil)
 	}
 	return managed.NewReconciler(statusManager{Manager: mgr, memory: c.memory}, resource.ManagedKind(modelv1alpha1.ArtifactGroupVersionKind), append([]managed.ReconcilerOption{
 		managed.WithTypedExternalConnector[*modelv1alpha1.Artifact](c),

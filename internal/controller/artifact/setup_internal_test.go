@@ -41,7 +41,7 @@ func TestReconcileTimeout(t *testing.T) {
 	}).Build()
 	o := Options{Options: controller.Options{Logger: logging.NewNopLogger()}}
 	r := managed.NewReconciler(&xpfake.Manager{Client: kube, Scheme: scheme}, resource.ManagedKind(modelv1alpha1.ArtifactGroupVersionKind),
-		o.forReconciler("artifacts", xpevent.NewNopRecorder(), &connector{memory: newMemory(connection.NewHosts(), 0, nil)})...)
+		o.forReconciler("artifacts", xpevent.NewNopRecorder(), &connector{memory: newMemory(connection.NewHosts(), 0, nil, nil)})...)
 	_, _ = r.Reconcile(t.Context(), reconcile.Request{})
 	if left < least {
 		t.Errorf("Reconcile(...): want a deadline in %s at least, got one in %s", least, left)

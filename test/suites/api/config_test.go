@@ -79,6 +79,19 @@ func TestConfigCredentials(t *testing.T) {
 	}
 }
 
+func TestConfigMaxRuns(t *testing.T) {
+	const runs, priority = "job.maxRuns", "job.maxPriority"
+	checkCreate(t, v1alpha1.ClusterProviderConfigGroupVersionKind, minimalConfig, map[string]rule{
+		"Both":     {reason: "An administrator should limit runs and their priority.", args: fields{runs: int64(8), priority: int64(10)}},
+		"None":     {reason: "A limit of none would have all runs wait for ever.", args: fields{runs: int64(0)}, want: []string{runs, "greater than or equal to 1"}},
+		"Negative": {reason: "The default priority should always be allowed.", args: fields{priority: int64(-1)}, want: []string{priority, "greater than or equal to 0"}},
+	})
+	checkCreate(t, v1alpha1.ProviderConfigGroupVersionKind, minimalConfig, map[string]rule{
+		"Runs":     {reason: "A tenant's limit would limit nothing.", args: fields{runs: int64(8)}, want: []string{"only an administrator limits runs"}},
+		"Priority": {reason: "A tenant should not allow itself a priority.", args: fields{priority: int64(10)}, want: []string{"only an administrator limits runs"}},
+	})
+}
+
 func TestConfigIdentity(t *testing.T) {
 	const identity, resource, namespace = "huggingFace.identity", "huggingFace.identity.resource", "job.namespace"
 	sayName := []string{resource, "write models-bot, meta-llama/Llama-3.1-8B or datasets/openai/gsm8k, without https://"}
