@@ -7,21 +7,11 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/file"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
 // FormatBytes returns a size for people, for example 1.5 GiB.
-func FormatBytes(n int64) string {
-	const unit = 1024
-	if n < unit {
-		return fmt.Sprintf("%d B", n)
-	}
-	div, exp := int64(unit), 0
-	for m := n / unit; m >= unit && exp < 4; m /= unit {
-		div *= unit
-		exp++
-	}
-	return fmt.Sprintf("%.1f %ciB", float64(n)/float64(div), "KMGTP"[exp])
-}
+func FormatBytes(n int64) string { return outcome.FormatBytes(n) }
 
 // Took returns how long something took, for people.
 func Took(start time.Time) string {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
 	"sync"
 	"time"
 
@@ -77,45 +76,13 @@ func (s *sayer) next(p outcome.Progress) string {
 			return ""
 		}
 		s.last = p
-		return progressLine(p)
+		return p.String()
 	}
 	if p.BytesPerSecond > 0 || last.BytesPerSecond == 0 || p.BytesDone == p.BytesTotal {
 		return ""
 	}
 	s.last = p
-	return progressLine(p) + ", nothing moved in the last minute"
-}
-
-// progressLine formats the progress of a step for people:
-//
-//	copy: 12.3 GiB of 40.1 GiB (30 %), 85.0 MiB/s, 5m30s left
-func progressLine(p outcome.Progress) string {
-	b := &strings.Builder{}
-	if p.Step != "" {
-		fmt.Fprintf(b, "%s: ", p.Step)
-	}
-	b.WriteString(FormatBytes(p.BytesDone))
-	if p.BytesTotal > 0 {
-		fmt.Fprintf(b, " of %s (%d %%)", FormatBytes(p.BytesTotal), int(100*float64(p.BytesDone)/float64(p.BytesTotal)))
-	}
-	if p.BytesPerSecond > 0 {
-		fmt.Fprintf(b, ", %s/s", FormatBytes(p.BytesPerSecond))
-	}
-	if left, ok := p.TimeLeft(); ok {
-		fmt.Fprintf(b, ", %s left", shortly(left))
-	}
-	return b.String()
-}
-
-// shortly formats 5m0s as 5m, and 2h0m0s as 2h.
-func shortly(d time.Duration) string {
-	s := d.String()
-	for _, zero := range []string{"m0s", "h0m"} {
-		if strings.HasSuffix(s, zero) {
-			s = s[:len(s)-2]
-		}
-	}
-	return s
+	return p.String() + ", nothing moved in the last minute"
 }
 
 // A lockedWriter is safe for concurrent use.

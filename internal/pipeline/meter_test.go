@@ -278,8 +278,8 @@ func TestProgressLine(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, progressLine(tc.args)); diff != "" {
-				t.Errorf("\n%s\nprogressLine(...): -want, +got:\n%s", tc.reason, diff)
+			if diff := cmp.Diff(tc.want, tc.args.String()); diff != "" {
+				t.Errorf("\n%s\nString(): -want, +got:\n%s", tc.reason, diff)
 			}
 		})
 	}
