@@ -27,7 +27,13 @@ demo: ## Show the main job on a cluster: Artifacts become OCI artifacts and are 
 
 .PHONY: build
 build: ## Build the two programs, provider and worker, into bin/.
-	$(GO) build -o bin/ ./cmd/...
+	$(GO) build -o bin/ ./cmd/provider ./cmd/worker
+
+# The tag leaves out what only controllers need of the API's types.
+PLUGIN ?= bin/kubectl-kitops
+.PHONY: plugin
+plugin: ## Build the plugin of kubectl, kubectl kitops, as $(PLUGIN); GOOS= and GOARCH= name another platform. VERSION= names it.
+	CGO_ENABLED=0 $(GO) build -trimpath -tags=kubectl -ldflags='-s -w -X github.com/crossplane-contrib/provider-kitops/internal/version.Version=$(VERSION)' -o $(PLUGIN) ./cmd/kubectl-kitops
 
 .PHONY: run
 run: build ## Run the provider against the current kubeconfig, after a confirmation (CONFIRM=yes gives it); CLUSTER=local: against make cluster's. ARGS= adds flags.

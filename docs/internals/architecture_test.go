@@ -17,7 +17,7 @@ import (
 const module = "github.com/crossplane-contrib/provider-kitops/"
 
 // listed matches a package in a table of the architecture page.
-var listed = regexp.MustCompile("`((?:cmd|internal|apis)(?:/[a-z0-9]+)*)`")
+var listed = regexp.MustCompile("`((?:cmd|internal|apis|docs)(?:/[a-z0-9-]+)*)`")
 
 // TestArchitecture checks that the page has each package of the two programs, or a
 // folder that it is in, in one row, and that none of them imports one of a row above
@@ -70,7 +70,7 @@ func rowOf(rows map[string]int, p string) (int, bool) {
 func importsOfPrograms(t *testing.T) map[string][]string {
 	t.Helper()
 	out := map[string][]string{}
-	for todo := []string{"cmd/provider", "cmd/worker"}; len(todo) > 0; todo = todo[1:] {
+	for todo := []string{"cmd/provider", "cmd/worker", "cmd/kubectl-kitops"}; len(todo) > 0; todo = todo[1:] {
 		if _, done := out[todo[0]]; done {
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -195,4 +196,15 @@ func (l *listing) finish() error {
 		}
 	}
 	return nil
+}
+
+// WithoutGit returns the files without those that only serve git.
+func WithoutGit(all []file.File) []file.File {
+	files := make([]file.File, 0, len(all))
+	for _, f := range all {
+		if base := path.Base(f.Path); base != ".gitattributes" && base != ".gitignore" {
+			files = append(files, f)
+		}
+	}
+	return files
 }

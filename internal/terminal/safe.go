@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -64,7 +65,7 @@ func NewSafe(w io.Writer) *Safe { return &Safe{w: w} }
 // Write implements io.Writer. The beginning of a character at the end of b is written
 // with the rest of it.
 func (s *Safe) Write(b []byte) (int, error) {
-	all := append(s.rest, b...)
+	all := slices.Concat(s.rest, b)
 	s.rest = nil
 	if n := incomplete(all); n > 0 {
 		all, s.rest = all[:len(all)-n], bytes.Clone(all[len(all)-n:])

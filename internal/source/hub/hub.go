@@ -89,7 +89,7 @@ func (s *Source) List(ctx context.Context, _ *pipeline.Meter) ([]file.File, erro
 	if err != nil {
 		return nil, err
 	}
-	return s.wanted(withoutGit(all))
+	return s.wanted(hub.WithoutGit(all))
 }
 
 // wanted returns the files that the run's patterns select, of which there must be
@@ -154,14 +154,3 @@ func (s *Source) Head(ctx context.Context, f file.File, n int64) (io.ReadCloser,
 
 // Close implements source.Source.
 func (s *Source) Close() { s.hub.Close() }
-
-// withoutGit returns the files without those that only serve git.
-func withoutGit(all []file.File) []file.File {
-	files := make([]file.File, 0, len(all))
-	for _, f := range all {
-		if base := path.Base(f.Path); base != ".gitattributes" && base != ".gitignore" {
-			files = append(files, f)
-		}
-	}
-	return files
-}

@@ -35,7 +35,7 @@ func TestWithoutGit(t *testing.T) {
 		all = append(all, file.File{Path: name})
 	}
 	want := []file.File{{Path: "a.bin"}, {Path: "x/b.bin"}}
-	if diff := cmp.Diff(want, withoutGit(all)); diff != "" {
-		t.Errorf("Git's files should be left out in every folder.\nwithoutGit(...): -want, +got:\n%s", diff)
+	if diff := cmp.Diff(want, hub.WithoutGit(all)); diff != "" {
+		t.Errorf("Git's files should be left out in every folder.\nWithoutGit(...): -want, +got:\n%s", diff)
 	}
 }
