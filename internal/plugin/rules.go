@@ -14,6 +14,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 	"github.com/crossplane-contrib/provider-kitops/internal/policy"
+	"github.com/crossplane-contrib/provider-kitops/internal/policy/policyconfig"
 )
 
 var (
@@ -72,7 +73,7 @@ func (k *cluster) rulesFor(ctx context.Context, of configName, t target) *rules 
 		if hf := pc.Spec.HuggingFace; hf != nil {
 			r.endpoint, r.hasToken = string(hf.Endpoint), hf.TokenSecretRef != nil
 		}
-		r.policies = policy.NewSet(append([]policy.Policy{policy.FromConfig(of.String(), pc.Spec.Policy)}, k.overseers(ctx, t, r)...)...)
+		r.policies = policy.NewSet(append([]policy.Policy{policyconfig.Policy(of.String(), pc.Spec.Policy)}, k.overseers(ctx, t, r)...)...)
 		return r
 	}
 	pc, err := as[v1alpha1.ClusterProviderConfig](u)
@@ -103,9 +104,9 @@ func (k *cluster) configs(kind string) dynamic.ResourceInterface {
 func policyOf(pc *v1alpha1.ClusterProviderConfig) policy.Policy {
 	of := configName{kind: v1alpha1.ClusterProviderConfigGroupVersionKind.Kind, name: pc.GetName()}.String()
 	if pc.Spec.Policy == nil {
-		return policy.FromConfig(of, nil)
+		return policyconfig.Policy(of, nil)
 	}
-	return policy.FromConfig(of, &pc.Spec.Policy.ContentPolicy)
+	return policyconfig.Policy(of, &pc.Spec.Policy.ContentPolicy)
 }
 
 // overseers returns the policies of ClusterProviderConfigs that also apply to a tenant's
