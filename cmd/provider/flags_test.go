@@ -19,6 +19,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/access/accesstest"
@@ -113,6 +114,62 @@ func TestFlags(t *testing.T) {
 				t.Errorf("\n%s\n-want, +got:\n%s", tc.reason, diff)
 			}
 		})
+	}
+}
+
+// TestExampleFlags checks that the provider takes the flags of all examples, and that
+// those for OpenShift and for change logs differ from the others in what they are for.
+func TestExampleFlags(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("..", "..", "examples", "install", "*.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := map[string][]string{}
+	pods := map[string]corev1.PodSpec{}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, document := range strings.Split(string(data), "\n---\n") {
+			o := struct {
+				Kind string `json:"kind"`
+				Spec struct {
+					DeploymentTemplate struct {
+						Spec struct {
+							Template corev1.PodTemplateSpec `json:"template"`
+						} `json:"spec"`
+					} `json:"deploymentTemplate"`
+					Template corev1.PodTemplateSpec `json:"template"`
+				} `json:"spec"`
+			}{}
+			if err := yaml.Unmarshal([]byte(document), &o); err != nil {
+				t.Fatalf("%s: %v", file, err)
+			}
+			name, pod := filepath.Base(file), o.Spec.Template.Spec
+			if o.Kind == "DeploymentRuntimeConfig" {
+				pod = o.Spec.DeploymentTemplate.Spec.Template.Spec
+			}
+			if len(pod.Containers) > 0 {
+				args[name], pods[name] = pod.Containers[0].Args, pod
+			}
+		}
+	}
+	for name, a := range args {
+		if _, err := newApp(&flags{}).Parse(a); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	plain, openshift := pods["runtimeconfig.yaml"], pods["runtimeconfig-openshift.yaml"]
+	if s := openshift.SecurityContext; s == nil || s.RunAsUser != nil || s.RunAsGroup != nil || s.FSGroup != nil || openshift.Containers[0].SecurityContext == nil {
+		t.Errorf("OpenShift should assign user and groups, and Crossplane none: %+v", s)
+	}
+	plain.SecurityContext.RunAsUser, plain.SecurityContext.RunAsGroup = nil, nil
+	if diff := cmp.Diff(plain, openshift); diff != "" {
+		t.Errorf("but for the user, runtimeconfig-openshift.yaml should be as runtimeconfig.yaml: -want, +got:\n%s", diff)
+	}
+	if diff := cmp.Diff(append(args["runtimeconfig.yaml"], "--enable-changelogs"), args["runtimeconfig-changelogs.yaml"]); diff != "" {
+		t.Errorf("flags of runtimeconfig-changelogs.yaml: -want, +got:\n%s", diff)
 	}
 }
 

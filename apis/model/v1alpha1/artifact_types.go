@@ -103,7 +103,7 @@ type Target struct {
 	// or of the listing of other sources' files, without sha256:, {commitShort} is its
 	// first 7 characters, and {date} is the day of the commit in UTC, as 20250726. A
 	// tag for what is not known of the source is left out; {date} is not known of
-	// buckets, volumes and HTTP servers. All tags are checked before any is set. A tag
+	// buckets, volumes and HTTP servers, and refused there. All tags are checked before any is set. A tag
 	// that is removed here is removed from the registry if it is still on what this
 	// Artifact pushed. Default: none.
 	// Example: [stable, "main-{commitShort}"].
