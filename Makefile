@@ -7,7 +7,7 @@ LINT = $(GO) tool -modfile=$(CURDIR)/hack/tools/go.mod golangci-lint
 
 # What is not the product is in modules of its own, so that the provider does
 # not depend on what only it needs.
-MODULES = hack/dashboard test/localcluster test/fakes/function hack/vulncheck
+MODULES = hack/dashboard test/localcluster test/fakes/function test/gitops hack/vulncheck
 
 IMAGE ?= provider-kitops:dev
 IMAGE_TAR ?= provider-kitops.tar

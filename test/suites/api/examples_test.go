@@ -71,7 +71,7 @@ var inMarkdown = regexp.MustCompile("(?s)```yaml\n(.*?)```")
 func examples(t *testing.T) map[string]string {
 	t.Helper()
 	out := map[string]string{}
-	for _, f := range glob(t, "examples/artifact/*.yaml", "examples/sources/*.yaml", "examples/local/*.yaml", "examples/quickstart/*.yaml", "examples/kueue/config.yaml", "examples/install/isolated-runs.yaml", "examples/install/rbac*.yaml") {
+	for _, f := range glob(t, "examples/artifact/*.yaml", "examples/sources/*.yaml", "examples/local/*.yaml", "examples/quickstart/*.yaml", "examples/kueue/config.yaml", "examples/install/isolated-runs.yaml", "examples/install/rbac*.yaml", "examples/gitops/*.yaml") {
 		addObjects(out, filepath.Base(filepath.Dir(f))+" "+filepath.Base(f), read(t, f))
 	}
 	for _, f := range glob(t, "*.md", "docs/*.md", "docs/*/*.md") {
