@@ -101,8 +101,11 @@ func (f *Follower) askBucket(ctx context.Context, q *question) (hub.Head, int, e
 		return hub.Head{}, 1, err
 	}
 	defer folder.Close()
+	began := f.now()
 	revision, err := source.Revision(ctx, s, folder)
-	cost := max(m.requests, 1)
+	// A second counts as a request, so that a server or patterns that take their time take it
+	// rarely.
+	cost := min(max(m.requests, int(f.now().Sub(began).Seconds()), 1), maxRequests)
 	switch {
 	case errors.Is(err, errOverBudget):
 		return hub.Head{}, min(costGrowth*cost, maxRequests), errOverBudget

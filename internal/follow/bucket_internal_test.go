@@ -21,6 +21,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/source"
 	"github.com/crossplane-contrib/provider-kitops/internal/source/buckets"
 	"github.com/crossplane-contrib/provider-kitops/test/fakes/azureblob"
+	"github.com/crossplane-contrib/provider-kitops/test/fakes/gcs"
 	tests3 "github.com/crossplane-contrib/provider-kitops/test/fakes/s3"
 )
 
@@ -278,7 +279,7 @@ func TestBucketIsTooLarge(t *testing.T) {
 	})
 }
 
-// TestBucketCredentials lists buckets by credentials in memory.
+// TestBucketCredentials lists buckets of each cloud, by credentials in memory or without any.
 func TestBucketCredentials(t *testing.T) {
 	azure := azureblob.New()
 	azure.Put("team/a/model.bin", []byte("model"))
@@ -288,8 +289,13 @@ func TestBucketCredentials(t *testing.T) {
 	private.s3.Let(account)
 	withKeys := private.source()
 	signed(withKeys)
+	google := gcs.NewBucket(t, true)
+	google.Put("team/a/model.bin", []byte("model"))
+	public := httptest.NewServer(google)
+	t.Cleanup(public.Close)
 	cases := map[string]*pipeline.Source{
-		"S3": withKeys,
+		"S3":  withKeys,
+		"GCS": {GCS: &pipeline.GCSSource{Bucket: google.Name, Prefix: "team/a", Endpoint: public.URL}},
 		"Azure": {
 			AzureBlob: &pipeline.AzureBlobSource{Account: azureblob.Account, Container: azureblob.Container, Prefix: "team/a", Endpoint: server.URL},
 			Credentials: map[string][]byte{

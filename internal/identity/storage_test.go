@@ -3,6 +3,7 @@ package identity
 import (
 	"bytes"
 	"encoding/json"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -36,6 +37,19 @@ func TestStorage(t *testing.T) {
 		"Key":           func(w *world) (Source, error) { return w.account(w.ServiceAccountKey()) },
 		"ExternalAccount": func(w *world) (Source, error) {
 			return w.account(w.external(func(map[string]any) {}))
+		},
+		"InMemory": func(w *world) (Source, error) {
+			// What is there at that path in this program's own Pod must not be read.
+			credentials := w.external(func(c map[string]any) {
+				c["credential_source"] = map[string]any{"file": "/var/run/secrets/kubernetes.io/serviceaccount/token"}
+			})
+			read := func(key string) ([]byte, error) {
+				if key != "token" {
+					return nil, fs.ErrNotExist
+				}
+				return os.ReadFile(filepath.Join(w.dir, "google"))
+			}
+			return NewGCSAccount(credentials, "", read, Options{Now: w.time, Transport: w.Clouds})
 		},
 		"Azure": func(w *world) (Source, error) { w.azure(); return w.storage(NewBlob) },
 		"AzureClient": func(w *world) (Source, error) {

@@ -129,7 +129,7 @@ func (o *folder) choose(ctx context.Context) (int, error) {
 		err = o.check(all)
 	}
 	if err == nil {
-		o.files, err = o.wanted(all)
+		o.files, err = o.wanted(ctx, all)
 	}
 	return len(all), err
 }
@@ -177,11 +177,20 @@ func (o *folder) check(all []file.File) error {
 }
 
 // wanted returns the files that the run's patterns select, of which there must be some.
-func (o *folder) wanted(all []file.File) ([]file.File, error) {
+// Patterns may take their time with long paths: it gives up when the context ends.
+func (o *folder) wanted(ctx context.Context, all []file.File) ([]file.File, error) {
 	if len(all) == 0 {
 		return nil, outcome.Errorf(outcome.NotFound, "%s has no files: check spec.forProvider.source", o.Name())
 	}
-	files := o.source.Files.Apply(all)
+	var files []file.File
+	for _, f := range all {
+		if ctx.Err() != nil {
+			return nil, errors.Wrapf(ctx.Err(), "cannot select files of %s", o.Name())
+		}
+		if o.source.Files.Keep(f.Path) {
+			files = append(files, f)
+		}
+	}
 	if len(files) == 0 {
 		return nil, outcome.Errorf(outcome.NotFound,
 			"none of the %d files of %s matches: change include and exclude in spec.forProvider.source.files", len(all), o.Name())

@@ -46,7 +46,8 @@ func (e *external) gatherMoved(ctx context.Context, a *modelv1alpha1.Artifact, o
 	}
 	now, have := isRequested(a), s.Source.Revision
 	moved, known := e.follower.Known(a.GetUID(), followInterval(a), have)
-	if !known || now {
+	if !known || now || e.follower.Trouble(a.GetUID()) != nil {
+		// Whatever caused the trouble, such as a Secret, may have changed.
 		q, err := e.question(ctx, a)
 		if errors.As(err, &o.trouble) {
 			// Without a Secret, for example, nobody can be asked.
