@@ -183,7 +183,7 @@ type Metrics struct {
 // NewMetrics returns metrics, which must be registered once.
 func NewMetrics() *Metrics {
 	const megabyte, buckets = 1e6, 11
-	return &Metrics{
+	m := &Metrics{
 		runs:       infoRuns.counter(),
 		failures:   infoFailures.counter(),
 		pushed:     infoPushed.counter(),
@@ -193,6 +193,13 @@ func NewMetrics() *Metrics {
 		follows:    infoFollows.counter(),
 		namespaces: map[string]bool{},
 	}
+	// The first run is an increase, too.
+	for _, p := range []modelv1alpha1.PipelineType{modelv1alpha1.PipelineKit, modelv1alpha1.PipelineStream} {
+		m.bytes.WithLabelValues(string(p))
+		m.seconds.WithLabelValues(string(p), resultSucceeded)
+		m.seconds.WithLabelValues(string(p), resultFailed)
+	}
+	return m
 }
 
 // Describe sends the metrics' descriptions.

@@ -56,7 +56,8 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// gathered returns the series of a collector with their values; of a histogram, the sum.
+// gathered returns the series of a collector with their values; of a histogram that has
+// observed something, the sum.
 func gathered(t *testing.T, c prometheus.Collector) map[string]float64 {
 	t.Helper()
 	r := prometheus.NewPedanticRegistry()
@@ -68,6 +69,9 @@ func gathered(t *testing.T, c prometheus.Collector) map[string]float64 {
 	out := map[string]float64{}
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
+			if h := m.GetHistogram(); h != nil && h.GetSampleCount() == 0 {
+				continue
+			}
 			var labels []string
 			for _, l := range m.GetLabel() {
 				labels = append(labels, fmt.Sprintf("%s=%q", l.GetName(), l.GetValue()))

@@ -17,6 +17,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	runqueue "github.com/crossplane-contrib/provider-kitops/internal/queue"
 )
 
 // collectTimeout bounds how long a scrape waits for the cache, which fills after the
@@ -133,9 +134,9 @@ func (n *namespaceState) add(a *modelv1alpha1.Artifact) {
 		n.pipelines[string(p.Pipeline)] = true
 	}
 	switch {
-	case ready.Reason == xpv2.ConditionReason(outcome.Queued):
+	case runqueue.IsQueued(a):
 		n.queued++
-		n.oldestQueued = earlier(n.oldestQueued, ready.LastTransitionTime.Time)
+		n.oldestQueued = earlier(n.oldestQueued, runqueue.EntryOf(a, ready.LastTransitionTime.Time).Since)
 	case p.Phase == modelv1alpha1.PhasePending, p.Phase == modelv1alpha1.PhaseRunning:
 		n.active++
 	}

@@ -83,7 +83,9 @@ func TestStates(t *testing.T) {
 	}
 	succeeded := modelv1alpha1.ArtifactObservation{Phase: modelv1alpha1.PhaseSucceeded, Size: 5, Pipeline: modelv1alpha1.PipelineStream}
 	queued := func(name string, at int64) *modelv1alpha1.Artifact {
-		return counted("a", name, modelv1alpha1.ArtifactObservation{Phase: modelv1alpha1.PhasePending}, condition(xpv2.TypeReady, corev1.ConditionFalse, string(outcome.Queued), at))
+		a := counted("a", name, modelv1alpha1.ArtifactObservation{Phase: modelv1alpha1.PhasePending}, condition(xpv2.TypeReady, corev1.ConditionFalse, string(outcome.Queued), at+5))
+		a.SetCreationTimestamp(metav1.NewTime(epoch(at)))
+		return a
 	}
 	paused := counted("a", "paused", succeeded, ready(1))
 	meta.AddAnnotations(paused, map[string]string{meta.AnnotationKeyReconciliationPaused: "true"})
