@@ -171,6 +171,16 @@ func jobFailure(job *batchv1.Job) *batchv1.JobCondition {
 	return jobCondition(job, batchv1.JobFailed)
 }
 
+// StartTime returns the time at which a Job was made or resumed; nil for one in a queue,
+// whose status keeps the time of its last start for a moment, and before Kubernetes 1.36
+// until it is resumed.
+func StartTime(job *batchv1.Job) *metav1.Time {
+	if IsQueued(job) {
+		return nil
+	}
+	return job.Status.StartTime
+}
+
 // CompletionTime returns the time at which a Job succeeded or failed; nil before.
 func CompletionTime(job *batchv1.Job) *metav1.Time {
 	if job.Status.CompletionTime != nil {

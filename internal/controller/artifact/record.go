@@ -38,7 +38,7 @@ func (e *external) recordRun(ctx context.Context, a *modelv1alpha1.Artifact, sta
 	if !recorded || o.Phase != modelv1alpha1.PhasePending || state.Asked {
 		// A Job gets its start time just after it is made: that alone is not written
 		// if the run starts within artifact.StartGracePeriod.
-		s.StartTime, s.CompletionTime = job.Status.StartTime, artifact.CompletionTime(job)
+		s.StartTime, s.CompletionTime = artifact.StartTime(job), artifact.CompletionTime(job)
 	}
 	if !recorded {
 		e.recordEnd(a, job, pods, o)
