@@ -53,6 +53,14 @@ unit: ## Run the tests that need no API server, no cluster and no root; under 2 
 test: ## Run all tests; those on the local cluster need root on Linux.
 	./hack/test
 
+# A suite of its own: building Kueue takes longer than all other tests together. Once it
+# is built, make test runs the suite, too.
+.PHONY: test.kueue
+test.kueue: ## Run the tests with the real Kueue, which is built the first time (12 minutes); root on Linux.
+	$(GO) run -C test/localcluster . build
+	$(GO) run -C test/localcluster . build kueue
+	E2E=required $(GO) test -count=1 -timeout=30m -v ./test/suites/kueue
+
 .PHONY: fuzz
 fuzz: ## Fuzz what reads foreign input, each test for FUZZTIME=10s.
 	@for p in $$(grep -rl --include='*_test.go' '^func Fuzz' internal | xargs -n1 dirname | sort -u); do \

@@ -35,8 +35,8 @@ func main() {
 	}
 	var what string
 	add("build", "Build the cluster's programs into the user's cache directory, and install the Debian packages that it needs.", func() error { return build(ctx, what) }).
-		Arg("programs", "all: those of the cluster, Crossplane, cosign, versitygw and fake-gcs-server; cluster: those that a cluster needs; control-plane: etcd and kube-apiserver, which need no root and no Linux.").
-		Default("all").EnumVar(&what, "all", "cluster", "control-plane")
+		Arg("programs", "all: those of the cluster, Crossplane, cosign, versitygw, fake-gcs-server and Prometheus; cluster: those that a cluster needs; control-plane: etcd and kube-apiserver, which need no root and no Linux; kueue: Kueue, which takes a quarter of an hour.").
+		Default("all").EnumVar(&what, "all", "cluster", "control-plane", "kueue")
 	add("clean", "Remove the programs that were built.", programs.Clean)
 	o := node.Options{Log: os.Stderr}
 	crossplane := node.Crossplane{}
@@ -86,8 +86,9 @@ func exit(err error) {
 func build(ctx context.Context, what string) error {
 	names := map[string][]programs.Name{
 		"all": append(programs.WithCrossplane(), programs.Cosign, programs.VersityGW, programs.FakeGCS, programs.Prometheus), "cluster": programs.All(), "control-plane": programs.ControlPlaneNames(),
+		"kueue": {programs.Kueue},
 	}[what]
-	if what != "control-plane" && runtime.GOOS == "linux" && os.Geteuid() == 0 {
+	if what != "control-plane" && what != "kueue" && runtime.GOOS == "linux" && os.Geteuid() == 0 {
 		// Here rather than in a test, which would swallow what it says.
 		if err := debian.Machine(os.Stderr).Ensure(ctx, os.Stderr); err != nil {
 			return err

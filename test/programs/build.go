@@ -21,16 +21,10 @@ const modulePath = "github.com/crossplane-contrib/provider-kitops"
 // buildModule builds one module into the cache, if it is not there yet, and
 // returns its directory.
 func buildModule(ctx context.Context, log io.Writer, cache, modules string, name Name) (string, error) {
-	r, ok := recipes()[name]
-	if !ok {
-		return "", errors.Errorf("there is no such module: %q", name)
-	}
-	source := filepath.Join(modules, string(name))
-	key, err := contentKey(ctx, source, r)
+	r, source, final, err := locate(ctx, cache, modules, name)
 	if err != nil {
 		return "", err
 	}
-	final := filepath.Join(cache, string(name)+"-"+key)
 	if exists(final) {
 		return final, nil
 	}
@@ -49,6 +43,18 @@ func buildModule(ctx context.Context, log io.Writer, cache, modules string, name
 	}
 	fmt.Fprintf(log, "built %s in %s\n", name, time.Since(start).Round(time.Second))
 	return final, nil
+}
+
+// locate returns how a module is built, where its source is, and which directory of the
+// cache holds what was built of it.
+func locate(ctx context.Context, cache, modules string, name Name) (r recipe, source, final string, err error) {
+	r, ok := recipes()[name]
+	if !ok {
+		return recipe{}, "", "", errors.Errorf("there is no such module: %q", name)
+	}
+	source = filepath.Join(modules, string(name))
+	key, err := contentKey(ctx, source, r)
+	return r, source, filepath.Join(cache, string(name)+"-"+key), err
 }
 
 // compile builds beside final and renames, so that final is whole or not there.

@@ -163,6 +163,30 @@ func Build(ctx context.Context, log io.Writer, names ...Name) (string, error) {
 	return dir, errors.Wrap(err, "cannot gather the programs in one directory")
 }
 
+// Built returns what Build does if all of these modules are built already, and reports
+// whether they are. It builds nothing: it is for tests of programs that take so long to
+// build that only who asks for it should wait.
+func Built(ctx context.Context, names ...Name) (dir string, ok bool, err error) {
+	root, err := SourceTree(ctx)
+	if err != nil {
+		return "", false, err
+	}
+	cache, err := Cache()
+	if err != nil {
+		return "", false, err
+	}
+	builds := make([]string, 0, len(names))
+	for _, name := range names {
+		_, _, final, err := locate(ctx, cache, filepath.Join(root, "test", "programs", "modules"), name)
+		if err != nil || !exists(final) {
+			return "", false, errors.Wrapf(err, "cannot look for %s", name)
+		}
+		builds = append(builds, final)
+	}
+	dir, err = link(cache, builds)
+	return dir, err == nil, errors.Wrap(err, "cannot gather the programs in one directory")
+}
+
 // Clean removes all that was built.
 func Clean() error {
 	cache, err := Cache()

@@ -72,6 +72,9 @@ func TestBuild(t *testing.T) {
 	t.Setenv("GOCACHE", goEnv(t, "GOCACHE"))
 	t.Setenv("GOMODCACHE", goEnv(t, "GOMODCACHE"))
 
+	if _, ok, err := Built(t.Context(), Pause); ok || err != nil {
+		t.Errorf("Built(...): before the build: want false, got %t, error %v", ok, err)
+	}
 	var log strings.Builder
 	dir, err := Build(t.Context(), &log, Pause)
 	if err != nil {
@@ -90,6 +93,12 @@ func TestBuild(t *testing.T) {
 	}
 	if diff := cmp.Diff("", log.String()); diff != "" {
 		t.Errorf("Build(...): a second time: -want, +got:\n%s", diff)
+	}
+	if got, ok, err := Built(t.Context(), Pause); !ok || got != dir || err != nil {
+		t.Errorf("Built(...): want %s, got %s, %t, error %v", dir, got, ok, err)
+	}
+	if _, ok, err := Built(t.Context(), Pause, "nonsense"); ok || err == nil {
+		t.Error("Built(...): want an error for a module that is not there")
 	}
 	if _, err := Build(t.Context(), io.Discard, "nonsense"); err == nil {
 		t.Error("Build(...): want an error for a module that is not there")
