@@ -77,6 +77,15 @@ func IsQueued(job *batchv1.Job) bool {
 	return true
 }
 
+// suspendedSince returns since when a queued Job is suspended; nil if it is not queued, or
+// if the Job controller has not seen it yet.
+func suspendedSince(job *batchv1.Job) *metav1.Time {
+	if c := jobCondition(job, batchv1.JobSuspended); c != nil && IsQueued(job) {
+		return &c.LastTransitionTime
+	}
+	return nil
+}
+
 // A WorkloadState is what is known of the Workload of a Job.
 type WorkloadState string
 

@@ -133,22 +133,45 @@ func TestObserveQueuedJob(t *testing.T) {
 	})
 }
 
-func TestQueuedRunIsNotOverdue(t *testing.T) {
+func TestQueuedRunIsOverdue(t *testing.T) {
 	made := time.Unix(1000, 0)
-	job := queuedJob(suspended())
-	job.SetCreationTimestamp(metav1.NewTime(made))
-	job.SetAnnotations(map[string]string{AnnotationCredentials: "copy"})
 	later := made.Add(24 * time.Hour)
-	if IsOverdue(job, nil, later, CopyTimeout) {
-		t.Error("A run in a queue should never be overdue")
+	job := func(isolated, resumed bool, s batchv1.JobStatus) *batchv1.Job {
+		j := queuedJob(s)
+		j.SetCreationTimestamp(metav1.NewTime(made))
+		j.SetAnnotations(map[string]string{AnnotationCredentials: "copy"})
+		if isolated {
+			j.Annotations[AnnotationArtifactNamespace] = "team"
+		}
+		j.Spec.Suspend = ptr.To(!resumed)
+		return j
 	}
-	job.Spec.Suspend = ptr.To(false)
-	job.Status = batchv1.JobStatus{Active: 1, Ready: ptr.To[int32](0), StartTime: ptr.To(metav1.NewTime(later))}
-	if IsOverdue(job, nil, later.Add(time.Minute), CopyTimeout) {
-		t.Error("A run should have time to start after it was admitted")
+	stopped := suspended()
+	stopped.Conditions[0].LastTransitionTime = metav1.NewTime(later)
+	resumed := batchv1.JobStatus{Active: 1, Ready: ptr.To[int32](0), StartTime: ptr.To(metav1.NewTime(later))}
+	cases := map[string]struct {
+		reason string
+		job    *batchv1.Job
+		now    time.Time
+		want   bool
+	}{
+		"Isolated":  {reason: "A run in an administrator's namespace should wait as long as its queue has it wait.", job: job(true, false, suspended()), now: later},
+		"Tenant":    {reason: "A tenant should not keep a copy of credentials by a queue.", job: job(false, false, suspended()), now: later, want: true},
+		"New":       {reason: "A run in a tenant's namespace should have time to be admitted.", job: job(false, false, batchv1.JobStatus{}), now: made.Add(time.Minute)},
+		"Preempted": {reason: "A run that was stopped should have time to be admitted again.", job: job(false, false, stopped), now: later.Add(time.Minute)},
+		"Admitted":  {reason: "A run should have time to start after it was admitted.", job: job(true, true, resumed), now: later.Add(time.Minute)},
+		"Late":      {reason: "A run that does not start after it was admitted should be overdue.", job: job(true, true, resumed), now: later.Add(CopyTimeout + time.Second), want: true},
 	}
-	if !IsOverdue(job, nil, later.Add(CopyTimeout+time.Second), CopyTimeout) {
-		t.Error("A run that does not start after it was admitted should be overdue")
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := IsOverdue(tc.job, nil, tc.now, CopyTimeout); got != tc.want {
+				t.Errorf("\n%s\nIsOverdue(...): got %t", tc.reason, got)
+			}
+		})
+	}
+	o := ObserveRun(RunState{Job: job(false, false, suspended()), Asked: true, Overdue: true}, "", "")
+	if o.Reason != string(outcome.NotStarted) || o.Phase != modelv1alpha1.PhaseFailed || !strings.Contains(o.Message, `waits in LocalQueue "team"`) {
+		t.Errorf("An overdue run should be stopped, and say what it waited for, got %+v", o)
 	}
 }
 

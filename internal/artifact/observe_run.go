@@ -55,23 +55,37 @@ type RunState struct {
 }
 
 // IsOverdue reports whether a Job has copied credentials and has not started within
-// this time, as HasNotStarted does.
+// this time, as HasNotStarted does. Time in a queue counts only where the copy is in the
+// Artifact's own namespace: a tenant could have its run wait in a queue that does not
+// exist, to keep the copy.
 func IsOverdue(job *batchv1.Job, pods []corev1.Pod, now time.Time, timeout time.Duration) bool {
-	return job.GetAnnotations()[AnnotationCredentials] != "" && HasNotStarted(job, pods, now, timeout)
+	switch {
+	case job.GetAnnotations()[AnnotationCredentials] == "":
+		return false
+	case !IsQueued(job):
+		return HasNotStarted(job, pods, now, timeout)
+	case job.GetAnnotations()[AnnotationArtifactNamespace] != "":
+		return false
+	}
+	return isPast(job, suspendedSince(job), now, timeout)
 }
 
 // HasNotStarted reports whether a Job has not started within this time, in which time in a
 // queue does not count. If pods is nil, it goes by the Job's count of ready Pods.
 func HasNotStarted(job *batchv1.Job, pods []corev1.Pod, now time.Time, timeout time.Duration) bool {
-	if IsQueued(job) {
-		return false
-	}
+	// The Job controller sets its start time when a Job is made or resumed.
+	return !IsQueued(job) && isPast(job, job.Status.StartTime, now, timeout) &&
+		ObserveJobStatus(job, pods, "", "").Phase == modelv1alpha1.PhasePending
+}
+
+// isPast reports whether more than this time has passed since a Job was made, or since
+// something that happened to it later.
+func isPast(job *batchv1.Job, later *metav1.Time, now time.Time, timeout time.Duration) bool {
 	since := job.CreationTimestamp.Time
-	// The Job controller sets it when a Job is made or resumed.
-	if start := job.Status.StartTime; start != nil && start.After(since) {
-		since = start.Time
+	if later != nil && later.After(since) {
+		since = later.Time
 	}
-	return since.Add(timeout).Before(now) && ObserveJobStatus(job, pods, "", "").Phase == modelv1alpha1.PhasePending
+	return since.Add(timeout).Before(now)
 }
 
 // Outdated reports whether the run does not start and its Job or workspace would be
@@ -111,7 +125,10 @@ func ObserveRun(s RunState, fallbackPhase modelv1alpha1.ArtifactPhase, fallbackD
 		if f := s.Workload.neverStarts(s.Job); f != nil {
 			return failed(*f)
 		}
-		return queued(s.Job, s.Workload)
+		o = queued(s.Job, s.Workload)
+		if s.Overdue {
+			return failed(*failure(notStarted(&outcome.Failure{Message: o.Message + " (where the ClusterProviderConfig has job.namespace, it may wait longer)"}, true)))
+		}
 	case o.Phase == modelv1alpha1.PhasePending:
 		f := ObserveWaiting(s.Job, s.Pods, s.Workspace, s.Events)
 		if s.Overdue || s.Contended {
