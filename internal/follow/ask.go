@@ -396,7 +396,8 @@ func (f *Follower) record(ctx context.Context, q *question, head hub.Head, cost 
 			continue
 		}
 		w.period = f.jitter(w.interval)
-		if w.moved() != "" || q.toldMessage() != before {
+		if w.moved() != "" || q.toldMessage() != before || w.waiting && err == nil {
+			w.waiting = false
 			news = append(news, w.artifact)
 		}
 	}

@@ -74,6 +74,9 @@ type Question struct {
 
 	// Now asks as soon as the Hub permits, since a person wants to know.
 	Now bool
+
+	// Waiting has Events name the Artifact for the next answer, whatever that is.
+	Waiting bool
 }
 
 // A Follower knows whether the revisions that Artifacts follow have moved.
@@ -145,6 +148,9 @@ type following struct {
 
 	// first is when to ask while no answer counts.
 	first time.Time
+
+	// waiting wants an event for any answer.
+	waiting bool
 
 	// seen is when the Artifact was reconciled last.
 	seen time.Time
@@ -250,7 +256,7 @@ func (f *Follower) follow(a client.Object, q Question, have string, now time.Tim
 	if w.interval != q.Interval {
 		w.interval, w.period = q.Interval, f.jitter(q.Interval)
 	}
-	w.seen = now
+	w.seen, w.waiting = now, q.Waiting
 	return w
 }
 

@@ -309,6 +309,26 @@ func TestFollowKnown(t *testing.T) {
 	})
 }
 
+// TestFollowWaiting has an Artifact wait for the end of its trouble.
+func TestFollowWaiting(t *testing.T) {
+	w := newFollowWorld(t)
+	main := w.commit("main")
+	w.run(func(*testing.T) {
+		waiting := func(q *Question) { q.Now, q.Waiting = true, true }
+		w.hub.SetFault(testhub.Status(503, nil))
+		w.ask("a", w.question(waiting), main, "")
+		w.ask("b", w.question(), main, "")
+		w.news()
+		w.hub.SetFault(nil)
+		w.pass(time.Minute)
+		w.ask("a", w.question(waiting), main, "")
+		w.news("a")
+		w.pass(time.Hour)
+		w.ask("a", w.question(), main, "")
+		w.news()
+	})
+}
+
 // What was known before a run has read its commit may be older than that.
 func TestFollowOldAnswer(t *testing.T) {
 	w := newFollowWorld(t)

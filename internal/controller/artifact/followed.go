@@ -57,6 +57,7 @@ func (e *external) gatherMoved(ctx context.Context, a *modelv1alpha1.Artifact, o
 			return err
 		}
 		q.Interval, q.Now = followInterval(a), now
+		q.Waiting = a.GetCondition(modelv1alpha1.TypeUpToDate).Status == corev1.ConditionFalse
 		moved = e.follower.Moved(a, q, have)
 	}
 	o.moved, o.trouble, o.answered = movedTo(a, moved), e.follower.Trouble(a.GetUID()), e.follower.Answered(a.GetUID())
