@@ -181,7 +181,7 @@ func reasonsPage(c *code) (string, error) {
 	}
 	return page("Reasons", "Reasons of the condition Ready of Artifacts and configs, and of `status.atProvider.failure`. "+
 		"[When an Artifact is not ready](../runbooks/failures.md#reasons) says what to do for each. What is retried is Reconciling until its "+
-		"retries are used up, and Stalled then.",
+		"retries are used up, and [Stalled](../guides/gitops.md) then.",
 		[]string{"reason", "meaning", "retried", "condition meanwhile"}, rows), nil
 }
 

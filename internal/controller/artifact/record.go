@@ -23,10 +23,7 @@ func (e *external) recordRun(ctx context.Context, a *modelv1alpha1.Artifact, sta
 	s, job, pods := &a.Status.AtProvider, state.Job, state.Pods
 	o := artifact.ObserveRun(state, s.Phase, s.Digest)
 	if job == nil {
-		if o.Phase == modelv1alpha1.PhaseFailed && s.Failure != nil {
-			o.Reason, o.Message = s.Failure.Reason, failureMessage(s.Failure)
-		}
-		return o, false
+		return asRecorded(s.Failure, o), false
 	}
 
 	number := artifact.RunOf(job).Number
@@ -43,9 +40,7 @@ func (e *external) recordRun(ctx context.Context, a *modelv1alpha1.Artifact, sta
 	if !recorded {
 		e.recordEnd(a, job, pods, o)
 	}
-	if o.Phase == modelv1alpha1.PhaseFailed && s.Failure != nil {
-		o.Reason, o.Message = s.Failure.Reason, failureMessage(s.Failure)
-	}
+	o = asRecorded(s.Failure, o)
 	switch {
 	case stopped:
 		e.tellIfCurrent(ctx, a, event.Normal(reasonRequeued, fmt.Sprintf("Run %d was stopped by its queue and waits there again; what it has transferred is kept", number)))
@@ -53,6 +48,15 @@ func (e *external) recordRun(ctx context.Context, a *modelv1alpha1.Artifact, sta
 		e.tell(ctx, a, o)
 	}
 	return o, !recorded && hasEnded(o.Phase)
+}
+
+// asRecorded returns how far a run is, with the reason and message that status has of a
+// failure.
+func asRecorded(f *modelv1alpha1.FailureObservation, o artifact.ObservationResult) artifact.ObservationResult {
+	if o.Phase == modelv1alpha1.PhaseFailed && f != nil {
+		o.Reason, o.Message = f.Reason, failureMessage(f)
+	}
+	return o
 }
 
 // known returns how far a run is, with what the status knows better than its Job: a
