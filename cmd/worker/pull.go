@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pull"
+	"github.com/crossplane-contrib/provider-kitops/internal/terminal"
 )
 
 // maxParallel limits how many layers are fetched in parallel: each has a connection
@@ -25,12 +27,18 @@ func pullVerifyFlagsOf(c *kingpin.CmdClause) *verifyFlags {
 }
 
 // pullAndReport pulls an artifact until it is complete or the container is told to
-// end, logs the result and returns the exit code.
+// end, logs the result and returns the exit code. On a terminal it shows bars below the
+// log.
 func pullAndReport(o pull.Options) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 
 	o.Parallel = max(1, min(o.Parallel, maxParallel))
+	if screen := terminal.NewScreen(o.Log); screen != nil {
+		bars := &barScreen{Live: terminal.NewLive(screen), now: time.Now}
+		defer func() { _ = bars.Close() }()
+		o.Log, o.Progress = bars, bars.show
+	}
 	result, err := pull.New(o).Run(ctx)
 	if err != nil {
 		f := outcome.Failed(err).Failure

@@ -55,6 +55,7 @@ func (c *command) explain(ctx context.Context, k *cluster, a *modelv1alpha1.Arti
 	c.headline(a, now)
 	c.runbook(a)
 	c.run(a, now)
+	c.place(ctx, k, a, now)
 	c.conditions(a, now)
 	c.events(ctx, k, a, now)
 }

@@ -31,7 +31,7 @@ func (j *job) pullArchive(ctx context.Context, l modelpack.Layer) error {
 		return err
 	}
 	if here {
-		j.done.Add(l.Size)
+		j.meter.add(l, l.Size)
 		j.log.Printf("%s: %d bytes, already here", l.Digest, l.Size)
 		return nil
 	}
@@ -67,7 +67,7 @@ func (j *job) archiveIsHere(key string) (bool, error) {
 
 // unpack unpacks an archive into files with numbers as names, and verifies it.
 func (j *job) unpack(ctx context.Context, l modelpack.Layer) ([]entry, error) {
-	in := j.source.open(ctx, l.Descriptor, 0, func(n int) { j.done.Add(int64(n)) })
+	in := j.source.open(ctx, l.Descriptor, 0, func(n int) { j.meter.add(l, int64(n)) })
 	defer func() { _ = in.Close() }()
 	entries, err := j.unpackFrom(ctx, in, l)
 	if errors.Is(err, modelpack.ErrDigest) {

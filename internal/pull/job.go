@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -25,8 +24,7 @@ type job struct {
 	layers []modelpack.Layer          // Each content once.
 	paths  map[digest.Digest][]string // Of raw layers.
 
-	done  atomic.Int64 // The bytes of layers that were fetched or present.
-	total int64
+	meter meter
 
 	mu    sync.Mutex // Guards what follows.
 	state *state
@@ -63,7 +61,7 @@ func (j *job) plan(layers []modelpack.Layer) (map[string]*file, error) {
 		if !seen[c] {
 			seen[c] = true
 			j.layers = append(j.layers, l)
-			j.total += l.Size
+			j.meter.total += l.Size
 		}
 		if !c.raw {
 			continue
@@ -157,13 +155,14 @@ func (j *job) adopt(name string, want file) (int64, error) {
 
 // run fetches all layers, a few of them concurrently.
 func (j *job) run(ctx context.Context) error {
-	j.log.Printf("pulling %s: %d layers, %d bytes", j.source.ref, len(j.layers), j.total)
+	j.log.Printf("pulling %s: %d layers, %d bytes", j.source.ref, len(j.layers), j.meter.total)
 	stop := j.logProgress()
 	defer stop()
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(max(1, j.options.Parallel))
 	for _, l := range j.layers {
 		group.Go(func() error {
+			defer j.meter.begin(l)()
 			if l.Encoding == modelpack.Raw {
 				return j.pullRaw(gctx, l)
 			}
@@ -185,8 +184,13 @@ func (j *job) run(ctx context.Context) error {
 	return j.folder.saveState(j.state)
 }
 
-// logProgress logs the progress periodically until it is stopped.
+// logProgress logs the progress periodically until it is stopped, or passes it to who
+// watches.
 func (j *job) logProgress() func() {
+	show := j.options.Progress
+	if show == nil {
+		show = func(p Progress) { j.log.Printf("%d of %d bytes", p.Done, p.Total) }
+	}
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -197,7 +201,7 @@ func (j *job) logProgress() func() {
 			case <-done:
 				return
 			case <-tick.C:
-				j.log.Printf("%d of %d bytes", j.done.Load(), j.total)
+				show(j.meter.progress())
 			}
 		}
 	})

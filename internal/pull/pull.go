@@ -63,6 +63,10 @@ type Options struct {
 
 	// Log gets a line for each layer, and progress in between.
 	Log io.Writer
+
+	// Progress is called with the progress of layers several times a second, and Log gets
+	// none; nil for none.
+	Progress func(Progress) `json:"-"`
 }
 
 // A Result describes the folder after a pull.
@@ -91,6 +95,9 @@ type Pull struct {
 // New returns a pull, which Run starts.
 func New(o Options) *Pull {
 	p := &Pull{options: o, log: log.New(o.Log, "", 0), tick: 15 * time.Second}
+	if o.Progress != nil {
+		p.tick = layerProgressInterval
+	}
 	p.retries = retry.Policy{Tries: 6, FirstWait: time.Second, MaxWait: 30 * time.Second, MaxRetryAfter: 2 * time.Minute, Logf: p.log.Printf}
 	return p
 }

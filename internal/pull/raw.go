@@ -28,11 +28,11 @@ func (j *job) pullRaw(ctx context.Context, l modelpack.Layer) error {
 	case err != nil:
 		return err
 	case len(missing) == 0:
-		j.done.Add(l.Size)
+		j.meter.add(l, l.Size)
 		j.log.Printf("%s: %d bytes, already here", names[0], l.Size)
 		return j.note(here)
 	case len(here) > 0:
-		j.done.Add(l.Size)
+		j.meter.add(l, l.Size)
 		return errors.Join(j.note(here), j.name(slices.Collect(maps.Keys(here))[0], missing))
 	}
 	if err := j.fetchRaw(ctx, l); err != nil {
@@ -99,7 +99,7 @@ func (j *job) fetchRaw(ctx context.Context, l modelpack.Layer) error {
 		// The part from an earlier pull may be wrong.
 		j.log.Printf("%s: the part from an earlier pull is wrong, and the layer is fetched again", l.Path)
 		hash.Reset()
-		j.done.Add(-l.Size)
+		j.meter.add(l, -l.Size)
 		if err := errors.Join(out.Truncate(0), seekTo(out, 0)); err != nil {
 			return j.folder.failed(name, err)
 		}
@@ -122,14 +122,14 @@ func (j *job) resume(out *os.File, h hash.Hash, l modelpack.Layer) (int64, error
 	}
 	if had > 0 {
 		j.log.Printf("%s: resuming after %d bytes", l.Path, had)
-		j.done.Add(had)
+		j.meter.add(l, had)
 	}
 	return had, j.folder.failed(partial(l.Digest), errors.Join(out.Truncate(had), seekTo(out, had)))
 }
 
 // appendRaw fetches a layer from an offset on, and verifies the whole layer's digest.
 func (j *job) appendRaw(ctx context.Context, out io.Writer, h hash.Hash, l modelpack.Layer, offset int64) error {
-	in := j.source.open(ctx, l.Descriptor, offset, func(n int) { j.done.Add(int64(n)) })
+	in := j.source.open(ctx, l.Descriptor, offset, func(n int) { j.meter.add(l, int64(n)) })
 	defer func() { _ = in.Close() }()
 	if _, err := io.CopyBuffer(onlyWriter{io.MultiWriter(out, h)}, in, make([]byte, copyBytes)); err != nil {
 		return err

@@ -7,7 +7,6 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
-	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -23,7 +22,7 @@ func EntryOf(a *modelv1alpha1.Artifact, now time.Time) Entry {
 		Config: ConfigOf(a), Priority: a.Spec.ForProvider.Priority, Since: now, Pods: PodsOfRun,
 	}
 	switch {
-	case artifact.RunOf(a) == artifact.Run{}:
+	case a.Status.AtProvider.Run == 0:
 		e.Since = a.GetCreationTimestamp().Time
 	case IsQueued(a):
 		e.Since = a.GetCondition(xpv2.TypeReady).LastTransitionTime.Time
