@@ -9,7 +9,6 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
-	artifactcontroller "github.com/crossplane-contrib/provider-kitops/internal/controller/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/settings"
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
@@ -52,7 +51,7 @@ func newApp(f *flags) *kingpin.Application {
 	app.Flag("sync", "Interval at which the caches are resynced.").Short('s').Default("1h").DurationVar(&f.syncInterval)
 	app.Flag("poll", "Interval at which each Artifact is compared with its registry.").Default("10m").DurationVar(&f.pollInterval)
 	app.Flag("poll-jitter-percentage", "Jitter of polls, in percent of the poll interval: from 0 to 99.").Default("10").IntVar(&f.pollJitter)
-	app.Flag("timeout", "How long a reconcile may take. It does not limit runs: job.activeDeadlineSeconds does. A tag on a manifest of thousands of layers needs minutes.").Default(artifactcontroller.DefaultTimeout.String()).DurationVar(&f.timeout)
+	app.Flag("timeout", "How long a reconcile may take. It does not limit runs: job.activeDeadlineSeconds does. A tag on a manifest of thousands of layers needs minutes.").Default("5m").DurationVar(&f.timeout)
 	app.Flag("cluster-id", "ID of this cluster in signed provenance; by default the UID of namespace kube-system. Set it to the former cluster's where Artifacts were restored from a backup.").StringVar(&f.clusterID)
 	app.Flag("blob-check-interval", "Interval at which the registry is asked for all blobs of each Artifact; 0 for never.").Default("24h").DurationVar(&f.blobInterval)
 	app.Flag("poll-state-metric", "Interval at which Artifacts are counted by state, for metrics; 0 for never.").Default("5s").DurationVar(&f.stateInterval)

@@ -23,6 +23,7 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/access/accesstest"
+	artifactcontroller "github.com/crossplane-contrib/provider-kitops/internal/controller/artifact"
 )
 
 func TestFlags(t *testing.T) {
@@ -92,6 +93,9 @@ func TestFlags(t *testing.T) {
 			want := flags{}
 			if _, err := newApp(&want).Parse(nil); err != nil {
 				t.Fatal(err)
+			}
+			if want.timeout != artifactcontroller.DefaultTimeout {
+				t.Errorf("the default of --timeout is %s", want.timeout)
 			}
 			if tc.want != nil {
 				want = tc.want(want)

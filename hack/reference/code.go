@@ -239,9 +239,9 @@ func flagsPage(c *code) (string, error) {
 	if len(rows) == 0 {
 		return "", errors.New("no flag was found")
 	}
-	return page("Flags of the provider", "Each can also be an environment variable: `PROVIDER_POLL` is `--poll`. "+
-		"[Installation](../guides/install.md) says where to write them.",
-		[]string{"flag", "default", "what it does"}, rows), nil
+	return page("Flags of the provider", "[Installation](../guides/install.md#flags-and-a-deploymentruntimeconfig-of-several-providers) says where to write them. "+
+		"`--no-` and the name sets one that is `true` by default to `false`.",
+		[]string{"flag", "environment", "default", "what it does"}, rows), nil
 }
 
 // flags returns a row for each flag that files below a path declare.
@@ -266,7 +266,8 @@ func (c *code) flags(path string) [][]string {
 // flag returns the row of an expression such as app.Flag("poll", "Help.").Default("10m").DurationVar(&f.poll),
 // or nil if it is another one.
 func (c *code) flag(f *ast.File, n ast.Node) []string {
-	row := []string{"", "", ""}
+	row := []string{"", "", "", ""}
+	short, environment := "", true
 	for {
 		call, ok := n.(*ast.CallExpr)
 		if !ok {
@@ -278,9 +279,18 @@ func (c *code) flag(f *ast.File, n ast.Node) []string {
 		}
 		switch method.Sel.Name {
 		case "Default":
-			row[1] = c.defaultOf(f, call.Args)
+			row[2] = c.defaultOf(f, call.Args)
 		case "BoolVar":
-			row[1] = quoted("false")
+			row[2] = quoted("false")
+		case "Envar":
+			name, _ := c.text(f, call.Args[0])
+			row[1] = quoted(name)
+		case "NoEnvar":
+			environment = false
+		case "Short":
+			if l, ok := call.Args[0].(*ast.BasicLit); ok {
+				short = ", " + quoted("-"+strings.Trim(l.Value, "'"))
+			}
 		case "Hidden":
 			return nil
 		case "Flag":
@@ -289,7 +299,10 @@ func (c *code) flag(f *ast.File, n ast.Node) []string {
 			if !ok || !also {
 				return nil
 			}
-			row[0], row[2] = quoted("--"+name), help
+			row[0], row[3] = quoted("--"+name)+short, help
+			if row[1] == "" && environment {
+				row[1] = quoted("PROVIDER_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_")))
+			}
 			return row
 		}
 		n = method.X

@@ -41,17 +41,21 @@ func testIsolated(t *testing.T) {
 	}
 	n.deleteIsolated("stream", "kit")
 
-	// A provider that is restricted has permissions for runs there only.
+	// A provider that is restricted has permissions for runs there only. It runs as its
+	// image's user, as OpenShift's configuration has it: neither that nor Crossplane sets one.
 	kubectl(t, example(t, "rbac-run-namespace.yaml"), "apply", "--filename=-")
-	restricted := strings.Replace(example(t, "runtimeconfig.yaml"), "--metrics-secure]", "--metrics-secure, --run-namespace="+runNamespace+"]", 1)
+	restricted := strings.Replace(example(t, "runtimeconfig-openshift.yaml"), "--metrics-secure]", "--metrics-secure, --run-namespace="+runNamespace+"]", 1)
 	if !strings.Contains(restricted, "--run-namespace=") {
-		t.Fatal("runtimeconfig.yaml has other arguments than this test expects")
+		t.Fatal("runtimeconfig-openshift.yaml has other arguments than this test expects")
 	}
 	kubectl(t, restricted, "apply", "--filename=-")
 	eventually(t, "the provider's Pod is restricted", func(ctx context.Context) string {
 		pods, err := providerPods(ctx)
 		if err != nil || len(pods) != 1 || !strings.Contains(strings.Join(pods[0].Spec.Containers[0].Args, " "), "--run-namespace=") {
 			return fmt.Sprintf("%d Pods, error %v", len(pods), err)
+		}
+		if of, in := pods[0].Spec.SecurityContext, pods[0].Spec.Containers[0].SecurityContext; of.RunAsUser != nil || of.FSGroup != nil || in.RunAsUser != nil {
+			return fmt.Sprintf("its user is set: %+v, %+v", of, in)
 		}
 		return ""
 	})
