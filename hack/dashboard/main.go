@@ -32,6 +32,10 @@ const (
 	unitTimes   = "cps"
 )
 
+// A builder builds a dashboard of the schema that every Grafana imports. The SDK prefers
+// that of version 2, which only the newest ones know.
+type builder = dashboard.DashboardBuilder //nolint:staticcheck // See above.
+
 func main() {
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "dashboard:", err)
@@ -56,9 +60,9 @@ func run() error {
 
 // build returns the dashboard: what there is and what is wrong first, then runs, then
 // what they depend on, then the provider itself.
-func build() *dashboard.DashboardBuilder {
-	b := dashboard.NewDashboardBuilder("provider-kitops").
-		Uid("provider-kitops").
+func build() *builder {
+	b := dashboard.NewDashboardBuilder("provider-kitops") //nolint:staticcheck // See builder.
+	b.Uid("provider-kitops").
 		Description("Artifacts, their runs, registries and configs, and the provider itself.").
 		Tags([]string{"crossplane", "kitops"}).
 		Readonly().
@@ -82,7 +86,7 @@ func build() *dashboard.DashboardBuilder {
 	return b
 }
 
-func artifacts(b *dashboard.DashboardBuilder) {
+func artifacts(b *builder) {
 	b.WithRow(dashboard.NewRowBuilder("Artifacts")).
 		WithPanel(number("Artifacts", "", `sum(provider_kitops_artifacts{artifact_namespace=~"$namespace"})`)).
 		WithPanel(number("Ready", "", `sum(provider_kitops_artifacts{artifact_namespace=~"$namespace", ready="True"})`)).
@@ -96,7 +100,7 @@ func artifacts(b *dashboard.DashboardBuilder) {
 		WithPanel(list("Not ready", `sum by (artifact_namespace, phase, reason, stalled) (provider_kitops_artifacts{artifact_namespace=~"$namespace", ready!="True"})`))
 }
 
-func runs(b *dashboard.DashboardBuilder) {
+func runs(b *builder) {
 	b.WithRow(dashboard.NewRowBuilder("Runs")).
 		WithPanel(graph("Active and queued runs", "", third,
 			target(`sum by (artifact_namespace) (provider_kitops_active_runs{artifact_namespace=~"$namespace"})`, "{{artifact_namespace}}, active"),
@@ -122,7 +126,7 @@ func runs(b *dashboard.DashboardBuilder) {
 			target(`sum by (artifact_namespace) (provider_kitops_artifact_bytes{artifact_namespace=~"$namespace"})`, "{{artifact_namespace}}")))
 }
 
-func dependencies(b *dashboard.DashboardBuilder) {
+func dependencies(b *builder) {
 	b.WithRow(dashboard.NewRowBuilder("Registries, sources and configs")).
 		WithPanel(graph("Requests to registries", unitTimes, third,
 			target(`sum by (operation, result) (rate(provider_kitops_registry_requests_total[$__rate_interval]))`, "{{operation}}, {{result}}")).
@@ -139,7 +143,7 @@ func dependencies(b *dashboard.DashboardBuilder) {
 		WithPanel(list("ProviderConfigs", `sum by (artifact_namespace, ready, reason) (provider_kitops_provider_configs{artifact_namespace=~"$namespace"})`))
 }
 
-func provider(b *dashboard.DashboardBuilder) {
+func provider(b *builder) {
 	b.WithRow(dashboard.NewRowBuilder("Provider")).
 		WithPanel(graph("Duration of reconciles", unitSeconds, third,
 			target(`histogram_quantile(0.95, sum by (le, controller) (rate(controller_runtime_reconcile_time_seconds_bucket{controller=~".*kitops.*"}[$__rate_interval])))`, "{{controller}}, 95 %"))).
