@@ -83,7 +83,7 @@ func names(entries []Entry) []string {
 // namespace are due, and that the order does not depend on that of the argument.
 func TestOrderIsFair(t *testing.T) {
 	for seed := range uint64(200) {
-		r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // No secret.
+		r := rand.New(rand.NewPCG(seed, 1))
 		waiting, running := randomEntries(r), map[string]int{"a": r.IntN(4), "b": r.IntN(4)}
 		got := Order(waiting, running)
 		r.Shuffle(len(waiting), func(i, j int) { waiting[i], waiting[j] = waiting[j], waiting[i] })
@@ -115,7 +115,7 @@ func TestOrderIsFair(t *testing.T) {
 func randomEntries(r *rand.Rand) []Entry {
 	out := make([]Entry, 0, 40)
 	for i := range r.IntN(40) {
-		e := of(string(rune('a'+r.IntN(4))), fmt.Sprint(i), r.IntN(30)).with(int32(r.IntN(3) - 1)) //nolint:gosec // Small.
+		e := of(string(rune('a'+r.IntN(4))), fmt.Sprint(i), r.IntN(30)).with(int32(r.IntN(3) - 1))
 		e.Pods = 1 + r.IntN(3)
 		out = append(out, e)
 	}

@@ -296,27 +296,37 @@ func (q *Queue) Started(name types.NamespacedName, job types.UID) {
 // a namespace must not use up what others may run. A Job counts for the config that it
 // was first seen with.
 func (q *Queue) Seen(job types.UID, r Run, active bool) {
-	defer q.update()()
-	e := q.entries[types.NamespacedName{Namespace: r.Namespace, Name: r.Name}]
-	if e != nil && (e.UID != r.Artifact || e.state == waiting) {
-		e = nil
-	}
+	q.mu.Lock()
 	known, ok := q.jobs[job]
-	if e != nil && e.state == started && (e.job == job || e.job == "" && active) {
-		delete(q.entries, e.key())
-	} else if e != nil && active {
-		e.seen = job
-	}
+	admitted := q.seenEntry(job, r, active)
 	switch {
 	case !active:
 		delete(q.jobs, job)
-		return
 	case ok:
 		r.Config = known.Config
-	case e == nil && !q.strict.IsZero() && q.now().After(q.strict):
-		return
+		q.jobs[job] = r
+	case admitted || q.strict.IsZero() || !q.now().After(q.strict):
+		q.jobs[job] = r
 	}
-	q.jobs[job] = r
+	q.mu.Unlock()
+	if admitted || !active || r.Pods < known.Pods {
+		q.update()()
+	}
+}
+
+// seenEntry records that a Job was seen, and reports whether it is one of an Artifact whose
+// run was admitted.
+func (q *Queue) seenEntry(job types.UID, r Run, active bool) bool {
+	e := q.entries[types.NamespacedName{Namespace: r.Namespace, Name: r.Name}]
+	if e == nil || e.UID != r.Artifact || e.state == waiting {
+		return false
+	}
+	if e.state == started && (e.job == job || e.job == "" && active) {
+		delete(q.entries, e.key())
+	} else if active {
+		e.seen = job
+	}
+	return true
 }
 
 // Forget drops an Artifact that is gone.
@@ -339,11 +349,10 @@ func (q *Queue) Expire() {
 func (q *Queue) IsContended(config string) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !q.isLimited(config) {
-		return false
-	}
+	ofConfig := q.limits[config] > 0
+	ofAll := q.max > 0 && q.use().all.pods >= q.max
 	for _, e := range q.entries {
-		if e.state == waiting && (e.Config == config || q.max > 0) {
+		if e.state == waiting && (ofAll || ofConfig && e.Config == config) {
 			return true
 		}
 	}

@@ -349,12 +349,12 @@ func FuzzQueue(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, seed uint64) {
-		r := rand.New(rand.NewPCG(seed, 2)) //nolint:gosec // No secret.
+		r := rand.New(rand.NewPCG(seed, 2))
 		most, limit := r.IntN(5), 1+r.IntN(3)
 		c := newCluster(t, most, map[string]int{shared: limit})
 		entries := make([]Entry, 24)
 		for i := range entries {
-			entries[i] = of(string(rune('a'+i%3)), fmt.Sprint(i), r.IntN(100)).with(int32(r.IntN(2))) //nolint:gosec // Small.
+			entries[i] = of(string(rune('a'+i%3)), fmt.Sprint(i), r.IntN(100)).with(int32(r.IntN(2)))
 			if i%4 == 0 {
 				entries[i].Config = ""
 			}

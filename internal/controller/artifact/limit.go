@@ -260,7 +260,8 @@ func (l *limiter) presumed(ctx context.Context) ([]runqueue.Entry, error) {
 func (l *limiter) use(_ context.Context, q queue) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.requests = later(q)
+	// Room is kept for them meanwhile, so they are not behind what can wait.
+	l.requests = q
 	for _, r := range l.early {
 		l.requests.Add(r)
 	}

@@ -42,13 +42,7 @@ func (e *external) Observe(ctx context.Context, a *modelv1alpha1.Artifact) (mana
 		a.Status.AtProvider.Progress = nil
 		e.poller.Forget(a.GetUID())
 	}
-	e.plan = decide(a, o)
-	if e.plan.action == actionStartRun {
-		if o.noRoom = e.askForRoom(a); o.noRoom != "" {
-			e.plan = decide(a, o)
-			recordQueued(a, e.plan.run)
-		}
-	}
+	e.plan = e.decide(a, o)
 	if meta.WasDeleted(a) {
 		return observationOf(e.plan), nil
 	}
@@ -76,6 +70,19 @@ func (e *external) Observe(ctx context.Context, a *modelv1alpha1.Artifact) (mana
 		out.ConnectionDetails = connectionDetails(a)
 	}
 	return out, nil
+}
+
+// decide decides, and has a run that would start wait if there is no room for it.
+func (e *external) decide(a *modelv1alpha1.Artifact, o observation) plan {
+	p := decide(a, o)
+	if p.action != actionStartRun {
+		return p
+	}
+	if o.noRoom = e.askForRoom(a); o.noRoom != "" {
+		p = decide(a, o)
+		recordQueued(a, p.run)
+	}
+	return p
 }
 
 // gather reads what decide needs, and records in the Artifact's status what is new
