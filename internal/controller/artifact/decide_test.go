@@ -81,7 +81,9 @@ func hasStaged(a *modelv1alpha1.Artifact) {
 }
 
 // isQueued has its run wait for room.
-func isQueued(a *modelv1alpha1.Artifact) { a.SetConditions(queued("full")) }
+func isQueued(a *modelv1alpha1.Artifact) {
+	a.SetConditions(queued("full").WithObservedGeneration(a.GetGeneration()))
+}
 
 // failed has the latest run have failed.
 func failed(a *modelv1alpha1.Artifact) {
