@@ -226,6 +226,8 @@ func TestIsolatedRunWaitsInTheConfigsQueue(t *testing.T) {
 	a := w.isolated("model")
 	a.Spec.ForProvider.Job = &v1alpha1.JobSettings{Labels: map[string]string{artifact.LabelQueueName: "mine"}}
 	w.create(a)
+	w.waitReady(a, corev1.ConditionFalse, string(outcome.NotAllowed))
+	w.update(a, func(a *modelv1alpha1.Artifact) { a.Spec.ForProvider.Job = nil })
 	w.waitReady(a, corev1.ConditionFalse, string(outcome.Queued))
 	job := w.job(a, 1)
 	if got := job.GetLabels()[artifact.LabelQueueName]; got != "runs" || job.GetNamespace() != w.runs {
