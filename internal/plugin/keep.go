@@ -104,7 +104,7 @@ func (c *command) keep(ctx context.Context, k *cluster, artifacts []modelv1alpha
 		}
 	}
 	c.notef("\nIts tags stay, too. After that nobody deletes it but you, at the registry.\n")
-	if dryRun == dryRunNone && !yes && !c.confirmed() {
+	if dryRun == dryRunNone && !yes && !c.confirmed(ctx) {
 		return errors.New("nothing was changed: write yes, or use --yes")
 	}
 	var failures []error
@@ -126,11 +126,21 @@ func dryRunSuffix(dryRun string) string {
 	return fmt.Sprintf(" (%s dry run)", dryRun)
 }
 
-// confirmed asks the user, and reports whether the answer is yes.
-func (c *command) confirmed() bool {
+// confirmed asks the user, and reports whether the answer is yes. An interrupt is none.
+func (c *command) confirmed(ctx context.Context) bool {
 	c.notef("Write yes to go on: ")
-	answer, _ := bufio.NewReader(c.in).ReadString('\n')
-	return strings.TrimSpace(answer) == "yes"
+	answers := make(chan string, 1)
+	go func() {
+		answer, _ := bufio.NewReader(c.in).ReadString('\n')
+		answers <- strings.TrimSpace(answer)
+	}()
+	select {
+	case <-ctx.Done():
+		c.notef("\n")
+		return false
+	case answer := <-answers:
+		return answer == "yes"
+	}
 }
 
 // pushedOf returns what an Artifact has pushed, for people.

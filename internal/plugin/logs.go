@@ -84,8 +84,12 @@ func (c *command) logs(ctx context.Context, k *cluster, a *modelv1alpha1.Artifac
 
 // podOf returns the Pod of a Job; the latest if there are several, nil if there is none.
 func (k *cluster) podOf(ctx context.Context, ref *modelv1alpha1.JobReference) (*corev1.Pod, error) {
+	selector, err := labels.ValidatedSelectorFromSet(labels.Set{jobNameLabel: ref.Name})
+	if err != nil {
+		return nil, errors.Wrap(err, "status.atProvider.jobRef names no Job")
+	}
 	pods, err := listAs[corev1.Pod](ctx, k.Resource(podResource).Namespace(ref.Namespace),
-		metav1.ListOptions{LabelSelector: labels.Set{jobNameLabel: ref.Name}.String()}, "Pods in namespace "+ref.Namespace)
+		metav1.ListOptions{LabelSelector: selector.String()}, "Pods in namespace "+ref.Namespace)
 	if err != nil || len(pods) == 0 {
 		return nil, err
 	}

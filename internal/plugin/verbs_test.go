@@ -1,6 +1,7 @@
 package plugin_test
 
 import (
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/plugin"
+	"github.com/crossplane-contrib/provider-kitops/internal/terminal/terminaltest"
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
 
@@ -109,6 +112,21 @@ func TestKeep(t *testing.T) {
 	}
 }
 
+// TestKeepInterrupted checks that an interrupt at the question ends the program, and
+// changes nothing.
+func TestKeepInterrupted(t *testing.T) {
+	w := newWorld(t)
+	w.fill(t)
+	in, asked := io.Pipe()
+	defer func() { _ = asked.Close() }()
+	out, errs := &buffer{}, &buffer{}
+	stop := w.start(t, plugin.Streams{In: in, Out: out, Err: errs}, "keep", "ready")
+	terminaltest.Wait(t, errs, "The user should be asked.", func(s string) bool { return strings.HasSuffix(s, "Write yes to go on: ") })
+	if code := stop(); code != 1 || out.String() != "" || !strings.Contains(errs.String(), "nothing was changed") {
+		t.Errorf("want nothing to be changed, got %d, %q, %q", code, out, errs)
+	}
+}
+
 // event creates an event about an object.
 func (w world) event(t *testing.T, kind, name string, a *modelv1alpha1.Artifact, reason, message string) {
 	t.Helper()
@@ -140,11 +158,11 @@ func TestWhy(t *testing.T) {
 		t.Fatalf("want no error, got %+v", got)
 	}
 	for what, want := range map[string]string{
-		"state":          "Artifact " + w.namespace + "/failed is not ready, since 5m: Unauthorized\n",
+		"state":          "Artifact " + w.namespace + "/failed is not ready (for 5m): Unauthorized\n",
 		"message":        `The Hub refused the token\x1b[2J: correct Secret hub.`,
 		"meaning":        "Meaning   Unauthorized: The Hub, the registry or the source's server refused the credentials",
 		"cure":           "To do     Correct the Secret that tokenSecretRef",
-		"way to retry":   "Retried   no before its spec, config or a Secret changes; by hand with kubectl kitops retry failed -n " + w.namespace,
+		"way to retry":   "Retried   not before its spec, config or a Secret changes; by hand with kubectl kitops retry failed -n " + w.namespace,
 		"runbook":        "docs/runbooks/failures.md#reasons",
 		"run":            "Run       3, Failed, 2 failed in a row",
 		"log":            "kubectl kitops logs failed -n " + w.namespace,
@@ -161,7 +179,7 @@ func TestWhy(t *testing.T) {
 	}
 
 	w.artifact(t, "ready", succeeded(), xpv2.Available())
-	if got := w.run(t, "", "why", "ready"); !strings.Contains(got.out, "/ready is ready, since ") || strings.Contains(got.out, "To do") || !strings.Contains(got.out, "Artifact  registry.example.com/models/ready@sha256:") {
+	if got := w.run(t, "", "why", "ready"); !strings.Contains(got.out, "/ready is ready (for ") || strings.Contains(got.out, "To do") || !strings.Contains(got.out, "Artifact  registry.example.com/models/ready@sha256:") {
 		t.Errorf("What is ready needs nothing: got %+v", got)
 	}
 	w.artifact(t, "new", modelv1alpha1.ArtifactObservation{})

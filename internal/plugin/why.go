@@ -66,11 +66,11 @@ func (c *command) headline(a *modelv1alpha1.Artifact, now time.Time) {
 	reason, since := terminal.Line(string(ready.Reason)), age(ready.LastTransitionTime, now)
 	switch {
 	case ready.Status == corev1.ConditionTrue:
-		c.printf("Artifact %s is ready, since %s.\n", keyOf(a), since)
+		c.printf("Artifact %s is ready (for %s).\n", keyOf(a), since)
 	case ready.Reason == "":
 		c.printf("Artifact %s was not looked at yet: the provider may be down, or restricted to other namespaces.\n", keyOf(a))
 	default:
-		c.printf("Artifact %s is not ready, since %s: %s\n", keyOf(a), since, reason)
+		c.printf("Artifact %s is not ready (for %s): %s\n", keyOf(a), since, reason)
 	}
 	if a.GetAnnotations()[annotationPaused] == "true" {
 		c.printf("It is paused by its annotation %s.\n", annotationPaused)
@@ -93,23 +93,23 @@ func (c *command) runbook(a *modelv1alpha1.Artifact) {
 	c.printf("\n")
 	c.field("Meaning", row.Reason+": "+row.Means)
 	c.field("To do", row.Cure)
-	c.field("Retried", row.Retried+c.retriedHow(a, row))
+	c.field("Retried", c.retried(a, row))
 	c.field("Runbook", runbooks.FailuresURL+"#reasons")
 }
 
-// retriedHow says how a run is retried that failed.
-func (c *command) retriedHow(a *modelv1alpha1.Artifact, r runbooks.Row) string {
+// retried says whether and when a run is retried.
+func (c *command) retried(a *modelv1alpha1.Artifact, r runbooks.Row) string {
 	s := a.Status.AtProvider
 	if s.Phase != modelv1alpha1.PhaseFailed || s.Failure == nil {
-		return ""
+		return r.Retried
 	}
 	if next := s.Failure.NextTryTime; next != nil {
-		return fmt.Sprintf(", at %s; at once with %s retry %s -n %s", next.UTC().Format(time.RFC3339), c.name, a.GetName(), a.GetNamespace())
+		return fmt.Sprintf("%s, at %s; at once with %s retry %s -n %s", r.Retried, next.UTC().Format(time.RFC3339), c.name, a.GetName(), a.GetNamespace())
 	}
 	if r.Retried == "no" {
-		return fmt.Sprintf(" before its spec, config or a Secret changes; by hand with %s retry %s -n %s", c.name, a.GetName(), a.GetNamespace())
+		return fmt.Sprintf("not before its spec, config or a Secret changes; by hand with %s retry %s -n %s", c.name, a.GetName(), a.GetNamespace())
 	}
-	return ""
+	return r.Retried
 }
 
 // field prints one fact.

@@ -44,13 +44,14 @@ const (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
 	if len(os.Args) != 2 {
 		fmt.Fprintln(os.Stderr, "write the file for the recording")
 		os.Exit(1)
 	}
-	if err := record(ctx, os.Args[1]); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := record(ctx, os.Args[1])
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -203,7 +204,7 @@ func (s *stage) runs(ctx context.Context) error {
 // at returns the progress of a run at one of its steps.
 func at(total, step, steps int64) *modelv1alpha1.ProgressObservation {
 	p := &modelv1alpha1.ProgressObservation{Step: "copy", BytesDone: total * step / steps, BytesTotal: total, BytesPerSecond: total / 200}
-	p.Percent = int32(100 * step / steps)
+	p.Percent = int32(100 * step / steps) //nolint:gosec // At most 100.
 	p.TimeLeft = &metav1.Duration{Duration: time.Duration(200*(steps-step)/steps) * time.Second}
 	return p
 }
