@@ -17,14 +17,19 @@ const KeyHost = "host"
 // (https://learn.microsoft.com/azure/storage/common/storage-account-overview#storage-account-endpoints).
 var azureBlobHost = regexp.MustCompile(`^([a-z0-9]{3,24})(-secondary)?\.blob\.core\.(windows\.net|chinacloudapi\.cn|usgovcloudapi\.net)$`)
 
-// IsGoogle reports whether an endpoint is one of Google's own, with TLS; so is an empty one
-// (https://cloud.google.com/vpc/docs/about-accessing-google-apis-endpoints).
+// googleStorageHost matches the hosts of Google Cloud Storage
+// (https://cloud.google.com/storage/docs/request-endpoints and
+// https://cloud.google.com/storage/docs/regional-endpoints). Other hosts of googleapis.com, such as private ones below
+// p.googleapis.com, may be anybody's service.
+var googleStorageHost = regexp.MustCompile(`^(([a-z0-9_.-]+\.)?storage\.googleapis\.com|storage\.[a-z0-9-]+\.rep\.googleapis\.com)$`)
+
+// IsGoogle reports whether an endpoint is one of Google Cloud Storage, with TLS; so is an empty one.
 func IsGoogle(endpoint string) bool {
 	if endpoint == "" {
 		return true
 	}
 	u, err := url.Parse(endpoint)
-	return err == nil && u.Scheme == "https" && strings.HasSuffix(strings.ToLower(u.Host), ".googleapis.com")
+	return err == nil && u.Scheme == "https" && googleStorageHost.MatchString(plainHost(u.Host))
 }
 
 // IsAzureBlob reports whether an endpoint is a storage account's own in one of Azure's
@@ -42,11 +47,15 @@ func IsAzureBlob(endpoint, account string) bool {
 }
 
 // HostOf returns the host of a URL, with its port unless that is the default one of TLS. It
-// is what KeyHost must list.
+// is what KeyHost must list: without TLS that is a port, too, since whoever has port 80 of a
+// host need not be who has port 443.
 func HostOf(address string) string {
 	u, err := url.Parse(address)
 	if err != nil {
 		return ""
+	}
+	if u.Scheme == "http" && u.Port() == "" && u.Host != "" {
+		return strings.ToLower(u.Host) + ":80"
 	}
 	return plainHost(u.Host)
 }

@@ -41,12 +41,15 @@ func TestOwnEndpoints(t *testing.T) {
 		host          string
 	}{
 		"None":        {reason: "Without an endpoint it is the cloud's own.", google: true, azure: true},
-		"Google":      {reason: "Google has hosts for each of its services.", endpoint: "https://storage.x.p.GoogleAPIs.com/", google: true, host: "storage.x.p.googleapis.com"},
+		"Google":      {reason: "Google has hosts for each bucket.", endpoint: "https://models.storage.GoogleAPIs.com/", google: true, host: "models.storage.googleapis.com"},
+		"Region":      {reason: "Google has hosts for each region.", endpoint: "https://storage.europe-west3.rep.googleapis.com", google: true, host: "storage.europe-west3.rep.googleapis.com"},
+		"Private":     {reason: "A private name is what somebody's DNS makes of it.", endpoint: "https://storage.x.p.googleapis.com", host: "storage.x.p.googleapis.com"},
+		"Service":     {reason: "Another service of Google may run a customer's code.", endpoint: "https://x.endpoints.googleapis.com", host: "x.endpoints.googleapis.com"},
 		"Azure":       {reason: "Accounts have hosts in each of Azure's clouds.", endpoint: "https://acct.blob.core.usgovcloudapi.net", azure: true, host: "acct.blob.core.usgovcloudapi.net"},
 		"Other":       {reason: "Another account is another owner.", endpoint: "https://evil.blob.core.windows.net", host: "evil.blob.core.windows.net"},
 		"Below":       {reason: "A name that begins with a cloud's is another one.", endpoint: "https://acct.blob.core.windows.net.evil.example", host: "acct.blob.core.windows.net.evil.example"},
-		"PlainGoogle": {reason: "Without TLS it may be anybody.", endpoint: "http://storage.googleapis.com", host: "storage.googleapis.com"},
-		"PlainAzure":  {reason: "Without TLS it may be anybody.", endpoint: "http://acct.blob.core.windows.net", host: "acct.blob.core.windows.net"},
+		"PlainGoogle": {reason: "Without TLS it may be anybody.", endpoint: "http://storage.googleapis.com", host: "storage.googleapis.com:80"},
+		"PlainAzure":  {reason: "Without TLS it may be anybody.", endpoint: "http://acct.blob.core.windows.net", host: "acct.blob.core.windows.net:80"},
 		"Port":        {reason: "Another port is kept, that of TLS is not.", endpoint: "https://A.example:8443/x", host: "a.example:8443"},
 		"User":        {reason: "A user is no host.", endpoint: "https://storage.googleapis.com@evil.example:443", host: "evil.example"},
 		"NoURL":       {reason: "What cannot be read has no host.", endpoint: "https://[::1"},

@@ -16,6 +16,7 @@ import (
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/terminal"
 )
 
 // Values of kubectl's flag --dry-run.
@@ -98,7 +99,7 @@ func (c *command) keep(ctx context.Context, k *cluster, artifacts []modelv1alpha
 	}
 	c.notef("When these Artifacts are deleted, what they have pushed stays in the registry:\n\n")
 	for _, a := range change {
-		c.notef("  %s   %s\n", keyOf(a), pushedOf(a))
+		c.notef("  %s   %s\n", keyOf(a), terminal.Line(pushedOf(a)))
 		if owner := metav1.GetControllerOf(a); owner != nil {
 			c.notef("  - it is part of %s %s, which sets the policies back: change its Composition, too\n", owner.Kind, owner.Name)
 		}

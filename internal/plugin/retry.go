@@ -15,6 +15,7 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/errors"
+	"github.com/crossplane-contrib/provider-kitops/internal/terminal"
 )
 
 // Annotations of Crossplane, as crossplane-runtime's pkg/meta has them.
@@ -106,7 +107,7 @@ func requestedOf(a *modelv1alpha1.Artifact) string {
 	s := a.Status.AtProvider
 	switch {
 	case s.Phase == modelv1alpha1.PhaseFailed && s.Failure != nil:
-		return fmt.Sprintf("another run is requested; run %d has failed: %s", s.Run, s.Failure.Reason)
+		return fmt.Sprintf("another run is requested; run %d has failed: %s", s.Run, terminal.Line(s.Failure.Reason))
 	case s.Phase == modelv1alpha1.PhaseFailed:
 		return fmt.Sprintf("another run is requested; run %d has failed", s.Run)
 	case s.Phase == modelv1alpha1.PhaseRunning, s.Phase == modelv1alpha1.PhasePending:

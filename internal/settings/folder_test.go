@@ -77,7 +77,7 @@ func TestFolderSecrets(t *testing.T) {
 		"Bootstrap":  {reason: "So is a token that nodes join with.", source: http, secret: map[string]string{"token": "t", "host": "models.example.com"}, kind: "bootstrap.kubernetes.io/token", want: want{Reason: outcome.NotAllowed, Err: "is of type bootstrap.kubernetes.io/token"}},
 		"Registry":   {reason: "A bucket's keys are not in a registry's Secret.", source: s3, secret: keys, kind: corev1.SecretTypeDockerConfigJson, want: want{Reason: outcome.NotAllowed, Err: "is of type kubernetes.io/dockerconfigjson"}},
 		"Custom":     {reason: "A type of somebody's own is any.", source: s3, secret: keys, kind: "example.com/keys"},
-		"Google":     {reason: "An account of Google's is for Google's hosts.", source: gcs("https://storage.x.p.googleapis.com"), secret: map[string]string{"gcloud-application-credentials.json": "{}"}},
+		"Google":     {reason: "An account of Google's is for Google's hosts.", source: gcs("https://storage.europe-west3.rep.googleapis.com"), secret: map[string]string{"gcloud-application-credentials.json": "{}"}},
 		"NotGoogle":  {reason: "Its tokens should not be sent elsewhere.", source: gcs("https://storage.example.com"), secret: map[string]string{"gcloud-application-credentials.json": "{}"}, want: want{Reason: outcome.NotAllowed, Err: "is not for storage.example.com"}},
 		"NotAzure":   {reason: "Nor should a signature.", source: own, secret: map[string]string{"AZURE_STORAGE_SAS_TOKEN": "sig"}, want: want{Reason: outcome.NotAllowed, Err: "is not for azurite.example:10000"}},
 		"Emulator":   {reason: "A Secret may be for another server than Azure's.", source: own, secret: map[string]string{"AZURE_STORAGE_SAS_TOKEN": "sig", "host": "azurite.example:10000"}},

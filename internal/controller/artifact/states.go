@@ -125,12 +125,12 @@ func (s *states) artifacts(ctx context.Context) (map[string]*namespaceState, err
 // add counts an Artifact.
 func (n *namespaceState) add(a *modelv1alpha1.Artifact) {
 	ready, p := a.GetCondition(xpv2.TypeReady), a.Status.AtProvider
-	n.artifacts[artifactState{phase: string(p.Phase), ready: stateOf(ready)}]++
+	n.artifacts[artifactState{phase: phaseOf(p.Phase), ready: stateOf(ready)}]++
 	n.bytes += p.Size
 	if follows := a.GetCondition(modelv1alpha1.TypeUpToDate); !follows.LastTransitionTime.IsZero() {
 		n.followed[stateOf(follows)]++
 	}
-	if p.Pipeline != "" {
+	if p.Pipeline == v1alpha1.PipelineKit || p.Pipeline == v1alpha1.PipelineStream {
 		n.pipelines[string(p.Pipeline)] = true
 	}
 	switch {
@@ -216,7 +216,21 @@ func stateOf(c xpv2.Condition) conditionState {
 	if !outcome.Reason(reason).Known() && !ownReasons[c.Reason] {
 		reason = reasonOther
 	}
-	return conditionState{status: string(c.Status), reason: reason}
+	status := c.Status
+	if status != corev1.ConditionTrue && status != corev1.ConditionFalse {
+		status = corev1.ConditionUnknown
+	}
+	return conditionState{status: string(status), reason: reason}
+}
+
+// phaseOf returns the label of a phase: who may write an Artifact's status can write any
+// word there.
+func phaseOf(p modelv1alpha1.ArtifactPhase) string {
+	switch p {
+	case "", modelv1alpha1.PhasePending, modelv1alpha1.PhaseRunning, modelv1alpha1.PhaseSucceeded, modelv1alpha1.PhaseFailed:
+		return string(p)
+	}
+	return reasonOther
 }
 
 // ownReasons are those beside the vocabulary: Crossplane's, and those of UpToDate.

@@ -122,6 +122,13 @@ func TestStates(t *testing.T) {
 			listing: listing{artifacts: []runtime.Object{counted("a", "new", modelv1alpha1.ArtifactObservation{})}},
 			want:    zeros("a", map[string]float64{`provider_kitops_artifacts{artifact_namespace="a",phase="",ready="",reason="",stalled="false"}`: 1}),
 		},
+		"Forged": {
+			reason: "Words that somebody wrote into a status should be no labels, of which there would be any number.",
+			listing: listing{artifacts: []runtime.Object{
+				counted("a", "forged", modelv1alpha1.ArtifactObservation{Phase: "Forged", Pipeline: "Forged"}, condition(xpv2.TypeReady, "Forged", "Forged", 1)),
+			}},
+			want: zeros("a", map[string]float64{`provider_kitops_artifacts{artifact_namespace="a",phase="Other",ready="Unknown",reason="Other",stalled="false"}`: 1}),
+		},
 		"Runs": {
 			reason: "A run should be active from its Job on, and one that is queued should not be.",
 			listing: listing{artifacts: []runtime.Object{

@@ -405,7 +405,7 @@ func TestNew(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, secret: "key", says: "no JSON of credentials"},
-		"Google": {reason: "Google's own hosts should need no list.", change: func(s *pipeline.Source) { s.GCS.Endpoint = "https://storage.example.p.googleapis.com" }, secret: "key", says: "no JSON of credentials"},
+		"Google": {reason: "Google's own hosts should need no list.", change: func(s *pipeline.Source) { s.GCS.Endpoint = "https://storage.europe-west3.rep.googleapis.com" }, secret: "key", says: "no JSON of credentials"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
