@@ -50,10 +50,7 @@ func (e *external) Observe(ctx context.Context, a *modelv1alpha1.Artifact) (mana
 	e.reportConflict(a)
 	e.reportRefusal(a)
 	a.SetConditions(e.plan.ready)
-	if !o.stillWaits {
-		e.setCompliance(ctx, a)
-		e.setUpToDate(a, o)
-	}
+	e.setFurther(ctx, a, o)
 	if e.plan.action == actionStartRun && e.plan.create {
 		// The runtime writes annotations before it calls Create.
 		e.setRun(a, e.plan.run)
@@ -70,6 +67,14 @@ func (e *external) Observe(ctx context.Context, a *modelv1alpha1.Artifact) (mana
 		out.ConnectionDetails = connectionDetails(a)
 	}
 	return out, nil
+}
+
+// setFurther sets the conditions beside Ready. Where nothing was read they stay.
+func (e *external) setFurther(ctx context.Context, a *modelv1alpha1.Artifact, o observation) {
+	if !o.stillWaits {
+		e.setCompliance(ctx, a)
+		e.setUpToDate(a, o)
+	}
 }
 
 // decide decides, and has a run that would start wait if there is no room for it.
