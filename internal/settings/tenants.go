@@ -108,11 +108,16 @@ func (p *providerConfig) admitSettings(a *modelv1alpha1.Artifact) error {
 
 // checkKept returns an error with reason NotAllowed if the Artifact's runs execute in the
 // administrator's namespace, where the config's node selector, labels and annotations stay,
-// and the Artifact has other values for them: these would have no effect.
+// and the Artifact has other values for them: these would have no effect. It returns one
+// also if the Artifact names a queue of Kueue where the config names none: the run would
+// wait in the administrator's namespace, perhaps for ever, with copies of credentials.
 func (p *providerConfig) checkKept(a *modelv1alpha1.Artifact) error {
 	own := a.Spec.ForProvider.Job
 	if own == nil || p.runNamespace(a) == a.GetNamespace() {
 		return nil
+	}
+	if queue, ok := own.Labels[artifact.LabelQueueName]; ok && queue != p.Job.Labels[artifact.LabelQueueName] {
+		return outcome.Errorf(outcome.NotAllowed, "%s alone names the queue of runs in namespace %q: remove %q from spec.forProvider.job.labels", p, p.Job.Namespace, artifact.LabelQueueName)
 	}
 	for _, f := range []struct {
 		name        string

@@ -12,6 +12,7 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -187,6 +188,8 @@ func TestTenantsKeepWhatIsKept(t *testing.T) {
 		"NodeSelector": {reason: "Another node should be refused, since the run would be on the config's.", namespace: "kitops-runs", job: v1alpha1.JobSettings{NodeSelector: map[string]string{"disk": "fast"}}, says: "remove it from spec.forProvider.job.nodeSelector"},
 		"Label":        {reason: "Another label should be refused, since the config's would stay.", namespace: "kitops-runs", job: v1alpha1.JobSettings{Labels: map[string]string{"owner": "a", "team": "a"}}, says: "remove it from spec.forProvider.job.labels"},
 		"Annotation":   {reason: "Another annotation should be refused, since the config's would stay.", namespace: "kitops-runs", job: v1alpha1.JobSettings{Annotations: map[string]string{"linkerd.io/inject": "disabled"}}, says: "remove it from spec.forProvider.job.annotations"},
+		"Queue":        {reason: "A queue should be refused where the config names none, since the run would wait in the administrator's namespace.", namespace: "kitops-runs", job: v1alpha1.JobSettings{Labels: map[string]string{artifact.LabelQueueName: "mine"}}, says: `remove "kueue.x-k8s.io/queue-name" from spec.forProvider.job.labels`},
+		"OwnQueue":     {reason: "In the Artifact's namespace it may name a queue.", job: v1alpha1.JobSettings{Labels: map[string]string{artifact.LabelQueueName: "mine"}}},
 		"Same":         {reason: "The same value should be allowed.", namespace: "kitops-runs", job: v1alpha1.JobSettings{Labels: map[string]string{"team": "platform"}}},
 		"Another":      {reason: "A key that the config does not set should be allowed.", namespace: "kitops-runs", job: v1alpha1.JobSettings{Labels: map[string]string{"owner": "a"}, NodeSelector: map[string]string{"zone": "a"}}},
 		"Own":          {reason: "In the Artifact's namespace the config's are defaults.", job: v1alpha1.JobSettings{Labels: map[string]string{"team": "a"}}},
