@@ -23,7 +23,8 @@ const (
 	unseenTimeout = 10 * time.Minute
 
 	// handover is how long after the start Jobs are believed that this queue has not
-	// admitted: those of the leader before, whose lease ends within a minute.
+	// admitted: those of the leader before, whose lease ends within a minute. It is also
+	// how long a Job is believed that may be another's, until it must be recorded.
 	handover = 2 * time.Minute
 )
 
@@ -38,6 +39,10 @@ type Run struct {
 
 	// Pods of the Job; 0 if it is suspended, and counts for nothing.
 	Pods int
+
+	// IsRecorded reports whether the Artifact's status says that its run is this Job. It is
+	// called where the queue does not know that; nil if only the provider makes such Jobs.
+	IsRecorded func() bool
 }
 
 // A Count is how many runs of one namespace wait and run.
@@ -75,6 +80,10 @@ type Queue struct {
 
 	// jobs are those that were seen and have not ended, by their UID.
 	jobs map[types.UID]Run
+
+	// doubted are those of them that somebody else may have made, and until when they
+	// count without being recorded.
+	doubted map[types.UID]time.Time
 
 	// tell tells an Artifact that there is room for its run.
 	tell func(types.NamespacedName)
@@ -127,7 +136,7 @@ type entry struct {
 func New(most int) *Queue {
 	return &Queue{
 		max: max(most, 0), limits: map[string]int{}, entries: map[types.NamespacedName]*entry{},
-		entered: map[types.NamespacedName]bool{}, jobs: map[types.UID]Run{},
+		entered: map[types.NamespacedName]bool{}, jobs: map[types.UID]Run{}, doubted: map[types.UID]time.Time{},
 		tell: func(types.NamespacedName) {}, now: time.Now,
 	}
 }
@@ -281,7 +290,8 @@ func (q *Queue) Started(name types.NamespacedName, job types.UID) {
 	if e == nil {
 		return
 	}
-	if job != "" && e.seen == job {
+	if _, seen := q.jobs[job]; job != "" && (seen || e.seen == job) {
+		delete(q.doubted, job)
 		delete(q.entries, name)
 		return
 	}
@@ -292,21 +302,25 @@ func (q *Queue) Started(name types.NamespacedName, job types.UID) {
 }
 
 // Seen records how a Job is, and whether it is still there and has not ended. A Job that
-// the queue has not admitted counts only soon after the start: whoever may create Jobs in
-// a namespace must not use up what others may run. A Job counts for the config that it
-// was first seen with.
+// the queue has not admitted counts only soon after the start, and longer only if it is
+// recorded: whoever may create Jobs in a namespace must not use up what others may run. A
+// Job counts for the config that it was first seen with.
 func (q *Queue) Seen(job types.UID, r Run, active bool) {
 	q.mu.Lock()
 	known, ok := q.jobs[job]
-	admitted := q.seenEntry(job, r, active)
+	admitted, certain := q.seenEntry(job, r, active)
 	switch {
 	case !active:
 		delete(q.jobs, job)
+		delete(q.doubted, job)
 	case ok:
 		r.Config = known.Config
 		q.jobs[job] = r
-	case admitted || q.strict.IsZero() || !q.now().After(q.strict):
+	case admitted || q.isHandover():
 		q.jobs[job] = r
+		if !certain && r.IsRecorded != nil {
+			q.doubted[job] = q.now().Add(handover)
+		}
 	}
 	q.mu.Unlock()
 	if admitted || !active || r.Pods < known.Pods {
@@ -314,20 +328,25 @@ func (q *Queue) Seen(job types.UID, r Run, active bool) {
 	}
 }
 
-// seenEntry records that a Job was seen, and reports whether it is one of an Artifact whose
-// run was admitted.
-func (q *Queue) seenEntry(job types.UID, r Run, active bool) bool {
+// seenEntry records that a Job was seen. It reports whether the Job may be that of a run
+// which was admitted, and whether it certainly is.
+func (q *Queue) seenEntry(job types.UID, r Run, active bool) (admitted, certain bool) {
 	e := q.entries[types.NamespacedName{Namespace: r.Namespace, Name: r.Name}]
-	if e == nil || e.UID != r.Artifact || e.state == waiting {
-		return false
+	if e == nil || e.UID != r.Artifact || e.state == waiting || e.state == offered {
+		// Nothing is created before the offer is taken.
+		return false, false
 	}
-	if e.state == started && (e.job == job || e.job == "" && active) {
+	certain = e.state == started && e.job == job
+	if certain || e.state == started && e.job == "" && active {
 		delete(q.entries, e.key())
 	} else if active {
 		e.seen = job
 	}
-	return true
+	return true, certain
 }
+
+// isHandover reports whether Jobs are believed that the queue has not admitted.
+func (q *Queue) isHandover() bool { return q.strict.IsZero() || !q.now().After(q.strict) }
 
 // Forget drops an Artifact that is gone.
 func (q *Queue) Forget(name types.NamespacedName) {
@@ -342,6 +361,18 @@ func (q *Queue) Expire() {
 	now := q.now()
 	maps.DeleteFunc(q.entries, func(name types.NamespacedName, e *entry) bool {
 		return (e.state == offered && !q.entered[name] || e.state == started) && now.After(e.until)
+	})
+	if q.isHandover() {
+		return
+	}
+	maps.DeleteFunc(q.doubted, func(job types.UID, until time.Time) bool {
+		if !now.After(until) {
+			return false
+		}
+		if r := q.jobs[job]; !r.IsRecorded() {
+			delete(q.jobs, job)
+		}
+		return true
 	})
 }
 

@@ -298,6 +298,66 @@ func TestForeignJobs(t *testing.T) {
 	}
 }
 
+// TestForgedJobs checks that Jobs which look like those of runs do not use up what others
+// may run for longer than it takes to know better.
+func TestForgedJobs(t *testing.T) {
+	a, evil := of("a", "1", 1), of("evil", "1", 0)
+	forged := func(recorded bool) Run {
+		return Run{Artifact: evil.UID, Namespace: "evil", Name: "1", Pods: 1, IsRecorded: func() bool { return recorded }}
+	}
+	cases := map[string]struct {
+		reason string
+		seen   func(c *cluster)
+		counts bool
+	}{
+		"Restart": {reason: "A Job from before the start that is not recorded should count for a while only.", seen: func(c *cluster) {
+			c.strict = c.clock.Add(handover)
+			c.Seen("forged", forged(false), true)
+			if c.ask(a) {
+				c.t.Error("It should count at first.")
+			}
+		}},
+		"Recorded": {reason: "A Job from before the start that is recorded should count until it ends.", seen: func(c *cluster) {
+			c.strict = c.clock.Add(handover)
+			c.Seen("run", forged(true), true)
+		}, counts: true},
+		"Offered": {reason: "A Job that is there before the offer of room is taken should not count.", seen: func(c *cluster) {
+			running := c.started(of("b", "1", 0))
+			c.ask(evil)
+			c.end(running)
+			c.Seen("forged", forged(false), true)
+		}},
+		"Taken": {reason: "A Job that is there before the run's own should not count once that has ended.", seen: func(c *cluster) {
+			c.Enter(evil.key())
+			c.Ask(evil)
+			c.Seen("own", forged(true), true)
+			c.Seen("forged", forged(false), true)
+			c.Started(evil.key(), "own")
+			c.Leave(evil.key())
+			c.Seen("own", forged(true), false)
+		}},
+		"Confirmed": {reason: "The run's own Job should count until it ends, whatever the status says.", seen: func(c *cluster) {
+			c.Enter(evil.key())
+			c.Ask(evil)
+			c.Seen("own", forged(false), true)
+			c.Seen("forged", forged(false), true)
+			c.Started(evil.key(), "own")
+			c.Leave(evil.key())
+		}, counts: true},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t, 1, nil)
+			tc.seen(c)
+			c.clock = c.clock.Add(handover + time.Second)
+			c.Expire()
+			if got := c.ask(a); got == tc.counts {
+				t.Errorf("\n%s\nAsk(...): got %t", tc.reason, got)
+			}
+		})
+	}
+}
+
 func TestConfigOfJobStays(t *testing.T) {
 	c := newCluster(t, 0, map[string]int{shared: 1})
 	job := c.started(of("a", "1", 1))

@@ -210,7 +210,8 @@ func (l *limiter) jobChanged(ctx context.Context, o any, there bool) {
 		return
 	}
 	run, ok := l.runOf(ctx, job)
-	active := there && ok && job.GetDeletionTimestamp() == nil && artifact.IsActive(job)
+	// One without parallelism never ends, and has no Pods.
+	active := there && ok && job.GetDeletionTimestamp() == nil && artifact.IsActive(job) && ptr.Deref(job.Spec.Parallelism, 1) > 0
 	l.queue.Seen(job.GetUID(), run, active)
 }
 
@@ -229,12 +230,29 @@ func (l *limiter) runOf(ctx context.Context, job *batchv1.Job) (runqueue.Run, bo
 	if ptr.Deref(job.Spec.Suspend, false) {
 		run.Pods = 0
 	}
+	if name.Namespace == job.GetNamespace() {
+		// A tenant may be able to make such Jobs.
+		run.IsRecorded = func() bool { return l.isRecorded(ctx, name, job) }
+	}
 	a := &modelv1alpha1.Artifact{}
 	if err := l.cached.Get(ctx, name, a); err != nil || a.GetUID() != run.Artifact {
 		return run, name.Namespace != job.GetNamespace()
 	}
 	run.Config = runqueue.ConfigOf(a)
 	return run, true
+}
+
+// isRecorded reports whether an Artifact's status says that its run is this Job, and is in
+// progress. That of a paused Artifact may be of long ago: another Job may have the name by
+// now.
+func (l *limiter) isRecorded(ctx context.Context, name types.NamespacedName, job *batchv1.Job) bool {
+	a := &modelv1alpha1.Artifact{}
+	if err := l.cached.Get(ctx, name, a); err != nil || a.GetUID() != artifact.ArtifactUIDOf(job) || meta.IsPaused(a) {
+		return false
+	}
+	s := a.Status.AtProvider
+	is := modelv1alpha1.JobReference{Namespace: job.GetNamespace(), Name: job.GetName()}
+	return s.JobRef != nil && *s.JobRef == is && s.Run == artifact.RunOf(job).Number && !hasEnded(s.Phase)
 }
 
 // presumed returns the entries of Artifacts that most likely wait: those that did when the
