@@ -15,7 +15,8 @@ const PodsOfRun = 1
 
 // EntryOf returns the entry of the run that an Artifact asks for: as it is recorded in its
 // status if it waits already, else as one that begins to wait now, or at its creation if
-// it has had no run. A provider that was restarted so finds the order as it was.
+// it has had no run. A provider that was restarted so finds the order as it was. No status
+// makes an entry older than its Artifact.
 func EntryOf(a *modelv1alpha1.Artifact, now time.Time) Entry {
 	e := Entry{
 		UID: a.GetUID(), Namespace: a.GetNamespace(), Name: a.GetName(),
@@ -26,6 +27,9 @@ func EntryOf(a *modelv1alpha1.Artifact, now time.Time) Entry {
 		e.Since = a.GetCreationTimestamp().Time
 	case IsQueued(a):
 		e.Since = a.GetCondition(xpv2.TypeReady).LastTransitionTime.Time
+	}
+	if created := a.GetCreationTimestamp().Time; e.Since.Before(created) {
+		e.Since = created
 	}
 	return e
 }

@@ -52,7 +52,12 @@ func (e Entry) compare(o Entry) int {
 // fewest Pods, of those that run and of the entries before, so that a namespace with
 // many entries delays only its own. Of these, the oldest entry comes first. It changes
 // neither argument.
-func Order(waiting []Entry, running map[string]int) []Entry {
+func Order(waiting []Entry, running map[string]int) []Entry { return order(waiting, running, nil) }
+
+// order does so, but of namespaces with equally many Pods that one comes first whose last
+// run was admitted longest ago: where no more than one run fits, none has any Pods when
+// the next is chosen.
+func order(waiting []Entry, running map[string]int, admitted map[string]time.Time) []Entry {
 	byPriority := map[int32][]Entry{}
 	for _, e := range waiting {
 		byPriority[e.Priority] = append(byPriority[e.Priority], e)
@@ -63,14 +68,14 @@ func Order(waiting []Entry, running map[string]int) []Entry {
 	}
 	out := make([]Entry, 0, len(waiting))
 	for _, p := range slices.Backward(slices.Sorted(maps.Keys(byPriority))) {
-		out = appendFairly(out, byPriority[p], pods)
+		out = appendFairly(out, byPriority[p], pods, admitted)
 	}
 	return out
 }
 
 // appendFairly appends entries of one priority, and adds their Pods to those of their
 // namespaces.
-func appendFairly(out, entries []Entry, pods map[string]int) []Entry {
+func appendFairly(out, entries []Entry, pods map[string]int, admitted map[string]time.Time) []Entry {
 	byNamespace := map[string][]Entry{}
 	for _, e := range entries {
 		byNamespace[e.Namespace] = append(byNamespace[e.Namespace], e)
@@ -78,7 +83,7 @@ func appendFairly(out, entries []Entry, pods map[string]int) []Entry {
 	next := make(lines, 0, len(byNamespace))
 	for namespace, entries := range byNamespace {
 		slices.SortFunc(entries, Entry.compare)
-		next = append(next, line{entries: entries, pods: pods[namespace]})
+		next = append(next, line{entries: entries, pods: pods[namespace], admitted: admitted[namespace]})
 	}
 	heap.Init(&next)
 	for len(next) > 0 {
@@ -97,21 +102,22 @@ func appendFairly(out, entries []Entry, pods map[string]int) []Entry {
 	return out
 }
 
-// A line has the entries of one namespace, oldest first, and how many Pods the namespace
-// has.
+// A line has the entries of one namespace, oldest first, how many Pods the namespace has,
+// and when its last run was admitted.
 type line struct {
-	entries []Entry
-	pods    int
+	entries  []Entry
+	pods     int
+	admitted time.Time
 }
 
 // lines is a heap: first is the line whose namespace has the fewest Pods or, of several,
-// the oldest entry.
+// has waited longest since its last run, or has the oldest entry.
 type lines []line
 
 func (l lines) Len() int { return len(l) }
 
 func (l lines) Less(i, j int) bool {
-	return cmp.Or(cmp.Compare(l[i].pods, l[j].pods), l[i].entries[0].compare(l[j].entries[0])) < 0
+	return cmp.Or(cmp.Compare(l[i].pods, l[j].pods), l[i].admitted.Compare(l[j].admitted), l[i].entries[0].compare(l[j].entries[0])) < 0
 }
 
 func (l lines) Swap(i, j int) { l[i], l[j] = l[j], l[i] }

@@ -18,6 +18,10 @@ const (
 	// whether the API server has created it. A watch shows it within seconds.
 	uncertainTimeout = 30 * time.Second
 
+	// latestTimeout is how long it is remembered when a namespace's last run was admitted:
+	// longer than runs take.
+	latestTimeout = 30 * 24 * time.Hour
+
 	// unseenTimeout is how long room is kept for a Job that was created and that no
 	// watch has shown: it was deleted before.
 	unseenTimeout = 10 * time.Minute
@@ -85,6 +89,9 @@ type Queue struct {
 	// count without being recorded.
 	doubted map[types.UID]time.Time
 
+	// latest is when the last run of each namespace was admitted.
+	latest map[string]time.Time
+
 	// tell tells an Artifact that there is room for its run.
 	tell func(types.NamespacedName)
 
@@ -136,7 +143,7 @@ type entry struct {
 func New(most int) *Queue {
 	return &Queue{
 		max: max(most, 0), limits: map[string]int{}, entries: map[types.NamespacedName]*entry{},
-		entered: map[types.NamespacedName]bool{}, jobs: map[types.UID]Run{}, doubted: map[types.UID]time.Time{},
+		entered: map[types.NamespacedName]bool{}, jobs: map[types.UID]Run{}, doubted: map[types.UID]time.Time{}, latest: map[string]time.Time{},
 		tell: func(types.NamespacedName) {}, now: time.Now,
 	}
 }
@@ -362,6 +369,7 @@ func (q *Queue) Expire() {
 	maps.DeleteFunc(q.entries, func(name types.NamespacedName, e *entry) bool {
 		return (e.state == offered && !q.entered[name] || e.state == started) && now.After(e.until)
 	})
+	maps.DeleteFunc(q.latest, func(_ string, at time.Time) bool { return now.Sub(at) > latestTimeout })
 	if q.isHandover() {
 		return
 	}
@@ -444,13 +452,16 @@ func (q *Queue) admit() []types.NamespacedName {
 	}
 	var next []Entry
 	for config, entries := range byConfig {
-		next = append(next, u.fitting(entries, u.of(config), q.limits[config])...)
+		next = append(next, u.fitting(entries, u.of(config), q.limits[config], q.latest)...)
 	}
 	var out []types.NamespacedName
-	for _, e := range u.fitting(next, &u.all, q.max) {
+	for _, e := range u.fitting(next, &u.all, q.max, q.latest) {
 		admitted := q.entries[e.key()]
 		admitted.state, admitted.until = offered, q.now().Add(offerTimeout)
 		admitted.before = false
+		if e.Pods > 0 {
+			q.latest[e.Namespace] = q.now()
+		}
 		out = append(out, e.key())
 	}
 	return out
@@ -521,7 +532,7 @@ func (u *use) hasOwn(e Entry) bool { return u.byRun[runKey{e.UID, e.Config}] > 0
 // fitting returns those entries for which there is room within a limit; all for no limit.
 // One for which there is none has those after it wait, too, however few Pods they have,
 // unless it asks for more than the limit: it can never start.
-func (u *use) fitting(entries []Entry, t *tally, limit int) []Entry {
+func (u *use) fitting(entries []Entry, t *tally, limit int, latest map[string]time.Time) []Entry {
 	if limit <= 0 || len(entries) == 0 {
 		return entries
 	}
@@ -537,7 +548,7 @@ func (u *use) fitting(entries []Entry, t *tally, limit int) []Entry {
 	if room <= 0 {
 		return out
 	}
-	for _, e := range Order(entries, t.byNamespace) {
+	for _, e := range order(entries, t.byNamespace, latest) {
 		if room -= e.Pods; room < 0 {
 			break
 		}

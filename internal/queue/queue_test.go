@@ -387,6 +387,28 @@ func TestHostileNamespace(t *testing.T) {
 	c.wants("A namespace with one Artifact should be next, however many another has that are older.", "good/1")
 }
 
+// TestTurnsUnderLimitOfOne checks that a namespace with many older Artifacts goes only once
+// before another's single one where one run fits at a time.
+func TestTurnsUnderLimitOfOne(t *testing.T) {
+	for name, c := range map[string]*cluster{"Provider": newCluster(t, 1, nil), "Config": newCluster(t, 0, map[string]int{shared: 1})} {
+		t.Run(name, func(t *testing.T) {
+			running := c.started(of("evil", "0", 0))
+			for i := range 100 {
+				c.ask(of("evil", fmt.Sprint(i+1), i+1))
+			}
+			c.ask(of("good", "1", 20_000))
+			c.clock = c.clock.Add(time.Second)
+			c.end(running)
+			c.wants("The namespace that had no run should be next.", "good/1")
+			running = c.started(of("good", "1", 20_000))
+			c.ask(of("good", "2", -1))
+			c.clock = c.clock.Add(time.Second)
+			c.end(running)
+			c.wants("Then it is the other one's turn, whatever is older.", "evil/1")
+		})
+	}
+}
+
 func TestCounts(t *testing.T) {
 	c := newCluster(t, 2, nil)
 	c.started(of("a", "1", 1))
