@@ -51,8 +51,24 @@ func jobWithQueue() jobOverride {
 	}
 }
 
-// QueueName returns the queue of Kueue that the Artifact's runs wait in; empty for none.
-func QueueName(a *modelv1alpha1.Artifact) string { return settingsFor(a).Labels[LabelQueueName] }
+// UsesQueueOf reports whether the Artifact's runs wait in the queue of Kueue that its
+// config's job settings name.
+func UsesQueueOf(s *v1alpha1.JobSettings, a *modelv1alpha1.Artifact) bool {
+	queue := queueOf(s)
+	return queue != "" && settingsFor(a).Labels[LabelQueueName] == queue
+}
+
+// WaitsInQueueOf reports whether a Job waits in the queue of Kueue that its config's job
+// settings name.
+func WaitsInQueueOf(s *v1alpha1.JobSettings, job *batchv1.Job) bool {
+	queue := queueOf(s)
+	return queue != "" && job.GetLabels()[LabelQueueName] == queue
+}
+
+// IsQueuedFor reports whether a Job is queued for more than this time.
+func IsQueuedFor(job *batchv1.Job, now time.Time, timeout time.Duration) bool {
+	return IsQueued(job) && isPast(job, suspendedSince(job), now, timeout)
+}
 
 // queueOf returns the queue that a config's job settings name; empty for none.
 func queueOf(s *v1alpha1.JobSettings) string {

@@ -129,6 +129,9 @@ func ObserveRun(s RunState, fallbackPhase modelv1alpha1.ArtifactPhase, fallbackD
 		if s.Overdue {
 			return failed(*failure(notStarted(&outcome.Failure{Message: o.Message + " (where the ClusterProviderConfig has job.namespace, it may wait longer)"}, true)))
 		}
+		if s.Contended {
+			return failed(*failure(notStarted(&outcome.Failure{Message: o.Message}, false)))
+		}
 	case o.Phase == modelv1alpha1.PhasePending:
 		f := ObserveWaiting(s.Job, s.Pods, s.Workspace, s.Events)
 		if s.Overdue || s.Contended {

@@ -41,7 +41,7 @@ type Run struct {
 	// Config is as in an Entry.
 	Config string
 
-	// Pods of the Job; 0 if it is suspended, and counts for nothing.
+	// Pods of the Job; 0 if it is suspended by an administrator, and counts for nothing.
 	Pods int
 
 	// IsRecorded reports whether the Artifact's status says that its run is this Job. It is

@@ -34,10 +34,7 @@ const expiryInterval = 5 * time.Second
 // empty if it may start, and must before this reconcile ends.
 func (e *external) askForRoom(a *modelv1alpha1.Artifact) string {
 	entry := runqueue.EntryOf(a, e.now())
-	if artifact.QueueName(a) != "" {
-		// Kueue decides when it starts. Until then it is suspended.
-		entry.Pods = 0
-	}
+	entry.Pods = podsOf(a)
 	if e.queue.Ask(entry) {
 		return ""
 	}
@@ -51,6 +48,24 @@ func (e *external) askForRoom(a *modelv1alpha1.Artifact) string {
 		limit = fmt.Sprintf("job.maxRuns of ClusterProviderConfig %q", name)
 	}
 	return fmt.Sprintf("%s is reached: the run starts by itself when others have ended", limit)
+}
+
+// podsOf returns how many Pods the run has that an Artifact asks for: none until Kueue
+// starts it, if an administrator has it wait in a queue. A tenant's own queue is no reason
+// to be exempt from a limit.
+func podsOf(a *modelv1alpha1.Artifact) int {
+	if runqueue.ConfigOf(a) != "" && artifact.UsesQueueOf(a.Effective.Job, a) {
+		return 0
+	}
+	return runqueue.PodsOfRun
+}
+
+// takesRoomInVain reports whether a run takes room and has not started for so long that
+// others go first: that waits in a queue of the tenant's, too.
+func (e *external) takesRoomInVain(a *modelv1alpha1.Artifact, job *batchv1.Job, pods []corev1.Pod) bool {
+	exempt := runqueue.ConfigOf(a) != "" && artifact.WaitsInQueueOf(a.Effective.Job, job)
+	return artifact.HasNotStarted(job, pods, e.now(), e.startPatience) ||
+		!exempt && artifact.IsQueuedFor(job, e.now(), e.startPatience)
 }
 
 // stillWaits reports whether the run that an Artifact asks for waits for room, and nothing
@@ -239,7 +254,21 @@ func (l *limiter) runOf(ctx context.Context, job *batchv1.Job) (runqueue.Run, bo
 		return run, name.Namespace != job.GetNamespace()
 	}
 	run.Config = runqueue.ConfigOf(a)
+	if run.Pods == 0 && !l.isQueuedByConfig(ctx, a, job) {
+		run.Pods = runqueue.PodsOfRun
+	}
 	return run, true
+}
+
+// isQueuedByConfig reports whether a Job waits in the queue that the Artifact's
+// ClusterProviderConfig names. Any other that is suspended keeps its room: a tenant could
+// have very many suspended, and started at once.
+func (l *limiter) isQueuedByConfig(ctx context.Context, a *modelv1alpha1.Artifact, job *batchv1.Job) bool {
+	config := &v1alpha1.ClusterProviderConfig{}
+	if runqueue.ConfigOf(a) == "" || l.cached.Get(ctx, types.NamespacedName{Name: a.GetProviderConfigReference().Name}, config) != nil {
+		return false
+	}
+	return config.Spec.Job != nil && artifact.WaitsInQueueOf(&config.Spec.Job.JobSettings, job)
 }
 
 // isRecorded reports whether an Artifact's status says that its run is this Job, and is in

@@ -1,8 +1,11 @@
 package artifact
 
 import (
+	"cmp"
 	"testing"
+	"time"
 
+	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -10,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	runqueue "github.com/crossplane-contrib/provider-kitops/internal/queue"
 	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
@@ -62,6 +66,56 @@ func TestIsRecorded(t *testing.T) {
 			l := limiterOf(t, a)
 			if got := l.isRecorded(t.Context(), client.ObjectKeyFromObject(a), job); got != tc.want {
 				t.Errorf("\n%s\nisRecorded(...): want %t, got %t", tc.reason, tc.want, got)
+			}
+		})
+	}
+}
+
+// TestRoomOfQueuedRuns checks that only a queue that an administrator names exempts a run
+// from a limit, and only while the run waits there.
+func TestRoomOfQueuedRuns(t *testing.T) {
+	queue := func(name string) v1alpha1.JobSettings {
+		return v1alpha1.JobSettings{Labels: map[string]string{artifact.LabelQueueName: name}}
+	}
+	cases := map[string]struct {
+		reason      string
+		kind        string
+		config, own v1alpha1.JobSettings
+		exempt      bool
+	}{
+		"NoQueue":        {reason: "A run without a queue should take room, also if somebody has suspended it.", kind: "ClusterProviderConfig"},
+		"Administrator":  {reason: "A run should take no room while it waits in a queue that a ClusterProviderConfig names.", kind: "ClusterProviderConfig", config: queue("all"), exempt: true},
+		"Same":           {reason: "The same queue in the Artifact should change nothing.", kind: "ClusterProviderConfig", config: queue("all"), own: queue("all"), exempt: true},
+		"Own":            {reason: "A run in a queue that its Artifact names should take room.", kind: "ClusterProviderConfig", own: queue("mine")},
+		"Instead":        {reason: "A run in another queue than its ClusterProviderConfig's should take room.", kind: "ClusterProviderConfig", config: queue("all"), own: queue("mine")},
+		"ProviderConfig": {reason: "A run in a queue that a tenant's config names should take room.", kind: "ProviderConfig", config: queue("mine")},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			a, job := runningArtifact()
+			a.Spec.ProviderConfigReference = &xpv2.ProviderConfigReference{Kind: tc.kind, Name: "config"}
+			a.Spec.ForProvider.Job, a.Effective.Job = &tc.own, &tc.config
+			job.Spec.Suspend = ptr.To(true)
+			job.Labels = map[string]string{artifact.LabelQueueName: cmp.Or(tc.own.Labels[artifact.LabelQueueName], tc.config.Labels[artifact.LabelQueueName])}
+			config := &v1alpha1.ClusterProviderConfig{ObjectMeta: metav1.ObjectMeta{Name: "config"}}
+			config.Spec.Job = &v1alpha1.ClusterJobConfig{JobConfig: v1alpha1.JobConfig{JobSettings: tc.config}}
+			if got := podsOf(a) == 0; got != tc.exempt {
+				t.Errorf("\n%s\npodsOf(...): got no Pods %t", tc.reason, got)
+			}
+			l := limiterOf(t, a, config)
+			l.jobChanged(t.Context(), job, true)
+			if got := l.queue.Counts()["team"].Running == 0; got != tc.exempt {
+				t.Errorf("\n%s\njobChanged(...): got no Pods %t", tc.reason, got)
+			}
+			later := time.Now().Add(time.Hour)
+			e := &external{startPatience: time.Minute, now: func() time.Time { return later }}
+			if got := !e.takesRoomInVain(a, job, nil); got != tc.exempt {
+				t.Errorf("\n%s\ntakesRoomInVain(...): got %t", tc.reason, !got)
+			}
+			job.Spec.Suspend = nil
+			l.jobChanged(t.Context(), job, true)
+			if got := l.queue.Counts()["team"].Running; got != 1 {
+				t.Errorf("\n%s\njobChanged(...): a run that has started should count, got %d Pods", tc.reason, got)
 			}
 		})
 	}

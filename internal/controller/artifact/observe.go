@@ -161,7 +161,7 @@ func (e *external) gatherRun(ctx context.Context, a *modelv1alpha1.Artifact, o *
 		return err
 	}
 	state.Overdue = job != nil && artifact.IsOverdue(job, pods, e.now(), e.startPatience)
-	state.Contended = job != nil && artifact.HasNotStarted(job, pods, e.now(), e.startPatience) && e.queue.IsContended(runqueue.ConfigOf(a))
+	state.Contended = job != nil && e.takesRoomInVain(a, job, pods) && e.queue.IsContended(runqueue.ConfigOf(a))
 	run, news := e.recordRun(ctx, a, state)
 	o.run, o.news = &run, news
 	if !hasEnded(run.Phase) {
