@@ -268,15 +268,7 @@ func (c *code) flags(path string) [][]string {
 func (c *code) flag(f *ast.File, n ast.Node) []string {
 	row := []string{"", "", "", ""}
 	short, environment := "", true
-	for {
-		call, ok := n.(*ast.CallExpr)
-		if !ok {
-			return nil
-		}
-		method, ok := call.Fun.(*ast.SelectorExpr)
-		if !ok {
-			return nil
-		}
+	for call, method := methodOf(n); call != nil; call, method = methodOf(method.X) {
 		switch method.Sel.Name {
 		case "Default":
 			row[2] = c.defaultOf(f, call.Args)
@@ -305,8 +297,21 @@ func (c *code) flag(f *ast.File, n ast.Node) []string {
 			}
 			return row
 		}
-		n = method.X
 	}
+	return nil
+}
+
+// methodOf returns a call of a method, and the method; nil for another node.
+func methodOf(n ast.Node) (*ast.CallExpr, *ast.SelectorExpr) {
+	call, ok := n.(*ast.CallExpr)
+	if !ok {
+		return nil, nil
+	}
+	method, ok := call.Fun.(*ast.SelectorExpr)
+	if !ok {
+		return nil, nil
+	}
+	return call, method
 }
 
 // defaultOf returns the values of a flag's Default.
