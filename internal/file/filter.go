@@ -1,6 +1,7 @@
 package file
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"unicode"
@@ -33,18 +34,39 @@ type Filter struct {
 
 // Keep reports whether a file with this path is wanted.
 func (f Filter) Keep(path string) bool {
-	matches := func(p string) bool { return match(normal(p), path) }
-	if len(f.Include) > 0 && !slices.ContainsFunc(f.Include, matches) {
-		return false
+	keep, _ := f.Selection().Keep(context.Background(), path)
+	return keep
+}
+
+// A Selection is a Filter with which many paths are compared.
+type Selection struct{ include, exclude []string }
+
+// Selection returns the filter with its patterns in the form that is matched.
+func (f Filter) Selection() Selection {
+	all := func(patterns []string) []string {
+		out := make([]string, len(patterns))
+		for i, p := range patterns {
+			out[i] = normal(p)
+		}
+		return out
 	}
-	return !slices.ContainsFunc(f.Exclude, matches)
+	return Selection{include: all(f.Include), exclude: all(f.Exclude)}
+}
+
+// Keep reports whether a file with this path is wanted. It returns the context's error if
+// that ends before all patterns were compared.
+func (s Selection) Keep(ctx context.Context, path string) (bool, error) {
+	matches := func(p string) bool { return ctx.Err() != nil || match(p, path) }
+	keep := (len(s.include) == 0 || slices.ContainsFunc(s.include, matches)) && !slices.ContainsFunc(s.exclude, matches)
+	return keep, ctx.Err()
 }
 
 // Apply returns the files that are wanted. None of them may be left.
 func (f Filter) Apply(files []File) []File {
 	kept := make([]File, 0, len(files))
+	selection := f.Selection()
 	for _, one := range files {
-		if f.Keep(one.Path) {
+		if keep, _ := selection.Keep(context.Background(), one.Path); keep {
 			kept = append(kept, one)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/card"
 	"github.com/crossplane-contrib/provider-kitops/internal/errors"
@@ -27,6 +28,9 @@ import (
 
 // MaxFiles bounds the files of a Folder, as a list of files bounds them.
 const MaxFiles = filelist.MaxFiles
+
+// selectionTime bounds how long Revision compares files with patterns.
+const selectionTime = 2 * time.Second
 
 // A Folder is files that know nothing of models: in a bucket, on a volume, at an HTTP
 // server. FromFolder makes a Source of it. Its errors are or wrap an outcome.Error, and
@@ -100,6 +104,8 @@ type folder struct {
 	source pipeline.Source
 	logf   func(format string, args ...any)
 	files  []file.File // The wanted ones, by path, between Resolve and List.
+
+	patience time.Duration // For how long files are selected; 0 for as long as that takes.
 }
 
 var _ Source = &folder{}
@@ -109,9 +115,10 @@ var _ Source = &folder{}
 func (o *folder) Name() string { return cmp.Or(o.source.Name, o.Folder.Name()) }
 
 // Revision returns the revision that a run would find now if it read a folder as its source
-// says, without reading a file.
+// says, without reading a file. It gives up if the patterns take longer than selectionTime: a
+// program that asks for many folders must not be kept busy by one.
 func Revision(ctx context.Context, s pipeline.Source, f Folder) (string, error) {
-	o := &folder{Folder: f, source: s}
+	o := &folder{Folder: f, source: s, patience: selectionTime}
 	if _, err := o.choose(ctx); err != nil {
 		return "", err
 	}
@@ -182,12 +189,23 @@ func (o *folder) wanted(ctx context.Context, all []file.File) ([]file.File, erro
 	if len(all) == 0 {
 		return nil, outcome.Errorf(outcome.NotFound, "%s has no files: check spec.forProvider.source", o.Name())
 	}
+	within := ctx
+	if o.patience > 0 {
+		var cancel context.CancelFunc
+		within, cancel = context.WithTimeout(ctx, o.patience)
+		defer cancel()
+	}
 	var files []file.File
+	selection := o.source.Files.Selection()
 	for _, f := range all {
-		if ctx.Err() != nil {
+		keep, err := selection.Keep(within, f.Path)
+		switch {
+		case ctx.Err() != nil:
 			return nil, errors.Wrapf(ctx.Err(), "cannot select files of %s", o.Name())
-		}
-		if o.source.Files.Keep(f.Path) {
+		case err != nil:
+			return nil, outcome.Errorf(outcome.Unsupported,
+				"%s cannot be followed: to compare its %d files with the patterns takes longer than %s: write fewer or simpler patterns in spec.forProvider.source.files, or name a folder in it as prefix", o.Name(), len(all), o.patience)
+		case keep:
 			files = append(files, f)
 		}
 	}
