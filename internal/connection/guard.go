@@ -40,6 +40,8 @@ type Guard struct {
 	host        string
 	dialer      net.Dialer
 	environment func(*http.Request) (*url.URL, error)
+	confined    bool // The host itself must be public, or in a private network if that is permitted.
+	private     bool
 
 	mu      sync.Mutex
 	own     network
@@ -64,6 +66,11 @@ func NewGuard(host string) *Guard {
 		judged:      map[string]error{},
 	}
 }
+
+// Confine has the host itself be at public addresses only, or also in private networks. It
+// must be called before the first connection: it is for a program that connects to hosts of
+// tenants' choice from a place that tenants are not in.
+func (g *Guard) Confine(private bool) { g.confined, g.private = true, private }
 
 // A BlockedError is about a connection that a Guard refused.
 type BlockedError struct {
@@ -122,7 +129,7 @@ func (g *Guard) check(host string, at netip.Addr) error {
 	defer g.mu.Unlock()
 	to := networkOf(at)
 	switch {
-	case to == metadata:
+	case to == metadata, g.confined && to != public && (to != private || !g.private):
 	case to == public, to == g.own, g.own == unknown && g.isOwn(host):
 		return nil
 	}
@@ -183,7 +190,7 @@ func (g *Guard) judge(ctx context.Context, host string) error {
 		return &BlockedError{Host: host, network: reserved}
 	}
 	for _, at := range g.lookUp(ctx, name) {
-		if g.isOwn(host) && networkOf(at) != metadata {
+		if g.isOwn(host) && networkOf(at) != metadata && !g.confined {
 			g.mu.Lock()
 			if g.own == unknown {
 				g.own = networkOf(at)

@@ -145,6 +145,23 @@ func TestGuardCheck(t *testing.T) {
 	}
 }
 
+// TestGuardConfine has the host itself be where it must not be.
+func TestGuardConfine(t *testing.T) {
+	for name, private := range map[string]bool{"Public": false, "Private": true} {
+		t.Run(name, func(t *testing.T) {
+			for address, want := range map[string]bool{
+				"8.8.8.8": true, "10.0.0.1": private, "fd00::1": private, "127.0.0.1": false, "::ffff:127.0.0.1": false, "169.254.1.1": false, "169.254.169.254": false, "0.0.0.0": false,
+			} {
+				g := NewGuard("bucket.test")
+				g.Confine(private)
+				if got := g.check("bucket.test", netip.MustParseAddr(address)) == nil; got != want {
+					t.Errorf("A confined host at %s: want allowed %t, got %t", address, want, got)
+				}
+			}
+		})
+	}
+}
+
 // names is a resolver of names, each of which stands for one address after the
 // other.
 func names(t *testing.T, addresses map[string][]string) *net.Resolver {

@@ -65,7 +65,7 @@ func (f *Follower) bucketKey(s pipeline.Source) questionKey {
 		h = &hubState{key: key, origin: origin, budget: f.budgetOf(host)}
 		f.hubs[key] = h
 	}
-	return questionKey{hub: h, kind: "bucket", model: hashOf([]any{s.S3, s.GCS, s.AzureBlob, s.Files})}
+	return questionKey{hub: h, kind: "bucket", model: hashOf([]any{s.S3, s.GCS, s.AzureBlob, s.Files, s.Private})}
 }
 
 // originOf returns the scheme and the host of a URL, and the host alone.
@@ -93,6 +93,8 @@ func (f *Follower) askBucket(ctx context.Context, q *question) (hub.Head, int, e
 	defer cancel()
 	m := &meter{paid: q.paid, extra: q.extra}
 	s, h := *q.bucket, q.key.hub
+	// A tenant names the endpoint, and the provider is not in the tenant's network.
+	s.Confined, s.Private = !f.Anywhere, s.Private || isCloud(s)
 	s.Transport = func(next http.RoundTripper) http.RoundTripper {
 		return &meteredTransport{next: f.hosts.Transport(h.origin, h.key.account, next), meter: m}
 	}
@@ -117,6 +119,20 @@ func (f *Follower) askBucket(ctx context.Context, q *question) (hub.Head, int, e
 		err = outcome.Errorf(outcome.Unavailable, "%s was not listed within %s; this may be transient, else name a folder in it as prefix", folder.Name(), listingTime)
 	}
 	return hub.Head{Commit: revision}, cost, err
+}
+
+// isCloud reports whether a bucket is at its cloud's own endpoint, which may have a private
+// address in a network of that cloud.
+func isCloud(s pipeline.Source) bool {
+	switch {
+	case s.S3 != nil:
+		return s.S3.Endpoint == ""
+	case s.GCS != nil:
+		return s.GCS.Endpoint == ""
+	case s.AzureBlob != nil:
+		return s.AzureBlob.Endpoint == ""
+	}
+	return false
 }
 
 // A meter counts the requests of one listing, and of what gets tokens for it, and the bytes

@@ -306,6 +306,7 @@ func TestBucketCredentials(t *testing.T) {
 	for name, s := range cases {
 		t.Run(name, func(t *testing.T) {
 			f := New(connection.NewHosts())
+			f.Anywhere = true
 			start(t, f)
 			w := &followWorld{t: t}
 			w.eventually("the bucket", func() bool {
@@ -316,6 +317,41 @@ func TestBucketCredentials(t *testing.T) {
 				return strings.HasPrefix(moved, "sha256:")
 			})
 		})
+	}
+}
+
+// TestBucketIsConfined has tenants name servers that only the provider reaches.
+func TestBucketIsConfined(t *testing.T) {
+	own := newFollowWorld(t)
+	var asked atomic.Int64
+	loopback := own.serve(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
+	cases := map[string]struct {
+		reason  string
+		asks    string
+		private bool
+	}{
+		"Loopback":         {reason: "The provider's own Pod should not be asked.", asks: loopback + "/admin/api"},
+		"AllowedLoopback":  {reason: "Nor if an administrator lists the bucket.", asks: loopback, private: true},
+		"LinkLocal":        {reason: "Nor should its node.", asks: "http://169.254.1.1"},
+		"AllowedLinkLocal": {reason: "Nor if an administrator lists the bucket.", asks: "http://169.254.1.1", private: true},
+		"Private":          {reason: "No server in the cluster should be asked.", asks: "http://10.0.0.1:9000"},
+		"Unique":           {reason: "Nor by its IPv6 address.", asks: "http://[fd00::1]:9000"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := &followWorld{t: t}
+			w.run(func(*testing.T) {
+				w.Anywhere = false
+				q := Question{Bucket: &pipeline.Source{S3: &pipeline.S3Source{Bucket: "models", Endpoint: tc.asks}, Private: tc.private}, Interval: time.Hour, Now: true}
+				w.ask("a", q, "sha256:0", "")
+				if got := w.Trouble("a"); got == nil || got.Reason != outcome.Untrusted || !strings.Contains(got.Message, "sourceIdentity.allow") {
+					w.t.Errorf("\n%s\nTrouble(...): want Untrusted with the cure, got %v", tc.reason, got)
+				}
+			})
+		})
+	}
+	if got := asked.Load(); got != 0 {
+		t.Errorf("No request should be made, got %d", got)
 	}
 }
 

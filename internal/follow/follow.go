@@ -94,6 +94,10 @@ type Follower struct {
 	// nobody. It must be set before Start, and must not call the Follower.
 	Observe func(error)
 
+	// Anywhere has buckets be asked at any address but a metadata service's, such as at the
+	// loopback address. It is for tests. It must be set before Start.
+	Anywhere bool
+
 	now    func() time.Time
 	random func() float64 // From 0 to 1.
 	hosts  *connection.Hosts

@@ -69,6 +69,7 @@ func (w *followWorld) run(test func(t *testing.T)) {
 		w.t = t
 		defer func() { w.t = outer }()
 		w.Follower = New(connection.NewHosts())
+		w.Anywhere = true
 		w.random = func() float64 { return 0.5 }
 		ctx, stop := context.WithCancel(t.Context())
 		w.stop = stop

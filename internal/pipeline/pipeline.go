@@ -102,6 +102,10 @@ type Source struct {
 	// program that bounds all of its requests; nil to use that as it is.
 	Transport func(next http.RoundTripper) http.RoundTripper
 
+	// Confined has the servers of a bucket be at public addresses, or also in private networks
+	// if Private is set, for a program that is not in the network of who names them.
+	Confined, Private bool
+
 	// Issued is called with each short-lived credential that a bucket's cloud issues to
 	// the run, before it is used, so that no log shows it; nil for none.
 	Issued func(secret string)

@@ -190,6 +190,15 @@ func (p *providerConfig) sourceIdentity(a *modelv1alpha1.Artifact) bool {
 	if !p.cluster || p.SourceIdentity == nil || p.Job.Namespace == "" || f == nil || !f.IsBucket || f.ReaderPays || f.Credentials != nil || f.CA != nil {
 		return false
 	}
+	return p.listsBucket(a)
+}
+
+// listsBucket reports whether an administrator lists the Artifact's bucket in sourceIdentity.
+func (p *providerConfig) listsBucket(a *modelv1alpha1.Artifact) bool {
+	f := artifact.FolderOf(a)
+	if !p.cluster || p.SourceIdentity == nil || f == nil {
+		return false
+	}
 	return slices.ContainsFunc(p.SourceIdentity.Allow, func(b v1alpha1.BucketPattern) bool { return matchesBucket(string(b), f.Name) })
 }
 

@@ -103,6 +103,8 @@ func (s Settings) copyFolder(ctx context.Context, out map[string][]byte) error {
 // the provider's.
 func (s Settings) Bucket(ctx context.Context, a *modelv1alpha1.Artifact) (*pipeline.Source, error) {
 	out := bucketOf(a)
+	// The provider asks a server in a private network only if an administrator named it.
+	out.Private = s.config.listsBucket(a)
 	if s.Effective.SourceIdentity {
 		return nil, outcome.Errorf(outcome.Unsupported, "runs read %s by the identity of their service account, which the provider does not have, so that it cannot be followed: "+
 			"name a Secret in credentialsSecretRef of the source, whose account needs to list and to read, or write revisionPolicy: Pinned and a new prefix for each version", s.folder.source.Name)

@@ -207,11 +207,16 @@ func TestBucket(t *testing.T) {
 		Files: file.Filter{Include: []string{"*.json"}}, CA: []byte("pem"),
 		Credentials: map[string][]byte{"AWS_ACCESS_KEY_ID": []byte("id"), "AWS_SECRET_ACCESS_KEY": []byte("key")},
 	}
+	minio := modelv1alpha1.Source{S3: &modelv1alpha1.S3Source{Bucket: "models", Endpoint: "https://minio.example.com", CredentialsSecretRef: cloud}}
+	own := func(private bool) *pipeline.Source {
+		return &pipeline.Source{S3: &pipeline.S3Source{Bucket: "models", Endpoint: "https://minio.example.com"}, Credentials: given.Credentials, Private: private}
+	}
 	cases := map[string]struct {
 		reason   string
 		source   modelv1alpha1.Source
 		secret   map[string]string
 		isolated bool
+		allow    v1alpha1.BucketPattern
 		identity bool
 		want     *pipeline.Source
 		fails    outcome.Reason
@@ -220,6 +225,8 @@ func TestBucket(t *testing.T) {
 		"Isolated": {reason: "Wherever runs execute, the Secrets of the Artifact's namespace should be read.", source: s3, secret: keys, isolated: true, want: given},
 		"Azure":    {reason: "A public container should need no Secret.", source: azure, want: &pipeline.Source{AzureBlob: &pipeline.AzureBlobSource{Account: "example", Container: "models"}}},
 		"GCS":      {reason: "A bucket should be asked for as a run asks for it.", source: gcs, want: &pipeline.Source{GCS: &pipeline.GCSSource{Bucket: "models", UserProject: "payer"}}},
+		"Listed":   {reason: "An administrator's list should permit a private network.", source: minio, secret: keys, isolated: true, allow: "https://minio.example.com/models/*", want: own(true)},
+		"Unlisted": {reason: "A list that does not have the server should permit none.", source: minio, secret: keys, isolated: true, allow: "s3://models/*", want: own(false)},
 		"Missing":  {reason: "Without its Secret, nothing should be asked.", source: s3, fails: outcome.ConfigMissing},
 		"Identity": {reason: "The provider has not the identity of runs.", source: gcs, isolated: true, identity: true, fails: outcome.Unsupported},
 	}
@@ -233,6 +240,9 @@ func TestBucket(t *testing.T) {
 			config := isolatedConfig()
 			if !tc.isolated {
 				config.Spec.Job = nil
+			}
+			if tc.allow != "" {
+				config.Spec.SourceIdentity = &v1alpha1.SourceIdentity{Allow: []v1alpha1.BucketPattern{tc.allow}}
 			}
 			s, err := resolve(t, newKube(t, objects...), config, a)
 			if err != nil {

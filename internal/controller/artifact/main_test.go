@@ -136,6 +136,7 @@ func startManagerAs(t *testing.T, cfg *rest.Config, namespaces []string, options
 		Features:                features,
 	}
 	options.Keys = func(context.Context) (provenance.Keys, error) { return testKeys, nil }
+	options.followAnywhere = true                // Buckets of tests are at the loopback address.
 	options.BlobCheckInterval = 1000 * time.Hour // Where a test asks for it.
 	for _, setup := range further {
 		if err := setup(mgr, options.Options); err != nil {

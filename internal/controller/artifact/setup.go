@@ -103,6 +103,9 @@ type Options struct {
 
 	// poller of the progress of runs; nil for one that asks their Pods.
 	poller *progress.Poller
+
+	// followAnywhere has followed buckets be asked at any address, also the loopback one.
+	followAnywhere bool
 }
 
 // Setup adds the controller of Artifacts to the manager. Artifacts are
@@ -142,6 +145,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		registries: registry.NewMemory(),
 		hosts:      hosts,
 	}
+	c.memory.follower.Anywhere = o.followAnywhere
 	gate := newRBACGate(o.Access, mgr.GetClient())
 	managedReconciler := newReconciler(mgr, mgr.GetCache(), c, append(o.forReconciler(name, recorder, c),
 		managed.WithTypedExternalConnector[*modelv1alpha1.Artifact](&permitted{next: c, gate: gate}),

@@ -70,6 +70,7 @@ type Client struct {
 
 	service, field, address string
 	base                    *url.URL
+	confined                bool
 	retry                   retry.Policy
 }
 
@@ -87,7 +88,11 @@ func NewClient(o Options) (*Client, error) {
 	if err != nil {
 		return nil, errors.Wrap(err, "cannot read the source's certificate authorities")
 	}
-	transport := connection.NewTransport(pool, connection.NewGuard(base.Host))
+	guard := connection.NewGuard(base.Host)
+	if o.Source.Confined {
+		guard.Confine(o.Source.Private)
+	}
+	transport := connection.NewTransport(pool, guard)
 	transport.ResponseHeaderTimeout = headerTimeout
 	transport.ReadBufferSize = 64 << 10
 	// A file's bytes must be those that its hash was taken of.
@@ -97,7 +102,7 @@ func NewClient(o Options) (*Client, error) {
 	if o.Source.Transport != nil {
 		next = o.Source.Transport(next)
 	}
-	c := &Client{HTTP: &http.Client{Transport: next}, service: o.Service, field: o.Field, address: cmp.Or(o.Address, o.Field+".endpoint"), base: base, retry: o.Retry}
+	c := &Client{HTTP: &http.Client{Transport: next}, service: o.Service, field: o.Field, address: cmp.Or(o.Address, o.Field+".endpoint"), base: base, confined: o.Source.Confined, retry: o.Retry}
 	if o.Authorizer != nil {
 		own := &authorizing{origin: base, own: o.Authorizer, next: next, patience: refusalPatience}
 		if o.Source.Credentials != nil {

@@ -58,6 +58,12 @@ func (c *Client) cure(why connection.Cause) string {
 		return "renew it, or check this machine's clock"
 	case connection.NoTLS:
 		return "begin " + c.address + " with http:// if that is meant"
+	case connection.Blocked:
+		if !c.confined {
+			return "correct " + c.address
+		}
+		return "the provider itself asks public addresses only, and private ones for buckets that sourceIdentity.allow of the ClusterProviderConfig lists: " +
+			"have an administrator list it there, or write revisionPolicy: Pinned and request a run when files have changed"
 	default:
 		return "correct " + c.address
 	}
