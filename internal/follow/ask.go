@@ -3,6 +3,7 @@ package follow
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -86,6 +87,11 @@ type question struct {
 	interval  time.Duration
 	namespace string
 
+	// share is what the namespace has of the Hub's budget, as long as the question has a place
+	// in it or waits for one; shared is what is reserved of that.
+	share  *share
+	shared []*rate.Reservation
+
 	bucket *pipeline.Source // Nil for a Hub or a registry.
 
 	// cost is how many requests it takes, as far as it is known; 0 for one. reserved is as
@@ -122,21 +128,53 @@ func (q *question) cancel(now time.Time) {
 	for _, r := range slices.Backward(q.reserved) {
 		r.CancelAt(now)
 	}
-	q.reserved = nil
+	for _, r := range slices.Backward(q.shared) {
+		r.CancelAt(now)
+	}
+	q.leave()
+}
+
+// leave has the question have no place in the budget.
+func (q *question) leave() {
+	if q.share != nil && q.share.next == q {
+		q.share.next = nil
+	}
+	q.share, q.shared, q.reserved = nil, nil, nil
 }
 
 // reserve reserves what the question costs, and returns how long to wait for it.
 func (q *question) reserve(now time.Time) time.Duration {
-	limiter := q.limiter()
-	for len(q.reserved) < max(q.cost, 1) {
-		q.reserved = append(q.reserved, limiter.ReserveN(now, 1))
+	if q.share == nil {
+		q.share = q.key.hub.budget.shareOf(q.namespace, q.urgent, now)
 	}
-	return q.reserved[len(q.reserved)-1].DelayFrom(now)
+	cost := max(q.cost, 1)
+	// The namespace's share comes first, so that no place is held for who must wait for it.
+	if wait := reserveOf(q.share.limiter, &q.shared, cost, now); wait > 0 {
+		return wait
+	}
+	if next := q.share.next; next != nil && next != q {
+		if wait := next.reserved[len(next.reserved)-1].DelayFrom(now); wait > 0 {
+			return wait
+		}
+	}
+	wait := reserveOf(q.limiter(), &q.reserved, cost, now)
+	if wait > 0 {
+		q.share.next = q
+	}
+	return wait
 }
 
-// share returns the time between two of its questions by which it leaves most of the
+// reserveOf reserves of a limiter what is not reserved yet, and returns how long to wait for it.
+func reserveOf(l *rate.Limiter, reserved *[]*rate.Reservation, cost int, now time.Time) time.Duration {
+	for len(*reserved) < cost {
+		*reserved = append(*reserved, l.ReserveN(now, 1))
+	}
+	return (*reserved)[len(*reserved)-1].DelayFrom(now)
+}
+
+// rest returns the time between two of its questions by which it leaves most of the
 // budget to others.
-func (q *question) share() time.Duration {
+func (q *question) rest() time.Duration {
 	return time.Duration(q.cost) * costShare * budgetWindow / budgetQuestions
 }
 
@@ -177,6 +215,42 @@ type budget struct {
 	host              string
 	users             int
 	artifacts, people *rate.Limiter
+
+	// shares are what namespaces have of either.
+	shares map[shareKey]*share
+}
+
+// A shareKey identifies a share: of people's budget, or of Artifacts'.
+type shareKey struct {
+	namespace string
+	urgent    bool
+}
+
+// A share bounds what one namespace has of a budget to half of its rate, so that others are
+// never behind all of its questions: of these one at a time, next, waits for the budget
+// itself.
+type share struct {
+	limiter *rate.Limiter
+	next    *question
+}
+
+// maxShares is how many shares a budget keeps before those are dropped that are full again.
+const maxShares = 1024
+
+// shareOf returns a namespace's share of the budget.
+func (b *budget) shareOf(namespace string, urgent bool, now time.Time) *share {
+	key := shareKey{namespace, urgent}
+	s, ok := b.shares[key]
+	if !ok {
+		if len(b.shares) >= maxShares {
+			maps.DeleteFunc(b.shares, func(_ shareKey, s *share) bool {
+				return s.next == nil && s.limiter.TokensAt(now) >= budgetBurst
+			})
+		}
+		s = &share{limiter: rate.NewLimiter(rate.Every(2*budgetWindow/budgetQuestions), budgetBurst)}
+		b.shares[key] = s
+	}
+	return s
 }
 
 // key returns a question's key.
@@ -220,7 +294,7 @@ func (f *Follower) budgetOf(host string) *budget {
 	b, ok := f.budgets[host]
 	if !ok {
 		every := rate.Every(budgetWindow / budgetQuestions)
-		b = &budget{host: host, artifacts: rate.NewLimiter(every, budgetBurst), people: rate.NewLimiter(every, budgetBurst)}
+		b = &budget{host: host, artifacts: rate.NewLimiter(every, budgetBurst), people: rate.NewLimiter(every, budgetBurst), shares: map[shareKey]*share{}}
 		f.budgets[host] = b
 	}
 	b.users++
@@ -244,8 +318,8 @@ func (f *Follower) questionFor(key questionKey, bucket *pipeline.Source) *questi
 func (f *Follower) enqueue(w *following, urgent bool) {
 	q := w.question
 	if urgent && !q.urgent {
-		q.urgent = true
 		q.cancel(f.now())
+		q.urgent = true
 	}
 	q.queued, q.interval, q.namespace = true, w.interval, w.artifact.Namespace
 	f.queue.Add(q.key)
@@ -317,8 +391,8 @@ func (f *Follower) admit(key questionKey) (*question, []connection.Limit, time.D
 	if q.bucket != nil {
 		limits = append(limits, listingLimit(q.namespace))
 	}
-	limiter := q.limiter()
-	q.paid, q.extra = len(q.reserved), func() bool { return limiter.AllowN(f.now(), 1) }
+	limiter, own := q.limiter(), q.share.limiter
+	q.paid, q.extra = len(q.reserved), func() bool { return own.AllowN(f.now(), 1) && limiter.AllowN(f.now(), 1) }
 	return q, limits, 0
 }
 
@@ -335,7 +409,8 @@ func (f *Follower) ask(ctx context.Context, q *question) (hub.Head, int, error) 
 // askLater returns how long a question must wait that costs more than was reserved for it.
 func (f *Follower) askLater(q *question, cost int) time.Duration {
 	f.mu.Lock()
-	q.cost, q.reserved = cost, nil
+	q.cost = cost
+	q.leave()
 	f.mu.Unlock()
 	_, _, wait := f.admit(q.key)
 	return max(wait, time.Millisecond)
@@ -381,7 +456,8 @@ func (f *Follower) record(ctx context.Context, q *question, head hub.Head, cost 
 	if f.Observe != nil {
 		f.Observe(err)
 	}
-	q.queued, q.urgent, q.reserved, q.cost = false, false, nil, cost
+	q.queued, q.urgent, q.cost = false, false, cost
+	q.leave()
 	if until := now.Add(head.Rest); until.After(q.key.hub.asked) {
 		q.key.hub.asked = until
 	}
@@ -418,7 +494,7 @@ func (f *Follower) succeed(q *question, head hub.Head, now time.Time) {
 // permanent one, the question waits for its interval.
 func (f *Follower) fail(q *question, err error, now time.Time) {
 	h, reason := q.key.hub, outcome.ReasonOf(err)
-	wait := max(f.afterHalf(f.retries.When(q.key)), q.share())
+	wait := max(f.afterHalf(f.retries.When(q.key)), q.rest())
 	if reason.Transient() {
 		h.retry = now.Add(f.afterHalf(f.hubRetries.When(h.key)))
 	} else {

@@ -220,7 +220,7 @@ func TestBucketBudget(t *testing.T) {
 		}
 		for known := false; !known; known = w.Answered("a") {
 			w.ask("a", q, first, "")
-			w.pass(30 * time.Second)
+			w.pass(6 * time.Second)
 			within()
 			if w.now().Sub(began) > 3*time.Hour {
 				w.t.Fatalf("The list should be read in the end, got %d requests", asked())

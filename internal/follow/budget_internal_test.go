@@ -50,12 +50,14 @@ func (s *commitServer) of(i int) int {
 
 func model(i int) string { return "org/m" + strconv.Itoa(i) }
 
-// all has n Artifacts reconciled, each with a model of its own.
+// all has n Artifacts reconciled, each with a model and in a namespace of its own.
 func (w *followWorld) all(n int, q Question) {
 	w.t.Helper()
 	for i := range n {
 		q.Model = model(i)
-		w.Moved(artifact(types.UID(strconv.Itoa(i))), q, "")
+		a := artifact(types.UID(strconv.Itoa(i)))
+		a.SetNamespace("n" + strconv.Itoa(i))
+		w.Moved(a, q, "")
 	}
 	w.pass(0)
 }
@@ -98,6 +100,52 @@ func TestFollowBudget(t *testing.T) {
 			w.t.Error("A person should be answered at once.")
 		}
 	})
+}
+
+// TestFollowNamespaces has one namespace ask more than the budget of a host has.
+func TestFollowNamespaces(t *testing.T) {
+	for name, urgent := range map[string]bool{"Artifacts": false, "People": true} {
+		t.Run(name, func(t *testing.T) {
+			w, s, q := newBudgetWorld(t)
+			q.Now, q.Interval = urgent, 24*time.Hour
+			ask := func(namespace string, i int) {
+				q.Model = model(i)
+				a := artifact(types.UID(strconv.Itoa(i)))
+				a.SetNamespace(namespace)
+				w.Moved(a, q, "")
+			}
+			w.run(func(*testing.T) {
+				const n = 500
+				for again := range 2 {
+					// First questions are due later.
+					for i := range n {
+						ask([]string{"greedy-a", "greedy-b", "greedy-c"}[i%3], i)
+					}
+					if urgent || again > 0 {
+						break
+					}
+					w.pass(12 * time.Hour)
+				}
+				w.pass(5 * time.Minute)
+				if got := s.total(); got < budgetQuestions/2 || got > budgetQuestions+budgetBurst {
+					w.t.Errorf("The budget should be used and kept to, got %d questions", got)
+				}
+				q.Now = urgent
+				ask("modest", n)
+				if !urgent {
+					w.pass(2 * time.Minute)
+					ask("modest", n)
+				}
+				w.pass(20 * time.Second)
+				if s.of(n) != 1 {
+					w.t.Error("Another namespace should be asked for soon, however many questions of others wait.")
+				}
+				if got := s.total(); got == n+1 {
+					w.t.Error("The others should still wait.")
+				}
+			})
+		})
+	}
 }
 
 // TestFollowPeople has many people ask at once.

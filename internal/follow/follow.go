@@ -308,7 +308,7 @@ func (w *following) due() time.Time {
 	case w.isUnanswered():
 		return w.first
 	default:
-		return q.at.Add(max(w.period, q.share()))
+		return q.at.Add(max(w.period, q.rest()))
 	}
 }
 
