@@ -390,8 +390,13 @@ func TestHostileNamespace(t *testing.T) {
 // TestTurnsUnderLimitOfOne checks that a namespace with many older Artifacts goes only once
 // before another's single one where one run fits at a time.
 func TestTurnsUnderLimitOfOne(t *testing.T) {
-	for name, c := range map[string]*cluster{"Provider": newCluster(t, 1, nil), "Config": newCluster(t, 0, map[string]int{shared: 1})} {
+	cases := map[string]struct {
+		most   int
+		limits map[string]int
+	}{"Provider": {most: 1}, "Config": {limits: map[string]int{shared: 1}}}
+	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
+			c := newCluster(t, tc.most, tc.limits)
 			running := c.started(of("evil", "0", 0))
 			for i := range 100 {
 				c.ask(of("evil", fmt.Sprint(i+1), i+1))

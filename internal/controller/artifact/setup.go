@@ -145,7 +145,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		registries: registry.NewMemory(),
 		hosts:      hosts,
 	}
-	c.memory.follower.Anywhere = o.followAnywhere
+	c.follower.Anywhere = o.followAnywhere
 	gate := newRBACGate(o.Access, mgr.GetClient())
 	managedReconciler := newReconciler(mgr, mgr.GetCache(), c, append(o.forReconciler(name, recorder, c),
 		managed.WithTypedExternalConnector[*modelv1alpha1.Artifact](&permitted{next: c, gate: gate}),
