@@ -49,6 +49,7 @@ func TestMonitoring(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := newMonitored(t)
+	m.clear()
 	m.p.start(nil, "--metrics-secure", "--max-runs=1", "--poll=2s", "--poll-jitter-percentage=0")
 	m.p.waitLog(artifactsStarted)
 	prometheus := monitoring.Start(t, m.p.metrics, m.token, file)
@@ -220,6 +221,28 @@ func (m *monitored) play() {
 		return ""
 	})
 	m.waitFor(ready, modelv1alpha1.TypeUpToDate, string(outcome.NotFound))
+}
+
+// clear deletes what other tests have left, whose runs would count against the limit.
+func (m *monitored) clear() {
+	m.t.Helper()
+	list := &modelv1alpha1.ArtifactList{}
+	if err := m.p.kube.List(m.t.Context(), list); err != nil {
+		m.t.Fatal(err)
+	}
+	for i := range list.Items {
+		a := &list.Items[i]
+		a.SetFinalizers(nil)
+		if err := m.p.kube.Update(m.t.Context(), a); client.IgnoreNotFound(err) != nil {
+			m.t.Fatal(err)
+		}
+		if err := m.p.kube.Delete(m.t.Context(), a); client.IgnoreNotFound(err) != nil {
+			m.t.Fatal(err)
+		}
+		if err := m.p.kube.DeleteAllOf(m.t.Context(), &batchv1.Job{}, client.InNamespace(a.GetNamespace())); err != nil {
+			m.t.Fatal(err)
+		}
+	}
 }
 
 func (m *monitored) create(o client.Object) {
