@@ -152,7 +152,8 @@ func (q *question) reserve(now time.Time) time.Duration {
 	if wait := reserveOf(q.share.limiter, &q.shared, cost, now); wait > 0 {
 		return wait
 	}
-	if next := q.share.next; next != nil && next != q {
+	// Who has a place already, and was too late for a worker, does not wait for another one's.
+	if next := q.share.next; len(q.reserved) < cost && next != nil && next != q {
 		if wait := next.reserved[len(next.reserved)-1].DelayFrom(now); wait > 0 {
 			return wait
 		}

@@ -127,7 +127,7 @@ func TestFollowNamespaces(t *testing.T) {
 					w.pass(12 * time.Hour)
 				}
 				w.pass(5 * time.Minute)
-				if got := s.total(); got < budgetQuestions/4 || got > budgetQuestions+budgetBurst {
+				if got := s.total(); got < budgetQuestions-1 || got > budgetQuestions+budgetBurst {
 					w.t.Errorf("The budget should be used and kept to, got %d questions", got)
 				}
 				q.Now = urgent
