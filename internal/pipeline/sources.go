@@ -29,7 +29,7 @@ type S3Source struct {
 	// Endpoint of the server, which may have a path; empty for that of AWS in Region.
 	Endpoint string
 
-	// PathStyle says whether the bucket is named by the path of a URL in place of its
+	// PathStyle reports whether the bucket is named by the path of a URL in place of its
 	// host. If it is nil, it is with an Endpoint, and is not without one.
 	PathStyle *bool
 

@@ -170,3 +170,18 @@ func (c *command) completeContexts(*cobra.Command, []string, string) ([]cobra.Co
 	slices.Sort(out)
 	return out, cobra.ShellCompDirectiveNoFileComp
 }
+
+// onArtifact returns what a command does that is about the Artifact of its first argument.
+func (c *command) onArtifact(do func(context.Context, *cluster, *modelv1alpha1.Artifact) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		k, err := c.cluster()
+		if err != nil {
+			return err
+		}
+		a, err := k.artifact(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		return do(cmd.Context(), k, a)
+	}
+}

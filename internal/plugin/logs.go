@@ -39,17 +39,9 @@ are in the Artifact's status.`,
 		Example:           c.example("$ logs qwen3", "$ logs -f -n models qwen3"),
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: c.completeArtifacts,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			k, err := c.cluster()
-			if err != nil {
-				return err
-			}
-			a, err := k.artifact(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			return c.logs(cmd.Context(), k, a, corev1.PodLogOptions{Follow: follow, TailLines: &tail})
-		},
+		RunE: c.onArtifact(func(ctx context.Context, k *cluster, a *modelv1alpha1.Artifact) error {
+			return c.logs(ctx, k, a, corev1.PodLogOptions{Follow: follow, TailLines: &tail})
+		}),
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "Go on showing lines until the run ends; wait for its Pod to start")
 	cmd.Flags().Int64Var(&tail, "tail", -1, "How many of the last lines to show; -1 for all")

@@ -35,18 +35,10 @@ in the queue.`,
 		Example:           c.example("$ why qwen3"),
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: c.completeArtifacts,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			k, err := c.cluster()
-			if err != nil {
-				return err
-			}
-			a, err := k.artifact(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			c.explain(cmd.Context(), k, a, time.Now())
+		RunE: c.onArtifact(func(ctx context.Context, k *cluster, a *modelv1alpha1.Artifact) error {
+			c.explain(ctx, k, a, time.Now())
 			return nil
-		},
+		}),
 	}
 }
 
@@ -97,7 +89,7 @@ func (c *command) runbook(a *modelv1alpha1.Artifact) {
 	c.field("Runbook", runbooks.FailuresURL+"#reasons")
 }
 
-// retried says whether and when a run is retried.
+// retried returns whether and when a run is retried.
 func (c *command) retried(a *modelv1alpha1.Artifact, r runbooks.Row) string {
 	s := a.Status.AtProvider
 	if s.Phase != modelv1alpha1.PhaseFailed || s.Failure == nil {

@@ -50,12 +50,12 @@ const (
 	PhaseFailed ArtifactPhase = "Failed"
 )
 
-// TypePolicyCompliant is the type of the condition that says whether the policies of
+// TypePolicyCompliant is the type of the condition that reports whether the policies of
 // ProviderConfigs allow what is in the registry.
 const TypePolicyCompliant xpv2.ConditionType = "PolicyCompliant"
 
 // TypeUpToDate is the type of the condition of an Artifact with revisionPolicy Follow that
-// says whether what is packaged is what its source has: False with the reason why that
+// reports whether what is packaged is what its source has: False with the reason why that
 // cannot be looked up or packaged.
 const TypeUpToDate xpv2.ConditionType = "UpToDate"
 

@@ -217,7 +217,7 @@ type Source struct {
 	// rebuilt: runs after the first read only what that read, by a commit, a digest or a
 	// hash of the listing. Follow checks the source every followInterval and rebuilds the
 	// artifact under the same tag; the old artifact stays until the new one is complete,
-	// and the condition UpToDate says whether it is what the source has. A bucket is
+	// and the condition UpToDate reports whether it is what the source has. A bucket is
 	// checked by listing it, with credentialsSecretRef or anonymously. A
 	// PersistentVolumeClaim and HTTP servers cannot be followed.
 	// Default: Pinned. Example: Follow.

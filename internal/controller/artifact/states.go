@@ -45,7 +45,7 @@ var (
 )
 
 // states are the Artifacts and configs in the cache. Whoever scrapes them counts them
-// anew, so that nothing is stale and nothing has to be forgotten.
+// again, so that nothing is stale and nothing has to be forgotten.
 type states struct {
 	cached client.Reader
 	log    logging.Logger

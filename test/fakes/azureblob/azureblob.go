@@ -33,11 +33,11 @@ var Key = base64.StdEncoding.EncodeToString([]byte("the key of an account, which
 
 // A Server is a container of an account.
 type Server struct {
-	// Versioned says whether the account keeps versions. Hierarchical says that it cannot,
+	// Versioned reports whether the account keeps versions. Hierarchical reports that it cannot,
 	// and refuses to list them.
 	Versioned, Hierarchical bool
 
-	// Public says whether everybody may read and list.
+	// Public reports whether everybody may read and list.
 	Public bool
 
 	// Token returns whether a bearer token is accepted; nil for none.
