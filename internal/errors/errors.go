@@ -23,9 +23,6 @@ func Is(err, target error) bool { return errors.Is(err, target) }
 // points to, and assigns it.
 func As(err error, target any) bool { return errors.As(err, target) }
 
-// Unwrap returns the error that err wraps; nil if it wraps none or several.
-func Unwrap(err error) error { return errors.Unwrap(err) }
-
 // Wrap returns an error with a message before err's; nil if err is nil.
 func Wrap(err error, message string) error {
 	if err == nil {

@@ -46,11 +46,11 @@ type show struct {
 // publishSpeech puts the speech model on the Hub that serves a folder and
 // returns what its artifact must hold.
 func (s *show) publishSpeech(ctx context.Context, hubDir string) (map[string]string, error) {
-	files, err := models.Speech(ctx)
+	files, err := models.WriteSpeech(ctx, hubDir, s.model)
 	if err != nil {
 		return nil, err
 	}
-	return models.Packed(files), models.Write(hubDir, s.model, "main", files)
+	return models.Packed(files), nil
 }
 
 // run makes an Artifact by each pipeline, shows how they get ready and pulls

@@ -30,6 +30,16 @@ func Speech(ctx context.Context) (map[string]string, error) {
 	return speechFiles(weights, errWeights)
 }
 
+// WriteSpeech writes the files of Speech as main of a model of the Hub that serves a folder,
+// and returns them.
+func WriteSpeech(ctx context.Context, hubDir, model string) (map[string]string, error) {
+	files, err := Speech(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return files, Write(hubDir, model, "main", files)
+}
+
 // What once read.
 var (
 	once       sync.Once

@@ -90,11 +90,8 @@ type tenant struct {
 
 func newTenant(t *testing.T) *tenant {
 	t.Helper()
-	files, err := models.Speech(t.Context())
+	files, err := models.WriteSpeech(t.Context(), local.Cluster.HubDir(), speech)
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := models.Write(local.Cluster.HubDir(), speech, "main", files); err != nil {
 		t.Fatal(err)
 	}
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{

@@ -43,11 +43,7 @@ type team struct {
 
 func newTeam(t *testing.T) *team {
 	t.Helper()
-	files, err := models.Speech(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := models.Write(local.Cluster.HubDir(), speech, "main", files); err != nil {
+	if _, err := models.WriteSpeech(t.Context(), local.Cluster.HubDir(), speech); err != nil {
 		t.Fatal(err)
 	}
 	n := &team{t: t}
