@@ -171,6 +171,14 @@ func (c *command) completeContexts(*cobra.Command, []string, string) ([]cobra.Co
 	return out, cobra.ShellCompDirectiveNoFileComp
 }
 
+// scope returns the user's namespace, or none for all namespaces.
+func (k *cluster) scope(all bool) string {
+	if all {
+		return ""
+	}
+	return k.namespace
+}
+
 // onArtifact returns what a command does that is about the Artifact of its first argument.
 func (c *command) onArtifact(do func(context.Context, *cluster, *modelv1alpha1.Artifact) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {

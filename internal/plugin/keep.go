@@ -65,11 +65,7 @@ otherwise the policies are set back.`,
 			if err != nil {
 				return err
 			}
-			namespace := k.namespace
-			if all {
-				namespace = ""
-			}
-			artifacts, err := k.selectArtifacts(cmd.Context(), namespace, names)
+			artifacts, err := k.selectArtifacts(cmd.Context(), k.scope(all), names)
 			if err != nil {
 				return err
 			}

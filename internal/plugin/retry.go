@@ -45,11 +45,7 @@ what is missing there is pushed again.`,
 			if err != nil {
 				return err
 			}
-			namespace := k.namespace
-			if all {
-				namespace = ""
-			}
-			return c.retry(cmd.Context(), k, namespace, names, time.Now())
+			return c.retry(cmd.Context(), k, k.scope(all), names, time.Now())
 		},
 	}
 	cmd.Flags().BoolVar(&failed, "failed", false, "Retry all Artifacts whose last run has failed")

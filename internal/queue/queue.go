@@ -252,7 +252,12 @@ func (q *Queue) Ask(wanted Entry) bool {
 		e.state = waiting
 	}
 	var admitted []types.NamespacedName
-	if e.state == waiting && q.mayFit(e.Entry) {
+	switch {
+	case e.state != waiting:
+	case !q.isLimited(e.Config):
+		// Nothing need be counted.
+		q.offer(e)
+	case q.mayFit(e.Entry):
 		admitted = q.admit()
 	}
 	may := e.state != waiting
@@ -425,6 +430,9 @@ func (q *Queue) isLimited(config string) bool { return q.max > 0 || q.limits[con
 // isExceeded reports whether there are more Pods than a limit allows that applies to runs
 // of a config.
 func (q *Queue) isExceeded(config string) bool {
+	if !q.isLimited(config) {
+		return false
+	}
 	u, limit := q.use(), q.limits[config]
 	return limit > 0 && u.of(config).pods > limit || q.max > 0 && u.all.pods > q.max
 }
@@ -440,6 +448,9 @@ func (q *Queue) mayFit(e Entry) bool {
 // limited config chooses among its own entries, then the provider's limit among those, so
 // that both are shared fairly.
 func (q *Queue) admit() []types.NamespacedName {
+	if !q.anyWaits() {
+		return nil
+	}
 	byConfig := map[string][]Entry{}
 	u := q.use()
 	for _, e := range q.entries {
@@ -456,15 +467,28 @@ func (q *Queue) admit() []types.NamespacedName {
 	}
 	var out []types.NamespacedName
 	for _, e := range u.fitting(next, &u.all, q.max, q.latest) {
-		admitted := q.entries[e.key()]
-		admitted.state, admitted.until = offered, q.now().Add(offerTimeout)
-		admitted.before = false
-		if e.Pods > 0 {
-			q.latest[e.Namespace] = q.now()
-		}
+		q.offer(q.entries[e.key()])
 		out = append(out, e.key())
 	}
 	return out
+}
+
+// anyWaits reports whether an entry waits.
+func (q *Queue) anyWaits() bool {
+	for _, e := range q.entries {
+		if e.state == waiting {
+			return true
+		}
+	}
+	return false
+}
+
+// offer offers room to an entry.
+func (q *Queue) offer(e *entry) {
+	e.state, e.until, e.before = offered, q.now().Add(offerTimeout), false
+	if e.Pods > 0 {
+		q.latest[e.Namespace] = q.now()
+	}
 }
 
 // A use is how many Pods runs have, with those that were admitted.
