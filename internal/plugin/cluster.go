@@ -172,11 +172,11 @@ func (c *command) completeContexts(*cobra.Command, []string, string) ([]cobra.Co
 }
 
 // scope returns the user's namespace, or none for all namespaces.
-func (k *cluster) scope(all bool) string {
+func (c *cluster) scope(all bool) string {
 	if all {
 		return ""
 	}
-	return k.namespace
+	return c.namespace
 }
 
 // onArtifact returns what a command does that is about the Artifact of its first argument.
