@@ -12,6 +12,7 @@ import (
 	"runtime/metrics"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -55,14 +56,21 @@ func limitFor(live uint64) int64 {
 }
 
 const (
-	// defaultLimit is the soft limit of a worker whose container has no limit. It
-	// is what a Stream of some thousand files has in use at most, with the
-	// program itself.
+	// defaultLimit is the soft limit of a worker whose container has no limit, beside
+	// the buffers that it reports to AddBuffers: what the program itself and a Stream of
+	// some thousand files have in use at most.
 	defaultLimit = 40 << 20
 
 	// limitPercent is the soft limit of a worker in percent of its container's
 	// limit. The rest is for memory that the collector does not manage.
 	limitPercent = 80
+
+	// DefaultBudget is what buffers may take, in bytes, where nobody says otherwise.
+	DefaultBudget = 256 << 20
+
+	// limitStep is by how much the soft limit follows buffers at a time, in bytes: each
+	// change of it stops the program for some microseconds.
+	limitStep = 8 << 20
 )
 
 // cgroupLimits are the files with a container's memory limit, of cgroups v2 and v1
@@ -70,16 +78,94 @@ const (
 // cgroup-v1/memory.rst, memory.limit_in_bytes). A container sees its own.
 var cgroupLimits = []string{"sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory/memory.limit_in_bytes"}
 
-// Limit sets the collector's soft limit to what the process's container has,
-// unless the variable GOMEMLIMIT is set.
+// limit is the soft limit of this process.
+var limit = &softLimit{}
+
+// Limit sets the collector's soft limit to what the process's container has, unless the
+// variable GOMEMLIMIT is set. If the container has no limit, the soft limit is a small
+// one, to which AddBuffers adds.
 func Limit() {
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(softLimit("/"))
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return
 	}
+	n := containerLimit("/")
+	if n == 0 {
+		limit.follow(debug.SetMemoryLimit)
+		return
+	}
+	debug.SetMemoryLimit(max(n*limitPercent/100, 1))
 }
 
-// softLimit returns the soft limit for a container whose file system is root.
-func softLimit(root string) int64 {
+// Budget returns how many bytes buffers may take: what is asked for, or DefaultBudget if
+// want is not positive, but no more than the container's limit, or GOMEMLIMIT, leaves
+// beside the program.
+func Budget(want int64) int64 {
+	if want <= 0 {
+		want = DefaultBudget
+	}
+	soft := int64(math.MaxInt64)
+	if n := containerLimit("/"); n > 0 {
+		soft = n / 100 * limitPercent
+	}
+	if os.Getenv("GOMEMLIMIT") != "" {
+		soft = min(soft, debug.SetMemoryLimit(-1))
+	}
+	return budget(want, soft)
+}
+
+// budget returns what buffers may take of a process with this soft limit: what the
+// program leaves, which is at least half.
+func budget(want, soft int64) int64 {
+	return min(want, soft-min(defaultLimit, soft/2))
+}
+
+// AddBuffers reports that n more bytes of buffers are in use, or fewer if n is negative.
+// If the soft limit is not the container's or that of GOMEMLIMIT, it rises and falls with
+// them: a limit below what is live would have the collector run without end, and one for
+// the largest budget would have a small run keep as much garbage.
+func AddBuffers(n int64) { limit.add(n) }
+
+// A softLimit follows the bytes of buffers that are in use.
+type softLimit struct {
+	mu sync.Mutex
+
+	// set sets the collector's limit; nil if that is fixed.
+	set func(int64) int64
+
+	// buffers are the bytes in use, and last is the limit that was set last.
+	buffers, last int64
+}
+
+// follow sets the limit by this function, now and whenever it changes.
+func (l *softLimit) follow(set func(int64) int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.set = set
+	l.apply()
+}
+
+// add adds bytes of buffers.
+func (l *softLimit) add(n int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.buffers = max(l.buffers+n, 0)
+	l.apply()
+}
+
+// apply sets the limit if it is too low, or too high by more than a step: one buffer that
+// comes and goes shall not change it each time.
+func (l *softLimit) apply() {
+	want := defaultLimit + (l.buffers+limitStep-1)/limitStep*limitStep
+	if l.set == nil || (want <= l.last && want >= l.last-limitStep) {
+		return
+	}
+	l.last = want
+	l.set(want)
+}
+
+// containerLimit returns the memory limit, in bytes, of a container whose file system is
+// root; 0 if it has none.
+func containerLimit(root string) int64 {
 	for _, name := range cgroupLimits {
 		b, err := os.ReadFile(filepath.Join(root, name))
 		if err != nil {
@@ -90,7 +176,7 @@ func softLimit(root string) int64 {
 		if err != nil || n <= 0 || n > math.MaxInt64/limitPercent {
 			continue
 		}
-		return max(n*limitPercent/100, 1)
+		return n
 	}
-	return defaultLimit
+	return 0
 }
