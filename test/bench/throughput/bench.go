@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
@@ -14,6 +15,7 @@ type bench struct {
 	content string
 	dir     string
 	worker  string
+	before  olderWorker
 	ends    *ends
 
 	// registryDir is where the registry has its data.
@@ -49,6 +51,12 @@ func newBench(ctx context.Context, o options) (*bench, func() error, error) {
 		if b.worker, err = buildWorker(ctx, b.dir); err != nil {
 			return b, stop, err
 		}
+	}
+	if b.before, err = findBefore(ctx, o.before, b.content); err != nil {
+		return b, stop, err
+	}
+	if !b.hasBefore() {
+		fmt.Fprintf(os.Stderr, "no worker of an older commit is measured: %s\n", b.before.missing)
 	}
 	if b.registryDir = o.registryDir; b.registryDir == "" {
 		if b.registryDir, b.report.inMemory, err = inMemory(2 * b.large.Bytes); err != nil {

@@ -58,7 +58,7 @@ func (b *bucket) fill(ctx context.Context, content string, m model) error {
 		return err
 	}
 	for _, f := range m.Files {
-		from := filepath.Join(content, "models", organisation, m.Name, "main", f.Path)
+		from := filepath.Join(content, m.kind(), organisation, m.Name, "main", f.Path)
 		if _, err := (&meter{}).run(ctx, command{args: []string{"curl", "-sSf", "-K", b.config, "-T", from, b.url(m, f)}}); err != nil {
 			return errors.Wrapf(err, "cannot put %s into the bucket", f.Path)
 		}

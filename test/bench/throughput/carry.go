@@ -18,8 +18,11 @@ type wire struct {
 	// to is the address.
 	to string
 
-	// up carries what clients send, down what they get.
-	up, down *direction
+	// up is the pace of what clients send, down of what they get.
+	up, down *pace
+
+	// shape of each connection.
+	shape endShape
 
 	open     atomic.Int64
 	sent     atomic.Int64
@@ -51,16 +54,21 @@ func (w *wire) carry(client net.Conn) {
 	defer server.Close()
 
 	// Before a client can send anything, TCP's handshake goes to and fro.
-	opened := time.Now().Add(w.up.delay + w.down.delay)
+	opened := time.Now().Add(2 * w.shape.Delay)
 	var both sync.WaitGroup
-	both.Go(func() { pass(server, client, w.up, opened, &w.sent) })
-	both.Go(func() { pass(client, server, w.down, opened, &w.received) })
+	both.Go(func() { pass(server, client, w.direction(w.up), opened, &w.sent) })
+	both.Go(func() { pass(client, server, w.direction(w.down), opened, &w.received) })
 	both.Wait()
+}
+
+// direction returns one of a new connection.
+func (w *wire) direction(shared *pace) direction {
+	return direction{shared: shared, own: &pace{rate: w.shape.ConnectionRate}, delay: w.shape.Delay}
 }
 
 // pass carries what one end sends to the other, not before a time, and counts.
 // An end that takes nothing any more is closed at both ends.
-func pass(to, from net.Conn, d *direction, opened time.Time, count *atomic.Int64) {
+func pass(to, from net.Conn, d direction, opened time.Time, count *atomic.Int64) {
 	var err error
 	if d.shapes() {
 		err = passShaped(to, from, d, opened, count)
@@ -87,7 +95,7 @@ type parcel struct {
 
 // passShaped carries bytes at the direction's rate and delay. An end of the
 // stream is no error.
-func passShaped(to, from net.Conn, d *direction, opened time.Time, count *atomic.Int64) error {
+func passShaped(to, from net.Conn, d direction, opened time.Time, count *atomic.Int64) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	queue, room := make(chan parcel, window/1024), semaphore.NewWeighted(window)
@@ -107,7 +115,7 @@ func passShaped(to, from net.Conn, d *direction, opened time.Time, count *atomic
 // collect takes bytes from a connection as the line has room for them, until it
 // ends. It takes more only when what it took has left, so that connections take
 // turns.
-func collect(ctx context.Context, from net.Conn, d *direction, opened time.Time, queue chan<- parcel, room *semaphore.Weighted) error {
+func collect(ctx context.Context, from net.Conn, d direction, opened time.Time, queue chan<- parcel, room *semaphore.Weighted) error {
 	for {
 		buf := make([]byte, parcelSize)
 		n, err := from.Read(buf)

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"golang.org/x/sys/unix"
 )
 
 // organisation of the models on the Hub.
@@ -26,15 +27,24 @@ type file struct {
 	SHA256 string
 }
 
-// A model on the Hub.
+// A model on the Hub, or a dataset.
 type model struct {
-	Name  string
-	Files []file
-	Bytes int64
+	Name    string
+	Dataset bool `json:",omitempty"`
+	Files   []file
+	Bytes   int64
 }
 
 // name on the Hub, with its organisation.
 func (m model) name() string { return organisation + "/" + m.Name }
+
+// kind is what the Hub keeps it among, as it stands in paths.
+func (m model) kind() string {
+	if m.Dataset {
+		return "datasets"
+	}
+	return "models"
+}
 
 // A recipe describes a model's content. It has a name of its own for all that
 // it makes, since what was made once is used again.
@@ -44,20 +54,31 @@ type recipe struct {
 
 	// sparse files are zeros behind their header, and take no room on disk.
 	sparse bool
+
+	dataset bool
 }
 
 // largeModel is what most models are: few files, nearly all of them weights.
 func largeModel(bytes int64, sparse bool) recipe {
-	const files = 4
 	kind := "large"
 	if sparse {
 		kind = "huge"
 	}
-	r := recipe{name: fmt.Sprintf("%s-%dMiB", kind, bytes>>20), sparse: sparse}
+	return recipe{name: fmt.Sprintf("%s-%dMiB", kind, bytes>>20), files: shards(4, bytes), sparse: sparse}
+}
+
+// shardedModel is a model of so many files of zeros behind their header, of the same size.
+func shardedModel(files int, bytes int64) recipe {
+	return recipe{name: fmt.Sprintf("sharded-%d-%dMiB", files, bytes>>20), files: shards(files, bytes), sparse: true}
+}
+
+// shards returns so many files with the weights of a model.
+func shards(files int, bytes int64) []file {
+	var out []file
 	for i := range files {
-		r.files = append(r.files, file{Path: fmt.Sprintf("model-%05d-of-%05d.safetensors", i+1, files), Size: bytes / files})
+		out = append(out, file{Path: fmt.Sprintf("model-%05d-of-%05d.safetensors", i+1, files), Size: bytes / int64(files)})
 	}
-	return r
+	return out
 }
 
 // smallModel has many small files: three of four are text of 1 to 16 KiB, which
@@ -77,6 +98,22 @@ func smallModel(files int) recipe {
 	return r
 }
 
+// manyFiles is a dataset of many small files, in folders of a thousand: three of four are
+// text of 1 to 4 KiB, which git keeps; each fourth is an array of 2 to 8 KiB, which LFS keeps.
+func manyFiles(files int) recipe {
+	r := recipe{name: fmt.Sprintf("many-%d", files), dataset: true}
+	random := rand.New(rand.NewPCG(2, uint64(files))) //nolint:gosec // The same each time.
+	for i := range files {
+		folder := fmt.Sprintf("part-%03d", i/1000)
+		if i%4 == 3 {
+			r.files = append(r.files, file{Path: fmt.Sprintf("%s/%06d.safetensors", folder, i), Size: 2<<10 + random.Int64N(6<<10)})
+			continue
+		}
+		r.files = append(r.files, file{Path: fmt.Sprintf("%s/%06d.json", folder, i), Size: 1<<10 + random.Int64N(3<<10)})
+	}
+	return r
+}
+
 // prepare makes the model below dir, where a Hub serves it, unless it is there
 // already.
 func (r recipe) prepare(dir string) (model, error) {
@@ -86,14 +123,15 @@ func (r recipe) prepare(dir string) (model, error) {
 		return m, errors.Wrap(json.Unmarshal(b, &m), "cannot read what was prepared: remove "+dir)
 	}
 	fmt.Fprintf(os.Stderr, "preparing %s below %s\n", r.name, dir)
-	folder := filepath.Join(dir, "models", organisation, r.name, "main")
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return m, errors.Wrap(err, "cannot make the model's folder")
-	}
-	m.Name = r.name
+	m.Name, m.Dataset = r.name, r.dataset
+	folder := filepath.Join(dir, m.kind(), organisation, r.name, "main")
 	for _, f := range r.files {
+		path := filepath.Join(folder, f.Path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return m, errors.Wrap(err, "cannot make the model's folder")
+		}
 		var err error
-		if f.SHA256, err = r.write(filepath.Join(folder, f.Path), f); err != nil {
+		if f.SHA256, err = r.write(path, f); err != nil {
 			return m, errors.Wrapf(err, "cannot write %s", f.Path)
 		}
 		m.Files = append(m.Files, f)
@@ -103,6 +141,7 @@ func (r recipe) prepare(dir string) (model, error) {
 	if err != nil {
 		return m, err
 	}
+	unix.Sync()
 	return m, errors.Wrap(os.WriteFile(index, b, 0o600), "cannot write what was prepared")
 }
 
@@ -127,7 +166,7 @@ func (r recipe) write(path string, f file) (string, error) {
 	if _, err := io.Copy(sum, out); err != nil {
 		return "", err
 	}
-	return hex.EncodeToString(sum.Sum(nil)), out.Sync()
+	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
 // fill writes what a file of this name begins with, and bytes that are another

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 )
@@ -16,6 +17,11 @@ type ends struct {
 	hub      *child
 	registry *registry
 	place    place
+
+	// hubLimit is how many requests for files the Hub answers in each hubWindow; all if it
+	// is zero.
+	hubLimit  int
+	hubWindow time.Duration
 }
 
 // startEnds starts both over the models in content. The registry keeps what it
@@ -64,15 +70,18 @@ func inMemory(room int64) (string, bool, error) {
 	return dir, false, errors.Wrap(err, "cannot make a folder for the registry")
 }
 
+// spareMemory is what programs and the Hub's files may need beside a registry in memory.
+const spareMemory = 4 << 30
+
 // roomFor has the registry keep its data where there is room for so much: in
-// memory, if half of what is available is enough, else on disk. It says where,
+// memory, if enough of it is available, else on disk. It says where,
 // and returns what has it keep its data where it did.
 func (b *bench) roomFor(bytes int64) (string, func(), error) {
 	dir, where := b.dir, "on disk"
-	if available() >= 2*bytes && b.options.registryDir == "" {
+	if available() >= bytes+spareMemory && b.options.registryDir == "" {
 		var memory bool
 		var err error
-		if dir, memory, err = inMemory(bytes + bytes/8); err != nil {
+		if dir, memory, err = inMemory(bytes); err != nil {
 			return "", nil, err
 		}
 		if memory {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"io"
 	"log"
 	"net"
@@ -61,18 +62,41 @@ func runHub(dir, identity string) error {
 	outer := &http.Server{Handler: tunnels, ErrorLog: quiet, ReadHeaderTimeout: time.Minute}
 	go func() { _ = inner.ServeTLS(tunnels, "", "") }()
 	go func() { _ = outer.Serve(l) }()
-	return answer(l.Addr().String(), func(model string) any {
+	return answer(l.Addr().String(), func(asked string) any {
+		var q hubQuestion
+		if err := json.Unmarshal([]byte(asked), &q); err != nil {
+			return http.StatusBadRequest
+		}
+		handler.SetFault(nil)
 		w := httptest.NewRecorder()
-		handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/models/"+model+"/tree/main", nil))
+		handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/"+q.Model+"/tree/main", nil))
+		if q.Limit > 0 {
+			handler.SetFault(hub.RateLimit(hub.On("/resolve/"), q.Limit, q.Window))
+		}
 		return w.Code
 	})
 }
 
+// A hubQuestion is what the Hub is asked before a run.
+type hubQuestion struct {
+	// Model whose files it reads and hashes, unless it has: models/organisation/name.
+	Model string `json:"model"`
+
+	// Limit of requests for files in each window; none if it is zero. The first window
+	// begins when this is asked.
+	Limit  int           `json:"limit,omitempty"`
+	Window time.Duration `json:"window,omitempty"`
+}
+
 // warm has the Hub read and hash a model's files before they are measured, so that
-// no contender waits for that.
+// no contender waits for that, and sets its limit of requests for files.
 func (e *ends) warm(m model) error {
+	q, err := json.Marshal(hubQuestion{Model: m.kind() + "/" + m.name(), Limit: e.hubLimit, Window: e.hubWindow})
+	if err != nil {
+		return err
+	}
 	var status int
-	if err := e.hub.ask(m.name(), &status); err != nil {
+	if err := e.hub.ask(string(q), &status); err != nil {
 		return errors.Wrap(err, "cannot ask the Hub to read its files")
 	}
 	if status != http.StatusOK {

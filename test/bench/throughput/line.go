@@ -18,37 +18,76 @@ const (
 	slack = 20 * time.Millisecond
 )
 
-// A direction of a line. All connections share its rate, and each byte arrives
-// so much later. Zero fields do nothing. It models neither loss nor the slow
-// start of TCP.
-type direction struct {
-	// rate in bytes a second.
+// A shape says what the line does to what passes it. Zero fields do nothing.
+type shape struct {
+	// Rate in each direction, in bytes a second, which all connections share.
+	Rate int64 `json:"rate,omitempty"`
+
+	// What is between the line and each end, for that end's connections only.
+	Hub      endShape `json:"hub"`
+	Registry endShape `json:"registry"`
+}
+
+// An endShape is what the line does to the connections of one end.
+type endShape struct {
+	// ConnectionRate of each connection in each direction, in bytes a second: what many
+	// servers, and lines with loss, grant to one connection.
+	ConnectionRate int64 `json:"connectionRate,omitempty"`
+
+	// Delay of each byte in each direction.
+	Delay time.Duration `json:"delay,omitempty"`
+}
+
+// evenShape returns the shape of a line with the same delay to both ends.
+func evenShape(rate int64, delay time.Duration) shape {
+	return shape{Rate: rate, Hub: endShape{Delay: delay}, Registry: endShape{Delay: delay}}
+}
+
+// A pace lets bytes pass at a rate. It is safe for concurrent use.
+type pace struct {
+	// rate in bytes a second; without one, all may pass at once.
 	rate int64
 
-	// delay of each byte.
-	delay time.Duration
-
 	mu   sync.Mutex
-	free time.Time // When the direction has room again.
+	free time.Time // When there is room again.
 }
 
 // pass returns when n bytes have left that come now: after all that came
-// before, at the direction's rate.
-func (d *direction) pass(now time.Time, n int) time.Time {
-	if d.rate <= 0 {
+// before, at the rate.
+func (p *pace) pass(now time.Time, n int) time.Time {
+	if p.rate <= 0 {
 		return now
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if first := now.Add(-slack); d.free.Before(first) {
-		d.free = first
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if first := now.Add(-slack); p.free.Before(first) {
+		p.free = first
 	}
-	d.free = d.free.Add(time.Duration(n) * time.Second / time.Duration(d.rate))
-	return d.free
+	p.free = p.free.Add(time.Duration(n) * time.Second / time.Duration(p.rate))
+	return p.free
+}
+
+// A direction is one of both of a connection. It models neither loss nor the slow
+// start of TCP.
+type direction struct {
+	// shared is the pace of all connections in this direction, own that of this one.
+	shared, own *pace
+
+	// delay of each byte.
+	delay time.Duration
+}
+
+// pass returns when n bytes have left that come now, at both paces.
+func (d direction) pass(now time.Time, n int) time.Time {
+	shared, own := d.shared.pass(now, n), d.own.pass(now, n)
+	if own.After(shared) {
+		return own
+	}
+	return shared
 }
 
 // shapes reports whether the direction does anything.
-func (d *direction) shapes() bool { return d.rate > 0 || d.delay > 0 }
+func (d direction) shapes() bool { return d.shared.rate > 0 || d.own.rate > 0 || d.delay > 0 }
 
 // ownTime is how long the line takes for so many bytes at least: their time at
 // its rate, and one round trip.

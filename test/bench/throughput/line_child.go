@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"net"
-	"strconv"
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
@@ -45,12 +45,14 @@ type line struct {
 	place place
 }
 
-// startLine starts a line of this rate in bytes a second and delay in each
-// direction. Where both are zero, it only counts.
-func startLine(ctx context.Context, to place, rate int64, delay time.Duration) (*line, error) {
+// startLine starts a line of this shape. One that does nothing only counts.
+func startLine(ctx context.Context, to place, s shape) (*line, error) {
+	encoded, err := json.Marshal(s)
+	if err != nil {
+		return nil, err
+	}
 	l := &line{}
-	var err error
-	l.child, err = startChild(ctx, &l.place, "line", to.Hub, to.Registry, strconv.FormatInt(rate, 10), delay.String())
+	l.child, err = startChild(ctx, &l.place, "line", to.Hub, to.Registry, string(encoded))
 	return l, err
 }
 
@@ -64,15 +66,18 @@ func (l *line) counts() (counts, error) {
 // lineArgs are the child's arguments.
 type lineArgs struct {
 	to    place
-	rate  int64
-	delay time.Duration
+	shape string // Encoded as JSON.
 }
 
 // runLine is the child's side.
 func runLine(o lineArgs) error {
-	up, down := &direction{rate: o.rate, delay: o.delay}, &direction{rate: o.rate, delay: o.delay}
-	hub := &wire{to: o.to.Hub, up: up, down: down}
-	registry := &wire{to: o.to.Registry, up: up, down: down}
+	var s shape
+	if err := json.Unmarshal([]byte(o.shape), &s); err != nil {
+		return errors.Wrap(err, "cannot read the line's shape")
+	}
+	up, down := &pace{rate: s.Rate}, &pace{rate: s.Rate}
+	hub := &wire{to: o.to.Hub, up: up, down: down, shape: s.Hub}
+	registry := &wire{to: o.to.Registry, up: up, down: down, shape: s.Registry}
 	var addresses []string
 	for _, w := range []*wire{hub, registry} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -45,7 +45,7 @@ func TestPass(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			start := time.Unix(1_000_000, 0)
-			d := &direction{rate: tc.rate}
+			d := &pace{rate: tc.rate}
 			var got []time.Duration
 			for _, c := range tc.coming {
 				got = append(got, d.pass(start.Add(c.after), c.bytes).Sub(start))

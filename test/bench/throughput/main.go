@@ -45,27 +45,26 @@ type options struct {
 
 	// print does not fail where limits are missed.
 	print bool
-}
 
-// Phases of the benchmark.
-const (
-	phaseLarge  = "large"
-	phaseSmall  = "small"
-	phaseMemory = "memory"
-	phaseLine   = "line"
-	phaseS3     = "s3"
-)
+	// before is the worker of an older commit: its path, or the commit; empty for none.
+	before string
+
+	// scale is what the sizes of the models in the phases after s3 are multiplied with.
+	scale float64
+}
 
 func main() {
 	o := options{}
 	app := kingpin.New("throughput", "Measure how models get from the Hub to a registry.")
 	run := app.Command("run", "Measure.").Default()
 	run.Flag("quick", "Measure small models, and write no table: for developing.").BoolVar(&o.quick)
-	run.Flag("runs", "How often each contender runs over loopback; the median counts.").Default("3").IntVar(&o.runs)
+	run.Flag("runs", "How often each contender runs over loopback; the median counts.").Default("5").IntVar(&o.runs)
 	run.Flag("line-runs", "How often each contender runs through the line.").Default("3").IntVar(&o.lineRuns)
-	run.Flag("phase", "What is measured; all by default. May be repeated.").EnumsVar(&o.phases, phaseLarge, phaseSmall, phaseMemory, phaseLine, phaseS3)
+	run.Flag("phase", "What is measured; all by default. May be repeated.").EnumsVar(&o.phases, phaseNames()...)
 	run.Flag("kit", "The program of kit; empty leaves it out.").StringVar(&o.kit)
 	run.Flag("worker", "The worker's program, built before; otherwise it is built here.").StringVar(&o.worker)
+	run.Flag("before", "The worker of an older commit, which runs in turn with this one's: its program, or the commit that it is built of; empty leaves it out.").Default(defaultBefore).StringVar(&o.before)
+	run.Flag("scale", "What the sizes of models are multiplied with that are compared with the older worker's only, between 0 and 1: for developing.").Default("1").Float64Var(&o.scale)
 	run.Flag("rate", "Of the line, in Mbit/s.").Default("400").Int64Var(&o.rate)
 	run.Flag("delay", "Of the line, in each direction.").Default("20ms").DurationVar(&o.delay)
 	run.Flag("registry-dir", "Where the registry keeps its data; by default in memory.").StringVar(&o.registryDir)
@@ -80,8 +79,7 @@ func main() {
 	line := app.Command("line", "The process that is the line.").Hidden()
 	line.Arg("hub", "Where to.").Required().StringVar(&l.to.Hub)
 	line.Arg("registry", "Where to.").Required().StringVar(&l.to.Registry)
-	line.Arg("rate", "In bytes a second.").Required().Int64Var(&l.rate)
-	line.Arg("delay", "In each direction.").Required().DurationVar(&l.delay)
+	line.Arg("shape", "As JSON.").Required().StringVar(&l.shape)
 
 	hub := app.Command("hub", "The process that is the Hub.").Hidden()
 	dir := hub.Arg("dir", "With the models.").Required().String()

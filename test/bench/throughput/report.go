@@ -23,28 +23,24 @@ type report struct {
 
 // Titles of the tables.
 var (
-	rowTitles   = []string{"", "", "seconds", "to the limit", "processor", "memory", "written to disk", "from the Hub", "to the registry"}
+	rowTitles   = []string{"", "", "seconds", "to the limit", "to before", "processor", "memory", "written to disk", "from the Hub", "to the registry"}
 	limitTitles = []string{"to reach", "measured", ""}
 )
 
-// row adds what a contender took. Ratios are to the limit, if there is one, and
-// to the model's size.
-func (r *report) row(what string, o *result, limit time.Duration, m model) {
+// row adds what a contender took. Ratios are to the limit and to the older worker, if
+// there are such, and to the model's size.
+func (r *report) row(what string, o *result, limit, before time.Duration, m model) {
 	if o.failed != "" {
 		reason, _, _ := strings.Cut(o.failed, "\n")
-		r.rows = append(r.rows, []string{what, o.contender.name(), "failed: " + reason, "", "", "", "", "", ""})
+		r.rows = append(r.rows, append([]string{what, o.contender.name(), "failed: " + reason}, make([]string, len(rowTitles)-3)...))
 		return
 	}
 	in, out := "", ""
 	if o.carried != (counts{}) {
 		in, out = ratio(float64(o.carried.HubIn)/float64(m.Bytes)), ratio(float64(o.carried.RegistryOut)/float64(m.Bytes))
 	}
-	times := ""
-	if limit > 0 {
-		times = ratio(o.median().Seconds() / limit.Seconds())
-	}
 	r.rows = append(r.rows, []string{
-		what, o.contender.name(), fmt.Sprintf("%.2f", o.median().Seconds()), times,
+		what, o.contender.name(), fmt.Sprintf("%.2f", o.median().Seconds()), times(o.median(), limit), times(o.median(), before),
 		fmt.Sprintf("%.1f s", o.usage.Processor.Seconds()), megabytes(o.usage.Memory), written(o.usage), in, out,
 	})
 }
@@ -81,6 +77,14 @@ func (r *report) verdict() error {
 		return nil
 	}
 	return errors.Errorf("not reached:\n  %s", strings.Join(r.missed, "\n  "))
+}
+
+// times returns how often a time has another one; empty if there is no other.
+func times(took, other time.Duration) string {
+	if other <= 0 {
+		return ""
+	}
+	return ratio(took.Seconds() / other.Seconds())
 }
 
 func ratio(f float64) string { return fmt.Sprintf("%.2f", f) }

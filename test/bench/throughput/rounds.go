@@ -67,20 +67,34 @@ func (r round) of(name string) *result {
 // contenders of the benchmark. The first two have to do their job.
 func (b *bench) contenders() []contender {
 	c := []contender{curl{}, b.stream()}
+	if b.hasBefore() {
+		c = append(c, b.beforeStream("ModelPack"))
+	}
 	if b.options.kit != "" {
 		c = append(c, kit{program: b.options.kit})
 	}
-	return append(c, stream{worker: b.worker, format: "ModelKit"}, stream{worker: b.worker, format: "Image"})
+	return append(c, b.streamOf("ModelKit"), b.streamOf("Image"))
 }
 
 // stream is the one that is held against the limits.
-func (b *bench) stream() stream { return stream{worker: b.worker, format: "ModelPack"} }
+func (b *bench) stream() stream { return b.streamOf("ModelPack") }
+
+// streamOf returns the worker of this source tree, with a format.
+func (b *bench) streamOf(format string) stream { return stream{worker: b.worker, format: format} }
+
+// beforeStream returns the worker of an older commit, with a format.
+func (b *bench) beforeStream(format string) stream {
+	return stream{worker: b.before.program, format: format, before: b.before.contract}
+}
+
+// hasBefore reports whether there is a worker of an older commit.
+func (b *bench) hasBefore() bool { return b.before.missing == "" }
 
 // loopback runs all contenders over loopback: first once through what counts
 // bytes, without being timed, since counting takes time; then in turn.
 func (b *bench) loopback(ctx context.Context, m model) (round, error) {
 	r := round{model: m}
-	counter, err := startLine(ctx, b.ends.place, 0, 0)
+	counter, err := startLine(ctx, b.ends.place, shape{})
 	if err != nil {
 		return r, err
 	}
@@ -168,7 +182,7 @@ func (b *bench) inTurn(ctx context.Context, r round, at place, runs int) error {
 // throughLine runs the limit, Stream and kit through the line.
 func (b *bench) throughLine(ctx context.Context, m model) (round, error) {
 	r := round{model: m}
-	l, err := startLine(ctx, b.ends.place, b.lineRate(), b.options.delay)
+	l, err := startLine(ctx, b.ends.place, evenShape(b.lineRate(), b.options.delay))
 	if err != nil {
 		return r, err
 	}

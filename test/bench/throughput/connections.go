@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// aThird is what Stream may take of the older worker's time where an end limits each
+// connection, or is far away.
+const aThird = 1.0 / 3
+
+// connectionRate of an end that limits each connection, in bytes a second.
+const connectionRate = 10 << 20
+
+// measureConnections is about one large file from a Hub that limits each connection.
+func (b *bench) measureConnections(ctx context.Context) error {
+	s := shape{Hub: endShape{ConnectionRate: connectionRate, Delay: 20 * time.Millisecond}}
+	what := "one file, the Hub at " + perConnection(s.Hub)
+	return b.againstBefore(ctx, shardedModel(1, b.scaled(8<<10)<<20), s, what)
+}
+
+// measureUploads is about several large files to a registry that limits each connection.
+func (b *bench) measureUploads(ctx context.Context) error {
+	s := shape{Registry: endShape{ConnectionRate: connectionRate}}
+	what := fmt.Sprintf("%d files, the registry at %s", shareFiles, perConnection(s.Registry))
+	return b.againstBefore(ctx, shardedModel(shareFiles, shareFiles*b.scaled(256)<<20), s, what)
+}
+
+// shareFiles is how many files of the same size a model consists of that is moved side by
+// side, over many connections or by several Pods.
+const shareFiles = 16
+
+// measureDistance is about many small files to a registry that is far away.
+func (b *bench) measureDistance(ctx context.Context) error {
+	s := shape{Registry: endShape{Delay: 50 * time.Millisecond}}
+	r := smallModel(int(b.scaled(5000)))
+	return b.againstBefore(ctx, r, s, fmt.Sprintf("%d small files, the registry %s away", len(r.files), 2*s.Registry.Delay))
+}
+
+// againstBefore holds Stream through a line of this shape against the older worker, once
+// each: what limits them is the line, whose rates and delays do not vary.
+func (b *bench) againstBefore(ctx context.Context, made recipe, s shape, what string) error {
+	m, err := made.prepare(b.content)
+	if err != nil {
+		return err
+	}
+	where, back, err := b.roomFor(m.Bytes)
+	if err != nil {
+		return err
+	}
+	defer back()
+	l, err := startLine(ctx, b.ends.place, s)
+	if err != nil {
+		return err
+	}
+	defer l.stop()
+	r := round{model: m, results: b.ownAndBefore("ModelPack")}
+	if err := b.inTurn(ctx, r, l.place, 1); err != nil {
+		return err
+	}
+	b.rows(size(m.Bytes)+" in "+what+", registry "+where, r, 0)
+	b.holdBefore(r, what, aThird, "a third of the time before")
+	return nil
+}
+
+// perConnection says in words what an end does to a connection.
+func perConnection(e endShape) string {
+	text := megabytes(e.ConnectionRate) + "/s a connection"
+	if e.Delay > 0 {
+		text += fmt.Sprintf(" and %s each way", e.Delay)
+	}
+	return text
+}
