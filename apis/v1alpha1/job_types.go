@@ -22,8 +22,8 @@ const (
 // over its config's; labels and annotations are merged key by key. A
 // ClusterProviderConfig may set all of them, and its spec.policy.tenants lists
 // those that its Artifacts may set. A ProviderConfig and its Artifacts may set
-// resources, nodeSelector, activeDeadlineSeconds, and the labels and annotations
-// that are listed there.
+// resources, nodeSelector, activeDeadlineSeconds, parallelLayers, bufferSize, and the
+// labels and annotations that are listed there.
 type JobSettings struct {
 	// Resources of each container of the Pod. Resources other than cpu, memory
 	// and ephemeral-storage need a ClusterProviderConfig that lists them in
@@ -83,6 +83,26 @@ type JobSettings struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	ActiveDeadlineSeconds *int64 `json:"activeDeadlineSeconds,omitempty"`
+
+	// ParallelLayers is how many layers a run of pipeline Stream transfers side by
+	// side at most. 1 transfers one after the other. An Artifact that sets it is built
+	// by Stream; a config's has no effect on runs of Kit. A change applies to the next
+	// run, and starts none. Default: chosen during the run, as long as more layers
+	// side by side are faster. Example: 16, or 2 to spare a small registry.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=64
+	ParallelLayers *int32 `json:"parallelLayers,omitempty"`
+
+	// BufferSize is how much memory a run of pipeline Stream uses for buffers at most,
+	// beside about 40Mi for the program: more keeps more connections busy on a fast
+	// line. If the container's memory limit, in resources, leaves less, that applies.
+	// An Artifact that sets it is built by Stream; a config's has no effect on runs of
+	// Kit. A change applies to the next run, and starts none. Default: 256Mi.
+	// Example: 1Gi.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).compareTo(quantity('16Mi')) >= 0",message="bufferSize must be at least 16Mi: write a quantity such as 512Mi"
+	BufferSize *resource.Quantity `json:"bufferSize,omitempty"`
 }
 
 // StorageSettings configure the workspace of pipeline Kit. Pipeline Stream has

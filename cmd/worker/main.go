@@ -56,6 +56,8 @@ func main() {
 	run.Flag("mount-from", "Artifact in another repository of the registry that may have the same blobs: repository@digest. May be repeated; in the variable, one in a line.").
 		Envar(outcome.EnvMountFrom).StringsVar(&r.MountFrom)
 	policies := run.Flag("policy", "What may be packaged, as the provider passes it.").String()
+	run.Flag("parallel-layers", "How many layers Stream transfers side by side at most, 1 to 64; 0 chooses during the run.").Default("0").IntVar(&r.Parallel.Layers)
+	run.Flag("buffer-size", "Bytes that buffers of Stream may take at most; 0 is the default. The container's memory limit bounds it.").Default("0").Int64Var(&r.Parallel.Buffer)
 	run.Flag("workspace", "Folder that the Kit pipeline works in.").StringVar(&r.Workspace)
 	result := run.Flag(resultFileFlag, "File that the result is written to.").Default(defaultResultFile).String()
 
@@ -82,12 +84,7 @@ func main() {
 		app.FatalIfError(installTo(*path), "Cannot install the worker")
 	case run.FullCommand():
 		memory.Limit()
-		r.Source = source.value()
-		if err := source.addIdentities(&r, *cloud); err != nil {
-			os.Exit(report(outcome.Result{}, err, *result, os.Stderr))
-		}
-		var err error
-		if r.Policies, err = policy.Decode(*policies); err != nil {
+		if err := complete(&r, source, *cloud, *policies); err != nil {
 			os.Exit(report(outcome.Result{}, err, *result, os.Stderr))
 		}
 		os.Exit(runAndReport(pipeline.Masked(pipeline.Metered(pipelineFor(*kind))), r, *result))
@@ -96,6 +93,20 @@ func main() {
 		p.Verify = pulledVerify.value()
 		os.Exit(pullAndReport(p))
 	}
+}
+
+// complete adds to a run what its flags have in another form. It returns an error if they
+// are invalid.
+func complete(r *pipeline.Run, source *sourceFlags, cloud, policies string) (err error) {
+	r.Source = source.value()
+	if err := r.Parallel.Check(); err != nil {
+		return err
+	}
+	if err := source.addIdentities(r, cloud); err != nil {
+		return err
+	}
+	r.Policies, err = policy.Decode(policies)
+	return err
 }
 
 // dockerFolder returns the folder of docker's configuration.

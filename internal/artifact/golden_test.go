@@ -312,6 +312,8 @@ func fullJobSettings(by string) *v1alpha1.JobSettings {
 		Labels:                map[string]string{"set-by": by, by: "true"},
 		Annotations:           map[string]string{"set-by": by, by: "true"},
 		ActiveDeadlineSeconds: ptr.To(int64(len(by))),
+		ParallelLayers:        ptr.To(int32(len(by))),
+		BufferSize:            resource.NewQuantity(int64(len(by))<<24, resource.BinarySI),
 	}
 }
 

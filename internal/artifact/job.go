@@ -181,6 +181,8 @@ func settingsFor(a *modelv1alpha1.Artifact) v1alpha1.JobSettings {
 		out.Affinity = cmp.Or(s.Affinity, out.Affinity)
 		out.PriorityClassName = cmp.Or(s.PriorityClassName, out.PriorityClassName)
 		out.ActiveDeadlineSeconds = cmp.Or(s.ActiveDeadlineSeconds, out.ActiveDeadlineSeconds)
+		out.ParallelLayers = cmp.Or(s.ParallelLayers, out.ParallelLayers)
+		out.BufferSize = cmp.Or(s.BufferSize, out.BufferSize)
 		if s.NodeSelector != nil {
 			out.NodeSelector = s.NodeSelector
 		}

@@ -73,7 +73,7 @@ func jobWithStream(a *modelv1alpha1.Artifact) jobOverride {
 	return func(j *batchv1.Job) {
 		c := restrictedContainer(workerContainer, workerImage(a))
 		c.Command = []string{workerPath, "run"}
-		c.Args = runArguments(a)
+		c.Args = append(runArguments(a), parallelArguments(settingsFor(a))...)
 		j.Spec.Template.Spec.Containers = []corev1.Container{c}
 	}
 }
@@ -133,6 +133,19 @@ func runArguments(a *modelv1alpha1.Artifact) []string {
 		args = append(args, "--registry-identity="+cloud)
 	}
 	return literal(append(args, stagingArguments(a)...))
+}
+
+// parallelArguments returns the flags of `worker run` with what pipeline Stream may
+// transfer side by side. What is not set is chosen during the run.
+func parallelArguments(s v1alpha1.JobSettings) []string {
+	var args []string
+	if s.ParallelLayers != nil {
+		args = append(args, "--parallel-layers="+strconv.Itoa(int(*s.ParallelLayers)))
+	}
+	if s.BufferSize != nil {
+		args = append(args, "--buffer-size="+strconv.FormatInt(s.BufferSize.Value(), 10))
+	}
+	return args
 }
 
 // literal escapes arguments, or values of environment variables, so that they reach

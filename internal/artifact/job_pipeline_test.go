@@ -7,14 +7,53 @@ import (
 
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
+
+func TestBuildJobParallel(t *testing.T) {
+	size := func(s string) *resource.Quantity { return ptr.To(resource.MustParse(s)) }
+	config := v1alpha1.JobSettings{ParallelLayers: ptr.To[int32](4), BufferSize: size("64Mi")}
+	cases := map[string]struct {
+		reason      string
+		pipeline    modelv1alpha1.PipelineType
+		config, own v1alpha1.JobSettings
+		want        []string
+	}{
+		"Unset":  {reason: "The run should choose what is not set.", pipeline: modelv1alpha1.PipelineStream},
+		"Config": {reason: "The config's should be the default.", pipeline: modelv1alpha1.PipelineStream, config: config, want: []string{"--parallel-layers=4", "--buffer-size=67108864"}},
+		"Own": {
+			reason:   "Each of the Artifact's own fields should take precedence by itself.",
+			pipeline: modelv1alpha1.PipelineStream, config: config, own: v1alpha1.JobSettings{BufferSize: size("1Gi")},
+			want: []string{"--parallel-layers=4", "--buffer-size=1073741824"},
+		},
+		"Kit": {reason: "What a config sets for runs of Stream should have no effect on those of Kit.", pipeline: modelv1alpha1.PipelineKit, config: config},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			a := newArtifact(withPipeline(tc.pipeline), withEffective(modelv1alpha1.Effective{Job: &tc.config}),
+				withParameters(func(p *modelv1alpha1.ArtifactParameters) { p.Job = &tc.own }))
+			args := slices.DeleteFunc(slices.Clone(BuildJob(a, testKitImage, nil).Spec.Template.Spec.Containers[0].Args), func(arg string) bool {
+				return !strings.HasPrefix(arg, "--parallel-layers") && !strings.HasPrefix(arg, "--buffer-size")
+			})
+			if diff := cmp.Diff(tc.want, args, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("\n%s\narguments: -want, +got:\n%s", tc.reason, diff)
+			}
+			plain := newArtifact(withPipeline(tc.pipeline))
+			if diff := cmp.Diff(RunHash(plain), RunHash(a)); diff != "" {
+				t.Errorf("\n%s\nNothing of it should need another run: -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
 
 func TestBuildJobImages(t *testing.T) {
 	type want struct{ init, main []string }

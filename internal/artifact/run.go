@@ -91,6 +91,10 @@ func CheckRun(a *modelv1alpha1.Artifact) error {
 		return outcome.Errorf(outcome.Unsupported,
 			"Pipeline Kit cannot use credentials.source InjectedIdentity of the ClusterProviderConfig, since kit keeps its first password for a whole push, which may last longer: set spec.forProvider.pipeline to Stream")
 	}
+	if needsStream(a.Spec.ForProvider.Job) {
+		return outcome.Errorf(outcome.Unsupported,
+			"The artifact is built by pipeline Kit, which has no job.parallelLayers and no job.bufferSize: remove them from spec.forProvider.job, or set spec.forProvider.pipeline to Stream, which rebuilds the artifact")
+	}
 	if hubIdentity(a) == "" {
 		return nil
 	}
@@ -100,10 +104,10 @@ func CheckRun(a *modelv1alpha1.Artifact) error {
 
 // kitSupports reports whether kit supports what the Artifact's spec asks for: whole
 // models of the public Hub, with stored credentials or none, or files of a volume,
-// as any format except Image and without annotations
+// as any format except Image, without annotations and one file after the other
 // (https://kitops.org/docs/cli/cli-reference/, kit import and kit pack).
 func kitSupports(a *modelv1alpha1.Artifact) bool {
-	if a.Spec.ForProvider.Format == modelv1alpha1.PackFormatImage || len(Annotations(a)) > 0 || a.Effective.RegistryIdentity != "" {
+	if a.Spec.ForProvider.Format == modelv1alpha1.PackFormatImage || len(Annotations(a)) > 0 || a.Effective.RegistryIdentity != "" || needsStream(a.Spec.ForProvider.Job) {
 		return false
 	}
 	if s := a.Spec.ForProvider.Source; s != nil && (hashedFiles(s.Files) != nil || s.HuggingFace == nil) {
@@ -118,6 +122,12 @@ func kitSupports(a *modelv1alpha1.Artifact) bool {
 	}
 	hub := strings.TrimRight(a.Effective.HubEndpoint, "/")
 	return hub == "" || hub == v1alpha1.DefaultHubEndpoint
+}
+
+// needsStream reports whether an Artifact's own job settings are of pipeline Stream only.
+// A config's are defaults for those of its Artifacts that Stream builds.
+func needsStream(s *v1alpha1.JobSettings) bool {
+	return s != nil && (s.ParallelLayers != nil || s.BufferSize != nil)
 }
 
 // currentRuns returns the run hashes of the Artifact's committed and staged content

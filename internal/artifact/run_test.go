@@ -6,6 +6,7 @@ import (
 
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
@@ -288,6 +289,9 @@ func withPipeline(p modelv1alpha1.PipelineType) artifactModifier {
 func TestCheckRun(t *testing.T) {
 	identity := withEffective(modelv1alpha1.Effective{HubIdentity: "models-bot"})
 	cloud := withEffective(modelv1alpha1.Effective{RegistryIdentity: "aws"})
+	parallel := withParameters(func(p *modelv1alpha1.ArtifactParameters) {
+		p.Job = &v1alpha1.JobSettings{ParallelLayers: ptr.To[int32](8)}
+	})
 	cases := map[string]struct {
 		reason string
 		args   *modelv1alpha1.Artifact
@@ -299,7 +303,20 @@ func TestCheckRun(t *testing.T) {
 		"CloudDefault":  {reason: "The default is the pipeline that can use a cloud's identity.", args: newArtifact(withPipeline(""), cloud)},
 		"CloudExplicit": {reason: "Kit should be refused where a push may outlive its password.", args: newArtifact(withPipeline(modelv1alpha1.PipelineKit), cloud), want: outcome.Unsupported},
 		"OtherUses":     {reason: "A source that is not on the Hub uses no identity.", args: newArtifact(withPipeline(modelv1alpha1.PipelineKit), withOCI(testReference), identity)},
-		"Volume":        {reason: "A run should mount a volume of its own namespace.", args: newArtifact(withPipeline(modelv1alpha1.PipelineKit), withSource(volumeSource()))},
+		"Parallel":      {reason: "Kit should be refused where only Stream can do what is asked.", args: newArtifact(withPipeline(modelv1alpha1.PipelineKit), parallel), want: outcome.Unsupported},
+		"ConfigParallel": {
+			reason: "What a config sets for its Artifacts of Stream should not keep another from being built by Kit.",
+			args:   newArtifact(withPipeline(modelv1alpha1.PipelineKit), withEffective(modelv1alpha1.Effective{Job: &v1alpha1.JobSettings{ParallelLayers: ptr.To[int32](8)}})),
+		},
+		"MadeByKit": {
+			reason: "Content of Kit should not be rebuilt by Stream for a setting alone, and the setting not be ignored.",
+			args: newArtifact(withPipeline(""), parallel, func(a *modelv1alpha1.Artifact) {
+				a.Status.AtProvider.Digest = testDigest
+				a.Status.AtProvider.RunHash = RunHash(newArtifact(withPipeline(modelv1alpha1.PipelineKit)))
+			}),
+			want: outcome.Unsupported,
+		},
+		"Volume": {reason: "A run should mount a volume of its own namespace.", args: newArtifact(withPipeline(modelv1alpha1.PipelineKit), withSource(volumeSource()))},
 		"Elsewhere": {
 			reason: "A run in another namespace cannot mount the Artifact's volume.",
 			args:   newArtifact(withStream(), withSource(volumeSource()), withEffective(modelv1alpha1.Effective{RunNamespace: "runs"})),
@@ -335,6 +352,9 @@ func TestPipeline(t *testing.T) {
 		return withEffective(modelv1alpha1.Effective{HubEndpoint: endpoint})
 	}
 	identity := withEffective(modelv1alpha1.Effective{HubIdentity: "models-bot"})
+	jobSettings := func(s v1alpha1.JobSettings) artifactModifier {
+		return withParameters(func(p *modelv1alpha1.ArtifactParameters) { p.Job = &s })
+	}
 	ownToken := withParameters(func(p *modelv1alpha1.ArtifactParameters) {
 		p.Source.HuggingFace.TokenSecretRef = &modelv1alpha1.SecretKeySelector{Name: "hf"}
 	})
@@ -374,6 +394,9 @@ func TestPipeline(t *testing.T) {
 		"OtherHub":      {reason: "The pipeline should default to Stream for another Hub.", args: newArtifact(unset, hub("https://hub.example.com")), want: stream},
 		"Identity":      {reason: "The pipeline should default to Stream for an identity at the Hub.", args: newArtifact(unset, identity), want: stream},
 		"OwnToken":      {reason: "An identity that is not used should not change the default.", args: newArtifact(unset, identity, ownToken), want: kit},
+		"Parallel":      {reason: "The pipeline should default to Stream for layers side by side.", args: newArtifact(unset, jobSettings(v1alpha1.JobSettings{ParallelLayers: ptr.To[int32](8)})), want: stream},
+		"Buffers":       {reason: "The pipeline should default to Stream for a size of buffers.", args: newArtifact(unset, jobSettings(v1alpha1.JobSettings{BufferSize: resource.NewQuantity(1<<30, resource.BinarySI)})), want: stream},
+		"Deadline":      {reason: "Other job settings should not change the default.", args: newArtifact(unset, jobSettings(v1alpha1.JobSettings{ActiveDeadlineSeconds: ptr.To[int64](60)})), want: kit},
 		"PublicHub":     {reason: "An explicit public Hub should not change the default.", args: newArtifact(unset, hub("https://huggingface.co/")), want: kit},
 
 		"Made":         {reason: "A change of the ProviderConfig should not rebuild an artifact.", args: newArtifact(unset, config(stream), made(kit)), want: kit},

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/identity"
@@ -204,6 +205,35 @@ func (t Target) Reference() string {
 	return t.Registry + "/" + t.Repository + ":" + t.StagingTag
 }
 
+// Parallel is what a run may transfer side by side. The zero value leaves the choice to
+// the run.
+type Parallel struct {
+	// Layers that are transferred side by side at most, 1 to MaxParallelLayers; 0 for as
+	// many as make the run faster.
+	Layers int
+
+	// Buffer is how many bytes the buffers of a run may take at most, as memory.Budget
+	// bounds it; 0 for the default.
+	Buffer int64
+}
+
+// Bounds of what a run is asked for, which the API has, too.
+const (
+	MaxParallelLayers = 64
+	MinBuffer         = 16 << 20
+)
+
+// Check returns an error if a value is out of its bounds.
+func (p Parallel) Check() error {
+	switch {
+	case p.Layers < 0 || p.Layers > MaxParallelLayers:
+		return errors.Errorf("cannot transfer %d layers side by side: write 1 to %d, or 0 for the run's choice", p.Layers, MaxParallelLayers)
+	case p.Buffer != 0 && p.Buffer < MinBuffer:
+		return errors.Errorf("cannot use buffers of %d bytes: write %d at least, or 0 for the default", p.Buffer, MinBuffer)
+	}
+	return nil
+}
+
 // A Run is what a worker has to do.
 type Run struct {
 	Source Source
@@ -224,6 +254,9 @@ type Run struct {
 
 	// Policies that must allow what is packaged.
 	Policies policy.Set
+
+	// Parallel is what Stream may transfer side by side. Kit ignores it.
+	Parallel Parallel
 
 	// Workspace is the folder that Kit works in. Stream needs none.
 	Workspace string

@@ -103,6 +103,14 @@ func jobRules(job string) map[string]rule {
 		},
 		"NoTime":  {reason: "A run takes time.", args: fields{job + ".activeDeadlineSeconds": int64(0)}, want: []string{"activeDeadlineSeconds", "greater than or equal to 1"}},
 		"OneTick": {reason: "The least is a second.", args: fields{job + ".activeDeadlineSeconds": int64(1)}},
+
+		"SideBySide":   {reason: "Layers may be transferred side by side.", args: fields{job + ".parallelLayers": int64(64), job + ".bufferSize": "1Gi"}},
+		"OneLayer":     {reason: "Layers may be transferred one after the other.", args: fields{job + ".parallelLayers": int64(1)}},
+		"NoLayers":     {reason: "A run transfers layers.", args: fields{job + ".parallelLayers": int64(0)}, want: []string{"parallelLayers", "greater than or equal to 1"}},
+		"ManyLayers":   {reason: "A registry accepts so many uploads and no more.", args: fields{job + ".parallelLayers": int64(65)}, want: []string{"parallelLayers", "less than or equal to 64"}},
+		"LeastBuffers": {reason: "A run may be small.", args: fields{job + ".bufferSize": "16Mi"}},
+		"FewBuffers":   {reason: "A run needs buffers.", args: fields{job + ".bufferSize": "15Mi"}, want: []string{"bufferSize", "write a quantity such as 512Mi"}},
+		"NoUnit":       {reason: "Megabytes without a unit are bytes.", args: fields{job + ".bufferSize": int64(256)}, want: []string{"bufferSize", "write a quantity such as 512Mi"}},
 	}
 }
 

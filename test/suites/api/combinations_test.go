@@ -15,6 +15,9 @@ import (
 // sayNoWorkspace is what is said of a workspace that no run would have.
 var sayNoWorkspace = []string{"pipeline Stream has no workspace", "remove storage, or write pipeline: Kit"}
 
+// sayStreamOnly is what is said of settings that kit cannot be given.
+var sayStreamOnly = []string{"pipeline Kit has no job.parallelLayers and no job.bufferSize", "leave pipeline out, or write pipeline: Stream"}
+
 func TestArtifactCombinations(t *testing.T) {
 	const source, target, storage = "forProvider.source", "forProvider.target", "forProvider.storage"
 	hub, workspace := source+".huggingFace", map[string]any{"size": "200Gi"}
@@ -36,6 +39,14 @@ func TestArtifactCombinations(t *testing.T) {
 			args:   with(fields{target + ".annotations": map[string]any{"com.example.team": "search"}}), want: sayNoWorkspace,
 		},
 		"StorageNoAnnotation": {reason: "Kit writes no annotations.", args: with(fields{target + ".annotations": map[string]any{}})},
+
+		"ParallelKit":    {reason: "Kit moves one file after the other.", args: fields{"forProvider.pipeline": "Kit", "forProvider.job.parallelLayers": int64(8)}, want: sayStreamOnly},
+		"BuffersKit":     {reason: "Kit's buffers are its own.", args: fields{"forProvider.pipeline": "Kit", "forProvider.job.bufferSize": "1Gi"}, want: sayStreamOnly},
+		"ParallelStream": {reason: "Stream transfers layers side by side.", args: fields{"forProvider.pipeline": "Stream", "forProvider.job": map[string]any{"parallelLayers": int64(64), "bufferSize": "16Mi"}}},
+		"ParallelUnset":  {reason: "Stream is the default for what only Stream can do.", args: fields{"forProvider.job.parallelLayers": int64(1)}},
+		"ParallelStorage": {
+			reason: "What Stream builds has no workspace.", args: with(fields{"forProvider.job": map[string]any{"bufferSize": "1Gi"}}), want: sayNoWorkspace,
+		},
 
 		"FollowInterval": {
 			reason: "What is pinned is not checked.", args: fields{source + ".followInterval": "1h"},
@@ -140,6 +151,7 @@ func TestConfigCombinations(t *testing.T) {
 		"CAOfNothing": {reason: "Without TLS there is no authority.", args: keyless("http://fulcio.sigstore", "http://tsa.sigstore"), want: []string{"attestation.keyless", "write https://, or remove caBundle"}},
 	})
 	checkCreate(t, v1alpha1.ProviderConfigGroupVersionKind, minimalConfig, map[string]rule{
+		"ParallelKit":   {reason: "A default is for Artifacts with another pipeline than the config's.", args: fields{"job.pipeline": "Kit", "job.parallelLayers": int64(8), "job.bufferSize": "1Gi"}},
 		"StorageStream": {reason: "A default is for Artifacts with another pipeline than the config's.", args: fields{"job.pipeline": "Stream", "job.storage": map[string]any{"size": "200Gi"}}},
 	})
 }

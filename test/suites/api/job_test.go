@@ -8,6 +8,7 @@ import (
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	corev1 "k8s.io/api/core/v1"
 	nodev1 "k8s.io/api/node/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	psa "k8s.io/pod-security-admission/api"
 	"k8s.io/utils/ptr"
@@ -52,6 +53,8 @@ func TestRunIsTaken(t *testing.T) {
 		Job: &v1alpha1.JobSettings{
 			Labels:      map[string]string{"team": "research"},
 			Tolerations: []corev1.Toleration{{Key: "gpu", Operator: corev1.TolerationOpExists}},
+
+			ParallelLayers: ptr.To[int32](16), BufferSize: ptr.To(resource.MustParse("1Gi")),
 		},
 	}
 	volume, bucket, files := *stream.DeepCopy(), *stream.DeepCopy(), *stream.DeepCopy()
