@@ -71,7 +71,7 @@ fuzz: ## Fuzz what reads foreign input, each test for FUZZTIME=10s.
 	done
 
 .PHONY: bench
-bench: ## Measure Stream beside the limit by curl, and kit with KIT=path; writes the tables of docs/benchmark.md; about 10 minutes (Linux, curl). ARGS= adds flags.
+bench: ## Measure Stream beside the limit by curl, an older commit's worker, and kit with KIT=path; writes the tables of docs/benchmark.md; about 25 minutes (Linux, curl, git). ARGS= adds flags.
 	$(GO) run ./test/bench/throughput --kit="$(KIT)" --page=docs/benchmark.md $(ARGS)
 
 .PHONY: bench-controller

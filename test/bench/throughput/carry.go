@@ -120,14 +120,14 @@ func collect(ctx context.Context, from net.Conn, d direction, opened time.Time, 
 		buf := make([]byte, parcelSize)
 		n, err := from.Read(buf)
 		if n > 0 {
+			if err := room.Acquire(ctx, int64(n)); err != nil {
+				return err
+			}
 			now := time.Now()
 			if now.Before(opened) {
 				now = opened
 			}
 			left := d.pass(now, n)
-			if err := room.Acquire(ctx, int64(n)); err != nil {
-				return err
-			}
 			select {
 			case queue <- parcel{bytes: buf[:n], due: left.Add(d.delay)}:
 			case <-ctx.Done():

@@ -40,8 +40,8 @@ type options struct {
 	// registryDir is where the registry keeps its data; empty for memory.
 	registryDir string
 
-	// page gets the tables; empty for none.
-	page string
+	// page gets the tables, and readme a few figures; without a page, none does.
+	page, readme string
 
 	// print does not fail where limits are missed.
 	print bool
@@ -69,6 +69,7 @@ func main() {
 	run.Flag("delay", "Of the line, in each direction.").Default("20ms").DurationVar(&o.delay)
 	run.Flag("registry-dir", "Where the registry keeps its data; by default in memory.").StringVar(&o.registryDir)
 	run.Flag("page", "Markdown file that gets the tables; empty for none.").StringVar(&o.page)
+	run.Flag("readme", "Markdown file that gets a few figures, if there is a page.").Default("README.md").StringVar(&o.readme)
 	run.Flag("print", "Do not fail where limits are missed.").BoolVar(&o.print)
 
 	ends := app.Command("ends", "Leave Hub and registry running, to try things by hand.")

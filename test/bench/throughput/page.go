@@ -11,40 +11,81 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 )
 
-// Markers between which the table is.
+// A section is a part of a Markdown file that the benchmark writes, between two lines that
+// are comments.
+type section string
+
 const (
-	markBegin = "<!-- bench:begin -->"
-	markEnd   = "<!-- bench:end -->"
+	// tables is the section of the page with all figures.
+	tables section = "bench"
+
+	// inShort is the section with the few figures that both README and page show.
+	inShort section = "bench:figures"
 )
 
-// writePage writes the tables into the page that shows them, if there is one.
-func (b *bench) writePage(ctx context.Context) error {
-	if b.options.page == "" {
-		return nil
-	}
-	before, after, err := around(b.options.page)
-	if err != nil {
-		return err
-	}
-	text := before + markBegin + "\n" + b.markdown(ctx) + markEnd + "\n" + after
-	return errors.Wrap(os.WriteFile(b.options.page, []byte(text), 0o644), "cannot write the table")
+func (s section) begin() string { return "<!-- " + string(s) + ":begin -->\n" }
+
+func (s section) end() string { return "<!-- " + string(s) + ":end -->\n" }
+
+// around returns what is before, in and after the section of a text, and whether the text has it.
+func (s section) around(text string) (before, in, after string, found bool) {
+	before, rest, begins := strings.Cut(text, s.begin())
+	in, after, ends := strings.Cut(rest, s.end())
+	return before, in, after, begins && ends
 }
 
-// around returns what is before and after the tables in a file, if there is one.
-func around(file string) (string, string, error) {
-	if file == "" {
-		return "", "", nil
+// An output is a section of a file.
+type output struct {
+	file    string
+	section section
+}
+
+// outputs returns the sections that get the figures; none where no page is written.
+func (o options) outputs() []output {
+	if o.page == "" {
+		return nil
 	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return "", "", errors.Wrap(err, "cannot read what gets the table")
+	return []output{{o.page, tables}, {o.page, inShort}, {o.readme, inShort}}
+}
+
+// checkOutputs returns an error if a section is missing, before anything is measured.
+func checkOutputs(all []output) error {
+	for _, t := range all {
+		text, err := os.ReadFile(t.file)
+		if err != nil {
+			return errors.Wrap(err, "cannot read what gets the tables")
+		}
+		if _, _, _, found := t.section.around(string(text)); !found {
+			return errors.Errorf("%s has no line %q before a line %q", t.file, t.section.begin(), t.section.end())
+		}
 	}
-	before, rest, begins := strings.Cut(string(text), markBegin+"\n")
-	_, after, ends := strings.Cut(rest, markEnd+"\n")
-	if !begins || !ends {
-		return "", "", errors.Errorf("%s has no line %s before a line %s", file, markBegin, markEnd)
+	return nil
+}
+
+// writePage writes the tables into the page, and a few figures into it and the README.
+func (b *bench) writePage(ctx context.Context) error {
+	for _, t := range b.options.outputs() {
+		text, err := os.ReadFile(t.file)
+		if err != nil {
+			return errors.Wrap(err, "cannot read what gets the tables")
+		}
+		before, _, after, _ := t.section.around(string(text))
+		content := b.inShort()
+		if t.section == tables {
+			content = b.markdown(ctx)
+		}
+		if err := os.WriteFile(t.file, []byte(before+t.section.begin()+content+t.section.end()+after), 0o644); err != nil {
+			return errors.Wrap(err, "cannot write the tables")
+		}
 	}
-	return before, after, nil
+	return nil
+}
+
+// inShort returns the few figures.
+func (b *bench) inShort() string {
+	out := &strings.Builder{}
+	table(out, figureTitles, b.report.figures)
+	return out.String()
 }
 
 // markdown returns both tables, and what they were measured with.
@@ -75,9 +116,13 @@ func (b *bench) circumstances(ctx context.Context) string {
 		version, _ := kit{program: b.options.kit}.version(ctx)
 		with = "kit " + version
 	}
-	return fmt.Sprintf("`make bench` on %s: %d cores (%s), %s, %s, %s. Medians of %d runs in turn (line: %d); registry %s.",
+	before := "the worker of " + b.before.version
+	if !b.hasBefore() {
+		before = "nothing: " + b.before.missing
+	}
+	return fmt.Sprintf("`make bench` on %s: %d cores (%s), %s, %s, %s. Medians of %d runs in turn (line: %d); registry %s. Before is %s.",
 		time.Now().Format(time.DateOnly), runtime.NumCPU(), processor(), runtime.Version(), curlVersion(ctx), with,
-		b.options.runs, b.options.lineRuns, where)
+		b.options.runs, b.options.lineRuns, where, before)
 }
 
 // processor returns the name of the machine's.

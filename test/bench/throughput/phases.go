@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"time"
 
@@ -23,7 +24,7 @@ func measure(ctx context.Context, o options) (err error) {
 	if o.scale != 1 {
 		o.page = ""
 	}
-	if _, _, err := around(o.page); err != nil {
+	if err := checkOutputs(o.outputs()); err != nil {
 		return err
 	}
 	b, stop, err := newBench(ctx, o)
@@ -104,6 +105,8 @@ func (b *bench) measureLarge(ctx context.Context) error {
 	b.rows(fmt.Sprintf("%s in %d files, loopback", size(b.large.Bytes), len(b.large.Files)), r, limit)
 	b.holdLimit(r, 1.25, "large files")
 	b.holdNotSlower(r, "large files")
+	b.report.figure(fmt.Sprintf("%s over loopback, on %d cores", size(b.large.Bytes), runtime.NumCPU()),
+		"%.2f times the time of `curl`, which hashes nothing; %s of memory, nothing on disk", own.median().Seconds()/limit.Seconds(), megabytes(own.usage.Memory))
 	in, out := float64(own.carried.HubIn)/float64(b.large.Bytes), float64(own.carried.RegistryOut)/float64(b.large.Bytes)
 	b.report.hold(in < 1.005 && out < 1.005, "network: 1.00 in, 1.00 out", "%.3f in, %.3f out", in, out)
 	b.report.hold(own.usage.Written < 1<<20, "written to disk: 0", "%d KiB", own.usage.Written>>10)
@@ -168,6 +171,7 @@ func (b *bench) measureLine(ctx context.Context) error {
 	b.rows(fmt.Sprintf("%s in %d files, %s", size(b.large.Bytes), len(b.large.Files), what), r, own)
 	took := r.of(b.stream().name()).median()
 	b.report.hold(took.Seconds() <= 1.1*own.Seconds(), "line: at most 1.10 times its own time", "%.3f times %.2f s", took.Seconds()/own.Seconds(), own.Seconds())
+	b.report.figure(fmt.Sprintf("%s over a line of %d Mbit/s", size(b.large.Bytes), b.options.rate), "%.2f times the time that the line itself takes", took.Seconds()/own.Seconds())
 	if k := r.of(kit{}.name()); k != nil {
 		b.report.hold(k.median().Seconds() >= 1.8*took.Seconds(), "line: at least 1.8 times as fast as kit", "%.2f times", k.median().Seconds()/took.Seconds())
 	}

@@ -16,15 +16,17 @@ type report struct {
 	out      io.Writer
 	inMemory bool // Where the registry has its data.
 
-	rows   [][]string
-	limits [][]string
-	missed []string
+	rows    [][]string
+	limits  [][]string
+	figures [][]string
+	missed  []string
 }
 
 // Titles of the tables.
 var (
-	rowTitles   = []string{"", "", "seconds", "to the limit", "to before", "processor", "memory", "written to disk", "from the Hub", "to the registry"}
-	limitTitles = []string{"to reach", "measured", ""}
+	rowTitles    = []string{"", "", "seconds", "to the limit", "to before", "processor", "memory", "written to disk", "from the Hub", "to the registry"}
+	limitTitles  = []string{"to reach", "measured", ""}
+	figureTitles = []string{"", ""}
 )
 
 // row adds what a contender took. Ratios are to the limit and to the older worker, if
@@ -53,6 +55,11 @@ func (r *report) hold(ok bool, what, measured string, args ...any) {
 		r.missed = append(r.missed, what)
 	}
 	r.limits = append(r.limits, []string{what, fmt.Sprintf(measured, args...), verdict})
+}
+
+// figure adds one of the few figures that the README shows.
+func (r *report) figure(what, measured string, args ...any) {
+	r.figures = append(r.figures, []string{what, fmt.Sprintf(measured, args...)})
 }
 
 // print prints both tables.
