@@ -2,9 +2,6 @@ package stream
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding"
-	"hash"
 	"io"
 	"sync"
 
@@ -15,7 +12,6 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
-	"github.com/crossplane-contrib/provider-kitops/internal/source"
 )
 
 // A layerStream reads a layer from the source of its files, verifies and inspects
@@ -29,27 +25,43 @@ import (
 type layerStream struct {
 	run   *task
 	plan  modelpack.LayerPlan
+	alike []modelpack.File // Files of other layers with the same content.
 	meter *pipeline.Meter
-	files map[string]*fileStream
+
+	// files are the files that were begun and not verified yet. A layer may have tens of
+	// thousands, so that a file that is not read takes no memory here.
+	files    map[string]*fileStream
+	verified map[string]bool
 
 	resumed  bool // An earlier run has sent the first bytes.
 	restored bool // sum includes them.
 
 	mu   sync.Mutex
-	read int64     // The number of the layer's bytes that were read so far.
-	sum  hash.Hash // Of these bytes; nil for a raw layer, whose file has it.
+	read int64      // The number of the layer's bytes that were read so far.
+	sum  *layerHash // Of these bytes; nil for a raw layer, whose file has it.
 }
 
 func (r *task) newLayerStream(m *layerMove) *layerStream {
-	s := &layerStream{run: r, plan: m.plan, meter: r.run.Meter, files: make(map[string]*fileStream, len(m.plan.Files))}
-	for _, f := range m.plan.Files {
-		file := r.file(f)
-		s.files[f.Path] = &fileStream{layer: s, file: file, verifier: file.NewVerifier(), inspectors: r.inspectors(append([]modelpack.File{f}, m.alike...))}
-	}
+	s := &layerStream{run: r, plan: m.plan, alike: m.alike, meter: r.run.Meter, files: map[string]*fileStream{}, verified: map[string]bool{}}
 	if !m.plan.Raw {
-		s.sum = sha256.New()
+		s.sum = newLayerHash(m.plan.Size > r.inMemory)
 	}
 	return s
+}
+
+// file returns the stream of one of the layer's files.
+func (s *layerStream) file(f modelpack.File) *fileStream {
+	if known, ok := s.files[f.Path]; ok {
+		return known
+	}
+	file := s.run.file(f)
+	out := &fileStream{layer: s, file: file}
+	if !s.verified[f.Path] {
+		out.verifier = file.NewVerifier()
+		out.inspectors = s.run.inspectors(append([]modelpack.File{f}, s.alike...))
+		s.files[f.Path] = out
+	}
+	return out
 }
 
 // inspectors returns a writer for each of these files of the same content that must be
@@ -70,15 +82,32 @@ func (s *layerStream) open(ctx context.Context, offset int64) (io.ReadCloser, er
 	if err != nil {
 		return nil, err
 	}
-	rc := s.plan.Open(from, func(f modelpack.File, at int64) (io.ReadCloser, error) {
-		return s.files[f.Path].open(ctx, s.run.source, at)
+	queue := s.run.prefetcher.queue(ctx, s.plan.Files, func(ctx context.Context, f modelpack.File, at int64) (io.ReadCloser, error) {
+		return s.run.source.Open(ctx, s.run.file(f), at)
 	})
-	r := &rereader{ReadCloser: rc, at: from, passed: s.passed}
+	rc := s.plan.Open(from, func(f modelpack.File, at int64) (io.ReadCloser, error) {
+		return s.file(f).open(queue.open, f, at)
+	})
+	r := &rereader{ReadCloser: &queuedReader{ReadCloser: rc, queue: queue}, at: from, passed: s.passed}
 	if _, err := io.CopyN(io.Discard, r, offset-from); err != nil {
 		_ = r.Close()
 		return nil, err
 	}
 	return r, nil
+}
+
+// A queuedReader reads a layer whose files come from a queue.
+type queuedReader struct {
+	io.ReadCloser
+
+	queue *fileQueue
+}
+
+// Close implements io.Closer.
+func (r *queuedReader) Close() error {
+	err := r.ReadCloser.Close()
+	r.queue.close()
+	return err
 }
 
 // from returns where to start reading for bytes from an offset on: earlier, if an
@@ -91,7 +120,7 @@ func (s *layerStream) from(offset int64) (int64, error) {
 		// The upload that sum belongs to is gone.
 		s.meter.Skip(-s.read)
 		s.read, s.resumed, s.restored = 0, false, false
-		s.sum.Reset()
+		s.sum.reset()
 	case offset > s.read && s.sum != nil:
 		s.resumed = true
 		return s.read, nil
@@ -108,30 +137,11 @@ func (s *layerStream) from(offset int64) (int64, error) {
 func (s *layerStream) restore(from uploadRecord) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sum, ok := sha256.New().(interface {
-		hash.Hash
-		encoding.BinaryUnmarshaler
-	})
-	if !ok || from.Read <= 0 || from.Read > s.plan.Size || sum.UnmarshalBinary(from.State) != nil {
+	if from.Read <= 0 || from.Read > s.plan.Size || !s.sum.restore(from.State, from.Read) {
 		return
 	}
-	s.sum, s.read, s.resumed, s.restored = sum, from.Read, true, true
+	s.read, s.resumed, s.restored = from.Read, true, true
 	s.meter.Skip(from.Read)
-}
-
-// state is an uploadState.
-func (s *layerStream) state() (int64, []byte) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	m, ok := s.sum.(encoding.BinaryMarshaler)
-	if !ok {
-		return 0, nil
-	}
-	b, err := m.MarshalBinary()
-	if err != nil {
-		return 0, nil
-	}
-	return s.read, b
 }
 
 // digest returns the layer's digest, after reading what was not read yet.
@@ -142,9 +152,9 @@ func (s *layerStream) digest(ctx context.Context) (digest.Digest, error) {
 		}
 	}
 	if s.sum != nil {
-		return digest.NewDigest(digest.SHA256, s.sum), nil
+		return s.sum.digest(), nil
 	}
-	return digest.NewDigestFromEncoded(digest.SHA256, s.files[s.plan.Files[0].Path].verifier.SHA256()), nil
+	return digest.NewDigestFromEncoded(digest.SHA256, s.file(s.plan.Files[0]).verifier.SHA256()), nil
 }
 
 // readOn reads the rest of the layer.
@@ -161,19 +171,20 @@ func (s *layerStream) readOn(ctx context.Context) error {
 // verify returns an error unless all files are what the source announced.
 func (s *layerStream) verify() error {
 	for _, f := range s.plan.Files {
-		if err := s.files[f.Path].verify(); err != nil {
+		if err := s.file(f).verify(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// close ends the inspection of the files.
+// close ends the inspection of the files, and the hashing.
 func (s *layerStream) close() {
 	for _, f := range s.files {
-		for _, i := range f.inspectors {
-			_ = i.Close()
-		}
+		f.close()
+	}
+	if s.sum != nil {
+		s.sum.close()
 	}
 }
 
@@ -223,37 +234,53 @@ func fresh(p []byte, at, read int64) []byte {
 type fileStream struct {
 	layer      *layerStream
 	file       file.File
-	verifier   *file.Verifier
+	verifier   *file.Verifier   // Nil once the file was verified.
 	inspectors []io.WriteCloser // Of this file, and of others with the same content.
-	verified   bool
 }
 
 // open returns the file's bytes from an offset on. The last ones come with an error
 // if they are not what the source announced.
-func (f *fileStream) open(ctx context.Context, src source.Source, offset int64) (io.ReadCloser, error) {
-	rc, err := src.Open(ctx, f.file, offset)
+func (f *fileStream) open(open modelpack.OpenFunc, planned modelpack.File, offset int64) (io.ReadCloser, error) {
+	rc, err := open(planned, offset)
 	if err != nil {
 		return nil, retry.Permanent(err)
 	}
 	return &rereader{ReadCloser: rc, at: offset, passed: f.passed, check: f.check}, nil
 }
 
-// verify returns an error unless the file is what the source announced. It hashes
-// only once, since the result does not change.
+// verify returns an error unless the file is what the source announced. A file of an
+// archive takes no memory afterwards.
 func (f *fileStream) verify() error {
-	if f.verified {
+	if f.verifier == nil {
 		return nil
 	}
-	err := f.verifier.Verify()
-	f.verified = err == nil
-	if f.verified && !f.layer.plan.Raw {
-		f.layer.run.sums.add(f.file, f.verifier)
+	if err := f.verifier.Verify(); err != nil {
+		return err
 	}
-	return err
+	if f.layer.plan.Raw {
+		// Its hash is the layer's.
+		return nil
+	}
+	f.layer.run.sums.add(f.file, f.verifier)
+	f.layer.verified[f.file.Path] = true
+	f.close()
+	delete(f.layer.files, f.file.Path)
+	f.verifier, f.inspectors = nil, nil
+	return nil
+}
+
+// close ends the file's inspection.
+func (f *fileStream) close() {
+	for _, i := range f.inspectors {
+		_ = i.Close()
+	}
 }
 
 // passed hashes and inspects the bytes that were not read before.
 func (f *fileStream) passed(p []byte, at int64) {
+	if f.verifier == nil {
+		return
+	}
 	added := fresh(p, at, f.verifier.Size())
 	if len(added) == 0 {
 		return

@@ -266,7 +266,7 @@ func (r *task) uploadFrom(ctx context.Context, m *layerMove, from uploadRecord) 
 	state := uploadState(nil)
 	if r.restores(m) {
 		s.restore(from)
-		state = s.state
+		state = s.sum.state
 	}
 	name := m.plan.Files[0].Path
 	options := r.checkpoint.resumable(r.checkpoint.key(m.plan), from, state)

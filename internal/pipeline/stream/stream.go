@@ -143,13 +143,14 @@ type task struct {
 	staged     staged
 	checkpoint *checkpoint
 	mounts     mounts
+	prefetcher *prefetcher
 }
 
 func (s *Pipeline) start(run pipeline.Run) (*task, error) {
 	if run.Log == nil {
 		run.Log = io.Discard
 	}
-	r := &task{Pipeline: s, run: run, log: log.New(run.Log, "", 0)}
+	r := &task{Pipeline: s, run: run, log: log.New(run.Log, "", 0), prefetcher: newPrefetcher(s.ahead)}
 	r.uploading = s.uploads
 	r.uploading.Logf = r.log.Printf
 	throttle := &connection.Throttle{Sleep: s.uploads.Sleep}
