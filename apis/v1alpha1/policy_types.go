@@ -233,8 +233,9 @@ type TenantPolicy struct {
 	Allow []TenantField `json:"allow"`
 
 	// MaxResources limits the requests and limits of each resource in an
-	// Artifact's job.resources. With it an Artifact that sets resources must set
-	// limits for all resources listed here, and may set no others. Default: cpu,
+	// Artifact's job.resources, and memory also its job.bufferSize. With it an
+	// Artifact that sets resources must set limits for all resources listed here,
+	// and may set no others. Default: cpu,
 	// memory and ephemeral-storage without a limit, and no other resource, such
 	// as nvidia.com/gpu, which no run needs.
 	// Example: {cpu: "4", memory: 16Gi}.

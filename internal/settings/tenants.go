@@ -13,6 +13,7 @@ import (
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/memory"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
@@ -173,6 +174,9 @@ func (t tenantPolicy) check(s *v1alpha1.JobSettings, where string) error {
 	if err := t.checkResources(s.Resources, where+".resources"); err != nil {
 		return err
 	}
+	if err := t.checkBufferSize(s.BufferSize, where+".bufferSize"); err != nil {
+		return err
+	}
 	if err := t.checkKeys(s.Labels, t.labels, where, "labels"); err != nil {
 		return err
 	}
@@ -224,6 +228,21 @@ func (t tenantPolicy) checkResources(r *corev1.ResourceRequirements, where strin
 			bound := t.maxResources[name]
 			return outcome.Errorf(outcome.NotAllowed, "%s does not allow %s without limits.%s: write %s or less, %s", t.of, where, name, bound.String(), cure)
 		}
+	}
+	return nil
+}
+
+// checkBufferSize returns an error with reason NotAllowed if buffers are larger than the
+// memory that a tenant may ask for. A container need not have a limit that bounds them.
+func (t tenantPolicy) checkBufferSize(size *resource.Quantity, where string) error {
+	if size == nil || size.Value() <= memory.DefaultBudget {
+		return nil
+	}
+	if !t.allows(v1alpha1.TenantFieldResources) {
+		return outcome.Errorf(outcome.NotAllowed, "%s does not allow %s of more than 256Mi, since it does not allow resources: write less, or %s", t.of, where, t.cure(string(v1alpha1.TenantFieldResources), "allow"))
+	}
+	if bound, ok := t.maxResources[corev1.ResourceMemory]; ok && size.Cmp(bound) > 0 {
+		return outcome.Errorf(outcome.NotAllowed, "%s does not allow %s of %s, but %s of memory at most: write less, or ask its administrator to change its spec.policy.tenants.maxResources", t.of, where, size.String(), bound.String())
 	}
 	return nil
 }

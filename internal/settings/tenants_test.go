@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
@@ -34,6 +35,9 @@ func TestTenantsSettings(t *testing.T) {
 	}
 	asks := func(requests, limits map[corev1.ResourceName]string) *v1alpha1.JobSettings {
 		return &v1alpha1.JobSettings{Resources: &corev1.ResourceRequirements{Requests: resources(requests), Limits: resources(limits)}}
+	}
+	buffers := func(size string) *v1alpha1.JobSettings {
+		return &v1alpha1.JobSettings{BufferSize: ptr.To(resource.MustParse(size))}
 	}
 	tolerations := &v1alpha1.JobSettings{Tolerations: []corev1.Toleration{{Key: "gpu", Operator: corev1.TolerationOpExists}}}
 	affinity := &v1alpha1.JobSettings{Affinity: &corev1.Affinity{}}
@@ -65,6 +69,11 @@ func TestTenantsSettings(t *testing.T) {
 		"Resources":     {reason: "Resources should be allowed by default.", args: args{job: asks(memory, nil)}},
 		"NodeSelector":  {reason: "A node selector should be allowed by default.", args: args{job: selector}},
 		"Deadline":      {reason: "A bound of the tenant's own run should need no policy.", args: args{job: &v1alpha1.JobSettings{ActiveDeadlineSeconds: new(int64)}}},
+		"Parallel":      {reason: "How many layers are transferred side by side should need no policy.", args: args{policy: allow(), job: &v1alpha1.JobSettings{ParallelLayers: new(int32)}}},
+		"Buffers":       {reason: "Memory for buffers should be allowed as memory is.", args: args{job: buffers("8Gi")}},
+		"FewBuffers":    {reason: "No more than the default should need no policy.", args: args{policy: allow(), job: buffers("256Mi")}},
+		"NoBuffers":     {reason: "More than the default should be refused where memory may not be asked for.", args: args{policy: allow(), job: buffers("257Mi")}, want: want{cluster: []string{".bufferSize of more than 256Mi", "add resources to its spec.policy.tenants.allow"}}},
+		"ManyBuffers":   {reason: "More than the memory that may be asked for should be refused: a container need not have a limit.", args: args{policy: bounded, job: buffers("5Gi")}, want: want{cluster: []string{".bufferSize of 5Gi", "4Gi of memory at most"}}},
 		"Tolerations":   {reason: "Tolerations should be refused by default: they reach nodes that are kept for others.", args: args{job: tolerations}, want: refused(".tolerations", "spec.policy.tenants.allow", "administrator")},
 		"Affinity":      {reason: "Affinity should be refused by default: it places a Pod beside others.", args: args{job: affinity}, want: refused(".affinity", "spec.policy.tenants.allow", "administrator")},
 		"Priority":      {reason: "A priority class should be refused by default: it preempts others.", args: args{job: priority}, want: refused(".priorityClassName", "spec.policy.tenants.allow", "administrator")},
