@@ -124,7 +124,7 @@ func contractOf(ctx context.Context, program string) (int, error) {
 }
 
 // beforeName is the older worker's in the tables.
-func (b *bench) beforeName() string { return b.beforeStream("ModelPack").name() }
+const beforeName = "before, ModelPack"
 
 // ownAndBefore returns the results of Stream with a format and, if there is one, of the
 // older worker with it.
@@ -155,7 +155,7 @@ func (b *bench) holdNotSlower(r round, what string) {
 // holdBefore holds Stream against the older worker in the same round.
 func (b *bench) holdBefore(r round, what string, most float64, words string) {
 	what += ": at most " + words
-	own, before := r.of(b.stream().name()), r.of(b.beforeName())
+	own, before := r.of(b.stream().name()), r.of(beforeName)
 	if before == nil {
 		b.report.hold(false, what, "not measured: %s", b.before.missing)
 		return
@@ -193,7 +193,7 @@ func middleOf(sorted []float64) float64 {
 // holdMemory holds Stream's memory against the older worker's in the same round.
 func (b *bench) holdMemory(r round, what string) {
 	what += fmt.Sprintf(": at most %s more memory than before", megabytes(memorySlack))
-	own, before := r.of(b.stream().name()), r.of(b.beforeName())
+	own, before := r.of(b.stream().name()), r.of(beforeName)
 	if before == nil {
 		b.report.hold(false, what, "not measured: %s", b.before.missing)
 		return

@@ -19,7 +19,7 @@ func measure(ctx context.Context, o options) (err error) {
 		o.page = "" // It shows the whole table, or the one that it has.
 	}
 	if o.quick {
-		o.scale = min(o.scale, quickScale)
+		o.scale, o.runs, o.lineRuns = min(o.scale, quickScale), min(o.runs, 2), 1
 	}
 	if o.scale != 1 {
 		o.page = ""
@@ -200,7 +200,7 @@ func (b *bench) measureS3(ctx context.Context) error {
 // rows adds a round to the table. Ratios are to this time.
 func (b *bench) rows(what string, r round, limit time.Duration) {
 	var before time.Duration
-	if o := r.of(b.beforeName()); o != nil {
+	if o := r.of(beforeName); o != nil {
 		before = o.median()
 	}
 	for _, o := range r.results {
