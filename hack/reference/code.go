@@ -174,13 +174,14 @@ func reasonsPage(c *code) (string, error) {
 		if outcome.Reason(r.value).Stalls() {
 			condition = "Stalled"
 		}
-		rows = append(rows, []string{quoted(r.value), r.doc, retried, condition})
+		link := "[" + quoted(r.value) + "](../runbooks/failures.md#" + strings.ToLower(r.value) + ")"
+		rows = append(rows, []string{link, r.doc, retried, condition})
 	}
 	if len(rows) == 0 {
 		return "", errors.New("no reason was found")
 	}
 	return page("Reasons", "Reasons of the condition Ready of Artifacts and configs, and of `status.atProvider.failure`. "+
-		"[When an Artifact is not ready](../runbooks/failures.md#reasons) says what to do for each. What is retried is Reconciling until its "+
+		"Each leads to its runbook: likely causes, diagnosis and cure. What is retried is Reconciling until its "+
 		"retries are used up, and [Stalled](../guides/gitops.md) then.",
 		[]string{"reason", "meaning", "retried", "condition meanwhile"}, rows), nil
 }

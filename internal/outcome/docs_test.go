@@ -5,37 +5,31 @@ import (
 	"go/parser"
 	"go/token"
 	"maps"
-	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-)
 
-const failuresPage = "../../docs/runbooks/failures.md"
+	"github.com/crossplane-contrib/provider-kitops/docs/runbooks"
+)
 
 // TestFailuresPage checks that the page for users lists all reasons, in the order
 // of the code, and tells for each whether it is retried as the code does it.
 func TestFailuresPage(t *testing.T) {
-	rows := documentedReasons(t)
 	var documented []string
-	for _, r := range rows {
-		documented = append(documented, r.reason)
+	for _, r := range runbooks.Failures() {
+		documented = append(documented, r.Reason)
 	}
 	if diff := cmp.Diff(declaredReasons(t), documented); diff != "" {
-		t.Errorf("%s: -reason.go, +page:\n%s", failuresPage, diff)
+		t.Errorf("docs/runbooks/failures.md: -reason.go, +page:\n%s", diff)
 	}
 
 	// A Job that does not exist yet is no failure of a run: it is created next.
 	again := map[bool][]string{true: {"yes"}, false: {"no", "waits", "yes, at once"}}
-	for _, r := range rows {
-		if r.means == "" || r.cure == "" {
-			t.Errorf("%s: the meaning or the cure is missing", r.reason)
-		}
-		if transient := Reason(r.reason).Transient(); !slices.Contains(again[transient], r.again) {
-			t.Errorf("%s: the page says %q of retries, and Transient() is %t", r.reason, r.again, transient)
+	for _, r := range runbooks.Failures() {
+		if transient := Reason(r.Reason).Transient(); !slices.Contains(again[transient], r.Retried) {
+			t.Errorf("%s: the page says %q of retries, and Transient() is %t", r.Reason, r.Retried, transient)
 		}
 	}
 }
@@ -44,10 +38,10 @@ func TestFailuresPage(t *testing.T) {
 func TestStalls(t *testing.T) {
 	// The cluster would go on, but what is in the way belongs to somebody else.
 	conflicts := []Reason{WorkspaceConflict, TagConflict}
-	for _, d := range documentedReasons(t) {
-		r := Reason(d.reason)
-		if want := d.again == "no" || slices.Contains(conflicts, r); r.Stalls() != want {
-			t.Errorf("%s: the page says %q of retries: got Stalls() %t, want %t", r, d.again, r.Stalls(), want)
+	for _, d := range runbooks.Failures() {
+		r := Reason(d.Reason)
+		if want := d.Retried == "no" || slices.Contains(conflicts, r); r.Stalls() != want {
+			t.Errorf("%s: the page says %q of retries: got Stalls() %t, want %t", r, d.Retried, r.Stalls(), want)
 		}
 		if r.Stalls() && r.Transient() {
 			t.Errorf("%s waits for a person and is retried", r)
@@ -115,34 +109,6 @@ func declaredReasons(t *testing.T) []string {
 	})
 	if len(out) == 0 {
 		t.Fatal("reason.go has no reasons")
-	}
-	return out
-}
-
-type documentedReason struct {
-	reason, means, cure, again string
-}
-
-// documentedReasons returns the rows of the page's table.
-func documentedReasons(t *testing.T) []documentedReason {
-	t.Helper()
-	page, err := os.ReadFile(failuresPage)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out []documentedReason
-	for line := range strings.Lines(string(page)) {
-		if !strings.HasPrefix(line, "| `") {
-			continue
-		}
-		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
-		if len(cells) != 4 {
-			t.Fatalf("a row with %d cells: %s", len(cells), line)
-		}
-		for i := range cells {
-			cells[i] = strings.TrimSpace(cells[i])
-		}
-		out = append(out, documentedReason{reason: strings.Trim(cells[0], "`"), means: cells[1], cure: cells[2], again: cells[3]})
 	}
 	return out
 }

@@ -141,7 +141,7 @@ func (w world) get(t *testing.T, name string) *modelv1alpha1.Artifact {
 
 // notReady returns a condition Ready that is False.
 func notReady(reason, message string) xpv2.Condition {
-	return xpv2.Condition{Type: xpv2.TypeReady, Status: corev1.ConditionFalse, Reason: xpv2.ConditionReason(reason), Message: message, LastTransitionTime: metav1.NewTime(time.Now().Add(-5 * time.Minute))}
+	return xpv2.Condition{Type: xpv2.TypeReady, Status: corev1.ConditionFalse, Reason: xpv2.ConditionReason(reason), Message: message, LastTransitionTime: metav1.NewTime(time.Now().Add(-20 * time.Minute))}
 }
 
 // running is the status of an Artifact whose run is half done.

@@ -158,12 +158,12 @@ func TestWhy(t *testing.T) {
 		t.Fatalf("want no error, got %+v", got)
 	}
 	for what, want := range map[string]string{
-		"state":          "Artifact " + w.namespace + "/failed is not ready (for 5m): Unauthorized\n",
+		"state":          "Artifact " + w.namespace + "/failed is not ready (for 20m): Unauthorized\n",
 		"message":        `The Hub refused the token\x1b[2J: correct Secret hub.`,
 		"meaning":        "Meaning   Unauthorized: The Hub, the registry or the source's server refused the credentials",
 		"cure":           "To do     Correct the Secret that tokenSecretRef",
 		"way to retry":   "Retried   not before its spec, config or a Secret changes; by hand with kubectl kitops retry failed -n " + w.namespace,
-		"runbook":        "docs/runbooks/failures.md#reasons",
+		"runbook":        "docs/runbooks/failures.md#unauthorized",
 		"run":            "Run       3, Failed, 2 failed in a row",
 		"log":            "kubectl kitops logs failed -n " + w.namespace,
 		"condition":      "Synced           True   ReconcileSuccess",

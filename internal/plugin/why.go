@@ -72,25 +72,25 @@ func (c *command) headline(a *modelv1alpha1.Artifact, now time.Time) {
 	}
 }
 
-// runbook shows the row of the runbook for why an Artifact is not ready.
+// runbook shows meaning and cure of why an Artifact is not ready, and where the rest is.
 func (c *command) runbook(a *modelv1alpha1.Artifact) {
 	ready := a.GetCondition(xpv2.TypeReady)
-	row, ok := runbooks.Failure(string(ready.Reason))
+	found, ok := runbooks.Failure(string(ready.Reason))
 	if f := a.Status.AtProvider.Failure; !ok && f != nil && ready.Status != corev1.ConditionTrue {
-		row, ok = runbooks.Failure(f.Reason)
+		found, ok = runbooks.Failure(f.Reason)
 	}
 	if !ok {
 		return
 	}
 	c.printf("\n")
-	c.field("Meaning", row.Reason+": "+row.Means)
-	c.field("To do", row.Cure)
-	c.field("Retried", c.retried(a, row))
-	c.field("Runbook", runbooks.FailuresURL+"#reasons")
+	c.field("Meaning", found.Reason+": "+found.Means)
+	c.field("To do", found.Cure)
+	c.field("Retried", c.retried(a, found))
+	c.field("Runbook", found.URL())
 }
 
 // retried returns whether and when a run is retried.
-func (c *command) retried(a *modelv1alpha1.Artifact, r runbooks.Row) string {
+func (c *command) retried(a *modelv1alpha1.Artifact, r runbooks.Runbook) string {
 	s := a.Status.AtProvider
 	if s.Phase != modelv1alpha1.PhaseFailed || s.Failure == nil {
 		return r.Retried

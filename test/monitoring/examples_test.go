@@ -76,6 +76,7 @@ func TestRunbooks(t *testing.T) {
 		t.Fatal(err)
 	}
 	name := regexp.MustCompile(`^KitOps[A-Z][A-Za-z]+$`)
+	byReason := regexp.MustCompile(`by \([^)]*\breason\b`)
 	pages := map[string]bool{}
 	for _, r := range rules {
 		page := r.Alert + ".md"
@@ -91,6 +92,13 @@ func TestRunbooks(t *testing.T) {
 		}
 		if want := "https://github.com/crossplane-contrib/provider-kitops/blob/main/" + folder + page; r.Annotations["runbook_url"] != want {
 			t.Errorf("%s: runbook_url is %q, want %q", r.Alert, r.Annotations["runbook_url"], want)
+		}
+		reasonURL := ""
+		if byReason.MatchString(r.Expr) {
+			reasonURL = "https://github.com/crossplane-contrib/provider-kitops/blob/main/docs/runbooks/failures.md#{{ $labels.reason | toLower }}"
+		}
+		if got := r.Annotations["reason_runbook_url"]; got != reasonURL {
+			t.Errorf("%s: reason_runbook_url is %q, want %q", r.Alert, got, reasonURL)
 		}
 		if !strings.Contains(string(guide), "["+r.Alert+"](../runbooks/alerts/"+page+")") {
 			t.Errorf("%s: docs/guides/monitoring.md should list it", r.Alert)
