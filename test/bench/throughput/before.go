@@ -16,6 +16,7 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
+	"github.com/crossplane-contrib/provider-kitops/test/bench/internal/meter"
 	"github.com/crossplane-contrib/provider-kitops/test/programs"
 )
 
@@ -118,7 +119,7 @@ func contractOf(ctx context.Context, program string) (int, error) {
 	err = cmd.Run()
 	found := needsContract.FindStringSubmatch(said.String())
 	if found == nil {
-		return 0, errors.Errorf("%s does not say which contract it needs: %s (%v)", program, tail(said.String()), err)
+		return 0, errors.Errorf("%s does not say which contract it needs: %s (%v)", program, meter.Tail(said.String()), err)
 	}
 	return strconv.Atoi(found[1])
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
+	"github.com/crossplane-contrib/provider-kitops/test/bench/internal/meter"
 	fakes3 "github.com/crossplane-contrib/provider-kitops/test/fakes/s3"
 )
 
@@ -59,7 +60,7 @@ func (b *bucket) fill(ctx context.Context, content string, m model) error {
 	}
 	for _, f := range m.Files {
 		from := filepath.Join(content, m.kind(), organisation, m.Name, "main", f.Path)
-		if _, err := (&meter{}).run(ctx, command{args: []string{"curl", "-sSf", "-K", b.config, "-T", from, b.url(m, f)}}); err != nil {
+		if _, err := (&meter.Meter{}).Run(ctx, meter.Command{Args: []string{"curl", "-sSf", "-K", b.config, "-T", from, b.url(m, f)}}); err != nil {
 			return errors.Wrapf(err, "cannot put %s into the bucket", f.Path)
 		}
 	}

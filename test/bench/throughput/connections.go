@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/crossplane-contrib/provider-kitops/test/bench/internal/line"
 )
 
 // aThird is what Stream may take of the older worker's time where an end limits each
@@ -15,14 +17,14 @@ const connectionRate = 10 << 20
 
 // measureConnections is about one large file from a Hub that limits each connection.
 func (b *bench) measureConnections(ctx context.Context) error {
-	s := shape{Hub: endShape{ConnectionRate: connectionRate, Delay: 20 * time.Millisecond}}
+	s := line.Shape{Hub: line.End{ConnectionRate: connectionRate, Delay: 20 * time.Millisecond}}
 	what := "one file, the Hub at " + perConnection(s.Hub)
 	return b.againstBefore(ctx, shardedModel(1, b.scaled(8<<10)<<20), s, what)
 }
 
 // measureUploads is about several large files to a registry that limits each connection.
 func (b *bench) measureUploads(ctx context.Context) error {
-	s := shape{Registry: endShape{ConnectionRate: connectionRate}}
+	s := line.Shape{Registry: line.End{ConnectionRate: connectionRate}}
 	what := fmt.Sprintf("%d files, the registry at %s", shareFiles, perConnection(s.Registry))
 	return b.againstBefore(ctx, shardedModel(shareFiles, shareFiles*b.scaled(256)<<20), s, what)
 }
@@ -33,14 +35,14 @@ const shareFiles = 16
 
 // measureDistance is about many small files to a registry that is far away.
 func (b *bench) measureDistance(ctx context.Context) error {
-	s := shape{Registry: endShape{Delay: 50 * time.Millisecond}}
+	s := line.Shape{Registry: line.End{Delay: 50 * time.Millisecond}}
 	r := smallModel(int(b.scaled(5000)))
 	return b.againstBefore(ctx, r, s, fmt.Sprintf("%d small files, the registry %s away", len(r.files), 2*s.Registry.Delay))
 }
 
 // againstBefore holds Stream through a line of this shape against the older worker, once
 // each: what limits them is the line, whose rates and delays do not vary.
-func (b *bench) againstBefore(ctx context.Context, made recipe, s shape, what string) error {
+func (b *bench) againstBefore(ctx context.Context, made recipe, s line.Shape, what string) error {
 	m, err := made.prepare(b.content)
 	if err != nil {
 		return err
@@ -50,13 +52,13 @@ func (b *bench) againstBefore(ctx context.Context, made recipe, s shape, what st
 		return err
 	}
 	defer back()
-	l, err := startLine(ctx, b.ends.place, s)
+	l, err := line.Start(ctx, b.ends.place, s)
 	if err != nil {
 		return err
 	}
-	defer l.stop()
+	defer l.Stop()
 	r := round{model: m, results: b.ownAndBefore("ModelPack")}
-	if err := b.inTurn(ctx, r, l.place, 1); err != nil {
+	if err := b.inTurn(ctx, r, l.Place, 1); err != nil {
 		return err
 	}
 	b.rows(size(m.Bytes)+" in "+what+", registry "+where, r, 0)
@@ -65,7 +67,7 @@ func (b *bench) againstBefore(ctx context.Context, made recipe, s shape, what st
 }
 
 // perConnection says in words what an end does to a connection.
-func perConnection(e endShape) string {
+func perConnection(e line.End) string {
 	text := megabytes(e.ConnectionRate) + "/s a connection"
 	if e.Delay > 0 {
 		text += fmt.Sprintf(" and %s each way", e.Delay)

@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+
+	"github.com/crossplane-contrib/provider-kitops/test/bench/internal/line"
+	"github.com/crossplane-contrib/provider-kitops/test/bench/internal/meter"
 )
 
 // Where contenders push to.
@@ -13,7 +16,7 @@ const (
 // A job is what a contender must do: bring a model from the Hub to the registry.
 type job struct {
 	model model
-	place place
+	place line.Place
 	ca    string // File with the Hub's authority.
 	dir   string // An empty folder to work in.
 
@@ -37,5 +40,5 @@ type contender interface {
 	name() string
 
 	// run does the job once, and counts what its processes take.
-	run(ctx context.Context, j job, m *meter) error
+	run(ctx context.Context, j job, m *meter.Meter) error
 }

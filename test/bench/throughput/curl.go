@@ -9,6 +9,8 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/crossplane-contrib/provider-kitops/test/bench/internal/meter"
 )
 
 const (
@@ -48,7 +50,7 @@ func (c curl) get(j job, f file) []string {
 }
 
 // run implements contender.
-func (c curl) run(ctx context.Context, j job, m *meter) error {
+func (c curl) run(ctx context.Context, j job, m *meter.Meter) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(sideBySide)
 	if j.model.Files[0].Size >= piped {
@@ -84,8 +86,8 @@ func target(location string, f file) string {
 }
 
 // pipe moves one file.
-func (c curl) pipe(ctx context.Context, j job, m *meter, f file) error {
-	location, err := m.run(ctx, command{dir: j.dir, env: j.proxy(), args: []string{
+func (c curl) pipe(ctx context.Context, j job, m *meter.Meter, f file) error {
+	location, err := m.Run(ctx, meter.Command{Dir: j.dir, Env: j.proxy(), Args: []string{
 		"curl", "-sSf", "-X", "POST", "-H", "Content-Length: 0", "-w", "%header{location}", uploads(j),
 	}})
 	if err != nil {
@@ -98,12 +100,12 @@ func (c curl) pipe(ctx context.Context, j job, m *meter, f file) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		defer to.Close()
-		_, err := m.run(ctx, command{dir: j.dir, env: j.proxy(), out: to, args: c.get(j, f)})
+		_, err := m.Run(ctx, meter.Command{Dir: j.dir, Env: j.proxy(), Out: to, Args: c.get(j, f)})
 		return err
 	})
 	g.Go(func() error {
 		defer from.Close()
-		_, err := m.run(ctx, command{dir: j.dir, env: j.proxy(), in: from, args: []string{
+		_, err := m.Run(ctx, meter.Command{Dir: j.dir, Env: j.proxy(), In: from, Args: []string{
 			"curl", "-sSf", "-T", "-", "-H", "Expect:", "-H", "Content-Type: application/octet-stream",
 			// With a length it is some percent faster than in chunks.
 			"-H", "Transfer-Encoding:", "-H", fmt.Sprintf("Content-Length: %d", f.Size), target(location, f),

@@ -9,12 +9,14 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/crossplane-contrib/provider-kitops/test/bench/internal/meter"
 )
 
 // A lane has its share of the small files.
 type lane struct {
 	job    job
-	meter  *meter
+	meter  *meter.Meter
 	files  []file
 	number int
 }
@@ -48,7 +50,7 @@ func (l *lane) curl(ctx context.Context, what, config string) (string, error) {
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		return "", errors.Wrap(err, "cannot configure curl")
 	}
-	return l.meter.run(ctx, command{dir: l.job.memory, env: l.job.proxy(), args: []string{"curl", "-sSf", "-K", path}})
+	return l.meter.Run(ctx, meter.Command{Dir: l.job.memory, Env: l.job.proxy(), Args: []string{"curl", "-sSf", "-K", path}})
 }
 
 // gets fetches all files.

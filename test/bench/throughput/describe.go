@@ -9,6 +9,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/attest"
 	"github.com/crossplane-contrib/provider-kitops/internal/filelist"
 	client "github.com/crossplane-contrib/provider-kitops/internal/registry"
+	"github.com/crossplane-contrib/provider-kitops/test/bench/internal/meter"
 )
 
 // maxDescribed is how much of a run's time the list of the files and their signature may
@@ -27,8 +28,8 @@ func (b *bench) holdDescribed(ctx context.Context, r round, what string) error {
 		took = append(took, one)
 	}
 	run := r.of(b.stream().name()).median()
-	share := median(took).Seconds() / run.Seconds()
-	b.report.hold(share < maxDescribed, what+": list and signature of the files under 3 % of a run", "%.2f %%, %.1f ms of %.2f s", 100*share, 1000*median(took).Seconds(), run.Seconds())
+	share := meter.Median(took).Seconds() / run.Seconds()
+	b.report.hold(share < maxDescribed, what+": list and signature of the files under 3 % of a run", "%.2f %%, %.1f ms of %.2f s", 100*share, 1000*meter.Median(took).Seconds(), run.Seconds())
 	return nil
 }
 

@@ -9,14 +9,19 @@ import (
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+
+	"github.com/crossplane-contrib/provider-kitops/test/bench/internal/child"
+	"github.com/crossplane-contrib/provider-kitops/test/bench/internal/line"
+	"github.com/crossplane-contrib/provider-kitops/test/bench/internal/meter"
+	"github.com/crossplane-contrib/provider-kitops/test/bench/internal/registry"
 )
 
 // ends are a Hub and a registry, each in processes of their own.
 type ends struct {
 	ca       string
-	hub      *child
-	registry *registry
-	place    place
+	hub      *child.Process
+	registry *registry.Server
+	place    line.Place
 
 	// hubLimit is how many requests for files the Hub answers in each hubWindow; all if it
 	// is zero.
@@ -32,18 +37,18 @@ func startEnds(ctx context.Context, content, dir, registryDir string) (*ends, er
 		return e, err
 	}
 	var err error
-	if e.registry, err = newRegistry(ctx, registryDir, filepath.Join(dir, "registry.yaml")); err != nil {
+	if e.registry, err = registry.New(ctx, registryDir, filepath.Join(dir, "registry.yaml")); err != nil {
 		return e, err
 	}
-	e.place.Registry = e.registry.address
+	e.place.Registry = e.registry.Address
 	e.hub, e.place.Hub, err = startHub(ctx, content, dir)
 	return e, err
 }
 
 // stop ends both.
 func (e *ends) stop() error {
-	e.hub.stop()
-	return e.registry.stop()
+	e.hub.Stop()
+	return e.registry.Stop()
 }
 
 // contentDir is where models are kept for the next time.
@@ -88,13 +93,13 @@ func (b *bench) roomFor(bytes int64) (string, func(), error) {
 			where = "in memory"
 		}
 	}
-	if err := b.ends.registry.stop(); err != nil {
+	if err := b.ends.registry.Stop(); err != nil {
 		return "", nil, err
 	}
-	before := b.ends.registry.move(dir)
+	before := b.ends.registry.Move(dir)
 	return where, func() {
-		_ = b.ends.registry.stop()
-		b.ends.registry.move(before)
+		_ = b.ends.registry.Stop()
+		b.ends.registry.Move(before)
 		if dir != b.dir {
 			_ = os.RemoveAll(dir)
 		}
@@ -103,7 +108,7 @@ func (b *bench) roomFor(bytes int64) (string, func(), error) {
 
 // available returns the memory that is available to programs, in bytes.
 func available() int64 {
-	return kilobytes("/proc/meminfo", "MemAvailable:")
+	return meter.Kilobytes("/proc/meminfo", "MemAvailable:")
 }
 
 // hold leaves both ends running until the context ends, for what one wants to
@@ -114,7 +119,7 @@ func hold(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	if err := b.ends.registry.renew(ctx); err != nil {
+	if err := b.ends.registry.Renew(ctx); err != nil {
 		return err
 	}
 	fmt.Printf("export HTTPS_PROXY=http://%s CA=%s REGISTRY=%s CONTENT=%s WORKER=%s LARGE=%s SMALL=%s HUGE=%s\n",

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+
+	"github.com/crossplane-contrib/provider-kitops/test/bench/internal/line"
 )
 
 // Limits of formats that have a second hash of each layer, to the time of ModelPack, which
@@ -18,16 +20,16 @@ func (b *bench) measureFormats(ctx context.Context) error {
 	if err := b.formats(ctx, b.ends.place, b.options.runs, what+", formats in turn, loopback", secondHash); err != nil {
 		return err
 	}
-	l, err := startLine(ctx, b.ends.place, evenShape(b.lineRate(), b.options.delay))
+	l, err := line.Start(ctx, b.ends.place, line.Even(b.lineRate(), b.options.delay))
 	if err != nil {
 		return err
 	}
-	defer l.stop()
-	return b.formats(ctx, l.place, 1, what+", formats in turn, line", secondHashOnLine)
+	defer l.Stop()
+	return b.formats(ctx, l.Place, 1, what+", formats in turn, line", secondHashOnLine)
 }
 
 // formats has Stream run with all formats in turn, and holds them against ModelPack.
-func (b *bench) formats(ctx context.Context, at place, runs int, what string, most float64) error {
+func (b *bench) formats(ctx context.Context, at line.Place, runs int, what string, most float64) error {
 	r := round{model: b.large}
 	for _, f := range []string{"ModelPack", "ModelKit", "Image"} {
 		r.results = append(r.results, &result{contender: b.streamOf(f)})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
+	"github.com/crossplane-contrib/provider-kitops/test/bench/internal/child"
 	"github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
 )
 
@@ -31,9 +32,9 @@ const pageSize = 10_000
 
 // startHub starts the Hub over a folder, and returns the address of the proxy by
 // which it is reached.
-func startHub(ctx context.Context, dir, identity string) (*child, string, error) {
+func startHub(ctx context.Context, dir, identity string) (*child.Process, string, error) {
 	var address string
-	c, err := startChild(ctx, &address, "hub", dir, identity)
+	c, err := child.Start(ctx, &address, "hub", dir, identity)
 	return c, address, err
 }
 
@@ -62,7 +63,7 @@ func runHub(dir, identity string) error {
 	outer := &http.Server{Handler: tunnels, ErrorLog: quiet, ReadHeaderTimeout: time.Minute}
 	go func() { _ = inner.ServeTLS(tunnels, "", "") }()
 	go func() { _ = outer.Serve(l) }()
-	return answer(l.Addr().String(), func(asked string) any {
+	return child.Answer(l.Addr().String(), func(asked string) any {
 		var q hubQuestion
 		if err := json.Unmarshal([]byte(asked), &q); err != nil {
 			return http.StatusBadRequest
@@ -96,7 +97,7 @@ func (e *ends) warm(m model) error {
 		return err
 	}
 	var status int
-	if err := e.hub.ask(string(q), &status); err != nil {
+	if err := e.hub.Ask(string(q), &status); err != nil {
 		return errors.Wrap(err, "cannot ask the Hub to read its files")
 	}
 	if status != http.StatusOK {

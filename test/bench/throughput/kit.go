@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+
+	"github.com/crossplane-contrib/provider-kitops/test/bench/internal/meter"
 )
 
 // A kit is what a person types to make a ModelKit: import, then push.
@@ -18,7 +20,7 @@ type kit struct {
 func (kit) name() string { return "kit import, kit push" }
 
 // run implements contender.
-func (k kit) run(ctx context.Context, j job, m *meter) error {
+func (k kit) run(ctx context.Context, j job, m *meter.Meter) error {
 	home := filepath.Join(j.dir, "kit")
 	if err := os.MkdirAll(home, 0o755); err != nil {
 		return errors.Wrap(err, "cannot make kit's folder")
@@ -34,10 +36,10 @@ func (k kit) run(ctx context.Context, j job, m *meter) error {
 		{"push", reference, "--plain-http"},
 	} {
 		args = append([]string{k.program}, append(args, "--progress", "none")...)
-		if _, err := m.run(ctx, command{dir: j.dir, env: env, args: args}); err != nil {
+		if _, err := m.Run(ctx, meter.Command{Dir: j.dir, Env: env, Args: args}); err != nil {
 			return err
 		}
-		if err := m.look(home); err != nil {
+		if err := m.Look(home); err != nil {
 			return errors.Wrap(err, "cannot measure kit's folder")
 		}
 	}
@@ -46,7 +48,7 @@ func (k kit) run(ctx context.Context, j job, m *meter) error {
 
 // version returns what a kit says of itself.
 func (k kit) version(ctx context.Context) (string, error) {
-	out, err := (&meter{}).run(ctx, command{args: []string{k.program, "version"}})
+	out, err := (&meter.Meter{}).Run(ctx, meter.Command{Args: []string{k.program, "version"}})
 	for line := range strings.Lines(out) {
 		if v, ok := strings.CutPrefix(strings.TrimSpace(line), "Version: "); ok && v != "unknown" {
 			return v, nil

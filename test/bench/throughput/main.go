@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/crossplane-contrib/provider-kitops/test/bench/internal/line"
 )
 
 // options of the benchmark.
@@ -76,11 +78,11 @@ func main() {
 	ends.Flag("quick", "With small models.").BoolVar(&o.quick)
 	ends.Flag("registry-dir", "Where the registry keeps its data; by default in memory.").StringVar(&o.registryDir)
 
-	var l lineArgs
-	line := app.Command("line", "The process that is the line.").Hidden()
-	line.Arg("hub", "Where to.").Required().StringVar(&l.to.Hub)
-	line.Arg("registry", "Where to.").Required().StringVar(&l.to.Registry)
-	line.Arg("shape", "As JSON.").Required().StringVar(&l.shape)
+	var l line.Args
+	lineCommand := app.Command("line", "The process that is the line.").Hidden()
+	lineCommand.Arg("hub", "Where to.").Required().StringVar(&l.To.Hub)
+	lineCommand.Arg("registry", "Where to.").Required().StringVar(&l.To.Registry)
+	lineCommand.Arg("shape", "As JSON.").Required().StringVar(&l.Shape)
 
 	hub := app.Command("hub", "The process that is the Hub.").Hidden()
 	dir := hub.Arg("dir", "With the models.").Required().String()
@@ -93,8 +95,8 @@ func main() {
 		err = measure(ctx, o)
 	case ends.FullCommand():
 		err = hold(ctx, o)
-	case line.FullCommand():
-		err = runLine(l)
+	case lineCommand.FullCommand():
+		err = line.Run(l)
 	case hub.FullCommand():
 		err = runHub(*dir, *identity)
 	}

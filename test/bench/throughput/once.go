@@ -15,19 +15,21 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	client "github.com/crossplane-contrib/provider-kitops/internal/registry"
+	"github.com/crossplane-contrib/provider-kitops/test/bench/internal/line"
+	"github.com/crossplane-contrib/provider-kitops/test/bench/internal/meter"
 )
 
 // A run is one time that a contender did its job.
 type run struct {
 	took time.Duration
-	usage
+	meter.Usage
 }
 
 // once has a contender do its job: with a registry that is empty, unless it is
 // to find what it did before, and with nothing of others on its way to the disk.
-func (b *bench) once(ctx context.Context, c contender, m model, at place, empty bool) (run, error) {
+func (b *bench) once(ctx context.Context, c contender, m model, at line.Place, empty bool) (run, error) {
 	if empty {
-		if err := b.ends.registry.renew(ctx); err != nil {
+		if err := b.ends.registry.Renew(ctx); err != nil {
 			return run{}, err
 		}
 	}
@@ -46,12 +48,12 @@ func (b *bench) once(ctx context.Context, c contender, m model, at place, empty 
 	defer func() { _ = os.RemoveAll(j.memory) }()
 	unix.Sync()
 
-	used := &meter{}
+	used := &meter.Meter{}
 	start := time.Now()
 	if err := c.run(ctx, j, used); err != nil {
 		return run{}, errors.Wrap(err, c.name())
 	}
-	r := run{took: time.Since(start), usage: used.usage}
+	r := run{took: time.Since(start), Usage: used.Usage()}
 	if _, limit := c.(curl); limit {
 		return r, nil
 	}

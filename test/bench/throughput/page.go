@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+
+	"github.com/crossplane-contrib/provider-kitops/test/bench/internal/meter"
 )
 
 // A section is a part of a Markdown file that the benchmark writes, between two lines that
@@ -138,7 +140,7 @@ func processor() string {
 
 // curlVersion returns curl and its version.
 func curlVersion(ctx context.Context) string {
-	out, _ := (&meter{}).run(ctx, command{args: []string{"curl", "--version"}})
+	out, _ := (&meter.Meter{}).Run(ctx, meter.Command{Args: []string{"curl", "--version"}})
 	words := strings.Fields(out)
 	return strings.Join(words[:min(2, len(words))], " ")
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+
+	"github.com/crossplane-contrib/provider-kitops/test/bench/internal/line"
 )
 
 // measure runs the phases. Limits that are missed are an error once all figures
@@ -167,7 +169,7 @@ func (b *bench) measureLine(ctx context.Context) error {
 		return err
 	}
 	what := fmt.Sprintf("%d Mbit/s, %s each way", b.options.rate, b.options.delay)
-	own := ownTime(b.large.Bytes, b.lineRate(), b.options.delay)
+	own := line.OwnTime(b.large.Bytes, b.lineRate(), b.options.delay)
 	b.rows(fmt.Sprintf("%s in %d files, %s", size(b.large.Bytes), len(b.large.Files), what), r, own)
 	took := r.of(b.stream().name()).median()
 	b.report.hold(took.Seconds() <= 1.1*own.Seconds(), "line: at most 1.10 times its own time", "%.3f times %.2f s", took.Seconds()/own.Seconds(), own.Seconds())
@@ -241,7 +243,7 @@ func (b *bench) holdLimit(r round, times float64, what string) {
 // holdSecond holds a second run of the same large model against its limits: next to
 // nothing is moved, so that next to no time may pass.
 func (b *bench) holdSecond(r round, what string) {
-	share := float64(r.second.carried.total()) / float64(r.model.Bytes)
+	share := float64(r.second.carried.Total()) / float64(r.model.Bytes)
 	first, second := r.of(b.stream().name()).median(), r.second.median()
 	b.report.hold(share < 0.01 && second.Seconds() < 0.1*first.Seconds(), "second run, "+what+": under 1 % of the bytes, under 0.10 of the first run's time",
 		"%.3f %%, %.3f times %.2f s", 100*share, second.Seconds()/first.Seconds(), first.Seconds())

@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+
+	"github.com/crossplane-contrib/provider-kitops/test/bench/internal/line"
+	"github.com/crossplane-contrib/provider-kitops/test/bench/internal/meter"
 )
 
 // A report has a table of figures and a list of limits, in the order in which
@@ -38,7 +41,7 @@ func (r *report) row(what string, o *result, limit, before time.Duration, m mode
 		return
 	}
 	in, out := "", ""
-	if o.carried != (counts{}) {
+	if o.carried != (line.Counts{}) {
 		in, out = ratio(float64(o.carried.HubIn)/float64(m.Bytes)), ratio(float64(o.carried.RegistryOut)/float64(m.Bytes))
 	}
 	r.rows = append(r.rows, []string{
@@ -100,7 +103,7 @@ func megabytes(n int64) string { return fmt.Sprintf("%d MiB", (n+1<<19)>>20) }
 
 // written says how much was written, and lay there at most; the few bytes of a
 // result are nothing.
-func written(u usage) string {
+func written(u meter.Usage) string {
 	switch {
 	case u.Left > 0:
 		return megabytes(u.Written) + ", kept " + megabytes(u.Left)

@@ -6,43 +6,29 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"github.com/crossplane-contrib/provider-kitops/test/bench/internal/line"
+	"github.com/crossplane-contrib/provider-kitops/test/bench/internal/meter"
 )
 
 // A result is what a contender took for one model.
 type result struct {
 	contender contender
 	took      []time.Duration
-	usage     usage
-	carried   counts
+	usage     meter.Usage
+	carried   line.Counts
 
 	// failed says why it did not do it; empty where it did.
 	failed string
 }
 
 // median of the times.
-func (r *result) median() time.Duration { return median(r.took) }
-
-func median(times []time.Duration) time.Duration {
-	if len(times) == 0 {
-		return 0
-	}
-	sorted := slices.Sorted(slices.Values(times))
-	n := len(sorted)
-	return (sorted[(n-1)/2] + sorted[n/2]) / 2
-}
+func (r *result) median() time.Duration { return meter.Median(r.took) }
 
 // add counts a run.
 func (r *result) add(o run) {
 	r.took = append(r.took, o.took)
-	r.usage = r.usage.with(o.usage)
-}
-
-// with returns the larger of each figure.
-func (u usage) with(o usage) usage {
-	return usage{
-		Memory: max(u.Memory, o.Memory), Written: max(u.Written, o.Written),
-		Processor: max(u.Processor, o.Processor), Left: max(u.Left, o.Left),
-	}
+	r.usage = r.usage.With(o.Usage)
 }
 
 // A round is several contenders with one model.
@@ -94,14 +80,14 @@ func (b *bench) hasBefore() bool { return b.before.missing == "" }
 // bytes, without being timed, since counting takes time; then in turn.
 func (b *bench) loopback(ctx context.Context, m model) (round, error) {
 	r := round{model: m}
-	counter, err := startLine(ctx, b.ends.place, shape{})
+	counter, err := line.Start(ctx, b.ends.place, line.Shape{})
 	if err != nil {
 		return r, err
 	}
-	defer counter.stop()
+	defer counter.Stop()
 	for _, c := range b.contenders() {
 		one, carried, err := b.counted(ctx, counter, c, m, true)
-		o := &result{contender: c, carried: carried, usage: one.usage}
+		o := &result{contender: c, carried: carried, usage: one.Usage}
 		r.results = append(r.results, o)
 		if err != nil {
 			o.failed = err.Error()
@@ -118,7 +104,7 @@ func (b *bench) loopback(ctx context.Context, m model) (round, error) {
 		if err != nil {
 			return r, err
 		}
-		r.second = &result{contender: c, carried: carried, usage: again.usage}
+		r.second = &result{contender: c, carried: carried, usage: again.Usage}
 		if err := b.again(ctx, &r); err != nil {
 			return r, err
 		}
@@ -142,27 +128,27 @@ func (b *bench) again(ctx context.Context, r *round) error {
 		}
 		reads = append(reads, took)
 	}
-	r.readBack = median(reads)
+	r.readBack = meter.Median(reads)
 	return nil
 }
 
 // counted has a contender do its job once, and counts what it moves.
-func (b *bench) counted(ctx context.Context, l *line, c contender, m model, empty bool) (run, counts, error) {
-	before, err := l.counts()
+func (b *bench) counted(ctx context.Context, l *line.Line, c contender, m model, empty bool) (run, line.Counts, error) {
+	before, err := l.Counts()
 	if err != nil {
-		return run{}, counts{}, err
+		return run{}, line.Counts{}, err
 	}
-	one, err := b.once(ctx, c, m, l.place, empty)
+	one, err := b.once(ctx, c, m, l.Place, empty)
 	if err != nil {
-		return one, counts{}, err
+		return one, line.Counts{}, err
 	}
-	after, err := l.counts()
-	return one, after.less(before), err
+	after, err := l.Counts()
+	return one, after.Less(before), err
 }
 
 // inTurn has contenders run one after the other, several times, so that a noisy
 // minute hits all of them.
-func (b *bench) inTurn(ctx context.Context, r round, at place, runs int) error {
+func (b *bench) inTurn(ctx context.Context, r round, at line.Place, runs int) error {
 	for i := range runs {
 		for _, o := range r.results {
 			if o.failed != "" {
@@ -182,24 +168,24 @@ func (b *bench) inTurn(ctx context.Context, r round, at place, runs int) error {
 // throughLine runs the limit, Stream and kit through the line.
 func (b *bench) throughLine(ctx context.Context, m model) (round, error) {
 	r := round{model: m}
-	l, err := startLine(ctx, b.ends.place, evenShape(b.lineRate(), b.options.delay))
+	l, err := line.Start(ctx, b.ends.place, line.Even(b.lineRate(), b.options.delay))
 	if err != nil {
 		return r, err
 	}
-	defer l.stop()
+	defer l.Stop()
 	for _, c := range b.contenders() {
 		if s, ok := c.(stream); !ok || s == b.stream() {
 			r.results = append(r.results, &result{contender: c})
 		}
 	}
-	if err := b.inTurn(ctx, r, l.place, b.options.lineRuns); err != nil {
+	if err := b.inTurn(ctx, r, l.Place, b.options.lineRuns); err != nil {
 		return r, err
 	}
 	if _, err := b.once(ctx, b.stream(), m, b.ends.place, true); err != nil {
 		return r, err
 	}
 	again, carried, err := b.counted(ctx, l, b.stream(), m, false)
-	r.second = &result{contender: b.stream(), carried: carried, usage: again.usage, took: []time.Duration{again.took}}
+	r.second = &result{contender: b.stream(), carried: carried, usage: again.Usage, took: []time.Duration{again.took}}
 	return r, err
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/test/bench/internal/meter"
 	"github.com/crossplane-contrib/provider-kitops/test/programs"
 )
 
@@ -50,8 +51,8 @@ func (s stream) name() string {
 }
 
 // run implements contender.
-func (s stream) run(ctx context.Context, j job, m *meter) error {
-	_, err := m.run(ctx, command{dir: j.dir, env: j.proxy(), args: append(s.args(j), "--result-file="+filepath.Join(j.dir, "result"))})
+func (s stream) run(ctx context.Context, j job, m *meter.Meter) error {
+	_, err := m.Run(ctx, meter.Command{Dir: j.dir, Env: j.proxy(), Args: append(s.args(j), "--result-file="+filepath.Join(j.dir, "result"))})
 	return err
 }
 

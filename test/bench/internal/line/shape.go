@@ -1,4 +1,6 @@
-package main
+// Package line carries the connections of a benchmark at given rates and delays, and
+// counts their bytes.
+package line
 
 import (
 	"sync"
@@ -18,18 +20,18 @@ const (
 	slack = 20 * time.Millisecond
 )
 
-// A shape says what the line does to what passes it. Zero fields do nothing.
-type shape struct {
+// A Shape says what the line does to what passes it. Zero fields do nothing.
+type Shape struct {
 	// Rate in each direction, in bytes a second, which all connections share.
 	Rate int64 `json:"rate,omitempty"`
 
 	// What is between the line and each end, for that end's connections only.
-	Hub      endShape `json:"hub"`
-	Registry endShape `json:"registry"`
+	Hub      End `json:"hub"`
+	Registry End `json:"registry"`
 }
 
-// An endShape is what the line does to the connections of one end.
-type endShape struct {
+// An End is what the line does to the connections of one end.
+type End struct {
 	// ConnectionRate of each connection in each direction, in bytes a second: what many
 	// servers, and lines with loss, grant to one connection.
 	ConnectionRate int64 `json:"connectionRate,omitempty"`
@@ -38,9 +40,9 @@ type endShape struct {
 	Delay time.Duration `json:"delay,omitempty"`
 }
 
-// evenShape returns the shape of a line with the same delay to both ends.
-func evenShape(rate int64, delay time.Duration) shape {
-	return shape{Rate: rate, Hub: endShape{Delay: delay}, Registry: endShape{Delay: delay}}
+// Even returns the shape of a line with the same delay to both ends.
+func Even(rate int64, delay time.Duration) Shape {
+	return Shape{Rate: rate, Hub: End{Delay: delay}, Registry: End{Delay: delay}}
 }
 
 // A pace lets bytes pass at a rate. It is safe for concurrent use.
@@ -89,8 +91,8 @@ func (d direction) pass(now time.Time, n int) time.Time {
 // shapes reports whether the direction does anything.
 func (d direction) shapes() bool { return d.shared.rate > 0 || d.own.rate > 0 || d.delay > 0 }
 
-// ownTime is how long the line takes for so many bytes at least: their time at
+// OwnTime is how long the line takes for so many bytes at least: their time at
 // its rate, and one round trip.
-func ownTime(bytes, rate int64, oneWay time.Duration) time.Duration {
+func OwnTime(bytes, rate int64, oneWay time.Duration) time.Duration {
 	return time.Duration(float64(bytes)/float64(rate)*float64(time.Second)) + 2*oneWay
 }

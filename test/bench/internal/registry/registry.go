@@ -1,4 +1,5 @@
-package main
+// Package registry starts the registry that a benchmark moves blobs to and from.
+package registry
 
 import (
 	"bytes"
@@ -21,20 +22,20 @@ storage: {filesystem: {rootdirectory: %q}}
 http: {addr: %q, secret: benchmark}
 `
 
-// A registry is CNCF Distribution at one address, which begins empty whenever it
+// A Server is CNCF Distribution at one address, which begins empty whenever it
 // is asked to.
-type registry struct {
+type Server struct {
 	program string
 	dir     string // What it holds; empty between runs.
-	address string
+	Address string
 	config  string
 	cmd     *exec.Cmd
 	said    bytes.Buffer
 }
 
-// newRegistry builds the program, unless that was done before. It keeps its data
+// New builds the program, unless that was done before. It keeps its data
 // below dir.
-func newRegistry(ctx context.Context, dir, config string) (*registry, error) {
+func New(ctx context.Context, dir, config string) (*Server, error) {
 	built, err := programs.Build(ctx, os.Stderr, programs.Registry)
 	if err != nil {
 		return nil, errors.Wrap(err, "cannot build the registry")
@@ -44,26 +45,26 @@ func newRegistry(ctx context.Context, dir, config string) (*registry, error) {
 		return nil, errors.Wrap(err, "cannot find a port")
 	}
 	_ = l.Close()
-	return &registry{
+	return &Server{
 		program: filepath.Join(built, "registry"), dir: filepath.Join(dir, "registry"),
-		address: l.Addr().String(), config: config,
+		Address: l.Addr().String(), config: config,
 	}, nil
 }
 
-// move has the registry keep its data below another folder from its next start
+// Move has the registry keep its data below another folder from its next start
 // on, and returns the one it had.
-func (r *registry) move(dir string) string {
+func (r *Server) Move(dir string) string {
 	before := filepath.Dir(r.dir)
 	r.dir = filepath.Join(dir, "registry")
 	return before
 }
 
-// renew starts the registry with nothing in it.
-func (r *registry) renew(ctx context.Context) error {
-	if err := r.stop(); err != nil {
+// Renew starts the registry with nothing in it.
+func (r *Server) Renew(ctx context.Context) error {
+	if err := r.Stop(); err != nil {
 		return err
 	}
-	if err := os.WriteFile(r.config, fmt.Appendf(nil, registryConfig, r.dir, r.address), 0o600); err != nil {
+	if err := os.WriteFile(r.config, fmt.Appendf(nil, registryConfig, r.dir, r.Address), 0o600); err != nil {
 		return errors.Wrap(err, "cannot configure the registry")
 	}
 	r.said.Reset()
@@ -79,24 +80,24 @@ func (r *registry) renew(ctx context.Context) error {
 }
 
 // await waits until the registry serves.
-func (r *registry) await(ctx context.Context) error {
+func (r *Server) await(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for {
-		c, err := (&net.Dialer{}).DialContext(ctx, "tcp", r.address)
+		c, err := (&net.Dialer{}).DialContext(ctx, "tcp", r.Address)
 		if err == nil {
 			return c.Close()
 		}
 		select {
 		case <-ctx.Done():
-			return errors.Join(errors.Wrap(err, "the registry does not serve"), r.stop(), errors.New(r.said.String()))
+			return errors.Join(errors.Wrap(err, "the registry does not serve"), r.Stop(), errors.New(r.said.String()))
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
 }
 
-// stop ends the registry and takes away what it held.
-func (r *registry) stop() error {
+// Stop ends the registry and takes away what it held.
+func (r *Server) Stop() error {
 	if r == nil {
 		return nil
 	}

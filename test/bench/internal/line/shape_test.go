@@ -1,4 +1,4 @@
-package main
+package line
 
 import (
 	"testing"
@@ -59,7 +59,7 @@ func TestPass(t *testing.T) {
 
 func TestOwnTime(t *testing.T) {
 	// 400 Mbit/s are 50 MB/s.
-	if diff := cmp.Diff(20*time.Second+40*time.Millisecond, ownTime(1_000_000_000, 50_000_000, 20*time.Millisecond)); diff != "" {
+	if diff := cmp.Diff(20*time.Second+40*time.Millisecond, OwnTime(1_000_000_000, 50_000_000, 20*time.Millisecond)); diff != "" {
 		t.Errorf("\nA line should take the bytes' time at its rate and a round trip.\nownTime(...): -want, +got:\n%s", diff)
 	}
 }

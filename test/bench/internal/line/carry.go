@@ -1,4 +1,4 @@
-package main
+package line
 
 import (
 	"context"
@@ -22,7 +22,7 @@ type wire struct {
 	up, down *pace
 
 	// shape of each connection.
-	shape endShape
+	shape End
 
 	open     atomic.Int64
 	sent     atomic.Int64

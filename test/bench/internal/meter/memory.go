@@ -1,4 +1,4 @@
-package main
+package meter
 
 import (
 	"os"
@@ -40,12 +40,12 @@ func watch(pid int) func() int64 {
 // peak returns the largest resident set that a process had so far, in bytes;
 // zero where there is none.
 func peak(pid string) int64 {
-	return kilobytes("/proc/"+pid+"/status", "VmHWM:")
+	return Kilobytes("/proc/"+pid+"/status", "VmHWM:")
 }
 
-// kilobytes returns a figure from a file of /proc, in bytes; zero where it has
+// Kilobytes returns a figure from a file of /proc, in bytes; zero where it has
 // none.
-func kilobytes(file, name string) int64 {
+func Kilobytes(file, name string) int64 {
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return 0

@@ -1,4 +1,5 @@
-package main
+// Package child runs parts of a benchmark in processes of their own.
+package child
 
 import (
 	"bufio"
@@ -11,23 +12,23 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 )
 
-// A child is this program again, in a process of its own: what a contender
+// A Process is this program again, in a process of its own: what a contender
 // speaks to shares neither memory nor processor time with it in the figures.
 // It ends when its standard input does, and so with the parent.
-type child struct {
+type Process struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
 	out *json.Decoder
 }
 
-// startChild starts a hidden command of this program, and decodes the one JSON
+// Start starts a hidden command of this program, and decodes the one JSON
 // value that it says when it is ready.
-func startChild(ctx context.Context, ready any, args ...string) (*child, error) {
+func Start(ctx context.Context, ready any, args ...string) (*Process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, errors.Wrap(err, "cannot find this program")
 	}
-	c := &child{cmd: exec.CommandContext(ctx, self, args...)}
+	c := &Process{cmd: exec.CommandContext(ctx, self, args...)}
 	c.cmd.Stderr = os.Stderr
 	if c.in, err = c.cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -41,22 +42,22 @@ func startChild(ctx context.Context, ready any, args ...string) (*child, error) 
 		return nil, errors.Wrapf(err, "cannot start %s", args[0])
 	}
 	if err := c.out.Decode(ready); err != nil {
-		c.stop()
+		c.Stop()
 		return nil, errors.Wrapf(err, "cannot start %s", args[0])
 	}
 	return c, nil
 }
 
-// ask sends a line and decodes the answer.
-func (c *child) ask(question string, answer any) error {
+// Ask sends a line and decodes the answer.
+func (c *Process) Ask(question string, answer any) error {
 	if _, err := io.WriteString(c.in, question+"\n"); err != nil {
 		return err
 	}
 	return c.out.Decode(answer)
 }
 
-// stop ends the child.
-func (c *child) stop() {
+// Stop ends the child.
+func (c *Process) Stop() {
 	if c == nil {
 		return
 	}
@@ -64,9 +65,9 @@ func (c *child) stop() {
 	_ = c.cmd.Wait()
 }
 
-// answer is a child's side: it says that it is ready and answers each line with
+// Answer is a child's side: it says that it is ready and answers each line with
 // a JSON value, until its parent ends that.
-func answer(ready any, reply func(question string) any) error {
+func Answer(ready any, reply func(question string) any) error {
 	out := json.NewEncoder(os.Stdout)
 	if err := out.Encode(ready); err != nil {
 		return err

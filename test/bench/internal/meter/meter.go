@@ -1,4 +1,5 @@
-package main
+// Package meter runs the programs that a benchmark measures, and tells what they take.
+package meter
 
 import (
 	"bytes"
@@ -7,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -15,8 +17,8 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 )
 
-// A usage is what processes took.
-type usage struct {
+// A Usage is what processes took.
+type Usage struct {
 	// Memory is the largest resident set of any process, in bytes.
 	Memory int64
 
@@ -31,14 +33,14 @@ type usage struct {
 	Left int64
 }
 
-// A meter gathers what the processes of a contender take.
-type meter struct {
+// A Meter gathers what the processes of a contender take.
+type Meter struct {
 	mu    sync.Mutex
-	usage usage
+	usage Usage
 }
 
 // add counts a process that has ended, whose memory was watched.
-func (m *meter) add(state *os.ProcessState, watched int64) {
+func (m *Meter) add(state *os.ProcessState, watched int64) {
 	if state == nil {
 		return
 	}
@@ -56,8 +58,8 @@ func (m *meter) add(state *os.ProcessState, watched int64) {
 	}
 }
 
-// look measures a workspace.
-func (m *meter) look(dir string) error {
+// Look measures a workspace.
+func (m *Meter) Look(dir string) error {
 	var n int64
 	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
@@ -75,28 +77,28 @@ func (m *meter) look(dir string) error {
 	return err
 }
 
-// A command is a program with what it needs.
-type command struct {
-	dir  string
-	env  []string // Beside this process's own.
-	args []string
+// A Command is a program with what it needs.
+type Command struct {
+	Dir  string
+	Env  []string // Beside this process's own.
+	Args []string
 
-	// in and out are the standard ones; by default there is no input, and the
+	// In and Out are the standard ones; by default there is no input, and the
 	// output is returned.
-	in, out *os.File
+	In, Out *os.File
 }
 
-// run runs a command to its end and counts what it took.
-func (m *meter) run(ctx context.Context, c command) (string, error) {
-	cmd := exec.CommandContext(ctx, c.args[0], c.args[1:]...)
-	cmd.Dir, cmd.Env = c.dir, append(os.Environ(), c.env...)
+// Run runs a command to its end and counts what it took.
+func (m *Meter) Run(ctx context.Context, c Command) (string, error) {
+	cmd := exec.CommandContext(ctx, c.Args[0], c.Args[1:]...)
+	cmd.Dir, cmd.Env = c.Dir, append(os.Environ(), c.Env...)
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &said
-	if c.in != nil {
-		cmd.Stdin = c.in
+	if c.In != nil {
+		cmd.Stdin = c.In
 	}
-	if c.out != nil {
-		cmd.Stdout = c.out
+	if c.Out != nil {
+		cmd.Stdout = c.Out
 	}
 	err := cmd.Start()
 	if err == nil {
@@ -105,7 +107,7 @@ func (m *meter) run(ctx context.Context, c command) (string, error) {
 		m.add(cmd.ProcessState, watched())
 	}
 	if err != nil {
-		return "", errors.Wrapf(err, "%s %s: %s", filepath.Base(c.args[0]), firstArg(c.args), tail(said.String()+out.String()))
+		return "", errors.Wrapf(err, "%s %s: %s", filepath.Base(c.Args[0]), firstArg(c.Args), Tail(said.String()+out.String()))
 	}
 	return out.String(), nil
 }
@@ -117,8 +119,33 @@ func firstArg(args []string) string {
 	return args[1]
 }
 
-// tail returns the end of what a program said.
-func tail(s string) string {
+// Tail returns the end of what a program said.
+func Tail(s string) string {
 	lines := strings.Split(strings.TrimSpace(s), "\n")
 	return strings.Join(lines[max(0, len(lines)-8):], "\n")
+}
+
+// Usage returns what was taken so far.
+func (m *Meter) Usage() Usage {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.usage
+}
+
+// Median returns the times' median.
+func Median(times []time.Duration) time.Duration {
+	if len(times) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(times))
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}
+
+// With returns the larger of each figure.
+func (u Usage) With(o Usage) Usage {
+	return Usage{
+		Memory: max(u.Memory, o.Memory), Written: max(u.Written, o.Written),
+		Processor: max(u.Processor, o.Processor), Left: max(u.Left, o.Left),
+	}
 }
