@@ -18,12 +18,20 @@ const (
 	PipelineStream PipelineType = "Stream"
 )
 
+const (
+	// MaxParallelism is how many Pods a run can have at most, whatever a config allows.
+	MaxParallelism = 64
+
+	// DefaultMaxParallelism is how many it can have if its config sets no maxParallelism.
+	DefaultMaxParallelism = int32(8)
+)
+
 // JobSettings configure the Jobs of runs. An Artifact's fields take precedence
 // over its config's; labels and annotations are merged key by key. A
 // ClusterProviderConfig may set all of them, and its spec.policy.tenants lists
 // those that its Artifacts may set. A ProviderConfig and its Artifacts may set
-// resources, nodeSelector, activeDeadlineSeconds, parallelLayers, bufferSize, and the
-// labels and annotations that are listed there.
+// resources, nodeSelector, activeDeadlineSeconds, parallelLayers, bufferSize,
+// parallelism up to 8, and the labels and annotations that are listed there.
 type JobSettings struct {
 	// Resources of each container of the Pod. Resources other than cpu, memory
 	// and ephemeral-storage need a ClusterProviderConfig that lists them in
@@ -79,7 +87,8 @@ type JobSettings struct {
 	Annotations map[string]string `json:"annotations,omitempty"`
 
 	// ActiveDeadlineSeconds limits the duration of a run, in seconds from its
-	// Job's start. Default: no limit. Example: 7200.
+	// Job's start. With parallelism, the Pod that completes the run has as long again.
+	// Default: no limit. Example: 7200.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	ActiveDeadlineSeconds *int64 `json:"activeDeadlineSeconds,omitempty"`
@@ -103,6 +112,18 @@ type JobSettings struct {
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).compareTo(quantity('16Mi')) >= 0",message="bufferSize must be at least 16Mi: write a quantity such as 512Mi"
 	BufferSize *resource.Quantity `json:"bufferSize,omitempty"`
+
+	// Parallelism is how many Pods transfer one model, each its share of the layers, for a
+	// model that one node's network is too slow for. Each Pod has the resources above, and
+	// counts for job.maxRuns. Once all have finished, one Pod completes the run, and the
+	// artifact has the same digest as with one Pod. One that fails is retried without the
+	// others. More than job.maxParallelism of the config is refused (NotAllowed). An
+	// Artifact that sets more than 1 is built by pipeline Stream; a config's has no effect
+	// on runs of Kit. A change applies to the next run, and starts none. Default: 1. Example: 4.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=64
+	Parallelism int32 `json:"parallelism,omitempty"`
 }
 
 // StorageSettings configure the workspace of pipeline Kit. Pipeline Stream has

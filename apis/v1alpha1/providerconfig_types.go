@@ -39,7 +39,8 @@ type ProviderConfigSpec struct {
 	// Example: {resources: {limits: {memory: 4Gi}}}.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="!has(self.__namespace__)",message="only an administrator decides in which namespace runs execute: remove job.namespace, or write it in a ClusterProviderConfig"
-	// +kubebuilder:validation:XValidation:rule="!has(self.maxRuns) && !has(self.maxPriority)",message="only an administrator limits runs: remove job.maxRuns and job.maxPriority, or write them in a ClusterProviderConfig"
+	// +kubebuilder:validation:XValidation:rule="!has(self.maxRuns) && !has(self.maxPriority) && !has(self.maxParallelism)",message="only an administrator limits runs: remove job.maxRuns, job.maxPriority and job.maxParallelism, or write them in a ClusterProviderConfig"
+	// +kubebuilder:validation:XValidation:rule="!has(self.parallelism) || self.parallelism <= 8",message="parallelism must be 8 or less in a ProviderConfig: write less, or write job.maxParallelism in a ClusterProviderConfig"
 	Job *JobConfig `json:"job,omitempty"`
 
 	// Policy limits what Artifacts that use this config may package and publish.
@@ -134,7 +135,8 @@ type JobConfig struct {
 	Namespace string `json:"namespace,omitempty"`
 
 	// MaxRuns limits how many runs of this config execute at a time, of all
-	// namespaces together, counted in Pods. Others wait, and Ready of their
+	// namespaces together, counted in Pods. A run with a higher job.parallelism than this
+	// has as many Pods at a time as this allows. Others wait, and Ready of their
 	// Artifacts has the reason Queued. The highest spec.forProvider.priority starts
 	// first, then the namespace with the fewest runs, and there what has waited
 	// longest. Runs that are in progress when the limit is lowered go on. Only in a
@@ -150,6 +152,14 @@ type JobConfig struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	MaxPriority int32 `json:"maxPriority,omitempty"`
+
+	// MaxParallelism is the highest job.parallelism that Artifacts of this config may have.
+	// One that asks for more is refused (NotAllowed). Only in a ClusterProviderConfig.
+	// Default: 8. Example: 16, or 1 for none.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=64
+	MaxParallelism int32 `json:"maxParallelism,omitempty"`
 
 	// Pipeline of Artifacts that name none, Kit or Stream. It is ignored for
 	// Artifacts that only Stream supports (see spec.forProvider.pipeline of
@@ -196,6 +206,7 @@ type ClusterProviderConfigSpec struct {
 	// administrator may choose. Default: see its fields.
 	// Example: {serviceAccountName: models}.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="!has(self.parallelism) || self.parallelism <= (has(self.maxParallelism) ? self.maxParallelism : 8)",message="parallelism must not be more than maxParallelism, which defaults to 8: write less, or a higher maxParallelism"
 	Job *ClusterJobConfig `json:"job,omitempty"`
 
 	// Policy limits the use of the config: what Artifacts may package and publish,

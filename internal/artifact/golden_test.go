@@ -91,6 +91,18 @@ func manifestCases() map[string]manifestCase {
 			reason: "The Stream pipeline packs a model as a ModelPack.",
 			args:   newArtifact(withStream()),
 		},
+		"stream-shares": {
+			reason: "Several Pods transfer a share of the model each, in an Indexed Job whose Pods fail and are replaced alone.",
+			args:   newArtifact(withShares(3), withName("qwen3-0.6b")),
+		},
+		"stream-shares-retry": {
+			reason: "Shares that are not done are transferred again without the others.",
+			args:   newArtifact(withShares(3), withSharesDone(3, 1), withRun(Run{Number: 2})),
+		},
+		"stream-shares-last": {
+			reason: "One Pod completes the run whose shares are done.",
+			args:   newArtifact(withShares(3), withSharesDone(3, 0, 1, 2)),
+		},
 		"stream-policy": {
 			reason: "A run gets the policies that apply, as one argument that is not expanded.",
 			args:   newArtifact(withStream(), withEffective(modelv1alpha1.Effective{Policy: `[{"of":"ClusterProviderConfig \"a\"","models":{"deny":["$(HF_TOKEN)"]}}]`})),
@@ -313,6 +325,7 @@ func fullJobSettings(by string) *v1alpha1.JobSettings {
 		Annotations:           map[string]string{"set-by": by, by: "true"},
 		ActiveDeadlineSeconds: ptr.To(int64(len(by))),
 		ParallelLayers:        ptr.To(int32(len(by))),
+		Parallelism:           int32(len(by)), //nolint:gosec // A short name.
 		BufferSize:            resource.NewQuantity(int64(len(by))<<24, resource.BinarySI),
 	}
 }

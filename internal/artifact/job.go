@@ -41,10 +41,13 @@ func BuildJob(artifact *modelv1alpha1.Artifact, kitImage string, labels map[stri
 		jobRunsOnce(),
 		jobWithRestrictedPod(artifact.Effective.Pod.PodSecurityContext),
 		jobWithPipeline(artifact, kitImage),
+		jobWithShares(NextShares(artifact), int(artifact.Effective.MaxPods)),
 		jobWithSourceVolume(artifact),
 		jobWithCredentials(artifact),
 		jobWithSettings(settingsFor(artifact)),
+		jobWithPartialAdmission(),
 		jobWithAdministration(artifact.Effective),
+		jobWithSpread(artifact),
 		// The hash covers all that decides whether, where and how the Pod starts.
 		jobWithBuildHash(),
 		jobWithTTL(artifact.Effective.Pod.TTLSecondsAfterFinished),
@@ -183,6 +186,7 @@ func settingsFor(a *modelv1alpha1.Artifact) v1alpha1.JobSettings {
 		out.ActiveDeadlineSeconds = cmp.Or(s.ActiveDeadlineSeconds, out.ActiveDeadlineSeconds)
 		out.ParallelLayers = cmp.Or(s.ParallelLayers, out.ParallelLayers)
 		out.BufferSize = cmp.Or(s.BufferSize, out.BufferSize)
+		out.Parallelism = cmp.Or(s.Parallelism, out.Parallelism)
 		if s.NodeSelector != nil {
 			out.NodeSelector = s.NodeSelector
 		}

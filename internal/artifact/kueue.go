@@ -82,7 +82,7 @@ func queueOf(s *v1alpha1.JobSettings) string {
 // was stopped to make room for another. What its Pods report then says nothing about the
 // run.
 func IsQueued(job *batchv1.Job) bool {
-	if !ptr.Deref(job.Spec.Suspend, false) || job.Status.Failed > 0 || jobSucceeded(job) {
+	if !ptr.Deref(job.Spec.Suspend, false) || job.Status.Failed > 0 && !isIndexed(job) || jobSucceeded(job) {
 		return false
 	}
 	for _, end := range []batchv1.JobConditionType{batchv1.JobFailed, batchv1.JobFailureTarget, batchv1.JobSuccessCriteriaMet} {

@@ -151,19 +151,28 @@ func LabelsForArtifact(artifactName, version string) map[string]string {
 // PVCName returns the name of an Artifact's workspace in its own namespace.
 func PVCName(artifactName string) string { return withSuffix(artifactName, PVCSuffix) }
 
-// JobName returns the name of an Artifact's Jobs. It is the same for all runs, so
-// that the API server refuses a second Job, and differs between consecutive
+// maxIndexSuffix is the length of what a Pod's host name has after the name of an Indexed
+// Job: a dash and the completion index. With it, the name must be a DNS label
+// (https://kubernetes.io/docs/concepts/workloads/controllers/job/#completion-mode).
+const maxIndexSuffix = len("-63")
+
+// JobName returns the name of an Artifact's Jobs. It is the same for all Jobs of all runs,
+// so that the API server refuses a second Job, and differs between consecutive
 // Artifacts of one name.
 func JobName(a *modelv1alpha1.Artifact) string {
 	suffix := uidSuffix(a)
-	// The Job's name becomes a label of its Pods.
-	return shorten(a.GetName(), validation.LabelValueMaxLength-len(suffix)) + suffix
+	return dnsLabel(a.GetName(), validation.DNS1123LabelMaxLength-maxIndexSuffix-len(suffix)) + suffix
 }
 
-// generateName returns the GenerateName of an Artifact's objects.
+// generateName returns the GenerateName of an Artifact's Jobs.
 func generateName(artifactName string) string {
 	const random = 5
-	return shorten(artifactName, validation.LabelValueMaxLength-random-1) + "-"
+	return dnsLabel(artifactName, validation.DNS1123LabelMaxLength-maxIndexSuffix-random-1) + "-"
+}
+
+// dnsLabel returns an object's name as the beginning of a DNS label, with at most n bytes.
+func dnsLabel(name string, n int) string {
+	return shorten(strings.ReplaceAll(name, ".", "-"), n)
 }
 
 // withSuffix returns the name of an object that belongs to an Artifact.

@@ -45,19 +45,35 @@ func ObserveJobStatus(job *batchv1.Job, pods []corev1.Pod, fallbackPhase modelv1
 	case jobSucceeded(job):
 		r, _, _ := outcome.FromPods(pods)
 		return succeeded(r.Digest)
-	case jobFailure(job) != nil || job.Status.Failed > 0:
-		return failed(failureOf(job, pods))
+	case jobFailure(job) != nil || job.Status.Failed > 0 && !isIndexed(job):
+		return failed(FailureOf(job, pods))
 	case IsQueued(job):
 		return queued(job, Workload{})
 	case job.Status.Active > 0 && started(job, pods), hasUncountedPods(job):
-		return ObservationResult{
-			Phase:   modelv1alpha1.PhaseRunning,
-			Ready:   metav1.ConditionUnknown,
-			Reason:  string(xpv2.ReasonCreating),
-			Message: fmt.Sprintf("Job %q is running", job.GetName()),
-		}
+		return running(runningMessage(job))
 	}
 	return pending(job, pods)
+}
+
+// running returns the state of a run that is in progress.
+func running(message string) ObservationResult {
+	return ObservationResult{
+		Phase:   modelv1alpha1.PhaseRunning,
+		Ready:   metav1.ConditionUnknown,
+		Reason:  string(xpv2.ReasonCreating),
+		Message: message,
+	}
+}
+
+// runningMessage says how far the Job of a run is.
+func runningMessage(job *batchv1.Job) string {
+	switch s := SharesOf(job); {
+	case len(s.Indexes) > 0:
+		return sharesMessage(job)
+	case s.Of > 0:
+		return fmt.Sprintf("Job %q is running: it completes what %d Pods have transferred", job.GetName(), s.Of)
+	}
+	return fmt.Sprintf("Job %q is running", job.GetName())
 }
 
 // pending returns the state of a run that has not started.
@@ -119,9 +135,18 @@ func failed(f outcome.Failure) ObservationResult {
 	}
 }
 
-// failureOf returns why a Job failed: as its worker reports it, else as its Pods or the
+// FailureOf returns why a Job failed: as its worker reports it, else as its Pods or the
 // Job show it.
-func failureOf(job *batchv1.Job, pods []corev1.Pod) outcome.Failure {
+func FailureOf(job *batchv1.Job, pods []corev1.Pod) outcome.Failure {
+	pods = podsOf(job, pods)
+	if IsDivided(job) {
+		return sharesFailure(job, pods)
+	}
+	return podsFailure(job, pods)
+}
+
+// podsFailure returns why a Job failed whose failure these Pods show.
+func podsFailure(job *batchv1.Job, pods []corev1.Pod) outcome.Failure {
 	r, text, ok := outcome.FromPods(pods)
 	c := jobFailure(job)
 	if c == nil {
@@ -161,9 +186,10 @@ func IsActive(job *batchv1.Job) bool {
 	return jobCondition(job, batchv1.JobComplete) == nil && jobFailure(job) == nil
 }
 
-// jobSucceeded reports whether a Job succeeded.
+// jobSucceeded reports whether a Job succeeded. An Indexed Job counts Pods that succeeded
+// while others run.
 func jobSucceeded(job *batchv1.Job) bool {
-	return job.Status.Succeeded > 0 || jobCondition(job, batchv1.JobComplete) != nil
+	return job.Status.Succeeded > 0 && !isIndexed(job) || jobCondition(job, batchv1.JobComplete) != nil
 }
 
 // jobFailure returns the condition of a failed Job, or nil.

@@ -2,10 +2,11 @@ package artifact
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
-	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -143,16 +144,24 @@ func ObserveRun(s RunState, fallbackPhase modelv1alpha1.ArtifactPhase, fallbackD
 	case hasUnseenEnd(s.Job, podsOf(s.Job, s.Pods)):
 		// The cache of Pods is behind that of Jobs, and a result is recorded only
 		// once.
-		return ObservationResult{
-			Phase:   modelv1alpha1.PhaseRunning,
-			Ready:   metav1.ConditionUnknown,
-			Reason:  string(xpv2.ReasonCreating),
-			Message: "The run has ended, and its result is being read",
-		}
+		return running("The run has ended, and its result is being read")
+	case o.Phase == modelv1alpha1.PhaseSucceeded && IsDivided(s.Job):
+		return awaitsLast(SharesOf(s.Job).Of)
 	case o.Reason == string(outcome.JobFailed) && len(podsOf(s.Job, s.Pods)) == 0:
 		return failed(*failure(podLost()))
 	}
 	return o
+}
+
+// awaitsLast returns the state of a run whose shares are all done.
+func awaitsLast(shares int) ObservationResult {
+	return running(fmt.Sprintf("All %d Pods have finished, and the run is completed next", shares))
+}
+
+// ObserveAwaitsLast returns the state of a run whose shares are all done, as the Artifact's
+// status says, and whose Job is gone.
+func ObserveAwaitsLast(a *modelv1alpha1.Artifact) ObservationResult {
+	return awaitsLast(NextShares(a).Of)
 }
 
 // notStarted returns the failure of a run that is stopped, and what it waited for: since
@@ -172,15 +181,19 @@ func notStarted(why *outcome.Failure, copied bool) error {
 // Job that exceeded its deadline does not count: its result is known.
 func hasUnseenEnd(job *batchv1.Job, pods []corev1.Pod) bool {
 	c := jobFailure(job)
+	if IsDivided(job) {
+		// Why it failed is in several Pods, all of which have ended.
+		return c != nil && c.Reason != batchv1.JobReasonDeadlineExceeded && slices.ContainsFunc(pods, isGoingOn)
+	}
 	if !jobSucceeded(job) && (c == nil || c.Reason != batchv1.JobReasonBackoffLimitExceeded) {
 		return false
 	}
-	for i := range pods {
-		if p := pods[i].Status.Phase; p == corev1.PodSucceeded || p == corev1.PodFailed {
-			return false
-		}
-	}
-	return len(pods) > 0
+	return len(pods) > 0 && !slices.ContainsFunc(pods, func(p corev1.Pod) bool { return !isGoingOn(p) })
+}
+
+// isGoingOn reports whether a Pod has not ended.
+func isGoingOn(p corev1.Pod) bool {
+	return p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed
 }
 
 // ReadRunState returns the state of a run with its workspace and the events of the

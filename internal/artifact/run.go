@@ -93,7 +93,7 @@ func CheckRun(a *modelv1alpha1.Artifact) error {
 	}
 	if needsStream(a.Spec.ForProvider.Job) {
 		return outcome.Errorf(outcome.Unsupported,
-			"The artifact is built by pipeline Kit, which has no job.parallelLayers and no job.bufferSize: remove them from spec.forProvider.job, or set spec.forProvider.pipeline to Stream, which rebuilds the artifact")
+			"The artifact is built by pipeline Kit, which has no job.parallelLayers and no job.bufferSize, and runs in one Pod: remove these and job.parallelism from spec.forProvider.job, or set spec.forProvider.pipeline to Stream, which rebuilds the artifact")
 	}
 	if hubIdentity(a) == "" {
 		return nil
@@ -104,7 +104,7 @@ func CheckRun(a *modelv1alpha1.Artifact) error {
 
 // kitSupports reports whether kit supports what the Artifact's spec asks for: whole
 // models of the public Hub, with stored credentials or none, or files of a volume,
-// as any format except Image, without annotations and one file after the other
+// as any format except Image, without annotations, one file after the other and in one Pod
 // (https://kitops.org/docs/cli/cli-reference/, kit import and kit pack).
 func kitSupports(a *modelv1alpha1.Artifact) bool {
 	if a.Spec.ForProvider.Format == modelv1alpha1.PackFormatImage || len(Annotations(a)) > 0 || a.Effective.RegistryIdentity != "" || needsStream(a.Spec.ForProvider.Job) {
@@ -127,7 +127,7 @@ func kitSupports(a *modelv1alpha1.Artifact) bool {
 // needsStream reports whether an Artifact's own job settings are of pipeline Stream only.
 // A config's are defaults for those of its Artifacts that Stream builds.
 func needsStream(s *v1alpha1.JobSettings) bool {
-	return s != nil && (s.ParallelLayers != nil || s.BufferSize != nil)
+	return s != nil && (s.ParallelLayers != nil || s.BufferSize != nil || s.Parallelism > 1)
 }
 
 // currentRuns returns the run hashes of the Artifact's committed and staged content

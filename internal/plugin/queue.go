@@ -35,7 +35,7 @@ func placeOf(a *modelv1alpha1.Artifact, all []modelv1alpha1.Artifact, now time.T
 		case queue.IsQueued(o):
 			waiting = append(waiting, queue.EntryOf(o, now))
 		case hasRun(o):
-			running[o.GetNamespace()] += queue.PodsOfRun
+			running[o.GetNamespace()] += queue.PodsOf(o)
 		}
 	}
 	for _, e := range queue.Order(waiting, running) {

@@ -9,11 +9,14 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/version"
 )
@@ -21,20 +24,30 @@ import (
 // timeout bounds a request to a Pod.
 const timeout = 3 * time.Second
 
-// pollable returns the first Pod that serves the progress of its run, and
-// its address: it must be running, have the port for it, and be on the network of
-// Pods.
-func pollable(pods []corev1.Pod) (*corev1.Pod, netip.Addr, bool) {
+// A polledPod is a Pod that serves the progress of its run, and its address.
+type polledPod struct {
+	uid     types.UID
+	address netip.Addr
+}
+
+// pollable returns the Pods that serve the progress of their run: each must be running,
+// have the port for it, and be on the network of Pods. Of a run of one Pod it is the first.
+func pollable(pods []corev1.Pod) []polledPod {
+	var out []polledPod
 	for i := range pods {
+		if len(out) > 0 && !isShare(&pods[i]) {
+			break
+		}
 		pod := &pods[i]
 		if pod.Status.Phase != corev1.PodRunning || pod.GetDeletionTimestamp() != nil || pod.Spec.HostNetwork || !hasProgressPort(pod) {
 			continue
 		}
 		if address, ok := podAddress(pod); ok {
-			return pod, address, true
+			out = append(out, polledPod{pod.GetUID(), address})
 		}
 	}
-	return nil, netip.Addr{}, false
+	slices.SortFunc(out, func(a, b polledPod) int { return strings.Compare(string(a.uid), string(b.uid)) })
+	return out[:min(len(out), v1alpha1.MaxParallelism)]
 }
 
 func hasProgressPort(pod *corev1.Pod) bool {

@@ -67,10 +67,9 @@ func TestPollable(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			_, address, ok := pollable(tc.args)
 			got := ""
-			if ok {
-				got = address.String()
+			if pods := pollable(tc.args); len(pods) > 0 {
+				got = pods[0].address.String()
 			}
 			if got != tc.want {
 				t.Errorf("\n%s\npollable(...): want %q, got %q", tc.reason, tc.want, got)

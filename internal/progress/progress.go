@@ -6,9 +6,11 @@ import (
 	"context"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -108,8 +110,12 @@ func (p *Poller) Events() <-chan event.GenericEvent { return p.events }
 // A polledRun is an Artifact's run that is polled.
 type polledRun struct {
 	artifact types.NamespacedName
-	pod      types.UID
-	address  netip.Addr
+
+	// pods are those that run. They are replaced as one, never changed.
+	pods []polledPod
+
+	// shares are what the run's Pods have answered, if it has several; nil for one Pod.
+	shares *shares
 
 	seen     time.Time // When it was reconciled last.
 	due      time.Time
@@ -118,11 +124,11 @@ type polledRun struct {
 	answer   *modelv1alpha1.ProgressObservation
 }
 
-// Progress returns the progress of an Artifact's run by its Pod's latest answer, nil
+// Progress returns the progress of an Artifact's run by the latest answers of its Pods, nil
 // if it is unknown, and has the run polled from now on.
 func (p *Poller) Progress(a *modelv1alpha1.Artifact, pods []corev1.Pod) *modelv1alpha1.ProgressObservation {
-	pod, address, ok := pollable(pods)
-	if !ok || p.budget == nil {
+	polled := pollable(pods)
+	if len(polled) == 0 || p.budget == nil {
 		p.Forget(a.GetUID())
 		return nil
 	}
@@ -130,9 +136,9 @@ func (p *Poller) Progress(a *modelv1alpha1.Artifact, pods []corev1.Pod) *modelv1
 	defer p.mu.Unlock()
 	now := p.now()
 	run, known := p.runs[a.GetUID()]
-	if !known || run.pod != pod.GetUID() || run.address != address {
+	if !known || !run.goesOnWith(polled) {
 		// A Pod that has just started has no progress yet.
-		next := &polledRun{artifact: client.ObjectKeyFromObject(a), pod: pod.GetUID(), address: address, due: now.Add(p.interval / 3)}
+		next := &polledRun{artifact: client.ObjectKeyFromObject(a), due: now.Add(p.interval / 3)}
 		if !known {
 			// What was known before the provider started.
 			next.answer = a.Status.AtProvider.Progress.DeepCopy()
@@ -141,8 +147,17 @@ func (p *Poller) Progress(a *modelv1alpha1.Artifact, pods []corev1.Pod) *modelv1
 		p.runs[a.GetUID()] = run
 		p.notify()
 	}
-	run.seen = now
+	run.seen, run.pods = now, polled
+	run.shares = run.shares.of(a, pods)
 	return run.answer.DeepCopy()
+}
+
+// goesOnWith reports whether the run has these Pods, or at least one of them if it has several.
+func (r *polledRun) goesOnWith(pods []polledPod) bool {
+	if r.shares == nil {
+		return slices.Equal(r.pods, pods)
+	}
+	return slices.ContainsFunc(pods, func(p polledPod) bool { return slices.Contains(r.pods, p) })
 }
 
 // Forget stops polling an Artifact's run.
@@ -210,7 +225,10 @@ func (p *Poller) pollDue(ctx context.Context) (time.Duration, bool) {
 
 // poll polls one run, and has its Artifact reconciled if there is news.
 func (p *Poller) poll(ctx context.Context, uid types.UID, run *polledRun) {
-	got, err := p.ask(ctx, run.address)
+	p.mu.Lock()
+	pods := run.pods
+	p.mu.Unlock()
+	got, err := p.askAll(ctx, pods)
 	if p.record(uid, run, got, err) {
 		a := &modelv1alpha1.Artifact{ObjectMeta: metav1.ObjectMeta{Namespace: run.artifact.Namespace, Name: run.artifact.Name}}
 		select {
@@ -225,10 +243,41 @@ func (p *Poller) poll(ctx context.Context, uid types.UID, run *polledRun) {
 	p.notify()
 }
 
-// record records what a run answered, and reports whether that must be written to
+// podsAtATime is how many Pods of one run are asked at a time.
+const podsAtATime = 4
+
+// askAll asks all Pods of a run, and returns what those said that answered. It returns an
+// error if none did.
+func (p *Poller) askAll(ctx context.Context, pods []polledPod) (map[types.UID]outcome.Progress, error) {
+	var mu sync.Mutex
+	var failed error
+	out := make(map[types.UID]outcome.Progress, len(pods))
+	group := errgroup.Group{}
+	group.SetLimit(podsAtATime)
+	for _, pod := range pods {
+		group.Go(func() error {
+			got, err := p.ask(ctx, pod.address)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				failed = err
+				return nil
+			}
+			out[pod.uid] = got
+			return nil
+		})
+	}
+	_ = group.Wait()
+	if len(out) > 0 {
+		failed = nil
+	}
+	return out, failed
+}
+
+// record records what the Pods of a run answered, and reports whether that must be written to
 // its Artifact's status. Without budget for a write the answer is dropped, since the
 // next one says more.
-func (p *Poller) record(uid types.UID, run *polledRun, got outcome.Progress, err error) bool {
+func (p *Poller) record(uid types.UID, run *polledRun, got map[types.UID]outcome.Progress, err error) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	// Many runs are polled less often, so that each has its share of the budget.
@@ -242,7 +291,7 @@ func (p *Poller) record(uid types.UID, run *polledRun, got outcome.Progress, err
 			answer = nil
 		}
 	} else {
-		run.failures, answer = 0, observed(got)
+		run.failures, answer = 0, run.observed(got)
 	}
 	now := p.now()
 	run.due = now.Add(wait)
@@ -265,6 +314,17 @@ func isNews(before, after *modelv1alpha1.ProgressObservation, many bool) bool {
 		return before.Step != after.Step || before.Percent != after.Percent
 	}
 	return !equality.Semantic.DeepEqual(before, after)
+}
+
+// observed returns the status of the run by what its Pods answered.
+func (r *polledRun) observed(got map[types.UID]outcome.Progress) *modelv1alpha1.ProgressObservation {
+	if r.shares != nil {
+		return r.shares.observed(got)
+	}
+	for _, p := range got {
+		return observed(p)
+	}
+	return r.answer
 }
 
 // observed returns the status of a progress.

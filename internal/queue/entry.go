@@ -10,8 +10,17 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
-// PodsOfRun is how many Pods a run has at a time.
-const PodsOfRun = 1
+// PodsOf returns how many Pods an Artifact's run has at a time, as far as its spec and its
+// status say: its config may have a default, and limits on runs allow fewer.
+func PodsOf(a *modelv1alpha1.Artifact) int {
+	most := 1
+	if s := a.Status.AtProvider.Shares; s != nil {
+		most = int(s.Of) - len(s.Done)
+	} else if job := a.Spec.ForProvider.Job; job != nil {
+		most = int(job.Parallelism)
+	}
+	return min(max(most, 1), v1alpha1.MaxParallelism)
+}
 
 // EntryOf returns the entry of the run that an Artifact asks for: as it is recorded in its
 // status if it waits already, else as one that begins to wait now, or at its creation if
@@ -20,7 +29,7 @@ const PodsOfRun = 1
 func EntryOf(a *modelv1alpha1.Artifact, now time.Time) Entry {
 	e := Entry{
 		UID: a.GetUID(), Namespace: a.GetNamespace(), Name: a.GetName(),
-		Config: ConfigOf(a), Priority: a.Spec.ForProvider.Priority, Since: now, Pods: PodsOfRun,
+		Config: ConfigOf(a), Priority: a.Spec.ForProvider.Priority, Since: now, Pods: PodsOf(a),
 	}
 	switch {
 	case a.Status.AtProvider.Run == 0:

@@ -41,6 +41,10 @@ type Run struct {
 	// Config is as in an Entry.
 	Config string
 
+	// GoesOn reports whether the run goes on with another Job once this one, which has ended,
+	// is gone. Room of one Pod is kept for that.
+	GoesOn bool
+
 	// Pods of the Job; 0 if it is suspended by an administrator, and counts for nothing.
 	Pods int
 
@@ -323,6 +327,9 @@ func (q *Queue) Seen(job types.UID, r Run, active bool) {
 	admitted, certain := q.seenEntry(job, r, active)
 	switch {
 	case !active:
+		if ok && r.GoesOn {
+			q.keep(known)
+		}
 		delete(q.jobs, job)
 		delete(q.doubted, job)
 	case ok:
@@ -337,6 +344,14 @@ func (q *Queue) Seen(job types.UID, r Run, active bool) {
 	q.mu.Unlock()
 	if admitted || !active || r.Pods < known.Pods {
 		q.update()()
+	}
+}
+
+// keep keeps room of one Pod for the next Job of a run, as for one that may have been created.
+func (q *Queue) keep(r Run) {
+	e := Entry{UID: r.Artifact, Namespace: r.Namespace, Name: r.Name, Config: r.Config, Pods: 1}
+	if q.isLimited(r.Config) && q.entries[e.key()] == nil {
+		q.entries[e.key()] = &entry{Entry: e, state: started, until: q.now().Add(uncertainTimeout)}
 	}
 }
 
@@ -553,6 +568,10 @@ func (u *use) of(config string) *tally {
 // its place.
 func (u *use) hasOwn(e Entry) bool { return u.byRun[runKey{e.UID, e.Config}] > 0 }
 
+// more returns how many Pods an entry needs beside those of its Artifact's Job that is
+// counted, whose place it takes.
+func (u *use) more(e Entry) int { return max(e.Pods-u.byRun[runKey{e.UID, e.Config}], 0) }
+
 // fitting returns those entries for which there is room within a limit; all for no limit.
 // One for which there is none has those after it wait, too, however few Pods they have,
 // unless it asks for more than the limit: it can never start.
@@ -560,20 +579,20 @@ func (u *use) fitting(entries []Entry, t *tally, limit int, latest map[string]ti
 	if limit <= 0 || len(entries) == 0 {
 		return entries
 	}
-	own := func(e Entry) bool { return e.Pods == 0 || u.hasOwn(e) && t.pods <= limit }
+	own := func(e Entry) bool { return e.Pods == 0 || u.more(e) == 0 && t.pods <= limit }
 	var out []Entry
 	for _, e := range entries {
 		if own(e) {
 			out = append(out, e)
 		}
 	}
-	entries = slices.DeleteFunc(slices.Clone(entries), func(e Entry) bool { return own(e) || u.hasOwn(e) || e.Pods > limit })
+	entries = slices.DeleteFunc(slices.Clone(entries), func(e Entry) bool { return own(e) || u.more(e) == 0 || e.Pods > limit })
 	room := limit - t.pods
 	if room <= 0 {
 		return out
 	}
 	for _, e := range order(entries, t.byNamespace, latest) {
-		if room -= e.Pods; room < 0 {
+		if room -= u.more(e); room < 0 {
 			break
 		}
 		out = append(out, e)

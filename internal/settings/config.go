@@ -106,7 +106,7 @@ func fromProviderConfig(pc *v1alpha1.ProviderConfig) *providerConfig {
 	if pc.Spec.Job != nil {
 		out.Job = &v1alpha1.ClusterJobConfig{JobConfig: *pc.Spec.Job}
 		// A tenant decides neither where runs execute nor how many.
-		out.Job.Namespace, out.Job.MaxRuns, out.Job.MaxPriority = "", nil, 0
+		out.Job.Namespace, out.Job.MaxRuns, out.Job.MaxPriority, out.Job.MaxParallelism = "", nil, 0, 0
 	}
 	if pc.Spec.Policy != nil {
 		// What tenants may set is not theirs to allow.

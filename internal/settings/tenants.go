@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -98,11 +99,17 @@ func (p *providerConfig) admitSettings(a *modelv1alpha1.Artifact) error {
 	if err := p.admitPriority(a); err != nil {
 		return err
 	}
+	if err := p.admitParallelism(a.Spec.ForProvider.Job, "spec.forProvider.job"); err != nil {
+		return err
+	}
 	if err := policy.check(a.Spec.ForProvider.Job, "spec.forProvider.job"); err != nil {
 		return err
 	}
 	if p.cluster {
 		return p.checkKept(a)
+	}
+	if err := p.admitParallelism(&p.Job.JobSettings, "its spec.job"); err != nil {
+		return err
 	}
 	return policy.check(&p.Job.JobSettings, "its spec.job")
 }
@@ -149,6 +156,21 @@ func (p *providerConfig) admitPriority(a *modelv1alpha1.Artifact) error {
 		cure = "use a ClusterProviderConfig whose administrator has raised its spec.job.maxPriority"
 	}
 	return outcome.Errorf(outcome.NotAllowed, "%s does not allow spec.forProvider.priority of %d, but %d at most: write less, or %s", p, asked, most, cure)
+}
+
+// admitParallelism returns an error with reason NotAllowed if job settings ask for more Pods
+// of one run than the config allows: each has the resources of a run, and counts as one. A
+// tenant's own config allows no more than the default.
+func (p *providerConfig) admitParallelism(s *v1alpha1.JobSettings, where string) error {
+	most := cmp.Or(p.Job.MaxParallelism, v1alpha1.DefaultMaxParallelism)
+	if s == nil || s.Parallelism <= most {
+		return nil
+	}
+	cure := "ask its administrator to raise its spec.job.maxParallelism"
+	if !p.cluster {
+		cure = "use a ClusterProviderConfig whose administrator has raised its spec.job.maxParallelism"
+	}
+	return outcome.Errorf(outcome.NotAllowed, "%s does not allow %s.parallelism of %d, but %d at most: write less, or %s", p, where, s.Parallelism, most, cure)
 }
 
 // check returns an error with reason NotAllowed if job settings are more than the

@@ -163,7 +163,8 @@ type Target struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.pipeline) || self.pipeline != 'Kit' || !has(self.source) || !has(self.source.huggingFace) || !(has(self.source.files) || has(self.source.huggingFace.dataset))",message="pipeline Kit imports whole models of a Hub, no datasets and no source.files: leave pipeline out, or write pipeline: Stream"
 // +kubebuilder:validation:XValidation:rule="!has(self.pipeline) || self.pipeline != 'Kit' || !has(self.target) || !has(self.target.annotations) || size(self.target.annotations) == 0",message="pipeline Kit cannot set target.annotations: leave pipeline out, or write pipeline: Stream"
 // +kubebuilder:validation:XValidation:rule="!has(self.pipeline) || self.pipeline != 'Kit' || !has(self.job) || !(has(self.job.parallelLayers) || has(self.job.bufferSize))",message="pipeline Kit has no job.parallelLayers and no job.bufferSize: remove them, leave pipeline out, or write pipeline: Stream"
-// +kubebuilder:validation:XValidation:rule="!has(self.storage) || !(has(self.pipeline) ? self.pipeline == 'Stream' : (has(self.format) && self.format == 'Image') || (has(self.target) && has(self.target.annotations) && size(self.target.annotations) > 0) || (has(self.job) && (has(self.job.parallelLayers) || has(self.job.bufferSize))) || (has(self.source) && !has(self.source.persistentVolumeClaim) && !(has(self.source.huggingFace) && has(self.source.huggingFace.model) && self.source.huggingFace.model.contains('/') && !has(self.source.files))))",message="pipeline Stream has no workspace, and builds format Image, target.annotations, job.parallelLayers, job.bufferSize, datasets, source.files of a Hub, models without an organisation and all sources but huggingFace and persistentVolumeClaim: remove storage, or write pipeline: Kit where kit can build the artifact"
+// +kubebuilder:validation:XValidation:rule="!has(self.pipeline) || self.pipeline != 'Kit' || !has(self.job) || !has(self.job.parallelism) || self.job.parallelism == 1",message="pipeline Kit runs in one Pod: remove job.parallelism, leave pipeline out, or write pipeline: Stream"
+// +kubebuilder:validation:XValidation:rule="!has(self.storage) || !(has(self.pipeline) ? self.pipeline == 'Stream' : (has(self.format) && self.format == 'Image') || (has(self.target) && has(self.target.annotations) && size(self.target.annotations) > 0) || (has(self.job) && (has(self.job.parallelLayers) || has(self.job.bufferSize) || (has(self.job.parallelism) && self.job.parallelism > 1))) || (has(self.source) && !has(self.source.persistentVolumeClaim) && !(has(self.source.huggingFace) && has(self.source.huggingFace.model) && self.source.huggingFace.model.contains('/') && !has(self.source.files))))",message="pipeline Stream has no workspace, and builds format Image, target.annotations, job.parallelLayers, job.bufferSize, job.parallelism above 1, datasets, source.files of a Hub, models without an organisation and all sources but huggingFace and persistentVolumeClaim: remove storage, or write pipeline: Kit where kit can build the artifact"
 // +kubebuilder:validation:XValidation:rule="!has(self.target) || !has(self.target.additionalTags) || !has(self.source) || has(self.source.huggingFace) || has(self.source.oci) || !self.target.additionalTags.exists(t, t.contains('{date}'))",message="{date} is not known of buckets, volumes and HTTP servers: write {commit} or {commitShort} in target.additionalTags, or no placeholder"
 // +kubebuilder:validation:XValidation:rule="!has(self.source) || !has(self.source.oci) || !has(self.source.oci.referrers) || !has(self.target) || !has(self.target.annotations) || size(self.target.annotations) == 0",message="source.oci.referrers copies what refers to a digest, which target.annotations changes: remove referrers or target.annotations"
 type ArtifactParameters struct {
@@ -198,14 +199,14 @@ type ArtifactParameters struct {
 	// Pipeline that builds the artifact: Kit runs kit import, pack and push on a
 	// workspace volume; Stream copies the files from their source to the registry
 	// and needs no volume. Only Stream supports format Image, target.annotations,
-	// job.parallelLayers, job.bufferSize, sources other than huggingFace and
-	// persistentVolumeClaim, datasets and source.files of a Hub, models without an
-	// organisation, and Hubs other than https://huggingface.co. Changing the
-	// pipeline rebuilds the artifact. Default: Stream for what only Stream
-	// supports, else the ProviderConfig's job.pipeline, else Kit. If the
-	// ProviderConfig changes, an artifact that exists and a run in progress keep
-	// their pipeline. status.atProvider.pipeline shows the pipeline in use.
-	// Example: Stream.
+	// job.parallelLayers, job.bufferSize, job.parallelism above 1, sources other
+	// than huggingFace and persistentVolumeClaim, datasets and source.files of a
+	// Hub, models without an organisation, and Hubs other than
+	// https://huggingface.co. Changing the pipeline rebuilds the artifact. Default:
+	// Stream for what only Stream supports, else the ProviderConfig's job.pipeline,
+	// else Kit. If the ProviderConfig changes, an artifact that exists and a run in
+	// progress keep their pipeline. status.atProvider.pipeline shows the pipeline
+	// in use. Example: Stream.
 	// +optional
 	Pipeline v1alpha1.PipelineType `json:"pipeline,omitempty"`
 

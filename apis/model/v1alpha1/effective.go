@@ -90,6 +90,10 @@ type Effective struct {
 	// Pod has the settings of Pods and Jobs that only an administrator may choose.
 	Pod v1alpha1.PodSettings
 
+	// MaxPods is how many Pods one run may have at a time, by the limits on runs; 0 for any
+	// number.
+	MaxPods int32
+
 	// ConfigHash identifies the state of the ProviderConfig and of the Secrets
 	// that a run uses; empty where no run is started.
 	ConfigHash string

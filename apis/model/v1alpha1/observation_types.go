@@ -139,6 +139,11 @@ type ArtifactObservation struct {
 	// +optional
 	JobRef *JobReference `json:"jobRef,omitempty"`
 
+	// Shares of a run that several Pods transfer (spec.forProvider.job.parallelism), until
+	// it has staged the artifact; absent for a run of one Pod.
+	// +optional
+	Shares *SharesObservation `json:"shares,omitempty"`
+
 	// Progress of the latest run while it is running, updated at most every 15
 	// seconds.
 	// +optional
@@ -188,6 +193,25 @@ type ProgressObservation struct {
 	// TimeLeft is the estimated time to the run's end. Example: 5m30s.
 	// +optional
 	TimeLeft *metav1.Duration `json:"timeLeft,omitempty"`
+}
+
+// A SharesObservation is how far the shares of a run are that several Pods transfer. Once
+// all are done, one Pod completes the run.
+type SharesObservation struct {
+	// Of is the number of shares.
+	// +kubebuilder:validation:Minimum=2
+	// +kubebuilder:validation:Maximum=64
+	Of int32 `json:"of"`
+
+	// Done are the shares whose layers are in the registry, counted from 0. They are not
+	// transferred again if the others have failed and are retried.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	Done []int32 `json:"done,omitempty"`
+
+	// RunHash is a hash of the source, format, files and pipeline that they are of.
+	RunHash string `json:"runHash"`
 }
 
 // A Description is the digests of the manifests that refer to an artifact and describe

@@ -123,7 +123,7 @@ func decideActive(a *modelv1alpha1.Artifact, o observation) plan {
 		ready = xpv2.Available().WithMessage(fmt.Sprintf("The artifact is there as it was; run %d rebuilds it", a.Status.AtProvider.Run))
 	}
 	switch {
-	case o.stuck:
+	case o.stuck, o.last:
 	case o.outdated != types.NamespacedName{}:
 		return plan{action: actionRenew, create: !settings.MayUpdate(a), ready: ready, secret: o.outdated}
 	default:

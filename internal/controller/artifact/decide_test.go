@@ -173,6 +173,12 @@ var decisions = []decision{
 	{"The run is running, and credentials that it has a copy of have changed; no policy Update", to(noUpdate), observation{run: running, outdated: types.NamespacedName{Namespace: "team", Name: "copy"}}, want{actionRenew, "Create", "False", "Creating"}},
 	{"The run is running, and credentials that it has a copy of have changed; the artifact of the spec is Ready from before", to(pushed), observation{run: running, outdated: types.NamespacedName{Namespace: "team", Name: "copy"}}, want{actionRenew, "Update", "True", "Available"}},
 
+	{"All Pods of a divided run have finished, which was just recorded", nil, observation{run: running, last: true, news: true}, want{actionWait, "", "False", "Creating"}},
+	{"All Pods of a divided run have finished", nil, observation{run: running, last: true}, want{actionStartRun, "Create", "False", "Creating"}},
+	{"All Pods of a divided run have finished; the artifact of the spec is Ready from before", to(pushed), observation{run: running, last: true}, want{actionStartRun, "Update", "True", "Available"}},
+	{"All Pods of a divided run have finished; there is no room for the Job that completes it", nil, observation{run: running, last: true, noRoom: "full"}, want{actionWait, "", "False", "Queued"}},
+	{"All Pods of a divided run have finished; a policy refuses the model by now", nil, observation{run: running, last: true, forbidden: violation}, want{actionWait, "", "False", "PolicyViolation"}},
+
 	{"The run has just staged", to(hasStaged), observation{run: succeeded, news: true}, want{actionWait, "", "False", "Creating"}},
 	{"A run has staged; the tag is free", to(hasStaged), observation{run: succeeded}, want{actionCommit, "Update", "False", "Creating"}},
 	{"A run has staged; the tag is on what was pushed before", to(pushed, hasStaged), observation{run: succeeded, tag: on(ours)}, want{actionCommit, "Update", "True", "Available"}},

@@ -254,6 +254,8 @@ func (c *connector) configure(ctx context.Context, a *modelv1alpha1.Artifact, e 
 	if err != nil {
 		return err
 	}
+	a.Effective = e.settings.Effective
+	e.settings.Effective.MaxPods = c.mostPods(a)
 	options := e.settings.Registry
 	options.UserAgent, options.Observe = version.UserAgent(), c.metrics.Requested
 	options.Memory, options.Hosts = c.registries, c.hosts

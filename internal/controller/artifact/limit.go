@@ -1,6 +1,7 @@
 package artifact
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -57,7 +58,21 @@ func podsOf(a *modelv1alpha1.Artifact) int {
 	if runqueue.ConfigOf(a) != "" && artifact.UsesQueueOf(a.Effective.Job, a) {
 		return 0
 	}
-	return runqueue.PodsOfRun
+	return min(artifact.NextShares(a).Pods(), cmp.Or(int(a.Effective.MaxPods), v1alpha1.MaxParallelism))
+}
+
+// mostPods returns how many Pods a run of the Artifact may have at a time by the limits on
+// runs; 0 for any number. One that would have more has no more, since it would wait for ever.
+func (m *memory) mostPods(a *modelv1alpha1.Artifact) int32 {
+	if podsOf(a) == 0 {
+		return 0
+	}
+	ofConfig, ofAll := m.queue.Limits(runqueue.ConfigOf(a))
+	most := cmp.Or(ofConfig, ofAll)
+	if ofAll > 0 {
+		most = min(most, ofAll)
+	}
+	return int32(min(most, v1alpha1.MaxParallelism)) //nolint:gosec // See there.
 }
 
 // takesRoomInVain reports whether a run takes room and has not started for so long that
@@ -225,6 +240,8 @@ func (l *limiter) jobChanged(ctx context.Context, o any, there bool) {
 		return
 	}
 	run, ok := l.runOf(ctx, job)
+	// The run is completed by another Job, which is created once this one is gone.
+	run.GoesOn = there && artifact.AwaitsLast(job)
 	// One without parallelism never ends, and has no Pods.
 	active := there && ok && job.GetDeletionTimestamp() == nil && artifact.IsActive(job) && ptr.Deref(job.Spec.Parallelism, 1) > 0
 	l.queue.Seen(job.GetUID(), run, active)
@@ -237,10 +254,10 @@ func (l *limiter) runOf(ctx context.Context, job *batchv1.Job) (runqueue.Run, bo
 	if !ok {
 		return runqueue.Run{}, false
 	}
+	// Whoever may change or make Jobs must not use up a limit with one.
+	pods := min(artifact.PodsOf(job), l.mostParallelism(ctx, name))
 	run := runqueue.Run{
-		Artifact: artifact.ArtifactUIDOf(job), Namespace: name.Namespace, Name: name.Name,
-		// Whoever may change a Job's parallelism must not use up a limit with it.
-		Pods: runqueue.PodsOfRun,
+		Artifact: artifact.ArtifactUIDOf(job), Namespace: name.Namespace, Name: name.Name, Pods: pods,
 	}
 	if ptr.Deref(job.Spec.Suspend, false) {
 		run.Pods = 0
@@ -255,9 +272,19 @@ func (l *limiter) runOf(ctx context.Context, job *batchv1.Job) (runqueue.Run, bo
 	}
 	run.Config = runqueue.ConfigOf(a)
 	if run.Pods == 0 && !l.isQueuedByConfig(ctx, a, job) {
-		run.Pods = runqueue.PodsOfRun
+		run.Pods = pods
 	}
 	return run, true
+}
+
+// mostParallelism returns how many Pods a run of an Artifact may have by its config.
+func (l *limiter) mostParallelism(ctx context.Context, name types.NamespacedName) int {
+	a, config := &modelv1alpha1.Artifact{}, &v1alpha1.ClusterProviderConfig{}
+	most := v1alpha1.DefaultMaxParallelism
+	if l.cached.Get(ctx, name, a) == nil && runqueue.ConfigOf(a) != "" && l.cached.Get(ctx, types.NamespacedName{Name: a.GetProviderConfigReference().Name}, config) == nil && config.Spec.Job != nil {
+		most = cmp.Or(config.Spec.Job.MaxParallelism, most)
+	}
+	return int(most)
 }
 
 // isQueuedByConfig reports whether a Job waits in the queue that the Artifact's

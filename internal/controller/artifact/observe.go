@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
@@ -152,8 +153,11 @@ func (e *external) gatherRun(ctx context.Context, a *modelv1alpha1.Artifact, o *
 		a.Status.AtProvider.Staged = nil
 	}
 	if job == nil && (!runEnded(a) || forgotResult(a)) {
+		awaitsLast := awaitsLast(a)
 		forgetQueued(a)
-		o.leftOver, err = e.leftOver(ctx, a)
+		if o.leftOver, err = e.leftOver(ctx, a); err == nil && awaitsLast {
+			o.run, o.last = ptr.To(artifact.ObserveAwaitsLast(a)), o.leftOver == ""
+		}
 		return err
 	}
 	state, err := artifact.ReadRunState(ctx, e.direct, a, job, pods, e.now())
@@ -164,6 +168,7 @@ func (e *external) gatherRun(ctx context.Context, a *modelv1alpha1.Artifact, o *
 	state.Contended = job != nil && e.takesRoomInVain(a, job, pods) && e.queue.IsContended(runqueue.ConfigOf(a))
 	run, news := e.recordRun(ctx, a, state)
 	o.run, o.news = &run, news
+	o.last = job != nil && artifact.AwaitsLast(job) && !hasEnded(run.Phase)
 	if !hasEnded(run.Phase) {
 		o.outdated = e.outdatedSecret(ctx, a, job)
 	}
@@ -175,6 +180,13 @@ func (e *external) gatherRun(ctx context.Context, a *modelv1alpha1.Artifact, o *
 	case modelv1alpha1.PhaseSucceeded, modelv1alpha1.PhaseFailed:
 	}
 	return nil
+}
+
+// awaitsLast reports whether the status says that the run which the Artifact asks for is in
+// progress, and that all of its shares are done.
+func awaitsLast(a *modelv1alpha1.Artifact) bool {
+	s, run := a.Status.AtProvider, artifact.RunOf(a)
+	return run.Hash == artifact.RunHash(a) && run.Number == s.Run && s.Phase != "" && !hasEnded(s.Phase) && artifact.AwaitsLastOf(a)
 }
 
 // outdatedSecret returns the name of the Secret with the copied credentials of a run, if

@@ -128,6 +128,10 @@ type observation struct {
 	noRoom     string
 	stillWaits bool
 
+	// last means that all shares of the run are done, so that the Job that completes it is
+	// next.
+	last bool
+
 	// stuck means that the run does not start, and may with the Job that the spec
 	// asks for now.
 	stuck bool

@@ -9,6 +9,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
@@ -29,14 +30,16 @@ func (e *external) recordRun(ctx context.Context, a *modelv1alpha1.Artifact, sta
 	number := artifact.RunOf(job).Number
 	o = known(a, job, pods, o)
 	recorded := s.Phase == o.Phase && s.Run == number && !forgotResult(a)
+	began := s.StartTime != nil && s.Run == number
 	stopped := s.Phase == modelv1alpha1.PhaseRunning && s.Run == number && artifact.IsQueued(job)
 	s.Phase, s.Run = o.Phase, number
 	s.JobRef = &modelv1alpha1.JobReference{Namespace: job.GetNamespace(), Name: job.GetName()}
 	if !recorded || o.Phase != modelv1alpha1.PhasePending || state.Asked {
 		// A Job gets its start time just after it is made: that alone is not written
 		// if the run starts within artifact.StartGracePeriod.
-		s.StartTime, s.CompletionTime = artifact.StartTime(job), artifact.CompletionTime(job)
+		recordTimes(a, job, began)
 	}
+	divided := recordShares(a, job)
 	if !recorded {
 		e.recordEnd(a, job, pods, o)
 	}
@@ -44,10 +47,40 @@ func (e *external) recordRun(ctx context.Context, a *modelv1alpha1.Artifact, sta
 	switch {
 	case stopped:
 		e.tellIfCurrent(ctx, a, event.Normal(reasonRequeued, fmt.Sprintf("Run %d was stopped by its queue and waits there again; what it has transferred is kept", number)))
-	case !recorded:
+	case !recorded && !(o.Phase == modelv1alpha1.PhaseRunning && artifact.IsLast(job)):
 		e.tell(ctx, a, o)
 	}
-	return o, !recorded && hasEnded(o.Phase)
+	return o, !recorded && hasEnded(o.Phase) || divided && artifact.AwaitsLast(job)
+}
+
+// recordTimes records when a run began and ended, as its Job shows it. That of a run which
+// several Pods have transferred began with them, and has not ended with them.
+func recordTimes(a *modelv1alpha1.Artifact, job *batchv1.Job, began bool) {
+	s := &a.Status.AtProvider
+	if !began || !artifact.IsLast(job) {
+		s.StartTime = artifact.StartTime(job)
+	}
+	s.CompletionTime = nil
+	if !artifact.AwaitsLast(job) {
+		s.CompletionTime = artifact.CompletionTime(job)
+	}
+}
+
+// recordShares records which shares of a run are done, as the Job of some of them shows it,
+// and reports whether that is news.
+func recordShares(a *modelv1alpha1.Artifact, job *batchv1.Job) bool {
+	s := &a.Status.AtProvider
+	if !artifact.IsDivided(job) {
+		return false
+	}
+	now := &modelv1alpha1.SharesObservation{
+		Of: int32(artifact.SharesOf(job).Of), RunHash: artifact.RunOf(job).Hash, Done: artifact.SharesDone(job), //nolint:gosec // At most v1alpha1.MaxParallelism.
+	}
+	if equality.Semantic.DeepEqual(s.Shares, now) {
+		return false
+	}
+	s.Shares = now
+	return true
 }
 
 // asRecorded returns how far a run is, with the reason and message that status has of a
@@ -90,18 +123,30 @@ func (e *external) recordEnd(a *modelv1alpha1.Artifact, job *batchv1.Job, pods [
 		recordStaged(a, job, pods)
 	case modelv1alpha1.PhaseFailed:
 		why := outcome.Failure{Reason: outcome.Reason(o.Reason), Message: o.Message}
-		if r, _, ok := outcome.FromPods(pods); ok && r.Failure != nil {
-			why.RetryAfterSeconds, why.LogTail = r.Failure.RetryAfterSeconds, r.Failure.LogTail
+		if f := reported(job, pods); f != nil {
+			why.RetryAfterSeconds, why.LogTail = f.RetryAfterSeconds, f.LogTail
 		}
 		e.recordFailure(a, job, why)
 	case modelv1alpha1.PhasePending, modelv1alpha1.PhaseRunning:
 	}
 }
 
+// reported returns the failure that the worker of a run reports; nil for none. Of a divided
+// run it is the one that the run fails with.
+func reported(job *batchv1.Job, pods []corev1.Pod) *outcome.Failure {
+	if artifact.IsDivided(job) {
+		f := artifact.FailureOf(job, pods)
+		return &f
+	}
+	r, _, _ := outcome.FromPods(pods)
+	return r.Failure
+}
+
 // recordStaged records what a run staged, as its Job's Pod reports it.
 func recordStaged(a *modelv1alpha1.Artifact, job *batchv1.Job, pods []corev1.Pod) {
 	run := artifact.RunOf(job)
 	r, _, _ := outcome.FromPods(pods)
+	a.Status.AtProvider.Shares = nil
 	a.Status.AtProvider.Staged = &modelv1alpha1.StagedArtifact{
 		Digest: r.Digest, Run: run.Number, RunHash: run.Hash, SourceURL: hubURL(a, artifact.HubOf(job)),
 		Revision: r.Revision, License: r.License, Size: r.Size, Files: int64(r.Files), Scan: r.Scan, FileList: r.FileList,

@@ -207,8 +207,11 @@ func (e *external) ensureRun(ctx context.Context, a *modelv1alpha1.Artifact) err
 	if made {
 		e.started.put(a.GetUID(), struct{}{})
 		began := "started"
-		if artifact.IsQueued(job) {
+		switch {
+		case artifact.IsQueued(job):
 			began = "is queued"
+		case artifact.IsLast(job):
+			began = "is completed"
 		}
 		message := fmt.Sprintf("Run %d %s as Job %q", artifact.RunOf(job).Number, began, job.GetName())
 		if job.GetNamespace() != a.GetNamespace() {

@@ -104,6 +104,11 @@ func jobRules(job string) map[string]rule {
 		"NoTime":  {reason: "A run takes time.", args: fields{job + ".activeDeadlineSeconds": int64(0)}, want: []string{"activeDeadlineSeconds", "greater than or equal to 1"}},
 		"OneTick": {reason: "The least is a second.", args: fields{job + ".activeDeadlineSeconds": int64(1)}},
 
+		"Pods":    {reason: "Several Pods may transfer one model.", args: fields{job + ".parallelism": int64(64)}},
+		"OnePod":  {reason: "One Pod may be asked for.", args: fields{job + ".parallelism": int64(1)}},
+		"NoPods":  {reason: "A run has a Pod.", args: fields{job + ".parallelism": int64(-1)}, want: []string{"parallelism", "greater than or equal to 1"}},
+		"TooMany": {reason: "A run has so many shares and no more.", args: fields{job + ".parallelism": int64(65)}, want: []string{"parallelism", "less than or equal to 64"}},
+
 		"SideBySide":   {reason: "Layers may be transferred side by side.", args: fields{job + ".parallelLayers": int64(64), job + ".bufferSize": "1Gi"}},
 		"OneLayer":     {reason: "Layers may be transferred one after the other.", args: fields{job + ".parallelLayers": int64(1)}},
 		"NoLayers":     {reason: "A run transfers layers.", args: fields{job + ".parallelLayers": int64(0)}, want: []string{"parallelLayers", "greater than or equal to 1"}},

@@ -42,6 +42,11 @@ func TestArtifactCombinations(t *testing.T) {
 
 		"ParallelKit":    {reason: "Kit moves one file after the other.", args: fields{"forProvider.pipeline": "Kit", "forProvider.job.parallelLayers": int64(8)}, want: sayStreamOnly},
 		"BuffersKit":     {reason: "Kit's buffers are its own.", args: fields{"forProvider.pipeline": "Kit", "forProvider.job.bufferSize": "1Gi"}, want: sayStreamOnly},
+		"PodsKit":        {reason: "Kit runs in one Pod.", args: fields{"forProvider.pipeline": "Kit", "forProvider.job.parallelism": int64(2)}, want: []string{"pipeline Kit runs in one Pod", "write pipeline: Stream"}},
+		"OnePodKit":      {reason: "Kit may be said to run in one Pod.", args: fields{"forProvider.pipeline": "Kit", "forProvider.job.parallelism": int64(1)}},
+		"PodsUnset":      {reason: "Stream is the default for what only Stream can do.", args: fields{"forProvider.job.parallelism": int64(2)}},
+		"PodsStorage":    {reason: "What Stream builds has no workspace.", args: with(fields{"forProvider.job": map[string]any{"parallelism": int64(2)}}), want: sayNoWorkspace},
+		"OnePodStorage":  {reason: "Kit has a workspace for its one Pod.", args: with(fields{"forProvider.job": map[string]any{"parallelism": int64(1)}})},
 		"ParallelStream": {reason: "Stream transfers layers side by side.", args: fields{"forProvider.pipeline": "Stream", "forProvider.job": map[string]any{"parallelLayers": int64(64), "bufferSize": "16Mi"}}},
 		"ParallelUnset":  {reason: "Stream is the default for what only Stream can do.", args: fields{"forProvider.job.parallelLayers": int64(1)}},
 		"ParallelStorage": {
@@ -151,6 +156,7 @@ func TestConfigCombinations(t *testing.T) {
 		"CAOfNothing": {reason: "Without TLS there is no authority.", args: keyless("http://fulcio.sigstore", "http://tsa.sigstore"), want: []string{"attestation.keyless", "write https://, or remove caBundle"}},
 	})
 	checkCreate(t, v1alpha1.ProviderConfigGroupVersionKind, minimalConfig, map[string]rule{
+		"PodsKit":       {reason: "A default is for Artifacts with another pipeline than the config's.", args: fields{"job.pipeline": "Kit", "job.parallelism": int64(8)}},
 		"ParallelKit":   {reason: "A default is for Artifacts with another pipeline than the config's.", args: fields{"job.pipeline": "Kit", "job.parallelLayers": int64(8), "job.bufferSize": "1Gi"}},
 		"StorageStream": {reason: "A default is for Artifacts with another pipeline than the config's.", args: fields{"job.pipeline": "Stream", "job.storage": map[string]any{"size": "200Gi"}}},
 	})

@@ -80,14 +80,23 @@ func TestConfigCredentials(t *testing.T) {
 }
 
 func TestConfigMaxRuns(t *testing.T) {
-	const runs, priority = "job.maxRuns", "job.maxPriority"
+	const runs, priority, pods, parallelism = "job.maxRuns", "job.maxPriority", "job.maxParallelism", "job.parallelism"
 	checkCreate(t, v1alpha1.ClusterProviderConfigGroupVersionKind, minimalConfig, map[string]rule{
 		"Both":     {reason: "An administrator should limit runs and their priority.", args: fields{runs: int64(8), priority: int64(10)}},
 		"None":     {reason: "A limit of none would have all runs wait for ever.", args: fields{runs: int64(0)}, want: []string{runs, "greater than or equal to 1"}},
+		"Pods":     {reason: "An administrator should allow more Pods of one run.", args: fields{pods: int64(64), parallelism: int64(64)}},
+		"Default":  {reason: "The default of a config should be allowed.", args: fields{parallelism: int64(8)}},
+		"NoPods":   {reason: "A run has a Pod.", args: fields{pods: int64(-1)}, want: []string{pods, "greater than or equal to 1"}},
+		"TooMany":  {reason: "A run has so many shares and no more.", args: fields{pods: int64(65)}, want: []string{pods, "less than or equal to 64"}},
+		"Refused":  {reason: "A default that is not allowed would refuse all Artifacts.", args: fields{pods: int64(2), parallelism: int64(3)}, want: []string{"parallelism must not be more than maxParallelism"}},
+		"Above":    {reason: "A default that is not allowed would refuse all Artifacts.", args: fields{parallelism: int64(9)}, want: []string{"parallelism must not be more than maxParallelism"}},
 		"Negative": {reason: "The default priority should always be allowed.", args: fields{priority: int64(-1)}, want: []string{priority, "greater than or equal to 0"}},
 	})
 	checkCreate(t, v1alpha1.ProviderConfigGroupVersionKind, minimalConfig, map[string]rule{
 		"Runs":     {reason: "A tenant's limit would limit nothing.", args: fields{runs: int64(8)}, want: []string{"only an administrator limits runs"}},
+		"Pods":     {reason: "A tenant should not allow itself more Pods.", args: fields{pods: int64(16)}, want: []string{"only an administrator limits runs"}},
+		"Few":      {reason: "A tenant may have several Pods.", args: fields{parallelism: int64(8)}},
+		"Many":     {reason: "A tenant should not allow itself more Pods.", args: fields{parallelism: int64(9)}, want: []string{"parallelism must be 8 or less"}},
 		"Priority": {reason: "A tenant should not allow itself a priority.", args: fields{priority: int64(10)}, want: []string{"only an administrator limits runs"}},
 	})
 }

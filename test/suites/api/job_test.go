@@ -57,6 +57,8 @@ func TestRunIsTaken(t *testing.T) {
 			ParallelLayers: ptr.To[int32](16), BufferSize: ptr.To(resource.MustParse("1Gi")),
 		},
 	}
+	divided := *stream.DeepCopy()
+	divided.Job = &v1alpha1.JobSettings{Parallelism: v1alpha1.MaxParallelism}
 	volume, bucket, files := *stream.DeepCopy(), *stream.DeepCopy(), *stream.DeepCopy()
 	volume.Source = &modelv1alpha1.Source{PersistentVolumeClaim: &modelv1alpha1.PersistentVolumeClaimSource{ClaimName: "training-output", Path: "$(HOME)/last"}}
 	bucket.Source = &modelv1alpha1.Source{S3: &modelv1alpha1.S3Source{
@@ -106,6 +108,7 @@ func TestRunIsTaken(t *testing.T) {
 		"KitVolume":      {reason: "A volume that kit packs beside its workspace is valid.", args: args{name: "qwen3", parameters: kitVolume, effective: full}},
 		"Bucket":         {reason: "Credentials of a bucket and a registry are valid side by side.", args: args{name: "qwen3", parameters: bucket, effective: full}},
 		"HTTP":           {reason: "Credentials of a server and a registry are valid side by side.", args: args{name: "qwen3", parameters: files, effective: full}},
+		"Divided":        {reason: "Many Pods of a run are valid, with the longest name.", args: args{name: strings.Repeat("a.", 100) + "a", parameters: divided, effective: full}},
 		"LongestName":    {reason: "The longest name makes valid ones.", args: args{name: strings.Repeat("a", 253), parameters: bare}},
 		"NameWithDots":   {reason: "A name with dots makes valid ones.", args: args{name: strings.Repeat("a.", 100) + "a", parameters: bare}},
 		"NameWithDashes": {reason: "A name with dashes makes valid ones.", args: args{name: "a" + strings.Repeat("-", 200) + "a", parameters: bare}},
