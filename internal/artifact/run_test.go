@@ -316,6 +316,8 @@ func TestCheckRun(t *testing.T) {
 			}),
 			want: outcome.Unsupported,
 		},
+		"Pods":   {reason: "Kit should be refused where several Pods are asked for.", args: newArtifact(withShares(2), withPipeline(modelv1alpha1.PipelineKit)), want: outcome.Unsupported},
+		"OnePod": {reason: "Kit runs in one Pod.", args: newArtifact(withShares(1), withPipeline(modelv1alpha1.PipelineKit))},
 		"Volume": {reason: "A run should mount a volume of its own namespace.", args: newArtifact(withPipeline(modelv1alpha1.PipelineKit), withSource(volumeSource()))},
 		"Elsewhere": {
 			reason: "A run in another namespace cannot mount the Artifact's volume.",
@@ -396,6 +398,8 @@ func TestPipeline(t *testing.T) {
 		"OwnToken":      {reason: "An identity that is not used should not change the default.", args: newArtifact(unset, identity, ownToken), want: kit},
 		"Parallel":      {reason: "The pipeline should default to Stream for layers side by side.", args: newArtifact(unset, jobSettings(v1alpha1.JobSettings{ParallelLayers: ptr.To[int32](8)})), want: stream},
 		"Buffers":       {reason: "The pipeline should default to Stream for a size of buffers.", args: newArtifact(unset, jobSettings(v1alpha1.JobSettings{BufferSize: resource.NewQuantity(1<<30, resource.BinarySI)})), want: stream},
+		"Pods":          {reason: "The pipeline should default to Stream for several Pods.", args: newArtifact(unset, jobSettings(v1alpha1.JobSettings{Parallelism: 2})), want: stream},
+		"OnePod":        {reason: "One Pod should not change the default.", args: newArtifact(unset, jobSettings(v1alpha1.JobSettings{Parallelism: 1})), want: kit},
 		"Deadline":      {reason: "Other job settings should not change the default.", args: newArtifact(unset, jobSettings(v1alpha1.JobSettings{ActiveDeadlineSeconds: ptr.To[int64](60)})), want: kit},
 		"PublicHub":     {reason: "An explicit public Hub should not change the default.", args: newArtifact(unset, hub("https://huggingface.co/")), want: kit},
 

@@ -43,6 +43,7 @@ func TestTenantsSettings(t *testing.T) {
 	affinity := &v1alpha1.JobSettings{Affinity: &corev1.Affinity{}}
 	priority := &v1alpha1.JobSettings{PriorityClassName: "high"}
 	selector := &v1alpha1.JobSettings{NodeSelector: map[string]string{"disk": "fast"}}
+	pods := func(n int32) *v1alpha1.JobSettings { return &v1alpha1.JobSettings{Parallelism: n} }
 	memory := map[corev1.ResourceName]string{"memory": "4Gi"}
 	bounded := &v1alpha1.TenantPolicy{Allow: v1alpha1.DefaultTenantFields(), MaxResources: resources(map[corev1.ResourceName]string{"cpu": "2", "memory": "4Gi"})}
 	within := map[corev1.ResourceName]string{"cpu": "2000m", "memory": "4Gi"}
@@ -56,6 +57,9 @@ func TestTenantsSettings(t *testing.T) {
 
 		// priority of the Artifact, and the most that the configs allow.
 		priority, most int32
+
+		// mostPods of a run that the configs allow; 0 for the default.
+		mostPods int32
 	}
 	// Parts of the message; none if the policy allows it.
 	type want struct{ cluster, namespaced []string }
@@ -79,6 +83,9 @@ func TestTenantsSettings(t *testing.T) {
 		"Priority":      {reason: "A priority class should be refused by default: it preempts others.", args: args{job: priority}, want: refused(".priorityClassName", "spec.policy.tenants.allow", "administrator")},
 		"RunPriority":   {reason: "A priority of runs that no administrator allows should be refused.", args: args{priority: 1}, want: refused("spec.forProvider.priority of 1, but 0 at most", "spec.job.maxPriority", "administrator")},
 		"MayRunFirst":   {reason: "A priority up to the ClusterProviderConfig's should be allowed; a ProviderConfig should allow none.", args: args{priority: 10, most: 10}, want: want{namespaced: []string{"spec.forProvider.priority"}}},
+		"ManyPods":      {reason: "More Pods of a run than no administrator has bounded should be refused.", args: args{job: pods(9)}, want: refused("parallelism of 9, but 8 at most", "spec.job.maxParallelism", "administrator")},
+		"SomePods":      {reason: "A few Pods of a run should be allowed to anybody.", args: args{job: pods(8)}},
+		"MorePods":      {reason: "A ClusterProviderConfig should be able to allow more Pods of a run; a ProviderConfig should not.", args: args{job: pods(16), mostPods: 16}, want: want{namespaced: []string{"parallelism of 16, but 8 at most"}}},
 		"CanWait":       {reason: "Anybody should be able to let others go first.", args: args{priority: -5}},
 		"Overwrite":     {reason: "What others pushed by the administrator's account should not be overwritten; a tenant's own account is the tenant's.", args: args{conflict: modelv1alpha1.ConflictOverwrite}, want: want{cluster: []string{"spec.forProvider.target.conflictPolicy", "spec.policy.tenants.allow"}}},
 		"MayTolerate":   {reason: "A ClusterProviderConfig should be able to allow tolerations.", args: args{policy: allow("tolerations"), job: tolerations}, want: want{namespaced: []string{".tolerations"}}},
@@ -160,9 +167,9 @@ func TestTenantsSettings(t *testing.T) {
 			a.Spec.ForProvider.Target.ConflictPolicy = tc.args.conflict
 			cluster := &v1alpha1.ClusterProviderConfig{}
 			cluster.Spec.Policy, cluster.Spec.Job = &v1alpha1.ClusterPolicy{Tenants: tc.args.policy}, &v1alpha1.ClusterJobConfig{}
-			cluster.Spec.Job.MaxPriority = tc.args.most
+			cluster.Spec.Job.MaxPriority, cluster.Spec.Job.MaxParallelism = tc.args.most, tc.args.mostPods
 			namespaced := &v1alpha1.ProviderConfig{}
-			namespaced.Spec.Job = &v1alpha1.JobConfig{MaxPriority: tc.args.most} // Written before the API refused it.
+			namespaced.Spec.Job = &v1alpha1.JobConfig{MaxPriority: tc.args.most, MaxParallelism: tc.args.mostPods} // Written before the API refused it.
 			check(t, tc.reason, "ClusterProviderConfig", fromClusterProviderConfig(cluster).admitSettings(a), tc.want.cluster)
 			check(t, tc.reason, "ProviderConfig", fromProviderConfig(namespaced).admitSettings(a), tc.want.namespaced)
 			if tc.args.job == nil {

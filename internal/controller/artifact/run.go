@@ -9,6 +9,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	batchv1 "k8s.io/api/batch/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	kerrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -166,14 +167,15 @@ func (e *external) setRun(a *modelv1alpha1.Artifact, run artifact.Run) {
 }
 
 // checkCurrent is a conflict if the Artifact is not what the API server has any
-// more: a run that a cache still asks for is not begun again. Where the run is
+// more: a run that a cache still asks for is not begun again, nor shares of it. Where the run is
 // written, the write says so.
 func (e *external) checkCurrent(ctx context.Context, a *modelv1alpha1.Artifact) error {
 	now := &modelv1alpha1.Artifact{}
 	if err := e.direct.Get(ctx, client.ObjectKeyFromObject(a), now); err != nil {
 		return errors.Wrap(err, "cannot get the Artifact")
 	}
-	if now.GetUID() == a.GetUID() && now.GetGeneration() == a.GetGeneration() && artifact.RunOf(now) == artifact.RunOf(a) {
+	if now.GetUID() == a.GetUID() && now.GetGeneration() == a.GetGeneration() && artifact.RunOf(now) == artifact.RunOf(a) &&
+		equality.Semantic.DeepEqual(now.Status.AtProvider.Shares, a.Status.AtProvider.Shares) {
 		return nil
 	}
 	return kerrors.NewConflict(modelv1alpha1.SchemeGroupVersion.WithResource("artifacts").GroupResource(), a.GetName(), errors.New("it has changed since"))

@@ -104,7 +104,7 @@ func jobRules(job string) map[string]rule {
 		"NoTime":  {reason: "A run takes time.", args: fields{job + ".activeDeadlineSeconds": int64(0)}, want: []string{"activeDeadlineSeconds", "greater than or equal to 1"}},
 		"OneTick": {reason: "The least is a second.", args: fields{job + ".activeDeadlineSeconds": int64(1)}},
 
-		"Pods":    {reason: "Several Pods may transfer one model.", args: fields{job + ".parallelism": int64(64)}},
+		"Pods":    {reason: "Several Pods may transfer one model.", args: fields{job + ".parallelism": int64(8)}},
 		"OnePod":  {reason: "One Pod may be asked for.", args: fields{job + ".parallelism": int64(1)}},
 		"NoPods":  {reason: "A run has a Pod.", args: fields{job + ".parallelism": int64(-1)}, want: []string{"parallelism", "greater than or equal to 1"}},
 		"TooMany": {reason: "A run has so many shares and no more.", args: fields{job + ".parallelism": int64(65)}, want: []string{"parallelism", "less than or equal to 64"}},
