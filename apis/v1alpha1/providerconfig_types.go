@@ -299,14 +299,20 @@ type HubIdentity struct {
 }
 
 // A SourceIdentity lets Artifacts read buckets by the identity that a cloud gives to
-// job.serviceAccountName in job.namespace.
+// job.serviceAccountName in job.namespace, and follow buckets in private networks.
 type SourceIdentity struct {
 	// Allow lists the buckets, each with the folder in it: s3://BUCKET/PREFIX,
 	// gs://BUCKET/PREFIX, https://ACCOUNT.blob.core.windows.net/CONTAINER/PREFIX, or an
 	// endpoint of the cloud, the bucket and the prefix. * stands for any characters of
 	// one name, and /* at the end for all that is below. Each Artifact of this config may
 	// read them, of whichever namespace. One that names a Secret, with credentials or with
-	// authorities, uses no identity, and what is not listed is read anonymously. Example: ["s3://models-*/*", "gs://models/public/*"].
+	// authorities, uses no identity, and what is not listed is read anonymously.
+	//
+	// A bucket that is listed may also be in a private network, such as the cluster's own,
+	// and be followed there by an Artifact that uses no identity: the provider connects to
+	// public addresses for all others. For that alone, a server without TLS may be listed
+	// with http://; no identity is ever used there.
+	// Example: ["s3://models-*/*", "gs://models/public/*", "http://minio.storage:9000/models/*"].
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
@@ -315,7 +321,7 @@ type SourceIdentity struct {
 
 // A BucketPattern is the name of a folder in a bucket, with * for any characters.
 // +kubebuilder:validation:MaxLength=512
-// +kubebuilder:validation:XValidation:rule="self.matches('^(s3|gs)://[a-zA-Z0-9*][a-zA-Z0-9._*-]*(/[^/?#[]+)*$') || self.matches('^https://[a-zA-Z0-9][a-zA-Z0-9.-]*(:[0-9]{1,5})?(/[^/?#[]+)+$')",message="allow must name buckets: write s3://models-*/*, gs://models/public/*, or https:// with the whole name of a host and a bucket, such as https://account.blob.core.windows.net/models/*"
+// +kubebuilder:validation:XValidation:rule="self.matches('^(s3|gs)://[a-zA-Z0-9*][a-zA-Z0-9._*-]*(/[^/?#[]+)*$') || self.matches('^https?://[a-zA-Z0-9][a-zA-Z0-9.-]*(:[0-9]{1,5})?(/[^/?#[]+)+$')",message="allow must name buckets: write s3://models-*/*, gs://models/public/*, or https:// (or http:// for what is only followed) with the whole name of a host and a bucket, such as https://account.blob.core.windows.net/models/*"
 type BucketPattern string
 
 // A ClusterHuggingFaceConfig configures access to a Hugging Face Hub.

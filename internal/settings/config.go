@@ -183,17 +183,18 @@ func (p *providerConfig) hubIdentity() string {
 
 // sourceIdentity reports whether runs read the Artifact's bucket by the identity that its
 // cloud gives them: the config must allow the bucket, and the Artifact name no Secret for
-// it, and nobody else who pays for it than its owner. No run in an Artifact's own namespace does, and none that trusts authorities of a
-// tenant's choice.
+// it, and nobody else who pays for it than its owner. No run in an Artifact's own namespace
+// does, none that trusts authorities of a tenant's choice, and none without TLS.
 func (p *providerConfig) sourceIdentity(a *modelv1alpha1.Artifact) bool {
 	f := artifact.FolderOf(a)
 	if !p.cluster || p.SourceIdentity == nil || p.Job.Namespace == "" || f == nil || !f.IsBucket || f.ReaderPays || f.Credentials != nil || f.CA != nil {
 		return false
 	}
-	return p.listsBucket(a)
+	return !strings.HasPrefix(f.Name, "http://") && p.listsBucket(a)
 }
 
-// listsBucket reports whether an administrator lists the Artifact's bucket in sourceIdentity.
+// listsBucket reports whether an administrator lists the Artifact's bucket in
+// sourceIdentity: the provider may connect to it in a private network.
 func (p *providerConfig) listsBucket(a *modelv1alpha1.Artifact) bool {
 	f := artifact.FolderOf(a)
 	if !p.cluster || p.SourceIdentity == nil || f == nil {

@@ -171,7 +171,7 @@ func TestSourceIdentity(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			config := isolatedConfig()
 			config.Spec.SourceIdentity = &v1alpha1.SourceIdentity{Allow: []v1alpha1.BucketPattern{
-				"s3://models-*/*", "s3://shared/public/*", "s3://exact", "https://s3.example.com/models/*", "https://acct.blob.core.windows.net/models/*",
+				"s3://models-*/*", "s3://shared/public/*", "s3://exact", "https://s3.example.com/models/*", "http://s3.example.com/models/*", "https://acct.blob.core.windows.net/models/*",
 			}}
 			if tc.config != nil {
 				tc.config(&config.Spec)
@@ -226,6 +226,16 @@ func TestBucket(t *testing.T) {
 		"Azure":    {reason: "A public container should need no Secret.", source: azure, want: &pipeline.Source{AzureBlob: &pipeline.AzureBlobSource{Account: "example", Container: "models"}}},
 		"GCS":      {reason: "A bucket should be asked for as a run asks for it.", source: gcs, want: &pipeline.Source{GCS: &pipeline.GCSSource{Bucket: "models", UserProject: "payer"}}},
 		"Listed":   {reason: "An administrator's list should permit a private network.", source: minio, secret: keys, isolated: true, allow: "https://minio.example.com/models/*", want: own(true)},
+		"Plain": {
+			reason: "An administrator's list should permit a server of the cluster that has no TLS.",
+			source: modelv1alpha1.Source{S3: &modelv1alpha1.S3Source{Bucket: "models", Endpoint: "http://minio.storage:9000"}}, isolated: true, allow: "http://minio.storage:9000/models/*",
+			want: &pipeline.Source{S3: &pipeline.S3Source{Bucket: "models", Endpoint: "http://minio.storage:9000"}, Private: true},
+		},
+		"PlainOnly": {
+			reason: "A list that has the server with TLS should permit none without.",
+			source: modelv1alpha1.Source{S3: &modelv1alpha1.S3Source{Bucket: "models", Endpoint: "http://minio.storage:9000"}}, isolated: true, allow: "https://minio.storage:9000/models/*",
+			want: &pipeline.Source{S3: &pipeline.S3Source{Bucket: "models", Endpoint: "http://minio.storage:9000"}},
+		},
 		"Unlisted": {reason: "A list that does not have the server should permit none.", source: minio, secret: keys, isolated: true, allow: "s3://models/*", want: own(false)},
 		"Missing":  {reason: "Without its Secret, nothing should be asked.", source: s3, fails: outcome.ConfigMissing},
 		"Identity": {reason: "The provider has not the identity of runs.", source: gcs, isolated: true, identity: true, fails: outcome.Unsupported},

@@ -139,7 +139,8 @@ func TestConfigSourceIdentity(t *testing.T) {
 		"Nothing":   {reason: "A list that is written is not empty.", args: fields{identity: map[string]any{"allow": []any{}}, namespace: "kitops-runs"}, want: []string{identity + ".allow"}},
 		"AnyHost":   bad("A server is named.", "https://*.example.com/models/*"),
 		"NoBucket":  bad("A bucket is named.", "https://s3.example.com"),
-		"Plain":     bad("No credential is sent without TLS.", "http://s3.example.com/models/*"),
+		"Plain":     {reason: "A bucket without TLS may be followed, without an identity.", args: allow("http://minio.storage:9000/models/*")},
+		"AnyPlain":  bad("A server is named.", "http://*/models/*"),
 		"Bare":      bad("The cloud is named.", "models/*"),
 		"Character": bad("There is one placeholder.", "s3://models/[ab]"),
 	})
