@@ -131,7 +131,8 @@ func New(o Options) (*Client, error) {
 		account := sha256.Sum256([]byte(token))
 		next = o.Hosts.Transport(originOf(base), string(account[:]), next)
 	}
-	own.next = next
+	throttle := &connection.Throttle{}
+	own.next = &quotaTransport{origin: base, throttle: throttle, next: next}
 	return &Client{
 		kind:      Model,
 		base:      base,
@@ -143,7 +144,7 @@ func New(o Options) (*Client, error) {
 		patience:  commitTimeout,
 		retry:     retry.Default(),
 		streams:   download.RetryPolicy(),
-		throttle:  &connection.Throttle{},
+		throttle:  throttle,
 	}, nil
 }
 

@@ -103,6 +103,19 @@ type queuedReader struct {
 	queue *fileQueue
 }
 
+// Read fills p, since what is read is sent at once: the pieces of an archive of small
+// files are short, and so are the records of a connection with TLS.
+func (r *queuedReader) Read(p []byte) (int, error) {
+	n := 0
+	for n < len(p) {
+		m, err := r.ReadCloser.Read(p[n:])
+		if n += m; err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
 // Close implements io.Closer.
 func (r *queuedReader) Close() error {
 	err := r.ReadCloser.Close()

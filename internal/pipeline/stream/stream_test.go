@@ -79,7 +79,7 @@ type streamWorld struct {
 	registry *registry.Client
 }
 
-func newStreamWorld(t *testing.T, files map[string]string, reg http.Handler, o ...testhub.Option) *streamWorld {
+func newStreamWorld(t testing.TB, files map[string]string, reg http.Handler, o ...testhub.Option) *streamWorld {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(dir, "models", streamModel, "main"), 0o750); err != nil {

@@ -112,7 +112,7 @@ func TestStreamShortTokens(t *testing.T) {
 }
 
 // tokenFile returns a file with a token, as a run has it; none for an empty one.
-func tokenFile(t *testing.T, token string) string {
+func tokenFile(t testing.TB, token string) string {
 	t.Helper()
 	if token == "" {
 		return ""
