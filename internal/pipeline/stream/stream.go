@@ -19,6 +19,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/download"
 	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
+	"github.com/crossplane-contrib/provider-kitops/internal/memory"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack/inspect"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
@@ -144,7 +145,13 @@ type task struct {
 	checkpoint *checkpoint
 	mounts     mounts
 	prefetcher *prefetcher
+	planned    int64 // Bytes that files and their plan take.
 }
+
+// plannedFile is about how many bytes a run holds of each of its files: what the source
+// announced, the plan, and what it has hashed. Without them, the collector's limit would be
+// below what is live in a run of very many files.
+const plannedFile = 768
 
 func (s *Pipeline) start(run pipeline.Run) (*task, error) {
 	if run.Log == nil {
@@ -202,6 +209,7 @@ func newFolder(s pipeline.Source, o download.Options) (source.Folder, error) {
 }
 
 func (r *task) close() {
+	memory.AddBuffers(-r.planned)
 	r.source.Close()
 	r.registry.Close()
 }
@@ -210,7 +218,8 @@ func (r *task) close() {
 // made, before anything is moved.
 func (r *task) layOut(listed []file.File) (*modelpack.Layout, error) {
 	files := make([]modelpack.File, 0, len(listed))
-	r.files = listed
+	r.files, r.planned = listed, plannedFile*int64(len(listed))
+	memory.AddBuffers(r.planned)
 	slices.SortFunc(r.files, func(a, b file.File) int { return strings.Compare(a.Path, b.Path) })
 	for _, f := range listed {
 		files = append(files, modelpack.File{Path: f.Path, Size: f.Size})
