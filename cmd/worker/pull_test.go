@@ -31,10 +31,10 @@ func TestPullAndReport(t *testing.T) {
 		code      int
 		last      string // The last line's beginning.
 	}{
-		"Done":       {reason: "The last line should name the digest and what was pulled.", reference: host + "/models/m@" + d.String(), parallel: 4, last: "done: " + d.String() + ", 1 files, 2 bytes"},
-		"NoneAtOnce": {reason: "At least one layer should be fetched at a time.", reference: host + "/models/m:v1", parallel: -1, last: "done: " + d.String()},
-		"Failed":     {reason: "A failure should be one line with the cause.", reference: host + "/models/m:v2", parallel: 4, code: 1, last: "failed: NotFound: registry " + host + " has no models/m:v2"},
-		"Unset":      {reason: "A missing reference should be refused.", parallel: 4, code: 1, last: "failed: Unsupported: \"\" names no artifact: write"},
+		"Done":   {reason: "The last line should name the digest and what was pulled.", reference: host + "/models/m@" + d.String(), parallel: 4, last: "done: " + d.String() + ", 1 files, 2 bytes"},
+		"Chosen": {reason: "How many layers are fetched at a time should not have to be said.", reference: host + "/models/m:v1", parallel: -1, last: "done: " + d.String()},
+		"Failed": {reason: "A failure should be one line with the cause.", reference: host + "/models/m:v2", parallel: 4, code: 1, last: "failed: NotFound: registry " + host + " has no models/m:v2"},
+		"Unset":  {reason: "A missing reference should be refused.", parallel: 4, code: 1, last: "failed: Unsupported: \"\" names no artifact: write"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -67,7 +67,7 @@ func (j *job) archiveIsHere(key string) (bool, error) {
 
 // unpack unpacks an archive into files with numbers as names, and verifies it.
 func (j *job) unpack(ctx context.Context, l modelpack.Layer) ([]entry, error) {
-	in := j.source.open(ctx, l.Descriptor, 0, func(n int) { j.meter.add(l, int64(n)) })
+	in := j.open(ctx, l, 0)
 	defer func() { _ = in.Close() }()
 	entries, err := j.unpackFrom(ctx, in, l)
 	if errors.Is(err, modelpack.ErrDigest) {

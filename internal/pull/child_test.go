@@ -13,6 +13,9 @@ import (
 // can be killed.
 const envPull = "TEST_PULL"
 
+// childSegment is the size of ranges of a pull that can be killed: small files have many.
+const childSegment = 64 << 10
+
 func pullInChild(options string) int {
 	var o Options
 	if err := json.Unmarshal([]byte(options), &o); err != nil {
@@ -20,7 +23,9 @@ func pullInChild(options string) int {
 		return 2
 	}
 	o.Log = os.Stderr
-	if _, err := New(o).Run(context.Background()); err != nil {
+	p := New(o)
+	p.segment = childSegment
+	if _, err := p.Run(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

@@ -3,6 +3,7 @@ package pull
 import (
 	"cmp"
 	"context"
+	"io"
 	"maps"
 	"slices"
 	"sync"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/parallel"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
 // A job fetches the files of an artifact that its folder lacks.
@@ -25,6 +28,8 @@ type job struct {
 	paths  map[digest.Digest][]string // Of raw layers.
 
 	meter meter
+	limit *parallel.Limit // Of what is fetched concurrently.
+	begun chan struct{}   // Closed once all layers have begun, so that slots are left for ranges.
 
 	mu    sync.Mutex // Guards what follows.
 	state *state
@@ -33,7 +38,7 @@ type job struct {
 // newJob prepares the folder for an artifact: it removes the files of a former one, and
 // records the files that the pull is going to write in the state.
 func newJob(p *Pull, src *source, f *folder, s *state, d digest.Digest, layers []modelpack.Layer) (*job, error) {
-	j := &job{Pull: p, source: src, folder: f, state: s, paths: map[digest.Digest][]string{}}
+	j := &job{Pull: p, source: src, folder: f, state: s, paths: map[digest.Digest][]string{}, limit: parallel.New(p.parallel()), begun: make(chan struct{})}
 	wanted, err := j.plan(layers)
 	if err != nil {
 		return nil, err
@@ -86,6 +91,7 @@ func (j *job) removeFormer(wanted map[string]*file) error {
 	keep := map[string]bool{}
 	for _, l := range j.layers {
 		keep[partial(l.Digest)] = l.Encoding == modelpack.Raw || keep[partial(l.Digest)]
+		keep[segmentsOf(partial(l.Digest))] = keep[partial(l.Digest)]
 		keep[unpacked(l.Key())] = l.Encoding != modelpack.Raw || keep[unpacked(l.Key())]
 	}
 	if err := j.folder.clean(keep); err != nil {
@@ -153,23 +159,17 @@ func (j *job) adopt(name string, want file) (int64, error) {
 		"%s contains %q, which was not pulled and is not the artifact's: use an empty folder", j.folder.Name(), name)
 }
 
-// run fetches all layers, a few of them concurrently.
+// run fetches all layers, several of them concurrently.
 func (j *job) run(ctx context.Context) error {
 	j.log.Printf("pulling %s: %d layers, %d bytes", j.source.ref, len(j.layers), j.meter.total)
+	j.source.retries.Failed = func(err error) {
+		if registry.IsOverloaded(err) {
+			j.limit.BackOff()
+		}
+	}
 	stop := j.logProgress()
 	defer stop()
-	group, gctx := errgroup.WithContext(ctx)
-	group.SetLimit(max(1, j.options.Parallel))
-	for _, l := range j.layers {
-		group.Go(func() error {
-			defer j.meter.begin(l)()
-			if l.Encoding == modelpack.Raw {
-				return j.pullRaw(gctx, l)
-			}
-			return j.pullArchive(gctx, l)
-		})
-	}
-	err := group.Wait()
+	err := j.pullAll(ctx)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if err != nil {
@@ -182,6 +182,58 @@ func (j *job) run(ctx context.Context) error {
 	}
 	j.state.Complete = true
 	return j.folder.saveState(j.state)
+}
+
+// pullAll fetches all layers.
+func (j *job) pullAll(ctx context.Context) error {
+	group, gctx := errgroup.WithContext(ctx)
+	var stopped error
+	for _, l := range j.layers {
+		if stopped = j.limit.Acquire(gctx); stopped != nil {
+			break
+		}
+		group.Go(func() error {
+			defer j.limit.Release()
+			defer j.meter.begin(l)()
+			if l.Encoding == modelpack.Raw {
+				return j.pullRaw(gctx, l)
+			}
+			return j.pullArchive(gctx, l)
+		})
+	}
+	close(j.begun)
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return stopped
+}
+
+// open returns a layer's bytes from an offset on. It sends no request before the first
+// read.
+func (j *job) open(ctx context.Context, l modelpack.Layer, offset int64) io.ReadCloser {
+	return j.watched(l, j.source.ReadBlob(ctx, j.source.ref.Repository, l.Descriptor, offset, l.Size, j.source.retries))
+}
+
+// watched counts the bytes of a layer that are read.
+func (j *job) watched(l modelpack.Layer, in io.ReadCloser) io.ReadCloser {
+	return &blob{ReadCloser: in, moved: func(n int) {
+		j.meter.add(l, int64(n))
+		j.limit.Add(int64(n))
+	}}
+}
+
+// A blob is a stream of a layer's bytes that reports its progress.
+type blob struct {
+	io.ReadCloser
+
+	moved func(n int) // Called with the number of bytes of each read.
+}
+
+// Read implements io.Reader.
+func (b *blob) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.moved(n)
+	return n, err
 }
 
 // logProgress logs the progress periodically until it is stopped, or passes it to who

@@ -13,6 +13,7 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -20,8 +21,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/errors"
+	"github.com/crossplane-contrib/provider-kitops/internal/memory"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/parallel"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 	"github.com/crossplane-contrib/provider-kitops/internal/verify"
@@ -35,7 +38,8 @@ type Options struct {
 	// Dir is the folder for the files. It is created if it does not exist.
 	Dir string
 
-	// Parallel is the number of layers that are fetched concurrently; at least one.
+	// Parallel is the number of layers, and ranges of large ones, that are fetched
+	// concurrently. If it is zero, it follows what is measured during the pull.
 	Parallel int
 
 	// PlainHTTP uses HTTP rather than HTTPS for the registry.
@@ -90,16 +94,36 @@ type Pull struct {
 	log     *log.Logger
 	retries retry.Policy
 	tick    time.Duration // The interval of progress in the log.
+	segment int64         // The size of the ranges of a large layer.
 }
 
 // New returns a pull, which Run starts.
 func New(o Options) *Pull {
-	p := &Pull{options: o, log: log.New(o.Log, "", 0), tick: 15 * time.Second}
+	p := &Pull{options: o, log: log.New(o.Log, "", 0), tick: 15 * time.Second, segment: segmentBytes}
 	if o.Progress != nil {
 		p.tick = layerProgressInterval
 	}
 	p.retries = retry.Policy{Tries: 6, FirstWait: time.Second, MaxWait: 30 * time.Second, MaxRetryAfter: 2 * time.Minute, Logf: p.log.Printf}
 	return p
+}
+
+const (
+	// startParallel is how many layers and ranges are fetched concurrently at first, and
+	// maxParallel at most, if that follows what is measured.
+	startParallel, maxParallel = 4, 64
+
+	// streamBytes is what one of them takes in buffers at most, in bytes: its own, and its
+	// part of those that wait to be hashed.
+	streamBytes = (1 + maxQueued + 1) * copyBytes
+)
+
+// parallel returns how many layers and ranges are fetched concurrently.
+func (p *Pull) parallel() parallel.Options {
+	if n := p.options.Parallel; n > 0 {
+		return parallel.Options{Min: n, Start: n, Max: n}
+	}
+	most := int(max(1, min(maxParallel, memory.Budget(0)/streamBytes)))
+	return parallel.Options{Min: 1, Start: min(startParallel, most), Max: most}
 }
 
 // Run pulls the artifact. It writes no file of an artifact that is not signed as the
@@ -206,6 +230,7 @@ type source struct {
 	ref      registry.Reference
 	retries  retry.Policy
 	verifier *verify.Verifier // Nil if no signature is required.
+	whole    atomic.Bool      // Whether the registry was seen to send no ranges of blobs.
 }
 
 // layers returns the digest of the artifact's manifest, and its layers.
@@ -268,26 +293,6 @@ func (s *source) config(ctx context.Context, manifest []byte) ([]byte, error) {
 		return nil, outcome.Errorf(outcome.Mismatch, "registry %s sent other bytes than those of %s@%s", s.ref.Registry, s.ref.Repository, d.Config.Digest)
 	}
 	return b, nil
-}
-
-// A blob is a stream of a layer's bytes that reports its progress.
-type blob struct {
-	io.ReadCloser
-
-	moved func(n int) // Called with the number of bytes of each read.
-}
-
-// open returns a layer's bytes from an offset on. It sends no request before the first
-// read.
-func (s *source) open(ctx context.Context, layer ocispec.Descriptor, offset int64, moved func(n int)) *blob {
-	return &blob{ReadCloser: s.ReadBlob(ctx, s.ref.Repository, layer, offset, layer.Size, s.retries), moved: moved}
-}
-
-// Read implements io.Reader. It returns io.EOF only at the layer's size.
-func (b *blob) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	b.moved(n)
-	return n, err
 }
 
 // dockerConfig returns the credentials in a folder, or nil if there are none.

@@ -2,18 +2,20 @@ package pull
 
 import (
 	"context"
-	"hash"
 	"io"
 	"maps"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
 // copyBytes is the size of the buffer for each layer.
@@ -89,53 +91,141 @@ func (j *job) fetchRaw(ctx context.Context, l modelpack.Layer) error {
 		return j.folder.failed(name, err)
 	}
 	defer func() { _ = out.Close() }()
-	hash := l.Digest.Algorithm().Hash()
-	had, err := j.resume(out, hash, l)
-	if err != nil {
-		return err
-	}
-	err = j.appendRaw(ctx, out, hash, l, had)
-	if had > 0 && outcome.ReasonOf(err) == outcome.Mismatch {
-		// The part from an earlier pull may be wrong.
-		j.log.Printf("%s: the part from an earlier pull is wrong, and the layer is fetched again", l.Path)
-		hash.Reset()
-		j.meter.add(l, -l.Size)
-		if err := errors.Join(out.Truncate(0), seekTo(out, 0)); err != nil {
-			return j.folder.failed(name, err)
-		}
-		err = j.appendRaw(ctx, out, hash, l, 0)
-	}
-	if outcome.ReasonOf(err) == outcome.Mismatch {
-		_ = j.folder.Remove(name)
-	}
-	if err != nil {
+	p := newParts(l, j.segment, out)
+	p.createRecord = func(content string) (*os.File, error) { return j.createRecord(name, content) }
+	defer p.drop()
+	if err := j.find(p, name); err != nil {
 		return j.folder.failed(name, err)
 	}
-	return j.folder.failed(name, errors.Join(out.Sync(), out.Close()))
-}
-
-// resume hashes the part of a layer that is present, and returns its size.
-func (j *job) resume(out *os.File, h hash.Hash, l modelpack.Layer) (int64, error) {
-	had, err := io.CopyBuffer(onlyWriter{h}, io.LimitReader(out, l.Size), make([]byte, copyBytes))
-	if err != nil {
-		return 0, j.folder.failed(partial(l.Digest), err)
-	}
+	had := p.had()
 	if had > 0 {
 		j.log.Printf("%s: resuming after %d bytes", l.Path, had)
 		j.meter.add(l, had)
 	}
-	return had, j.folder.failed(partial(l.Digest), errors.Join(out.Truncate(had), seekTo(out, had)))
+	err = j.fetchParts(ctx, p)
+	if had > 0 && outcome.ReasonOf(err) == outcome.Mismatch {
+		// The part from an earlier pull may be wrong.
+		j.log.Printf("%s: the part from an earlier pull is wrong, and the layer is fetched again", l.Path)
+		p.reset()
+		j.meter.add(l, -l.Size)
+		if err := errors.Join(out.Truncate(0), j.removeRecord(name)); err != nil {
+			return j.folder.failed(name, err)
+		}
+		err = j.fetchParts(ctx, p)
+	}
+	if outcome.ReasonOf(err) == outcome.Mismatch {
+		_ = errors.Join(j.folder.Remove(name), j.removeRecord(name))
+	}
+	if err != nil {
+		return j.folder.failed(name, err)
+	}
+	// Without its record, a partial file is taken for a prefix, as this whole one is.
+	return j.folder.failed(name, errors.Join(out.Sync(), out.Close(), j.removeRecord(name)))
 }
 
-// appendRaw fetches a layer from an offset on, and verifies the whole layer's digest.
-func (j *job) appendRaw(ctx context.Context, out io.Writer, h hash.Hash, l modelpack.Layer, offset int64) error {
-	in := j.source.open(ctx, l.Descriptor, offset, func(n int) { j.meter.add(l, int64(n)) })
-	defer func() { _ = in.Close() }()
-	if _, err := io.CopyBuffer(onlyWriter{io.MultiWriter(out, h)}, in, make([]byte, copyBytes)); err != nil {
+// fetchParts fetches what a layer's partial file lacks, and verifies the digest of the
+// whole.
+func (j *job) fetchParts(ctx context.Context, p *parts) error {
+	var sum digest.Digest
+	var hashed error
+	var hashing sync.WaitGroup
+	hashing.Go(func() { sum, hashed = p.hash() })
+	err := j.fill(ctx, p)
+	p.end(err != nil)
+	hashing.Wait()
+	if err := errors.Join(err, p.closeRecord(), hashed); err != nil {
 		return err
 	}
-	if digest.NewDigest(l.Digest.Algorithm(), h) != l.Digest {
-		return j.otherBytes(l)
+	if sum != p.layer.Digest {
+		return j.otherBytes(p.layer)
+	}
+	return nil
+}
+
+// fill fetches what a layer's partial file lacks: in ranges, or in one stream from a
+// registry without them.
+func (j *job) fill(ctx context.Context, p *parts) error {
+	if len(p.done) > 1 && !j.source.whole.Load() {
+		err := j.fillRanges(ctx, p)
+		if !errors.Is(err, registry.ErrNoRanges) {
+			return err
+		}
+		if !j.source.whole.Swap(true) {
+			j.log.Printf("registry %s sends no ranges of blobs: each layer comes in one stream", j.source.ref.Registry)
+		}
+	}
+	return j.fillRest(ctx, p)
+}
+
+// fillRanges fetches one range after the other, and as many beside it as the limit
+// allows once no other layer waits.
+func (j *job) fillRanges(ctx context.Context, p *parts) error {
+	group, gctx := errgroup.WithContext(ctx)
+	helping, stop := context.WithCancel(gctx)
+	defer stop()
+	group.Go(func() error {
+		defer stop()
+		for {
+			i, ok, err := p.take()
+			if !ok || err != nil {
+				return err
+			}
+			if err := j.fillRange(gctx, p, i); err != nil {
+				return err
+			}
+		}
+	})
+	group.Go(func() error {
+		select {
+		case <-j.begun:
+		case <-helping.Done():
+			return nil
+		}
+		for j.limit.Acquire(helping) == nil {
+			i, ok, err := p.take()
+			if !ok || err != nil {
+				j.limit.Release()
+				return err
+			}
+			group.Go(func() error {
+				defer j.limit.Release()
+				return j.fillRange(gctx, p, i)
+			})
+		}
+		return nil
+	})
+	return group.Wait()
+}
+
+// fillRange fetches what a segment lacks.
+func (j *job) fillRange(ctx context.Context, p *parts, i int) error {
+	from, to := p.missing(i)
+	in := j.watched(p.layer, j.source.ReadRange(ctx, j.source.ref.Repository, p.layer.Descriptor, from, to, j.source.retries))
+	defer func() { _ = in.Close() }()
+	b, err := p.fill(i, in, p.takeBuffer())
+	p.giveBack(b)
+	return err
+}
+
+// fillRest fetches what follows the prefix of a layer that is here, in one stream.
+func (j *job) fillRest(ctx context.Context, p *parts) error {
+	lost, at := p.keepPrefix()
+	if lost > 0 {
+		j.meter.add(p.layer, -lost)
+	}
+	// In this order: without its record, a partial file is taken for a prefix.
+	if err := errors.Join(p.closeRecord(), p.out.Truncate(at), j.removeRecord(partial(p.layer.Digest))); err != nil {
+		return err
+	}
+	in := j.open(ctx, p.layer, at)
+	defer func() { _ = in.Close() }()
+	b := p.takeBuffer()
+	defer func() { p.giveBack(b) }()
+	for i := range p.done {
+		var err error
+		if b, err = p.fill(i, in, b); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -143,12 +233,6 @@ func (j *job) appendRaw(ctx context.Context, out io.Writer, h hash.Hash, l model
 // otherBytes returns the error of a layer with another digest.
 func (j *job) otherBytes(l modelpack.Layer) error {
 	return outcome.Errorf(outcome.Mismatch, "registry %s sent other bytes than those of %s@%s", j.source.ref.Registry, j.source.ref.Repository, l.Digest)
-}
-
-// seekTo seeks to an offset from the start.
-func seekTo(out *os.File, offset int64) error {
-	_, err := out.Seek(offset, io.SeekStart)
-	return err
 }
 
 // An onlyWriter hides ReadFrom, so that io.CopyBuffer uses its buffer.

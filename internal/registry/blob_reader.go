@@ -23,12 +23,25 @@ func (c *Client) ReadBlob(ctx context.Context, repository string, d ocispec.Desc
 	return &blobReader{ctx: ctx, client: c, repository: repository, blob: d, at: from, mark: from, tries: retries.Start(d.Digest.String())}
 }
 
+// ErrNoRanges is the error of reading a range of a blob from a registry, or from the
+// storage that it redirects to, that does not send just that range.
+var ErrNoRanges = errors.New("the registry sends no ranges of blobs")
+
+// ReadRange does what ReadBlob does, but for a reader that is one of several of the same
+// blob: from a registry without ranges, each of them would read what is before its own.
+// It returns ErrNoRanges instead.
+func (c *Client) ReadRange(ctx context.Context, repository string, d ocispec.Descriptor, from, to int64, retries retry.Policy) io.ReadCloser {
+	d.Size = to
+	return &blobReader{ctx: ctx, client: c, repository: repository, blob: d, at: from, mark: from, ranged: true, tries: retries.Start(d.Digest.String())}
+}
+
 // A blobReader reads a blob over as many connections as it takes.
 type blobReader struct {
 	ctx        context.Context //nolint:containedctx // It is this one stream's.
 	client     *Client
 	repository string
 	blob       ocispec.Descriptor
+	ranged     bool // Whether nothing but the range may be read.
 	tries      *retry.Tries
 
 	rc   io.ReadCloser
@@ -62,7 +75,7 @@ func (r *blobReader) Read(p []byte) (int, error) {
 // read reads once, from the connection that there is or from a new one.
 func (r *blobReader) read(p []byte) (int, error) {
 	if r.rc == nil {
-		rc, err := r.client.OpenBlobAt(r.ctx, r.repository, r.blob, r.at)
+		rc, err := r.client.openBlobAt(r.ctx, r.repository, r.blob, r.at, r.ranged)
 		if err != nil {
 			return 0, err
 		}

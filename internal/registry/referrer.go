@@ -103,7 +103,7 @@ func (c *Client) Blob(ctx context.Context, repository string, d digest.Digest, m
 		}
 		ctx, cancel := c.ask(noteWaits(ctx))
 		defer cancel()
-		rsp, _, err := c.getBlob(ctx, repository, ocispec.Descriptor{Digest: d}, 0)
+		rsp, _, err := c.getBlob(ctx, repository, ocispec.Descriptor{Digest: d}, 0, false)
 		if err != nil {
 			return c.failed(ctx, err, read)
 		}

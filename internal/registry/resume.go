@@ -24,6 +24,12 @@ import (
 // bytes as are missing. The caller, which has the first bytes, must verify the
 // digest of the whole.
 func (c *Client) OpenBlobAt(ctx context.Context, repository string, d ocispec.Descriptor, offset int64) (io.ReadCloser, error) {
+	return c.openBlobAt(ctx, repository, d, offset, false)
+}
+
+// openBlobAt does what OpenBlobAt does. If it may only read a range, it returns
+// ErrNoRanges for a registry that knows none.
+func (c *Client) openBlobAt(ctx context.Context, repository string, d ocispec.Descriptor, offset int64, ranged bool) (io.ReadCloser, error) {
 	if _, err := c.repository(repository); err != nil {
 		return nil, err
 	}
@@ -36,8 +42,12 @@ func (c *Client) OpenBlobAt(ctx context.Context, repository string, d ocispec.De
 	ctx, cancel := context.WithCancelCause(once(noteWaits(ctx)))
 	timer := time.AfterFunc(c.stall, func() { cancel(errStalled) })
 	read := operation{"read", at(repository, d.Digest.String())}
-	rsp, skip, err := c.getBlob(ctx, repository, d, offset) //nolint:bodyclose // The reader that is returned does.
+	rsp, skip, err := c.getBlob(ctx, repository, d, offset, ranged) //nolint:bodyclose // The reader that is returned does.
 	timer.Stop()
+	if errors.Is(err, ErrNoRanges) {
+		cancel(nil)
+		return nil, err
+	}
 	if err != nil {
 		err = c.failed(ctx, err, read)
 		cancel(nil)
@@ -70,8 +80,9 @@ func (c *Client) failedCount(left int64, read operation) error {
 }
 
 // getBlob asks for a blob from an offset on. It returns the answer, and how
-// many bytes come before the offset.
-func (c *Client) getBlob(ctx context.Context, repository string, d ocispec.Descriptor, offset int64) (*http.Response, int64, error) {
+// many bytes come before the offset; if only a range may come, ErrNoRanges for any
+// other answer with content.
+func (c *Client) getBlob(ctx context.Context, repository string, d ocispec.Descriptor, offset int64, only bool) (*http.Response, int64, error) {
 	ranged := ""
 	if offset < d.Size {
 		// Also for the whole, since what this reads may be a part of the blob. Some
@@ -79,6 +90,10 @@ func (c *Client) getBlob(ctx context.Context, repository string, d ocispec.Descr
 		ranged = fmt.Sprintf("bytes=%d-%d", offset, d.Size-1)
 	}
 	rsp, err := c.askBlob(ctx, http.MethodGet, repository, d, ranged)
+	if err == nil && only && (rsp.StatusCode == http.StatusOK || refusesRange(rsp, offset)) {
+		_ = rsp.Body.Close()
+		return nil, 0, ErrNoRanges
+	}
 	if err == nil && ranged != "" && refusesRange(rsp, offset) {
 		_ = rsp.Body.Close()
 		rsp, err = c.askBlob(ctx, http.MethodGet, repository, d, "")
