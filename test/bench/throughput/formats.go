@@ -37,6 +37,9 @@ func (b *bench) formats(ctx context.Context, at line.Place, runs int, what strin
 	if err := b.inTurn(ctx, r, at, runs); err != nil {
 		return err
 	}
+	if err := b.settle(ctx, r, at, most); err != nil {
+		return err
+	}
 	first := r.results[0]
 	b.rows(what, r, 0)
 	for _, o := range r.results[1:] {

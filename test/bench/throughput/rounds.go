@@ -109,7 +109,14 @@ func (b *bench) loopback(ctx context.Context, m model) (round, error) {
 			return r, err
 		}
 	}
-	return r, b.inTurn(ctx, r, b.ends.place, b.options.runs)
+	if err := b.inTurn(ctx, r, b.ends.place, b.options.runs); err != nil {
+		return r, err
+	}
+	if before := r.of(beforeName); before != nil {
+		pair := round{model: m, results: []*result{before, r.of(b.stream().name())}}
+		return r, b.settle(ctx, pair, b.ends.place, notSlower)
+	}
+	return r, nil
 }
 
 // again times Stream with what it did before in the registry, and plain GETs of that

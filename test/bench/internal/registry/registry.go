@@ -51,6 +51,14 @@ func New(ctx context.Context, dir, config string) (*Server, error) {
 	}, nil
 }
 
+// environment returns the variables by which the registry, which is not what is measured, takes
+// less of the processors that it shares with contenders: it encodes a trace of each request
+// otherwise, and collects the 4 MiB that it allocates to read a blob, however small, after
+// each few requests.
+func environment() []string {
+	return []string{"OTEL_TRACES_EXPORTER=none", "OTEL_TRACES_SAMPLER=always_off", "GOGC=2000"}
+}
+
 // Move has the registry keep its data below another folder from its next start
 // on, and returns the one it had.
 func (r *Server) Move(dir string) string {
@@ -70,8 +78,7 @@ func (r *Server) Renew(ctx context.Context) error {
 	r.said.Reset()
 	r.cmd = exec.CommandContext(ctx, r.program, "serve", r.config)
 	r.cmd.Stdout, r.cmd.Stderr = &r.said, &r.said
-	// Without a sampler, it encodes a trace of each request, which takes a fifth of its time.
-	r.cmd.Env = append(os.Environ(), "OTEL_TRACES_EXPORTER=none", "OTEL_TRACES_SAMPLER=always_off")
+	r.cmd.Env = append(os.Environ(), environment()...)
 	if err := r.cmd.Start(); err != nil {
 		r.cmd = nil
 		return errors.Wrap(err, "cannot start the registry")
