@@ -24,8 +24,8 @@ import (
 )
 
 const (
-	// listings is how many buckets are listed at a time: each listing is kept in memory
-	// until it is whole.
+	// listings is how many buckets are listed at a time: a page of each, and of some all
+	// names, are in memory meanwhile.
 	listings = 3
 
 	// listingTime bounds one listing.

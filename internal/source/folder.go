@@ -4,15 +4,10 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
-	"hash"
 	"io"
 	"path"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/card"
 	"github.com/crossplane-contrib/provider-kitops/internal/errors"
@@ -28,9 +23,6 @@ import (
 
 // MaxFiles bounds the files of a Folder, as a list of files bounds them.
 const MaxFiles = filelist.MaxFiles
-
-// selectionTime bounds how long Revision compares files with patterns.
-const selectionTime = 2 * time.Second
 
 // A Folder is files that know nothing of models: in a bucket, on a volume, at an HTTP
 // server. FromFolder makes a Source of it. Its errors are or wrap an outcome.Error, and
@@ -67,34 +59,6 @@ func FromFolder(s pipeline.Source, f Folder, logf func(format string, args ...an
 	return &folder{Folder: f, source: s, logf: logf}
 }
 
-// RevisionOf returns the revision of files as Folder.List returns them, in any order:
-// the SHA-256 of their paths and sizes, and of what pins each of them.
-func RevisionOf(files []file.File) string {
-	sorted := slices.SortedFunc(slices.Values(files), byPath)
-	sum := sha256.New()
-	for _, f := range sorted {
-		writePin(sum, f)
-	}
-	return "sha256:" + hex.EncodeToString(sum.Sum(nil))
-}
-
-// writePin writes a line with what determines a file: its hash if no other content has
-// it, else its version, else its weaker hashes.
-func writePin(sum hash.Hash, f file.File) {
-	var pin string
-	switch {
-	case f.SHA256 != "":
-		pin = "sha256:" + f.SHA256
-	case f.GitSHA1 != "":
-		pin = "git:" + f.GitSHA1
-	case f.Version != "":
-		pin = f.Version
-	default:
-		pin = fmt.Sprintf("md5:%s crc32c:%s crc64nvme:%s", f.MD5, f.CRC32C, f.CRC64NVME)
-	}
-	_, _ = fmt.Fprintf(sum, "%q %d %q\n", f.Path, f.Size, pin)
-}
-
 func byPath(a, b file.File) int { return strings.Compare(a.Path, b.Path) }
 
 // A folder is a Folder as a Source.
@@ -104,8 +68,6 @@ type folder struct {
 	source pipeline.Source
 	logf   func(format string, args ...any)
 	files  []file.File // The wanted ones, by path, between Resolve and List.
-
-	patience time.Duration // For how long files are selected; 0 for as long as that takes.
 }
 
 var _ Source = &folder{}
@@ -113,17 +75,6 @@ var _ Source = &folder{}
 // Name of the folder: that which the run was given for it, by which the controller and
 // its policies know it, else its own.
 func (o *folder) Name() string { return cmp.Or(o.source.Name, o.Folder.Name()) }
-
-// Revision returns the revision that a run would find now if it read a folder as its source
-// says, without reading a file. It gives up if the patterns take longer than selectionTime: a
-// program that asks for many folders must not be kept busy by one.
-func Revision(ctx context.Context, s pipeline.Source, f Folder) (string, error) {
-	o := &folder{Folder: f, source: s, patience: selectionTime}
-	if _, err := o.choose(ctx); err != nil {
-		return "", err
-	}
-	return RevisionOf(o.files), nil
-}
 
 // choose lists the folder and keeps the files that the run's patterns select. It returns how
 // many there are in all.
@@ -163,57 +114,81 @@ func (o *folder) Resolve(ctx context.Context) (Contents, error) {
 // check returns an error for a listing that cannot be packaged.
 func (o *folder) check(all []file.File) error {
 	if len(all) > MaxFiles {
-		return outcome.Errorf(outcome.Unsupported, "%s has more than %d files: name a folder in it", o.Name(), MaxFiles)
+		return o.errTooMany()
 	}
 	seen := make(map[string]bool, len(all))
 	for _, f := range all {
-		switch {
-		case !file.SafePath(f.Path):
-			return outcome.Errorf(outcome.Unsupported, "%s has a file whose path is not safe to write: %q: rename it there", o.Name(), outcome.Shorten(f.Path))
-		case seen[f.Path]:
-			return outcome.Errorf(outcome.Unsupported, "%s lists file %q twice", o.Name(), outcome.Shorten(f.Path))
-		case f.Size < 0 || !f.IsPinned() || !f.HasForm():
-			return outcome.Errorf(outcome.Unsupported, "%s tells no usable size, or neither a hash nor a version, of file %q", o.Name(), outcome.Shorten(f.Path))
+		if err := o.checkFile(f); err != nil {
+			return err
+		}
+		if seen[f.Path] {
+			return errTwice(o.Name(), f.Path)
 		}
 		seen[f.Path] = true
 	}
 	if name, ok := modelpack.FileAndFolder(seen); ok {
-		return outcome.Errorf(outcome.Unsupported, "%s has %q both as a file and as a folder: rename one of them there, or exclude it by another folder", o.Name(), outcome.Shorten(name))
+		return errFileAndFolder(o.Name(), name)
 	}
 	return nil
 }
 
+// checkFile returns an error for a listed file that cannot be packaged.
+func (o *folder) checkFile(f file.File) error {
+	switch {
+	case !file.SafePath(f.Path):
+		return outcome.Errorf(outcome.Unsupported, "%s has a file whose path is not safe to write: %q: rename it there", o.Name(), outcome.Shorten(f.Path))
+	case f.Size < 0 || !f.IsPinned() || !f.HasForm():
+		return outcome.Errorf(outcome.Unsupported, "%s tells no usable size, or neither a hash nor a version, of file %q", o.Name(), outcome.Shorten(f.Path))
+	}
+	return nil
+}
+
+// errTooMany returns the error of a folder with more than MaxFiles.
+func (o *folder) errTooMany() error {
+	return outcome.Errorf(outcome.Unsupported, "%s has more than %d files: name a folder in it", o.Name(), MaxFiles)
+}
+
+// errTwice returns the error of a listing with two files of one path.
+func errTwice(folder, path string) error {
+	return outcome.Errorf(outcome.Unsupported, "%s lists file %q twice", folder, outcome.Shorten(path))
+}
+
+// errFileAndFolder returns the error of a listing with a file that is another one's folder.
+func errFileAndFolder(folder, path string) error {
+	return outcome.Errorf(outcome.Unsupported, "%s has %q both as a file and as a folder: rename one of them there, or exclude it by another folder", folder, outcome.Shorten(path))
+}
+
 // wanted returns the files that the run's patterns select, of which there must be some.
-// Patterns may take their time with long paths: it gives up when the context ends.
 func (o *folder) wanted(ctx context.Context, all []file.File) ([]file.File, error) {
 	if len(all) == 0 {
-		return nil, outcome.Errorf(outcome.NotFound, "%s has no files: check spec.forProvider.source", o.Name())
-	}
-	within := ctx
-	if o.patience > 0 {
-		var cancel context.CancelFunc
-		within, cancel = context.WithTimeout(ctx, o.patience)
-		defer cancel()
+		return nil, o.errEmpty()
 	}
 	var files []file.File
 	selection := o.source.Files.Selection()
 	for _, f := range all {
-		keep, err := selection.Keep(within, f.Path)
-		switch {
-		case ctx.Err() != nil:
-			return nil, errors.Wrapf(ctx.Err(), "cannot select files of %s", o.Name())
-		case err != nil:
-			return nil, outcome.Errorf(outcome.Unsupported,
-				"%s cannot be followed: to compare its %d files with the patterns takes longer than %s: write fewer or simpler patterns in spec.forProvider.source.files, or name a folder in it as prefix", o.Name(), len(all), o.patience)
-		case keep:
+		keep, err := selection.Keep(ctx, f.Path)
+		if err != nil {
+			return nil, errors.Wrapf(err, "cannot select files of %s", o.Name())
+		}
+		if keep {
 			files = append(files, f)
 		}
 	}
 	if len(files) == 0 {
-		return nil, outcome.Errorf(outcome.NotFound,
-			"none of the %d files of %s matches: change include and exclude in spec.forProvider.source.files", len(all), o.Name())
+		return nil, o.errNoneMatches(len(all))
 	}
 	return files, nil
+}
+
+// errEmpty returns the error of a folder without files.
+func (o *folder) errEmpty() error {
+	return outcome.Errorf(outcome.NotFound, "%s has no files: check spec.forProvider.source", o.Name())
+}
+
+// errNoneMatches returns the error of a folder with files of which none is selected.
+func (o *folder) errNoneMatches(files int) error {
+	return outcome.Errorf(outcome.NotFound,
+		"none of the %d files of %s matches: change include and exclude in spec.forProvider.source.files", files, o.Name())
 }
 
 // contents returns what is known of the model.

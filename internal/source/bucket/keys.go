@@ -22,14 +22,25 @@ type Listing struct {
 	Name string
 
 	prefix string // With a slash at its end, unless it is empty.
-	files  []file.File
+	take   func(file.File) error
+	files  int
 	bytes  int64 // Of the answers.
 }
 
 // NewListing returns a Listing of the objects whose keys are below a prefix, which is the
-// path of a folder; empty for the whole bucket.
-func NewListing(name, prefix string) *Listing {
-	return &Listing{Name: name, prefix: KeyPrefix(prefix)}
+// path of a folder; empty for the whole bucket. Their files are passed to take.
+func NewListing(name, prefix string, take func(file.File) error) *Listing {
+	return &Listing{Name: name, prefix: KeyPrefix(prefix), take: take}
+}
+
+// Collect returns the files that a function lists.
+func Collect(list func(take func(file.File) error) error) ([]file.File, error) {
+	var files []file.File
+	err := list(func(f file.File) error {
+		files = append(files, f)
+		return nil
+	})
+	return files, err
 }
 
 // KeyPrefix returns what the keys below a prefix begin with: a listing of models/a must
@@ -64,12 +75,12 @@ func (l *Listing) Add(key string, f file.File) error {
 		return nil
 	case !file.SafePath(path):
 		return outcome.Errorf(outcome.Unsupported, "%s has an object whose key is no path of a file: %q: rename it there, or name another folder as prefix", l.Name, outcome.Shorten(key))
-	case len(l.files) > source.MaxFiles:
+	case l.files > source.MaxFiles:
 		return outcome.Errorf(outcome.Unsupported, "%s has more than %d objects: name a folder in it as prefix", l.Name, source.MaxFiles)
 	}
 	f.Path = path
-	l.files = append(l.files, f)
-	return nil
+	l.files++
+	return l.take(f)
 }
 
 // Read counts the bytes of an answer, and returns an error if the listing has too many.
@@ -79,9 +90,6 @@ func (l *Listing) Read(n int) error {
 	}
 	return nil
 }
-
-// Files returns the objects that were added.
-func (l *Listing) Files() []file.File { return l.files }
 
 // Pages bounds the pages of one listing. A server may answer with pages that are not full,
 // or empty, but not without an end.

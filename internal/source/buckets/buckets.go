@@ -17,7 +17,7 @@ func Is(s pipeline.Source) bool { return s.S3 != nil || s.GCS != nil || s.AzureB
 
 // New returns the folder of a source that is in a bucket. Files are downloaded as the
 // options say, and other requests are retried by a policy. The error is an outcome.Error.
-func New(s pipeline.Source, retries retry.Policy, o download.Options) (source.Folder, error) {
+func New(s pipeline.Source, retries retry.Policy, o download.Options) (source.Lister, error) {
 	switch {
 	case s.S3 != nil:
 		return s3.New(s, retries, o)

@@ -58,7 +58,7 @@ type Folder struct {
 	options download.Options
 	own     bool // There are credentials.
 
-	encoded map[string]bool // Paths of blobs with a Content-Encoding, after List.
+	encoded map[string]bool // Paths of blobs with a Content-Encoding, after List; nil for one that is not read.
 }
 
 var _ source.Folder = &Folder{}

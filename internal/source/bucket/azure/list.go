@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 	"github.com/crossplane-contrib/provider-kitops/internal/file"
@@ -59,25 +60,30 @@ type entry struct {
 
 // List implements source.Folder.
 func (f *Folder) List(ctx context.Context) ([]file.File, error) {
-	l := bucket.NewListing(f.name, f.source.Prefix)
 	f.encoded = map[string]bool{}
+	return bucket.Collect(func(take func(file.File) error) error { return f.Each(ctx, take) })
+}
+
+// Each implements source.Lister.
+func (f *Folder) Each(ctx context.Context, take func(file.File) error) error {
+	l := bucket.NewListing(f.name, f.source.Prefix, take)
 	versions, marker := true, ""
 	for range bucket.Pages {
 		p, err := f.page(ctx, l, marker, &versions)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, e := range p.Blobs {
 			if err := f.add(l, e); err != nil {
-				return nil, err
+				return err
 			}
 		}
 		if p.Next == "" {
-			return l.Files(), nil
+			return nil
 		}
 		marker = p.Next
 	}
-	return nil, l.ErrEndless()
+	return l.ErrEndless()
 }
 
 // page returns the page that a marker names; the first one for none. If the account knows
@@ -194,12 +200,8 @@ func (f *Folder) add(l *bucket.Listing, e entry) error {
 	if err != nil {
 		return err
 	}
-	before := len(l.Files())
-	if err := l.Add(key, one); err != nil {
-		return err
+	if e.Properties.Encoding != "" && f.encoded != nil {
+		f.encoded[strings.TrimPrefix(key, l.Prefix())] = true
 	}
-	if all := l.Files(); len(all) > before && e.Properties.Encoding != "" {
-		f.encoded[all[before].Path] = true
-	}
-	return nil
+	return l.Add(key, one)
 }

@@ -53,7 +53,7 @@ type Folder struct {
 	options download.Options
 	own     bool // There are credentials.
 
-	stored map[string]bool // Paths of files that are stored with gzip, after List.
+	stored map[string]bool // Paths of files that are stored with gzip, after List; nil for one that is not read.
 }
 
 var _ source.Folder = &Folder{}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/decode"
 	"github.com/crossplane-contrib/provider-kitops/internal/errors"
@@ -52,28 +53,33 @@ type item struct {
 
 // List implements source.Folder.
 func (f *Folder) List(ctx context.Context) ([]file.File, error) {
-	l := bucket.NewListing(f.name, f.source.Prefix)
 	f.stored = map[string]bool{}
+	return bucket.Collect(func(take func(file.File) error) error { return f.Each(ctx, take) })
+}
+
+// Each implements source.Lister.
+func (f *Folder) Each(ctx context.Context, take func(file.File) error) error {
+	l := bucket.NewListing(f.name, f.source.Prefix, take)
 	token := ""
 	for range bucket.Pages {
 		p, err := f.page(ctx, l, token)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, i := range p.Items {
 			if err := f.add(l, i); err != nil {
-				return nil, err
+				return err
 			}
 		}
 		if p.Next == "" {
 			if n := len(f.stored); n > 0 && f.options.Logf != nil {
 				f.options.Logf("%s: %d files are stored with gzip, and are packaged so", f.name, n)
 			}
-			return l.Files(), nil
+			return nil
 		}
 		token = p.Next
 	}
-	return nil, l.ErrEndless()
+	return l.ErrEndless()
 }
 
 // page returns the page that a token names; the first one for none.
@@ -154,12 +160,8 @@ func (f *Folder) add(l *bucket.Listing, i item) error {
 	if err != nil {
 		return err
 	}
-	before := len(l.Files())
-	if err := l.Add(i.Name, one); err != nil {
-		return err
+	if i.Encoding == gzip && f.stored != nil {
+		f.stored[strings.TrimPrefix(i.Name, l.Prefix())] = true
 	}
-	if all := l.Files(); len(all) > before && i.Encoding == gzip {
-		f.stored[all[before].Path] = true
-	}
-	return nil
+	return l.Add(i.Name, one)
 }

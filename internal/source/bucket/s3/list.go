@@ -14,17 +14,21 @@ import (
 // List implements source.Folder. Files are pinned to their versions if the bucket has
 // versions and they may be listed, and otherwise to their ETags.
 func (f *Folder) List(ctx context.Context) ([]file.File, error) {
+	return bucket.Collect(func(take func(file.File) error) error { return f.Each(ctx, take) })
+}
+
+// Each implements source.Lister.
+func (f *Folder) Each(ctx context.Context, take func(file.File) error) error {
 	versions, err := f.hasVersions(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
+	l := bucket.NewListing(f.name, f.prefix, take)
 	if versions {
-		l, ok, err := f.listVersions(ctx)
-		if ok || err != nil {
-			return l, err
+		if ok, err := f.listVersions(ctx, l); ok || err != nil {
+			return err
 		}
 	}
-	l := bucket.NewListing(f.name, f.prefix)
 	query := url.Values{"list-type": {"2"}}
 	_, err = f.pages(ctx, l, "ListBucketResult", query, func(p page) (bool, error) {
 		for _, o := range p.Contents {
@@ -36,15 +40,14 @@ func (f *Folder) List(ctx context.Context) ([]file.File, error) {
 		query.Set("continuation-token", p.Next)
 		return p.Next != "" && p.Next != was, nil
 	}, nil)
-	return l.Files(), err
+	return err
 }
 
-// listVersions returns the latest versions of the objects. It reports whether these can be
-// listed.
-func (f *Folder) listVersions(ctx context.Context) ([]file.File, bool, error) {
-	l := bucket.NewListing(f.name, f.prefix)
+// listVersions lists the latest versions of the objects. It reports whether these can be
+// listed; if not, nothing was.
+func (f *Folder) listVersions(ctx context.Context, l *bucket.Listing) (bool, error) {
 	query := url.Values{"versions": {""}}
-	ok, err := f.pages(ctx, l, "ListVersionsResult", query, func(p page) (bool, error) {
+	return f.pages(ctx, l, "ListVersionsResult", query, func(p page) (bool, error) {
 		for _, o := range p.Versions {
 			if !o.IsLatest {
 				continue
@@ -61,12 +64,11 @@ func (f *Folder) listVersions(ctx context.Context) ([]file.File, bool, error) {
 		}
 		return p.NextKey != "" && (p.NextKey != wasKey || p.NextVersion != wasVersion), nil
 	}, isForbidden)
-	return l.Files(), ok, err
 }
 
 // pages calls take with each page of a listing, whose root element has a name. Take
-// prepares the query of the next one, and reports whether it names another. If a page is
-// refused in a way that without takes, it returns false.
+// prepares the query of the next one, and reports whether it names another. If the first
+// page is refused in a way that without takes, it returns false.
 func (f *Folder) pages(ctx context.Context, l *bucket.Listing, root string, query url.Values, take func(page) (bool, error), without func(bucket.Answer) bool) (bool, error) {
 	query.Set("encoding-type", "url")
 	query.Set("prefix", l.Prefix())
@@ -75,6 +77,7 @@ func (f *Folder) pages(ctx context.Context, l *bucket.Listing, root string, quer
 		if err != nil || !ok {
 			return false, err
 		}
+		without = nil
 		next, err := take(p)
 		switch {
 		case err != nil:
