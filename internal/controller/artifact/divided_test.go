@@ -138,7 +138,7 @@ func (w *world) waitMessage(a *modelv1alpha1.Artifact, want string) {
 			return err.Error()
 		}
 		if got := a.GetCondition(xpv2.TypeReady).Message; !strings.Contains(got, want) {
-			return got
+			return "it is: " + got
 		}
 		return ""
 	})
