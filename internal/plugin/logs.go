@@ -1,14 +1,17 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	kerrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -28,6 +31,7 @@ const podPoll = time.Second
 func (c *command) logsCommand() *cobra.Command {
 	var follow bool
 	var tail int64
+	var index int
 	cmd := &cobra.Command{
 		Use:   "logs NAME",
 		Short: "Show the log of an Artifact's current or last run",
@@ -35,35 +39,42 @@ func (c *command) logsCommand() *cobra.Command {
 
 A run's Pod is kept for an hour after its end. If it is gone, or is in a namespace whose
 logs are the administrator's, the last lines that a failed run reported are shown. Those
-are in the Artifact's status.`,
+are in the Artifact's status.
+
+Of a run of several Pods (job.parallelism) it is one that failed, else one that runs; --index
+chooses another.`,
 		Example:           c.example("$ logs qwen3", "$ logs -f -n models qwen3"),
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: c.completeArtifacts,
 		RunE: c.onArtifact(func(ctx context.Context, k *cluster, a *modelv1alpha1.Artifact) error {
-			return c.logs(ctx, k, a, corev1.PodLogOptions{Follow: follow, TailLines: &tail})
+			return c.logs(ctx, k, a, index, corev1.PodLogOptions{Follow: follow, TailLines: &tail})
 		}),
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "Go on showing lines until the run ends; wait for its Pod to start")
+	cmd.Flags().IntVar(&index, "index", anyIndex, "Completion index of the Pod, of a run of several; -1 for any")
 	cmd.Flags().Int64Var(&tail, "tail", -1, "How many of the last lines to show; -1 for all")
 	return cmd
 }
 
 // logs shows the log of an Artifact's run, or what its status has of it.
-func (c *command) logs(ctx context.Context, k *cluster, a *modelv1alpha1.Artifact, o corev1.PodLogOptions) error {
+func (c *command) logs(ctx context.Context, k *cluster, a *modelv1alpha1.Artifact, index int, o corev1.PodLogOptions) error {
 	ref := a.Status.AtProvider.JobRef
 	if ref == nil {
 		return c.tail(a, "Artifact %s has no run", keyOf(a))
 	}
 	for {
-		pod, err := k.podOf(ctx, ref)
+		pod, of, err := k.podOf(ctx, ref, index)
 		switch {
 		case kerrors.IsForbidden(err):
 			return c.tail(a, "Your account may not read the run's Pod in namespace %s", ref.Namespace)
 		case err != nil:
 			return err
 		case pod == nil && (!o.Follow || a.Status.AtProvider.CompletionTime != nil):
-			return c.tail(a, "Job %s/%s has no Pod", ref.Namespace, ref.Name)
+			return c.tail(a, "Job %s/%s has no %s", ref.Namespace, ref.Name, podWith(index))
 		case pod != nil && (!o.Follow || pod.Status.Phase != corev1.PodPending):
+			if of > 1 && index == anyIndex {
+				c.notef("This is Pod %s (%s), one of %d: --index chooses another.\n", pod.GetName(), pod.Status.Phase, of)
+			}
 			return c.podLogs(ctx, k, a, pod, o)
 		}
 		select {
@@ -74,21 +85,50 @@ func (c *command) logs(ctx context.Context, k *cluster, a *modelv1alpha1.Artifac
 	}
 }
 
-// podOf returns the Pod of a Job; the latest if there are several, nil if there is none.
-func (k *cluster) podOf(ctx context.Context, ref *modelv1alpha1.JobReference) (*corev1.Pod, error) {
-	selector, err := labels.ValidatedSelectorFromSet(labels.Set{jobNameLabel: ref.Name})
+// anyIndex stands for the completion index of any Pod.
+const anyIndex = -1
+
+// podWith names a Pod with a completion index.
+func podWith(index int) string {
+	if index == anyIndex {
+		return "Pod"
+	}
+	return fmt.Sprintf("Pod with completion index %d", index)
+}
+
+// podOf returns the Pod of a Job, or of several the one that is of most interest, and how many
+// there are with different completion indexes; nil if there is none.
+func (k *cluster) podOf(ctx context.Context, ref *modelv1alpha1.JobReference, index int) (pod *corev1.Pod, of int, err error) {
+	set := labels.Set{jobNameLabel: ref.Name}
+	if index != anyIndex {
+		set[batchv1.JobCompletionIndexAnnotation] = strconv.Itoa(index)
+	}
+	selector, err := labels.ValidatedSelectorFromSet(set)
 	if err != nil {
-		return nil, errors.Wrap(err, "status.atProvider.jobRef names no Job")
+		return nil, 0, errors.Wrap(err, "status.atProvider.jobRef names no Job")
 	}
 	pods, err := listAs[corev1.Pod](ctx, k.Resource(podResource).Namespace(ref.Namespace),
 		metav1.ListOptions{LabelSelector: selector.String()}, "Pods in namespace "+ref.Namespace)
 	if err != nil || len(pods) == 0 {
-		return nil, err
+		return nil, 0, err
 	}
-	latest := slices.MaxFunc(pods, func(a, b corev1.Pod) int {
-		return a.GetCreationTimestamp().Compare(b.GetCreationTimestamp().Time)
-	})
-	return &latest, nil
+	// Pods that the cluster evicted are replaced: the latest of each index counts.
+	latest := map[string]corev1.Pod{}
+	for _, p := range pods {
+		index := p.GetLabels()[batchv1.JobCompletionIndexAnnotation]
+		if before, ok := latest[index]; !ok || before.CreationTimestamp.Before(&p.CreationTimestamp) {
+			latest[index] = p
+		}
+	}
+	first := slices.MinFunc(slices.Collect(maps.Values(latest)), byNeed)
+	return &first, len(latest), nil
+}
+
+// byNeed orders Pods by what people look for: those that failed, those that run, and then
+// others; the first by name of each.
+func byNeed(a, b corev1.Pod) int {
+	rank := map[corev1.PodPhase]int{corev1.PodFailed: 0, corev1.PodRunning: 1, corev1.PodPending: 2, corev1.PodSucceeded: 3}
+	return cmp.Or(cmp.Compare(rank[a.Status.Phase], rank[b.Status.Phase]), cmp.Compare(a.GetName(), b.GetName()))
 }
 
 // jobNameLabel is the label of a Job's Pods with its name

@@ -119,11 +119,19 @@ func progressText(a *modelv1alpha1.Artifact, p *modelv1alpha1.ProgressObservatio
 	s := a.Status.AtProvider
 	switch {
 	case p != nil:
-		return fmt.Sprintf("%d%%", p.Percent) + details(p)
+		return fmt.Sprintf("%d%%", p.Percent) + details(p) + podsText(s.Shares)
 	case s.Phase == modelv1alpha1.PhaseSucceeded && s.Size > 0:
 		return outcome.FormatBytes(s.Size)
 	}
 	return ""
+}
+
+// podsText returns how many Pods of a run of several have finished; empty for a run of one.
+func podsText(s *modelv1alpha1.SharesObservation) string {
+	if s == nil {
+		return ""
+	}
+	return fmt.Sprintf(" (%d of %d Pods)", len(s.Done), s.Of)
 }
 
 // details returns what is known of a progress beside its percentage.

@@ -117,6 +117,9 @@ func (c *command) run(a *modelv1alpha1.Artifact, now time.Time) {
 	if s.Progress != nil {
 		parts = append(parts, progressText(a, s.Progress))
 	}
+	if s.Shares != nil {
+		parts = append(parts, fmt.Sprintf("%d of %d Pods have finished", len(s.Shares.Done), s.Shares.Of))
+	}
 	if s.StartTime != nil {
 		parts = append(parts, "started "+age(*s.StartTime, now)+" ago")
 	}
@@ -180,7 +183,7 @@ func (c *command) eventsOfRun(ctx context.Context, k *cluster, a *modelv1alpha1.
 		return nil
 	}
 	names := []string{ref.Name}
-	pod, err := k.podOf(ctx, ref)
+	pod, _, err := k.podOf(ctx, ref, anyIndex)
 	if err == nil && pod != nil {
 		names = append(names, pod.GetName())
 	}

@@ -250,9 +250,10 @@ func (q *Queue) Ask(wanted Entry) bool {
 	if e.Since.Before(wanted.Since) {
 		wanted.Since = e.Since
 	}
+	grew := wanted.Pods > e.Pods
 	e.Entry, e.asked = wanted, true
-	if e.state == offered && q.isExceeded(e.Config) {
-		// The limit was lowered.
+	if (e.state == offered || e.state == started && grew) && q.isExceeded(e.Config) {
+		// The limit was lowered, or the room that was kept is not enough.
 		e.state = waiting
 	}
 	var admitted []types.NamespacedName

@@ -266,6 +266,57 @@ func TestNextRunOfSameArtifact(t *testing.T) {
 	}
 }
 
+// TestRunsOfSeveralPods checks that a run starts only if there is room for all of its Pods,
+// and delays no others for ever.
+func TestRunsOfSeveralPods(t *testing.T) {
+	pods := func(e Entry, n int) Entry {
+		e.Pods = n
+		return e
+	}
+	c := newCluster(t, 0, map[string]int{shared: 3})
+	a, b := pods(of("a", "1", 1), 2), pods(of("b", "1", 2), 2)
+	large := c.started(a)
+	if c.ask(b) {
+		t.Error("A run should wait until there is room for all of its Pods.")
+	}
+	if c.ask(of("c", "1", 3)) {
+		t.Error("A smaller run should not go before a larger one, which would wait for ever.")
+	}
+
+	c.goOn(large)
+	c.wants("The room that is left by Pods that have finished should go to the next.", "b/1")
+	c.started(b)
+	last := pods(a, 1)
+	if c.ask(pods(a, 2)) {
+		t.Error("The room that is kept for the Job which completes a run should be that of one Pod.")
+	}
+	c = newCluster(t, 0, map[string]int{shared: 3})
+	large = c.started(a)
+	c.ask(of("b", "1", 2))
+	c.ask(pods(of("c", "1", 3), 2))
+	c.goOn(large)
+	if !c.ask(last) {
+		t.Error("Room should be kept for the Job that completes a run.")
+	}
+	c.started(last)
+
+	c = newCluster(t, 0, map[string]int{shared: 3})
+	large = c.started(a)
+	c.goOn(large)
+	c.ask(pods(of("c", "1", 3), 3))
+	c.told = nil
+	c.clock = c.clock.Add(uncertainTimeout + time.Second)
+	c.Expire()
+	c.wants("Room that is kept should be others' if it is not used.", "c/1")
+
+	c = newCluster(t, 0, map[string]int{shared: 3})
+	c.started(pods(a, 1))
+	c.started(b)
+	if c.ask(a) {
+		t.Error("A run that replaces one of fewer Pods should not exceed the limit.")
+	}
+}
+
 func TestRestart(t *testing.T) {
 	c := &cluster{t: t, Queue: New(2), clock: at(1000), there: map[types.UID]Run{}}
 	c.now = func() time.Time { return c.clock }
@@ -445,6 +496,7 @@ func FuzzQueue(f *testing.F) {
 			if i%4 == 0 {
 				entries[i].Config = ""
 			}
+			entries[i].Pods = 1 + r.IntN(min(limit, cmpOr(most, limit)))
 		}
 		for range 400 {
 			c.step(r, entries)
@@ -480,12 +532,31 @@ func (c *cluster) step(r *rand.Rand, entries []Entry) {
 		if len(jobs) == 0 {
 			return
 		}
-		if job := jobs[r.IntN(len(jobs))]; n < 9 {
+		switch job := jobs[r.IntN(len(jobs))]; {
+		case n < 9:
 			c.Seen(job, c.there[job], true)
-		} else {
+		case r.IntN(2) == 0:
+			c.goOn(job)
+		default:
 			c.end(job)
 		}
 	}
+}
+
+// goOn has a Job end whose run goes on with another.
+func (c *cluster) goOn(job types.UID) {
+	r := c.there[job]
+	r.GoesOn = true
+	delete(c.there, job)
+	c.Seen(job, r, false)
+}
+
+// cmpOr returns n, or another number if that is 0.
+func cmpOr(n, other int) int {
+	if n == 0 {
+		return other
+	}
+	return n
 }
 
 // jobsThere returns the Jobs that there are.

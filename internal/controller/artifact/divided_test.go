@@ -64,7 +64,7 @@ func (w *world) shareStatus(job *batchv1.Job, active int, completed, failed stri
 	}
 	w.changeStatus(job, func() {
 		s := &job.Status
-		s.StartTime = ptr.To(cmpOr(s.StartTime, now))
+		s.StartTime = ptr.To(ptr.Deref(s.StartTime, now))
 		s.Active, s.Ready = int32(active), ptr.To(int32(active)) //nolint:gosec // A few.
 		s.Succeeded, s.Failed = count(completed), count(failed)
 		s.CompletedIndexes, s.FailedIndexes = completed, ptr.To(failed)
@@ -84,14 +84,6 @@ func (w *world) shareStatus(job *batchv1.Job, active int, completed, failed stri
 			}
 		}
 	})
-}
-
-// cmpOr returns the time that there is, else another one.
-func cmpOr(t *metav1.Time, other metav1.Time) metav1.Time {
-	if t != nil {
-		return *t
-	}
-	return other
 }
 
 // lastJob waits for the Job that completes the run of this number.

@@ -7,6 +7,7 @@ import (
 
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -133,5 +134,39 @@ func TestJobWithoutParallelism(t *testing.T) {
 	l.jobChanged(t.Context(), job, true)
 	if got := l.queue.Counts()["team"].Running; got != 0 {
 		t.Errorf("a Job without parallelism should not count, got %d Pods", got)
+	}
+}
+
+// TestForgedSharesCountNoMore checks for how many Pods a Job counts that a tenant may have made
+// or changed.
+func TestForgedSharesCountNoMore(t *testing.T) {
+	cases := map[string]struct {
+		reason      string
+		args        []string
+		parallelism int32
+		most        int32
+		want        int
+	}{
+		"OnePod":   {reason: "A Job of one Pod should count as one, whatever its parallelism is.", parallelism: 50, want: 1},
+		"Shares":   {reason: "A Job should count for its Pods.", args: []string{"--shares=4"}, parallelism: 3, want: 3},
+		"Raised":   {reason: "A raised parallelism should not count for more Pods than there are shares.", args: []string{"--shares=4"}, parallelism: 50, want: 4},
+		"Forged":   {reason: "More shares than the config allows should not count.", args: []string{"--shares=64"}, parallelism: 64, want: int(v1alpha1.DefaultMaxParallelism)},
+		"Allowed":  {reason: "As many as the config allows should count.", args: []string{"--shares=64"}, parallelism: 64, most: 64, want: 64},
+		"Nonsense": {reason: "A number of shares that no run has should not count.", args: []string{"--shares=1000000"}, parallelism: 1000000, most: 64, want: 1},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			a, job := runningArtifact()
+			a.Spec.ProviderConfigReference = &xpv2.ProviderConfigReference{Kind: "ClusterProviderConfig", Name: "config"}
+			config := &v1alpha1.ClusterProviderConfig{ObjectMeta: metav1.ObjectMeta{Name: "config"}}
+			config.Spec.Job = &v1alpha1.ClusterJobConfig{JobConfig: v1alpha1.JobConfig{MaxParallelism: tc.most}}
+			job.Spec.CompletionMode, job.Spec.Parallelism = ptr.To(batchv1.IndexedCompletion), &tc.parallelism
+			job.Spec.Template.Spec.Containers = []corev1.Container{{Args: tc.args}}
+			l := limiterOf(t, a, config)
+			l.jobChanged(t.Context(), job, true)
+			if got := l.queue.Counts()["team"].Running; got != tc.want {
+				t.Errorf("\n%s\njobChanged(...): want %d Pods, got %d", tc.reason, tc.want, got)
+			}
+		})
 	}
 }
