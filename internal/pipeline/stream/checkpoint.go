@@ -51,6 +51,10 @@ const (
 	checkpointBytes = 1 << 30
 	checkpointAfter = 10 * time.Second
 
+	// checkpointLatest is how old the checkpoint gets while an upload makes progress. Many
+	// small files at a Hub's rate limit take long for few bytes.
+	checkpointLatest = time.Minute
+
 	// checkpointPatience limits the last push of a run that has failed.
 	checkpointPatience = 5 * time.Second
 )

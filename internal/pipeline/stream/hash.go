@@ -4,7 +4,9 @@ import (
 	"crypto/sha256"
 	"encoding"
 	"hash"
+	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -17,13 +19,13 @@ const (
 	hashBlocks = 4
 )
 
-// A layerHash computes the SHA-256 of a layer. That of a large layer is computed in a
-// goroutine of its own, a few blocks behind what was written, so that the writer reads,
-// hashes files and sends meanwhile.
+// A layerHash computes the SHA-256 of a layer. While there are processors to spare, that
+// of a large layer is computed in a goroutine of its own, a few blocks behind what was
+// written, so that the writer reads, hashes files and sends meanwhile.
 //
 // All methods but state are for one goroutine at a time. The caller must call close.
 type layerHash struct {
-	aside   bool           // Hash in another goroutine.
+	spare   func() bool    // Reports whether another goroutine would be faster; nil if never.
 	block   []byte         // What was written and not passed on yet.
 	full    chan []byte    // Blocks to hash, in order; nil before the first one.
 	free    chan []byte    // Blocks to fill.
@@ -35,13 +37,23 @@ type layerHash struct {
 	hashed int64 // The number of bytes that sum covers.
 }
 
-// newLayerHash returns the hash of a layer. It has no goroutine unless aside is set, and
-// there is a whole block to hash.
-func newLayerHash(aside bool) *layerHash { return &layerHash{aside: aside, sum: sha256.New()} }
+// newLayerHash returns the hash of a layer, which has a goroutine only while there are
+// processors to spare. A nil spare says that there are none.
+func newLayerHash(spare func() bool) *layerHash {
+	return &layerHash{spare: spare, sum: sha256.New()}
+}
+
+// hashers counts the layers that are hashed while they are moved.
+type hashers struct{ now atomic.Int64 }
+
+// spare reports whether there are two processors for each layer that is hashed. With fewer,
+// passing blocks to another goroutine takes time and saves none: all are busy.
+func (h *hashers) spare() bool { return 2*h.now.Load() <= int64(runtime.GOMAXPROCS(0)) }
 
 // Write implements io.Writer. It never fails.
 func (h *layerHash) Write(p []byte) (int, error) {
-	if !h.aside {
+	if h.spare == nil || !h.spare() {
+		h.finish()
 		h.add(p)
 		return len(p), nil
 	}

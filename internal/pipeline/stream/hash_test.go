@@ -16,27 +16,39 @@ func randomBytes(n int) []byte {
 	return b
 }
 
+func always() bool { return true }
+
+// sometimes returns what reports true seven times, and false three times.
+func sometimes() func() bool {
+	n := 0
+	return func() bool {
+		n++
+		return n%10 < 7
+	}
+}
+
 // TestLayerHash writes a layer in pieces, and takes its state in between. A bubble ends
 // only once all of its goroutines have.
 func TestLayerHash(t *testing.T) {
 	cases := map[string]struct {
 		reason string
-		aside  bool
+		spare  func() bool
 		size   int
 		piece  int
 	}{
 		"Inline":  {reason: "A small layer should be hashed at once.", size: 300_000, piece: 32 << 10},
-		"Empty":   {reason: "Nothing has a hash.", aside: true},
-		"Less":    {reason: "Less than a block should be hashed when the digest is asked for.", aside: true, size: 1000, piece: 100},
-		"Blocks":  {reason: "Whole blocks should be hashed in order.", aside: true, size: 20 * hashBlock, piece: hashBlock},
-		"Between": {reason: "A piece may begin in one block and end in another.", aside: true, size: 20*hashBlock + 1234, piece: 50_000},
-		"Large":   {reason: "A piece may be larger than all blocks.", aside: true, size: 20*hashBlock + 1, piece: 10 * hashBlock},
+		"Empty":   {reason: "Nothing has a hash.", spare: always},
+		"Less":    {reason: "Less than a block should be hashed when the digest is asked for.", spare: always, size: 1000, piece: 100},
+		"Blocks":  {reason: "Whole blocks should be hashed in order.", spare: always, size: 20 * hashBlock, piece: hashBlock},
+		"Between": {reason: "A piece may begin in one block and end in another.", spare: always, size: 20*hashBlock + 1234, piece: 50_000},
+		"Changes": {reason: "Processors may get busy and idle meanwhile.", spare: sometimes(), size: 20*hashBlock + 1, piece: 50_000},
+		"Large":   {reason: "A piece may be larger than all blocks.", spare: always, size: 20*hashBlock + 1, piece: 10 * hashBlock},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				content := randomBytes(tc.size)
-				h := newLayerHash(tc.aside)
+				h := newLayerHash(tc.spare)
 				defer h.close()
 				for at := 0; at < len(content); at += tc.piece {
 					end := min(at+tc.piece, len(content))
@@ -63,7 +75,7 @@ func checkState(t *testing.T, h *layerHash, content []byte, written int) {
 	if hashed > int64(written) || hashed < int64(written)-(hashBlocks+1)*hashBlock {
 		t.Errorf("state(): want a state of about the %d bytes that were written, got one of %d", written, hashed)
 	}
-	again := newLayerHash(true)
+	again := newLayerHash(always)
 	defer again.close()
 	if !again.restore(state, hashed) {
 		t.Fatal("restore(...): want the state to be one")
@@ -78,7 +90,7 @@ func checkState(t *testing.T, h *layerHash, content []byte, written int) {
 // cancelled.
 func TestLayerHashEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newLayerHash(true)
+		h := newLayerHash(always)
 		_, _ = h.Write(bytes.Repeat([]byte("x"), 3*hashBlock/2))
 		h.close()
 	})
@@ -87,10 +99,10 @@ func TestLayerHashEnds(t *testing.T) {
 // BenchmarkLayerHash hashes pieces as they come from a connection, beside the hash of
 // their file: inline, and aside.
 func BenchmarkLayerHash(b *testing.B) {
-	for name, aside := range map[string]bool{"Inline": false, "Aside": true} {
+	for name, spare := range map[string]func() bool{"Inline": nil, "Aside": always} {
 		b.Run(name, func(b *testing.B) {
-			piece, file := randomBytes(32<<10), newLayerHash(false)
-			h := newLayerHash(aside)
+			piece, file := randomBytes(32<<10), newLayerHash(nil)
+			h := newLayerHash(spare)
 			defer h.close()
 			b.SetBytes(int64(len(piece)))
 			for b.Loop() {

@@ -43,9 +43,15 @@ type layerStream struct {
 
 func (r *task) newLayerStream(m *layerMove) *layerStream {
 	s := &layerStream{run: r, plan: m.plan, alike: m.alike, meter: r.run.Meter, files: map[string]*fileStream{}, verified: map[string]bool{}}
-	if !m.plan.Raw {
-		s.sum = newLayerHash(m.plan.Size > r.inMemory)
+	if m.plan.Raw {
+		return s
 	}
+	if m.plan.Size <= r.inMemory {
+		s.sum = newLayerHash(nil)
+		return s
+	}
+	s.sum = newLayerHash(r.hashers.spare)
+	r.hashers.now.Add(1)
 	return s
 }
 
@@ -198,6 +204,9 @@ func (s *layerStream) close() {
 	}
 	if s.sum != nil {
 		s.sum.close()
+	}
+	if s.sum != nil && s.sum.spare != nil {
+		s.run.hashers.now.Add(-1)
 	}
 }
 

@@ -323,7 +323,7 @@ func FuzzReadUploads(f *testing.F) {
 			t.Errorf("want at most %d uploads, got %d", maxUploads, len(all))
 		}
 		for _, r := range all {
-			s := &layerStream{plan: modelpack.LayerPlan{Size: 1000}, sum: newLayerHash(false)}
+			s := &layerStream{plan: modelpack.LayerPlan{Size: 1000}, sum: newLayerHash(nil)}
 			s.restore(r)
 			if s.read < 0 || s.read > 1000 {
 				t.Errorf("restore(%+v): want at most the layer's bytes, got %d", r, s.read)

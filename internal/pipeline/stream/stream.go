@@ -145,6 +145,7 @@ type task struct {
 	checkpoint *checkpoint
 	mounts     mounts
 	prefetcher *prefetcher
+	hashers    hashers
 	planned    int64 // Bytes that files and their plan take.
 }
 

@@ -127,7 +127,7 @@ func (u *checkpoint) refresh(ctx context.Context) {
 	for _, t := range u.uploads {
 		if t.state != nil {
 			read, _ := t.state()
-			u.changed = u.changed || read-t.said >= checkpointBytes
+			u.changed = u.changed || read-t.said >= checkpointBytes || read > t.said && time.Since(u.pushed) >= checkpointLatest
 		}
 	}
 	if u.changed && u.helps() {

@@ -182,7 +182,7 @@ func (h *Handler) readme(rev revision) (string, error) {
 
 func (h *Handler) serveTree(w http.ResponseWriter, r *http.Request, repo repository, rev revision, folder string) {
 	q := r.URL.Query()
-	entries := rev.tree(folder, q.Get("recursive") == "true" || q.Get("recursive") == "1", !repo.open(r))
+	entries := h.tree(rev, folder, q.Get("recursive") == "true" || q.Get("recursive") == "1", !repo.open(r))
 	if len(entries) == 0 && folder != "" {
 		writeError(w, http.StatusNotFound, codeEntry, "Entry not found")
 		return
@@ -192,6 +192,7 @@ func (h *Handler) serveTree(w http.ResponseWriter, r *http.Request, repo reposit
 		// As on huggingface.co, where these cost more.
 		size = min(size, 50)
 		commit := rev.commitInfo()
+		entries = slices.Clone(entries)
 		for i := range entries {
 			entries[i].LastCommit = &commit
 		}

@@ -9,13 +9,20 @@ import (
 type frozen struct {
 	mu    sync.Mutex
 	known map[string]revision
+	trees map[treeKey][]treeEntry
+}
+
+// A treeKey is what the entries of a tree depend on.
+type treeKey struct {
+	revision, folder  string // The revision's own folder, and the one of its tree.
+	recursive, masked bool
 }
 
 // WithFrozenFiles has each revision's folder read once, and not again for each
 // request: for benchmarks, which are not about this. Nothing in the folder may
 // change then, but for hub.json.
 func WithFrozenFiles() Option {
-	return func(h *Handler) { h.frozen = &frozen{known: map[string]revision{}} }
+	return func(h *Handler) { h.frozen = &frozen{known: map[string]revision{}, trees: map[treeKey][]treeEntry{}} }
 }
 
 // readOnce reads a revision, or returns it as it was.
@@ -34,4 +41,21 @@ func (h *Handler) readOnce(root *os.Root, repo repository, name string) (revisio
 		h.frozen.known[key] = rev
 	}
 	return rev, err
+}
+
+// tree returns the entries of a folder's tree, as they are or were. The caller must not
+// change them.
+func (h *Handler) tree(rev revision, folder string, recursive, masked bool) []treeEntry {
+	if h.frozen == nil {
+		return rev.tree(folder, recursive, masked)
+	}
+	h.frozen.mu.Lock()
+	defer h.frozen.mu.Unlock()
+	key := treeKey{revision: rev.folder, folder: folder, recursive: recursive, masked: masked}
+	entries, ok := h.frozen.trees[key]
+	if !ok {
+		entries = rev.tree(folder, recursive, masked)
+		h.frozen.trees[key] = entries
+	}
+	return entries
 }
