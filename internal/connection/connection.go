@@ -18,7 +18,9 @@ const (
 	tlsTimeout  = 20 * time.Second
 	idleTimeout = 90 * time.Second
 
-	maxIdlePerHost = 16
+	// maxIdlePerHost is how many connections to a host are kept: as many as are used side
+	// by side at most, which is not for a connection to bound.
+	maxIdlePerHost = 256
 
 	// maxHeaderBytes bounds an answer's header. Signed URLs, the longest values that
 	// servers send, have a few KiB; net/http's own bound is 10 MiB for each of the

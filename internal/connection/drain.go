@@ -19,7 +19,8 @@ const (
 
 // Draining returns a transport whose bodies, when they are closed before their
 // end, are read to it first if little is left: net/http reuses a connection only
-// after the whole body was read (https://pkg.go.dev/net/http#Response).
+// after the whole body was read (https://pkg.go.dev/net/http#Response). They tell
+// WithOverload's function of answers that ask for fewer requests.
 func Draining(next http.RoundTripper) http.RoundTripper { return drainer{next} }
 
 type drainer struct{ next http.RoundTripper }
@@ -32,6 +33,7 @@ func (d drainer) RoundTrip(req *http.Request) (*http.Response, error) {
 		cancel()
 		return rsp, err
 	}
+	noteOverload(req, rsp)
 	// What the caller sees is the request that it made.
 	rsp.Request = req
 	rsp.Body = &drainedBody{ReadCloser: rsp.Body, left: rsp.ContentLength, cancel: cancel}

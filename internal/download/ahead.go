@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/errors"
+	"github.com/crossplane-contrib/provider-kitops/internal/parallel"
 )
 
 // A segment is a range of a file that is read ahead. The goroutine that reads it
@@ -15,6 +16,10 @@ type segment struct {
 	span *span
 	full chan []byte   // Nil if nothing is read ahead.
 	turn chan struct{} // Closed once everything before it was read.
+
+	// waiting ends with proceed, at its turn: who waits for a slot needs none any more.
+	waiting context.Context //nolint:containedctx // Of one segment.
+	proceed context.CancelFunc
 }
 
 // drop returns the memory of blocks that will not be read. Reading ahead must have
@@ -29,35 +34,75 @@ func (s *segment) drop(a *ahead) {
 	}
 }
 
-// An ahead reads several later segments of a file at the same time. With the reader's
-// own stream, there are as many requests as the caller allows.
+// An ahead reads several later segments of a file at the same time, beside the reader's
+// own stream: as many as its limit has slots for, which others may share.
 type ahead struct {
 	reader  *Reader
 	share   *share
-	size    int64 // Of a segment.
-	others  int
-	slots   chan struct{}   // One for each segment from when it is begun to its turn.
+	size    int64           // Of a segment.
+	slots   *parallel.Limit // One is held while a segment's bytes come.
+	shared  bool            // Other downloads have the same slots.
 	ctx     context.Context //nolint:containedctx // Of all that is read ahead.
 	stop    context.CancelFunc
 	running sync.WaitGroup
 
 	mu    sync.Mutex
+	now   int   // The segments that are being read ahead.
 	next  int64 // Where the next segment begins.
 	queue []*segment
 }
 
-func newAhead(r *Reader, b *Budget, size int64, parallel int) *ahead {
-	// Some may be done while others are not: twice as many may wait for their
-	// turn as are read.
-	a := &ahead{reader: r, share: b.join(), size: size, others: parallel - 1, slots: make(chan struct{}, 2*parallel-1)}
+func newAhead(r *Reader, o Options) *ahead {
+	a := &ahead{reader: r, share: o.Budget.join(), size: o.Range, slots: o.Ahead, shared: o.Ahead != nil}
+	if !a.shared {
+		a.slots = parallel.Fixed(o.Parallel - 1)
+	}
 	a.ctx, a.stop = context.WithCancel(r.ctx)
 	return a
 }
 
 func (a *ahead) start(from int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.next = from
-	for range a.others {
-		a.running.Go(a.work)
+	a.more()
+}
+
+// most returns how many segments are read at the same time: the download's part of the
+// slots.
+func (a *ahead) most() int {
+	if !a.shared {
+		return a.slots.Size()
+	}
+	users := max(1, a.share.budget.Users())
+	return (a.slots.Size() + users - 1) / users
+}
+
+// more begins further segments. Some may be done while others are not: twice as many
+// may wait for their turn as are read. The caller must hold the lock.
+func (a *ahead) more() {
+	most := a.most()
+	for a.now < most && len(a.queue) <= 2*most && a.next < a.reader.end && a.ctx.Err() == nil && !a.reader.src.isWhole() {
+		s := &segment{
+			span: a.reader.span(a.next, min(a.next+a.size, a.reader.end)),
+			full: make(chan []byte, a.size/blockSize+1),
+			turn: make(chan struct{}),
+		}
+		s.waiting, s.proceed = context.WithCancel(a.ctx)
+		s.span.ahead = true
+		a.next = s.span.to
+		a.queue = append(a.queue, s)
+		a.now++
+		a.running.Go(func() {
+			defer s.proceed()
+			read := a.read(s)
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			a.now--
+			if read {
+				a.more()
+			}
+		})
 	}
 }
 
@@ -77,62 +122,57 @@ func (a *ahead) drop() {
 	a.queue = nil
 }
 
-// work reads one segment after another.
-func (a *ahead) work() {
-	for s := a.begin(); s != nil; s = a.begin() {
-		if !a.read(s) {
-			return
-		}
-	}
-}
-
-// begin returns the next segment, or nil if there is none or reading ahead has
-// ended.
-func (a *ahead) begin() *segment {
-	select {
-	case a.slots <- struct{}{}:
-	case <-a.ctx.Done():
-		return nil
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	src := a.reader.src
-	if a.ctx.Err() != nil || a.next >= a.reader.end || src.isWhole() {
-		<-a.slots
-		return nil
-	}
-	s := &segment{
-		span: a.reader.span(a.next, min(a.next+a.size, a.reader.end)),
-		full: make(chan []byte, a.size/blockSize+1),
-		turn: make(chan struct{}),
-	}
-	s.span.ahead = true
-	a.next = s.span.to
-	a.queue = append(a.queue, s)
-	return s
-}
-
 // read reads a segment ahead, until it is its turn. It reports whether to go on
 // with others.
 func (a *ahead) read(s *segment) bool {
 	defer close(s.full)
+	if a.slots.Acquire(s.waiting) != nil {
+		return a.ctx.Err() == nil
+	}
+	held := true
+	defer func() {
+		if held {
+			a.slots.Release()
+		}
+	}()
 	for s.span.at < s.span.to {
-		block := a.share.get(a.ctx.Done(), s.turn)
+		block, _ := a.share.try()
 		if block == nil {
-			break
+			// What waits for memory needs no slot.
+			a.slots.Release()
+			held = false
+			if block = a.share.get(a.ctx.Done(), s.turn); block == nil {
+				break
+			}
+			if a.slots.Acquire(s.waiting) != nil {
+				a.share.put(block)
+				break
+			}
+			held = true
 		}
-		n, err := fill(a.ctx, s.span, block)
-		if n == 0 {
-			a.share.put(block)
-		} else {
-			s.full <- block[:n]
-		}
-		if err != nil {
+		if !a.readBlock(s, block) {
 			// The reader comes to it when it is its turn.
 			return false
 		}
+		select {
+		case <-s.turn:
+			return true
+		default:
+		}
 	}
 	return true
+}
+
+// readBlock reads a block of a segment, and reports whether there was no error.
+func (a *ahead) readBlock(s *segment, block []byte) bool {
+	n, err := fill(a.ctx, s.span, block)
+	a.slots.Add(int64(n))
+	if n == 0 {
+		a.share.put(block)
+	} else {
+		s.full <- block[:n]
+	}
+	return err == nil
 }
 
 // fill reads as much of a span as there is room for.
@@ -156,14 +196,16 @@ func (a *ahead) pop(at int64) *segment {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.queue) == 0 {
-		// No goroutine has begun this segment, and none will.
+		// Nothing has begun this segment, and nothing will.
 		to := min(at+a.size, a.reader.end)
 		a.next = to
+		a.more()
 		return &segment{span: a.reader.span(at, to)}
 	}
 	s := a.queue[0]
 	a.queue = a.queue[1:]
 	close(s.turn)
-	<-a.slots
+	s.proceed()
+	a.more()
 	return s
 }

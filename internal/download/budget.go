@@ -26,6 +26,25 @@ func NewBudget(bytes int64) *Budget {
 	return &Budget{limit: int(max(0, bytes/blockSize)), given: make(chan struct{})}
 }
 
+// SetLimit changes how many bytes the budget has. If these are fewer, what is in use
+// beyond them is given back as it is read.
+func (b *Budget) SetLimit(bytes int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.limit = int(max(0, bytes/blockSize))
+	keep := min(len(b.free), max(0, b.limit-b.used))
+	clear(b.free[keep:])
+	b.free = b.free[:keep]
+	b.wake()
+}
+
+// Users returns how many downloads share the budget now.
+func (b *Budget) Users() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.users
+}
+
 // Used returns how many bytes are in use now.
 func (b *Budget) Used() int64 {
 	b.mu.Lock()
@@ -116,7 +135,9 @@ func (s *share) put(block []byte) {
 	defer b.mu.Unlock()
 	b.used--
 	s.used--
-	b.free = append(b.free, block[:blockSize])
+	if b.used+len(b.free) < b.limit {
+		b.free = append(b.free, block[:blockSize])
+	}
 	b.wake()
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/parallel"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
 
@@ -30,9 +31,14 @@ type Options struct {
 	// Range is how many bytes one request asks for; DefaultRange if zero.
 	Range int64
 
-	// Parallel is how many requests are made side by side; DefaultParallel if
-	// zero. With one, the object comes in one stream.
+	// Parallel is how many requests are made side by side, if Ahead is nil;
+	// DefaultParallel if zero. With one, the object comes in one stream.
 	Parallel int
+
+	// Ahead limits the requests that are made beside each object's own stream, of all
+	// downloads that share it, each of which has a part of them. It counts the bytes of all
+	// of these. It must be used with one Budget only.
+	Ahead *parallel.Limit
 
 	// Budget is the memory for what is read ahead, which downloads may share.
 	// With none, the object comes in one stream.

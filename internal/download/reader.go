@@ -33,16 +33,14 @@ var _ io.ReadCloser = &Reader{}
 func newReader(ctx context.Context, src *source, from, to int64, o Options) *Reader {
 	r := &Reader{src: src, at: from, end: to, logf: o.Logf}
 	r.ctx, r.cancel = context.WithCancel(ctx)
-	size := o.Range
-	if size <= 0 {
-		size = DefaultRange
+	if o.Range <= 0 {
+		o.Range = DefaultRange
 	}
-	parallel := o.Parallel
-	if parallel <= 0 {
-		parallel = DefaultParallel
+	if o.Parallel <= 0 {
+		o.Parallel = DefaultParallel
 	}
-	if o.Budget != nil && parallel > 1 && to-from >= 2*size {
-		r.ahead = newAhead(r, o.Budget, size, parallel)
+	if o.Budget != nil && (o.Ahead != nil || o.Parallel > 1) && to-from >= 2*o.Range {
+		r.ahead = newAhead(r, o)
 	}
 	return r
 }
@@ -141,6 +139,9 @@ func (r *Reader) readHead(p []byte) (int, error) {
 	// An answer may be the whole object.
 	n, err := s.read(r.ctx, p[:min(int64(len(p)), r.end-r.at)])
 	r.at += int64(n)
+	if r.ahead != nil {
+		r.ahead.slots.Add(int64(n))
+	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		r.err = err
 		return n, err

@@ -28,7 +28,6 @@ const (
 	headerTimeout = 60 * time.Second
 	stallTimeout  = 60 * time.Second
 	commitTimeout = 20 * time.Second
-	maxIdle       = 64
 )
 
 // Options of a Client.
@@ -124,8 +123,6 @@ func New(o Options) (*Client, error) {
 	transport.ReadBufferSize = 64 << 10
 	// A file's bytes must be those that its hash was taken of.
 	transport.DisableCompression = true
-	// Each range of each file has a connection, which the next range takes over.
-	transport.MaxIdleConnsPerHost = maxIdle
 	next := connection.Draining(transport)
 	if o.Hosts != nil {
 		account := sha256.Sum256([]byte(token))

@@ -93,8 +93,13 @@ func (r *task) copyBlobs(ctx context.Context, o *oci.Source, layers []ocispec.De
 	large, small := bySize(layers, func(d ocispec.Descriptor) int64 { return d.Size }, r.inMemory)
 	copyOne := func(ctx context.Context, d ocispec.Descriptor) error { return r.copyBlob(ctx, o, d) }
 	group, gctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return each(gctx, r.largeAtOnce(), large, copyOne) })
-	group.Go(func() error { return each(gctx, r.small, small, copyOne) })
+	group.Go(func() error { return each(gctx, r.limits.large, r.limits.layers, large, copyOne) })
+	group.Go(func() error {
+		return each(gctx, r.limits.small, r.limits.layers, small, func(ctx context.Context, d ocispec.Descriptor) error {
+			defer r.limits.small.Add(1)
+			return copyOne(ctx, d)
+		})
+	})
 	if err := group.Wait(); err != nil {
 		return err
 	}
@@ -160,7 +165,7 @@ func (r *task) copyBlob(ctx context.Context, o *oci.Source, d ocispec.Descriptor
 
 // uploadBlob moves a blob's bytes.
 func (r *task) uploadBlob(ctx context.Context, o *oci.Source, d ocispec.Descriptor, from uploadRecord) error {
-	s := &blobStream{source: o, blob: d, sum: d.Digest.Algorithm().Hash(), meter: r.run.Meter}
+	s := &blobStream{source: o, blob: d, sum: d.Digest.Algorithm().Hash(), moved: r.moved, meter: r.run.Meter}
 	return r.registry.Upload(ctx, r.run.Target.Repository, d, s.open, r.uploading, r.checkpoint.resumable(d.Digest.String(), from, nil)...)
 }
 
@@ -180,6 +185,7 @@ type blobStream struct {
 	source *oci.Source
 	blob   ocispec.Descriptor
 	sum    hash.Hash
+	moved  func(n int64)
 	meter  *pipeline.Meter
 
 	read    int64 // The number of bytes that were read so far.
@@ -201,7 +207,7 @@ func (s *blobStream) passed(p []byte, at int64) {
 	added := fresh(p, at, s.read)
 	_, _ = s.sum.Write(added)
 	s.read += int64(len(added))
-	s.meter.Add(int64(len(added)))
+	s.moved(int64(len(added)))
 }
 
 // check verifies the blob at its end.

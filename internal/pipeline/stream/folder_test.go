@@ -120,7 +120,7 @@ func TestStreamFolderResumes(t *testing.T) {
 				front := r.Front(t)
 				w := newStreamWorld(t, nil, nil)
 				w.into(t, front)
-				w.stream.large = 1
+				w.stream.large.Max = 1
 				d := w.from(largeFiles(2, size))
 				w.run.Format, w.run.Target.Repository = format, strings.ToLower("models/folder-"+format+"-"+name)
 				w.run.Target.CheckpointTag = checkpointTag
@@ -165,7 +165,7 @@ func TestStreamFolderForged(t *testing.T) {
 			files := largeFiles(3, 3<<20)
 			w := newStreamWorld(t, nil, nil)
 			d := w.from(files)
-			w.run.Format, w.run.Target.CheckpointTag, w.stream.large = format, checkpointTag, 1
+			w.run.Format, w.run.Target.CheckpointTag, w.stream.large.Max = format, checkpointTag, 1
 			var opened atomic.Int64
 			d.Reading = func(_ file.File, _ int64, rc io.ReadCloser) (io.ReadCloser, error) {
 				if opened.Add(1) > 2 {

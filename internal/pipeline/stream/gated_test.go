@@ -104,7 +104,7 @@ func TestStreamIdentity(t *testing.T) {
 			next.ServeHTTP(rw, r)
 		})
 	})
-	w.stream.large, w.stream.small = 1, 1
+	w.stream.large.Max, w.stream.small.Max = 1, 1
 	result, err := pipeline.Masked(w.stream).Run(t.Context(), w.run)
 	if err != nil {
 		t.Fatalf("Run(...): %v\n%s", err, w.log)

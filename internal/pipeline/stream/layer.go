@@ -219,7 +219,9 @@ func (s *layerStream) passed(p []byte, at int64) {
 		_, _ = s.sum.Write(added)
 	}
 	s.read += int64(len(added))
-	s.meter.Add(int64(len(added)))
+	if s.meter != nil {
+		s.run.moved(int64(len(added)))
+	}
 }
 
 // A rereader reads bytes of which some may have been read before.

@@ -17,9 +17,15 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/parallel"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
-	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
+
+// moved counts bytes of a large layer that were moved.
+func (r *task) moved(n int64) {
+	r.run.Meter.Add(n)
+	r.limits.large.Add(n)
+}
 
 // A layerMove is a layer that is moved into the repository.
 type layerMove struct {
@@ -46,8 +52,8 @@ func (r *task) move(ctx context.Context, layout *modelpack.Layout) (modelpack.Ar
 	large, small := bySize(moves, func(m *layerMove) int64 { return m.plan.Size }, r.inMemory)
 
 	group, gctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return each(gctx, r.largeAtOnce(), large, r.moveLarge) })
-	group.Go(func() error { return each(gctx, r.small, small, r.moveSmall) })
+	group.Go(func() error { return each(gctx, r.limits.large, r.limits.layers, large, r.moveLarge) })
+	group.Go(func() error { return each(gctx, r.limits.small, r.limits.layers, small, r.moveSmall) })
 	if err := group.Wait(); err != nil {
 		return modelpack.Artifact{}, err
 	}
@@ -62,15 +68,6 @@ func (r *task) move(ctx context.Context, layout *modelpack.Layout) (modelpack.Ar
 	}
 	r.digests = digests
 	return layout.Artifact(r.inspection.Facts(r.contents.Facts), digests)
-}
-
-// largeAtOnce returns how many large layers are moved in parallel: one if the registry
-// limits the time of each upload, so that it has all of the bandwidth.
-func (r *task) largeAtOnce() int {
-	if registry.UploadTime(r.run.Target.Registry) > 0 {
-		return 1
-	}
-	return r.large
 }
 
 // A content identifies what is in a file.
@@ -126,19 +123,29 @@ func totalMoved(moves []*layerMove) int64 {
 	return n
 }
 
-// each calls move for all, as many in parallel as given, until one fails.
-func each[T any](ctx context.Context, parallel int, all []T, move func(context.Context, T) error) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(parallel)
+// each calls move for all, as many in parallel as the limits of their kind and of all
+// layers, which may be nil, have slots for, until one fails.
+func each[T any](ctx context.Context, kind, layers *parallel.Limit, all []T, move func(context.Context, T) error) error {
+	group, gctx := errgroup.WithContext(ctx)
 	for _, one := range all {
+		if err := kind.Acquire(gctx); err != nil {
+			break
+		}
 		group.Go(func() error {
-			if err := ctx.Err(); err != nil {
-				return err
+			defer kind.Release()
+			if layers != nil {
+				if err := layers.Acquire(gctx); err != nil {
+					return err
+				}
+				defer layers.Release()
 			}
-			return move(ctx, one)
+			return move(gctx, one)
 		})
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return ctx.Err()
 }
 
 // file returns what the source announced of a file.
@@ -309,6 +316,7 @@ func (r *task) verifySent(ctx context.Context, m *layerMove, s *layerStream) err
 
 // moveSmall reads a layer into memory, and pushes it from there.
 func (r *task) moveSmall(ctx context.Context, m *layerMove) error {
+	defer r.limits.small.Add(1)
 	known := m.digest != ""
 	if there, err := r.isThere(ctx, m); there || err != nil {
 		return err

@@ -55,7 +55,7 @@ func TestOCIFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			front := target.Front(t)
 			w, _, digest := newOCIWorldIn(t, tc.format, source.Front(t), front)
-			w.stream.large, w.stream.small = 1, 1
+			w.stream.large.Max, w.stream.small.Max = 1, 1
 			w.run.Target.Repository = "models/" + strings.ToLower(name)
 			if tc.format == pipeline.FormatImage {
 				w.run.Format = pipeline.FormatModelKit

@@ -187,7 +187,7 @@ func TestPrefetchSameDigest(t *testing.T) {
 	digests := map[string]string{}
 	for name, ahead := range map[string]int64{"Ahead": 16 << 20, "Little": 100 << 10, "None": 0} {
 		w := newStreamWorld(t, files, nil)
-		w.stream.ahead, w.stream.inMemory, w.run.Format = ahead, 1<<10, "Image"
+		w.stream.prefetch, w.stream.inMemory, w.run.Format = ahead, 1<<10, "Image"
 		got, err := w.stream.Run(t.Context(), w.run)
 		if err != nil {
 			t.Fatalf("%s: %v\n%s", name, err, w.log)

@@ -23,7 +23,7 @@ import (
 // interrupt has a run end at its last file, so that it leaves a checkpoint.
 func (w *streamWorld) interrupt(t *testing.T, files map[string]string) {
 	t.Helper()
-	w.stream.large = 1
+	w.stream.large.Max = 1
 	w.run.Target.CheckpointTag = checkpointTag
 	last := slices.Max(slices.Collect(maps.Keys(files)))
 	w.hub.SetFault(testhub.Times(1000, testhub.On("/resolve/"+w.commit(t)+"/"+last), testhub.Status(403, nil)))

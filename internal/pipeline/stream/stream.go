@@ -23,6 +23,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack/inspect"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
+	"github.com/crossplane-contrib/provider-kitops/internal/parallel"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
@@ -39,10 +40,10 @@ import (
 // Hub announces the SHA-256 of a large file, which is the digest of its layer in a
 // ModelPack: what the registry has already is not moved.
 type Pipeline struct {
-	large, small    int   // The large and the small layers that are moved in parallel.
-	inMemory        int64 // The size up to which a layer is small, and held in memory.
-	ahead           int64 // The bytes that are read ahead at most, of all files together.
-	ranges          int64 // The bytes of a file that one request asks for.
+	large, small    parallel.Options // Of the large and the small layers that are moved in parallel.
+	inMemory        int64            // The size up to which a layer is small, and held in memory.
+	ranges          int64            // The bytes of a file that one request asks for.
+	prefetch        int64            // The bytes of archives' small files that are read before their turn at most.
 	retry           retry.Policy
 	uploads         retry.Policy
 	checkpointEvery time.Duration // The interval at which a changed checkpoint is pushed.
@@ -54,7 +55,12 @@ var _ pipeline.Pipeline = &Pipeline{}
 
 // New returns a Pipeline.
 func New() *Pipeline {
-	return &Pipeline{large: 4, small: 8, inMemory: 1 << 20, ahead: 16 << 20, ranges: 2 << 20, retry: retry.Default(), uploads: retry.Default(), checkpointEvery: checkpointAfter, limit: registry.LayerLimit, folder: newFolder}
+	return &Pipeline{
+		large:    parallel.Options{Start: startLarge, Max: mostLarge},
+		small:    parallel.Options{Start: startSmall, Max: mostSmall, Samples: 2},
+		inMemory: 1 << 20, ranges: hubRange, prefetch: mostPrefetch, retry: retry.Default(), uploads: retry.Default(),
+		checkpointEvery: checkpointAfter, limit: registry.LayerLimit, folder: newFolder,
+	}
 }
 
 // Run implements Pipeline. The manifest is pushed last, and only if every file
@@ -65,6 +71,7 @@ func (s *Pipeline) Run(ctx context.Context, run pipeline.Run) (outcome.Result, e
 		return outcome.Result{}, err
 	}
 	defer r.close()
+	ctx = connection.WithOverload(ctx, r.limits.overloaded(run.Target.Registry))
 	if r.contents, err = r.source.Resolve(ctx); err != nil {
 		return outcome.Result{}, err
 	}
@@ -144,6 +151,7 @@ type task struct {
 	staged     staged
 	checkpoint *checkpoint
 	mounts     mounts
+	limits     *limits
 	prefetcher *prefetcher
 	hashers    hashers
 	planned    int64 // Bytes that files and their plan take.
@@ -158,11 +166,12 @@ func (s *Pipeline) start(run pipeline.Run) (*task, error) {
 	if run.Log == nil {
 		run.Log = io.Discard
 	}
-	r := &task{Pipeline: s, run: run, log: log.New(run.Log, "", 0), prefetcher: newPrefetcher(s.ahead)}
+	r := &task{Pipeline: s, run: run, log: log.New(run.Log, "", 0), limits: s.newLimits(run)}
+	r.prefetcher = newPrefetcher(r.limits.prefetch)
 	r.uploading = s.uploads
 	r.uploading.Logf = r.log.Printf
 	throttle := &connection.Throttle{Sleep: s.uploads.Sleep}
-	from, err := s.newSource(run, throttle, r.log.Printf)
+	from, err := s.newSource(run, throttle, r.limits, r.log.Printf)
 	if err != nil {
 		return nil, err
 	}
@@ -175,8 +184,8 @@ func (s *Pipeline) start(run pipeline.Run) (*task, error) {
 }
 
 // newSource returns where a run's files come from.
-func (s *Pipeline) newSource(run pipeline.Run, throttle *connection.Throttle, logf func(format string, args ...any)) (source.Source, error) {
-	options := download.Options{Range: s.ranges, Budget: download.NewBudget(s.ahead), Logf: logf}
+func (s *Pipeline) newSource(run pipeline.Run, throttle *connection.Throttle, l *limits, logf func(format string, args ...any)) (source.Source, error) {
+	options := download.Options{Range: s.rangeOf(run.Source), Budget: l.ahead, Ahead: l.ranges, Logf: logf}
 	switch {
 	case run.Source.Artifact != nil:
 		return oci.New(*run.Source.Artifact, s.retry, throttle, logf)
@@ -190,16 +199,10 @@ func (s *Pipeline) newSource(run pipeline.Run, throttle *connection.Throttle, lo
 	return source.FromFolder(run.Source, folder, logf), nil
 }
 
-// bucketRange is how many bytes of an object one request asks for. Object stores verify a
-// signature and look the object up for each: ranges as small as the Hub's take a quarter
-// longer.
-const bucketRange = 64 << 20
-
 // newFolder returns the folder that a run's source is.
 func newFolder(s pipeline.Source, o download.Options) (source.Folder, error) {
 	switch {
 	case buckets.Is(s):
-		o.Range = max(o.Range, bucketRange)
 		return buckets.New(s, retry.Default(), o)
 	case s.HTTP != nil:
 		return httpsource.New(s, retry.Default(), o)

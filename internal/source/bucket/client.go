@@ -27,10 +27,6 @@ const (
 
 	// bodyTimeout bounds an answer that is read whole, with its header.
 	bodyTimeout = 2 * time.Minute
-
-	// maxIdle is how many connections are kept: each range of each file has one, which
-	// the next range takes over.
-	maxIdle = 64
 )
 
 // Options of a Client.
@@ -97,7 +93,6 @@ func NewClient(o Options) (*Client, error) {
 	transport.ReadBufferSize = 64 << 10
 	// A file's bytes must be those that its hash was taken of.
 	transport.DisableCompression = true
-	transport.MaxIdleConnsPerHost = maxIdle
 	next := connection.Draining(transport)
 	if o.Source.Transport != nil {
 		next = o.Source.Transport(next)

@@ -1,0 +1,127 @@
+package stream
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/crossplane-contrib/provider-kitops/internal/connection"
+	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
+)
+
+// TestSideBySide moves layers that take a second each to registries of several makes, and
+// counts how many are moved at the same time.
+func TestSideBySide(t *testing.T) {
+	type want struct{ Large, Small, Both int64 } // Without large and small ones, any number of them.
+	cases := map[string]struct {
+		reason string
+		run    pipeline.Run
+		layers int // Of each kind.
+		want   want
+	}{
+		"Few":     {reason: "A few layers should be moved side by side.", run: runTo("registry.example.com", 0), layers: 3, want: want{3, 3, 6}},
+		"Many":    {reason: "More layers should be moved side by side as long as that is faster.", run: runTo("registry.example.com", 0), layers: 2000, want: want{mostLarge, mostSmall, mostLarge + mostSmall}},
+		"Asked":   {reason: "Large and small layers together should be no more than was asked for.", run: runTo("registry.example.com", 6), layers: 200, want: want{Both: 6}},
+		"One":     {reason: "One layer after the other may be asked for.", run: runTo("registry.example.com", 1), layers: 20, want: want{1, 1, 1}},
+		"Bounded": {reason: "A registry that limits the time of an upload should get one large layer at a time.", run: runTo("ghcr.io", 0), layers: 8, want: want{1, 8, 9}},
+		"Case":    {reason: "A host with capitals and a port should be recognised.", run: runTo("GHCR.io:443", 0), layers: 8, want: want{1, 8, 9}},
+		"Whole":   {reason: "A registry without a known time limit should get several uploads in parallel.", run: runTo("europe-docker.pkg.dev", 0), layers: 4, want: want{4, 4, 8}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := New().newLimits(tc.run)
+				var large, small, both gauge
+				move := func(own *gauge, done func(int64), n int64) func(context.Context, int) error {
+					return func(context.Context, int) error {
+						defer own.begin()()
+						defer both.begin()()
+						time.Sleep(time.Second)
+						done(n)
+						return nil
+					}
+				}
+				var all sync.WaitGroup
+				all.Go(func() {
+					_ = each(t.Context(), l.large, l.layers, make([]int, tc.layers), move(&large, l.large.Add, 8<<20))
+				})
+				all.Go(func() {
+					_ = each(t.Context(), l.small, l.layers, make([]int, tc.layers), move(&small, l.small.Add, 1))
+				})
+				all.Wait()
+				got := want{large.most.Load(), small.most.Load(), both.most.Load()}
+				if tc.want.Large == 0 {
+					got.Large, got.Small = 0, 0
+				}
+				if diff := cmp.Diff(tc.want, got); diff != "" {
+					t.Errorf("\n%s\nlayers side by side: -want, +got:\n%s", tc.reason, diff)
+				}
+			})
+		})
+	}
+}
+
+func runTo(registry string, layers int) pipeline.Run {
+	return pipeline.Run{Target: pipeline.Target{Registry: registry}, Parallel: pipeline.Parallel{Layers: layers}}
+}
+
+// A gauge counts what happens at the same time.
+type gauge struct{ now, most atomic.Int64 }
+
+func (g *gauge) begin() (end func()) {
+	n := g.now.Add(1)
+	for m := g.most.Load(); n > m && !g.most.CompareAndSwap(m, n); m = g.most.Load() {
+	}
+	return func() { g.now.Add(-1) }
+}
+
+// TestLimitsOverloaded has ends refuse requests, since there are too many of them.
+func TestLimitsOverloaded(t *testing.T) {
+	type want struct{ Large, Small, Ranges int }
+	cases := map[string]struct {
+		reason string
+		host   string
+		want   want
+	}{
+		"Registry": {reason: "What is sent to a registry that asks for less should be halved.", host: "REGISTRY.example.com", want: want{startLarge / 2, startSmall / 2, startAhead / hubRange}},
+		"Source":   {reason: "What is asked of a source that asks for less should be halved.", host: "cdn.example.com", want: want{startLarge, startSmall / 2, startAhead / hubRange / 2}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			l := New().newLimits(runTo("registry.example.com", 0))
+			refuse(t, l, tc.host)
+			got := want{l.large.Size(), l.small.Size(), l.ranges.Size()}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("\n%s\n-want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+// refuse has a host refuse a request of a run with these limits, to registry.example.com.
+func refuse(t *testing.T, l *limits, host string) {
+	t.Helper()
+	ctx := connection.WithOverload(t.Context(), l.overloaded("registry.example.com"))
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+host+"/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rsp, err := connection.Draining(overloaded{}).RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = rsp.Body.Close()
+}
+
+// overloaded is a transport whose servers are all asked too much.
+type overloaded struct{}
+
+func (overloaded) RoundTrip(*http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusServiceUnavailable, Body: http.NoBody}, nil
+}
