@@ -47,8 +47,8 @@ func findBefore(ctx context.Context, named, cache string) (olderWorker, error) {
 		if err != nil {
 			return w, err
 		}
-		commit, err := resolveCommit(ctx, root, named)
-		if err != nil {
+		commit, found := resolveCommit(ctx, root, named)
+		if !found {
 			return olderWorker{missing: fmt.Sprintf("this clone does not have the commit %.12s", named)}, nil
 		}
 		w.version = fmt.Sprintf("%.12s", commit)
@@ -61,11 +61,10 @@ func findBefore(ctx context.Context, named, cache string) (olderWorker, error) {
 	return w, err
 }
 
-// resolveCommit returns the full name of a commit, and an error if the history does not
-// have it.
-func resolveCommit(ctx context.Context, root, name string) (string, error) {
+// resolveCommit returns the full name of a commit, and whether the history has it.
+func resolveCommit(ctx context.Context, root, name string) (string, bool) {
 	out, err := exec.CommandContext(ctx, "git", "-C", root, "rev-parse", "--verify", "--quiet", "--end-of-options", name+"^{commit}").Output()
-	return strings.TrimSpace(string(out)), err
+	return strings.TrimSpace(string(out)), err == nil
 }
 
 // buildCommit builds the worker of a commit into the folder cache, unless it is there,

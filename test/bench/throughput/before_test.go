@@ -61,11 +61,11 @@ func commit(t *testing.T) (string, string) {
 
 func TestBuildCommit(t *testing.T) {
 	root, want := commit(t)
-	got, err := resolveCommit(t.Context(), root, want[:8])
-	if diff := cmp.Diff(want, got); diff != "" || err != nil {
-		t.Fatalf("A commit should be found by the beginning of its name: %v: -want, +got:\n%s", err, diff)
+	got, found := resolveCommit(t.Context(), root, want[:8])
+	if diff := cmp.Diff(want, got); diff != "" || !found {
+		t.Fatalf("A commit should be found by the beginning of its name: -want, +got:\n%s", diff)
 	}
-	if _, err := resolveCommit(t.Context(), root, strings.Repeat("a", 40)); err == nil {
+	if _, found := resolveCommit(t.Context(), root, strings.Repeat("a", 40)); found {
 		t.Error("A commit that the history does not have should not be found.")
 	}
 
