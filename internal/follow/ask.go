@@ -56,6 +56,9 @@ type hubKey struct {
 	// account is a cloud's.
 	account, certificate string
 	identity             bool
+
+	// confined reports whether it must be at a public address.
+	confined bool
 }
 
 // A questionKey identifies a question, by all that decides its answer.
@@ -277,9 +280,11 @@ func (f *Follower) key(q Question) questionKey {
 
 // registryKey returns the key of a question for a registry.
 func (f *Follower) registryKey(o registry.Options, tag string) questionKey {
+	o.Confined = o.Confined && !f.Anywhere
 	repository, origin := o.Repository, registry.Origin(o.Host, o.PlainHTTP)
 	key := hubKey{
 		endpoint: origin, ca: string(o.CA), account: string(o.DockerConfig), certificate: string(o.Certificate), identity: o.Credential != nil,
+		confined: o.Confined,
 	}
 	h, ok := f.hubs[key]
 	if !ok {

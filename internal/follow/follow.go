@@ -94,7 +94,7 @@ type Follower struct {
 	// nobody. It must be set before Start, and must not call the Follower.
 	Observe func(error)
 
-	// Anywhere has buckets be asked at any address but a metadata service's, such as at the
+	// Anywhere has buckets and registries be asked at any address but a metadata service's, such as at the
 	// loopback address. It is for tests. It must be set before Start.
 	Anywhere bool
 

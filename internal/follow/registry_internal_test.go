@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 )
@@ -42,6 +43,16 @@ func TestTagOfRegistry(t *testing.T) {
 	if _, err := other.ask(t.Context()); !registry.IsNotFound(err) {
 		t.Errorf("A tag that is gone should be an error, got %v", err)
 	}
+	o.Confined = true
+	confined := ask("models/base", "")
+	if _, err := confined.ask(t.Context()); outcome.ReasonOf(err) != outcome.Untrusted || confined.key.hub == base.key.hub {
+		t.Errorf("A registry that nobody but the Artifact's author names should be at a public address, got %v", err)
+	}
+	f.Anywhere = true
+	if head, err := ask("models/base", "").ask(t.Context()); err != nil || head.Commit != want {
+		t.Errorf("Tests should ask it anywhere: got %q, %v", head.Commit, err)
+	}
+	o.Confined = false
 	if tenant := ask("models/base", "{}"); tenant == base || tenant.key.hub.budget != base.key.hub.budget {
 		t.Error("Another account should have its own answer, within the budget of the host")
 	}

@@ -91,6 +91,10 @@ type Options struct {
 	// itself.
 	SingleTry bool
 
+	// Confined has the registry be at public addresses, for a program that is not in the
+	// network of who names it.
+	Confined bool
+
 	// Hosts limit the requests to the registry, and to hosts that it redirects to, of
 	// all clients that share them: their time, their number, and by a circuit breaker
 	// once a host does not answer; nil for no limits.
@@ -152,7 +156,11 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	transport := newOwnTransport(oras.Reference{Registry: o.Host}.Host(), pool, pairs)
+	guard := connection.NewGuard(oras.Reference{Registry: o.Host}.Host())
+	if o.Confined {
+		guard.Confine(false)
+	}
+	transport := newOwnTransport(oras.Reference{Registry: o.Host}.Host(), guard, pool, pairs)
 	var throttle *connection.Throttle
 	if !o.SingleTry {
 		if o.Retry.Tries == 0 {

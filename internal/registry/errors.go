@@ -276,6 +276,10 @@ type Cures struct {
 
 	// PlainHTTP is for a registry that speaks no TLS.
 	PlainHTTP string
+
+	// Network is for a registry, or what it leads to, in a network that is not connected
+	// to; empty if only the latter can be.
+	Network string
 }
 
 // providerCures are in terms of a ProviderConfig.
@@ -311,7 +315,7 @@ func (c Cures) of(why connection.Cause) string {
 	case connection.NoTLS:
 		return c.PlainHTTP
 	case connection.Blocked:
-		return "have its token realm, redirects and upload locations name public hosts, or hosts in a network of its own kind"
+		return cmp.Or(c.Network, "have its token realm, redirects and upload locations name public hosts, or hosts in a network of its own kind")
 	default:
 		return "renew it, or check this machine's clock"
 	}

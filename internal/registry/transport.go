@@ -154,9 +154,9 @@ type ownTransport struct {
 	own, others *http.Transport
 }
 
-// newOwnTransport returns a transport for a client of a registry.
-func newOwnTransport(host string, pool *x509.CertPool, certificates []tls.Certificate) *ownTransport {
-	guard := connection.NewGuard(host)
+// newOwnTransport returns a transport for a client of a registry, which goes where the guard
+// lets it.
+func newOwnTransport(host string, guard *connection.Guard, pool *x509.CertPool, certificates []tls.Certificate) *ownTransport {
 	fresh := func() *http.Transport {
 		out := connection.NewTransport(pool, guard)
 		out.WriteBufferSize = 64 << 10

@@ -203,6 +203,22 @@ func (p *providerConfig) listsBucket(a *modelv1alpha1.Artifact) bool {
 	return slices.ContainsFunc(p.SourceIdentity.Allow, func(b v1alpha1.BucketPattern) bool { return matchesBucket(string(b), f.Name) })
 }
 
+// knowsRegistry reports whether the provider may ask a registry which tag has moved, wherever
+// that is: it is the config's own, or an administrator's policy names it. Any other one is
+// whatever the Artifact's author writes.
+func (p *providerConfig) knowsRegistry(host string) bool {
+	if host == p.host() {
+		return true
+	}
+	if !p.cluster || p.Policy == nil || p.Policy.Models == nil {
+		return false
+	}
+	return slices.ContainsFunc(p.Policy.Models.Allow, func(m v1alpha1.ModelPattern) bool {
+		named, _, ok := strings.Cut(string(m), "/")
+		return ok && named == host
+	})
+}
+
 // matchesBucket reports whether a pattern stands for the folder of this name. A * is any
 // characters but a slash, so that a folder is never taken for a part of a bucket's name,
 // and /* at the end is all that is below.

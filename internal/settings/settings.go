@@ -192,7 +192,23 @@ func (s Settings) SourceRegistry(ctx context.Context) (registry.Options, error) 
 	if s.source == nil || s.sourceErr != nil {
 		return registry.Options{}, s.sourceErr
 	}
-	return s.secrets.registryOptions(ctx, *s.source)
+	o, err := s.secrets.registryOptions(ctx, *s.source)
+	if o.Confined = !s.config.knowsRegistry(o.Host); o.Confined {
+		o.Cures = confinedCures
+	}
+	return o, err
+}
+
+// confinedCures are in terms of an Artifact whose source is followed.
+var confinedCures = registry.Cures{
+	NoCredentials: "name a Secret of type kubernetes.io/dockerconfigjson in spec.forProvider.source.oci.credentialsSecretRef",
+	Credentials:   "check the Secret that spec.forProvider.source.oci.credentialsSecretRef names",
+	Authority:     "put that authority's ca.crt into the Secret that spec.forProvider.source.oci.certSecretRef names",
+	NoAuthority:   "correct the Secret that spec.forProvider.source.oci.certSecretRef names",
+	Host:          "correct the host in spec.forProvider.source.oci.reference",
+	PlainHTTP:     "set spec.forProvider.source.oci.plainHTTP if that is meant",
+	Network: "the provider itself asks public registries only, and private ones that an administrator names: have one name this registry in policy.models.allow of the ClusterProviderConfig, " +
+		"or write revisionPolicy: Pinned",
 }
 
 // Admits reports whether the ProviderConfig admits another Artifact that uses it.
