@@ -36,11 +36,13 @@ const (
 	manyImageFiles = 100
 
 	// smallImageFile is the size up to which a file shares a layer with others if
-	// there are more files than that.
-	smallImageFile = 16 << 20
+	// there are more files than that. If the image had too many layers nevertheless, it is
+	// doubled, up to largestSmallImageFile.
+	smallImageFile        = 16 << 20
+	largestSmallImageFile = 1 << 30
 
-	// sharedImageLayer bounds the bytes of files that share a layer.
-	sharedImageLayer = 64 << 20
+	// sharedImageFiles is how many of the largest small files share a layer.
+	sharedImageFiles = 4
 
 	// maxImageLayers bounds the layers of an image.
 	maxImageLayers = 400
@@ -49,7 +51,12 @@ const (
 // layOutImage puts each file into its own layer, unless there are so many that the
 // image could not be mounted: then small files share layers.
 func layOutImage(files []File) (*Layout, error) {
-	groups := imageGroups(files)
+	small := int64(smallImageFile)
+	groups := imageGroups(files, small)
+	for len(groups) > maxImageLayers && small < largestSmallImageFile {
+		small *= 2
+		groups = imageGroups(files, small)
+	}
 	if len(groups) > maxImageLayers {
 		return nil, outcome.Errorf(outcome.Unsupported,
 			"the model has %d files, of which an image would have %d layers, and nodes can mount %d: set spec.forProvider.format to another",
@@ -73,17 +80,17 @@ func layOutImage(files []File) (*Layout, error) {
 	return l, nil
 }
 
-// imageGroups returns the files of each layer.
-func imageGroups(files []File) [][]File {
+// imageGroups returns the files of each layer, of which those up to a size share some.
+func imageGroups(files []File, small int64) [][]File {
 	var groups [][]File
 	var shared []File
 	var size int64
 	for _, f := range files {
-		if len(files) <= manyImageFiles || f.Size > smallImageFile {
+		if len(files) <= manyImageFiles || f.Size > small {
 			groups = append(groups, []File{f})
 			continue
 		}
-		if size+f.Size > sharedImageLayer {
+		if size+f.Size > sharedImageFiles*small {
 			groups, shared, size = append(groups, shared), nil, 0
 		}
 		shared, size = append(shared, f), size+max(f.Size, 0)
