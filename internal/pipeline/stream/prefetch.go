@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
+	"github.com/crossplane-contrib/provider-kitops/internal/parallel"
 )
 
 const (
@@ -18,12 +19,9 @@ const (
 	// the wait for a server's first byte is a small part of what a larger one takes.
 	prefetchFile = 1 << 20
 
-	// prefetchFiles is how many files of one archive are read before their turn.
-	prefetchFiles = 32
-
-	// prefetchRequests is how many files are read before their turn at the same time, of
-	// all archives of a run together.
-	prefetchRequests = 32
+	// prefetchFiles is how many files of one archive are read before their turn, and how
+	// many of all archives of a run at the same time, at most.
+	prefetchFiles = 64
 )
 
 // A prefetcher reads the small files of archives before their turn, side by side: an
@@ -32,13 +30,17 @@ const (
 // a run together. It is safe for concurrent use.
 type prefetcher struct {
 	memory   *semaphore.Weighted // Of bytes that are read or wait for their turn.
-	requests *semaphore.Weighted
+	requests *parallel.Limit
 	largest  int64 // The size up to which a file is read before its turn.
 }
 
 // newPrefetcher returns a prefetcher with so many bytes of memory.
 func newPrefetcher(memory int64) *prefetcher {
-	return &prefetcher{memory: semaphore.NewWeighted(memory), requests: semaphore.NewWeighted(prefetchRequests), largest: min(prefetchFile, memory)}
+	return &prefetcher{
+		memory:   semaphore.NewWeighted(memory),
+		requests: parallel.New(parallel.Options{Min: 8, Start: 16, Max: prefetchFiles, Samples: 4}),
+		largest:  min(prefetchFile, memory),
+	}
 }
 
 // A fileQueue opens the files of one archive in their order. Some of the next ones are
@@ -134,18 +136,20 @@ func (q *fileQueue) prefetch(p *prefetched) {
 		return
 	}
 	p.held = true
-	if q.requests.Acquire(q.ctx, 1) != nil {
+	if q.requests.Acquire(q.ctx) != nil {
 		q.free(p)
 		return
 	}
-	defer q.requests.Release(1)
+	defer q.requests.Release()
 	if !p.claimed.CompareAndSwap(false, true) {
 		q.free(p)
 		return
 	}
 	if p.content, p.err = q.read(p.file); p.err != nil {
 		q.free(p)
+		return
 	}
+	q.requests.Add(1)
 }
 
 // read reads a file.

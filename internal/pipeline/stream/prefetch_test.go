@@ -77,12 +77,12 @@ func TestPrefetch(t *testing.T) {
 		wait   time.Duration // How long it takes, in waits for one answer.
 		most   int64
 	}{
-		"Small":  {reason: "The requests for small files should wait side by side.", files: filesOf(small...), memory: 16 << 20, wait: 12, most: prefetchRequests + 1},
+		"Small":  {reason: "The requests for small files should wait side by side.", files: filesOf(small...), memory: 16 << 20, wait: 20, most: prefetchFiles + 1},
 		"Memory": {reason: "No more files than memory has room for should be read ahead.", files: filesOf(small...), memory: 3000, wait: 160, most: 4},
 		"None":   {reason: "Without memory, each file should be read at its turn.", files: filesOf(small...), memory: 0, wait: 320, most: 1},
 		"Large":  {reason: "A large file should be read at its turn, and small ones after it ahead.", files: filesOf(1000, 2<<20, 1000, 1000, 2<<20, 1000), memory: 16 << 20, wait: 3, most: 4},
 		"Empty":  {reason: "An empty file needs no request.", files: filesOf(0, 1000, 0, 0, 1000, 0), memory: 16 << 20, wait: 1, most: 2},
-		"Inside": {reason: "A layer may be read from the middle of a file on.", files: filesOf(small...), offset: 150_000, memory: 16 << 20, wait: 11, most: prefetchRequests + 1},
+		"Inside": {reason: "A layer may be read from the middle of a file on.", files: filesOf(small...), offset: 150_000, memory: 16 << 20, wait: 12, most: prefetchFiles + 1},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
