@@ -325,7 +325,7 @@ func fullJobSettings(by string) *v1alpha1.JobSettings {
 		Annotations:           map[string]string{"set-by": by, by: "true"},
 		ActiveDeadlineSeconds: ptr.To(int64(len(by))),
 		ParallelLayers:        ptr.To(int32(len(by))),
-		Parallelism:           int32(len(by)), //nolint:gosec // A short name.
+		Parallelism:           int32(len(by)),
 		BufferSize:            resource.NewQuantity(int64(len(by))<<24, resource.BinarySI),
 	}
 }

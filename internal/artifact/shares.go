@@ -146,7 +146,7 @@ func SharesDone(job *batchv1.Job) []int32 {
 	var out []int32
 	for i := range s.Of {
 		if !slices.Contains(left, i) {
-			out = append(out, int32(i)) //nolint:gosec // At most v1alpha1.MaxParallelism.
+			out = append(out, int32(i))
 		}
 	}
 	return out
@@ -213,7 +213,7 @@ func parseIndexes(text string) []int {
 			continue
 		}
 		for i := first; i <= min(last, v1alpha1.MaxParallelism-1); i++ {
-			out = append(out, int(i)) //nolint:gosec // Less than v1alpha1.MaxParallelism.
+			out = append(out, int(i))
 		}
 	}
 	slices.Sort(out)
@@ -235,7 +235,7 @@ func isIndexed(job *batchv1.Job) bool {
 }
 
 // jobWithShares divides the run between the Job's Pods, as many as shares are left but no
-// more at a time than a limit on runs allows. A Pod that fails fails its share alone; one
+// more at a time than a limit on runs allows. A Pod that fails ends its share alone; one
 // that the cluster evicts is replaced by the Job controller.
 func jobWithShares(s Shares, maxPods int) jobOverride {
 	return func(j *batchv1.Job) {

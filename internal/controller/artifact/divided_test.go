@@ -60,12 +60,12 @@ func (w *world) shareStatus(job *batchv1.Job, active int, completed, failed stri
 	w.t.Helper()
 	now := metav1.Now()
 	count := func(indexes string) int32 {
-		return int32(len(strings.FieldsFunc(indexes, func(r rune) bool { return r == ',' }))) //nolint:gosec // A few.
+		return int32(len(strings.FieldsFunc(indexes, func(r rune) bool { return r == ',' })))
 	}
 	w.changeStatus(job, func() {
 		s := &job.Status
 		s.StartTime = ptr.To(ptr.Deref(s.StartTime, now))
-		s.Active, s.Ready = int32(active), ptr.To(int32(active)) //nolint:gosec // A few.
+		s.Active, s.Ready = int32(active), ptr.To(int32(active))
 		s.Succeeded, s.Failed = count(completed), count(failed)
 		s.CompletedIndexes, s.FailedIndexes = completed, ptr.To(failed)
 		s.UncountedTerminatedPods = &batchv1.UncountedTerminatedPods{}

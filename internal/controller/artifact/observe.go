@@ -153,12 +153,7 @@ func (e *external) gatherRun(ctx context.Context, a *modelv1alpha1.Artifact, o *
 		a.Status.AtProvider.Staged = nil
 	}
 	if job == nil && (!runEnded(a) || forgotResult(a)) {
-		awaitsLast := awaitsLast(a)
-		forgetQueued(a)
-		if o.leftOver, err = e.leftOver(ctx, a); err == nil && awaitsLast {
-			o.run, o.last = ptr.To(artifact.ObserveAwaitsLast(a)), o.leftOver == ""
-		}
-		return err
+		return e.gatherNoJob(ctx, a, o)
 	}
 	state, err := artifact.ReadRunState(ctx, e.direct, a, job, pods, e.now())
 	if err != nil {
@@ -168,18 +163,32 @@ func (e *external) gatherRun(ctx context.Context, a *modelv1alpha1.Artifact, o *
 	state.Contended = job != nil && e.takesRoomInVain(a, job, pods) && e.queue.IsContended(runqueue.ConfigOf(a))
 	run, news := e.recordRun(ctx, a, state)
 	o.run, o.news = &run, news
-	o.last = job != nil && artifact.AwaitsLast(job) && !hasEnded(run.Phase)
 	if !hasEnded(run.Phase) {
-		o.outdated = e.outdatedSecret(ctx, a, job)
-	}
-	switch run.Phase {
-	case modelv1alpha1.PhasePending:
-		o.stuck = state.Outdated(a, e.settings.KitImage)
-	case modelv1alpha1.PhaseRunning:
-		a.Status.AtProvider.Progress = e.poller.Progress(a, pods)
-	case modelv1alpha1.PhaseSucceeded, modelv1alpha1.PhaseFailed:
+		e.gatherActive(ctx, a, state, o)
 	}
 	return nil
+}
+
+// gatherActive reads what decides about a run that has not ended.
+func (e *external) gatherActive(ctx context.Context, a *modelv1alpha1.Artifact, state artifact.RunState, o *observation) {
+	o.last = artifact.AwaitsLast(state.Job)
+	o.outdated = e.outdatedSecret(ctx, a, state.Job)
+	if o.run.Phase == modelv1alpha1.PhasePending {
+		o.stuck = state.Outdated(a, e.settings.KitImage)
+		return
+	}
+	a.Status.AtProvider.Progress = e.poller.Progress(a, state.Pods)
+}
+
+// gatherNoJob reads what there is of a run that has no Job, or not yet.
+func (e *external) gatherNoJob(ctx context.Context, a *modelv1alpha1.Artifact, o *observation) error {
+	awaitsLast := awaitsLast(a)
+	forgetQueued(a)
+	var err error
+	if o.leftOver, err = e.leftOver(ctx, a); err == nil && awaitsLast {
+		o.run, o.last = ptr.To(artifact.ObserveAwaitsLast(a)), o.leftOver == ""
+	}
+	return err
 }
 
 // awaitsLast reports whether the status says that the run which the Artifact asks for is in

@@ -29,17 +29,17 @@ func (e *external) recordRun(ctx context.Context, a *modelv1alpha1.Artifact, sta
 
 	number := artifact.RunOf(job).Number
 	o = known(a, job, pods, o)
-	recorded := s.Phase == o.Phase && s.Run == number && !forgotResult(a)
-	began := s.StartTime != nil && s.Run == number
-	stopped := s.Phase == modelv1alpha1.PhaseRunning && s.Run == number && artifact.IsQueued(job)
+	same := s.Run == number
+	recorded := s.Phase == o.Phase && same && !forgotResult(a)
+	stopped := s.Phase == modelv1alpha1.PhaseRunning && same && artifact.IsQueued(job)
 	s.Phase, s.Run = o.Phase, number
 	s.JobRef = &modelv1alpha1.JobReference{Namespace: job.GetNamespace(), Name: job.GetName()}
 	if !recorded || o.Phase != modelv1alpha1.PhasePending || state.Asked {
 		// A Job gets its start time just after it is made: that alone is not written
 		// if the run starts within artifact.StartGracePeriod.
-		recordTimes(a, job, began)
+		recordTimes(a, job, same)
 	}
-	divided := recordShares(a, job)
+	allDone := recordShares(a, job) && artifact.AwaitsLast(job)
 	if !recorded {
 		e.recordEnd(a, job, pods, o)
 	}
@@ -47,17 +47,18 @@ func (e *external) recordRun(ctx context.Context, a *modelv1alpha1.Artifact, sta
 	switch {
 	case stopped:
 		e.tellIfCurrent(ctx, a, event.Normal(reasonRequeued, fmt.Sprintf("Run %d was stopped by its queue and waits there again; what it has transferred is kept", number)))
-	case !recorded && !(o.Phase == modelv1alpha1.PhaseRunning && artifact.IsLast(job)):
+	case !recorded:
 		e.tell(ctx, a, o)
 	}
-	return o, !recorded && hasEnded(o.Phase) || divided && artifact.AwaitsLast(job)
+	return o, !recorded && hasEnded(o.Phase) || allDone
 }
 
-// recordTimes records when a run began and ended, as its Job shows it. That of a run which
-// several Pods have transferred began with them, and has not ended with them.
-func recordTimes(a *modelv1alpha1.Artifact, job *batchv1.Job, began bool) {
+// recordTimes records when a run began and ended, as its Job shows it, which is of the same run
+// as before or of another. One that several Pods have transferred began with them, and has not
+// ended with them.
+func recordTimes(a *modelv1alpha1.Artifact, job *batchv1.Job, same bool) {
 	s := &a.Status.AtProvider
-	if !began || !artifact.IsLast(job) {
+	if !same || s.StartTime == nil || !artifact.IsLast(job) {
 		s.StartTime = artifact.StartTime(job)
 	}
 	s.CompletionTime = nil

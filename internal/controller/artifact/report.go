@@ -160,6 +160,10 @@ func (e *external) tell(ctx context.Context, a *modelv1alpha1.Artifact, o artifa
 		// Starting it was an event already.
 		return
 	case modelv1alpha1.PhaseRunning:
+		if artifact.AwaitsLastOf(a) {
+			// Its Pods were running before.
+			return
+		}
 		told = event.Normal(reasonRunning, fmt.Sprintf("Run %d is running", s.Run))
 	case modelv1alpha1.PhaseSucceeded:
 		told = event.Normal(reasonStaged, fmt.Sprintf("Run %d staged %s", s.Run, s.Staged.Digest))
