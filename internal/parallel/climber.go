@@ -6,8 +6,10 @@ const (
 	full = 0.8
 
 	// worth is which part of a growth in size must be seen in throughput for the larger
-	// size to be kept: with a quarter, twice the size must bring a quarter more.
-	worth = 0.25
+	// size to be kept: with a half, twice the size must bring half as much again. Where
+	// slots wait for their server, twice as many bring twice as much; what brings little
+	// is not worth its memory, and may be chance.
+	worth = 0.5
 
 	// rest is for how many intervals a choice that was not better is not tried again. It
 	// doubles with each such try, up to mostRest.
