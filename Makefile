@@ -75,7 +75,7 @@ bench: ## Measure Stream beside the limit by curl, an older commit's worker, and
 	$(GO) run ./test/bench/throughput --kit="$(KIT)" --page=docs/benchmark.md $(ARGS)
 
 .PHONY: bench-controller
-bench-controller: ## Measure the controllers against a real API server: time to Jobs, writes and memory when idle; about 15 minutes (Linux). ARGS= adds flags.
+bench-controller: ## Measure the controllers against a real API server: Jobs beside a bare client, requests, a restart, changes of the leader, and memory; about 20 minutes (Linux). ARGS= adds flags.
 	$(GO) run ./test/bench/controller $(ARGS)
 
 .PHONY: lint

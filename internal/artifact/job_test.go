@@ -465,7 +465,7 @@ func TestBuildJobSettings(t *testing.T) {
 
 func TestBuildJobSettingsMetadata(t *testing.T) {
 	settings := &v1alpha1.JobSettings{
-		Labels: map[string]string{"team": "config", "cost": "1", labelInstance: "forged", labelVersion: "forged"},
+		Labels: map[string]string{"team": "config", "cost": "1", LabelInstance: "forged", labelVersion: "forged"},
 		Annotations: map[string]string{
 			"note": "config", "sidecar.istio.io/inject": "false",
 			AnnotationRun: "99", AnnotationRunHash: "forged", AnnotationArtifact: "forged", AnnotationReference: "forged",

@@ -106,7 +106,7 @@ const (
 // (https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/).
 const (
 	labelName      = "app.kubernetes.io/name"
-	labelInstance  = "app.kubernetes.io/instance"
+	LabelInstance  = "app.kubernetes.io/instance"
 	labelComponent = "app.kubernetes.io/component"
 	labelManagedBy = "app.kubernetes.io/managed-by"
 	labelVersion   = "app.kubernetes.io/version"
@@ -125,7 +125,7 @@ const LabelArtifactUID = modelv1alpha1.Group + "/artifact-uid"
 // running Jobs.
 func SelectorLabelsForArtifact(artifactName string) map[string]string {
 	labels := CommonLabels()
-	labels[labelInstance] = shorten(artifactName, validation.LabelValueMaxLength)
+	labels[LabelInstance] = shorten(artifactName, validation.LabelValueMaxLength)
 	return labels
 }
 

@@ -86,7 +86,7 @@ func TestNamesAreValidAndDistinct(t *testing.T) {
 		},
 		"Instance": {
 			reason: "Labels should have a valid length without collisions.",
-			args:   func(name string) string { return SelectorLabelsForArtifact(name)[labelInstance] },
+			args:   func(name string) string { return SelectorLabelsForArtifact(name)[LabelInstance] },
 			want:   want{problems: validation.IsValidLabelValue, distinct: true},
 		},
 		"Job": {

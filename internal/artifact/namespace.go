@@ -46,7 +46,7 @@ func RunNamespaces(ma *modelv1alpha1.Artifact) []string {
 func RecordedNamespaces(ma *modelv1alpha1.Artifact) []string {
 	var out []string
 	for _, ns := range strings.SplitN(ma.GetAnnotations()[AnnotationRunNamespaces], ",", maxRunNamespaces+1) {
-		if len(validation.IsDNS1123Label(ns)) == 0 && len(out) < maxRunNamespaces {
+		if len(out) < maxRunNamespaces && (ns != "" && ns == ma.GetNamespace() || len(validation.IsDNS1123Label(ns)) == 0) {
 			out = append(out, ns)
 		}
 	}

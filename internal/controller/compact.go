@@ -4,6 +4,8 @@ import (
 	"reflect"
 	"sync"
 
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 )
 
@@ -24,8 +26,8 @@ type compactor struct {
 	words map[string]string
 }
 
-// compact removes an object's managed fields, shares its words with other objects and
-// cuts its lists to their length. All else is as it was. It is a TransformFunc: nobody
+// compact removes an object's managed fields and, of what stays, shares its words with other
+// objects and cuts its lists to their length. All else is as it was. It is a TransformFunc: nobody
 // else has the object yet.
 func (c *compactor) compact(o any) (any, error) {
 	m, err := meta.Accessor(o)
@@ -33,7 +35,12 @@ func (c *compactor) compact(o any) (any, error) {
 		return o, nil //nolint:nilerr // What has no metadata is cached as it is.
 	}
 	m.SetManagedFields(nil)
-	c.walk(reflect.ValueOf(o))
+	switch o.(type) {
+	case *batchv1.Job, *corev1.Pod, *corev1.PersistentVolumeClaim:
+		// They are there for as long as a run, and there are many only where many runs begin.
+	default:
+		c.walk(reflect.ValueOf(o))
+	}
 	return o, nil
 }
 

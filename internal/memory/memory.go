@@ -30,6 +30,10 @@ const (
 	// hundred Artifacts never reaches it, so that nothing slows down its reconciles.
 	leastLimit = 128 << 20
 
+	// smallHeapGrowth is how much the provider's heap grows until it is collected, in percent
+	// of what is live.
+	smallHeapGrowth = 200
+
 	// limitOverhead is what the soft limit grants beside the heap, in bytes:
 	// stacks, the collector's own memory, and spans that are partly in use.
 	limitOverhead = 36 << 20
@@ -43,6 +47,10 @@ func Tune(ctx context.Context) {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}
+	// A small heap may grow further than by its own size before it is collected: while many
+	// runs begin, a tenth of the processor time goes there else. Of a large one the limit
+	// decides.
+	debug.SetGCPercent(smallHeapGrowth)
 	live := []metrics.Sample{{Name: liveHeap}}
 	wait.UntilWithContext(ctx, func(context.Context) {
 		metrics.Read(live)

@@ -326,6 +326,18 @@ func (m *CredentialMemory) options(ctx context.Context, e endpoint, read func(co
 	return o, nil
 }
 
+// has reports whether it is remembered how to connect to an endpoint, by Secrets of the
+// versions that the watch of their metadata shows.
+func (m *CredentialMemory) has(ctx context.Context, e endpoint) bool {
+	version, ok := shownVersions(ctx, m.metadata, e.credentials, e.certs)
+	if !ok {
+		return false
+	}
+	known, ok := m.known.Get(credentialIDOf(e))
+	c, is := known.(credentials)
+	return ok && is && c.version == version
+}
+
 // remember what was read. The watch may be behind what was read: then it shows
 // another version soon, and the Secrets are read again.
 func (m *CredentialMemory) remember(id credentialID, version string, o registry.Options) {
@@ -345,14 +357,24 @@ func shownVersions(ctx context.Context, metadata client.Reader, keys ...*secretK
 		if k == nil {
 			continue
 		}
-		s := &metav1.PartialObjectMetadata{}
-		s.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
-		if err := metadata.Get(ctx, k.NamespacedName, s); err != nil {
+		version, ok := shownVersion(ctx, metadata, k)
+		if !ok {
 			return "", false
 		}
-		out += versionOf(s) + ","
+		out += version + ","
 	}
 	return out, true
+}
+
+// shownVersion returns the version of a Secret as the watch of its metadata shows it, and
+// reports whether it is known.
+func shownVersion(ctx context.Context, metadata client.Reader, k *secretKey) (string, bool) {
+	s := &metav1.PartialObjectMetadata{}
+	s.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	if err := metadata.Get(ctx, k.NamespacedName, s); err != nil {
+		return "", false
+	}
+	return versionOf(s), true
 }
 
 // versionOf returns the version of a Secret.

@@ -118,3 +118,49 @@ func TestCredentialMemory(t *testing.T) {
 		t.Errorf("want the deleted Secret to be forgotten and the other one kept, got %d", w.memory.known.Len())
 	}
 }
+
+// TestConfigHashKnown checks that a run that begins reads no Secret for its registry again
+// which its watch shows as it was read, and that it has the hash of what is there.
+func TestConfigHashKnown(t *testing.T) {
+	account := credentialsSecret("team-a", "account", map[string]string{corev1.DockerConfigJsonKey: `{"auths":{"r.example.com":{"auth":"YTpi"}}}`})
+	cases := map[string]struct {
+		reason string
+		copied bool
+		change bool
+		reads  int
+	}{
+		"Known":   {reason: "A Secret that is known should not be read."},
+		"Changed": {reason: "A Secret that has changed since should be read.", change: true, reads: 1},
+		"Copied":  {reason: "A Secret that is copied should be of the version that is copied.", copied: true, reads: 1},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			secret := account.DeepCopy()
+			w := newMemoryWorld(t, secret)
+			e := endpoint{host: "r.example.com", credentials: &secretKey{NamespacedName: client.ObjectKeyFromObject(secret), key: corev1.DockerConfigJsonKey, copied: tc.copied}}
+			o, err := w.look(e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tc.change {
+				w.change(secret, "other", "1")
+			}
+			hash := func(m *CredentialMemory) string {
+				s := Settings{config: &providerConfig{}, registry: e, Registry: o, secrets: &secretReader{kube: w.server, memory: m}}
+				h, err := s.ConfigHash(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				return h
+			}
+			w.reads = 0
+			got := hash(w.memory)
+			if w.reads != tc.reads {
+				t.Errorf("\n%s\nConfigHash(...): want %d reads, got %d", tc.reason, tc.reads, w.reads)
+			}
+			if want := hash(nil); got != want {
+				t.Errorf("\n%s\nConfigHash(...): want %s, as without a memory, got %s", tc.reason, want, got)
+			}
+		})
+	}
+}

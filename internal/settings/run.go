@@ -303,8 +303,12 @@ func (s Settings) copySource(ctx context.Context, out map[string][]byte) error {
 // apply, and of all Secrets that a run uses, by their versions and not by what they hold. It returns an error that
 // names the Secret which does not exist, or which must not be sent to the run's server. It
 // is called where a run is about to begin, so it reads the Secrets from the API server
-// itself, and what is read after it is of the same versions.
+// itself, and what is read after it is of the same versions. Those for the registry are not
+// read again if none is copied and their watch shows the version that was read before: the
+// run's Pod reads them itself, and of thousands of runs that begin together each would ask
+// for the same Secret.
 func (s Settings) ConfigHash(ctx context.Context) (string, error) {
+	known := s.knownVersions(ctx)
 	s.secrets.refresh()
 	if s.sourceErr != nil {
 		return "", s.sourceErr
@@ -324,6 +328,10 @@ func (s Settings) ConfigHash(ctx context.Context) (string, error) {
 		if k == nil {
 			continue
 		}
+		if version, ok := known[k]; ok {
+			versions = append(versions, version)
+			continue
+		}
 		secret, err := s.secrets.get(ctx, k)
 		if err != nil {
 			return "", err
@@ -331,6 +339,27 @@ func (s Settings) ConfigHash(ctx context.Context) (string, error) {
 		versions = append(versions, versionOf(secret))
 	}
 	return hashOf(strings.Join(versions, ",")), nil
+}
+
+// knownVersions returns the versions of the Secrets for the registry, if they are remembered
+// and none is copied; else nil.
+func (s Settings) knownVersions(ctx context.Context) map[*secretKey]string {
+	m := s.secrets.memory
+	if m == nil || len(s.copied()) > 0 || !m.has(ctx, s.registry) {
+		return nil
+	}
+	out := map[*secretKey]string{}
+	for _, k := range []*secretKey{s.registry.credentials, s.registry.certs} {
+		if k == nil {
+			continue
+		}
+		version, ok := shownVersion(ctx, m.metadata, k)
+		if !ok {
+			return nil
+		}
+		out[k] = version
+	}
+	return out
 }
 
 // maxMounts bounds how many artifacts a run mounts blobs from.

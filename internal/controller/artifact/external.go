@@ -78,8 +78,11 @@ type memory struct {
 	// started are Artifacts whose Create or Update made a Job.
 	started started
 
-	// cleared are Artifacts whose Create or Update made nothing.
-	cleared cleared
+	// told are Artifacts whose Create or Update has events of its own.
+	told told
+
+	// admitted are the namespaces that have just admitted a run.
+	admitted admissions
 
 	// soon are Artifacts to be reconciled again after a fixed time.
 	soon soon
@@ -130,7 +133,7 @@ func (m *memory) forget(uid types.UID) {
 	m.blobs.forget(uid)
 	m.follower.Forget(uid)
 	m.observed.take(uid)
-	m.cleared.take(uid)
+	m.told.take(uid)
 	m.committed.take(uid)
 	m.contested.take(uid)
 	m.stuckTags.take(uid)
@@ -141,6 +144,7 @@ func (m *memory) forget(uid types.UID) {
 // Create takes the step that Observe planned: it starts the Artifact's run, or gives
 // the artifact its tag.
 func (e *external) Create(ctx context.Context, a *modelv1alpha1.Artifact) (managed.ExternalCreation, error) {
+	e.plan.current = true
 	err := e.execute(ctx, a)
 	if why, ok := conditionOf(a, err); ok {
 		e.refusals.put(a.GetUID(), e.namingConfig(why))
@@ -166,6 +170,15 @@ func (e *external) Delete(ctx context.Context, a *modelv1alpha1.Artifact) (manag
 
 // execute takes the action of the plan. No action waits for a run.
 func (e *external) execute(ctx context.Context, a *modelv1alpha1.Artifact) error {
+	err := e.act(ctx, a)
+	if err == nil && e.plan.action.isTold() {
+		e.told.put(a.GetUID(), struct{}{})
+	}
+	return err
+}
+
+// act does what the plan's action is.
+func (e *external) act(ctx context.Context, a *modelv1alpha1.Artifact) error {
 	a.Effective = e.settings.Effective
 	switch e.plan.action {
 	case actionStartRun:

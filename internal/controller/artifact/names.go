@@ -89,7 +89,6 @@ func (e *external) commit(ctx context.Context, a *modelv1alpha1.Artifact) error 
 	}
 	e.described.put(a.GetUID(), modelv1alpha1.Description(done.Description))
 	e.committed.put(a.GetUID(), *staged)
-	e.cleared.put(a.GetUID(), struct{}{})
 	e.requeue(a, requeueNow)
 	return nil
 }

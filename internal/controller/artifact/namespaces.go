@@ -99,11 +99,11 @@ func listed[T any, L client.ObjectList](ctx context.Context, e *external, kube c
 
 // workspaces returns the Artifact's workspaces, of which there is one unless its runs
 // have moved to another namespace.
-func (e *external) workspaces(ctx context.Context, a *modelv1alpha1.Artifact) ([]*corev1.PersistentVolumeClaim, error) {
+func (e *external) workspaces(ctx context.Context, kube client.Reader, a *modelv1alpha1.Artifact) ([]*corev1.PersistentVolumeClaim, error) {
 	var out []*corev1.PersistentVolumeClaim
 	for _, in := range e.everywhere(a) {
 		pvc := &corev1.PersistentVolumeClaim{}
-		err := e.direct.Get(ctx, types.NamespacedName{Namespace: artifact.RunNamespace(in), Name: artifact.WorkspaceName(in)}, pvc)
+		err := kube.Get(ctx, types.NamespacedName{Namespace: artifact.RunNamespace(in), Name: artifact.WorkspaceName(in)}, pvc)
 		if client.IgnoreNotFound(err) != nil {
 			return nil, errors.Wrap(err, "cannot get the workspace")
 		}

@@ -6,6 +6,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/catalog"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
@@ -49,6 +50,11 @@ const (
 	actionRelease action = "release"
 )
 
+// isTold reports whether an action has events of its own, or none is due.
+func (a action) isTold() bool {
+	return a == actionStartRun || a == actionCommit || a == actionRetag
+}
+
 // A plan is what Observe decided. It is all that Create, Update and Delete know.
 type plan struct {
 	action action
@@ -66,6 +72,11 @@ type plan struct {
 	// why there is a run although there was an artifact; empty if the spec asks
 	// for it.
 	why string
+
+	// current means that the runtime has just written the Artifact, so that it is what the
+	// API server has: Create is called after such a write, which fails where another
+	// version is there.
+	current bool
 
 	// secret is the one with a run's copied credentials that must be renewed.
 	secret types.NamespacedName
@@ -93,6 +104,13 @@ type plan struct {
 
 	// adopted is what is adopted.
 	adopted *adoption
+}
+
+// isFirst reports whether the planned run is the Artifact's first, of which nothing was begun
+// before: neither its annotations nor its status know of one, and the API server has these
+// annotations.
+func (p plan) isFirst(a *modelv1alpha1.Artifact) bool {
+	return p.current && p.action == actionStartRun && p.earlier == "" && a.Status.AtProvider.JobRef == nil
 }
 
 // An adoption is an artifact in the registry that is the Artifact's by a record or

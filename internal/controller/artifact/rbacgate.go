@@ -49,6 +49,10 @@ func (g *rbacGate) Start(ctx context.Context) error {
 
 // run operates the gate until the context is done.
 func (g *rbacGate) run(ctx context.Context) error {
+	if g.access.Missing(ctx) != nil {
+		// At the start, those that are settled wait for their turn.
+		g.requeue(ctx, func(*modelv1alpha1.Artifact) bool { return true })
+	}
 	if err := g.access.WaitGranted(ctx); err != nil {
 		return err
 	}

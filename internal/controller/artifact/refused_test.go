@@ -14,6 +14,7 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/test/apiserver"
 )
@@ -76,6 +77,33 @@ func TestRefusedRunLeavesNothing(t *testing.T) {
 	}
 }
 
+// TestRunRefusedAfterAnother checks that a run which the API server refuses, although it has
+// just admitted another in its namespace and was not asked first, leaves neither a workspace
+// nor credentials.
+func TestRunRefusedAfterAnother(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	startManager(t, w.namespace)
+	kit := func(name string) *modelv1alpha1.Artifact {
+		a := w.artifact(name)
+		a.Spec.ForProvider.Pipeline = modelv1alpha1.PipelineKit
+		w.create(a)
+		return a
+	}
+	w.job(kit("admitted"), 1)
+	w.forbid("count/jobs.batch")
+	a := kit("refused")
+	w.waitReady(a, corev1.ConditionFalse, string(outcome.QuotaExceeded))
+	w.eventually("no workspace", func() string {
+		pvc := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: artifact.WorkspaceName(a)}}
+		if err := w.get(pvc); err == nil && pvc.GetDeletionTimestamp() == nil {
+			return "it is there"
+		}
+		return ""
+	})
+	w.tries(a, 2)
+}
+
 // tries waits until the runtime has called Create this many times more.
 func (w *world) tries(a *modelv1alpha1.Artifact, n int) {
 	w.t.Helper()
@@ -84,7 +112,7 @@ func (w *world) tries(a *modelv1alpha1.Artifact, n int) {
 		if err := w.get(a); err != nil {
 			return err.Error()
 		}
-		seen[a.GetAnnotations()["crossplane.io/external-create-pending"]] = true
+		seen[a.GetAnnotations()["crossplane.io/external-create-failed"]] = true
 		if len(seen) <= n {
 			return fmt.Sprintf("%d tries", len(seen)-1)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
@@ -15,6 +16,7 @@ import (
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 )
 
 // startRun takes one step towards the planned run, and never waits: it deletes what
@@ -46,7 +48,6 @@ func (e *external) startRun(ctx context.Context, a *modelv1alpha1.Artifact) erro
 		return err
 	}
 	if !ready {
-		e.cleared.put(a.GetUID(), struct{}{})
 		return nil
 	}
 	if len(artifact.RecordedNamespaces(a)) > 1 {
@@ -67,7 +68,13 @@ func (e *external) startRun(ctx context.Context, a *modelv1alpha1.Artifact) erro
 // needs, and Secrets in other namespaces, and reports whether Jobs, Pods and workspaces
 // are gone.
 func (e *external) clearEarlierRuns(ctx context.Context, a *modelv1alpha1.Artifact, next artifact.Run) (bool, error) {
-	jobs, err := e.jobs(ctx, e.direct, a)
+	kube := e.direct
+	if e.plan.isFirst(a) {
+		// There is nothing of an earlier run that a cache may not know yet, but for what
+		// another Artifact of that name has left. And all Jobs of an Artifact have one name.
+		kube = e.cached
+	}
+	jobs, err := e.jobs(ctx, kube, a)
 	if err != nil {
 		return false, err
 	}
@@ -82,7 +89,7 @@ func (e *external) clearEarlierRuns(ctx context.Context, a *modelv1alpha1.Artifa
 			return false, err
 		}
 	}
-	stale, err := e.clearWorkspaces(ctx, a)
+	stale, err := e.clearWorkspaces(ctx, kube, a)
 	if err != nil {
 		return false, err
 	}
@@ -94,7 +101,7 @@ func (e *external) clearEarlierRuns(ctx context.Context, a *modelv1alpha1.Artifa
 			return false, err
 		}
 	}
-	pods, err := e.pods(ctx, e.direct, a)
+	pods, err := e.pods(ctx, kube, a)
 	return err == nil && !stale && len(pods) == 0 && len(jobs) == 0, err
 }
 
@@ -116,8 +123,8 @@ func isLiveJobOf(job *batchv1.Job, a *modelv1alpha1.Artifact, run artifact.Run) 
 
 // clearWorkspaces deletes workspaces that are not what the next run needs, and
 // reports whether there were any.
-func (e *external) clearWorkspaces(ctx context.Context, a *modelv1alpha1.Artifact) (bool, error) {
-	pvcs, err := e.workspaces(ctx, a)
+func (e *external) clearWorkspaces(ctx context.Context, kube client.Reader, a *modelv1alpha1.Artifact) (bool, error) {
+	pvcs, err := e.workspaces(ctx, kube, a)
 	if err != nil {
 		return false, err
 	}
@@ -139,6 +146,9 @@ func (e *external) clearWorkspaces(ctx context.Context, a *modelv1alpha1.Artifac
 // annotations only after a Create that returned, and never after an Update.
 func (e *external) persistRun(ctx context.Context, a *modelv1alpha1.Artifact, run artifact.Run) error {
 	if artifact.RunOf(a) == run && e.hasIdentity(a) && slices.Contains(artifact.RecordedNamespaces(a), artifact.RunNamespace(a)) {
+		if e.plan.current {
+			return nil
+		}
 		return e.checkCurrent(ctx, a)
 	}
 	return e.annotate(ctx, a, func(a *modelv1alpha1.Artifact) { e.setRun(a, run) })
@@ -181,27 +191,62 @@ func (e *external) checkCurrent(ctx context.Context, a *modelv1alpha1.Artifact) 
 	return kerrors.NewConflict(modelv1alpha1.SchemeGroupVersion.WithResource("artifacts").GroupResource(), a.GetName(), errors.New("it has changed since"))
 }
 
-// ensureRun makes what the run needs, the Job last.
+// admittedFor is how long it is believed that a namespace which has just admitted a Job
+// admits the next one.
+const admittedFor = 10 * time.Second
+
+// admissions are the times at which namespaces admitted a Job last.
+type admissions = once[string, time.Time]
+
+// ensureRun makes what the run needs, the Job last. Whether all of it is admitted is asked
+// first, unless the namespace has just admitted the like: of thousands of first runs that
+// start together, each would cost the API server twice the Jobs. If it refuses one then, what
+// was made before is removed.
 func (e *external) ensureRun(ctx context.Context, a *modelv1alpha1.Artifact) error {
 	data, err := e.settings.SecretData(ctx)
 	if err != nil {
 		return err
 	}
-	if err := e.checkRun(ctx, a, data); err != nil {
+	in := artifact.RunNamespace(a)
+	trusting := e.plan.isFirst(a) && e.now().Sub(e.admitted.get(in)) < admittedFor
+	if !trusting {
+		if err := e.checkRun(ctx, a, data); err != nil {
+			return err
+		}
+	}
+	job, err := e.makeRun(ctx, a, data)
+	switch {
+	case job != nil:
+		e.admitted.put(in, e.now())
+	case outcome.ReasonOf(err) != "":
+		e.admitted.take(in)
+		if !trusting {
+			return err
+		}
+		if failed := errors.Join(artifact.DeletePVC(ctx, e.direct, a), artifact.DeleteSecrets(ctx, e.direct, a)); failed != nil {
+			return errors.Join(err, failed)
+		}
+	}
+	if err != nil {
 		return err
 	}
+	return artifact.BindSecret(ctx, e.direct, a, job)
+}
+
+// makeRun makes what the run needs, the Job last, and returns the Job.
+func (e *external) makeRun(ctx context.Context, a *modelv1alpha1.Artifact, data map[string][]byte) (*batchv1.Job, error) {
 	if len(data) > 0 {
 		hash, err := e.settings.CopyHash(ctx)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if a.Effective.CopiedSecretName, err = artifact.EnsureSecret(ctx, e.direct, e.scheme, a, e.labels, data, hash); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if artifact.NeedsWorkspace(a) {
 		if err := artifact.EnsurePVC(ctx, e.direct, e.scheme, a, e.labels); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	job, made, err := artifact.EnsureJob(ctx, lookingUp{Client: e.direct, cached: e.cached}, e.scheme, a, e.settings.KitImage, e.selector, e.labels)
@@ -224,10 +269,7 @@ func (e *external) ensureRun(ctx context.Context, a *modelv1alpha1.Artifact) err
 		}
 		e.recorder.Event(a, event.Normal(reasonRunStarted, message))
 	}
-	if err != nil {
-		return err
-	}
-	return artifact.BindSecret(ctx, e.direct, a, job)
+	return job, err
 }
 
 // renewSecret has the run's copied credentials be those that there are now. Where these
@@ -304,7 +346,7 @@ func (e *external) runsLeft(ctx context.Context, a *modelv1alpha1.Artifact) (boo
 	if err != nil || len(pods) > 0 {
 		return true, err
 	}
-	pvcs, err := e.workspaces(ctx, a)
+	pvcs, err := e.workspaces(ctx, e.direct, a)
 	if err != nil || len(pvcs) > 0 {
 		return true, err
 	}
@@ -334,7 +376,7 @@ func (e *external) leftOver(ctx context.Context, a *modelv1alpha1.Artifact) (str
 	if len(pods) > 0 {
 		return fmt.Sprintf("Pod %q of an earlier run is still there", pods[0].GetName()), nil
 	}
-	pvcs, err := e.workspaces(ctx, a)
+	pvcs, err := e.workspaces(ctx, e.cached, a)
 	for _, pvc := range pvcs {
 		if pvc.GetDeletionTimestamp() != nil {
 			return fmt.Sprintf("The workspace %q of an earlier run is still there", pvc.GetName()), nil

@@ -94,6 +94,33 @@ func (w *statusWriter) Update(ctx context.Context, o client.Object, opts ...clie
 	return w.SubResourceWriter.Update(ctx, o, opts...)
 }
 
+// Update updates an object. Of an Artifact it leaves out since when a Create is pending: the
+// runtime writes that so that it finds a Create which it does not know the result of, and
+// then another write for its success. A run that was begun is found by the annotations that
+// this write has, and by its Job's name.
+func (c *statusClient) Update(ctx context.Context, o client.Object, opts ...client.UpdateOption) error {
+	if a, ok := o.(*modelv1alpha1.Artifact); ok {
+		meta.RemoveAnnotations(a, meta.AnnotationKeyExternalCreatePending)
+	}
+	return c.Client.Update(ctx, o, opts...)
+}
+
+// A creationUpdater leaves out the write that a Create succeeded, for which nobody looks:
+// each is a watch event, too, to who composes the Artifact. What Create annotates, it writes
+// itself. That one failed is written.
+type creationUpdater struct {
+	managed.CriticalAnnotationUpdater
+}
+
+// UpdateCriticalAnnotations writes annotations after a Create that failed.
+func (u creationUpdater) UpdateCriticalAnnotations(ctx context.Context, o client.Object) error {
+	if meta.GetExternalCreateSucceeded(o).After(meta.GetExternalCreateFailed(o)) {
+		meta.RemoveAnnotations(o, meta.AnnotationKeyExternalCreateSucceeded)
+		return nil
+	}
+	return u.CriticalAnnotationUpdater.UpdateCriticalAnnotations(ctx, o)
+}
+
 // isStalled reports whether an Artifact that is not ready waits for a person.
 func isStalled(a *modelv1alpha1.Artifact) bool {
 	reason, s := outcome.Reason(a.GetCondition(xpv2.TypeReady).Reason), a.Status.AtProvider
@@ -171,31 +198,30 @@ func (f *finalizer) AddFinalizer(ctx context.Context, o resource.Object) error {
 // Reasons of the runtime's events after a Create and an Update
 // (crossplane-runtime 2.4, pkg/reconciler/managed/reconciler.go).
 const (
-	// reasonCreated: the runtime has called Create, which took a step towards the first run.
+	// reasonCreated: the runtime has called Create, which did what has no event of its own.
 	reasonCreated event.Reason = "CreatedExternalResource"
 
-	// reasonUpdated: the runtime has called Update, which took a step towards another run or
-	// changed a tag.
+	// reasonUpdated: the runtime has called Update, which did what has no event of its own.
 	reasonUpdated event.Reason = "UpdatedExternalResource"
 )
 
-// cleared are the Artifacts whose Create or Update only cleared away what an
-// earlier run left, until the runtime's event about it.
-type cleared = once[types.UID, struct{}]
+// told are the Artifacts whose Create or Update took a step that has events of its own, or
+// only cleared away what an earlier run left, until the runtime's event about it.
+type told = once[types.UID, struct{}]
 
-// A quietRecorder leaves out the runtime's event that something was created or
-// updated where nothing was.
+// A quietRecorder leaves out the runtime's event that something was created or updated where
+// another event says what, or nothing was. Each event is a write to the API server.
 type quietRecorder struct {
 	event.Recorder
 
-	cleared *cleared
+	told *told
 }
 
-// Event records an event, unless it is of a step that only cleared away.
+// Event records an event, unless it is the runtime's of a step that has its own.
 func (r quietRecorder) Event(o runtime.Object, e event.Event) {
 	m, ok := o.(metav1.Object)
 	if ok && (e.Reason == reasonCreated || e.Reason == reasonUpdated) {
-		if _, only := r.cleared.take(m.GetUID()); only {
+		if _, known := r.told.take(m.GetUID()); known {
 			return
 		}
 	}
@@ -204,7 +230,7 @@ func (r quietRecorder) Event(o runtime.Object, e event.Event) {
 
 // WithAnnotations returns a recorder like this one that annotates its events.
 func (r quietRecorder) WithAnnotations(keysAndValues ...string) event.Recorder {
-	return quietRecorder{Recorder: r.Recorder.WithAnnotations(keysAndValues...), cleared: r.cleared}
+	return quietRecorder{Recorder: r.Recorder.WithAnnotations(keysAndValues...), told: r.told}
 }
 
 // A once keeps values for keys, each until it is taken. Its zero value is empty.

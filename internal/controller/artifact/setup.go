@@ -17,7 +17,6 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/statemetrics"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -125,7 +124,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	recorder := xpevent.NewAPIRecorder(mgr.GetEventRecorderFor(name)) //nolint:staticcheck // See above.
 	hosts := cmp.Or(o.Hosts, connection.NewHosts())
 	c := &connector{
-		cached: mgr.GetClient(),
+		cached: indexedClient{mgr.GetClient()},
 		direct: direct,
 		scheme: mgr.GetScheme(),
 		usage:  resource.NewProviderConfigUsageTracker(mgr.GetClient(), &v1alpha1.ProviderConfigUsage{}),
@@ -149,7 +148,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	gate := newRBACGate(o.Access, mgr.GetClient())
 	managedReconciler := newReconciler(mgr, mgr.GetCache(), c, append(o.forReconciler(name, recorder, c),
 		managed.WithTypedExternalConnector[*modelv1alpha1.Artifact](&permitted{next: c, gate: gate}),
-		managed.WithInitializers(o.policyInitializer(), gate.initializer(&cleaner{cache: mgr.GetCache(), direct: direct, scope: o.RunNamespaces})),
+		managed.WithInitializers(o.policyInitializer(), gate.initializer(&cleaner{cache: indexedReader{mgr.GetCache()}, direct: direct, scope: o.RunNamespaces})),
 	)...)
 
 	r := queueing{Reconciler: managedReconciler, queue: c.queue}
@@ -165,6 +164,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		return err
 	}
 	waiting := &requeuer{cached: mgr.GetClient()}
+	turns := &turns{cached: mgr.GetClient(), poll: o.PollInterval, now: c.now}
 	limits := &limiter{cached: mgr.GetClient(), queue: c.queue, runs: waiting}
 	sweeper := newSweeper(mgr.GetClient(), direct, o.RunNamespaces, o.Logger, gate.ready)
 	deleted, onlyDeleted := sweeper.onDeleted()
@@ -172,7 +172,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		Named(name).
 		WithOptions(o.ForControllerRuntime()).
 		// Not an event filter: that would hide the status of Jobs too.
-		Watches(&modelv1alpha1.Artifact{}, newFirst(), builder.WithPredicates(predicate.Or(resource.DesiredStateChanged(), followUp()))).
+		Watches(&modelv1alpha1.Artifact{}, turns.artifacts(newFirst()), builder.WithPredicates(predicate.Or(resource.DesiredStateChanged(), followUp()))).
 		Watches(&v1alpha1.ProviderConfig{}, handler.EnqueueRequestsFromMapFunc(waiting.forConfig), builder.WithPredicates(configChanged())).
 		Watches(&v1alpha1.ClusterProviderConfig{}, handler.EnqueueRequestsFromMapFunc(waiting.forConfig), builder.WithPredicates(configChanged())).
 		Watches(&modelv1alpha1.Artifact{}, waiting.released()).
@@ -204,7 +204,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 				return err
 			}
 		}
-		if err := watchRuns(ctx, mgr, built, waiting); err != nil {
+		if err := watchRuns(ctx, mgr, built, waiting, turns); err != nil {
 			return err
 		}
 		return limits.begin(ctx, mgr)
@@ -236,7 +236,7 @@ func (o Options) forReconciler(name string, recorder xpevent.Recorder, c *connec
 		managed.WithMinPollInterval(minPollInterval),
 		managed.WithTimeout(cmp.Or(o.Timeout, DefaultTimeout)),
 		managed.WithLogger(o.Logger.WithValues("controller", name)),
-		managed.WithRecorder(quietRecorder{Recorder: recorder, cleared: &c.cleared}),
+		managed.WithRecorder(quietRecorder{Recorder: recorder, told: &c.told}),
 	}
 	if o.Features.Enabled(feature.EnableBetaManagementPolicies) {
 		opts = append(opts, managed.WithManagementPolicies())
@@ -265,13 +265,15 @@ func (o Options) policyInitializer() managed.InitializerFn {
 
 // watchRuns watches what runs consist of, and returns once all of it is in the
 // cache.
-func watchRuns(ctx context.Context, mgr ctrl.Manager, c ctrlcontroller.Controller, waiting *requeuer) error {
+func watchRuns(ctx context.Context, mgr ctrl.Manager, c ctrlcontroller.Controller, waiting *requeuer, turns *turns) error {
+	if err := addRunIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
 	// Of Secrets only the metadata: no copy of them is in memory.
-	secret := &metav1.PartialObjectMetadata{}
-	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	secret := secretMetadata()
 	// Each reconcile reads the labels of its namespace.
 	namespace := settings.Namespace()
-	owner := handler.EnqueueRequestsFromMapFunc(waiting.forRun)
+	owner := turns.runs(handler.EnqueueRequestsFromMapFunc(waiting.forRun))
 	sources := []struct {
 		object     client.Object
 		handler    handler.EventHandler
@@ -339,6 +341,7 @@ func newReconciler(mgr ctrl.Manager, cache client.Reader, c *connector, opts ...
 		// is seen at once.
 		managed.WithDeterministicExternalName(true),
 		managed.WithCreationGracePeriod(0),
+		managed.WithCriticalAnnotationUpdater(creationUpdater{managed.NewRetryingCriticalAnnotationUpdater(mgr.GetClient())}),
 	}, opts...)...)
 }
 

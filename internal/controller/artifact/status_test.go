@@ -42,7 +42,7 @@ func TestRefusedCreateIsInReadyAndStays(t *testing.T) {
 				t.Fatalf("%s changed: %+v, then %+v", c, was, is)
 			}
 		}
-		tries[a.GetAnnotations()["crossplane.io/external-create-pending"]] = true
+		tries[a.GetAnnotations()["crossplane.io/external-create-failed"]] = true
 		if len(tries) < 3 {
 			return fmt.Sprintf("%d tries", len(tries))
 		}

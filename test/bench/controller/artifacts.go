@@ -2,13 +2,12 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/resource"
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
-	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -20,6 +19,7 @@ import (
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
+	"github.com/crossplane-contrib/provider-kitops/internal/kstatus"
 )
 
 const (
@@ -62,7 +62,14 @@ func (b *bench) newArtifact(name string) *modelv1alpha1.Artifact {
 
 // apply applies an Artifact as kubectl does, server-side.
 func (b *bench) apply(ctx context.Context, name string) error {
-	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(b.newArtifact(name))
+	return b.applyIn(ctx, namespace, name)
+}
+
+// applyIn does so in a namespace.
+func (b *bench) applyIn(ctx context.Context, namespace, name string) error {
+	a := b.newArtifact(name)
+	a.SetNamespace(namespace)
+	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(a)
 	if err != nil {
 		return errors.Wrap(err, "cannot encode an Artifact")
 	}
@@ -94,12 +101,7 @@ func (b *bench) waitReady(ctx context.Context, n int) error {
 
 // seed makes Artifacts that are Ready since long: their Jobs are gone.
 func (b *bench) seed(ctx context.Context, n int) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(seeders)
-	for i := range n {
-		g.Go(func() error { return b.seedOne(ctx, fmt.Sprintf("seeded-%05d", i)) })
-	}
-	return g.Wait()
+	return inParallel(ctx, seeders, names("seeded", max(n, 0)), b.seedOne)
 }
 
 func (b *bench) seedOne(ctx context.Context, name string) error {
@@ -108,8 +110,6 @@ func (b *bench) seedOne(ctx context.Context, name string) error {
 	run := artifact.Run{Hash: artifact.RunHash(a), Number: 1}
 	meta.SetExternalName(a, artifact.ExternalName(a))
 	meta.AddAnnotations(a, run.Annotations())
-	meta.SetExternalCreatePending(a, time.Now())
-	meta.SetExternalCreateSucceeded(a, time.Now())
 	meta.AddFinalizer(a, finalizer)
 	status := modelv1alpha1.ArtifactStatus{AtProvider: modelv1alpha1.ArtifactObservation{
 		Phase:           modelv1alpha1.PhaseSucceeded,
@@ -126,9 +126,21 @@ func (b *bench) seedOne(ctx context.Context, name string) error {
 	if err := b.client.Create(ctx, a); err != nil {
 		return errors.Wrap(err, "cannot seed an Artifact")
 	}
+	// What identifies it in its registry has its UID.
+	meta.AddAnnotations(a, map[string]string{artifact.AnnotationOwner: string(a.GetUID())})
+	artifact.RecordRunNamespace(a)
+	if err := b.client.Update(ctx, a); err != nil {
+		return errors.Wrap(err, "cannot annotate an Artifact")
+	}
 	a.Status = status
 	a.SetConditions(xpv2.Available().WithObservedGeneration(a.GetGeneration()), xpv2.ReconcileSuccess().WithObservedGeneration(a.GetGeneration()))
-	return errors.Wrap(b.client.Status().Update(ctx, a), "cannot seed an Artifact's status")
+	kstatus.Derive(&a.Status.ConditionedStatus, &a.Status.ObservedGeneration, false)
+	if err := b.client.Status().Update(ctx, a); err != nil {
+		return errors.Wrap(err, "cannot seed an Artifact's status")
+	}
+	a.SetGroupVersionKind(modelv1alpha1.ArtifactGroupVersionKind)
+	usage := resource.NewProviderConfigUsageTracker(b.client, &v1alpha1.ProviderConfigUsage{})
+	return errors.Wrap(usage.Track(ctx, a), "cannot seed a ProviderConfigUsage")
 }
 
 // versions returns the resourceVersion of each Artifact.

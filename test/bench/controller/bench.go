@@ -34,7 +34,7 @@ type bench struct {
 	config     *rest.Config
 	http       *http.Client
 	own        *ownRequests
-	client     client.Client
+	client     client.WithWatch
 	cluster    *cluster
 	registry   *registry
 	provider   *provider
@@ -106,7 +106,7 @@ func (b *bench) connect(ctx context.Context, config *rest.Config) error {
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), apis.AddToScheme(scheme)); err != nil {
 		return errors.Wrap(err, "cannot make a scheme")
 	}
-	if b.client, err = client.New(b.config, client.Options{Scheme: scheme, HTTPClient: b.http}); err != nil {
+	if b.client, err = client.NewWithWatch(b.config, client.Options{Scheme: scheme, HTTPClient: b.http}); err != nil {
 		return errors.Wrap(err, "cannot make a client")
 	}
 	kube, err := kubernetes.NewForConfigAndClient(b.config, b.http)
@@ -148,17 +148,23 @@ func (b *bench) start(ctx context.Context) error {
 		return err
 	}
 	var err error
-	b.provider, err = startProvider(ctx, b.options.provider, b.kubeconfig, b.log, append([]string{"--poll=" + b.options.poll.String()}, b.options.flags...)...)
+	b.provider, err = b.startOne(ctx)
 	return err
 }
 
-// written returns the writes that others than the benchmark have asked for.
-func (b *bench) written(ctx context.Context) (requests, error) {
-	families, err := scrape(ctx, b.http, server(b.config)+"/metrics")
+// startOne starts a provider beside any others.
+func (b *bench) startOne(ctx context.Context, flags ...string) (*provider, error) {
+	flags = append(flags, "--poll="+b.options.poll.String())
+	return startProvider(ctx, b.options.provider, b.kubeconfig, b.log, append(flags, b.options.flags...)...)
+}
+
+// asked returns the requests to the API server of others than the benchmark.
+func (b *bench) asked(ctx context.Context) (requests, error) {
+	all, err := scrape(ctx, b.http, server(b.config)+"/metrics")
 	if err != nil {
 		return nil, err
 	}
-	return writesOf(families).less(b.own.snapshot()), nil
+	return all.less(b.own.snapshot()), nil
 }
 
 // names returns n names of Artifacts.

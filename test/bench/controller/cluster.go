@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
@@ -33,10 +35,16 @@ type cluster struct {
 	// push has the registry have what a run stages.
 	push func(args []string) error
 
+	// held is locked while no Job ends.
+	held sync.RWMutex
+
 	mu   sync.Mutex
 	seen map[string]chan time.Time
 	jobs int
 	errs []error
+
+	// jobsOf has when each Job of an Artifact was there.
+	jobsOf map[string][]time.Time
 }
 
 // A startedJob is a Job and when it was first seen.
@@ -48,7 +56,7 @@ type startedJob struct {
 
 // newCluster runs the fake cluster until the context ends.
 func newCluster(ctx context.Context, c client.Client, kube kubernetes.Interface, runTime time.Duration, push func(args []string) error) (*cluster, error) {
-	cl := &cluster{client: c, runTime: runTime, push: push, started: make(chan startedJob, 1<<16), seen: map[string]chan time.Time{}}
+	cl := &cluster{client: c, runTime: runTime, push: push, started: make(chan startedJob, 1<<16), seen: map[string]chan time.Time{}, jobsOf: map[string][]time.Time{}}
 	factory := informers.NewSharedInformerFactory(kube, 0)
 	informer := factory.Batch().V1().Jobs().Informer()
 	if _, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: cl.add}); err != nil {
@@ -82,8 +90,12 @@ func (cl *cluster) add(o any) {
 	case cl.jobOf(owner.Name) <- at:
 	default:
 	}
+	if job.GetNamespace() == bareNamespace {
+		return // Its Artifact is of no provider.
+	}
 	cl.mu.Lock()
 	cl.jobs++
+	cl.jobsOf[owner.Name] = append(cl.jobsOf[owner.Name], at)
 	cl.mu.Unlock()
 	cl.started <- startedJob{Job: job, at: at}
 }
@@ -111,12 +123,40 @@ func (cl *cluster) waitJob(ctx context.Context, artifact string) (time.Time, err
 	}
 }
 
+// count returns how many Jobs Artifacts have had.
+func (cl *cluster) count(artifacts []string) int { return len(cl.times(artifacts)) }
+
+// times returns when the Jobs of Artifacts were there, the earliest first.
+func (cl *cluster) times(artifacts []string) []time.Time {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	var out []time.Time
+	for _, a := range artifacts {
+		out = append(out, cl.jobsOf[a]...)
+	}
+	slices.SortFunc(out, time.Time.Compare)
+	return out
+}
+
+// waitMade waits until Artifacts have so many Jobs.
+func (cl *cluster) waitMade(ctx context.Context, artifacts []string, n int) error {
+	err := wait.PollUntilContextCancel(ctx, 100*time.Millisecond, true, func(context.Context) (bool, error) { return cl.count(artifacts) >= n, nil })
+	return errors.Wrapf(err, "%d of %d Jobs were made", cl.count(artifacts), n)
+}
+
 // made returns how many Jobs were made in all.
 func (cl *cluster) made() int {
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	return cl.jobs
 }
+
+// hold keeps all Jobs from ending, until release: an end costs the API server more requests
+// than the Job did.
+func (cl *cluster) hold() { cl.held.Lock() }
+
+// release lets Jobs end.
+func (cl *cluster) release() { cl.held.Unlock() }
 
 // failures returns what went wrong with ending Jobs.
 func (cl *cluster) failures() []error {
@@ -137,6 +177,8 @@ func (cl *cluster) finishJobs(ctx context.Context) {
 				return
 			case <-time.After(time.Until(j.at.Add(cl.runTime))):
 			}
+			cl.held.RLock()
+			cl.held.RUnlock() //nolint:staticcheck // It only waits.
 			if err := cl.finish(ctx, j.DeepCopy()); err != nil && ctx.Err() == nil {
 				cl.mu.Lock()
 				cl.errs = append(cl.errs, err)

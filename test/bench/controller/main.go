@@ -26,8 +26,11 @@ type options struct {
 	// applied at once, and Ready when idleness is measured.
 	single, burst, ready int
 
-	// appliers is how many apply a burst at the same time.
-	appliers int
+	// handover is how many Artifacts there are while leaders change.
+	handover int
+
+	// workers is how many apply a burst at the same time, and how many the bare client has.
+	workers int
 
 	// pipeline of the Artifacts.
 	pipeline string
@@ -53,13 +56,14 @@ func main() {
 	o := options{}
 	app := kingpin.New("bench", "Measure the provider against a real API server.")
 	app.Flag("single", "Artifacts that are applied one at a time; 0 leaves this out.").Default("100").IntVar(&o.single)
-	app.Flag("burst", "Artifacts that are applied one after the other without waiting; 0 leaves this out.").Default("500").IntVar(&o.burst)
+	app.Flag("burst", "Artifacts that are applied at once; 0 leaves this out.").Default("2000").IntVar(&o.burst)
 	app.Flag("ready", "Artifacts that are Ready when idleness is measured; 0 leaves this out.").Default("10000").IntVar(&o.ready)
-	app.Flag("appliers", "How many apply the burst's Artifacts at the same time.").Default("1").IntVar(&o.appliers)
+	app.Flag("handover", "Artifacts whose runs are in progress, or wait, while the leader changes; 0 leaves this out.").Default("60").IntVar(&o.handover)
+	app.Flag("workers", "How many apply the burst's Artifacts at the same time, and how many workers the bare client has.").Default("20").IntVar(&o.workers)
 	app.Flag("pipeline", "The Artifacts' pipeline.").Default("Kit").EnumVar(&o.pipeline, "Kit", "Stream")
 	app.Flag("run-time", "How long a Job's Pod runs.").Default("5s").DurationVar(&o.runTime)
 	app.Flag("poll", "The provider's poll interval.").Default("2m").DurationVar(&o.poll)
-	app.Flag("polls", "Polls for which idle Artifacts are watched.").Default("3").IntVar(&o.polls)
+	app.Flag("polls", "Polls for which idle Artifacts are watched.").Default("2").IntVar(&o.polls)
 	app.Flag("provider", "The provider's program, built before; otherwise it is built here.").StringVar(&o.provider)
 	app.Flag("log", "File for the provider's output.").Default(os.DevNull).StringVar(&o.log)
 	app.Arg("flags", "Flags for the provider, after --.").StringsVar(&o.flags)
@@ -83,7 +87,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, phase := range []func(context.Context) error{b.single, b.burst, b.idle} {
+	for _, phase := range []func(context.Context) error{b.single, b.burst, b.handover, b.idle} {
 		if err := phase(ctx); err != nil {
 			return err
 		}

@@ -5,15 +5,18 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -22,6 +25,9 @@ import (
 const (
 	// module's program is the provider.
 	providerPackage = "github.com/crossplane-contrib/provider-kitops/cmd/provider"
+
+	// electionFlag has replicas elect a leader.
+	electionFlag = "--leader-election"
 
 	// stopTimeout bounds how long the provider may take to end.
 	stopTimeout = 30 * time.Second
@@ -32,8 +38,11 @@ type provider struct {
 	cmd  *exec.Cmd
 	done chan error
 
-	// metrics is the address of its metrics.
-	metrics string
+	// health is where it says that it serves.
+	health string
+
+	// ended means that it was ended by end.
+	ended bool
 }
 
 // buildProvider builds the source tree's provider into dir.
@@ -58,20 +67,50 @@ func startProvider(ctx context.Context, path, kubeconfig string, log io.Writer, 
 		"--health-probe-bind-addr=" + health,
 	}, flags...)...)
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig)
+	if slices.Contains(flags, electionFlag) {
+		// The Lease is in its namespace.
+		cmd.Env = append(cmd.Env, "POD_NAMESPACE="+namespace)
+	}
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = stopTimeout
 	if err := cmd.Start(); err != nil {
 		return nil, errors.Wrap(err, "cannot start the provider")
 	}
-	p := &provider{cmd: cmd, done: make(chan error, 1), metrics: "http://" + metrics + "/metrics"}
+	p := &provider{cmd: cmd, done: make(chan error, 1), health: "http://" + health + "/readyz"}
 	go func() { p.done <- cmd.Wait() }()
 	return p, nil
+}
+
+// waitServing waits until the provider serves.
+func (p *provider) waitServing(ctx context.Context) error {
+	err := wait.PollUntilContextCancel(ctx, 100*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.health, nil)
+		if err != nil {
+			return false, err
+		}
+		rsp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return false, nil //nolint:nilerr // It does not listen yet.
+		}
+		return rsp.StatusCode == http.StatusOK, rsp.Body.Close()
+	})
+	return errors.Wrap(err, "the provider does not serve")
+}
+
+// end sends the provider a signal that ends it.
+func (p *provider) end(signal syscall.Signal) error {
+	p.ended = true
+	return errors.Wrap(p.cmd.Process.Signal(signal), "cannot end the provider")
 }
 
 // stop ends the provider and waits until it is gone.
 func (p *provider) stop() error {
 	if p == nil {
+		return nil
+	}
+	if p.ended {
+		<-p.done
 		return nil
 	}
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
@@ -33,19 +34,36 @@ type registry struct {
 	heads  atomic.Int64
 	others atomic.Int64
 
+	mu           sync.Mutex
+	repositories map[string]bool
+
 	// full means that it has every tag, and all that the manifest refers to.
 	full atomic.Bool
 }
 
 // newRegistry starts a registry on the loopback interface.
 func newRegistry() *registry {
-	r := &registry{store: testregistry.InMemory(true)}
+	r := &registry{store: testregistry.InMemory(true), repositories: map[string]bool{}}
 	r.Server = httptest.NewServer(r)
 	return r
 }
 
 // host of the registry's references.
 func (r *registry) host() string { return strings.TrimPrefix(r.URL, "http://") }
+
+// forget forgets which manifests were looked for.
+func (r *registry) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clear(r.repositories)
+}
+
+// seen returns how many manifests were looked for.
+func (r *registry) seen() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.repositories)
+}
 
 // push stages what a run's worker is told to stage.
 func (r *registry) push(args []string) error {
@@ -68,6 +86,9 @@ func (r *registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	isManifest := strings.Contains(req.URL.Path, "/manifests/")
 	if isManifest && req.Method == http.MethodHead {
 		r.heads.Add(1)
+		r.mu.Lock()
+		r.repositories[req.URL.Path] = true
+		r.mu.Unlock()
 	} else {
 		r.others.Add(1)
 	}

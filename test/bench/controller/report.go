@@ -39,8 +39,8 @@ func (r *report) hold(ok bool, name, value, limit string) {
 	fmt.Fprintf(r.out, "  %-44s %-14s limit: %-22s %s\n", name, value, limit, verdict)
 }
 
-// writes prints requests by kind and verb, each also for one of n Artifacts.
-func (r *report) writes(name string, requests requests, n int) {
+// requests prints requests by kind and verb, and their sum also for one of n Artifacts.
+func (r *report) requests(name string, requests requests, n int) {
 	if requests.total() == 0 {
 		r.say(name, "none")
 		return
@@ -48,11 +48,7 @@ func (r *report) writes(name string, requests requests, n int) {
 	r.say(name, "%d (%.1f an Artifact)", requests.total(), float64(requests.total())/float64(n))
 	keys := slices.SortedFunc(maps.Keys(requests), func(a, b request) int { return cmp.Compare(requests[b], requests[a]) })
 	for _, k := range keys {
-		refused := ""
-		if k.refused {
-			refused = " (refused)"
-		}
-		fmt.Fprintf(r.out, "    %-42s %d\n", k.verb+" "+k.resource+refused, requests[k])
+		fmt.Fprintf(r.out, "    %-42s %d\n", k, requests[k])
 	}
 }
 
