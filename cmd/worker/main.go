@@ -58,6 +58,7 @@ func main() {
 	policies := run.Flag("policy", "What may be packaged, as the provider passes it.").String()
 	run.Flag("parallel-layers", "How many layers Stream transfers side by side at most, 1 to 64; 0 chooses during the run.").Default("0").IntVar(&r.Parallel.Layers)
 	run.Flag("buffer-size", "Bytes that buffers of Stream may take at most; 0 is the default. The container's memory limit bounds it.").Default("0").Int64Var(&r.Parallel.Buffer)
+	shares := shareFlagsOf(run)
 	run.Flag("workspace", "Folder that the Kit pipeline works in.").StringVar(&r.Workspace)
 	result := run.Flag(resultFileFlag, "File that the result is written to.").Default(defaultResultFile).String()
 
@@ -84,7 +85,11 @@ func main() {
 		app.FatalIfError(installTo(*path), "Cannot install the worker")
 	case run.FullCommand():
 		memory.Limit()
-		if err := complete(&r, source, *cloud, *policies); err != nil {
+		err := complete(&r, source, *cloud, *policies)
+		if err == nil {
+			r.Share, err = shares.value(*kind, os.Getenv(outcome.EnvCompletionIndex))
+		}
+		if err != nil {
 			os.Exit(report(outcome.Result{}, err, *result, os.Stderr))
 		}
 		os.Exit(runAndReport(pipeline.Masked(pipeline.Metered(pipelineFor(*kind))), r, *result))

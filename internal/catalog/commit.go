@@ -219,7 +219,9 @@ func (c Catalog) runTags(runHash string) (staging, checkpoint string) {
 
 // Drop removes the tags that runs of a run hash used, and returns those that the
 // registry does not let be deleted. The staged manifest itself is not deleted, since
-// other tags may be on it; a checkpoint is, since it is the owner's alone.
+// other tags may be on it; a checkpoint is, since it is the owner's alone. It goes last:
+// it says which parts of it there may be, so that a removal which was interrupted can be
+// repeated.
 func (c Catalog) Drop(ctx context.Context, runHash string) ([]string, error) {
 	staging, checkpoint := c.runTags(runHash)
 	if staging == "" {
@@ -233,14 +235,32 @@ func (c Catalog) Drop(ctx context.Context, runHash string) ([]string, error) {
 	if left, err = leftOf(left, staging, err); err != nil {
 		return left, err
 	}
-	d, _, err := provenance.Checkpoint(ctx, c.Registry, c.Repository, checkpoint)
+	d, m, err := provenance.Checkpoint(ctx, c.Registry, c.Repository, checkpoint)
+	if isHidden(err) || err == nil && d.Digest == "" {
+		return left, nil
+	}
+	if err != nil {
+		return leftOf(left, checkpoint, err)
+	}
+	for _, part := range provenance.PartTags(checkpoint, m) {
+		if left, err = c.dropPart(ctx, left, part); err != nil {
+			return left, err
+		}
+	}
+	return leftOf(left, checkpoint, provenance.DeleteTag(ctx, c.Registry, c.Repository, checkpoint, d))
+}
+
+// dropPart removes a part of a checkpoint, if there is one, and adds its tag to those that
+// stay if the registry does not let it be deleted.
+func (c Catalog) dropPart(ctx context.Context, left []string, tag string) ([]string, error) {
+	d, _, err := provenance.Checkpoint(ctx, c.Registry, c.Repository, tag)
 	if isHidden(err) || err == nil && d.Digest == "" {
 		return left, nil
 	}
 	if err == nil {
-		err = provenance.DeleteTag(ctx, c.Registry, c.Repository, checkpoint, d)
+		err = provenance.DeleteTag(ctx, c.Registry, c.Repository, tag, d)
 	}
-	return leftOf(left, checkpoint, err)
+	return leftOf(left, tag, err)
 }
 
 // leftOf adds a tag to those that stay, if that is what an error says.

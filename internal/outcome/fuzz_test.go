@@ -19,6 +19,7 @@ func FuzzParse(f *testing.F) {
 		`{"digest":"` + testDigest + `","license":"a\nb","revision":"\u001b"}`,
 		`{"failure":{"reason":"Gated","message":"x"}}` + "\nGET https://ada:secret@h/?sig=1\n\x1b[31m\u202ered\xff",
 		`{"failure":{"reason":"Gated","message":"x"}} trailing`, `{"digest":"` + testDigest + `"}` + "\nline",
+		`{"share":{"index":1,"of":3,"part":"` + testDigest + `"}}`, `{"digest":"` + testDigest + `","share":{"index":3,"of":3}}`,
 		`{"failure":{}}`, `{"failure":null}`, `null`, `[]`, `"` + testDigest + `"`,
 	} {
 		f.Add(s)
@@ -28,8 +29,11 @@ func FuzzParse(f *testing.F) {
 		if !ok {
 			return
 		}
-		if r.Failure == nil && !digestPattern.MatchString(r.Digest) {
+		if r.Failure == nil && !digestPattern.MatchString(r.Digest) && r.Share == nil {
 			t.Errorf("A success has the digest %q", r.Digest)
+		}
+		if s := r.Share; s != nil && (r.Digest != "" || s.Index < 0 || s.Index >= s.Of || s.Of > MaxShares) {
+			t.Errorf("There is no such share: %+v", r)
 		}
 		if r.Failure != nil {
 			if !oneWord.MatchString(string(r.Failure.Reason)) {

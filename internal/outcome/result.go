@@ -22,10 +22,6 @@ const Contract = 4
 // may have the same blobs, one in each line.
 const EnvMountFrom = "KITOPS_MOUNT_FROM"
 
-// CheckpointType is the artifact type of a run's checkpoint: the manifest that lists
-// the layers that the run has pushed so far.
-const CheckpointType = "application/vnd.kitops.crossplane.checkpoint.v1+json"
-
 // MaxMessageBytes bounds the result in the termination message that a worker writes. The
 // kubelet keeps 4,096 bytes per container and 12,288 per Pod, of which it gives each
 // container the same share
@@ -58,7 +54,7 @@ var digestPattern = regexp.MustCompile(`^sha256:[a-f0-9]{1,64}$`)
 
 // A Result is what a worker reports when its run has succeeded or failed.
 type Result struct {
-	// Digest of the staged manifest, as sha256:…; empty if the run failed.
+	// Digest of the staged manifest, as sha256:…; empty if the run failed, or was a share.
 	Digest string `json:"digest,omitempty"`
 
 	// Size of the artifact in bytes: its manifest's layers and config.
@@ -85,8 +81,32 @@ type Result struct {
 	// empty if no policy asks for it.
 	Scan string `json:"scan,omitempty"`
 
+	// Share is what the run has transferred as one of several Pods, which stage nothing; nil
+	// for a run that stages its artifact.
+	Share *Share `json:"share,omitempty"`
+
 	// Failure tells why the run failed; nil if it succeeded.
 	Failure *Failure `json:"failure,omitempty"`
+}
+
+// A Share is the share of a run's layers that one Pod of several has transferred.
+type Share struct {
+	// Index of the share, from 0, and Of how many there are.
+	Index int `json:"index"`
+	Of    int `json:"of"`
+
+	// Layers of the share, and their Bytes.
+	Layers int   `json:"layers,omitempty"`
+	Bytes  int64 `json:"bytes,omitempty"`
+
+	// Part is the digest of the share's part of the checkpoint, as sha256:…; empty if it
+	// has left none.
+	Part string `json:"part,omitempty"`
+}
+
+// valid reports whether there may be such a share.
+func (s *Share) valid() bool {
+	return s.Of >= 1 && s.Of <= MaxShares && s.Index >= 0 && s.Index < s.Of && s.Layers >= 0 && s.Bytes >= 0
 }
 
 // FormatTime returns a time as CommitTime has it; empty for the zero time.
@@ -181,12 +201,18 @@ func Parse(message string) (Result, bool) {
 	if !hasDigest {
 		r.Digest = ""
 	}
+	if r.Share != nil && (hasDigest || !r.Share.valid()) {
+		r.Share = nil
+	}
+	if r.Share != nil && !digestPattern.MatchString(r.Share.Part) {
+		r.Share.Part = ""
+	}
 	if r.Failure != nil {
 		r.Failure.Message = truncate(singleLine(r.Failure.Message), maxTextBytes)
 		r.Failure.LogTail = parseTail(tail)
 		return r, reasonPattern.MatchString(string(r.Failure.Reason))
 	}
-	return r, hasDigest
+	return r, hasDigest || r.Share != nil
 }
 
 // decodeFirst returns the result that a message begins with, and the lines after it. It

@@ -50,6 +50,7 @@ func TestResultRoundTrip(t *testing.T) {
 		args   Result
 	}{
 		"Success": {reason: "A result should keep all of its fields.", args: Result{Digest: testDigest, Size: 1 << 40, Files: 10, Revision: testRevision, License: "apache-2.0", FileList: testDigest}},
+		"Share":   {reason: "A share should keep all of its fields.", args: Result{Revision: testRevision, Share: &Share{Index: 1, Of: 4, Layers: 7, Bytes: 1 << 40, Part: testDigest}}},
 		"Digest":  {reason: "A result with only a digest should be valid.", args: Result{Digest: testDigest}},
 		"Failure": {reason: "A failure should keep its reason, message and wait.", args: Failed(Errorf(RateLimited, `the Hub said "slow down" <later>`).After(time.Minute))},
 		"Tail":    {reason: "A failure should keep the end of the log.", args: Result{Failure: &Failure{Reason: Mismatch, Message: "bytes differ", LogTail: []string{"one \"line\"", "{}", "another"}}}},
@@ -182,6 +183,11 @@ func TestParse(t *testing.T) {
 	}{
 		"Success":       {reason: "A success should be parsed.", args: encode(Result{Digest: testDigest, Files: 1}), want: want{Result: Result{Digest: testDigest, Files: 1}, OK: true}},
 		"Failure":       {reason: "A failure should be parsed.", args: encode(failure), want: want{Result: failure, OK: true}},
+		"Share":         {reason: "A share should be parsed, though it has no digest.", args: `{"share":{"index":0,"of":1}}`, want: want{Result: Result{Share: &Share{Of: 1}}, OK: true}},
+		"NoSuchShare":   {reason: "A share beyond their number should be no result.", args: `{"share":{"index":3,"of":3}}`},
+		"ManyShares":    {reason: "More shares than there can be should be no result.", args: `{"share":{"index":1,"of":65}}`},
+		"SharePart":     {reason: "A part that is no digest should be left out.", args: `{"share":{"index":0,"of":1,"part":"latest"}}`, want: want{Result: Result{Share: &Share{Of: 1}}, OK: true}},
+		"ShareOfStaged": {reason: "What staged an artifact should be no share.", args: `{"digest":"` + testDigest + `","share":{"index":0,"of":1}}`, want: want{Result: Result{Digest: testDigest}, OK: true}},
 		"Bare":          {reason: "A bare digest should be parsed.", args: testDigest, want: want{Result: Result{Digest: testDigest}, OK: true}},
 		"WhiteSpace":    {reason: "Surrounding white space should be ignored.", args: " \n" + testDigest + "\r\n", want: want{Result: Result{Digest: testDigest}, OK: true}},
 		"NewerWorker":   {reason: "Unknown fields of a newer worker should be ignored.", args: `{"digest":"` + testDigest + `","layers":3}`, want: want{Result: Result{Digest: testDigest}, OK: true}},

@@ -255,6 +255,9 @@ type Run struct {
 	// Policies that must allow what is packaged.
 	Policies policy.Set
 
+	// Share is what this run transfers, if several Pods share it. Kit cannot.
+	Share Share
+
 	// Parallel is what Stream may transfer side by side. Kit ignores it.
 	Parallel Parallel
 

@@ -37,6 +37,17 @@ func StagingTag(o Owner, runHash string) string { return runTag(stagingPrefix, o
 // and the run hash, and empty if there is no owner or the run hash is invalid.
 func CheckpointTag(o Owner, runHash string) string { return runTag(checkpointPrefix, o, runHash) }
 
+// PartTags returns the tags that the parts of a checkpoint may have: one for each share that
+// it says its run was divided into, none for a run that was not divided. They are bounded,
+// since anyone who may push to the repository can have written the checkpoint.
+func PartTags(checkpointTag string, checkpoint ocispec.Manifest) []string {
+	var out []string
+	for i := range outcome.SharesIn(checkpoint.Annotations) {
+		out = append(out, outcome.PartTag(checkpointTag, i))
+	}
+	return out
+}
+
 func runTag(prefix string, o Owner, runHash string) string {
 	o = o.Known()
 	owner := o.ID

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -30,12 +31,18 @@ const annotationFiles = "io.crossplane.m.kitops.files"
 // in the registry, under the run's checkpoint tag: a run whose Pod dies leaves to the
 // next one what it has moved, and the registry does not collect it. No failure of a
 // checkpoint fails a run.
+//
+// A run that is one share of several has a part of the checkpoint to itself, and the last
+// run of those has the checkpoint, and reads the parts.
 type checkpoint struct {
-	run *task
+	run   *task
+	tag   string            // Empty for a run without one.
+	notes map[string]string // Annotations that stay when the checkpoint is pushed.
 
 	mu     sync.Mutex
 	layers []ocispec.Descriptor
 	there  ocispec.Descriptor // The manifest in the registry; zero for none.
+	others others
 
 	every   time.Duration // The interval at which the checkpoint is pushed if it has changed.
 	earlier map[string]uploadRecord
@@ -62,24 +69,39 @@ const (
 // newCheckpoint returns the checkpoint that earlier runs for the same run hash have
 // left; an empty one if there is none.
 func (r *task) newCheckpoint(ctx context.Context) *checkpoint {
-	u := &checkpoint{run: r, pushed: time.Now(), every: r.checkpointEvery, uploads: map[string]*trackedUpload{}}
-	if u.tag() == "" {
-		return u
+	u := &checkpoint{run: r, tag: r.checkpointTag(), pushed: time.Now(), every: r.checkpointEvery, uploads: map[string]*trackedUpload{}}
+	was := r.main
+	if r.run.Share.Of == 0 || r.run.Share.IsPart() {
+		was = r.readCheckpoint(ctx, u.tag)
 	}
-	d, b, err := r.registry.Manifest(ctx, r.run.Target.Repository, u.tag())
+	u.there, u.layers, u.earlier = was.descriptor, was.manifest.Layers, readUploads(was.manifest.Annotations[annotationUploads])
+	u.notes = notesOf(was.manifest.Annotations)
+	return u
+}
+
+// A storedCheckpoint is a checkpoint, or a part of one, in the registry; its zero value is
+// none. Anyone who may push can have written it.
+type storedCheckpoint struct {
+	descriptor ocispec.Descriptor
+	manifest   ocispec.Manifest
+}
+
+// readCheckpoint reads what a tag, or a digest, of a checkpoint stands for. Any failure to
+// read it fails no run.
+func (r *task) readCheckpoint(ctx context.Context, reference string) storedCheckpoint {
+	if reference == "" {
+		return storedCheckpoint{}
+	}
+	d, b, err := r.registry.Manifest(ctx, r.run.Target.Repository, reference)
 	if err != nil && !registry.IsNotFound(err) && !registry.IsUnauthorized(err) {
 		r.log.Printf("cannot read the checkpoint of an earlier try: %s", err)
 	}
 	var m ocispec.Manifest
 	if err != nil || decode.JSON(b, &m) != nil || m.ArtifactType != outcome.CheckpointType {
-		return u
+		return storedCheckpoint{}
 	}
-	u.there, u.layers, u.earlier = d, m.Layers, readUploads(m.Annotations[annotationUploads])
-	return u
+	return storedCheckpoint{d, m}
 }
-
-// tag of the checkpoint; empty for a run without one.
-func (u *checkpoint) tag() string { return u.run.run.Target.CheckpointTag }
 
 // find returns the digest of a layer that the checkpoint lists; empty for none. It
 // proves nothing, since anyone who may push can have written it.
@@ -111,7 +133,7 @@ func (u *checkpoint) remove(p modelpack.LayerPlan) {
 
 // add adds a layer that was pushed.
 func (u *checkpoint) add(ctx context.Context, m *layerMove) {
-	if u.tag() == "" {
+	if u.tag == "" {
 		return
 	}
 	u.mu.Lock()
@@ -160,21 +182,7 @@ func (u *checkpoint) say(ctx context.Context) {
 
 // push pushes the checkpoint.
 func (u *checkpoint) push(ctx context.Context) error {
-	empty := ocispec.DescriptorEmptyJSON
-	if u.there.Digest == "" {
-		if err := u.run.push(ctx, empty, empty.Data); err != nil {
-			return err
-		}
-	}
-	empty.Data = nil
-	layers := u.layers
-	if len(layers) == 0 {
-		// A manifest must have some (image-spec, manifest.md, "Guidelines for
-		// Artifact Usage").
-		layers = []ocispec.Descriptor{empty}
-	}
-	// So that no two tags share a manifest.
-	annotations := map[string]string{ocispec.AnnotationRefName: u.tag()}
+	annotations := maps.Clone(u.notes)
 	if uploads := u.records(); len(uploads) > 0 {
 		b, err := json.Marshal(uploads)
 		if err != nil {
@@ -182,6 +190,29 @@ func (u *checkpoint) push(ctx context.Context) error {
 		}
 		annotations[annotationUploads] = string(b)
 	}
+	there, err := u.run.pushCheckpoint(ctx, u.tag, u.layers, annotations, u.there.Digest == "")
+	if err == nil {
+		u.there = there
+	}
+	return err
+}
+
+// pushCheckpoint pushes a checkpoint, or a part of one, and returns its descriptor.
+func (r *task) pushCheckpoint(ctx context.Context, tag string, layers []ocispec.Descriptor, annotations map[string]string, first bool) (ocispec.Descriptor, error) {
+	empty := ocispec.DescriptorEmptyJSON
+	if first {
+		if err := r.push(ctx, empty, empty.Data); err != nil {
+			return ocispec.Descriptor{}, err
+		}
+	}
+	empty.Data = nil
+	if len(layers) == 0 {
+		// A manifest must have some (image-spec, manifest.md, "Guidelines for
+		// Artifact Usage").
+		layers = []ocispec.Descriptor{empty}
+	}
+	// So that no two tags share a manifest.
+	annotations[ocispec.AnnotationRefName] = tag
 	b, err := json.Marshal(ocispec.Manifest{
 		Versioned:    specs.Versioned{SchemaVersion: 2},
 		MediaType:    ocispec.MediaTypeImageManifest,
@@ -191,14 +222,10 @@ func (u *checkpoint) push(ctx context.Context) error {
 		Annotations:  annotations,
 	})
 	if err != nil {
-		return err
+		return ocispec.Descriptor{}, err
 	}
 	d := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(b), Size: int64(len(b))}
-	if err := u.run.registry.PushManifest(ctx, u.run.run.Target.Repository, d, b, u.tag()); err != nil {
-		return err
-	}
-	u.there = d
-	return nil
+	return d, r.registry.PushManifest(ctx, r.run.Target.Repository, d, b, tag)
 }
 
 // key identifies a layer by all that determines its bytes. It is empty if the source

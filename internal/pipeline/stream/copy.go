@@ -38,6 +38,9 @@ func (r *task) copyArtifact(ctx context.Context, o *oci.Source) (outcome.Result,
 	if err := r.limit.Fits(r.run.Target, asFiles(layers), 0); err != nil {
 		return outcome.Result{}, err
 	}
+	if r.run.Share.IsPart() {
+		return r.copyShare(ctx, o, layers)
+	}
 	attachments, err := r.attachments(ctx, o)
 	if err != nil {
 		return outcome.Result{}, err
@@ -65,7 +68,9 @@ func (r *task) checkCopy(ctx context.Context, layers []ocispec.Descriptor) error
 	if err := policies.CheckSize(pipeline.TotalBytes(layers)); err != nil {
 		return err
 	}
-	if !policies.HasFileRules() && !policies.AsksForScan() {
+	// A share that listed the files would read all archives, as each other one: the last run
+	// lists them, before it stages anything.
+	if r.run.Share.IsPart() || !policies.HasFileRules() && !policies.AsksForScan() {
 		return nil
 	}
 	var err error

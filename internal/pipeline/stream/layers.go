@@ -38,6 +38,10 @@ type layerMove struct {
 	// digest by the files themselves.
 	candidates []digest.Digest
 
+	// trusted is the digest of the layer if a share of this run has reported it, and
+	// verified its files; else empty.
+	trusted digest.Digest
+
 	// twins are the indexes of all layers with this content, its own first, and
 	// alike are the files of the others.
 	twins []int
@@ -47,7 +51,7 @@ type layerMove struct {
 // move moves all layers into the repository, a few in parallel, and returns the
 // artifact of them, whose manifest is not pushed yet.
 func (r *task) move(ctx context.Context, layout *modelpack.Layout) (modelpack.Artifact, error) {
-	moves := r.plan(layout)
+	moves := r.plan(ctx, layout)
 	r.run.Meter.Step("copy", totalMoved(moves))
 	large, small := bySize(moves, func(m *layerMove) int64 { return m.plan.Size }, r.inMemory)
 
@@ -59,6 +63,9 @@ func (r *task) move(ctx context.Context, layout *modelpack.Layout) (modelpack.Ar
 	}
 	if len(small) > 0 {
 		r.log.Printf("%d small layers: %s", len(small), pipeline.FormatBytes(totalMoved(small)))
+	}
+	if r.run.Share.IsPart() {
+		return modelpack.Artifact{}, nil
 	}
 	digests := make([]digest.Digest, len(layout.Layers))
 	for _, m := range moves {
@@ -78,7 +85,19 @@ type content struct {
 
 // plan returns the layers to move: one of raw layers with the same content. A file
 // without a content identity is never treated as equal to another.
-func (r *task) plan(layout *modelpack.Layout) []*layerMove {
+func (r *task) plan(ctx context.Context, layout *modelpack.Layout) []*layerMove {
+	moves := r.ofShare(r.distinct(layout))
+	r.checkpoint.readOthers(ctx, moves)
+	for _, m := range moves {
+		if m.digest == "" {
+			r.findCandidates(layout, m)
+		}
+	}
+	return moves
+}
+
+// distinct returns the layers of a layout, raw ones with the same content once.
+func (r *task) distinct(layout *modelpack.Layout) []*layerMove {
 	seen := map[content]*layerMove{}
 	var moves []*layerMove
 	for i, p := range layout.Layers {
@@ -95,9 +114,6 @@ func (r *task) plan(layout *modelpack.Layout) []*layerMove {
 			if f.SHA256 != "" {
 				m.digest = digest.NewDigestFromEncoded(digest.SHA256, f.SHA256)
 			}
-		}
-		if m.digest == "" {
-			m.candidates = r.candidates(layout, i)
 		}
 		moves = append(moves, m)
 	}
@@ -168,6 +184,15 @@ func (r *task) isThere(ctx context.Context, m *layerMove) (bool, error) {
 			return false, err
 		}
 		there = has || r.mountFrom(ctx, m.blob(), m.plan.Files[0].Path, "")
+	}
+	if m.trusted != "" {
+		has, err := r.registry.HasBlob(ctx, r.run.Target.Repository, m.blobOf(m.trusted))
+		if err != nil {
+			return false, err
+		}
+		if there = has; there {
+			m.digest = m.trusted
+		}
 	}
 	for i := 0; i < len(m.candidates) && !there; i++ {
 		if there = r.isReusable(ctx, m, m.candidates[i]); there {
@@ -333,6 +358,10 @@ func (r *task) moveSmall(ctx context.Context, m *layerMove) error {
 	}
 	if err == nil {
 		r.run.Meter.Add(m.plan.Size)
+		if !known && r.run.Share.IsPart() {
+			// The last run shall not read it again.
+			r.checkpoint.add(ctx, m)
+		}
 	}
 	return err
 }

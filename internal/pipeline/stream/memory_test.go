@@ -31,7 +31,7 @@ func TestPlanRetainsLittle(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.checkpoint = r.newCheckpoint(t.Context())
-	moves := r.plan(layout)
+	moves := r.plan(t.Context(), layout)
 	runtime.GC()
 	runtime.GC()
 	retained := heap() - before

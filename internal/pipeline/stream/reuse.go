@@ -55,22 +55,34 @@ func (r *task) isVerifiable(p modelpack.LayerPlan) bool {
 	return !slices.ContainsFunc(p.Files, func(f modelpack.File) bool { return !r.file(f).HasIdentity() })
 }
 
-// candidates returns the digests of blobs that may be the layer at an index of the
-// layout: what the checkpoint lists and, if a blob is enough to verify it, what the
-// staged artifact has at its place.
-func (r *task) candidates(layout *modelpack.Layout, i int) []digest.Digest {
-	plan := layout.Layers[i]
-	var out []digest.Digest
-	if d := r.checkpoint.find(plan); d != "" {
-		out = append(out, d)
+// findCandidates finds the digests of blobs that may be a layer: what checkpoints list and,
+// if a blob is enough to verify it, what the staged artifact has at its place.
+func (r *task) findCandidates(layout *modelpack.Layout, m *layerMove) {
+	if d := r.checkpoint.find(m.plan); d != "" {
+		m.candidates = append(m.candidates, d)
 	}
-	if len(r.staged.layers) != len(layout.Layers) || !r.isVerifiable(plan) {
-		return out
+	key := r.checkpoint.key(m.plan)
+	m.trusted = r.checkpoint.others.trusted[key]
+	if m.trusted != "" && !m.plan.Raw && !r.announcesSums(m.plan) {
+		// The list of files has the SHA-256 of each, for which these must be read.
+		m.candidates, m.trusted = append(m.candidates, m.trusted), ""
 	}
-	if l := r.staged.layers[i]; l.Size == plan.Size && l.Digest.Algorithm() == digest.SHA256 && !slices.Contains(out, l.Digest) {
-		out = append(out, l.Digest)
+	for _, d := range r.checkpoint.others.layers[key] {
+		if !slices.Contains(m.candidates, d) {
+			m.candidates = append(m.candidates, d)
+		}
 	}
-	return out
+	if len(r.staged.layers) != len(layout.Layers) || !r.isVerifiable(m.plan) {
+		return
+	}
+	if l := r.staged.layers[m.twins[0]]; l.Size == m.plan.Size && l.Digest.Algorithm() == digest.SHA256 && !slices.Contains(m.candidates, l.Digest) {
+		m.candidates = append(m.candidates, l.Digest)
+	}
+}
+
+// announcesSums reports whether the source announced the SHA-256 of each of a layer's files.
+func (r *task) announcesSums(p modelpack.LayerPlan) bool {
+	return !slices.ContainsFunc(p.Files, func(f modelpack.File) bool { return r.file(f).SHA256 == "" })
 }
 
 // isReusable reports whether the blob of a digest is a layer. One that cannot be

@@ -138,7 +138,7 @@ func TestStreamPlanWithoutHashes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := len(r.plan(layout)); got != tc.want {
+			if got := len(r.plan(t.Context(), layout)); got != tc.want {
 				t.Errorf("\n%s\nplan(...): want %d layers to be moved, got %d", tc.reason, tc.want, got)
 			}
 		})

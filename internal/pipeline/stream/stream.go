@@ -72,9 +72,19 @@ func (s *Pipeline) Run(ctx context.Context, run pipeline.Run) (outcome.Result, e
 	}
 	defer r.close()
 	ctx = connection.WithOverload(ctx, r.limits.overloaded(run.Target.Registry))
-	if r.contents, err = r.source.Resolve(ctx); err != nil {
+	result, err := r.transfer(ctx)
+	if err != nil {
+		r.unpin(ctx, err)
+	}
+	return result, err
+}
+
+// transfer transfers what the run is for.
+func (r *task) transfer(ctx context.Context) (outcome.Result, error) {
+	if err := r.resolve(ctx); err != nil {
 		return outcome.Result{}, err
 	}
+	run := r.run
 	r.contents.Facts.Annotations = run.Annotations
 	o, ok := r.source.Source.(*oci.Source)
 	if ok && string(o.Format()) == run.Format {
@@ -111,7 +121,12 @@ func (r *task) pack(ctx context.Context) (outcome.Result, error) {
 	return r.checkpointed(ctx, func(ctx context.Context) error {
 		a, err = r.move(ctx, layout)
 		return err
-	}, func() (outcome.Result, error) { return r.stage(ctx, a, r.packedFiles(layout)) })
+	}, func() (outcome.Result, error) {
+		if r.run.Share.IsPart() {
+			return r.share(ctx), nil
+		}
+		return r.stage(ctx, a, r.packedFiles(layout))
+	})
 }
 
 // checkpointed calls move, with a checkpoint for the next run in case that this one is
@@ -139,6 +154,7 @@ type task struct {
 	source   *source.Policed
 	registry *registry.Client
 	log      *log.Logger
+	throttle *connection.Throttle
 
 	uploading  retry.Policy // uploads, with this run's log.
 	contents   source.Contents
@@ -149,6 +165,9 @@ type task struct {
 	sums       sums
 	inspection *inspect.Inspection
 	staged     staged
+	main       storedCheckpoint // Of all shares, if the run is divided.
+	partless   bool             // The registry does not take a part of it.
+	mine       outcome.Share    // What the run has transferred as its share.
 	checkpoint *checkpoint
 	mounts     mounts
 	limits     *limits
@@ -170,17 +189,26 @@ func (s *Pipeline) start(run pipeline.Run) (*task, error) {
 	r.prefetcher = newPrefetcher(r.limits.prefetch)
 	r.uploading = s.uploads
 	r.uploading.Logf = r.log.Printf
-	throttle := &connection.Throttle{Sleep: s.uploads.Sleep}
-	from, err := s.newSource(run, throttle, r.limits, r.log.Printf)
-	if err != nil {
+	r.throttle = &connection.Throttle{Sleep: s.uploads.Sleep}
+	if err := r.openSource(run.Source); err != nil {
 		return nil, err
 	}
-	r.source = source.Police(from, run.Policies, r.log.Printf)
-	if r.registry, err = pipeline.NewRegistry(run.Target, r.uploading, throttle); err != nil {
+	var err error
+	if r.registry, err = pipeline.NewRegistry(run.Target, r.uploading, r.throttle); err != nil {
 		r.source.Close()
 		return nil, err
 	}
 	return r, nil
+}
+
+// openSource has the run read from a source.
+func (r *task) openSource(s pipeline.Source) error {
+	r.run.Source = s
+	from, err := r.newSource(r.run, r.throttle, r.limits, r.log.Printf)
+	if err == nil {
+		r.source = source.Police(from, r.run.Policies, r.log.Printf)
+	}
+	return err
 }
 
 // newSource returns where a run's files come from.
@@ -245,7 +273,10 @@ func (r *task) layOut(listed []file.File) (*modelpack.Layout, error) {
 	if _, err := layout.Artifact(r.contents.Facts, digests); err != nil {
 		return nil, err
 	}
-	r.inspection = inspect.New(files)
+	if r.inspection = inspect.New(files); r.run.Share.IsPart() {
+		// What a share found out would be lost: the last run looks at all files.
+		r.inspection = inspect.New(nil)
+	}
 	return layout, nil
 }
 

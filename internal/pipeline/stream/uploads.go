@@ -72,7 +72,7 @@ func (u *checkpoint) resume(key string) uploadRecord {
 // resumable returns the options by which an upload resumes an earlier one, and is
 // recorded for a later one.
 func (u *checkpoint) resumable(key string, from uploadRecord, state uploadState) []registry.UploadOption {
-	if key == "" || u.tag() == "" {
+	if key == "" || u.tag == "" {
 		return nil
 	}
 	return []registry.UploadOption{registry.Resumable(from.Location, func(location string) {
@@ -105,7 +105,7 @@ func (u *checkpoint) records() []uploadRecord {
 // watch pushes the checkpoint at intervals while uploads are in progress, until the
 // context ends: a Pod may be killed at any moment.
 func (u *checkpoint) watch(ctx context.Context) {
-	if u.tag() == "" {
+	if u.tag == "" {
 		return
 	}
 	t := time.NewTicker(u.every)

@@ -154,3 +154,9 @@ func (s *Source) Head(ctx context.Context, f file.File, n int64) (io.ReadCloser,
 
 // Close implements source.Source.
 func (s *Source) Close() { s.hub.Close() }
+
+// WasAt reports whether the source's revision stood for a commit lately. It must be called
+// after Resolve. Where the Hub does not tell the history of a revision, it did not.
+func (s *Source) WasAt(ctx context.Context, commit string) (bool, error) {
+	return s.hub.WasAt(ctx, s.source.Model, s.source.Revision, commit)
+}

@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Settings of a model or dataset, from its hub.json. All are optional.
@@ -37,6 +38,15 @@ type Settings struct {
 	// Branches maps a branch to the revision whose folder it serves, where that is
 	// not the folder of its own name. See [Move].
 	Branches map[string]string `json:"branches,omitempty"`
+
+	// History has what a branch stood for before, the latest first.
+	History map[string][]Past `json:"history,omitempty"`
+}
+
+// A Past is a revision that a branch stood for, and when it moved on.
+type Past struct {
+	Revision string    `json:"revision"`
+	Until    time.Time `json:"until"`
 }
 
 // A Scan is a security scan as the Hub tells of it.

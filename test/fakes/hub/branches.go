@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Move lets a branch of a model in a Hub's folder stand for the files of
@@ -33,8 +34,19 @@ func Move(dir, model, branch, to string) error {
 	if !ok {
 		branches = map[string]any{}
 	}
+	was, ok := branches[branch].(string)
+	if !ok {
+		was = branch
+	}
 	branches[branch] = to
 	settings["branches"] = branches
+	history, ok := settings["history"].(map[string]any)
+	if !ok {
+		history = map[string]any{}
+	}
+	earlier, _ := history[branch].([]any)
+	history[branch] = append([]any{Past{Revision: was, Until: time.Now()}}, earlier...)
+	settings["history"] = history
 	if b, err = json.Marshal(settings); err != nil {
 		return err
 	}
@@ -42,6 +54,21 @@ func Move(dir, model, branch, to string) error {
 		return err
 	}
 	return os.Rename(file+".new", file)
+}
+
+// commits returns the commits of a revision, the latest first: that which it stands for, and
+// those that it stood for before, each with the time that it began to.
+func (h *Handler) commits(repo repository, name string, rev revision) []commitInfo {
+	out := []commitInfo{rev.commitInfo()}
+	for _, past := range repo.settings.History[name] {
+		was, err := h.snapshot(repo, past.Revision)
+		if err != nil {
+			break
+		}
+		out[len(out)-1].Date = past.Until.UTC()
+		out = append(out, was.commitInfo())
+	}
+	return out
 }
 
 // expanded returns what a client wants to know of a model: all of it, or what

@@ -187,7 +187,7 @@ func (h *Handler) serveAPI(w http.ResponseWriter, r *http.Request, kind, model s
 	case "revision":
 		h.serveInfo(w, r, repo, rev)
 	case "commits":
-		writeJSON(w, []commitInfo{rev.commitInfo()})
+		writeJSON(w, h.commits(repo, name, rev))
 	case "tree":
 		h.serveTree(w, r, repo, rev, strings.Join(rest, "/"))
 	default:
