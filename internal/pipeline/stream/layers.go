@@ -15,6 +15,7 @@ import (
 
 	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 	"github.com/crossplane-contrib/provider-kitops/internal/file"
+	"github.com/crossplane-contrib/provider-kitops/internal/memory"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/parallel"
@@ -346,6 +347,8 @@ func (r *task) moveSmall(ctx context.Context, m *layerMove) error {
 	if there, err := r.isThere(ctx, m); there || err != nil {
 		return err
 	}
+	memory.AddBuffers(m.plan.Size)
+	defer memory.AddBuffers(-m.plan.Size)
 	content, err := r.readLayer(ctx, m)
 	if err != nil {
 		return err

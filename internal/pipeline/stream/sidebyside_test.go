@@ -2,7 +2,12 @@ package stream
 
 import (
 	"context"
+	"fmt"
+	"io"
+	"log"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -10,9 +15,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	gcr "github.com/google/go-containerregistry/pkg/registry"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
+	"github.com/crossplane-contrib/provider-kitops/internal/retry"
 )
 
 // TestSideBySide moves layers that take a second each to registries of several makes, and
@@ -124,4 +131,118 @@ type overloaded struct{}
 
 func (overloaded) RoundTrip(*http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusServiceUnavailable, Body: http.NoBody}, nil
+}
+
+// TestStreamOverloaded runs with an end that refuses what is too much at a time. The run
+// must ask for less, and succeed.
+func TestStreamOverloaded(t *testing.T) {
+	const most = 2 // At a time.
+	small, large := map[string]string{}, map[string]string{}
+	for i := range 2 * startSmall {
+		small[fmt.Sprintf("%02d.json", i)] = strings.Repeat(fmt.Sprintf("%d", i), 2000)
+	}
+	for i := range 2 * startLarge {
+		large[fmt.Sprintf("%d.safetensors", i)] = strings.Repeat(fmt.Sprintf("%07d\n", i), 200_000)
+	}
+	type want struct{ Large, Small int } // The least at a time.
+	cases := map[string]struct {
+		reason   string
+		files    map[string]string
+		status   int
+		registry bool // It is the registry that refuses.
+		want     want
+	}{
+		"SmallLayers": {
+			reason: "A registry that refuses small layers should get fewer of them at a time, and large ones as well.",
+			files:  small, status: http.StatusTooManyRequests, registry: true, want: want{startLarge / 2, startSmall / 2},
+		},
+		"LargeLayers": {
+			reason: "A registry that refuses large layers should get fewer of them at a time, and small ones as well.",
+			files:  large, status: http.StatusServiceUnavailable, registry: true, want: want{startLarge / 2, startSmall / 2},
+		},
+		"Source": {
+			reason: "A source that refuses requests for small files should get fewer of them at a time, and the registry as many as before.",
+			files:  small, status: http.StatusServiceUnavailable, want: want{startLarge, startSmall / 2},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			c := &crowd{most: most, status: tc.status, refused: make(chan struct{})}
+			reg := whole(gcr.New(gcr.Logger(log.New(io.Discard, "", 0))))
+			if tc.registry {
+				c.match, reg = func(r *http.Request) bool { return r.Method == http.MethodPost }, c.before(reg)
+			}
+			w := newStreamWorld(t, tc.files, reg)
+			if !tc.registry {
+				c.match = func(r *http.Request) bool { return strings.Contains(r.URL.Path, "/resolve/") }
+				w.hub.SetFault(c.before)
+			}
+			quick := retry.Policy{Tries: 100, FirstWait: time.Millisecond, MaxWait: 20 * time.Millisecond, MaxRetryAfter: time.Second}
+			w.stream.uploads = quick
+			// No interval ends in between, so that each limit backs off once.
+			var largest, smallest sizes
+			w.stream.large.Interval, w.stream.large.Changed = time.Hour, largest.note
+			w.stream.small.Interval, w.stream.small.Changed = time.Hour, smallest.note
+			if _, err := w.stream.Run(t.Context(), w.run); err != nil {
+				t.Fatalf("\n%s\nRun(...): %v\n%s", tc.reason, err, w.log)
+			}
+			got := want{largest.least(startLarge), smallest.least(startSmall)}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("\n%s\nlayers side by side: -want, +got:\n%s", tc.reason, diff)
+			}
+			if diff := cmp.Diff(tc.files, w.pulled(t, stagingTag)); diff != "" {
+				t.Errorf("\n%s\nfiles: -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+// sizes notes the choices of a limit.
+type sizes struct {
+	mu  sync.Mutex
+	all []int
+}
+
+func (s *sizes) note(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = append(s.all, n)
+}
+
+func (s *sizes) least(start int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Min(append(s.all, start))
+}
+
+// A crowd refuses requests that are too many at a time. The first ones are held until one
+// was refused.
+type crowd struct {
+	match  func(*http.Request) bool
+	most   int64
+	status int
+
+	now     atomic.Int64
+	once    sync.Once
+	refused chan struct{} // Closed once a request was.
+}
+
+func (c *crowd) before(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !c.match(r) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		defer c.now.Add(-1)
+		if c.now.Add(1) > c.most {
+			c.once.Do(func() { close(c.refused) })
+			w.WriteHeader(c.status)
+			return
+		}
+		select {
+		case <-c.refused:
+			next.ServeHTTP(w, r)
+		case <-r.Context().Done():
+		}
+	})
 }
