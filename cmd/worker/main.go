@@ -67,6 +67,8 @@ func main() {
 	pulling.Arg("reference", "The artifact: registry/repository@digest, or :tag.").Required().StringVar(&p.Reference)
 	pulling.Arg("dir", "Folder that gets the files. Nothing else in it is touched.").Required().StringVar(&p.Dir)
 	pulling.Flag("parallel", "How many layers, and ranges of large ones, are fetched in parallel, 1 to 64; 0 follows what is measured during the pull.").Default("0").IntVar(&p.Parallel)
+	pulling.Flag("reuse", "Older folder of a pull: what is unchanged is copied from it, verified, instead of being fetched. It is only read.").StringVar(&p.Reuse)
+	pulling.Flag("hard-links", "Link the files of --reuse instead of copying them: writing to one of them changes both folders.").BoolVar(&p.HardLinks)
 	pulling.Flag("plain-http", "Use no TLS for the registry.").BoolVar(&p.PlainHTTP)
 	pulling.Flag("docker-config", "Folder with a config.json or .dockerconfigjson that holds the registry's credentials.").
 		Envar("DOCKER_CONFIG").Default(dockerFolder()).StringVar(&p.DockerConfig)

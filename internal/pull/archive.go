@@ -35,19 +35,31 @@ func (j *job) pullArchive(ctx context.Context, l modelpack.Layer) error {
 		j.log.Printf("%s: %d bytes, already here", l.Digest, l.Size)
 		return nil
 	}
-	dir := unpacked(l.Key())
-	if err := errors.Join(j.folder.RemoveAll(dir), j.folder.MkdirAll(dir, dirMode)); err != nil {
-		return j.folder.failed(dir, err)
+	if err := j.emptyFor(l); err != nil {
+		return err
 	}
-	entries, err := j.unpack(ctx, l)
+	how := ", taken from the older folder"
+	entries, reused, err := j.reuseArchive(ctx, l)
+	if err == nil && !reused {
+		how = ""
+		if err = j.emptyFor(l); err == nil {
+			entries, err = j.unpack(ctx, l)
+		}
+	}
 	if err != nil {
 		return err
 	}
 	if err := j.nameAll(l.Key(), entries); err != nil {
 		return err
 	}
-	j.log.Printf("%s: %d bytes, %d files, in %s", l.Digest, l.Size, len(entries), time.Since(start).Round(time.Millisecond))
+	j.log.Printf("%s: %d bytes, %d files%s, in %s", l.Digest, l.Size, len(entries), how, time.Since(start).Round(time.Millisecond))
 	return nil
+}
+
+// emptyFor makes the folder for the files of an archive, without any.
+func (j *job) emptyFor(l modelpack.Layer) error {
+	dir := unpacked(l.Key())
+	return j.folder.failed(dir, errors.Join(j.folder.RemoveAll(dir), j.folder.MkdirAll(dir, dirMode)))
 }
 
 // archiveIsHere reports whether all files of the archive with this key are present.

@@ -165,7 +165,7 @@ func TestManifestFaults(t *testing.T) {
 	f := newFront(t, open, false)
 	d := f.push(t, modelPack, rawLayers(map[string]string{"a": "a"})...)
 	other := f.push(t, modelPack, rawLayers(map[string]string{"b": "b"})...)
-	image := f.push(t, "application/vnd.oci.image.config.v1+json", layerOf("application/vnd.oci.image.layer.v1.tar", []byte("x")))
+	image := f.push(t, imageConfig, tarLayer(t, imageLayer, map[string]string{"bin/sh": "x"}))
 	manifests := func(g fault) func(http.Handler) http.Handler {
 		return func(next http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { g(w, r, next) })
@@ -180,7 +180,7 @@ func TestManifestFaults(t *testing.T) {
 	}{
 		"NoSuchDigest": {reason: "An error should be returned for a digest that does not exist.", reference: "@sha256:" + strings.Repeat("0", 64), want: outcome.NotFound, message: "has no"},
 		"NoSuchTag":    {reason: "An error should be returned for a tag that does not exist.", reference: ":v2", want: outcome.NotFound, message: "has no"},
-		"AnImage":      {reason: "An error should be returned for an image.", reference: "@" + image.String(), want: outcome.Unsupported, message: "neither a ModelPack nor a ModelKit"},
+		"AnImage":      {reason: "An error should be returned for an image that is not one of a model.", reference: "@" + image.String(), want: outcome.Unsupported, message: "outside of /models"},
 		"NoReference":  {reason: "An error should be returned for a reference without a tag or digest.", reference: "", want: outcome.Unsupported, message: "registry/repository@sha256"},
 		"Unauthorized": {reason: "The error should name the flag for credentials.", reference: "@" + d.String(), wrap: manifests(status(401)), want: outcome.Unauthorized, message: "--docker-config"},
 		"Failed":       {reason: "An error should be returned if a failure persists.", reference: "@" + d.String(), wrap: manifests(status(503)), want: outcome.Unavailable, message: "503"},

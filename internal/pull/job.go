@@ -26,6 +26,7 @@ type job struct {
 	folder *folder
 	layers []modelpack.Layer          // Each content once.
 	paths  map[digest.Digest][]string // Of raw layers.
+	former *former                    // Nil if nothing is taken from an older folder.
 
 	meter meter
 	limit *parallel.Limit // Of what is fetched concurrently.

@@ -1,5 +1,5 @@
-// Package pull fetches a ModelPack or a ModelKit from a registry into a folder, for
-// programs that cannot mount artifacts.
+// Package pull fetches a ModelPack, a ModelKit or an image of a model from a registry into
+// a folder, for programs that cannot mount artifacts.
 //
 // A file gets its name only after its layer's digest was verified. A pull resumes one
 // that was killed, and never touches other files in the folder.
@@ -37,6 +37,14 @@ type Options struct {
 
 	// Dir is the folder for the files. It is created if it does not exist.
 	Dir string
+
+	// Reuse is an older folder of a pull, from which what is unchanged is taken instead of
+	// being fetched; empty for none. It is only read.
+	Reuse string
+
+	// HardLinks has files of Reuse linked instead of copied. Whoever writes to one of them
+	// in either folder then changes both.
+	HardLinks bool
 
 	// Parallel is the number of layers, and ranges of large ones, that are fetched
 	// concurrently. If it is zero, it follows what is measured during the pull.
@@ -181,6 +189,10 @@ func (p *Pull) fetch(ctx context.Context, src *source, f *folder, s *state) (Res
 	if err != nil {
 		return Result{}, err
 	}
+	if p.options.Reuse != "" {
+		j.former = openFormer(p.options.Reuse, p.log.Printf)
+		defer j.former.close()
+	}
 	if err := j.run(ctx); err != nil {
 		if ctx.Err() != nil {
 			return Result{}, outcome.Errorf(outcome.Evicted, "the pull was stopped before it was complete: run it again, and it resumes").Because(err)
@@ -235,13 +247,7 @@ type source struct {
 
 // layers returns the digest of the artifact's manifest, and its layers.
 func (s *source) layers(ctx context.Context) (digest.Digest, []modelpack.Layer, error) {
-	var d ocispec.Descriptor
-	var manifest []byte
-	err := s.retries.Do(ctx, s.ref.String(), func() error {
-		var err error
-		d, manifest, err = s.Manifest(ctx, s.ref.Repository, s.ref.Name())
-		return err
-	})
+	d, manifest, err := retried{s}.Manifest(ctx, s.ref.Repository, s.ref.Name())
 	if err != nil {
 		return "", nil, err
 	}
@@ -251,15 +257,31 @@ func (s *source) layers(ctx context.Context) (digest.Digest, []modelpack.Layer, 
 	if err := s.verify(ctx, d.Digest); err != nil {
 		return "", nil, err
 	}
-	config, err := s.config(ctx, manifest)
+	all, err := modelpack.ReadManifests(ctx, retried{s}, s.ref.Repository, manifest)
+	if err != nil {
+		return "", nil, outcome.Errorf(outcome.ReasonOf(err), "cannot pull %s: %s", s.ref, err).Because(err)
+	}
+	config, err := s.config(ctx, all.Main())
 	if err != nil {
 		return "", nil, err
 	}
-	layers, err := modelpack.ReadManifest(manifest, config)
+	layers, err := modelpack.ReadLayers(all.Main(), config)
 	if err != nil {
 		return "", nil, outcome.Errorf(outcome.ReasonOf(err), "cannot pull %s: %s", s.ref, err).Because(err)
 	}
 	return d.Digest, layers, nil
+}
+
+// A retried source retries to read manifests.
+type retried struct{ *source }
+
+// Manifest implements modelpack.ManifestReader.
+func (r retried) Manifest(ctx context.Context, repository, reference string) (d ocispec.Descriptor, manifest []byte, err error) {
+	err = r.retries.Do(ctx, r.ref.String(), func() error {
+		d, manifest, err = r.source.Manifest(ctx, repository, reference)
+		return err
+	})
+	return d, manifest, err
 }
 
 // verify returns an error with reason Unverified unless the manifest's digest is signed

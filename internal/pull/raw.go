@@ -37,13 +37,21 @@ func (j *job) pullRaw(ctx context.Context, l modelpack.Layer) error {
 		j.meter.add(l, l.Size)
 		return errors.Join(j.note(here), j.name(slices.Collect(maps.Keys(here))[0], missing))
 	}
-	if err := j.fetchRaw(ctx, l); err != nil {
+	from, err := j.reuseRaw(ctx, l)
+	if err != nil {
 		return err
 	}
-	if err := j.folder.put(partial(l.Digest), missing[0]); err != nil {
+	how := "taken from the older folder "
+	if from == "" {
+		from, how = partial(l.Digest), ""
+		if err := j.fetchRaw(ctx, l); err != nil {
+			return err
+		}
+	}
+	if err := j.folder.put(from, missing[0]); err != nil {
 		return err
 	}
-	j.log.Printf("%s: %d bytes in %s", missing[0], l.Size, time.Since(start).Round(time.Millisecond))
+	j.log.Printf("%s: %d bytes, %sin %s", missing[0], l.Size, how, time.Since(start).Round(time.Millisecond))
 	return j.name(missing[0], missing[1:])
 }
 

@@ -263,15 +263,21 @@ func (f *folder) replay(s *state) bool {
 		return errors.Is(err, os.ErrNotExist)
 	}
 	defer func() { _ = in.Close() }()
-	r := bufio.NewReader(in)
-	for whole := int64(0); ; {
-		line, err := readLine(r)
+	whole, ok := s.apply(bufio.NewReader(in))
+	return ok && in.Truncate(whole) == nil && s.valid()
+}
+
+// apply applies the lines of a journal. It returns the size of those that are complete, and
+// reports whether all of them are changes.
+func (s *state) apply(journal *bufio.Reader) (whole int64, ok bool) {
+	for {
+		line, err := readLine(journal)
 		if errors.Is(err, io.EOF) {
-			return in.Truncate(whole) == nil && s.valid()
+			return whole, true
 		}
 		var c change
 		if err != nil || json.Unmarshal(line, &c) != nil {
-			return false
+			return whole, false
 		}
 		whole += int64(len(line))
 		maps.Copy(s.Files, c.Files)
