@@ -121,7 +121,7 @@ func (b *bench) seedOne(ctx context.Context, name string) error {
 		Source:          &modelv1alpha1.SourceObservation{Revision: "0123456789012345678901234567890123456789", License: "mit"},
 		RunHash:         run.Hash,
 		Run:             run.Number,
-		JobRef:          &modelv1alpha1.JobReference{Name: artifact.JobName(a)},
+		Pipeline:        modelv1alpha1.PipelineType(b.options.pipeline),
 	}}
 	if err := b.client.Create(ctx, a); err != nil {
 		return errors.Wrap(err, "cannot seed an Artifact")
@@ -133,7 +133,11 @@ func (b *bench) seedOne(ctx context.Context, name string) error {
 		return errors.Wrap(err, "cannot annotate an Artifact")
 	}
 	a.Status = status
-	a.SetConditions(xpv2.Available().WithObservedGeneration(a.GetGeneration()), xpv2.ReconcileSuccess().WithObservedGeneration(a.GetGeneration()))
+	a.Status.AtProvider.JobRef = &modelv1alpha1.JobReference{Name: artifact.JobName(a)}
+	compliant := xpv2.Condition{Type: modelv1alpha1.TypePolicyCompliant, Status: corev1.ConditionTrue, Reason: "Compliant", LastTransitionTime: metav1.Now()}
+	for _, c := range []xpv2.Condition{xpv2.Available(), xpv2.ReconcileSuccess(), compliant} {
+		a.SetConditions(c.WithObservedGeneration(a.GetGeneration()))
+	}
 	kstatus.Derive(&a.Status.ConditionedStatus, &a.Status.ObservedGeneration, false)
 	if err := b.client.Status().Update(ctx, a); err != nil {
 		return errors.Wrap(err, "cannot seed an Artifact's status")
