@@ -76,7 +76,7 @@ func run(f flags) error {
 		electionNamespace = pod.Namespace
 	}
 	checker := access.NewChecker(kube, log, electionNamespace, f.runNamespaces...)
-	mgr, err := ctrl.NewManager(cfg, managerOptions(f, scheme, checker))
+	mgr, err := ctrl.NewManager(cfg, managerOptions(f, scheme, checker, electionNamespace))
 	if err != nil {
 		return errors.Wrap(err, "cannot create the controller manager")
 	}
@@ -112,8 +112,8 @@ func run(f flags) error {
 }
 
 // managerOptions returns the options of the manager: its cache, its servers and
-// its leader election.
-func managerOptions(f flags, scheme *runtime.Scheme, checker *access.Checker) ctrl.Options {
+// its leader election, whose Lease is in a namespace.
+func managerOptions(f flags, scheme *runtime.Scheme, checker *access.Checker, electionNamespace string) ctrl.Options {
 	return ctrl.Options{
 		Scheme:                        scheme,
 		Cache:                         controllers.CacheOptions(f.syncInterval, checker, f.runNamespaces...),
@@ -122,6 +122,7 @@ func managerOptions(f flags, scheme *runtime.Scheme, checker *access.Checker) ct
 		Metrics:                       metricsOptions(f),
 		LeaderElection:                f.leaderElection,
 		LeaderElectionID:              access.LeaderElectionID,
+		LeaderElectionNamespace:       electionNamespace,
 		LeaderElectionReleaseOnCancel: true,
 		LeaseDuration:                 ptr.To(60 * time.Second),
 		RenewDeadline:                 ptr.To(50 * time.Second),

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -37,13 +38,16 @@ type registry struct {
 	mu           sync.Mutex
 	repositories map[string]bool
 
+	// perSecond has how many manifests were looked for in each second.
+	perSecond map[int64]int
+
 	// full means that it has every tag, and all that the manifest refers to.
 	full atomic.Bool
 }
 
 // newRegistry starts a registry on the loopback interface.
 func newRegistry() *registry {
-	r := &registry{store: testregistry.InMemory(true), repositories: map[string]bool{}}
+	r := &registry{store: testregistry.InMemory(true), repositories: map[string]bool{}, perSecond: map[int64]int{}}
 	r.Server = httptest.NewServer(r)
 	return r
 }
@@ -56,6 +60,7 @@ func (r *registry) forget() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	clear(r.repositories)
+	clear(r.perSecond)
 }
 
 // seen returns how many manifests were looked for.
@@ -63,6 +68,17 @@ func (r *registry) seen() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.repositories)
+}
+
+// fullest returns how many manifests were looked for in the second that had the most.
+func (r *registry) fullest() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	most := 0
+	for _, n := range r.perSecond {
+		most = max(most, n)
+	}
+	return most
 }
 
 // push stages what a run's worker is told to stage.
@@ -88,6 +104,7 @@ func (r *registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		r.heads.Add(1)
 		r.mu.Lock()
 		r.repositories[req.URL.Path] = true
+		r.perSecond[time.Now().Unix()]++
 		r.mu.Unlock()
 	} else {
 		r.others.Add(1)
