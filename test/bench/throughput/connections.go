@@ -19,14 +19,21 @@ const connectionRate = 10 << 20
 func (b *bench) measureConnections(ctx context.Context) error {
 	s := line.Shape{Hub: line.End{ConnectionRate: connectionRate, Delay: 20 * time.Millisecond}}
 	what := "one file, the Hub at " + perConnection(s.Hub)
-	return b.againstBefore(ctx, shardedModel(1, b.scaled(8<<10)<<20), s, what)
+	r, err := b.againstBefore(ctx, shardedModel(1, b.scaled(8<<10)<<20), s, what)
+	if err != nil {
+		return err
+	}
+	own := r.of(b.stream().name()).median()
+	b.report.figure(size(r.model.Bytes)+" in "+what, "%.0f MiB/s", float64(r.model.Bytes>>20)/own.Seconds())
+	return nil
 }
 
 // measureUploads is about several large files to a registry that limits each connection.
 func (b *bench) measureUploads(ctx context.Context) error {
 	s := line.Shape{Registry: line.End{ConnectionRate: connectionRate}}
 	what := fmt.Sprintf("%d files, the registry at %s", shareFiles, perConnection(s.Registry))
-	return b.againstBefore(ctx, shardedModel(shareFiles, shareFiles*b.scaled(256)<<20), s, what)
+	_, err := b.againstBefore(ctx, shardedModel(shareFiles, shareFiles*b.scaled(256)<<20), s, what)
+	return err
 }
 
 // shareFiles is how many files of the same size a model consists of that is moved side by
@@ -37,33 +44,34 @@ const shareFiles = 16
 func (b *bench) measureDistance(ctx context.Context) error {
 	s := line.Shape{Registry: line.End{Delay: 50 * time.Millisecond}}
 	r := smallModel(int(b.scaled(5000)))
-	return b.againstBefore(ctx, r, s, fmt.Sprintf("%d small files, the registry %s away", len(r.files), 2*s.Registry.Delay))
+	_, err := b.againstBefore(ctx, r, s, fmt.Sprintf("%d small files, the registry %s away", len(r.files), 2*s.Registry.Delay))
+	return err
 }
 
 // againstBefore holds Stream through a line of this shape against the older worker, once
 // each: what limits them is the line, whose rates and delays do not vary.
-func (b *bench) againstBefore(ctx context.Context, made recipe, s line.Shape, what string) error {
+func (b *bench) againstBefore(ctx context.Context, made recipe, s line.Shape, what string) (round, error) {
 	m, err := made.prepare(b.content)
 	if err != nil {
-		return err
+		return round{}, err
 	}
 	where, back, err := b.roomFor(m.Bytes)
 	if err != nil {
-		return err
+		return round{}, err
 	}
 	defer back()
 	l, err := line.Start(ctx, b.ends.place, s)
 	if err != nil {
-		return err
+		return round{}, err
 	}
 	defer l.Stop()
 	r := round{model: m, results: b.ownAndBefore("ModelPack")}
 	if err := b.inTurn(ctx, r, l.Place, 1); err != nil {
-		return err
+		return round{}, err
 	}
 	b.rows(size(m.Bytes)+" in "+what+", registry "+where, r, 0)
 	b.holdBefore(r, what, aThird, "a third of the time before")
-	return nil
+	return r, nil
 }
 
 // perConnection says in words what an end does to a connection.
