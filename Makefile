@@ -116,6 +116,10 @@ xpkg.push: ## Build the package and push it as REGISTRY=host[:port]/org, with do
 release: ## Build all files of a release into _output/release, for VERSION=v0.1.0: package, manifests, plugin, bills of materials.
 	./hack/release/build "$(VERSION)"
 
+.PHONY: release.check
+release.check: ## Build a release twice, the second one in another folder with an empty build cache, compare, and install the plugin from it with krew.
+	./hack/release/check "$(VERSION)"
+
 .PHONY: cluster
 cluster: ## Bring the local cluster up and leave it running (root on Linux).
 	$(GO) run -C test/localcluster . up
