@@ -3,8 +3,12 @@ package stream
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -13,9 +17,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
+	testhub "github.com/crossplane-contrib/provider-kitops/test/fakes/hub"
 	testregistry "github.com/crossplane-contrib/provider-kitops/test/fakes/registry"
 )
 
@@ -200,5 +207,273 @@ func TestShares(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// TestShareIsRepeated ends a share in the middle of a large file, as where its Pod goes, and
+// repeats it alone.
+func TestShareIsRepeated(t *testing.T) {
+	t.Parallel()
+	const size, first, of = 12 << 20, 8 << 20, 2
+	r := testregistry.Start(t, testregistry.Options{})
+	for _, format := range []string{pipeline.FormatModelPack, pipeline.FormatModelKit, pipeline.FormatImage} {
+		t.Run(format, func(t *testing.T) {
+			t.Parallel()
+			files, front := largeFiles(of, size), r.Front(t)
+			w := newStreamWorld(t, files, nil)
+			w.into(t, front)
+			w.run.Format, w.run.Target.Repository, w.run.Target.CheckpointTag = format, strings.ToLower("models/repeated-"+format), checkpointTag
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			front.SetFault(endAfter(first, cancel))
+			if _, err := w.stream.Run(ctx, w.shared(0, of)); err == nil {
+				t.Fatal("want the share to end early")
+			}
+			front.SetFault(nil)
+			if _, err := w.stream.Run(t.Context(), w.shared(1, of)); err != nil {
+				t.Fatal(err)
+			}
+			var sent atomic.Int64
+			front.SetFault(counting(&sent))
+			again := w.shared(0, of)
+			if _, err := newStreamWorld(t, nil, nil).stream.Run(t.Context(), again); err != nil {
+				t.Fatalf("Run(...): %v\n%s", err, again.Log)
+			}
+			if n := sent.Load(); n > size-first+1<<20 {
+				t.Errorf("want what the share had sent not to be sent again, got %d bytes\n%s", n, again.Log)
+			}
+			sent.Store(0)
+			if _, err := w.complete(t.Context(), of, nil); err != nil {
+				t.Fatalf("Run(...): %v\n%s", err, w.log)
+			}
+			if n := sent.Load(); n > 64<<10 {
+				t.Errorf("want all layers to be found, got %d bytes sent\n%s", n, w.log)
+			}
+			if diff := cmp.Diff(wanted(format, files), w.fetched(t, stagingTag).Files); diff != "" {
+				t.Errorf("files: -Hub, +registry:\n%s", diff)
+			}
+		})
+	}
+}
+
+// branches are a Hub's model with two revisions, the second of which another weight is in.
+func (w *streamWorld) branches(t *testing.T) {
+	t.Helper()
+	model := filepath.Join(w.dir, "models", streamModel)
+	if err := os.CopyFS(filepath.Join(model, "next"), os.DirFS(filepath.Join(model, "main"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(model, "next", "model-0.safetensors"), []byte(strings.Repeat("other weights", 100_000)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// note sets an annotation of the run's checkpoint, as anyone may who can push.
+func (w *streamWorld) note(t *testing.T, name, value string) {
+	t.Helper()
+	m, err := w.checkpoint(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Annotations[name] = value
+	w.forge(t, checkpointTag, m)
+}
+
+// forge pushes a manifest under a tag.
+func (w *streamWorld) forge(t *testing.T, tag string, m ocispec.Manifest) {
+	t.Helper()
+	b, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := ocispec.Descriptor{MediaType: m.MediaType, Digest: digest.FromBytes(b), Size: int64(len(b))}
+	if err := w.registry.PushManifest(t.Context(), w.run.Target.Repository, d, b, tag); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestPin has a branch move, or somebody write another revision, while shares are transferred.
+func TestPin(t *testing.T) {
+	t.Parallel()
+	const foreign = "0123456789012345678901234567890123456789"
+	cases := map[string]struct {
+		reason  string
+		between func(t *testing.T, w *streamWorld) // The two shares.
+		follows bool                               // The commit that the run began with.
+	}{
+		"Stays":  {reason: "All should read the commit that the branch stands for.", between: func(*testing.T, *streamWorld) {}, follows: true},
+		"Moved":  {reason: "A branch that moves should not: the run ends with the commit that it began with.", follows: true, between: moveBranch},
+		"Forged": {reason: "A commit that is not of the branch should not be followed, though the Hub has it.", between: func(t *testing.T, w *streamWorld) { moveBranch(t, w); w.note(t, annotationPin, foreign) }},
+		"Text":   {reason: "What is no commit should not be followed.", between: func(t *testing.T, w *streamWorld) { moveBranch(t, w); w.note(t, annotationPin, "refs/pr/1") }},
+		"Gone": {reason: "A checkpoint that was removed should cost no more than work.", between: func(t *testing.T, w *streamWorld) {
+			t.Helper()
+			moveBranch(t, w)
+			w.forge(t, checkpointTag, ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Config: ocispec.DescriptorEmptyJSON})
+		}},
+		"Tagged": {reason: "A revision that is a commit should not be changed by anyone.", follows: true, between: func(t *testing.T, w *streamWorld) {
+			t.Helper()
+			m, err := w.checkpoint(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.run.Source.Revision = m.Annotations[annotationPin]
+			moveBranch(t, w)
+			w.note(t, annotationPin, foreign)
+		}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newStreamWorld(t, sharedFiles(), nil)
+			w.branches(t)
+			w.run.Target.CheckpointTag = checkpointTag
+			began, err := w.stream.Run(t.Context(), w.shared(0, 2))
+			if err != nil {
+				t.Fatal(err)
+			}
+			tc.between(t, w)
+			second := w.shared(1, 2)
+			if _, err := w.stream.Run(t.Context(), second); err != nil {
+				t.Fatalf("\n%s\nRun(...): %v\n%s", tc.reason, err, second.Log)
+			}
+			got, err := w.complete(t.Context(), 2, nil)
+			if err != nil {
+				t.Fatalf("\n%s\nRun(...): %v\n%s", tc.reason, err, w.log)
+			}
+			if follows := got.Revision == began.Revision; follows != tc.follows || got.Revision == foreign {
+				t.Errorf("\n%s\nwant the run to end with the commit that it began with: %t, got %s after %s", tc.reason, tc.follows, got.Revision, began.Revision)
+			}
+			files := sharedFiles()
+			if !tc.follows {
+				files["model-0.safetensors"] = strings.Repeat("other weights", 100_000)
+			}
+			if diff := cmp.Diff(files, w.pulled(t, got.Digest)); diff != "" {
+				t.Errorf("\n%s\nfiles: -Hub, +registry:\n%.2000s\n%s", tc.reason, diff, w.log)
+			}
+		})
+	}
+}
+
+// moveBranch has the model's branch stand for another commit.
+func moveBranch(t *testing.T, w *streamWorld) {
+	t.Helper()
+	if err := testhub.Move(w.dir, streamModel, "main", "next"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestUnpin fails a share for what is in the commit, which another one corrects.
+func TestUnpin(t *testing.T) {
+	t.Parallel()
+	w := newStreamWorld(t, sharedFiles(), nil)
+	w.branches(t)
+	w.run.Target.CheckpointTag = checkpointTag
+	w.hub.SetFault(testhub.Times(1, testhub.On("/cdn/"), testhub.Corrupt(3)))
+	if _, err := w.stream.Run(t.Context(), w.shared(0, 1)); outcome.ReasonOf(err) != outcome.Mismatch {
+		t.Fatalf("want the share to fail, got %v", err)
+	}
+	m, err := w.checkpoint(t.Context())
+	if err != nil || m.Annotations[annotationPin] != "" || outcome.SharesIn(m.Annotations) != 1 {
+		t.Errorf("want the number of shares to stay in the checkpoint, and no revision, got %v, %v", m.Annotations, err)
+	}
+}
+
+// TestHostileParts has somebody write the parts of a checkpoint, as anyone may who can push.
+func TestHostileParts(t *testing.T) {
+	t.Parallel()
+	other := digest.FromString("other bytes")
+	cases := map[string]struct {
+		reason string
+		change func(m *ocispec.Manifest)
+	}{
+		"Digest": {reason: "Another blob of the layer's size should not be taken for it.", change: func(m *ocispec.Manifest) {
+			m.Layers[0].Digest, m.Layers[1].Digest = m.Layers[1].Digest, m.Layers[0].Digest
+		}},
+		"Missing": {reason: "A blob that does not exist should not be taken for a layer.", change: func(m *ocispec.Manifest) {
+			for i := range m.Layers {
+				m.Layers[i].Digest = other
+			}
+		}},
+		"Size": {reason: "A layer of another size should be ignored.", change: func(m *ocispec.Manifest) { m.Layers[0].Size = 1 << 60 }},
+		"Form": {reason: "What is no digest should be ignored.", change: func(m *ocispec.Manifest) { m.Layers[0].Digest = "sha512:x" }},
+		"Many": {reason: "A part with very many layers should be ignored, or bounded.", change: func(m *ocispec.Manifest) {
+			for range 15_000 {
+				m.Layers = append(m.Layers, ocispec.Descriptor{MediaType: "a/b", Digest: other, Size: 1, Annotations: map[string]string{annotationFiles: "x"}})
+			}
+		}},
+		"Doubt": {reason: "Forged digests before the true one should not hide it for ever, nor be read without a bound.", change: func(m *ocispec.Manifest) {
+			forged := slices.Clone(m.Layers)
+			for i := range forged {
+				forged[i].Digest = other
+			}
+			m.Layers = append(forged, m.Layers...)
+		}},
+		"Uploads": {reason: "Uploads that nobody began should be ignored.", change: func(m *ocispec.Manifest) {
+			m.Annotations[annotationUploads] = `[{"key":"` + m.Layers[0].Annotations[annotationFiles] + `","location":"/v2/x/blobs/uploads/y"}]`
+		}},
+	}
+	files := sharedFiles()
+	for _, format := range []string{pipeline.FormatModelKit, pipeline.FormatImage} {
+		alone := newStreamWorld(t, files, nil)
+		alone.run.Format = format
+		want, err := alone.stream.Run(t.Context(), alone.run)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, tc := range cases {
+			t.Run(format+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				w := newStreamWorld(t, files, nil)
+				w.run.Format, w.run.Target.CheckpointTag = format, checkpointTag
+				parts := w.runShares(t, 2)
+				for i := range 2 {
+					tag := outcome.PartTag(checkpointTag, i)
+					_, b, err := w.registry.Manifest(t.Context(), w.run.Target.Repository, tag)
+					if err != nil {
+						t.Fatal(err)
+					}
+					var m ocispec.Manifest
+					if err := json.Unmarshal(b, &m); err != nil || len(m.Layers) < 2 {
+						t.Fatalf("want a part with layers, got %s, %v", b, err)
+					}
+					tc.change(&m)
+					w.forge(t, tag, m)
+				}
+				// The parts that shares have reported are there still.
+				for _, told := range [][]string{nil, {other.String(), "latest"}, parts} {
+					w.run.Target.StagingTag = fmt.Sprintf("%s-%d", stagingTag, len(told))
+					got, err := w.complete(t.Context(), 2, told)
+					if diff := cmp.Diff(want, got); diff != "" || err != nil {
+						t.Errorf("\n%s\nRun(...): -want, +got:\n%s\n%v\n%s", tc.reason, diff, err, w.log)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestSharesOfCopies has several Pods copy an artifact as it is.
+func TestSharesOfCopies(t *testing.T) {
+	t.Parallel()
+	for _, format := range []string{pipeline.FormatModelPack, pipeline.FormatModelKit, pipeline.FormatImage} {
+		t.Run(format, func(t *testing.T) {
+			t.Parallel()
+			r := testregistry.Start(t, testregistry.Options{})
+			w, target, want := newOCIWorldOf(t, sharedFiles(), format, r, r)
+			w.run.Target.Repository = strings.ToLower("models/copies-" + format)
+			w.runShares(t, 3)
+			if target.Count(http.MethodPut, "/manifests/"+stagingTag) > 0 {
+				t.Error("want no share to stage a manifest")
+			}
+			var sent atomic.Int64
+			target.SetFault(counting(&sent))
+			got, err := w.complete(t.Context(), 3, nil)
+			if err != nil || got.Digest != want {
+				t.Errorf("want %s, got %s, %v\n%s", want, got.Digest, err, w.log)
+			}
+			if n := sent.Load(); n > 64<<10 {
+				t.Errorf("want all blobs to be found, got %d bytes sent\n%s", n, w.log)
+			}
+		})
 	}
 }

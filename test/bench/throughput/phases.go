@@ -68,7 +68,7 @@ func phases() []phase {
 		{"large", (*bench).measureLarge}, {"small", (*bench).measureSmall}, {"memory", (*bench).measureMemory},
 		{"line", (*bench).measureLine}, {"s3", (*bench).measureS3}, {"formats", (*bench).measureFormats},
 		{"connections", (*bench).measureConnections}, {"uploads", (*bench).measureUploads}, {"distance", (*bench).measureDistance},
-		{"many", (*bench).measureMany},
+		{"shares", (*bench).measureShares}, {"many", (*bench).measureMany},
 	}
 }
 

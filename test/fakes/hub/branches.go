@@ -60,6 +60,8 @@ func Move(dir, model, branch, to string) error {
 // those that it stood for before, each with the time that it began to.
 func (h *Handler) commits(repo repository, name string, rev revision) []commitInfo {
 	out := []commitInfo{rev.commitInfo()}
+	// A revision of the past is that of its folder, whatever the branch stands for now.
+	repo.settings.Branches = nil
 	for _, past := range repo.settings.History[name] {
 		was, err := h.snapshot(repo, past.Revision)
 		if err != nil {
