@@ -74,6 +74,10 @@ fuzz: ## Fuzz what reads foreign input, each test for FUZZTIME=10s.
 bench: ## Measure Stream beside the limit by curl, an older commit's worker, and kit with KIT=path; writes the tables of docs/benchmark.md; about 25 minutes (Linux, curl, git). ARGS= adds flags.
 	$(GO) run ./test/bench/throughput --kit="$(KIT)" --page=docs/benchmark.md $(ARGS)
 
+.PHONY: bench-pull
+bench-pull: ## Measure worker pull beside oras, and kit and modctl with KIT=path and MODCTL=path; writes a table of docs/benchmark.md; about 20 minutes (Linux). ARGS= adds flags.
+	$(GO) run ./test/bench/pull --kit="$(KIT)" --modctl="$(MODCTL)" --page=docs/benchmark.md $(ARGS)
+
 .PHONY: bench-controller
 bench-controller: ## Measure the controllers against a real API server: Jobs beside a bare client, requests, a restart, changes of the leader, and memory; about 20 minutes (Linux). ARGS= adds flags.
 	$(GO) run ./test/bench/controller $(ARGS)

@@ -1,5 +1,5 @@
 // Package programs builds the real programs that tests run (Kubernetes, etcd,
-// containerd, a registry, Crossplane, cosign, servers of buckets, Kueue, Prometheus)
+// containerd, a registry, Crossplane, cosign, servers of buckets, Kueue, Prometheus, oras)
 // from Go modules, once: a build stays in the
 // user's cache directory under a key of its sources, and is reused until these
 // change.
@@ -40,6 +40,8 @@ const (
 
 	Kueue      Name = "kueue"      // kueue, which queues Jobs, and the folder KueueConfig
 	Prometheus Name = "prometheus" // prometheus and promtool
+
+	ORAS Name = "oras" // oras, which pulls artifacts
 )
 
 // KubernetesVersion is the version that the Kubernetes programs say they are.
@@ -112,6 +114,7 @@ func recipes() map[Name]recipe {
 		},
 		// Without clouds' service discovery, which is a third of the packages.
 		Prometheus: {target: "tool", ldflags: "-s -w", tags: "remove_all_sd"},
+		ORAS:       {target: "tool", ldflags: "-s -w"},
 	}
 }
 
