@@ -11,9 +11,9 @@ const (
 	// is not worth its memory, and may be chance.
 	worth = 0.5
 
-	// rest is for how many intervals a choice that was not better is not tried again. It
+	// rest is for how many intervals nothing is tried after a choice that was not better. It
 	// doubles with each such try, up to mostRest.
-	rest     = 10
+	rest     = 6
 	mostRest = 160
 )
 
@@ -23,9 +23,10 @@ type climber struct {
 	min, max int
 	size     int
 
-	steep   bool // No choice was in vain yet: sizes are doubled.
+	steep   bool // No choice was in vain yet: sizes are doubled, else they grow by half.
 	settled bool // An interval has passed since the last change.
 	trying  bool // size is a try, which base was exchanged for.
+	doubted bool // An interval of the try has brought too little, which may be chance.
 	base    int
 	rate    float64 // The throughput of base.
 
@@ -62,26 +63,30 @@ func (c *climber) next(rate float64, allUsed bool) (size int, changed bool) {
 // try begins to try a larger size than the present one, which has this throughput.
 func (c *climber) try(rate float64) {
 	c.base, c.rate = c.size, rate
-	grown := c.size + max(1, c.size/4)
+	grown := c.size + max(1, c.size/2)
 	if c.steep {
 		grown = 2 * c.size
 	}
 	if grown = min(grown, c.max); grown == c.size {
 		return
 	}
-	c.size, c.trying, c.settled = grown, true, false
+	c.size, c.trying, c.settled, c.doubted = grown, true, false, false
 }
 
-// judge keeps the size that is tried if it is worth it, and tries the next one; else it
-// returns to the one before.
+// judge keeps the size that is tried if it is worth it, and tries the next one. After two
+// intervals in which it was not, it returns to the one before.
 func (c *climber) judge(rate float64) {
-	c.trying = false
 	growth := float64(c.size)/float64(c.base) - 1
 	if rate >= c.rate*(1+worth*growth) {
-		c.nextRest = rest
+		c.trying, c.nextRest = false, rest
 		c.try(rate)
 		return
 	}
+	if !c.doubted {
+		c.doubted = true
+		return
+	}
+	c.trying = false
 	c.size, c.settled, c.steep = c.base, false, false
 	c.pause, c.nextRest = c.nextRest, min(2*c.nextRest, mostRest)
 }

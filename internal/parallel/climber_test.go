@@ -81,9 +81,26 @@ func TestClimbRarely(t *testing.T) {
 			tries++
 		}
 	}
-	// After 10, 20, 40, 80 and then each 160 intervals.
+	// After 6, 12, 24, 48, 96 and then each 160 intervals.
 	if tries < 5 || tries > 12 {
 		t.Errorf("A size that is not better should be tried ever more rarely: want 5 to 12 tries in 1000 intervals, got %d", tries)
+	}
+}
+
+// TestClimbBySlowInterval has an interval of a try bring nothing, by chance.
+func TestClimbBySlowInterval(t *testing.T) {
+	for slow := range 8 {
+		c := newClimber(1, 4, 64)
+		for i := range 14 {
+			rate := float64(c.size)
+			if i == slow {
+				rate = 1
+			}
+			c.next(rate, true)
+		}
+		if c.size < 32 {
+			t.Errorf("A limit should grow although interval %d was slow: want at least 32, got %d", slow, c.size)
+		}
 	}
 }
 
