@@ -41,7 +41,7 @@ func BuildJob(artifact *modelv1alpha1.Artifact, kitImage string, labels map[stri
 		jobRunsOnce(),
 		jobWithRestrictedPod(artifact.Effective.Pod.PodSecurityContext),
 		jobWithPipeline(artifact, kitImage),
-		jobWithShares(NextShares(artifact), int(artifact.Effective.MaxPods)),
+		jobWithShares(NextShares(artifact), partsOf(artifact), int(artifact.Effective.MaxPods)),
 		jobWithSourceVolume(artifact),
 		jobWithCredentials(artifact),
 		jobWithSettings(settingsFor(artifact)),

@@ -2,6 +2,7 @@ package artifact
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +21,7 @@ import (
 const (
 	flagShares       = "--shares="
 	flagShareIndexes = "--share-indexes="
+	flagSharePart    = "--share-part="
 )
 
 // Annotations of Kueue for Jobs of several Pods
@@ -81,6 +83,34 @@ func sharesDone(a *modelv1alpha1.Artifact) *modelv1alpha1.SharesObservation {
 		return nil
 	}
 	return s
+}
+
+// partsOf returns the digests of what the shares that are done have recorded, for the Job that
+// completes the Artifact's run.
+func partsOf(a *modelv1alpha1.Artifact) []string {
+	s := sharesDone(a)
+	if s == nil || len(NextShares(a).Indexes) > 0 {
+		return nil
+	}
+	return s.Parts[:min(len(s.Parts), v1alpha1.MaxParallelism)]
+}
+
+// PartsOf returns the digests of what the Pods of a divided run's Job report to have recorded,
+// in the order of the shares. Of Pods that are gone they are not known.
+func PartsOf(job *batchv1.Job, pods []corev1.Pod) []string {
+	s, parts := SharesOf(job), map[int]string{}
+	for _, pod := range podsOf(job, pods) {
+		share, ok := s.ofPod(&pod)
+		r, _, _ := outcome.FromPods([]corev1.Pod{pod})
+		if ok && pod.Status.Phase == corev1.PodSucceeded && r.Share != nil && r.Share.Part != "" {
+			parts[share] = r.Share.Part
+		}
+	}
+	var out []string
+	for _, share := range slices.Sorted(maps.Keys(parts)) {
+		out = append(out, parts[share])
+	}
+	return out
 }
 
 // SharesOf returns the shares of a Job, by the arguments of its worker, which are immutable;
@@ -237,13 +267,16 @@ func isIndexed(job *batchv1.Job) bool {
 // jobWithShares divides the run between the Job's Pods, as many as shares are left but no
 // more at a time than a limit on runs allows. A Pod that fails ends its share alone; one
 // that the cluster evicts is replaced by the Job controller.
-func jobWithShares(s Shares, maxPods int) jobOverride {
+func jobWithShares(s Shares, parts []string, maxPods int) jobOverride {
 	return func(j *batchv1.Job) {
 		if s.Of == 0 {
 			return
 		}
 		c := &j.Spec.Template.Spec.Containers[0]
 		c.Args = append(c.Args, flagShares+strconv.Itoa(s.Of))
+		for _, part := range parts {
+			c.Args = append(c.Args, literal([]string{flagSharePart + part})...)
+		}
 		n := len(s.Indexes)
 		if n == 0 {
 			return

@@ -55,9 +55,9 @@ func (s *shares) of(a *modelv1alpha1.Artifact, pods []corev1.Pod) *shares {
 			continue
 		}
 		out.ended[uid] = true
-		if r, _, ok := outcome.FromPods(pods[i : i+1]); ok && r.Size > 0 {
+		if r, _, ok := outcome.FromPods(pods[i : i+1]); ok && r.Share != nil && r.Share.Bytes > 0 {
 			// Also where the Pod was never asked, as before the provider started.
-			out.answers[uid] = outcome.Progress{BytesTotal: r.Size}
+			out.answers[uid] = outcome.Progress{BytesTotal: r.Share.Bytes}
 		}
 	}
 	return out

@@ -93,7 +93,7 @@ func TestSharesObserved(t *testing.T) {
 		"Reported": {
 			reason: "A Pod that ended before it was asked should count with what it reports.",
 			shares: &modelv1alpha1.SharesObservation{Of: 2, Done: []int32{0}},
-			pods:   []corev1.Pod{sharePod(0, hasEnded(`{"digest":"sha256:abc","size":300}`)), sharePod(1)},
+			pods:   []corev1.Pod{sharePod(0, hasEnded(`{"share":{"index":0,"of":2,"bytes":300}}`)), sharePod(1)},
 			got:    map[types.UID]outcome.Progress{"pod-1": {BytesDone: 50, BytesTotal: 100}},
 			want:   &modelv1alpha1.ProgressObservation{Percent: 87, BytesDone: 350, BytesTotal: 400},
 		},

@@ -210,6 +210,13 @@ type SharesObservation struct {
 	// +kubebuilder:validation:MaxItems=64
 	Done []int32 `json:"done,omitempty"`
 
+	// Parts are the digests of what these shares have recorded in the registry as
+	// transferred: the Pod that completes the run need not verify again what they list.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	Parts []string `json:"parts,omitempty"`
+
 	// RunHash is a hash of the source, format, files and pipeline that they are of.
 	RunHash string `json:"runHash"`
 }

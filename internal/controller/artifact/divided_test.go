@@ -146,7 +146,11 @@ func TestDividedRun(t *testing.T) {
 	w.shareStatus(job, 3, "", "")
 	w.waitMessage(a, "0 of 3 Pods have finished")
 	w.waitPhase(a, modelv1alpha1.PhaseRunning)
-	w.endShare(job, 0, corev1.PodSucceeded, "")
+	part := func(i int) string { return "sha256:" + strings.Repeat(strconv.Itoa(i), 64) }
+	report := func(i int) string {
+		return fmt.Sprintf(`{"share":{"index":%d,"of":3,"bytes":7,"part":%q}}`, i, part(i))
+	}
+	w.endShare(job, 0, corev1.PodSucceeded, report(0))
 	w.shareStatus(job, 2, "0", "")
 	w.waitMessage(a, "1 of 3 Pods have finished")
 
@@ -161,10 +165,10 @@ func TestDividedRun(t *testing.T) {
 	if now := w.job(a, 1); now.GetUID() != job.GetUID() {
 		t.Error("A share that fails should not end the others, nor a change of the parallelism")
 	}
-	w.endShare(job, 2, corev1.PodSucceeded, "")
+	w.endShare(job, 2, corev1.PodSucceeded, report(2))
 	w.shareStatus(job, 0, "0,2", "1")
 	w.waitReady(a, corev1.ConditionFalse, string(outcome.Unavailable))
-	want := &modelv1alpha1.SharesObservation{Of: 3, Done: []int32{0, 2}, RunHash: artifact.RunHash(a)}
+	want := &modelv1alpha1.SharesObservation{Of: 3, Done: []int32{0, 2}, Parts: []string{part(0), part(2)}, RunHash: artifact.RunHash(a)}
 	if diff := cmp.Diff(want, a.Status.AtProvider.Shares); diff != "" || a.Status.AtProvider.Failures != 1 {
 		t.Errorf("What is done should be recorded with one failure, got %d.\nshares: -want, +got:\n%s", a.Status.AtProvider.Failures, diff)
 	}
@@ -179,12 +183,14 @@ func TestDividedRun(t *testing.T) {
 	if got := job.Spec.Template.Spec.Containers[0].Args; *job.Spec.Completions != 1 || !slices.Contains(got, "--share-indexes=1") || !slices.Contains(got, "--shares=3") {
 		t.Fatalf("Only the share that failed should be retried, got %d completions and %q", *job.Spec.Completions, got)
 	}
-	w.endShare(job, 0, corev1.PodSucceeded, "")
+	w.endShare(job, 0, corev1.PodSucceeded, report(1))
 	w.shareStatus(job, 0, "0", "")
 
 	last := w.lastJob(a, 2)
 	if args := last.Spec.Template.Spec.Containers[0].Args; ptr.Deref(last.Spec.CompletionMode, "") == batchv1.IndexedCompletion || !slices.Contains(args, "--shares=3") {
 		t.Errorf("One Pod should complete the run, got %q", args)
+	} else if !slices.Equal(args[len(args)-3:], []string{"--share-part=" + part(0), "--share-part=" + part(2), "--share-part=" + part(1)}) {
+		t.Errorf("It should be told what the shares have recorded, got %q", args)
 	}
 	if err := w.get(a); err != nil || a.Status.AtProvider.Failures != 1 || a.Status.AtProvider.Run != 2 {
 		t.Errorf("The Job that completes a run should be no retry: got run %d, %d failures, %v", a.Status.AtProvider.Run, a.Status.AtProvider.Failures, err)

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
+	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/internal/artifact"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/provenance"
@@ -39,7 +40,7 @@ func (e *external) recordRun(ctx context.Context, a *modelv1alpha1.Artifact, sta
 		// if the run starts within artifact.StartGracePeriod.
 		recordTimes(a, job, same)
 	}
-	allDone := recordShares(a, job) && artifact.AwaitsLast(job)
+	allDone := recordShares(a, job, pods) && artifact.AwaitsLast(job)
 	if !recorded {
 		e.recordEnd(a, job, pods, o)
 	}
@@ -69,7 +70,7 @@ func recordTimes(a *modelv1alpha1.Artifact, job *batchv1.Job, same bool) {
 
 // recordShares records which shares of a run are done, as the Job of some of them shows it,
 // and reports whether that is news.
-func recordShares(a *modelv1alpha1.Artifact, job *batchv1.Job) bool {
+func recordShares(a *modelv1alpha1.Artifact, job *batchv1.Job, pods []corev1.Pod) bool {
 	s := &a.Status.AtProvider
 	if !artifact.IsDivided(job) {
 		return false
@@ -77,6 +78,16 @@ func recordShares(a *modelv1alpha1.Artifact, job *batchv1.Job) bool {
 	now := &modelv1alpha1.SharesObservation{
 		Of: int32(artifact.SharesOf(job).Of), RunHash: artifact.RunOf(job).Hash, Done: artifact.SharesDone(job), //nolint:gosec // At most v1alpha1.MaxParallelism.
 	}
+	if before := s.Shares; before != nil && before.Of == now.Of && before.RunHash == now.RunHash {
+		now.Parts = before.Parts
+	}
+	for _, part := range artifact.PartsOf(job, pods) {
+		if !slices.Contains(now.Parts, part) {
+			now.Parts = append(slices.Clone(now.Parts), part)
+		}
+	}
+	// Retries may have recorded others: the latest count.
+	now.Parts = now.Parts[max(len(now.Parts)-v1alpha1.MaxParallelism, 0):]
 	if equality.Semantic.DeepEqual(s.Shares, now) {
 		return false
 	}
