@@ -22,23 +22,28 @@ func (c *command) place(ctx context.Context, k *cluster, a *modelv1alpha1.Artifa
 		return
 	}
 	place, of := placeOf(a, all, now)
-	c.field("Queue", fmt.Sprintf("%d of %d that wait, with priority %d, as it is now: higher priorities and namespaces with fewer runs come first", place, of, a.Spec.ForProvider.Priority))
+	c.field("Queue", fmt.Sprintf("%d of %d that wait, with priority %d, as it is now: higher priorities and namespaces with fewer runs come first, then those that have run longest ago, as far as their Artifacts say; the provider remembers more", place, of, a.Spec.ForProvider.Priority))
 }
 
 // placeOf returns the place of an Artifact's run among those that wait for the same limit,
 // counted from 1, and how many these are.
 func placeOf(a *modelv1alpha1.Artifact, all []modelv1alpha1.Artifact, now time.Time) (place, of int) {
 	var waiting []queue.Entry
-	running := map[string]int{}
+	running, admitted := map[string]int{}, map[string]time.Time{}
 	for i := range all {
-		switch o := &all[i]; {
+		o := &all[i]
+		// The provider remembers when each run was admitted; this is what is left of it.
+		if began := o.Status.AtProvider.StartTime; began != nil && began.After(admitted[o.GetNamespace()]) {
+			admitted[o.GetNamespace()] = began.Time
+		}
+		switch {
 		case queue.IsQueued(o):
 			waiting = append(waiting, queue.EntryOf(o, now))
 		case hasRun(o):
 			running[o.GetNamespace()] += queue.PodsOf(o)
 		}
 	}
-	for _, e := range queue.Order(waiting, running) {
+	for _, e := range queue.Order(waiting, running, admitted) {
 		if config := queue.ConfigOf(a); config != "" && e.Config != config {
 			continue
 		}

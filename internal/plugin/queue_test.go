@@ -51,3 +51,28 @@ func TestPlaceOf(t *testing.T) {
 		})
 	}
 }
+
+// TestPlaceOfTurns checks whose turn it is where one run fits, so that none runs while others
+// wait.
+func TestPlaceOfTurns(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	artifact := func(namespace, name string, began time.Duration) modelv1alpha1.Artifact {
+		a := modelv1alpha1.Artifact{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, UID: types.UID(namespace + name), CreationTimestamp: metav1.NewTime(now.Add(-time.Hour))}}
+		if began > 0 {
+			at := metav1.NewTime(now.Add(-began))
+			a.Status.AtProvider.Phase, a.Status.AtProvider.StartTime = modelv1alpha1.PhaseSucceeded, &at
+			return a
+		}
+		a.Status.SetConditions(xpv2.Condition{Type: xpv2.TypeReady, Status: corev1.ConditionFalse, Reason: "Queued"})
+		return a
+	}
+	all := []modelv1alpha1.Artifact{
+		artifact("a", "done", time.Minute), artifact("b", "done", 10*time.Minute), artifact("b", "earlier", 20*time.Minute),
+		artifact("a", "waits", 0), artifact("b", "waits", 0), artifact("c", "waits", 0),
+	}
+	for i, want := range map[int]int{5: 1, 4: 2, 3: 3} {
+		if place, of := placeOf(&all[i], all, now); place != want || of != 3 {
+			t.Errorf("The namespace that has run longest ago should come first: want %s/%s at %d of 3, got %d of %d", all[i].Namespace, all[i].Name, want, place, of)
+		}
+	}
+}

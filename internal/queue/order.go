@@ -50,14 +50,10 @@ func (e Entry) compare(o Entry) int {
 // Order returns the entries in the order in which they start, first to last. Those with
 // a higher priority come first. Among equal ones, the namespace comes first that has the
 // fewest Pods, of those that run and of the entries before, so that a namespace with
-// many entries delays only its own. Of these, the oldest entry comes first. It changes
-// neither argument.
-func Order(waiting []Entry, running map[string]int) []Entry { return order(waiting, running, nil) }
-
-// order does so, but of namespaces with equally many Pods that one comes first whose last
-// run was admitted longest ago: where no more than one run fits, none has any Pods when
-// the next is chosen.
-func order(waiting []Entry, running map[string]int, admitted map[string]time.Time) []Entry {
+// many entries delays only its own; of namespaces with equally many that one whose last run
+// was admitted longest ago: where no more than one run fits, none has any Pods when the next
+// is chosen. Of these, the oldest entry comes first. It changes no argument.
+func Order(waiting []Entry, running map[string]int, admitted map[string]time.Time) []Entry {
 	byPriority := map[int32][]Entry{}
 	for _, e := range waiting {
 		byPriority[e.Priority] = append(byPriority[e.Priority], e)

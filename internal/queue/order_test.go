@@ -63,7 +63,7 @@ func TestOrder(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, names(Order(tc.waiting, tc.running))); diff != "" {
+			if diff := cmp.Diff(tc.want, names(Order(tc.waiting, tc.running, nil))); diff != "" {
 				t.Errorf("\n%s\nOrder(...): -want, +got:\n%s", tc.reason, diff)
 			}
 		})
@@ -85,9 +85,9 @@ func TestOrderIsFair(t *testing.T) {
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		waiting, running := randomEntries(r), map[string]int{"a": r.IntN(4), "b": r.IntN(4)}
-		got := Order(waiting, running)
+		got := Order(waiting, running, nil)
 		r.Shuffle(len(waiting), func(i, j int) { waiting[i], waiting[j] = waiting[j], waiting[i] })
-		if diff := cmp.Diff(names(got), names(Order(waiting, running))); diff != "" {
+		if diff := cmp.Diff(names(got), names(Order(waiting, running, nil))); diff != "" {
 			t.Fatalf("seed %d: the order of the argument should not matter: %s", seed, diff)
 		}
 		pods := map[string]int{"a": running["a"], "b": running["b"]}
@@ -129,6 +129,6 @@ func BenchmarkOrder(b *testing.B) {
 		waiting = append(waiting, of(fmt.Sprint("team-", i%40), fmt.Sprint(i), i%97))
 	}
 	for b.Loop() {
-		Order(waiting, nil)
+		Order(waiting, nil, nil)
 	}
 }

@@ -592,7 +592,7 @@ func (u *use) fitting(entries []Entry, t *tally, limit int, latest map[string]ti
 	if room <= 0 {
 		return out
 	}
-	for _, e := range order(entries, t.byNamespace, latest) {
+	for _, e := range Order(entries, t.byNamespace, latest) {
 		if room -= u.more(e); room < 0 {
 			break
 		}
