@@ -48,18 +48,28 @@ func ParseShare(of int, completion, indexes string) (Share, error) {
 		s.Last = true
 		return s, nil
 	}
-	if indexes != "" {
-		shares := strings.Split(indexes, ",")
-		at, err := strconv.Atoi(completion)
-		if err != nil || at < 0 || at >= len(shares) {
-			return Share{}, outcome.Errorf(outcome.Internal, "the Pod's index in its Job is %q, and --share-indexes has %d shares", outcome.Shorten(completion), len(shares))
-		}
-		completion = shares[at]
+	at, err := shareAt(completion, indexes)
+	if err != nil {
+		return Share{}, err
 	}
-	index, err := strconv.Atoi(completion)
+	index, err := strconv.Atoi(at)
 	if err != nil || index < 0 || index >= of {
-		return Share{}, outcome.Errorf(outcome.Internal, "the run has no share %q of %d", outcome.Shorten(completion), of)
+		return Share{}, outcome.Errorf(outcome.Internal, "the run has no share %q of %d", outcome.Shorten(at), of)
 	}
 	s.Index = index
 	return s, nil
+}
+
+// shareAt returns the share of the Pod with an index in its Job: the index itself, or what
+// the list of shares has at that place.
+func shareAt(completion, indexes string) (string, error) {
+	if indexes == "" {
+		return completion, nil
+	}
+	shares := strings.Split(indexes, ",")
+	at, err := strconv.Atoi(completion)
+	if err != nil || at < 0 || at >= len(shares) {
+		return "", outcome.Errorf(outcome.Internal, "the Pod's index in its Job is %q, and --share-indexes has %d shares", outcome.Shorten(completion), len(shares))
+	}
+	return shares[at], nil
 }

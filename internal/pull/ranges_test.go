@@ -198,7 +198,7 @@ func TestResumeRanges(t *testing.T) {
 			// The first range does not come to its end.
 			var fetched atomic.Int64
 			f.breaks(sent(&fetched, func(next http.Handler) http.Handler {
-				return rangeAt(0, func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+				return rangeAt(0, func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
 					for deadline := time.Now().Add(10 * time.Second); fetched.Load() < 5*rangeSize && time.Now().Before(deadline); {
 						time.Sleep(time.Millisecond)
 					}

@@ -146,7 +146,7 @@ func (j *job) take(ctx context.Context, name string, size int64, temp string) (b
 	}
 	in, err := j.former.open(name, size)
 	if err != nil {
-		return false, nil //nolint:nilerr // The file is fetched instead.
+		return false, nil // The file is fetched instead.
 	}
 	defer func() { _ = in.Close() }()
 	if j.options.HardLinks && j.folder.link(in, temp) == nil {

@@ -86,13 +86,13 @@ func TestReuseHostile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	remake := func(t *testing.T, dir, name string, make func(name string) error) {
+	remake := func(t *testing.T, dir, name string, create func(name string) error) {
 		t.Helper()
 		name = filepath.Join(dir, name)
 		if err := os.RemoveAll(name); err != nil {
 			t.Fatal(err)
 		}
-		if err := make(name); err != nil {
+		if err := create(name); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -89,7 +89,7 @@ func checkState(t *testing.T, h *layerHash, content []byte, written int) {
 // TestLayerHashEnds closes a hash while its goroutine is behind, as a run does that is
 // cancelled.
 func TestLayerHashEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	synctest.Test(t, func(*testing.T) {
 		h := newLayerHash(always)
 		_, _ = h.Write(bytes.Repeat([]byte("x"), 3*hashBlock/2))
 		h.close()

@@ -24,7 +24,7 @@ type slowSource struct {
 	wait time.Duration
 	fail string // The path of a file that cannot be read.
 
-	now, most, bytes, mostBytes atomic.Int64
+	now, most atomic.Int64
 
 	mu    sync.Mutex
 	asked map[string]int

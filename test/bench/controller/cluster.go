@@ -178,7 +178,7 @@ func (cl *cluster) finishJobs(ctx context.Context) {
 			case <-time.After(time.Until(j.at.Add(cl.runTime))):
 			}
 			cl.held.RLock()
-			cl.held.RUnlock() //nolint:staticcheck // It only waits.
+			cl.held.RUnlock()
 			if err := cl.finish(ctx, j.DeepCopy()); err != nil && ctx.Err() == nil {
 				cl.mu.Lock()
 				cl.errs = append(cl.errs, err)

@@ -110,7 +110,7 @@ func (p *provider) stop() error {
 		return nil
 	}
 	if p.ended {
-		<-p.done
+		<-p.done //nolint:errcheck // It was told to end, by a signal.
 		return nil
 	}
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -58,13 +59,10 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 type noise struct{ source *rand.PCG }
 
 func (n *noise) Read(p []byte) (int, error) {
-	for i := range p {
-		if i%8 == 0 {
-			v := n.source.Uint64()
-			for k := range min(8, len(p)-i) {
-				p[i+k] = byte(v >> (8 * k))
-			}
-		}
+	for rest := p; len(rest) > 0; {
+		var v [8]byte
+		binary.LittleEndian.PutUint64(v[:], n.source.Uint64())
+		rest = rest[copy(rest, v[:]):]
 	}
 	return len(p), nil
 }
