@@ -45,7 +45,9 @@ type limits struct {
 	ranges *parallel.Limit
 	ahead  *download.Budget
 
-	// prefetch is the memory for what is read of archives' small files before their turn.
+	// files bounds the requests for archives' small files before their turn, and prefetch
+	// the memory for these.
+	files    *parallel.Limit
 	prefetch int64
 }
 
@@ -53,7 +55,7 @@ type limits struct {
 // large files, and a quarter each for small layers and for the files of archives.
 func (s *Pipeline) newLimits(run pipeline.Run) *limits {
 	buffer := memory.Budget(run.Parallel.Buffer)
-	l := &limits{prefetch: min(s.prefetch, buffer/4)}
+	l := &limits{files: newPrefetchLimit(), prefetch: min(s.prefetch, buffer/4)}
 	large, small := s.large, s.small
 	small.Max = min(small.Max, int(buffer/4/s.inMemory))
 	if registry.UploadTime(run.Target.Registry) > 0 {
@@ -97,5 +99,6 @@ func (l *limits) overloaded(target string) func(*http.Request) {
 			return
 		}
 		l.ranges.BackOff()
+		l.files.BackOff()
 	}
 }

@@ -34,13 +34,14 @@ type prefetcher struct {
 	largest  int64 // The size up to which a file is read before its turn.
 }
 
-// newPrefetcher returns a prefetcher with so many bytes of memory.
-func newPrefetcher(memory int64) *prefetcher {
-	return &prefetcher{
-		memory:   semaphore.NewWeighted(memory),
-		requests: parallel.New(parallel.Options{Min: 8, Start: 16, Max: prefetchFiles, Samples: 4}),
-		largest:  min(prefetchFile, memory),
-	}
+// newPrefetcher returns a prefetcher with so many bytes of memory, and this limit of requests.
+func newPrefetcher(memory int64, requests *parallel.Limit) *prefetcher {
+	return &prefetcher{memory: semaphore.NewWeighted(memory), requests: requests, largest: min(prefetchFile, memory)}
+}
+
+// newPrefetchLimit returns the limit of requests for files that are read before their turn.
+func newPrefetchLimit() *parallel.Limit {
+	return parallel.New(parallel.Options{Min: 8, Start: 16, Max: prefetchFiles, Samples: 4})
 }
 
 // A fileQueue opens the files of one archive in their order. Some of the next ones are

@@ -88,7 +88,7 @@ func TestPrefetch(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &slowSource{wait: time.Second}
-				p := newPrefetcher(tc.memory)
+				p := newPrefetcher(tc.memory, newPrefetchLimit())
 				q := p.queue(t.Context(), tc.files, s.open)
 				start := time.Now()
 				var got, want bytes.Buffer
@@ -147,7 +147,7 @@ func TestPrefetchEnds(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, p := &slowSource{wait: time.Second, fail: tc.fail}, newPrefetcher(1<<20)
+				s, p := &slowSource{wait: time.Second, fail: tc.fail}, newPrefetcher(1<<20, newPrefetchLimit())
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				files := filesOf(slices.Repeat([]int64{1000}, 100)...)

@@ -90,20 +90,20 @@ func (g *gauge) begin() (end func()) {
 
 // TestLimitsOverloaded has ends refuse requests, since there are too many of them.
 func TestLimitsOverloaded(t *testing.T) {
-	type want struct{ Large, Small, Ranges int }
+	type want struct{ Large, Small, Ranges, Files int }
 	cases := map[string]struct {
 		reason string
 		host   string
 		want   want
 	}{
-		"Registry": {reason: "What is sent to a registry that asks for less should be halved.", host: "REGISTRY.example.com", want: want{startLarge / 2, startSmall / 2, startAhead / hubRange}},
-		"Source":   {reason: "What is asked of a source that asks for less should be halved.", host: "cdn.example.com", want: want{startLarge, startSmall / 2, startAhead / hubRange / 2}},
+		"Registry": {reason: "What is sent to a registry that asks for less should be halved.", host: "REGISTRY.example.com", want: want{startLarge / 2, startSmall / 2, startAhead / hubRange, 16}},
+		"Source":   {reason: "What is asked of a source that asks for less should be halved.", host: "cdn.example.com", want: want{startLarge, startSmall / 2, startAhead / hubRange / 2, 8}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			l := New().newLimits(runTo("registry.example.com", 0))
 			refuse(t, l, tc.host)
-			got := want{l.large.Size(), l.small.Size(), l.ranges.Size()}
+			got := want{l.large.Size(), l.small.Size(), l.ranges.Size(), l.files.Size()}
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("\n%s\n-want, +got:\n%s", tc.reason, diff)
 			}

@@ -186,7 +186,7 @@ func (s *Pipeline) start(run pipeline.Run) (*task, error) {
 		run.Log = io.Discard
 	}
 	r := &task{Pipeline: s, run: run, log: log.New(run.Log, "", 0), limits: s.newLimits(run)}
-	r.prefetcher = newPrefetcher(r.limits.prefetch)
+	r.prefetcher = newPrefetcher(r.limits.prefetch, r.limits.files)
 	r.uploading = s.uploads
 	r.uploading.Logf = r.log.Printf
 	r.throttle = &connection.Throttle{Sleep: s.uploads.Sleep}
