@@ -84,6 +84,11 @@ type content struct {
 	sha256, gitSHA1 string
 }
 
+// isAnnounced reports whether the source announced the digest of a layer: that of its file.
+func (r *task) isAnnounced(p modelpack.LayerPlan) bool {
+	return p.Raw && r.file(p.Files[0]).SHA256 != ""
+}
+
 // plan returns the layers to move: one of raw layers with the same content. A file
 // without a content identity is never treated as equal to another.
 func (r *task) plan(ctx context.Context, layout *modelpack.Layout) []*layerMove {
@@ -112,7 +117,7 @@ func (r *task) distinct(layout *modelpack.Layout) []*layerMove {
 				continue
 			}
 			seen[c] = m
-			if f.SHA256 != "" {
+			if r.isAnnounced(p) {
 				m.digest = digest.NewDigestFromEncoded(digest.SHA256, f.SHA256)
 			}
 		}

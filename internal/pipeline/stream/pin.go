@@ -113,11 +113,12 @@ func (r *task) note(ctx context.Context, notes map[string]string) error {
 	return nil
 }
 
-// unpin removes the pin of a divided run that failed with an error which is not transient,
-// so that the next one reads what the revision stands for then: the cause may be in the
-// commit, and be corrected by another.
+// unpin removes the pin of a divided run that is complete, or failed with an error which is
+// not transient, so that the next one reads what the revision stands for then: a branch that
+// is followed has moved, or the cause is in the commit, and corrected by another. The
+// checkpoint itself stays where a registry deletes nothing.
 func (r *task) unpin(ctx context.Context, failure error) {
-	if r.run.Share.Of == 0 || ctx.Err() != nil || outcome.ReasonOf(failure).Transient() {
+	if r.run.Share.Of == 0 || ctx.Err() != nil || failure != nil && outcome.ReasonOf(failure).Transient() {
 		return
 	}
 	r.main = r.readCheckpoint(ctx, r.run.Target.CheckpointTag)

@@ -59,6 +59,7 @@ func (r *task) ofShare(moves []*layerMove) []*layerMove {
 	}
 	mine := divide(moves, s.Of, func(m *layerMove) int64 { return m.plan.Size }, func(m *layerMove) string { return m.plan.Files[0].Path })[s.Index]
 	r.take(len(mine), len(moves), totalMoved(mine))
+	r.moves = mine
 	return mine
 }
 
@@ -73,7 +74,7 @@ func (r *task) take(layers, all int, bytes int64) {
 // checkpoint to the last run. It stages nothing.
 func (r *task) share(ctx context.Context) outcome.Result {
 	mine := r.mine
-	mine.Part = r.checkpoint.finish(ctx)
+	mine.Part = r.checkpoint.finish(ctx, r.moves)
 	return outcome.Result{Share: &mine, Revision: r.contents.Revision}
 }
 
@@ -219,18 +220,27 @@ func layersIn(m ocispec.Manifest, wanted map[string]int64) iter.Seq2[string, dig
 	}
 }
 
-// finish pushes the checkpoint once all is transferred, and returns its digest; empty if it
-// is not in the registry.
-func (u *checkpoint) finish(ctx context.Context) string {
+// finish pushes the share's part of the checkpoint and returns its digest; empty if there is
+// none. The part lists what this process has transferred or verified, and nothing of what it
+// found in the registry: the last run believes what a share reports.
+func (u *checkpoint) finish(ctx context.Context, moves []*layerMove) string {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.layers, u.earlier = nil, nil
+	for _, m := range moves {
+		key := u.key(m.plan)
+		if key == "" || u.run.isAnnounced(m.plan) {
+			continue
+		}
+		l := m.blob()
+		l.Annotations = map[string]string{annotationFiles: key}
+		u.layers = append(u.layers, l)
+	}
 	if u.tag == "" || len(u.layers) == 0 {
 		return ""
 	}
-	if u.unsaid > 0 || u.changed || u.there.Digest == "" {
-		u.say(ctx)
-	}
-	if u.unsaid > 0 {
+	if err := u.push(ctx); err != nil {
+		u.run.log.Printf("cannot push the checkpoint: what this share has transferred is read again: %s", err)
 		return ""
 	}
 	return u.there.Digest.String()

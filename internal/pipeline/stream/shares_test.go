@@ -378,6 +378,82 @@ func TestUnpin(t *testing.T) {
 	}
 }
 
+// TestHostilePartBefore has somebody write the part of a share before that begins, with blobs
+// of theirs in place of the layers of all shares.
+func TestHostilePartBefore(t *testing.T) {
+	t.Parallel()
+	files := sharedFiles()
+	for _, format := range []string{pipeline.FormatModelPack, pipeline.FormatModelKit, pipeline.FormatImage} {
+		t.Run(format, func(t *testing.T) {
+			t.Parallel()
+			honest := newStreamWorld(t, files, nil)
+			honest.run.Format, honest.run.Target.CheckpointTag = format, checkpointTag
+			parts := honest.runShares(t, 2)
+			want, err := honest.complete(t.Context(), 2, parts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := newStreamWorld(t, files, nil)
+			w.run.Format, w.run.Target.CheckpointTag = format, checkpointTag
+			w.forge(t, outcome.PartTag(checkpointTag, 1), w.foreignPart(t, honest, parts))
+			got, err := w.complete(t.Context(), 2, w.runShares(t, 2))
+			if diff := cmp.Diff(want, got); diff != "" || err != nil {
+				t.Errorf("What a share finds under its tag should not be believed because it reports its part: -want, +got:\n%s\n%v\n%s", diff, err, w.log)
+			}
+		})
+	}
+}
+
+// foreignPart returns a part with the layers of these parts of an honest run, whose digests
+// are those of other blobs, which it pushes.
+func (w *streamWorld) foreignPart(t *testing.T, honest *streamWorld, parts []string) ocispec.Manifest {
+	t.Helper()
+	var out ocispec.Manifest
+	for _, part := range parts {
+		_, b, err := honest.registry.Manifest(t.Context(), honest.run.Target.Repository, part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		layers := out.Layers
+		if err := json.Unmarshal(b, &out); err != nil {
+			t.Fatal(err)
+		}
+		for i := range out.Layers {
+			content := bytes.Repeat([]byte{'x'}, int(out.Layers[i].Size))
+			out.Layers[i].Digest = digest.FromBytes(content)
+			if err := w.registry.PushBlob(t.Context(), w.run.Target.Repository, out.Layers[i], bytes.NewReader(content)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		out.Layers = append(layers, out.Layers...)
+	}
+	if len(out.Layers) < 2 {
+		t.Fatalf("want parts with layers, got %d", len(out.Layers))
+	}
+	return out
+}
+
+// TestFollowedAfterShares has a branch move after a divided run, where nothing is deleted in
+// the registry.
+func TestFollowedAfterShares(t *testing.T) {
+	t.Parallel()
+	w := newStreamWorld(t, sharedFiles(), nil)
+	w.branches(t)
+	w.run.Target.CheckpointTag = checkpointTag
+	first, err := w.complete(t.Context(), 2, w.runShares(t, 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	moveBranch(t, w)
+	second, err := w.complete(t.Context(), 2, w.runShares(t, 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second.Revision == first.Revision || second.Digest == first.Digest {
+		t.Errorf("A run should read what the branch stands for now, and not what an earlier run has read: got %s again", second.Revision)
+	}
+}
+
 // TestHostileParts has somebody write the parts of a checkpoint, as anyone may who can push.
 func TestHostileParts(t *testing.T) {
 	t.Parallel()

@@ -73,7 +73,7 @@ func (s *Pipeline) Run(ctx context.Context, run pipeline.Run) (outcome.Result, e
 	defer r.close()
 	ctx = connection.WithOverload(ctx, r.limits.overloaded(run.Target.Registry))
 	result, err := r.transfer(ctx)
-	if err != nil {
+	if err != nil || run.Share.Last {
 		r.unpin(ctx, err)
 	}
 	return result, err
@@ -168,6 +168,7 @@ type task struct {
 	main       storedCheckpoint // Of all shares, if the run is divided.
 	partless   bool             // The registry does not take a part of it.
 	mine       outcome.Share    // What the run has transferred as its share.
+	moves      []*layerMove     // The layers of that share, unless it is of a copy.
 	checkpoint *checkpoint
 	mounts     mounts
 	limits     *limits
