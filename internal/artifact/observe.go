@@ -3,6 +3,7 @@ package artifact
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
@@ -49,7 +50,7 @@ func ObserveJobStatus(job *batchv1.Job, pods []corev1.Pod, fallbackPhase modelv1
 		return failed(FailureOf(job, pods))
 	case IsQueued(job):
 		return queued(job, Workload{})
-	case job.Status.Active > 0 && started(job, pods), hasUncountedPods(job):
+	case job.Status.Active > 0 && started(job, pods) && !isStuck(job, pods), hasUncountedPods(job):
 		return running(runningMessage(job))
 	}
 	return pending(job, pods)
@@ -260,6 +261,16 @@ func started(job *batchv1.Job, pods []corev1.Pod) bool {
 		}
 	}
 	return false
+}
+
+// isStuck reports whether none of a divided run's Pods is running, although some have ended,
+// and one cannot start.
+func isStuck(job *batchv1.Job, pods []corev1.Pod) bool {
+	if !isIndexed(job) || slices.ContainsFunc(pods, func(p corev1.Pod) bool { return p.Status.Phase == corev1.PodRunning }) {
+		return false
+	}
+	return slices.ContainsFunc(pods, func(p corev1.Pod) bool { return p.Status.Phase == corev1.PodPending }) &&
+		ObserveWaiting(job, pods, nil, nil) != nil
 }
 
 // nodeReasons are the kubelet's reasons to end or reject a Pod that are not the

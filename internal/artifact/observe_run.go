@@ -75,8 +75,23 @@ func IsOverdue(job *batchv1.Job, pods []corev1.Pod, now time.Time, timeout time.
 // queue does not count. If pods is nil, it goes by the Job's count of ready Pods.
 func HasNotStarted(job *batchv1.Job, pods []corev1.Pod, now time.Time, timeout time.Duration) bool {
 	// The Job controller sets its start time when a Job is made or resumed.
-	return !IsQueued(job) && isPast(job, job.Status.StartTime, now, timeout) &&
+	return !IsQueued(job) && isPast(job, lastStart(job, pods), now, timeout) &&
 		ObserveJobStatus(job, pods, "", "").Phase == modelv1alpha1.PhasePending
+}
+
+// lastStart returns the time at which a Job was made or resumed or, if that is later, at which
+// the newest Pod of a divided run that has not started was made: some may have ended long ago.
+func lastStart(job *batchv1.Job, pods []corev1.Pod) *metav1.Time {
+	at := job.Status.StartTime
+	if !isIndexed(job) {
+		return at
+	}
+	for _, p := range podsOf(job, pods) {
+		if made := p.CreationTimestamp; p.Status.Phase == corev1.PodPending && (at == nil || at.Before(&made)) {
+			at = &made
+		}
+	}
+	return at
 }
 
 // isPast reports whether more than this time has passed since a Job was made, or since

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	batchv1 "k8s.io/api/batch/v1"
@@ -219,6 +220,56 @@ func TestObserveShares(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(tc.want, ObserveRun(RunState{Job: tc.job}, "", "")); diff != "" {
 				t.Errorf("\n%s\nObserveRun(...): -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+// TestSharesThatCannotStart has Pods of a divided run wait for a node, while others have ended.
+func TestSharesThatCannotStart(t *testing.T) {
+	now := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+	pod := func(phase corev1.PodPhase, age time.Duration) corev1.Pod {
+		p := corev1.Pod{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(now.Add(-age))}, Status: corev1.PodStatus{Phase: phase}}
+		if phase == corev1.PodPending {
+			p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable, Message: "0/3 nodes are available: 3 Insufficient cpu."}}
+		}
+		return p
+	}
+	type want struct {
+		Phase  modelv1alpha1.ArtifactPhase
+		Reason string
+		Past   bool
+	}
+	cases := map[string]struct {
+		reason string
+		pods   []corev1.Pod
+		want   want
+	}{
+		"OthersRun": {
+			reason: "A run should be in progress as long as one of its Pods is.",
+			pods:   []corev1.Pod{pod(corev1.PodRunning, time.Hour), pod(corev1.PodPending, time.Hour)},
+			want:   want{Phase: modelv1alpha1.PhaseRunning, Reason: "Creating"},
+		},
+		"OthersEnded": {
+			reason: "A Pod that cannot start should be shown, and not have started, once no other one runs.",
+			pods:   []corev1.Pod{pod(corev1.PodSucceeded, time.Hour), pod(corev1.PodPending, time.Hour)},
+			want:   want{Phase: modelv1alpha1.PhasePending, Reason: string(outcome.Unschedulable), Past: true},
+		},
+		"New": {
+			reason: "A Pod that was made a moment ago should have the time that each has to start.",
+			pods:   []corev1.Pod{pod(corev1.PodSucceeded, time.Hour), pod(corev1.PodPending, time.Minute)},
+			want:   want{Phase: modelv1alpha1.PhasePending, Reason: string(outcome.Unschedulable)},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			job := indexedJob(func(j *batchv1.Job) {
+				j.Status = batchv1.JobStatus{Active: 1, Succeeded: 1, CompletedIndexes: "0", StartTime: ptr.To(metav1.NewTime(now.Add(-2 * time.Hour)))}
+			})
+			o := ObserveJobStatus(job, tc.pods, "", "")
+			got := want{Phase: o.Phase, Reason: o.Reason, Past: HasNotStarted(job, tc.pods, now, 15*time.Minute)}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("\n%s\n-want, +got:\n%s", tc.reason, diff)
 			}
 		})
 	}
