@@ -130,7 +130,7 @@ func decideActive(a *modelv1alpha1.Artifact, o observation) plan {
 		return plan{action: actionWait, ready: ready}
 	}
 	p := planRun(a, o, ready, "")
-	p.replace = true
+	p.replace, p.last = o.stuck, o.last
 	return p
 }
 

@@ -4,6 +4,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/reconciler/managed"
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
@@ -84,6 +85,10 @@ type plan struct {
 	// replace means that the run's Job cannot start as it is.
 	replace bool
 
+	// last means that the run's Job has transferred all shares, and makes way for the one
+	// that completes the run.
+	last bool
+
 	// refused is what the policies refuse; nil for nothing.
 	refused error
 
@@ -111,6 +116,12 @@ type plan struct {
 // annotations.
 func (p plan) isFirst(a *modelv1alpha1.Artifact) bool {
 	return p.current && p.action == actionStartRun && p.earlier == "" && a.Status.AtProvider.JobRef == nil
+}
+
+// keeps reports whether a live Job of the planned run stays: it is the one that the run needs
+// next. A cache may not know yet that a reconcile has made it.
+func (p plan) keeps(job *batchv1.Job) bool {
+	return !p.replace && (!p.last || artifact.IsLast(job))
 }
 
 // An adoption is an artifact in the registry that is the Artifact's by a record or

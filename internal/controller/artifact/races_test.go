@@ -137,6 +137,59 @@ func TestOldViewStopsNoNewRun(t *testing.T) {
 	}
 }
 
+// TestOldViewKeepsLastJob has a cache be behind when the Job that completes a divided run was
+// just made.
+func TestOldViewKeepsLastJob(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		stale  func(then, now view) view
+	}{
+		"NoJob":     {reason: "A cache may know of no Job.", stale: func(_, now view) view { return view{artifact: now.artifact} }},
+		"FormerJob": {reason: "A cache may know the Job of the shares alone.", stale: func(then, now view) view { return view{artifact: now.artifact, jobs: then.jobs} }},
+		"All":       {reason: "A cache may be behind for all.", stale: func(then, _ view) view { return then }},
+	}
+	base := newBase(t)
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			l := newLife(t, base, &fuse{})
+			l.a.Spec.ForProvider.Pipeline = modelv1alpha1.PipelineStream
+			dividedBetween(2)(l.a)
+			l.goes = func(*batchv1.Job) string { return waits }
+			l.create(l.a)
+			jobIs := func(last bool) func() string {
+				return func() string {
+					if jobs, _ := l.runs(); len(jobs) != 1 || artifact.IsLast(&jobs[0]) != last {
+						return fmt.Sprintf("there are %d Jobs", len(jobs))
+					}
+					return ""
+				}
+			}
+			l.reach("the Job of the shares", jobIs(false))
+			jobs, _ := l.runs()
+			l.shareStatus(&jobs[0], 0, "0,1", "")
+			l.reach("shares that are recorded", func() string {
+				if err := l.get(l.a); err != nil || !artifact.AwaitsLastOf(l.a) {
+					return fmt.Sprintf("%+v, %v", l.a.Status.AtProvider.Shares, err)
+				}
+				return ""
+			})
+			then := l.look()
+			l.reach("the last Job", jobIs(true))
+			now := l.look()
+
+			direct := l.fuse.client(l.base, l.checkCreate)
+			old := l.newProviderOn(l.cacheAt(direct, func() view { return tc.stale(then, now) }), direct)
+			for range 4 {
+				_, _ = old.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(l.a)})
+				l.move()
+			}
+			if jobs, _ := l.runs(); len(jobs) != 1 || jobs[0].GetUID() != now.jobs[0].GetUID() {
+				t.Errorf("%s The Job that completes the run should stay, got %d Jobs", tc.reason, len(jobs))
+			}
+		})
+	}
+}
+
 // begun reports whether the run that the spec asks for is in the Artifact's
 // annotations, and its Job not yet made.
 func (l *life) begun() string {

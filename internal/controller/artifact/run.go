@@ -80,7 +80,7 @@ func (e *external) clearEarlierRuns(ctx context.Context, a *modelv1alpha1.Artifa
 	}
 	// What only looks like this run, elsewhere, is deleted with the earlier ones.
 	live := slices.IndexFunc(jobs, func(j batchv1.Job) bool { return isLiveJobOf(&j, a, next) && isWhereRunsAre(a, &j) })
-	if !e.plan.replace && live >= 0 {
+	if live >= 0 && e.plan.keeps(&jobs[live]) {
 		// In another namespace, the next reconcile finds it.
 		return jobs[live].GetNamespace() == artifact.RunNamespace(a), nil
 	}
