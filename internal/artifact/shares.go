@@ -75,6 +75,19 @@ func NextShares(a *modelv1alpha1.Artifact) Shares {
 	return Shares{Of: n, Indexes: allIndexes(n)}
 }
 
+// MostShares returns the most shares that a run of the Artifact is known to have been divided
+// into, or can be: each may have left something in the registry. It is 0 for runs of one Pod.
+func MostShares(a *modelv1alpha1.Artifact) int {
+	most := Parallelism(a)
+	if s := a.Status.AtProvider.Shares; s != nil {
+		most = max(most, int(s.Of))
+	}
+	if most < 2 {
+		return 0
+	}
+	return min(most, v1alpha1.MaxParallelism)
+}
+
 // sharesDone returns what the status has of the shares of the Artifact's run; nil if it has
 // none that is done.
 func sharesDone(a *modelv1alpha1.Artifact) *modelv1alpha1.SharesObservation {

@@ -41,6 +41,10 @@ type Catalog struct {
 	// LegacyTags has what is attested be written under legacy tags as well.
 	LegacyTags bool
 
+	// Shares is how many shares a run of the owner may have been divided into, whatever its
+	// checkpoint says, which anyone who may push can replace; 0 for runs of one Pod.
+	Shares int
+
 	// Earlier is whom the Artifact claims to have been before it was restored. It
 	// is believed only in Adoptable; the zero Owner stands for none.
 	Earlier provenance.Owner

@@ -42,6 +42,7 @@ func (w *world) leave(tag, artifactType, shares string) {
 func TestDropParts(t *testing.T) {
 	tag := provenance.CheckpointTag(owner, runHash)
 	part := func(n int) string { return outcome.PartTag(tag, n) }
+	const gone = "gone"
 	type want struct {
 		Stay  []string // Of the tags that were left.
 		Asked int      // Requests about tags of the checkpoint.
@@ -50,6 +51,8 @@ func TestDropParts(t *testing.T) {
 	cases := map[string]struct {
 		reason string
 		shares string
+		known  int    // Shares that the owner's runs have as the cluster knows it.
+		is     string // The type of the checkpoint; gone for none.
 		parts  []string
 		types  map[string]string // Of what is no part.
 		refuse func(r *http.Request, is string) int
@@ -61,6 +64,12 @@ func TestDropParts(t *testing.T) {
 		"SomeParts":   {reason: "A share may have left none.", shares: "3", parts: []string{part(1)}, want: want{Asked: 6}},
 		"Foreign":     {reason: "What is no checkpoint should stay, whatever its tag is: where tags cannot be removed, its manifest would be.", shares: "2", parts: []string{part(0), part(1)}, types: map[string]string{part(1): "application/x"}, want: want{Stay: []string{part(1)}, Asked: 5}},
 		"Forged":      {reason: "A forged number should not have many requests be made.", shares: "1000000000", parts: []string{part(63), part(64)}, want: want{Stay: []string{part(64)}, Asked: 64 + 3}},
+		"ForgedLess":  {reason: "A checkpoint that was replaced should hide no parts.", known: 2, parts: []string{part(0), part(1)}, want: want{Asked: 6}},
+		"ForgedMore":  {reason: "More shares than are known may have been, as before parallelism was lowered.", shares: "3", known: 2, parts: []string{part(2)}, want: want{Asked: 6}},
+		"OtherType":   {reason: "What replaced the checkpoint should stay, and hide no parts.", known: 2, is: "application/x", parts: []string{part(0), part(1)}, want: want{Stay: []string{tag}, Asked: 5}},
+		"Gone":        {reason: "Parts should be removed although the checkpoint is gone.", known: 2, is: gone, parts: []string{part(1)}, want: want{Asked: 4}},
+		"GoneAlone":   {reason: "A run of one Pod without a checkpoint should cost one request.", is: gone, want: want{Asked: 1}},
+		"KnownMost":   {reason: "No more parts than a run can have should be asked for.", known: 1000, parts: []string{part(63)}, want: want{Asked: 64 + 3}},
 		"NoNumber":    {reason: "What is no number of shares is none.", shares: "-1", parts: []string{part(0)}, want: want{Stay: []string{part(0)}, Asked: 2}},
 		"Undeletable": {reason: "Tags that cannot be removed should be named.", shares: "1", parts: []string{part(0)}, refuse: refuse(aDelete, http.StatusMethodNotAllowed), want: want{Stay: []string{tag, part(0)}, Left: []string{provenance.StagingTag(owner, runHash), part(0), tag}, Asked: 4}},
 		"Interrupted": {reason: "A removal that failed at a part should leave the checkpoint, and be repeated from there.", shares: "2", parts: []string{part(0), part(1)}, again: true, refuse: func(r *http.Request, is string) int {
@@ -73,7 +82,14 @@ func TestDropParts(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, true)
-			w.leave(tag, provenance.CheckpointType, tc.shares)
+			w.catalog.Shares = tc.known
+			switch tc.is {
+			case gone:
+			case "":
+				w.leave(tag, provenance.CheckpointType, tc.shares)
+			default:
+				w.leave(tag, tc.is, tc.shares)
+			}
 			for _, p := range tc.parts {
 				kind := provenance.CheckpointType
 				if tc.types[p] != "" {
@@ -122,23 +138,40 @@ func TestDropParts(t *testing.T) {
 
 // TestDeleteParts deletes an Artifact whose shares were ended early.
 func TestDeleteParts(t *testing.T) {
-	w := newWorld(t, true)
 	tag := provenance.CheckpointTag(owner, runHash)
-	w.leave(tag, provenance.CheckpointType, "2")
-	w.leave(outcome.PartTag(tag, 1), provenance.CheckpointType, "")
-	h := catalog.Holding{Tag: "v1", RunHashes: []string{runHash}}
-	if has, err := w.catalog.HasAny(t.Context(), h); !has || err != nil {
-		t.Errorf("HasAny(...): want true, got %t, %v", has, err)
+	cases := map[string]struct {
+		reason string
+		shares string // That the checkpoint names.
+		known  int
+		gone   bool
+	}{
+		"Named":  {reason: "Parts that the checkpoint names should go.", shares: "2"},
+		"Known":  {reason: "Parts that it hides should go.", known: 2},
+		"Orphan": {reason: "Parts whose checkpoint is gone should go, although nothing else is there.", known: 2, gone: true},
 	}
-	if _, err := w.catalog.Delete(t.Context(), h); err != nil {
-		t.Fatal(err)
-	}
-	for _, left := range []string{tag, outcome.PartTag(tag, 1)} {
-		if w.tagged(left) != "" {
-			t.Errorf("want %s to be gone", left)
-		}
-	}
-	if has, err := w.catalog.HasAny(t.Context(), h); has || err != nil {
-		t.Errorf("HasAny(...) afterwards: want false, got %t, %v", has, err)
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, true)
+			w.catalog.Shares = tc.known
+			if !tc.gone {
+				w.leave(tag, provenance.CheckpointType, tc.shares)
+			}
+			w.leave(outcome.PartTag(tag, 1), provenance.CheckpointType, "")
+			h := catalog.Holding{Tag: "v1", RunHashes: []string{runHash}}
+			if has, err := w.catalog.HasAny(t.Context(), h); !has || err != nil {
+				t.Errorf("\n%s\nHasAny(...): want true, got %t, %v", tc.reason, has, err)
+			}
+			if _, err := w.catalog.Delete(t.Context(), h); err != nil {
+				t.Fatal(err)
+			}
+			for _, left := range []string{tag, outcome.PartTag(tag, 1)} {
+				if w.tagged(left) != "" {
+					t.Errorf("\n%s\nDelete(...): want %s to be gone", tc.reason, left)
+				}
+			}
+			if has, err := w.catalog.HasAny(t.Context(), h); has || err != nil {
+				t.Errorf("\n%s\nHasAny(...) afterwards: want false, got %t, %v", tc.reason, has, err)
+			}
+		})
 	}
 }

@@ -236,16 +236,17 @@ func (c Catalog) Drop(ctx context.Context, runHash string) ([]string, error) {
 		return left, err
 	}
 	d, m, err := provenance.Checkpoint(ctx, c.Registry, c.Repository, checkpoint)
-	if isHidden(err) || err == nil && d.Digest == "" {
-		return left, nil
-	}
-	if err != nil {
+	if err != nil && !isHidden(err) {
 		return leftOf(left, checkpoint, err)
 	}
-	for _, part := range provenance.PartTags(checkpoint, m) {
+	// It may be gone, or replaced, and parts of it be there.
+	for _, part := range provenance.PartTags(checkpoint, m, c.Shares) {
 		if left, err = c.dropPart(ctx, left, part); err != nil {
 			return left, err
 		}
+	}
+	if d.Digest == "" {
+		return left, nil
 	}
 	return leftOf(left, checkpoint, provenance.DeleteTag(ctx, c.Registry, c.Repository, checkpoint, d))
 }
@@ -296,6 +297,15 @@ func (c Catalog) HasRunTags(ctx context.Context, runHash string) (bool, error) {
 	for _, tag := range []string{staging, checkpoint} {
 		if has, err := c.hasTag(ctx, tag); err != nil || has {
 			return has, err
+		}
+	}
+	for _, part := range provenance.PartTags(checkpoint, ocispec.Manifest{}, c.Shares) {
+		d, _, err := provenance.Checkpoint(ctx, c.Registry, c.Repository, part)
+		if err != nil && !isHidden(err) {
+			return false, err
+		}
+		if d.Digest != "" {
+			return true, nil
 		}
 	}
 	return false, nil

@@ -38,11 +38,12 @@ func StagingTag(o Owner, runHash string) string { return runTag(stagingPrefix, o
 func CheckpointTag(o Owner, runHash string) string { return runTag(checkpointPrefix, o, runHash) }
 
 // PartTags returns the tags that the parts of a checkpoint may have: one for each share that
-// it says its run was divided into, none for a run that was not divided. They are bounded,
-// since anyone who may push to the repository can have written the checkpoint.
-func PartTags(checkpointTag string, checkpoint ocispec.Manifest) []string {
+// it says its run was divided into or, if that is more, that is known otherwise; none for a run
+// that was not divided. Anyone who may push to the repository can have written the checkpoint,
+// so that it neither hides parts nor names more than a run can have.
+func PartTags(checkpointTag string, checkpoint ocispec.Manifest, known int) []string {
 	var out []string
-	for i := range outcome.SharesIn(checkpoint.Annotations) {
+	for i := range max(outcome.SharesIn(checkpoint.Annotations), min(known, outcome.MaxShares)) {
 		out = append(out, outcome.PartTag(checkpointTag, i))
 	}
 	return out

@@ -39,7 +39,7 @@ func isRestored(a *modelv1alpha1.Artifact) bool {
 func (e *external) catalogOf(a *modelv1alpha1.Artifact) catalog.Catalog {
 	return catalog.Catalog{
 		Registry: e.registry, Repository: artifact.Repository(a), Owner: ownerOf(a), Earlier: earlierOwnerOf(a),
-		Keys: e.keys, Name: artifact.ExternalName(a),
+		Keys: e.keys, Name: artifact.ExternalName(a), Shares: artifact.MostShares(a),
 		AttestCopies: e.settings.Attestation.Copies, LegacyTags: e.settings.Attestation.LegacyTags,
 	}
 }
