@@ -5,9 +5,12 @@ import (
 	"context"
 	"hash"
 	"io"
+	"maps"
 	"os"
 	"path"
+	"slices"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/opencontainers/go-digest"
@@ -21,6 +24,14 @@ import (
 // files have some 20 MB each.
 const maxFormerState = 64 << 20
 
+// maxNames is how many files of an older folder are tried for a layer, and maxWrong how many
+// may not be what the state says before nothing more is taken: each is copied and hashed as a
+// whole.
+const (
+	maxNames = 2
+	maxWrong = 3
+)
+
 // A former is an older folder, of another pull, from which unchanged files are taken. It
 // is only read. Nothing in it is trusted: its state says where to look, and no more. What
 // is taken is a copy, whose digest is verified before it gets a name.
@@ -28,7 +39,8 @@ type former struct {
 	*os.Root
 
 	state *state
-	names map[digest.Digest][]string
+	names map[digest.Digest][]string // At most maxNames each.
+	wrong atomic.Int32               // The files that were not what the state says.
 }
 
 // openFormer opens an older folder. It returns nil if there is none, or none of a pull.
@@ -44,8 +56,10 @@ func openFormer(dir string, logf func(string, ...any)) *former {
 		_ = root.Close()
 		return nil
 	}
-	for name, one := range f.state.Files {
-		f.names[one.Digest] = append(f.names[one.Digest], name)
+	for _, name := range slices.Sorted(maps.Keys(f.state.Files)) {
+		if d := f.state.Files[name].Digest; len(f.names[d]) < maxNames {
+			f.names[d] = append(f.names[d], name)
+		}
 	}
 	return f
 }
@@ -56,6 +70,10 @@ func (f *former) close() {
 		_ = f.Close()
 	}
 }
+
+// isUsable reports whether there is a folder, and few of its files were not what its state
+// says.
+func (f *former) isUsable() bool { return f != nil && f.wrong.Load() < maxWrong }
 
 // load reads the folder's state with its journal, or returns nil if it cannot be read.
 func (f *former) load() *state {
@@ -104,11 +122,14 @@ func (f *former) open(name string, size int64) (*os.File, error) {
 // reuseRaw takes a raw layer from the older folder into a temporary file, verified, and
 // returns its name; "" if the folder does not have it.
 func (j *job) reuseRaw(ctx context.Context, l modelpack.Layer) (string, error) {
-	if j.former == nil {
+	if !j.former.isUsable() {
 		return "", nil
 	}
 	temp := partial(l.Digest) + "-reused"
 	for _, name := range j.former.names[l.Digest] {
+		if !j.former.isUsable() {
+			break
+		}
 		took, err := j.take(ctx, name, l.Size, temp)
 		if err != nil {
 			return "", err
@@ -124,9 +145,17 @@ func (j *job) reuseRaw(ctx context.Context, l modelpack.Layer) (string, error) {
 			return temp, nil
 		}
 		j.meter.add(l, -l.Size)
-		j.log.Printf("%s: %q in %q is not what its state says, and is not used", l.Path, name, j.former.Name())
+		j.distrust(l.Path, strconv.Quote(name))
 	}
 	return "", j.drop(temp)
+}
+
+// distrust notes that something in the older folder is not what its state says.
+func (j *job) distrust(layer, what string) {
+	j.log.Printf("%s: %s in %q: not what its state says, and not used", layer, what, j.former.Name())
+	if j.former.wrong.Add(1) == maxWrong {
+		j.log.Printf("nothing more is taken from %q", j.former.Name())
+	}
 }
 
 // drop removes a temporary file, if there is one. It may be a link to a file of the older
@@ -178,7 +207,11 @@ func (j *job) sized(temp string, size int64) (bool, error) {
 	if err != nil {
 		return false, j.folder.failed(temp, err)
 	}
-	return fi.Size() == size, nil
+	if fi.Size() != size {
+		j.distrust(temp, "a file that changes")
+		return false, nil
+	}
+	return true, nil
 }
 
 // rehash hashes a file that was taken, and counts its bytes as those of the layer.
@@ -201,7 +234,7 @@ func (j *job) rehash(ctx context.Context, l modelpack.Layer, temp string, h hash
 // their paths and their content; so archives that are compressed, or that another program
 // has built, are not taken. It reports whether it took them.
 func (j *job) reuseArchive(ctx context.Context, l modelpack.Layer) ([]entry, bool, error) {
-	if j.former == nil {
+	if !j.former.isUsable() {
 		return nil, false, nil
 	}
 	names := j.former.state.Archives[l.Key()]
@@ -232,7 +265,7 @@ func (j *job) reuseArchive(ctx context.Context, l modelpack.Layer) ([]entry, boo
 		return nil, false, ctx.Err()
 	}
 	if err != nil || digest.NewDigest(l.Digest.Algorithm(), sum) != l.Digest {
-		j.log.Printf("%s: the files in %q are not what its state says, and are not used", l.Digest, j.former.Name())
+		j.distrust(l.Digest.String(), "the files")
 		return nil, false, nil
 	}
 	j.meter.add(l, l.Size)

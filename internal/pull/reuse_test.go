@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -96,10 +97,30 @@ func TestReuseHostile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	swap := func(t *testing.T, dir string, names ...string) {
+		t.Helper()
+		for _, name := range names {
+			write(t, dir, name, strings.Repeat("x", len(files[name])))
+		}
+	}
 	cases := map[string]struct {
 		reason string
 		change func(t *testing.T, dir string)
+		wrong  map[modelpack.Format]int // Files or archives that are read in vain, where it is checked.
 	}{
+		"ManyNames": {reason: "Few of many files that all claim one layer's digest should be read.", wrong: map[modelpack.Format]int{modelpack.FormatModelPack: maxNames}, change: func(t *testing.T, dir string) {
+			swap(t, dir, name)
+			restate(t, dir, func(s *state) {
+				for i := range 100 {
+					claims := fmt.Sprintf("a-%03d", i)
+					write(t, dir, claims, strings.Repeat("x", len(files[name])))
+					s.Files[claims] = s.Files[name]
+				}
+			})
+		}},
+		"AllSwapped": {reason: "Nothing more should be read after a few files of other content.", wrong: map[modelpack.Format]int{modelpack.FormatModelPack: maxWrong, modelpack.FormatModelKit: maxWrong}, change: func(t *testing.T, dir string) {
+			swap(t, dir, slices.Collect(maps.Keys(files))...)
+		}},
 		"None":    {reason: "A folder that does not exist should be no error.", change: func(_ *testing.T, dir string) { _ = os.RemoveAll(dir) }},
 		"NoState": {reason: "A folder without a state should be no error.", change: func(_ *testing.T, dir string) { _ = os.RemoveAll(filepath.Join(dir, stateDir)) }},
 		"BadState": {reason: "A state that cannot be read should be no error.", change: func(t *testing.T, dir string) {
@@ -163,10 +184,16 @@ func TestReuseHostile(t *testing.T) {
 					}
 					p, log := f.pulling(dir, d)
 					p.options.Reuse, p.options.HardLinks = older, links
+					if tc.wrong != nil {
+						p.options.Parallel = 1
+					}
 					if _, err := p.Run(t.Context()); err != nil {
 						t.Fatalf("\n%s\nRun(...): %v\n%s", tc.reason, err, log)
 					}
 					holdsFiles(t, dir, files)
+					if want, ok := tc.wrong[format]; ok && want != strings.Count(log.String(), "not what its state says") {
+						t.Errorf("\n%s\nwant %d to be read in vain:\n%s", tc.reason, want, log)
+					}
 					if !strings.Contains(what, "Pipe") && !maps.Equal(before, visible(t, older)) {
 						t.Errorf("\n%s\nthe older folder was changed", tc.reason)
 					}
