@@ -108,7 +108,10 @@ func (a *ahead) more() {
 
 // wait returns when nothing is read ahead any more.
 func (a *ahead) wait() {
+	// Not while more begins segments: none is added to those that are waited for.
+	a.mu.Lock()
 	a.stop()
+	a.mu.Unlock()
 	a.running.Wait()
 }
 

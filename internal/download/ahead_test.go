@@ -1,6 +1,7 @@
 package download
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -206,4 +207,32 @@ func (b *shapedBody) Close() error {
 		b.server.now.Add(-1)
 	}
 	return nil
+}
+
+// TestCloseDuringRead closes a Reader while another goroutine has it begin to read further
+// segments ahead: none may begin once Close waits for those that have.
+func TestCloseDuringRead(t *testing.T) {
+	s, u, stop := serverFor(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.ServeContent(w, r, "x.bin", time.Time{}, bytes.NewReader(content))
+	}))
+	defer stop()
+	o := Object{Name: "x", URL: u, Size: int64(len(content)), Refused: refused}
+	for i := range 100 {
+		r, err := s.Open(t.Context(), o, 0, o.Size, Options{Range: rangeSize, Parallel: 4, Budget: NewBudget(1 << 20)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		reached, done := make(chan struct{}), make(chan error)
+		go func() {
+			_, _ = io.CopyN(io.Discard, r, int64(i%10)*rangeSize)
+			close(reached)
+			_, err := io.Copy(io.Discard, r)
+			done <- err
+		}()
+		<-reached
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+		<-done // It has read all, or was stopped.
+	}
 }
