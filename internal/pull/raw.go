@@ -41,7 +41,7 @@ func (j *job) pullRaw(ctx context.Context, l modelpack.Layer) error {
 	if err != nil {
 		return err
 	}
-	how := "taken from the older folder "
+	how := ", taken from the older folder"
 	if from == "" {
 		from, how = partial(l.Digest), ""
 		if err := j.fetchRaw(ctx, l); err != nil {
@@ -51,7 +51,7 @@ func (j *job) pullRaw(ctx context.Context, l modelpack.Layer) error {
 	if err := j.folder.put(from, missing[0]); err != nil {
 		return err
 	}
-	j.log.Printf("%s: %d bytes, %sin %s", missing[0], l.Size, how, time.Since(start).Round(time.Millisecond))
+	j.log.Printf("%s: %d bytes%s in %s", missing[0], l.Size, how, time.Since(start).Round(time.Millisecond))
 	return j.name(missing[0], missing[1:])
 }
 

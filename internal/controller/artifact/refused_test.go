@@ -93,11 +93,21 @@ func TestRunRefusedAfterAnother(t *testing.T) {
 	w.job(kit("admitted"), 1)
 	w.forbid("count/jobs.batch")
 	a := kit("refused")
-	w.waitReady(a, corev1.ConditionFalse, string(outcome.QuotaExceeded))
-	w.eventually("no workspace", func() string {
+	w.eventually("refused, and no workspace", func() string {
 		pvc := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: artifact.WorkspaceName(a)}}
-		if err := w.get(pvc); err == nil && pvc.GetDeletionTimestamp() == nil {
-			return "it is there"
+		if err := w.get(pvc); err == nil {
+			if pvc.GetDeletionTimestamp() != nil {
+				// As the controller manager does, once no Pod uses it.
+				pvc.SetFinalizers(nil)
+				_ = w.client.Update(t.Context(), pvc)
+			}
+			return "the workspace is there"
+		}
+		if err := w.get(a); err != nil {
+			return err.Error()
+		}
+		if c := a.GetCondition(xpv2.TypeReady); c.Reason != xpv2.ConditionReason(outcome.QuotaExceeded) {
+			return string(c.Reason) + ": " + c.Message
 		}
 		return ""
 	})
