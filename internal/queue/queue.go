@@ -129,6 +129,10 @@ type entry struct {
 
 	state state
 
+	// given is for how many Pods there is room, unless the entry waits: at most as many as
+	// it asks for.
+	given int
+
 	// asked reports whether the reconcile that is in progress, or was last, has asked.
 	asked bool
 
@@ -237,9 +241,10 @@ func (q *Queue) leave(name types.NamespacedName) bool {
 	return false
 }
 
-// Ask reports whether a run may start now. If it may, its Job must be created before
-// Leave. Else it waits. One that waits already keeps its place, whatever Since says now.
-func (q *Queue) Ask(wanted Entry) bool {
+// Ask reports whether a run may start now, and with how many Pods: those that it asks for,
+// or as many as there is room for. If it may, its Job must be created before Leave. Else it
+// waits. One that waits already keeps its place, whatever Since says now.
+func (q *Queue) Ask(wanted Entry) (pods int, may bool) {
 	q.mu.Lock()
 	name := wanted.key()
 	e := q.entries[name]
@@ -250,22 +255,20 @@ func (q *Queue) Ask(wanted Entry) bool {
 	if e.Since.Before(wanted.Since) {
 		wanted.Since = e.Since
 	}
-	grew := wanted.Pods > e.Pods
 	e.Entry, e.asked = wanted, true
-	if (e.state == offered || e.state == started && grew) && q.isExceeded(e.Config) {
-		// The limit was lowered, or the room that was kept is not enough.
-		e.state = waiting
+	if e.state != waiting {
+		q.adjust(e)
 	}
 	var admitted []types.NamespacedName
 	switch {
 	case e.state != waiting:
 	case !q.isLimited(e.Config):
 		// Nothing need be counted.
-		q.offer(e)
+		q.offer(e, e.Pods)
 	case q.mayFit(e.Entry):
 		admitted = q.admit()
 	}
-	may := e.state != waiting
+	pods, may = e.given, e.state != waiting
 	if may && e.state != started {
 		e.state = taken
 	}
@@ -276,7 +279,21 @@ func (q *Queue) Ask(wanted Entry) bool {
 			tell(other)
 		}
 	}
-	return may
+	return pods, may
+}
+
+// adjust gives an entry that has room as much as it asks for now if a limit allows that,
+// else no more than it has. It has the entry wait if a limit was lowered, or if the entry
+// asked for no room before.
+func (q *Queue) adjust(e *entry) {
+	had := e.given
+	e.given = e.Pods
+	if had > 0 && q.isExceeded(e.Config) {
+		e.given = min(had, e.Pods)
+	}
+	if (e.state == offered || e.state == started && e.given > had) && q.isExceeded(e.Config) {
+		e.state = waiting
+	}
 }
 
 // StillWaits reports whether an Artifact's run waits and there is no room for it. If so,
@@ -352,7 +369,7 @@ func (q *Queue) Seen(job types.UID, r Run, active bool) {
 func (q *Queue) keep(r Run) {
 	e := Entry{UID: r.Artifact, Namespace: r.Namespace, Name: r.Name, Config: r.Config, Pods: 1}
 	if q.isLimited(r.Config) && q.entries[e.key()] == nil {
-		q.entries[e.key()] = &entry{Entry: e, state: started, until: q.now().Add(uncertainTimeout)}
+		q.entries[e.key()] = &entry{Entry: e, state: started, given: e.Pods, until: q.now().Add(uncertainTimeout)}
 	}
 }
 
@@ -483,7 +500,7 @@ func (q *Queue) admit() []types.NamespacedName {
 	}
 	var out []types.NamespacedName
 	for _, e := range u.fitting(next, &u.all, q.max, q.latest) {
-		q.offer(q.entries[e.key()])
+		q.offer(q.entries[e.key()], e.Pods)
 		out = append(out, e.key())
 	}
 	return out
@@ -499,8 +516,9 @@ func (q *Queue) anyWaits() bool {
 	return false
 }
 
-// offer offers room to an entry.
-func (q *Queue) offer(e *entry) {
+// offer offers room for so many Pods to an entry.
+func (q *Queue) offer(e *entry, pods int) {
+	e.given = pods
 	e.state, e.until, e.before = offered, q.now().Add(offerTimeout), false
 	if e.Pods > 0 {
 		q.latest[e.Namespace] = q.now()
@@ -535,7 +553,7 @@ func (q *Queue) use() *use {
 	}
 	for _, e := range q.entries {
 		if e.state != waiting {
-			u.add(e.UID, e.Config, e.Namespace, e.Pods)
+			u.add(e.UID, e.Config, e.Namespace, e.given)
 		}
 	}
 	return u
@@ -574,8 +592,9 @@ func (u *use) hasOwn(e Entry) bool { return u.byRun[runKey{e.UID, e.Config}] > 0
 func (u *use) more(e Entry) int { return max(e.Pods-u.byRun[runKey{e.UID, e.Config}], 0) }
 
 // fitting returns those entries for which there is room within a limit; all for no limit.
-// One for which there is none has those after it wait, too, however few Pods they have,
-// unless it asks for more than the limit: it can never start.
+// The last one may ask for more than the room that is left, and is returned with as many
+// Pods as fit. If it waited for all of them, it would have those after it wait, too, for as
+// long as the runs take that are running; if it let others go first, it might wait for ever.
 func (u *use) fitting(entries []Entry, t *tally, limit int, latest map[string]time.Time) []Entry {
 	if limit <= 0 || len(entries) == 0 {
 		return entries
@@ -587,15 +606,17 @@ func (u *use) fitting(entries []Entry, t *tally, limit int, latest map[string]ti
 			out = append(out, e)
 		}
 	}
-	entries = slices.DeleteFunc(slices.Clone(entries), func(e Entry) bool { return own(e) || u.more(e) == 0 || e.Pods > limit })
+	entries = slices.DeleteFunc(slices.Clone(entries), func(e Entry) bool { return own(e) || u.more(e) == 0 })
 	room := limit - t.pods
 	if room <= 0 {
 		return out
 	}
 	for _, e := range Order(entries, t.byNamespace, latest) {
-		if room -= u.more(e); room < 0 {
+		if room <= 0 {
 			break
 		}
+		e.Pods -= max(u.more(e)-room, 0)
+		room -= u.more(e)
 		out = append(out, e)
 	}
 	return out

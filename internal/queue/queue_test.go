@@ -47,19 +47,21 @@ func (c *cluster) begin(presumed ...Entry) {
 func (c *cluster) ask(e Entry) bool {
 	c.Enter(e.key())
 	defer c.Leave(e.key())
-	return c.Ask(e)
+	_, may := c.Ask(e)
+	return may
 }
 
 // start reconciles an Artifact and creates its Job if it may. It returns the Job.
 func (c *cluster) start(e Entry) (types.UID, bool) {
 	c.Enter(e.key())
 	defer c.Leave(e.key())
-	if !c.Ask(e) {
+	pods, may := c.Ask(e)
+	if !may {
 		return "", false
 	}
 	c.made++
 	job := types.UID(fmt.Sprintf("%s#%d", e.key(), c.made))
-	c.there[job] = Run{Artifact: e.UID, Namespace: e.Namespace, Name: e.Name, Config: e.Config, Pods: e.Pods}
+	c.there[job] = Run{Artifact: e.UID, Namespace: e.Namespace, Name: e.Name, Config: e.Config, Pods: pods}
 	c.Started(e.key(), job)
 	return job, true
 }
@@ -108,7 +110,7 @@ func TestQueueIsFull(t *testing.T) {
 		"BothAllow":    {reason: "A run should start that both limits allow.", most: 3, limits: map[string]int{shared: 3}, entry: of("b", "new", 9), want: true},
 		"ProviderOnly": {reason: "A run should wait if one of two limits is reached.", most: 2, limits: map[string]int{shared: 5}, entry: of("b", "new", 9)},
 		"NoPods":       {reason: "A run that has no Pods until somebody else admits it should not wait here.", most: 2, entry: Entry{UID: "u", Namespace: "b", Name: "new"}, want: true},
-		"TooManyPods":  {reason: "A run with more Pods than the limit should not start.", limits: map[string]int{shared: 3}, entry: Entry{UID: "u", Namespace: "b", Name: "new", Config: shared, Pods: 4}},
+		"TooManyPods":  {reason: "A run with more Pods than the limit should start with those that fit.", limits: map[string]int{shared: 3}, entry: Entry{UID: "u", Namespace: "b", Name: "new", Config: shared, Pods: 4}, want: true},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -266,30 +268,79 @@ func TestNextRunOfSameArtifact(t *testing.T) {
 	}
 }
 
-// TestRunsOfSeveralPods checks that a run starts only if there is room for all of its Pods,
-// and delays no others for ever.
-func TestRunsOfSeveralPods(t *testing.T) {
-	pods := func(e Entry, n int) Entry {
-		e.Pods = n
-		return e
+// withPods returns an entry with so many Pods.
+func withPods(e Entry, n int) Entry {
+	e.Pods = n
+	return e
+}
+
+// gets checks with how many Pods a run starts; 0 if it waits.
+func (c *cluster) gets(reason string, e Entry, want int) {
+	c.t.Helper()
+	job, _ := c.start(e)
+	got := c.there[job].Pods
+	if got != want {
+		c.t.Errorf("\n%s\nAsk(%s): want %d Pods, got %d", reason, e.key(), want, got)
 	}
+	c.check(0, c.limits[shared])
+}
+
+// TestWideRunDelaysNobody checks that a run which asks for more Pods than there is room for
+// neither waits for a run that never ends nor has others wait for that.
+func TestWideRunDelaysNobody(t *testing.T) {
+	cases := map[string]struct {
+		most   int
+		limits map[string]int
+	}{"Provider": {most: 8}, "Config": {limits: map[string]int{shared: 8}}, "Both": {most: 8, limits: map[string]int{shared: 9}}}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t, tc.most, tc.limits)
+			c.started(of("a", "endless", 1))
+			wide, ok := c.start(withPods(of("b", "wide", 2), 8))
+			if got := c.there[wide].Pods; !ok || got != 7 {
+				t.Fatalf("A run should start with as many Pods as there is room for: want 7, got %d", got)
+			}
+			c.Seen(wide, c.there[wide], true)
+			c.ask(of("c", "1", 3))
+			c.end(wide)
+			c.wants("Those after it should start when it ends.", "c/1")
+		})
+	}
+}
+
+// TestRoomThatGrows checks that a run which was told of room for fewer Pods than it asks for
+// starts with those that are free by then.
+func TestRoomThatGrows(t *testing.T) {
+	c := newCluster(t, 0, map[string]int{shared: 3})
+	first, second := c.started(of("a", "1", 1)), c.started(withPods(of("a", "2", 2), 2))
+	wide := withPods(of("b", "1", 3), 3)
+	c.ask(wide)
+	c.end(first)
+	c.wants("A run should be told of room for one of its Pods.", "b/1")
+	c.end(second)
+	c.gets("Room that nobody else waits for should be the run's, too.", wide, 3)
+}
+
+// TestRunsOfSeveralPods checks that a run has no more Pods than there is room for, and that
+// the Job that completes it has room.
+func TestRunsOfSeveralPods(t *testing.T) {
+	pods := withPods
 	c := newCluster(t, 0, map[string]int{shared: 3})
 	a, b := pods(of("a", "1", 1), 2), pods(of("b", "1", 2), 2)
 	large := c.started(a)
+	c.started(pods(of("d", "1", 1), 1))
 	if c.ask(b) {
-		t.Error("A run should wait until there is room for all of its Pods.")
+		t.Error("A run should wait while there is no room for any of its Pods.")
 	}
 	if c.ask(of("c", "1", 3)) {
-		t.Error("A smaller run should not go before a larger one, which would wait for ever.")
+		t.Error("A smaller run should not go before a larger one that has waited longer.")
 	}
 
 	c.goOn(large)
 	c.wants("The room that is left by Pods that have finished should go to the next.", "b/1")
-	c.started(b)
+	c.gets("The Job that completes a run should keep room of one Pod.", b, 1)
 	last := pods(a, 1)
-	if c.ask(pods(a, 2)) {
-		t.Error("The room that is kept for the Job which completes a run should be that of one Pod.")
-	}
+	c.gets("The room that is kept for the Job which completes a run should be that of one Pod.", pods(a, 2), 1)
 	c = newCluster(t, 0, map[string]int{shared: 3})
 	large = c.started(a)
 	c.ask(of("b", "1", 2))
@@ -303,6 +354,7 @@ func TestRunsOfSeveralPods(t *testing.T) {
 	c = newCluster(t, 0, map[string]int{shared: 3})
 	large = c.started(a)
 	c.goOn(large)
+	c.started(pods(of("d", "1", 2), 2))
 	c.ask(pods(of("c", "1", 3), 3))
 	c.told = nil
 	c.clock = c.clock.Add(uncertainTimeout + time.Second)
@@ -496,7 +548,7 @@ func FuzzQueue(f *testing.F) {
 			if i%4 == 0 {
 				entries[i].Config = ""
 			}
-			entries[i].Pods = 1 + r.IntN(min(limit, cmpOr(most, limit)))
+			entries[i].Pods = 1 + r.IntN(limit+1) // More than there may be, too.
 		}
 		for range 400 {
 			c.step(r, entries)
@@ -549,14 +601,6 @@ func (c *cluster) goOn(job types.UID) {
 	r.GoesOn = true
 	delete(c.there, job)
 	c.Seen(job, r, false)
-}
-
-// cmpOr returns n, or another number if that is 0.
-func cmpOr(n, other int) int {
-	if n == 0 {
-		return other
-	}
-	return n
 }
 
 // jobsThere returns the Jobs that there are.

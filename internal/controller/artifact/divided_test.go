@@ -283,40 +283,35 @@ func TestParallelismIsBounded(t *testing.T) {
 	w.waitRefused(a, outcome.NotAllowed, "spec.forProvider.job.parallelism of 9, but 8 at most", "job.maxParallelism")
 }
 
-// TestDividedRunsAndLimits checks that each Pod counts, and that a run which is larger than
-// the limit does not wait for ever.
+// TestDividedRunsAndLimits checks that each Pod counts, and that a run has no more Pods at a
+// time than there is room for when it starts.
 func TestDividedRunsAndLimits(t *testing.T) {
 	t.Parallel()
 	l := newLimitedWorld(t, 3)
 	l.start(t, apiserver.Config(t), Options{})
-	a := l.limited(l.world, "a", dividedBetween(2))
+	pods := func(reason string, job *batchv1.Job, want, of int32) {
+		t.Helper()
+		if s := job.Spec; *s.Completions != of || *s.Parallelism != want {
+			t.Errorf("\n%s\nwant %d of %d Pods at a time, got %d of %d", reason, want, of, *s.Parallelism, *s.Completions)
+		}
+	}
+	a := l.limited(l.world, "a", dividedBetween(4))
 	job := l.job(a, 1)
-	l.shareStatus(job, 2, "", "")
+	pods("A run that is larger than the limit should have as many Pods at a time as that allows.", job, 3, 4)
+	l.shareStatus(job, 3, "", "")
 	b := l.limited(l.other, "b", dividedBetween(2))
 	l.waitQueued(b)
-	c := l.limited(l.other, "c", dividedBetween(4))
-	l.waitQueued(c)
 
 	// Room of one Pod is kept for the Job that completes the run.
-	l.shareStatus(job, 0, "0,1", "")
+	l.shareStatus(job, 0, "0,1,2,3", "")
 	last := l.lastJob(a, 1)
-	if got := *l.other.job(b, 1).Spec.Parallelism; got != 2 {
-		t.Errorf("There should be room for both Pods of the next run, got %d", got)
-	}
+	pods("There should be room for both Pods of the next run.", l.other.job(b, 1), 2, 2)
+	c := l.limited(l.other, "c", dividedBetween(4))
 	l.waitQueued(c)
 	l.succeed(a, 1, "a")
 	l.waitReady(a, corev1.ConditionTrue, "Available")
 	if last.GetUID() != l.job(a, 1).GetUID() {
 		t.Error("The Job that completes the run should not be replaced")
 	}
-
-	next := l.other.job(b, 1)
-	l.shareStatus(next, 0, "0,1", "")
-	l.other.lastJob(b, 1)
-	l.waitQueued(c)
-	l.other.succeed(b, 1, "b")
-	large := l.other.job(c, 1)
-	if s := large.Spec; *s.Completions != 4 || *s.Parallelism != 3 {
-		t.Errorf("A run that is larger than the limit should have as many Pods at a time as that allows, got %d of %d", *s.Parallelism, *s.Completions)
-	}
+	pods("A run should start with fewer Pods if there is room for no more.", l.other.job(c, 1), 1, 4)
 }

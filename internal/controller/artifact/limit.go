@@ -32,11 +32,16 @@ import (
 const expiryInterval = 5 * time.Second
 
 // askForRoom has a run that is to start wait if a limit on runs is reached. It returns why;
-// empty if it may start, and must before this reconcile ends.
+// empty if it may start, and must before this reconcile ends. Its Job then has no more Pods
+// at a time than there is room for.
 func (e *external) askForRoom(a *modelv1alpha1.Artifact) string {
 	entry := runqueue.EntryOf(a, e.now())
 	entry.Pods = podsOf(a)
-	if e.queue.Ask(entry) {
+	if pods, may := e.queue.Ask(entry); may {
+		if pods > 0 {
+			e.settings.Effective.MaxPods = int32(pods) //nolint:gosec // At most v1alpha1.MaxParallelism.
+			a.Effective.MaxPods = e.settings.Effective.MaxPods
+		}
 		return ""
 	}
 	ofConfig, ofAll := e.queue.Limits(entry.Config)
@@ -62,7 +67,7 @@ func podsOf(a *modelv1alpha1.Artifact) int {
 }
 
 // mostPods returns how many Pods a run of the Artifact may have at a time by the limits on
-// runs; 0 for any number. One that would have more has no more, since it would wait for ever.
+// runs; 0 for any number. There may be room for fewer when it starts.
 func (m *memory) mostPods(a *modelv1alpha1.Artifact) int32 {
 	if podsOf(a) == 0 {
 		return 0
