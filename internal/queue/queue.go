@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"sync"
@@ -48,10 +49,17 @@ type Run struct {
 	// Pods of the Job; 0 if it is suspended by an administrator, and counts for nothing.
 	Pods int
 
+	// MaxPods is for how many Pods the Job counts at most, by its Artifact's config; 0 for any
+	// number.
+	MaxPods int
+
 	// IsRecorded reports whether the Artifact's status says that its run is this Job. It is
 	// called where the queue does not know that; nil if only the provider makes such Jobs.
 	IsRecorded func() bool
 }
+
+// pods returns for how many Pods a run counts.
+func (r Run) pods() int { return min(r.Pods, cmp.Or(r.MaxPods, r.Pods)) }
 
 // A Count is how many runs of one namespace wait and run.
 type Count struct {
@@ -338,7 +346,8 @@ func (q *Queue) Started(name types.NamespacedName, job types.UID) {
 // Seen records how a Job is, and whether it is still there and has not ended. A Job that
 // the queue has not admitted counts only soon after the start, and longer only if it is
 // recorded: whoever may create Jobs in a namespace must not use up what others may run. A
-// Job counts for the config that it was first seen with.
+// Job counts for the config that it was first seen with, and for as many of its Pods as it
+// ever might: an Artifact that names another config has its Pods stay as they are.
 func (q *Queue) Seen(job types.UID, r Run, active bool) {
 	q.mu.Lock()
 	known, ok := q.jobs[job]
@@ -351,7 +360,7 @@ func (q *Queue) Seen(job types.UID, r Run, active bool) {
 		delete(q.jobs, job)
 		delete(q.doubted, job)
 	case ok:
-		r.Config = known.Config
+		r.Config, r.MaxPods = known.Config, max(r.MaxPods, known.MaxPods)
 		q.jobs[job] = r
 	case admitted || q.isHandover():
 		q.jobs[job] = r
@@ -360,7 +369,7 @@ func (q *Queue) Seen(job types.UID, r Run, active bool) {
 		}
 	}
 	q.mu.Unlock()
-	if admitted || !active || r.Pods < known.Pods {
+	if admitted || !active || r.pods() < known.pods() {
 		q.update()()
 	}
 }
@@ -549,7 +558,7 @@ type tally struct {
 func (q *Queue) use() *use {
 	u := &use{all: tally{byNamespace: map[string]int{}}, byConfig: map[string]*tally{}, byRun: map[runKey]int{}}
 	for _, r := range q.jobs {
-		u.add(r.Artifact, r.Config, r.Namespace, r.Pods)
+		u.add(r.Artifact, r.Config, r.Namespace, r.pods())
 	}
 	for _, e := range q.entries {
 		if e.state != waiting {

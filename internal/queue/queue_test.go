@@ -472,6 +472,43 @@ func TestConfigOfJobStays(t *testing.T) {
 	}
 }
 
+// TestPodsOfJobStay checks that a run counts for its Pods whatever config its Artifact names
+// meanwhile, and for fewer only if its Job has fewer.
+func TestPodsOfJobStay(t *testing.T) {
+	const other = "ClusterProviderConfig/other"
+	cases := map[string]struct {
+		reason string
+		seen   []Run
+		want   int
+	}{
+		"Repointed": {reason: "A config that allows fewer Pods should not free room of Pods that are there.", seen: []Run{{Config: other, Pods: 64, MaxPods: 8}}, want: 64},
+		"Lowered":   {reason: "A Job whose parallelism was lowered should count for fewer.", seen: []Run{{Config: other, Pods: 5, MaxPods: 8}}, want: 5},
+		"Resumed": {
+			reason: "A Job that was suspended meanwhile should count for all of its Pods again.",
+			seen:   []Run{{Config: shared, MaxPods: 64}, {Config: other, Pods: 64, MaxPods: 8}}, want: 64,
+		},
+		"Raised": {reason: "A raised parallelism should count for no more than the config allows.", seen: []Run{{Config: shared, Pods: 100, MaxPods: 64}}, want: 64},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t, 0, map[string]int{shared: 64})
+			job, _ := c.start(withPods(of("a", "1", 1), 64))
+			first := c.there[job]
+			first.MaxPods = 64
+			c.Seen(job, first, true)
+			for _, r := range tc.seen {
+				r.Artifact, r.Namespace, r.Name = first.Artifact, first.Namespace, first.Name
+				c.Seen(job, r, true)
+			}
+			if got := c.Counts()["a"].Running; got != tc.want {
+				t.Errorf("\n%s\nCounts(): want %d Pods, got %d", tc.reason, tc.want, got)
+			}
+			c.there[job] = Run{Config: shared, Pods: tc.want}
+			c.gets("What is left of the limit should be all that others get.", withPods(of("b", "1", 2), 64), 64-tc.want)
+		})
+	}
+}
+
 func TestHostileNamespace(t *testing.T) {
 	c := newCluster(t, 4, nil)
 	var jobs []types.UID

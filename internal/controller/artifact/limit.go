@@ -259,10 +259,11 @@ func (l *limiter) runOf(ctx context.Context, job *batchv1.Job) (runqueue.Run, bo
 	if !ok {
 		return runqueue.Run{}, false
 	}
-	// Whoever may change or make Jobs must not use up a limit with one.
-	pods := min(artifact.PodsOf(job), l.mostParallelism(ctx, name))
+	pods := artifact.PodsOf(job)
 	run := runqueue.Run{
 		Artifact: artifact.ArtifactUIDOf(job), Namespace: name.Namespace, Name: name.Name, Pods: pods,
+		// Whoever may change or make Jobs must not use up a limit with one.
+		MaxPods: l.mostParallelism(ctx, name),
 	}
 	if ptr.Deref(job.Spec.Suspend, false) {
 		run.Pods = 0

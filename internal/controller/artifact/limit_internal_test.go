@@ -170,3 +170,31 @@ func TestForgedSharesCountNoMore(t *testing.T) {
 		})
 	}
 }
+
+// TestRunKeepsRoomOfItsConfig checks that an Artifact which names another config while its run
+// is running frees no room of the first, whichever of them allows more Pods.
+func TestRunKeepsRoomOfItsConfig(t *testing.T) {
+	a, job := runningArtifact()
+	a.Spec.ProviderConfigReference = &xpv2.ProviderConfigReference{Kind: "ClusterProviderConfig", Name: "wide"}
+	wide := &v1alpha1.ClusterProviderConfig{ObjectMeta: metav1.ObjectMeta{Name: "wide"}}
+	wide.Spec.Job = &v1alpha1.ClusterJobConfig{JobConfig: v1alpha1.JobConfig{MaxParallelism: 64}}
+	job.Spec.CompletionMode, job.Spec.Parallelism = ptr.To(batchv1.IndexedCompletion), ptr.To[int32](64)
+	job.Spec.Template.Spec.Containers = []corev1.Container{{Args: []string{"--shares=64"}}}
+	narrow := &v1alpha1.ClusterProviderConfig{ObjectMeta: metav1.ObjectMeta{Name: "narrow"}}
+	l := limiterOf(t, a, wide, narrow)
+	counts := func(reason string, want int) {
+		t.Helper()
+		l.jobChanged(t.Context(), job, true)
+		if got := l.queue.Counts()["team"].Running; got != want {
+			t.Errorf("\n%s\njobChanged(...): want %d Pods, got %d", reason, want, got)
+		}
+	}
+	counts("A run should count for its Pods.", 64)
+	a.Spec.ProviderConfigReference.Name = "narrow"
+	a.Spec.ProviderConfigReference.Name = "narrow"
+	changed := fake.NewClientBuilder().WithScheme(apiserver.Scheme(t)).WithObjects(a, wide, narrow).Build()
+	l.cached, l.runs.cached = changed, changed
+	counts("It should count for them whatever config its Artifact names meanwhile.", 64)
+	job.Spec.Parallelism = ptr.To[int32](20)
+	counts("It should count for fewer only once its Job has fewer.", 20)
+}
