@@ -376,3 +376,31 @@ func FuzzParseIndexes(f *testing.F) {
 		}
 	})
 }
+
+func TestMostShares(t *testing.T) {
+	cases := map[string]struct {
+		reason      string
+		parallelism int32
+		of          int32 // Of the status; 0 for none.
+		want        int
+	}{
+		"OnePod":  {reason: "A run of one Pod has no shares.", parallelism: 1},
+		"Spec":    {reason: "Each Pod that the spec asks for may have left a part.", parallelism: 3, want: 3},
+		"Lowered": {reason: "A run that began with more Pods should count for these.", parallelism: 1, of: 5, want: 5},
+		"Raised":  {reason: "The spec should count if it asks for more.", parallelism: 6, of: 5, want: 6},
+		"Forged":  {reason: "No run has more shares than are allowed.", parallelism: 2, of: 1000, want: v1alpha1.MaxParallelism},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			a := &modelv1alpha1.Artifact{}
+			a.Spec.ForProvider.Pipeline = modelv1alpha1.PipelineStream
+			a.Spec.ForProvider.Job = &v1alpha1.JobSettings{Parallelism: tc.parallelism}
+			if tc.of > 0 {
+				a.Status.AtProvider.Shares = &modelv1alpha1.SharesObservation{Of: tc.of}
+			}
+			if got := MostShares(a); got != tc.want {
+				t.Errorf("\n%s\nMostShares(...): want %d, got %d", tc.reason, tc.want, got)
+			}
+		})
+	}
+}
