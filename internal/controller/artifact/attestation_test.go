@@ -11,6 +11,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
@@ -26,11 +27,14 @@ import (
 func (l *life) changeConfig(change func(*v1alpha1.ClusterProviderConfig)) {
 	l.t.Helper()
 	config := &v1alpha1.ClusterProviderConfig{ObjectMeta: metav1.ObjectMeta{Name: l.namespace}}
-	if err := l.base.Get(l.t.Context(), client.ObjectKeyFromObject(config), config); err != nil {
-		l.t.Fatal(err)
-	}
-	change(config)
-	if err := l.base.Update(l.t.Context(), config); err != nil {
+	// The controller of configs may write its status at the same time.
+	if err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		if err := l.base.Get(l.t.Context(), client.ObjectKeyFromObject(config), config); err != nil {
+			return err
+		}
+		change(config)
+		return l.base.Update(l.t.Context(), config)
+	}); err != nil {
 		l.t.Fatal(err)
 	}
 }
