@@ -9,7 +9,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
@@ -95,23 +94,8 @@ func (r *task) copyBlobs(ctx context.Context, o *oci.Source, layers []ocispec.De
 	if err := r.copyEmpty(ctx, o, layers); err != nil {
 		return err
 	}
-	large, small := bySize(layers, func(d ocispec.Descriptor) int64 { return d.Size }, r.inMemory)
 	copyOne := func(ctx context.Context, d ocispec.Descriptor) error { return r.copyBlob(ctx, o, d) }
-	group, gctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return each(gctx, r.limits.large, r.limits.layers, large, copyOne) })
-	group.Go(func() error {
-		return each(gctx, r.limits.small, r.limits.layers, small, func(ctx context.Context, d ocispec.Descriptor) error {
-			defer r.limits.small.Add(1)
-			return copyOne(ctx, d)
-		})
-	})
-	if err := group.Wait(); err != nil {
-		return err
-	}
-	if len(small) > 0 {
-		r.log.Printf("%d small layers: %s", len(small), pipeline.FormatBytes(pipeline.TotalBytes(small)))
-	}
-	return nil
+	return moveAll(ctx, r, layers, func(d ocispec.Descriptor) int64 { return d.Size }, copyOne, copyOne)
 }
 
 // copyEmpty copies the layers of 0 bytes, which some registries refuse, before any

@@ -202,10 +202,11 @@ func (s *layerStream) close() {
 	for _, f := range s.files {
 		f.close()
 	}
-	if s.sum != nil {
-		s.sum.close()
+	if s.sum == nil {
+		return
 	}
-	if s.sum != nil && s.sum.spare != nil {
+	s.sum.close()
+	if s.sum.spare != nil {
 		s.run.hashers.now.Add(-1)
 	}
 }

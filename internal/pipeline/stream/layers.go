@@ -54,16 +54,8 @@ type layerMove struct {
 func (r *task) move(ctx context.Context, layout *modelpack.Layout) (modelpack.Artifact, error) {
 	moves := r.plan(ctx, layout)
 	r.run.Meter.Step("copy", totalMoved(moves))
-	large, small := bySize(moves, func(m *layerMove) int64 { return m.plan.Size }, r.inMemory)
-
-	group, gctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return each(gctx, r.limits.large, r.limits.layers, large, r.moveLarge) })
-	group.Go(func() error { return each(gctx, r.limits.small, r.limits.layers, small, r.moveSmall) })
-	if err := group.Wait(); err != nil {
+	if err := moveAll(ctx, r, moves, (*layerMove).size, r.moveLarge, r.moveSmall); err != nil {
 		return modelpack.Artifact{}, err
-	}
-	if len(small) > 0 {
-		r.log.Printf("%d small layers: %s", len(small), pipeline.FormatBytes(totalMoved(small)))
 	}
 	if r.run.Share.IsPart() {
 		return modelpack.Artifact{}, nil
@@ -136,6 +128,31 @@ func bySize[T any](all []T, size func(T) int64, inMemory int64) (large, small []
 	}
 	return sorted[:at], sorted[at:]
 }
+
+// moveAll calls large or small for each layer, by its size: the largest first, and as many
+// side by side as the run's limits have slots for, until one fails.
+func moveAll[T any](ctx context.Context, r *task, all []T, size func(T) int64, large, small func(context.Context, T) error) error {
+	larger, smaller := bySize(all, size, r.inMemory)
+	group, gctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return each(gctx, r.limits.large, r.limits.layers, larger, large) })
+	group.Go(func() error {
+		return each(gctx, r.limits.small, r.limits.layers, smaller, func(ctx context.Context, one T) error {
+			defer r.limits.small.Add(1)
+			return small(ctx, one)
+		})
+	})
+	if err := group.Wait(); err != nil || len(smaller) == 0 {
+		return err
+	}
+	var bytes int64
+	for _, one := range smaller {
+		bytes += size(one)
+	}
+	r.log.Printf("%d small layers: %s", len(smaller), pipeline.FormatBytes(bytes))
+	return nil
+}
+
+func (m *layerMove) size() int64 { return m.plan.Size }
 
 func totalMoved(moves []*layerMove) int64 {
 	var n int64
@@ -347,7 +364,6 @@ func (r *task) verifySent(ctx context.Context, m *layerMove, s *layerStream) err
 
 // moveSmall reads a layer into memory, and pushes it from there.
 func (r *task) moveSmall(ctx context.Context, m *layerMove) error {
-	defer r.limits.small.Add(1)
 	known := m.digest != ""
 	if there, err := r.isThere(ctx, m); there || err != nil {
 		return err

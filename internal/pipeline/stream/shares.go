@@ -57,7 +57,7 @@ func (r *task) ofShare(moves []*layerMove) []*layerMove {
 	if !s.IsPart() {
 		return moves
 	}
-	mine := divide(moves, s.Of, func(m *layerMove) int64 { return m.plan.Size }, func(m *layerMove) string { return m.plan.Files[0].Path })[s.Index]
+	mine := divide(moves, s.Of, (*layerMove).size, func(m *layerMove) string { return m.plan.Files[0].Path })[s.Index]
 	r.take(len(mine), len(moves), totalMoved(mine))
 	r.moves = mine
 	return mine
