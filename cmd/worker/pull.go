@@ -14,10 +14,6 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/terminal"
 )
 
-// maxParallel limits how many layers and ranges are fetched in parallel: each has a
-// connection and buffers.
-const maxParallel = 64
-
 // pullVerifyFlagsOf adds the flags that say who must have signed what is pulled.
 func pullVerifyFlagsOf(c *kingpin.CmdClause) *verifyFlags {
 	f := verifyFlagsOf(c, "", "--verify-key or --verify-identity")
@@ -33,7 +29,7 @@ func pullAndReport(o pull.Options) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 
-	o.Parallel = max(0, min(o.Parallel, maxParallel))
+	o.Parallel = max(0, min(o.Parallel, pull.MaxParallel))
 	if screen := terminal.NewScreen(o.Log); screen != nil {
 		bars := &barScreen{Live: terminal.NewLive(screen), now: time.Now}
 		defer func() { _ = bars.Close() }()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"maps"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -12,10 +13,10 @@ import (
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/parallel"
-	"github.com/crossplane-contrib/provider-kitops/internal/registry"
 )
 
 // A job fetches the files of an artifact that its folder lacks.
@@ -163,11 +164,7 @@ func (j *job) adopt(name string, want file) (int64, error) {
 // run fetches all layers, several of them concurrently.
 func (j *job) run(ctx context.Context) error {
 	j.log.Printf("pulling %s: %d layers, %d bytes", j.source.ref, len(j.layers), j.meter.total)
-	j.source.retries.Failed = func(err error) {
-		if registry.IsOverloaded(err) {
-			j.limit.BackOff()
-		}
-	}
+	ctx = connection.WithOverload(ctx, func(*http.Request) { j.limit.BackOff() })
 	stop := j.logProgress()
 	defer stop()
 	err := j.pullAll(ctx)

@@ -116,9 +116,10 @@ func New(o Options) *Pull {
 }
 
 const (
-	// startParallel is how many layers and ranges are fetched concurrently at first, and
-	// maxParallel at most, if that follows what is measured.
-	startParallel, maxParallel = 4, 64
+	// MaxParallel is how many layers and ranges are fetched concurrently at most: each has a
+	// connection and buffers. startParallel are at first, if that follows what is measured.
+	MaxParallel   = 64
+	startParallel = 4
 
 	// streamBytes is what one of them takes in buffers at most, in bytes: its own, and its
 	// part of those that wait to be hashed.
@@ -130,7 +131,7 @@ func (p *Pull) parallel() parallel.Options {
 	if n := p.options.Parallel; n > 0 {
 		return parallel.Options{Min: n, Start: n, Max: n}
 	}
-	most := int(max(1, min(maxParallel, memory.Budget(0)/streamBytes)))
+	most := int(max(1, min(MaxParallel, memory.Budget(0)/streamBytes)))
 	return parallel.Options{Min: 1, Start: min(startParallel, most), Max: most}
 }
 

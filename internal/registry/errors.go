@@ -28,14 +28,6 @@ func IsUnauthorized(err error) bool { return is(err, outcome.Unauthorized) }
 // asked, as some cannot delete.
 func IsUnsupported(err error) bool { return is(err, outcome.Unsupported) }
 
-// IsOverloaded reports whether err means that the registry has too many requests (429),
-// or is unavailable for now (503): fewer requests side by side are in order.
-func IsOverloaded(err error) bool {
-	var rsp *errcode.ErrorResponse
-	return is(err, outcome.RateLimited) ||
-		errors.As(err, &rsp) && (rsp.StatusCode == http.StatusTooManyRequests || rsp.StatusCode == http.StatusServiceUnavailable)
-}
-
 func is(err error, r outcome.Reason) bool {
 	var e *outcome.Error
 	return errors.As(err, &e) && e.Reason == r

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/errors"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/retry"
@@ -48,12 +49,13 @@ func TestReadRange(t *testing.T) {
 				tc.wrap = func(next http.Handler) http.Handler { return next }
 			}
 			c := serve(t, func(http.Handler) http.Handler { return tc.wrap(serving(blob)) })
-			failed := 0
-			retries := retry.Policy{Tries: 2, FirstWait: time.Second, Failed: func(error) { failed++ }, Sleep: func(context.Context, time.Duration) error { return nil }}
-			rc := c.ReadRange(t.Context(), repository, d, tc.from, 77, retries)
+			failed, overloaded := 0, false
+			retries := retry.Policy{Tries: 2, FirstWait: time.Second, Logf: func(string, ...any) { failed++ }, Sleep: func(context.Context, time.Duration) error { return nil }}
+			ctx := connection.WithOverload(t.Context(), func(*http.Request) { overloaded = true })
+			rc := c.ReadRange(ctx, repository, d, tc.from, 77, retries)
 			defer rc.Close()
 			got, err := io.ReadAll(rc)
-			if errors.Is(err, ErrNoRanges) != tc.none || !tc.none && reasonOf(err) != tc.want || IsOverloaded(err) != tc.overloaded {
+			if errors.Is(err, ErrNoRanges) != tc.none || !tc.none && reasonOf(err) != tc.want || overloaded != tc.overloaded {
 				t.Errorf("\n%s\nReadRange(...): %v", tc.reason, err)
 			}
 			if err == nil && string(got) != string(blob[tc.from:77]) {

@@ -36,9 +36,6 @@ type Policy struct {
 	// none.
 	Logf func(format string, args ...any)
 
-	// Failed is called with each error that is followed by another try; nil for none.
-	Failed func(err error)
-
 	// Sleep waits, or returns the context's error if that ends earlier. Nil, which
 	// only tests should change, is the function Sleep.
 	Sleep func(ctx context.Context, d time.Duration) error
@@ -117,9 +114,6 @@ func (t *Tries) Wait(ctx context.Context, err error) error {
 	wait += asked
 	if p.Logf != nil {
 		p.Logf("%s: try %d of %d failed: %v; retrying in %s", t.what, t.failures, p.Tries, err, wait.Round(100*time.Millisecond))
-	}
-	if p.Failed != nil {
-		p.Failed(err)
 	}
 	sleep := p.Sleep
 	if sleep == nil {
