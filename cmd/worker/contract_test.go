@@ -13,8 +13,8 @@ func TestCheckContract(t *testing.T) {
 		args   []string
 		want   string
 	}{
-		"Same":    {reason: "A run of the same contract should be accepted.", args: []string{"--pipeline=Stream", "--contract=4"}},
-		"Newer":   {reason: "A run of a newer provider should be refused, whatever its other flags are.", args: []string{"--unknown=1", "--contract=5"}, want: "the worker's image is older than the provider"},
+		"Same":    {reason: "A run of the same contract should be accepted.", args: []string{"--pipeline=Stream", "--contract=5"}},
+		"Newer":   {reason: "A run of a newer provider should be refused, whatever its other flags are.", args: []string{"--unknown=1", "--contract=6"}, want: "the worker's image is older than the provider"},
 		"Older":   {reason: "A run of an older provider should be refused.", args: []string{"--contract=1"}, want: "the provider is older than the worker's image"},
 		"Missing": {reason: "A run without a contract should be refused.", args: []string{"--tag=v1"}, want: "the provider is older than the worker's image"},
 		"Invalid": {reason: "A contract that is not a number should be refused.", args: []string{"--contract=x"}, want: "the provider is older than the worker's image"},

@@ -55,6 +55,7 @@ func main() {
 	run.Flag("registry-key-file", "Private key of the client certificate.").StringVar(&r.Target.KeyFile)
 	run.Flag("mount-from", "Artifact in another repository of the registry that may have the same blobs: repository@digest. May be repeated; in the variable, one in a line.").
 		Envar(outcome.EnvMountFrom).StringsVar(&r.MountFrom)
+	run.Flag("verified-files", "Digest of the list of files that an earlier run of the Artifact has pushed, and reported: what the registry has of them is not read back.").StringVar(&r.VerifiedFiles)
 	policies := run.Flag("policy", "What may be packaged, as the provider passes it.").String()
 	run.Flag("parallel-layers", "How many layers Stream transfers side by side at most, 1 to 64; 0 chooses during the run.").Default("0").IntVar(&r.Parallel.Layers)
 	run.Flag("buffer-size", "Bytes that buffers of Stream may take at most; 0 is the default. The container's memory limit bounds it.").Default("0").Int64Var(&r.Parallel.Buffer)

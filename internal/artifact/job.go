@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -55,6 +56,7 @@ func BuildJob(artifact *modelv1alpha1.Artifact, kitImage string, labels map[stri
 		jobWithProgress(),
 		jobWithMounts(artifact),
 		jobWithPolicy(artifact),
+		jobWithVerifiedFiles(artifact),
 		// Last, since nothing may replace what objects are selected by.
 		jobWithMetadata(merged(labels, identityLabels(artifact)), metadataFor(artifact)),
 		jobWithCloudIdentity(artifact),
@@ -351,6 +353,23 @@ func jobWithPolicy(a *modelv1alpha1.Artifact) jobOverride {
 		}
 		c := &j.Spec.Template.Spec.Containers[0]
 		c.Args = append(c.Args, literal([]string{"--policy=" + a.Effective.Policy})...)
+	}
+}
+
+// jobWithVerifiedFiles passes the list of files that the Artifact's last run has pushed to the
+// worker, which knows the digests of small files by it. It is not part of the build hash, since
+// it decides only how long the run takes. A list in another repository than the target is of
+// no use, and one that another account pushed is never recorded.
+func jobWithVerifiedFiles(a *modelv1alpha1.Artifact) jobOverride {
+	return func(j *batchv1.Job) {
+		s := a.Status.AtProvider
+		d := digest.Digest(s.FileList)
+		if Pipeline(a) != modelv1alpha1.PipelineStream || d.Validate() != nil || d.Algorithm() != digest.SHA256 ||
+			!strings.HasPrefix(s.PinnedReference, Registry(a)+"/"+Repository(a)+"@") {
+			return
+		}
+		c := &j.Spec.Template.Spec.Containers[0]
+		c.Args = append(c.Args, "--verified-files="+d.String())
 	}
 }
 

@@ -150,7 +150,7 @@ func TestBuildJobArguments(t *testing.T) {
 			reason: "The worker should get the values of the spec.",
 			args:   newArtifact(withStream()),
 			want: []string{
-				"--contract=4", "--pipeline=Stream", "--format=ModelPack", "--hub-endpoint=https://huggingface.co",
+				"--contract=5", "--pipeline=Stream", "--format=ModelPack", "--hub-endpoint=https://huggingface.co",
 				"--model=Qwen/Qwen3-0.6B", "--revision=main",
 				"--registry=registry.example.com", "--repository=models/qwen3",
 				"--staging-tag=kitops-staging-eebe2dac6a579cf7", "--checkpoint-tag=kitops-checkpoint-eebe2dac6a579cf7",
@@ -163,7 +163,7 @@ func TestBuildJobArguments(t *testing.T) {
 				a.Status.AtProvider.Digest, a.Status.AtProvider.RunHash = "sha256:abc", "old"
 			}),
 			want: []string{
-				"--contract=4", "--pipeline=Stream", "--format=ModelPack", "--hub-endpoint=https://huggingface.co",
+				"--contract=5", "--pipeline=Stream", "--format=ModelPack", "--hub-endpoint=https://huggingface.co",
 				"--model=Qwen/Qwen3-0.6B", "--revision=main",
 				"--registry=registry.example.com", "--repository=models/qwen3",
 				"--staging-tag=kitops-staging-eebe2dac6a579cf7", "--checkpoint-tag=kitops-checkpoint-eebe2dac6a579cf7",
@@ -176,7 +176,7 @@ func TestBuildJobArguments(t *testing.T) {
 					p.Pipeline, p.Format, p.Target = "", "", &modelv1alpha1.Target{Repository: "gpt2"}
 				})),
 			want: []string{
-				"--contract=4", "--pipeline=Kit", "--format=ModelPack", "--hub-endpoint=https://huggingface.co",
+				"--contract=5", "--pipeline=Kit", "--format=ModelPack", "--hub-endpoint=https://huggingface.co",
 				"--model=openai/gpt2", "--revision=main",
 				"--registry=localhost:5000", "--repository=gpt2", "--plain-http",
 				"--staging-tag=kitops-staging-ea13e04c8077d652",

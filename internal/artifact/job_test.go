@@ -248,6 +248,44 @@ func TestMountsAreNotExpanded(t *testing.T) {
 	t.Errorf("want the variable %s", outcome.EnvMountFrom)
 }
 
+// TestBuildJobVerifiedFiles checks which list of files a run knows as verified.
+func TestBuildJobVerifiedFiles(t *testing.T) {
+	const list = "sha256:1111111111111111111111111111111111111111111111111111111111111111"
+	here := "registry.example.com/models/qwen3@" + testDigest
+	cases := map[string]struct {
+		reason   string
+		pipeline v1alpha1.PipelineType
+		status   modelv1alpha1.ArtifactObservation
+		want     string
+	}{
+		"First":      {reason: "A first run should know none.", pipeline: modelv1alpha1.PipelineStream},
+		"Second":     {reason: "A run should know the files of the last one.", pipeline: modelv1alpha1.PipelineStream, status: modelv1alpha1.ArtifactObservation{FileList: list, PinnedReference: here}, want: list},
+		"Kit":        {reason: "Kit moves all, and should know none.", pipeline: modelv1alpha1.PipelineKit, status: modelv1alpha1.ArtifactObservation{FileList: list, PinnedReference: here}},
+		"Repository": {reason: "A list in another repository should not be asked for.", pipeline: modelv1alpha1.PipelineStream, status: modelv1alpha1.ArtifactObservation{FileList: list, PinnedReference: "registry.example.com/models/other@" + testDigest}},
+		"Forged":     {reason: "What is no digest should not be passed on.", pipeline: modelv1alpha1.PipelineStream, status: modelv1alpha1.ArtifactObservation{FileList: "$(HF_TOKEN)", PinnedReference: here}},
+		"Algorithm":  {reason: "A digest that no list has should not be passed on.", pipeline: modelv1alpha1.PipelineStream, status: modelv1alpha1.ArtifactObservation{FileList: "sha512:" + strings.Repeat("1", 128), PinnedReference: here}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			a := newArtifact(withPipeline(tc.pipeline))
+			first := BuildJob(a, testKitImage, nil)
+			a.Status.AtProvider = tc.status
+			job, got := BuildJob(a, testKitImage, nil), ""
+			for _, arg := range job.Spec.Template.Spec.Containers[0].Args {
+				if v, ok := strings.CutPrefix(arg, "--verified-files="); ok {
+					got = v
+				}
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("\n%s\nBuildJob(...): -want, +got:\n%s", tc.reason, diff)
+			}
+			if !sameBuild(first, job, AnnotationBuildHash) {
+				t.Errorf("\n%s\nA list should replace no Job that waits.", tc.reason)
+			}
+		})
+	}
+}
+
 func TestBuildJobProgress(t *testing.T) {
 	for name, tc := range podCases() {
 		t.Run(name, func(t *testing.T) {

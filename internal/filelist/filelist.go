@@ -38,9 +38,9 @@ const (
 	maxTexts     = 32
 )
 
-// limits of the JSON document: each file is a container of four values, and the
+// limits of the JSON document: each file is a container of five values, and the
 // model's facts are few.
-var limits = decode.Limits{Bytes: MaxBytes, Containers: MaxFiles + 16, Values: 5*MaxFiles + 16*maxTexts}
+var limits = decode.Limits{Bytes: MaxBytes, Containers: MaxFiles + 16, Values: 6*MaxFiles + 16*maxTexts}
 
 // A List is what is known of a model's files.
 type List struct {
@@ -62,6 +62,12 @@ type File struct {
 
 	// SHA256 of the content, as 64 hex digits in lower case.
 	SHA256 string `json:"sha256"`
+
+	// GitSHA1 is git's name of the content, as 40 hex digits in lower case, if its source
+	// announced that and no SHA-256, and the run has verified both of the same bytes. By it
+	// a later run knows the SHA-256 of a file that its source announces. It is empty if it is
+	// not known, and left out of a list that would be too large with it.
+	GitSHA1 string `json:"gitSHA1,omitempty"`
 
 	// Format of the file by its name and its first bytes, for example safetensors,
 	// gguf or pickle; empty if it is not known.
@@ -119,17 +125,37 @@ func (l List) Encode() ([]byte, error) {
 	if err := l.check(); err != nil {
 		return nil, err
 	}
+	b, err := l.encode()
+	if err == nil && len(b) > MaxBytes {
+		b, err = l.withoutGitSHA1().encode()
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(b) > MaxBytes {
+		return nil, errors.Errorf("the list of files has %d bytes, more than %d", len(b), MaxBytes)
+	}
+	return b, nil
+}
+
+// encode returns the list as JSON.
+func (l List) encode() ([]byte, error) {
 	out := &bytes.Buffer{}
 	encoder := json.NewEncoder(out)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(l); err != nil {
 		return nil, errors.Wrap(err, "cannot encode the list of files")
 	}
-	b := bytes.TrimSuffix(out.Bytes(), []byte("\n"))
-	if len(b) > MaxBytes {
-		return nil, errors.Errorf("the list of files has %d bytes, more than %d", len(b), MaxBytes)
+	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), nil
+}
+
+// withoutGitSHA1 returns the list without what only makes a later run shorter.
+func (l List) withoutGitSHA1() List {
+	l.Files = slices.Clone(l.Files)
+	for i := range l.Files {
+		l.Files[i].GitSHA1 = ""
 	}
-	return b, nil
+	return l
 }
 
 // Decode returns a list that Encode may have encoded. It returns an error for one
@@ -166,8 +192,11 @@ func (l List) check() error {
 	return nil
 }
 
-// sumPattern matches a SHA-256.
-var sumPattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
+// sumPattern matches a SHA-256, and gitPattern a SHA-1.
+var (
+	sumPattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	gitPattern = regexp.MustCompile(`^[0-9a-f]{40}$`)
+)
 
 // check returns an error unless the file is valid.
 func (f File) check() error {
@@ -178,6 +207,8 @@ func (f File) check() error {
 		return errors.Errorf("file %q in the list has no size", f.Path)
 	case !sumPattern.MatchString(f.SHA256):
 		return errors.Errorf("file %q in the list has no SHA-256", f.Path)
+	case f.GitSHA1 != "" && !gitPattern.MatchString(f.GitSHA1):
+		return errors.Errorf("file %q in the list has a git SHA-1 that is none", f.Path)
 	case f.Format != "" && !isText(f.Format):
 		return errors.Errorf("file %q in the list has a format that is none", f.Path)
 	}

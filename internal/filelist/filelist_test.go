@@ -13,6 +13,7 @@ import (
 var (
 	sumA = strings.Repeat("a", 64)
 	sumB = strings.Repeat("b", 64)
+	gitA = strings.Repeat("a", 40)
 )
 
 func TestEncode(t *testing.T) {
@@ -26,6 +27,8 @@ func TestEncode(t *testing.T) {
 	}{
 		"Empty":  {reason: "A list without files should be encoded as one.", want: `{"files":[],"model":{}}`},
 		"Sorted": {reason: "Files should be sorted by path, whatever order they are given in.", list: List{Files: []File{b, a}}, want: `{"files":[{"path":"a/model.safetensors","size":5,"sha256":"` + sumA + `","format":"safetensors"},{"path":"b.json","size":0,"sha256":"` + sumB + `"}],"model":{}}`},
+		"Git":    {reason: "Git's name of a file should be in the list.", list: List{Files: []File{{Path: "c", SHA256: sumA, GitSHA1: gitA}}}, want: `{"files":[{"path":"c","size":0,"sha256":"` + sumA + `","gitSHA1":"` + gitA + `"}],"model":{}}`},
+		"NotGit": {reason: "What is no git name should be refused.", list: List{Files: []File{{Path: "c", SHA256: sumA, GitSHA1: sumA}}}, fails: true},
 		"Facts": {
 			reason: "Facts should be encoded without those that are out of bounds.",
 			list:   List{Model: Model{Task: "text-generation", Library: "two\nlines", LicenseName: strings.Repeat("x", 257), Parameters: -1, Datasets: []string{"a<b>", "\x00"}, BaseModels: []string{""}}},
@@ -69,6 +72,7 @@ func TestDecode(t *testing.T) {
 		"NUL":      {reason: "A path that no filesystem can hold should be refused.", document: `{"files":[` + file(`a\u0000`) + `]}`, fails: true},
 		"Long":     {reason: "A path that is too long should be refused.", document: `{"files":[` + file(strings.Repeat("a", 1025)) + `]}`, fails: true},
 		"Hash":     {reason: "A hash in capitals should be refused: it would be compared as text.", document: `{"files":[{"path":"a","size":1,"sha256":"` + strings.ToUpper(sumA) + `"}]}`, fails: true},
+		"Git":      {reason: "A git name in capitals should be refused: it would be compared as text.", document: `{"files":[{"path":"a","size":1,"sha256":"` + sumA + `","gitSHA1":"` + strings.ToUpper(gitA) + `"}]}`, fails: true},
 		"Large":    {reason: "A document that is too large should be refused.", document: strings.Repeat(" ", MaxBytes+1), fails: true},
 		"TooMany":  {reason: "More objects than there may be files should be refused before they are decoded.", document: `{"files":[` + strings.Repeat("{},", MaxFiles+20) + `{}]}`, fails: true},
 		"NoJSON":   {reason: "What is no JSON should be refused.", document: `{"files":`, fails: true},
@@ -103,6 +107,24 @@ func TestLargest(t *testing.T) {
 	}
 	if got := after.TotalAlloc - before.TotalAlloc; got > most {
 		t.Errorf("want %d MiB to be allocated at most, got %d", most>>20, got>>20)
+	}
+}
+
+// TestLargeWithoutGitSHA1 checks that a list which is too large with git's names of its
+// files is encoded without them.
+func TestLargeWithoutGitSHA1(t *testing.T) {
+	l := List{Files: many(MaxFiles)}
+	for i := range l.Files {
+		l.Files[i].Path += strings.Repeat("x", 155)
+		l.Files[i].GitSHA1 = gitA
+	}
+	b, err := l.Encode()
+	if err != nil || len(b) > MaxBytes {
+		t.Fatalf("Encode(): want at most %d bytes, got %d, %v", MaxBytes, len(b), err)
+	}
+	got, err := Decode(b)
+	if err != nil || len(got.Files) != MaxFiles || got.Files[0].GitSHA1 != "" || l.Files[0].GitSHA1 != gitA {
+		t.Errorf("Decode(...): want %d files without git's names, got %d, %v", MaxFiles, len(got.Files), err)
 	}
 }
 

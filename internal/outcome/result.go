@@ -16,7 +16,7 @@ import (
 // Contract is the version of the contract between the controller and a worker: the
 // worker's arguments, its result and the names that it uses in the registry. A
 // worker refuses a run of another version.
-const Contract = 4
+const Contract = 5
 
 // EnvMountFrom is the worker's variable with the artifacts in the target's registry that
 // may have the same blobs, one in each line.

@@ -255,6 +255,11 @@ type Run struct {
 	// Policies that must allow what is packaged.
 	Policies policy.Set
 
+	// VerifiedFiles is the digest of the list of files that an earlier run of the Artifact
+	// has pushed to the target's repository, as its result told; empty for none. What the
+	// registry has of these files Stream does not read back to verify it again.
+	VerifiedFiles string
+
 	// Share is what this run transfers, if several Pods share it. Kit cannot.
 	Share Share
 

@@ -5,8 +5,11 @@ import (
 	"encoding/hex"
 	"sync"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/crossplane-contrib/provider-kitops/internal/file"
 	"github.com/crossplane-contrib/provider-kitops/internal/filelist"
+	"github.com/crossplane-contrib/provider-kitops/internal/memory"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 	"github.com/crossplane-contrib/provider-kitops/internal/outcome"
 	"github.com/crossplane-contrib/provider-kitops/internal/pipeline"
@@ -59,6 +62,10 @@ func (r *task) packedFiles(layout *modelpack.Layout) []file.File {
 	for i, l := range layout.Layers {
 		for _, f := range l.Files {
 			file := r.file(f)
+			if file.SHA256 != "" {
+				// A verifier does not look at it then.
+				file.GitSHA1 = ""
+			}
 			if l.Raw {
 				file.SHA256 = r.digests[i].Encoded()
 			} else {
@@ -68,6 +75,40 @@ func (r *task) packedFiles(layout *modelpack.Layout) []file.File {
 		}
 	}
 	return files
+}
+
+// readVerified reads the list of files that an earlier run of the Artifact has verified, if
+// the run has one, and keeps the SHA-256 of the raw layers among these moves whose source
+// announced git's name alone. The list is known by its digest, which that run reported: who
+// changed it would have given it another. No failure to read it fails the run, which reads
+// the layers back then.
+func (r *task) readVerified(ctx context.Context, moves []*layerMove) {
+	wanted := map[content]bool{}
+	for _, m := range moves {
+		if c := r.contentOf(m.plan); m.digest == "" && m.plan.Raw && c.gitSHA1 != "" {
+			wanted[c] = true
+		}
+	}
+	if r.run.VerifiedFiles == "" || len(wanted) == 0 {
+		return
+	}
+	b, err := r.registry.Blob(ctx, r.run.Target.Repository, digest.Digest(r.run.VerifiedFiles), filelist.MaxBytes)
+	memory.AddBuffers(int64(len(b)))
+	defer memory.AddBuffers(-int64(len(b)))
+	var l filelist.List
+	if err == nil {
+		l, err = filelist.Decode(b)
+	}
+	if err != nil {
+		r.log.Printf("cannot read the list of files that an earlier run has verified: what the registry has of them is read back: %s", err)
+		return
+	}
+	r.verified = map[content]digest.Digest{}
+	for _, f := range l.Files {
+		if c := (content{size: f.Size, gitSHA1: f.GitSHA1}); wanted[c] {
+			r.verified[c] = digest.NewDigestFromEncoded(digest.SHA256, f.SHA256)
+		}
+	}
 }
 
 // copiedFiles returns the files of an artifact that is copied as it is; none if that
@@ -91,7 +132,7 @@ func (r *task) list(ctx context.Context, files []file.File) filelist.List {
 	l := filelist.List{Files: make([]filelist.File, 0, len(files)), Model: r.contents.Model}
 	formats := r.source.Formats(ctx, files)
 	for i, f := range files {
-		l.Files = append(l.Files, filelist.File{Path: f.Path, Size: f.Size, SHA256: f.SHA256, Format: formats[i]})
+		l.Files = append(l.Files, filelist.File{Path: f.Path, Size: f.Size, SHA256: f.SHA256, GitSHA1: f.GitSHA1, Format: formats[i]})
 	}
 	l.Model.Scan = r.source.Verdict()
 	return l

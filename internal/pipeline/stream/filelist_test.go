@@ -1,17 +1,22 @@
 package stream
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"log"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	gcr "github.com/google/go-containerregistry/pkg/registry"
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/crossplane-contrib/provider-kitops/internal/filelist"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
@@ -152,5 +157,107 @@ func TestFileListRefused(t *testing.T) {
 	}
 	if !strings.Contains(refusing.log.String(), "no list of its files") {
 		t.Errorf("The log should say that there is no list, got:\n%s", refusing.log)
+	}
+}
+
+// smallModel has files that git keeps, beside one that LFS keeps.
+func smallModel() map[string]string {
+	files := map[string]string{"model.safetensors": string(streamWeight)}
+	for i := range 20 {
+		files[fmt.Sprintf("data/%02d.json", i)] = fmt.Sprintf(`{"sample": %d}`, i)
+	}
+	return files
+}
+
+// TestVerifiedFiles has a run know the files of an earlier one by the list that it pushed.
+func TestVerifiedFiles(t *testing.T) {
+	const changed = "data/07.json"
+	cases := map[string]struct {
+		reason string
+		list   func(t *testing.T, w *stagedWorld, list string) string
+		change map[string]string
+		lost   bool // Whether the registry has lost a small layer.
+		read   bool // Whether layers are read back.
+		says   string
+	}{
+		"Same":     {reason: "Nothing should be read back of files that an earlier run has verified."},
+		"Changed":  {reason: "A file that has changed should be moved, and no other read back.", change: map[string]string{changed: `{"sample": 99}`}},
+		"SameSize": {reason: "Another content of the same size should be moved.", change: map[string]string{changed: `{"sample": 8}`}},
+		"Lost":     {reason: "A layer that the registry has lost should be moved again.", lost: true},
+		"None":     {reason: "Without a list, layers should be read back.", list: func(*testing.T, *stagedWorld, string) string { return "" }, read: true},
+		"Absent": {reason: "A list that is not there should fail no run.", read: true, says: "cannot read the list of files", list: func(*testing.T, *stagedWorld, string) string {
+			return digest.FromString("absent").String()
+		}},
+		"NoList": {reason: "A blob that is no list should fail no run.", read: true, says: "cannot read the list of files", list: func(t *testing.T, w *stagedWorld, _ string) string {
+			b := []byte("no list")
+			d := ocispec.Descriptor{Digest: digest.FromBytes(b), Size: int64(len(b))}
+			if err := w.registry.PushBlob(t.Context(), w.run.Target.Repository, d, bytes.NewReader(b)); err != nil {
+				t.Fatal(err)
+			}
+			return d.Digest.String()
+		}},
+		"NoDigest": {reason: "What is no digest should fail no run.", read: true, says: "cannot read the list of files", list: func(*testing.T, *stagedWorld, string) string { return "../../x" }},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			files := smallModel()
+			w := &stagedWorld{watched: &watched{next: inMemory(), tags: map[string]bool{}}}
+			w.streamWorld = newStreamWorld(t, files, w.watched)
+			t.Cleanup(w.registry.Close)
+			first, err := w.stream.Run(t.Context(), w.run)
+			if err != nil {
+				t.Fatalf("\n%s\nRun(...): %v\n%s", tc.reason, err, w.log)
+			}
+			w.run.VerifiedFiles = first.FileList
+			if tc.list != nil {
+				w.run.VerifiedFiles = tc.list(t, w, first.FileList)
+			}
+			for name, content := range tc.change {
+				files[name] = content
+				if err := os.WriteFile(filepath.Join(w.dir, "models", streamModel, "main", name), []byte(content), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if tc.lost {
+				w.remove(t, "blobs", digest.FromString(files[changed]).String())
+			}
+			w.log.Reset()
+			before := len(w.watched.reads())
+			result, err := w.stream.Run(t.Context(), w.run)
+			if err != nil {
+				t.Fatalf("\n%s\nRun(...): %v\n%s", tc.reason, err, w.log)
+			}
+			read := len(w.watched.reads()) - before
+			if want := 1; !tc.read && read != want || tc.read && read < len(files)-1 {
+				t.Errorf("\n%s\nblobs read from the registry: got %d\n%s", tc.reason, read, w.log)
+			}
+			if diff := cmp.Diff(files, w.pulled(t, stagingTag)); diff != "" {
+				t.Errorf("\n%s\nfiles: -Hub, +registry:\n%s", tc.reason, diff)
+			}
+			if diff := cmp.Diff(listed(files, func(string) bool { return false }), sumsOf(w.listOf(t, result.FileList))); diff != "" {
+				t.Errorf("\n%s\nlist: -want, +got:\n%s", tc.reason, diff)
+			}
+			if !strings.Contains(w.log.String(), tc.says) {
+				t.Errorf("\n%s\nwant the log to say %q:\n%s", tc.reason, tc.says, w.log)
+			}
+		})
+	}
+}
+
+// TestListedGitNames checks that the list has git's names of those files alone that were
+// held against them.
+func TestListedGitNames(t *testing.T) {
+	for _, format := range []string{pipeline.FormatModelPack, pipeline.FormatImage} {
+		w := newStreamWorld(t, smallModel(), nil)
+		w.run.Format = format
+		r, err := w.stream.Run(t.Context(), w.run)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range w.listOf(t, r.FileList).Files {
+			if has, want := f.GitSHA1 != "", f.Path != "model.safetensors"; has != want {
+				t.Errorf("%s, %s: want git's name: %t, got %q", format, f.Path, want, f.GitSHA1)
+			}
+		}
 	}
 }

@@ -39,8 +39,8 @@ type layerMove struct {
 	// digest by the files themselves.
 	candidates []digest.Digest
 
-	// trusted is the digest of the layer if a share of this run has reported it, and
-	// verified its files; else empty.
+	// trusted is the digest of the layer if a share of this run, or an earlier run of the
+	// Artifact, has reported it, and verified its files; else empty.
 	trusted digest.Digest
 
 	// twins are the indexes of all layers with this content, its own first, and
@@ -76,6 +76,12 @@ type content struct {
 	sha256, gitSHA1 string
 }
 
+// contentOf returns what the source announced of a raw layer's file.
+func (r *task) contentOf(p modelpack.LayerPlan) content {
+	f := r.file(p.Files[0])
+	return content{size: f.Size, sha256: f.SHA256, gitSHA1: f.GitSHA1}
+}
+
 // isAnnounced reports whether the source announced the digest of a layer: that of its file.
 func (r *task) isAnnounced(p modelpack.LayerPlan) bool {
 	return p.Raw && r.file(p.Files[0]).SHA256 != ""
@@ -86,6 +92,7 @@ func (r *task) isAnnounced(p modelpack.LayerPlan) bool {
 func (r *task) plan(ctx context.Context, layout *modelpack.Layout) []*layerMove {
 	moves := r.ofShare(r.distinct(layout))
 	r.checkpoint.readOthers(ctx, moves)
+	r.readVerified(ctx, moves)
 	for _, m := range moves {
 		if m.digest == "" {
 			r.findCandidates(layout, m)
@@ -101,8 +108,7 @@ func (r *task) distinct(layout *modelpack.Layout) []*layerMove {
 	for i, p := range layout.Layers {
 		m := &layerMove{plan: p, twins: []int{i}}
 		if p.Raw {
-			f := r.file(p.Files[0])
-			c := content{size: f.Size, sha256: f.SHA256, gitSHA1: f.GitSHA1}
+			f, c := r.file(p.Files[0]), r.contentOf(p)
 			if first, ok := seen[c]; ok && f.HasIdentity() {
 				first.twins = append(first.twins, i)
 				first.alike = append(first.alike, p.Files[0])
@@ -218,6 +224,9 @@ func (r *task) isThere(ctx context.Context, m *layerMove) (bool, error) {
 		}
 	}
 	for i := 0; i < len(m.candidates) && !there; i++ {
+		if m.candidates[i] == m.trusted {
+			continue // It is not there.
+		}
 		if there = r.isReusable(ctx, m, m.candidates[i]); there {
 			m.digest = m.candidates[i]
 		}

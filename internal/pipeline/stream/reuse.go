@@ -67,6 +67,9 @@ func (r *task) findCandidates(layout *modelpack.Layout, m *layerMove) {
 		// The list of files has the SHA-256 of each, for which these must be read.
 		m.candidates, m.trusted = append(m.candidates, m.trusted), ""
 	}
+	if m.trusted == "" && m.plan.Raw {
+		m.trusted = r.verified[r.contentOf(m.plan)]
+	}
 	for _, d := range r.checkpoint.others.layers[key] {
 		if !slices.Contains(m.candidates, d) {
 			m.candidates = append(m.candidates, d)

@@ -46,6 +46,7 @@ type watched struct {
 
 	mu     sync.Mutex
 	pushed []string
+	read   []string // Blobs, by their digests.
 	tags   map[string]bool
 	refuse func(r *http.Request, what string) int // A status; 0 for no refusal.
 }
@@ -58,6 +59,9 @@ func (h *watched) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if what != "" {
 		h.pushed = append(h.pushed, what)
+	}
+	if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/") {
+		h.read = append(h.read, name)
 	}
 	status := 0
 	if h.refuse != nil {
@@ -95,6 +99,13 @@ func isList(r *http.Request) bool {
 	head, _ := body.Peek(1 << 10)
 	r.Body = io.NopCloser(body)
 	return bytes.HasPrefix(head, []byte(`{"files":[{"path"`)) || bytes.Contains(head, []byte(filelist.MediaType)) || strings.Contains(r.URL.Path, "/manifests/sha256-")
+}
+
+// reads returns the digests of the blobs that were read.
+func (h *watched) reads() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.read)
 }
 
 // take returns what was pushed since the last call: of equal ones in a row the

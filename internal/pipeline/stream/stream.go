@@ -165,10 +165,11 @@ type task struct {
 	sums       sums
 	inspection *inspect.Inspection
 	staged     staged
-	main       storedCheckpoint // Of all shares, if the run is divided.
-	partless   bool             // The registry does not take a part of it.
-	mine       outcome.Share    // What the run has transferred as its share.
-	moves      []*layerMove     // The layers of that share, unless it is of a copy.
+	verified   map[content]digest.Digest // Of files that an earlier run of the Artifact has verified.
+	main       storedCheckpoint          // Of all shares, if the run is divided.
+	partless   bool                      // The registry does not take a part of it.
+	mine       outcome.Share             // What the run has transferred as its share.
+	moves      []*layerMove              // The layers of that share, unless it is of a copy.
 	checkpoint *checkpoint
 	mounts     mounts
 	limits     *limits

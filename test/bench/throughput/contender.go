@@ -20,6 +20,10 @@ type job struct {
 	ca    string // File with the Hub's authority.
 	dir   string // An empty folder to work in.
 
+	// verified is the digest of the list of files that the run before has pushed, as an
+	// Artifact's status has it; empty for a first run.
+	verified string
+
 	// memory is one for what a contender would otherwise keep in its own.
 	memory string
 }

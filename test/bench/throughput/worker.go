@@ -56,8 +56,8 @@ func (s stream) run(ctx context.Context, j job, m *meter.Meter) error {
 	return err
 }
 
-// args returns the worker's arguments for a job, without a file for the result. All are
-// known to workers of each contract that is compared.
+// args returns the worker's arguments for a job, without a file for the result. An older
+// worker gets those that it knows.
 func (s stream) args(j job) []string {
 	name := "--model=" + j.model.name()
 	if j.model.Dataset {
@@ -70,6 +70,9 @@ func (s stream) args(j job) []string {
 	contract := outcome.Contract
 	if s.before > 0 {
 		contract = s.before
+	}
+	if j.verified != "" && s.before == 0 {
+		source = append(source, "--verified-files="+j.verified)
 	}
 	return append([]string{
 		s.worker, "run", "--pipeline=Stream", "--format=" + s.format,
