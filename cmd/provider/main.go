@@ -63,6 +63,9 @@ func run(f flags) error {
 	// Reconciles have a rate limit, and the API server has priority and fairness:
 	// a rate limit of the client would only add delays.
 	cfg.QPS = -1
+	// In a cluster the network is faster than compression, which each watch event of an
+	// Artifact would go through, in the API server and here.
+	cfg.DisableCompression = true
 	scheme, err := controllers.NewScheme()
 	if err != nil {
 		return err

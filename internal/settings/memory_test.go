@@ -151,12 +151,16 @@ func TestConfigHashKnown(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				data, err := s.SecretData(t.Context())
+				if err != nil || len(data) > 0 != tc.copied {
+					t.Errorf("\n%s\nSecretData(...): want data: %t, got %d values, %v", tc.reason, tc.copied, len(data), err)
+				}
 				return h
 			}
 			w.reads = 0
 			got := hash(w.memory)
 			if w.reads != tc.reads {
-				t.Errorf("\n%s\nConfigHash(...): want %d reads, got %d", tc.reason, tc.reads, w.reads)
+				t.Errorf("\n%s\nConfigHash(...), SecretData(...): want %d reads, got %d", tc.reason, tc.reads, w.reads)
 			}
 			if want := hash(nil); got != want {
 				t.Errorf("\n%s\nConfigHash(...): want %s, as without a memory, got %s", tc.reason, want, got)

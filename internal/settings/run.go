@@ -175,6 +175,10 @@ func copiesEntry(e endpoint, o registry.Options) bool {
 // the run needs none.
 func (s Settings) SecretData(ctx context.Context) (map[string][]byte, error) {
 	out := map[string][]byte{}
+	if s.copiesNothing() {
+		// What would be copied is not read.
+		return out, nil
+	}
 	o, err := s.secrets.registryOptions(ctx, s.registry)
 	if err != nil {
 		return nil, err
@@ -194,6 +198,13 @@ func (s Settings) SecretData(ctx context.Context) (map[string][]byte, error) {
 	}
 	maps.DeleteFunc(out, func(_ string, value []byte) bool { return len(value) == 0 })
 	return out, nil
+}
+
+// copiesNothing reports whether a run gets no copy of anything, as was decided when the
+// settings were resolved: what it mounts follows from that.
+func (s Settings) copiesNothing() bool {
+	readsSource := s.source != nil && (s.sourceErr != nil || s.copiesAll)
+	return len(s.copied()) == 0 && !readsSource
 }
 
 // copied returns the references to the Secrets of which a run gets copies.

@@ -134,8 +134,7 @@ func (b *bench) seedOne(ctx context.Context, name string) error {
 	}
 	a.Status = status
 	a.Status.AtProvider.JobRef = &modelv1alpha1.JobReference{Name: artifact.JobName(a)}
-	compliant := xpv2.Condition{Type: modelv1alpha1.TypePolicyCompliant, Status: corev1.ConditionTrue, Reason: "Compliant", LastTransitionTime: metav1.Now()}
-	for _, c := range []xpv2.Condition{xpv2.Available(), xpv2.ReconcileSuccess(), compliant} {
+	for _, c := range []xpv2.Condition{xpv2.Available(), xpv2.ReconcileSuccess(), compliant()} {
 		a.SetConditions(c.WithObservedGeneration(a.GetGeneration()))
 	}
 	kstatus.Derive(&a.Status.ConditionedStatus, &a.Status.ObservedGeneration, false)
@@ -145,6 +144,11 @@ func (b *bench) seedOne(ctx context.Context, name string) error {
 	a.SetGroupVersionKind(modelv1alpha1.ArtifactGroupVersionKind)
 	usage := resource.NewProviderConfigUsageTracker(b.client, &v1alpha1.ProviderConfigUsage{})
 	return errors.Wrap(usage.Track(ctx, a), "cannot seed a ProviderConfigUsage")
+}
+
+// compliant is the condition of an Artifact that complies with all policies.
+func compliant() xpv2.Condition {
+	return xpv2.Condition{Type: modelv1alpha1.TypePolicyCompliant, Status: corev1.ConditionTrue, Reason: "Compliant", LastTransitionTime: metav1.Now()}
 }
 
 // versions returns the resourceVersion of each Artifact.

@@ -178,14 +178,19 @@ func (c *bareClient) run(ctx context.Context, n int, watching func()) error {
 	return g.Wait()
 }
 
-// bare measures how fast the bare client makes Artifacts with their Jobs, and removes them.
-func (b *bench) bare(ctx context.Context, prefix string, n int) (time.Duration, error) {
+// bare measures how fast the bare client makes Artifacts with their Jobs, and the processor
+// time that this takes, and removes them.
+func (b *bench) bare(ctx context.Context, prefix string, n int) (burst, error) {
 	c, err := b.newBareClient(ctx)
 	if err != nil {
-		return 0, err
+		return burst{}, err
 	}
 	if err := client.IgnoreAlreadyExists(b.client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: bareNamespace}})); err != nil {
-		return 0, errors.Wrap(err, "cannot create a namespace")
+		return burst{}, errors.Wrap(err, "cannot create a namespace")
+	}
+	before, err := usedProcessor()
+	if err != nil {
+		return burst{}, err
 	}
 	all := names(prefix, n)
 	g, inner := errgroup.WithContext(ctx)
@@ -202,13 +207,17 @@ func (b *bench) bare(ctx context.Context, prefix string, n int) (time.Duration, 
 		return inParallel(inner, b.options.workers, all, b.applyBare)
 	})
 	if err := g.Wait(); err != nil {
-		return 0, err
+		return burst{}, err
 	}
 	last, err := b.lastJob(ctx, all)
 	if err != nil {
-		return 0, err
+		return burst{}, err
 	}
-	return last.Sub(start), b.removeBare(ctx)
+	after, err := usedProcessor()
+	if err != nil {
+		return burst{}, err
+	}
+	return burst{took: last.Sub(start), used: after.less(before)}, b.removeBare(ctx)
 }
 
 // applyBare applies an Artifact for the bare client.

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 	"github.com/crossplane-contrib/provider-kitops/apis/v1alpha1"
 )
 
@@ -100,6 +101,9 @@ func (b *bench) prepareIdle(ctx context.Context, n int) error {
 		Licenses: &v1alpha1.LicenseRules{Allow: []v1alpha1.LicenseName{"mit"}},
 	}
 	config.Spec.Policy = &policy
+	if err := b.comply(ctx); err != nil {
+		return err
+	}
 	return errors.Wrap(errors.Join(b.client.Update(ctx, config), b.client.Create(ctx, &v1alpha1.ClusterProviderConfig{
 		ObjectMeta: metav1.ObjectMeta{Name: policyName},
 		Spec: v1alpha1.ClusterProviderConfigSpec{
@@ -110,6 +114,27 @@ func (b *bench) prepareIdle(ctx context.Context, n int) error {
 			Policy: &v1alpha1.ClusterPolicy{ContentPolicy: policy},
 		},
 	})), "cannot set policies")
+}
+
+// comply has the statuses of Artifacts that the provider made before there was a policy say
+// that they comply with it, as it writes into each once a policy is there. Seeded ones say so.
+func (b *bench) comply(ctx context.Context) error {
+	list := &modelv1alpha1.ArtifactList{}
+	if err := b.client.List(ctx, list, client.InNamespace(namespace)); err != nil {
+		return errors.Wrap(err, "cannot list Artifacts")
+	}
+	var names []string
+	artifacts := map[string]*modelv1alpha1.Artifact{}
+	for i := range list.Items {
+		if a := &list.Items[i]; a.GetCondition(modelv1alpha1.TypePolicyCompliant).Status != corev1.ConditionTrue {
+			names, artifacts[a.GetName()] = append(names, a.GetName()), a
+		}
+	}
+	return inParallel(ctx, seeders, names, func(ctx context.Context, name string) error {
+		a := artifacts[name]
+		a.SetConditions(compliant().WithObservedGeneration(a.GetGeneration()))
+		return errors.Wrap(b.client.Status().Update(ctx, a), "cannot have an Artifact comply")
+	})
 }
 
 // restart starts the provider and watches how the first observations of all Artifacts are
