@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	xpv2 "github.com/crossplane/crossplane/apis/v2/core/v2"
@@ -131,8 +132,23 @@ func TestChangedRevisionShowsTheNewDigest(t *testing.T) {
 	if s := a.Status.AtProvider; s.Run != 2 || s.Source.Revision == first.Source.Revision {
 		t.Errorf("status: got run %d of commit %s", s.Run, s.Source.Revision)
 	}
+	if first.FileList == "" || !n.hasArgument("--verified-files="+first.FileList) {
+		t.Errorf("the second run does not know the files of the first: list %q", first.FileList)
+	}
 	n.checkFiles(a, auth.EmptyCredential, changed)
 	n.deleteAndCheck(a)
+}
+
+// hasArgument reports whether the worker of one of the tenant's Jobs has an argument.
+func (n *tenant) hasArgument(argument string) bool {
+	n.t.Helper()
+	jobs := &batchv1.JobList{}
+	if err := local.Client.List(n.t.Context(), jobs, client.InNamespace(n.namespace)); err != nil {
+		n.t.Fatal(err)
+	}
+	return slices.ContainsFunc(jobs.Items, func(j batchv1.Job) bool {
+		return slices.Contains(j.Spec.Template.Spec.Containers[0].Args, argument)
+	})
 }
 
 func TestCredentialsOfANamespace(t *testing.T) {
