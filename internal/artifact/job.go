@@ -359,18 +359,26 @@ func jobWithPolicy(a *modelv1alpha1.Artifact) jobOverride {
 // jobWithVerifiedFiles passes the list of files that the Artifact's last run has pushed to the
 // worker, which knows the digests of small files by it. It is not part of the build hash, since
 // it decides only how long the run takes. A list in another repository than the target is of
-// no use, and one that another account pushed is never recorded.
+// no use, and one of another model or Hub says what that one served. One that another account
+// pushed is never recorded.
 func jobWithVerifiedFiles(a *modelv1alpha1.Artifact) jobOverride {
 	return func(j *batchv1.Job) {
 		s := a.Status.AtProvider
 		d := digest.Digest(s.FileList)
 		if Pipeline(a) != modelv1alpha1.PipelineStream || d.Validate() != nil || d.Algorithm() != digest.SHA256 ||
-			!strings.HasPrefix(s.PinnedReference, Registry(a)+"/"+Repository(a)+"@") {
+			!strings.HasPrefix(s.PinnedReference, Registry(a)+"/"+Repository(a)+"@") || !isOfHub(a, s.Source) {
 			return
 		}
 		c := &j.Spec.Template.Spec.Containers[0]
 		c.Args = append(c.Args, "--verified-files="+d.String())
 	}
+}
+
+// isOfHub reports whether what was pushed is of the Artifact's model or dataset, from the Hub
+// that its next run reads. Other sources announce no hash of git's.
+func isOfHub(a *modelv1alpha1.Artifact, was *modelv1alpha1.SourceObservation) bool {
+	page := HubPage(a)
+	return page != "" && was != nil && was.URL == strings.TrimRight(cmp.Or(a.Effective.HubEndpoint, v1alpha1.DefaultHubEndpoint), "/")+page
 }
 
 // jobWithProgress has the worker serve the run's progress on a port of the Pod.

@@ -251,19 +251,32 @@ func TestMountsAreNotExpanded(t *testing.T) {
 // TestBuildJobVerifiedFiles checks which list of files a run knows as verified.
 func TestBuildJobVerifiedFiles(t *testing.T) {
 	const list = "sha256:1111111111111111111111111111111111111111111111111111111111111111"
-	here := "registry.example.com/models/qwen3@" + testDigest
+	known := func(change func(s *modelv1alpha1.ArtifactObservation)) modelv1alpha1.ArtifactObservation {
+		s := modelv1alpha1.ArtifactObservation{
+			FileList: list, PinnedReference: "registry.example.com/models/qwen3@" + testDigest,
+			Source: &modelv1alpha1.SourceObservation{URL: "https://huggingface.co/Qwen/Qwen3-0.6B", Revision: "old"},
+		}
+		change(&s)
+		return s
+	}
+	const stream = modelv1alpha1.PipelineStream
 	cases := map[string]struct {
 		reason   string
 		pipeline v1alpha1.PipelineType
 		status   modelv1alpha1.ArtifactObservation
 		want     string
 	}{
-		"First":      {reason: "A first run should know none.", pipeline: modelv1alpha1.PipelineStream},
-		"Second":     {reason: "A run should know the files of the last one.", pipeline: modelv1alpha1.PipelineStream, status: modelv1alpha1.ArtifactObservation{FileList: list, PinnedReference: here}, want: list},
-		"Kit":        {reason: "Kit moves all, and should know none.", pipeline: modelv1alpha1.PipelineKit, status: modelv1alpha1.ArtifactObservation{FileList: list, PinnedReference: here}},
-		"Repository": {reason: "A list in another repository should not be asked for.", pipeline: modelv1alpha1.PipelineStream, status: modelv1alpha1.ArtifactObservation{FileList: list, PinnedReference: "registry.example.com/models/other@" + testDigest}},
-		"Forged":     {reason: "What is no digest should not be passed on.", pipeline: modelv1alpha1.PipelineStream, status: modelv1alpha1.ArtifactObservation{FileList: "$(HF_TOKEN)", PinnedReference: here}},
-		"Algorithm":  {reason: "A digest that no list has should not be passed on.", pipeline: modelv1alpha1.PipelineStream, status: modelv1alpha1.ArtifactObservation{FileList: "sha512:" + strings.Repeat("1", 128), PinnedReference: here}},
+		"First":  {reason: "A first run should know none.", pipeline: stream},
+		"Second": {reason: "A run should know the files of the last one.", pipeline: stream, status: known(func(*modelv1alpha1.ArtifactObservation) {}), want: list},
+		"Kit":    {reason: "Kit moves all, and should know none.", pipeline: modelv1alpha1.PipelineKit, status: known(func(*modelv1alpha1.ArtifactObservation) {})},
+		"Repository": {reason: "A list in another repository should not be asked for.", pipeline: stream, status: known(func(s *modelv1alpha1.ArtifactObservation) {
+			s.PinnedReference = "registry.example.com/models/qwen3/other@" + testDigest
+		})},
+		"Model":     {reason: "What another model served should not be believed of this one.", pipeline: stream, status: known(func(s *modelv1alpha1.ArtifactObservation) { s.Source.URL = "https://huggingface.co/Qwen/Other" })},
+		"Hub":       {reason: "What another Hub served should not be believed of this one.", pipeline: stream, status: known(func(s *modelv1alpha1.ArtifactObservation) { s.Source.URL = "https://hub.example.com/Qwen/Qwen3-0.6B" })},
+		"Unknown":   {reason: "Where it is not known which Hub was read, nothing should be believed.", pipeline: stream, status: known(func(s *modelv1alpha1.ArtifactObservation) { s.Source = nil })},
+		"Forged":    {reason: "What is no digest should not be passed on.", pipeline: stream, status: known(func(s *modelv1alpha1.ArtifactObservation) { s.FileList = "$(HF_TOKEN)" })},
+		"Algorithm": {reason: "A digest that no list has should not be passed on.", pipeline: stream, status: known(func(s *modelv1alpha1.ArtifactObservation) { s.FileList = "sha512:" + strings.Repeat("1", 128) })},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -14,7 +14,12 @@ const maxHeads = 100
 // recordFormat records the format that a file's first bytes tell, unless its name tells
 // the same.
 func (p *Policed) recordFormat(f file.File, head []byte) {
-	format := policy.FormatOf(asPolicyFile(f), head)
+	p.RecordFormat(f, policy.FormatOf(asPolicyFile(f), head))
+}
+
+// RecordFormat records the format of a file whose first bytes are not read, as an earlier run
+// has told it by them, unless its name tells the same.
+func (p *Policed) RecordFormat(f file.File, format string) {
 	if named, told := policy.FormatByName(f.Path); told && named == format {
 		return
 	}

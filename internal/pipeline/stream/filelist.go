@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"sync"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -77,22 +78,29 @@ func (r *task) packedFiles(layout *modelpack.Layout) []file.File {
 	return files
 }
 
+// verifiedPatience limits how long the list of files of an earlier run is waited for: a run
+// without it takes longer, and ends as well.
+const verifiedPatience = 30 * time.Second
+
 // readVerified reads the list of files that an earlier run of the Artifact has verified, if
-// the run has one, and keeps the SHA-256 of the raw layers among these moves whose source
-// announced git's name alone. The list is known by its digest, which that run reported: who
-// changed it would have given it another. No failure to read it fails the run, which reads
-// the layers back then.
+// the run has one, and keeps what it says of the files of raw layers among these moves. The
+// list is known by its digest, which that run reported: who changed it would have given it
+// another. No failure to read it fails the run, which reads layers back then.
 func (r *task) readVerified(ctx context.Context, moves []*layerMove) {
-	wanted := map[content]bool{}
+	wanted := map[string]bool{}
 	for _, m := range moves {
-		if c := r.contentOf(m.plan); m.digest == "" && m.plan.Raw && c.gitSHA1 != "" {
-			wanted[c] = true
+		if m.plan.Raw {
+			for _, f := range m.files() {
+				wanted[f.Path] = true
+			}
 		}
 	}
 	if r.run.VerifiedFiles == "" || len(wanted) == 0 {
 		return
 	}
-	b, err := r.registry.Blob(ctx, r.run.Target.Repository, digest.Digest(r.run.VerifiedFiles), filelist.MaxBytes)
+	waiting, cancel := context.WithTimeout(ctx, verifiedPatience)
+	defer cancel()
+	b, err := r.registry.Blob(waiting, r.run.Target.Repository, digest.Digest(r.run.VerifiedFiles), filelist.MaxBytes)
 	memory.AddBuffers(int64(len(b)))
 	defer memory.AddBuffers(-int64(len(b)))
 	var l filelist.List
@@ -103,12 +111,34 @@ func (r *task) readVerified(ctx context.Context, moves []*layerMove) {
 		r.log.Printf("cannot read the list of files that an earlier run has verified: what the registry has of them is read back: %s", err)
 		return
 	}
-	r.verified = map[content]digest.Digest{}
+	r.verified = map[string]filelist.File{}
 	for _, f := range l.Files {
-		if c := (content{size: f.Size, gitSHA1: f.GitSHA1}); wanted[c] {
-			r.verified[c] = digest.NewDigestFromEncoded(digest.SHA256, f.SHA256)
+		if wanted[f.Path] {
+			r.verified[f.Path] = f
 		}
 	}
+}
+
+// verifiedAs returns what the list of an earlier run says of a file, if it is that content.
+func (r *task) verifiedAs(f modelpack.File) (filelist.File, bool) {
+	was, ok := r.verified[f.Path]
+	is := r.file(f)
+	same := is.SHA256 != "" && is.SHA256 == was.SHA256 || is.SHA256 == "" && is.GitSHA1 != "" && is.GitSHA1 == was.GitSHA1
+	return was, ok && same && is.Size == was.Size
+}
+
+// verifiedDigest returns the digest of a raw layer whose files an earlier run has verified;
+// empty if it is not known of one of them.
+func (r *task) verifiedDigest(m *layerMove) digest.Digest {
+	out := ""
+	for _, f := range m.files() {
+		was, ok := r.verifiedAs(f)
+		if !ok || out != "" && out != was.SHA256 {
+			return ""
+		}
+		out = was.SHA256
+	}
+	return digest.NewDigestFromEncoded(digest.SHA256, out)
 }
 
 // copiedFiles returns the files of an artifact that is copied as it is; none if that

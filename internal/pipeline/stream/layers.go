@@ -76,12 +76,6 @@ type content struct {
 	sha256, gitSHA1 string
 }
 
-// contentOf returns what the source announced of a raw layer's file.
-func (r *task) contentOf(p modelpack.LayerPlan) content {
-	f := r.file(p.Files[0])
-	return content{size: f.Size, sha256: f.SHA256, gitSHA1: f.GitSHA1}
-}
-
 // isAnnounced reports whether the source announced the digest of a layer: that of its file.
 func (r *task) isAnnounced(p modelpack.LayerPlan) bool {
 	return p.Raw && r.file(p.Files[0]).SHA256 != ""
@@ -108,7 +102,8 @@ func (r *task) distinct(layout *modelpack.Layout) []*layerMove {
 	for i, p := range layout.Layers {
 		m := &layerMove{plan: p, twins: []int{i}}
 		if p.Raw {
-			f, c := r.file(p.Files[0]), r.contentOf(p)
+			f := r.file(p.Files[0])
+			c := content{size: f.Size, sha256: f.SHA256, gitSHA1: f.GitSHA1}
 			if first, ok := seen[c]; ok && f.HasIdentity() {
 				first.twins = append(first.twins, i)
 				first.alike = append(first.alike, p.Files[0])
@@ -204,7 +199,8 @@ func (r *task) file(f modelpack.File) file.File {
 
 // isThere reports whether the repository has a layer, or got it without its bytes
 // being moved. The digest that the source announced is enough for that; a candidate
-// is reused only once it was read back and verified.
+// is reused only once it was read back and verified, unless this run or an earlier one of
+// the Artifact has verified it.
 func (r *task) isThere(ctx context.Context, m *layerMove) (bool, error) {
 	there := false
 	if m.digest != "" {
@@ -243,11 +239,14 @@ func (r *task) isThere(ctx context.Context, m *layerMove) (bool, error) {
 // pass counts bytes of a layer that need not be moved, and inspects its files.
 func (r *task) pass(ctx context.Context, m *layerMove, n int64) error {
 	r.run.Meter.Skip(n)
-	all := append(slices.Clone(m.plan.Files), m.alike...)
+	all := m.files()
 	if m.plan.Raw {
 		listed := make([]file.File, 0, len(all))
 		for _, f := range all {
 			listed = append(listed, r.file(f))
+			if was, ok := r.verifiedAs(f); ok {
+				r.source.RecordFormat(r.file(f), was.Format)
+			}
 		}
 		if err := r.checkStored(ctx, m.blob(), listed); err != nil {
 			return err
@@ -255,6 +254,9 @@ func (r *task) pass(ctx context.Context, m *layerMove, n int64) error {
 	}
 	return r.inspectAll(ctx, all)
 }
+
+// files returns the layer's files, and those of its twins.
+func (m *layerMove) files() []modelpack.File { return append(slices.Clone(m.plan.Files), m.alike...) }
 
 func (m *layerMove) blob() ocispec.Descriptor { return m.blobOf(m.digest) }
 

@@ -68,7 +68,7 @@ func (r *task) findCandidates(layout *modelpack.Layout, m *layerMove) {
 		m.candidates, m.trusted = append(m.candidates, m.trusted), ""
 	}
 	if m.trusted == "" && m.plan.Raw {
-		m.trusted = r.verified[r.contentOf(m.plan)]
+		m.trusted = r.verifiedDigest(m)
 	}
 	for _, d := range r.checkpoint.others.layers[key] {
 		if !slices.Contains(m.candidates, d) {

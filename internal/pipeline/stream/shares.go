@@ -221,8 +221,9 @@ func layersIn(m ocispec.Manifest, wanted map[string]int64) iter.Seq2[string, dig
 }
 
 // finish pushes the share's part of the checkpoint and returns its digest; empty if there is
-// none. The part lists what this process has transferred or verified, and nothing of what it
-// found in the registry: the last run believes what a share reports.
+// none. The part lists what this process has transferred or verified, or an earlier run of the
+// Artifact has, and nothing else of what it found in the registry: the last run believes what
+// a share reports.
 func (u *checkpoint) finish(ctx context.Context, moves []*layerMove) string {
 	u.mu.Lock()
 	defer u.mu.Unlock()

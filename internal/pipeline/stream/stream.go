@@ -18,6 +18,7 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/connection"
 	"github.com/crossplane-contrib/provider-kitops/internal/download"
 	"github.com/crossplane-contrib/provider-kitops/internal/file"
+	"github.com/crossplane-contrib/provider-kitops/internal/filelist"
 	"github.com/crossplane-contrib/provider-kitops/internal/hub"
 	"github.com/crossplane-contrib/provider-kitops/internal/memory"
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
@@ -165,11 +166,11 @@ type task struct {
 	sums       sums
 	inspection *inspect.Inspection
 	staged     staged
-	verified   map[content]digest.Digest // Of files that an earlier run of the Artifact has verified.
-	main       storedCheckpoint          // Of all shares, if the run is divided.
-	partless   bool                      // The registry does not take a part of it.
-	mine       outcome.Share             // What the run has transferred as its share.
-	moves      []*layerMove              // The layers of that share, unless it is of a copy.
+	verified   map[string]filelist.File // What an earlier run of the Artifact has verified, by path.
+	main       storedCheckpoint         // Of all shares, if the run is divided.
+	partless   bool                     // The registry does not take a part of it.
+	mine       outcome.Share            // What the run has transferred as its share.
+	moves      []*layerMove             // The layers of that share, unless it is of a copy.
 	checkpoint *checkpoint
 	mounts     mounts
 	limits     *limits
