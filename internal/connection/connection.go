@@ -56,13 +56,15 @@ var ErrNoCertificate = errors.New("no certificate in PEM form")
 // Roots returns the system's certificate authorities with those in pem and in a
 // file, both in PEM form and both empty for none. If these hold no certificate
 // at all, the error is ErrNoCertificate, otherwise the one of reading the file.
+// With neither, the pool is nil, as which crypto/tls takes the system's: these are read
+// only once a connection uses TLS, since that takes longer than a small pull.
 func Roots(pem []byte, file string) (*x509.CertPool, error) {
+	if len(pem) == 0 && file == "" {
+		return nil, nil //nolint:nilnil // It is a value of tls.Config.RootCAs.
+	}
 	pool, err := x509.SystemCertPool()
 	if err != nil {
 		pool = x509.NewCertPool()
-	}
-	if len(pem) == 0 && file == "" {
-		return pool, nil
 	}
 	added := pool.AppendCertsFromPEM(PEM(pem))
 	if file != "" {

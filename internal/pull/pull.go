@@ -102,12 +102,17 @@ type Pull struct {
 	log     *log.Logger
 	retries retry.Policy
 	tick    time.Duration // The interval of progress in the log.
-	segment int64         // The size of the ranges of a large layer.
+	segment int64         // The size of the segments of a large layer.
+
+	// requestTime is how long a layer's next request should take, by the rate of the one
+	// before: a fast one asks seldom, since each request costs the registry some work, and
+	// a slow one leaves more to others.
+	requestTime time.Duration
 }
 
 // New returns a pull, which Run starts.
 func New(o Options) *Pull {
-	p := &Pull{options: o, log: log.New(o.Log, "", 0), tick: 15 * time.Second, segment: segmentBytes}
+	p := &Pull{options: o, log: log.New(o.Log, "", 0), tick: 15 * time.Second, segment: segmentBytes, requestTime: time.Second}
 	if o.Progress != nil {
 		p.tick = layerProgressInterval
 	}
@@ -121,9 +126,9 @@ const (
 	MaxParallel   = 64
 	startParallel = 4
 
-	// streamBytes is what one of them takes in buffers at most, in bytes: its own, and its
-	// part of those that wait to be hashed.
-	streamBytes = (1 + maxQueued + 1) * copyBytes
+	// streamBytes is what one of them takes in buffers at most, in bytes: its own, and one
+	// to hash what came before its turn.
+	streamBytes = 2 * copyBytes
 )
 
 // parallel returns how many layers and ranges are fetched concurrently.

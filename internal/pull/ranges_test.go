@@ -23,10 +23,10 @@ import (
 // rangeSize is the size of ranges in tests.
 const rangeSize = 100_000
 
-// ranged returns a pull in small ranges.
+// ranged returns a pull in small ranges, each by a request of its own.
 func (f *front) ranged(dir string, d digest.Digest) (*Pull, fmt.Stringer) {
 	p, log := f.pulling(dir, d)
-	p.segment = rangeSize
+	p.segment, p.requestTime = rangeSize, 0
 	return p, log
 }
 
@@ -170,6 +170,23 @@ func TestRangesSideBySide(t *testing.T) {
 	}
 }
 
+// TestLongRequests checks that a stream that is fast asks for several segments at once.
+func TestLongRequests(t *testing.T) {
+	files := map[string]string{"model.bin": text(12 * rangeSize)}
+	f := newFront(t, open, false)
+	d := f.push(t, modelPack, rawLayers(files)...)
+	dir := t.TempDir()
+	p, log := f.ranged(dir, d)
+	p.requestTime, p.options.Parallel = time.Hour, 1
+	_, err := p.Run(t.Context())
+	checkError(t, "A pull in long requests should succeed.", err, "", "")
+	holdsFiles(t, dir, files)
+	// Each asks for half of what is left: 1, 5, 3, 1, 1 and 1 segments.
+	if got := len(f.requests("/blobs/")); got != 6 {
+		t.Errorf("want 6 requests for blobs, got %d\n%s", got, log)
+	}
+}
+
 // TestResumeRanges checks that a pull uses the ranges that an earlier one has fetched.
 func TestResumeRanges(t *testing.T) {
 	const size = 12 * rangeSize
@@ -238,8 +255,19 @@ func appendTo(t *testing.T, name, text string) {
 func TestParts(t *testing.T) {
 	const size = 1 << 20
 	content := text(size)
-	for _, streams := range []int{1, 3, 16} {
-		t.Run(fmt.Sprint(streams), func(t *testing.T) {
+	cases := map[string]struct {
+		reason  string
+		streams int
+		most    int // Segments of a span.
+	}{
+		"One":       {reason: "One stream's bytes come in order.", streams: 1, most: 1},
+		"OneLong":   {reason: "So they do with many segments for each request.", streams: 1, most: 40},
+		"Three":     {reason: "What comes before its turn is hashed later.", streams: 3, most: 1},
+		"ThreeLong": {reason: "Streams share the segments, however many one asks for.", streams: 3, most: 40},
+		"Many":      {reason: "So do many streams.", streams: 16, most: 7},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
 			out, err := os.CreateTemp(t.TempDir(), "")
 			if err != nil {
 				t.Fatal(err)
@@ -249,13 +277,17 @@ func TestParts(t *testing.T) {
 			p := newParts(l, 10_000, out)
 			p.createRecord = func(string) (*os.File, error) { return os.CreateTemp(t.TempDir(), "") }
 			var group sync.WaitGroup
-			for range streams {
+			for range tc.streams {
 				group.Go(func() {
 					b := p.takeBuffer()
-					for i, ok, err := p.take(); ok && err == nil; i, ok, err = p.take() {
-						from, to := p.missing(i)
-						if b, err = p.fill(i, strings.NewReader(content[from:to]), b); err != nil {
-							t.Error(err)
+					defer p.giveBack(b)
+					for s, err := p.take(tc.most); s.first < s.end && err == nil; s, err = p.take(tc.most) {
+						from, to := p.missing(s)
+						in := strings.NewReader(content[from:to])
+						for i := s.first; i < s.end; i++ {
+							if err := p.fill(i, in, b); err != nil {
+								t.Error(err)
+							}
 						}
 					}
 				})
@@ -268,7 +300,7 @@ func TestParts(t *testing.T) {
 			p.end(false)
 			<-done
 			if hashed != nil || got != l.Digest {
-				t.Errorf("hash(): want %s, got %s, %v", l.Digest, got, hashed)
+				t.Errorf("\n%s\nhash(): want %s, got %s, %v", tc.reason, l.Digest, got, hashed)
 			}
 			if err := p.closeRecord(); err != nil {
 				t.Error(err)
@@ -280,10 +312,51 @@ func TestParts(t *testing.T) {
 	}
 }
 
+// TestTake checks which segments are given to a stream.
+func TestTake(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		done   map[int]int64 // Bytes of segments that are here.
+		most   int
+		want   []span
+	}{
+		"One":      {reason: "A stream gets the next segment.", most: 1, want: []span{{0, 1}, {1, 2}, {2, 3}}},
+		"None":     {reason: "It gets one at least.", most: 0, want: []span{{0, 1}}},
+		"Half":     {reason: "Half of what no stream was given is left to others.", most: 100, want: []span{{0, 5}, {5, 7}, {7, 8}, {8, 9}, {9, 10}, {10, 10}}},
+		"Several":  {reason: "It gets no more than it asks for.", most: 3, want: []span{{0, 3}, {3, 6}}},
+		"Whole":    {reason: "What is here is not fetched again.", done: map[int]int64{0: 10, 2: 10}, most: 4, want: []span{{1, 2}, {3, 6}}},
+		"Begun":    {reason: "What a segment lacks may come first, but not amid a request.", done: map[int]int64{0: 4, 2: 3}, most: 4, want: []span{{0, 2}, {2, 6}}},
+		"Complete": {reason: "Of a complete layer there is nothing to fetch.", done: map[int]int64{0: 10, 1: 10, 2: 10, 3: 10, 4: 10, 5: 10, 6: 10, 7: 10, 8: 10, 9: 10}, most: 4, want: []span{{10, 10}}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			p := newParts(modelpack.Layer{Descriptor: ocispec.Descriptor{Digest: digest.FromString(""), Size: 100}}, 10, nil)
+			p.createRecord = func(string) (*os.File, error) { return os.CreateTemp(t.TempDir(), "") }
+			for i, n := range tc.done {
+				p.done[i] = n
+			}
+			var got []span
+			for range tc.want {
+				s, err := p.take(tc.most)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, s)
+			}
+			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(span{})); diff != "" {
+				t.Errorf("\n%s\ntake(): -want, +got:\n%s", tc.reason, diff)
+			}
+			if err := p.closeRecord(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // TestManySegments checks that the segments of a layer are bounded, whatever its size.
 func TestManySegments(t *testing.T) {
 	for _, size := range []int64{0, 1, segmentBytes, segmentBytes + 1, 1 << 40, 1<<63 - 1} {
-		p := newParts(modelpack.Layer{Descriptor: ocispec.Descriptor{Size: size}}, segmentBytes, nil)
+		p := newParts(modelpack.Layer{Descriptor: ocispec.Descriptor{Digest: digest.FromString(""), Size: size}}, segmentBytes, nil)
 		var sum int64
 		for i := range p.done {
 			sum += p.length(i)
@@ -300,7 +373,7 @@ func FuzzRecord(f *testing.F) {
 	f.Add("segments of 10 of 95 bytes\n0 11\n10 5\n-1 2\n", int64(95))
 	f.Add("segments of 10 of 95 bytes\n0 10", int64(3))
 	f.Fuzz(func(t *testing.T, record string, has int64) {
-		p := newParts(modelpack.Layer{Descriptor: ocispec.Descriptor{Size: 95}}, 10, nil)
+		p := newParts(modelpack.Layer{Descriptor: ocispec.Descriptor{Digest: digest.FromString(""), Size: 95}}, 10, nil)
 		known := p.read(strings.NewReader(record), has)
 		for i, n := range p.done {
 			if n < 0 || n > p.length(i) || n > 0 && (!known || int64(i)*p.size+n > has) {

@@ -165,23 +165,15 @@ func (j *job) fill(ctx context.Context, p *parts) error {
 	return j.fillRest(ctx, p)
 }
 
-// fillRanges fetches one range after the other, and as many beside it as the limit
-// allows once no other layer waits.
+// fillRanges fetches one range after the other, and as many segments beside it as the
+// limit allows once no other layer waits.
 func (j *job) fillRanges(ctx context.Context, p *parts) error {
 	group, gctx := errgroup.WithContext(ctx)
 	helping, stop := context.WithCancel(gctx)
 	defer stop()
 	group.Go(func() error {
 		defer stop()
-		for {
-			i, ok, err := p.take()
-			if !ok || err != nil {
-				return err
-			}
-			if err := j.fillRange(gctx, p, i); err != nil {
-				return err
-			}
-		}
+		return j.fillSpans(gctx, p)
 	})
 	group.Go(func() error {
 		select {
@@ -190,14 +182,14 @@ func (j *job) fillRanges(ctx context.Context, p *parts) error {
 			return nil
 		}
 		for j.limit.Acquire(helping) == nil {
-			i, ok, err := p.take()
-			if !ok || err != nil {
+			s, err := p.take(1)
+			if s.first == s.end || err != nil {
 				j.limit.Release()
 				return err
 			}
 			group.Go(func() error {
 				defer j.limit.Release()
-				return j.fillRange(gctx, p, i)
+				return j.fillSpan(gctx, p, s)
 			})
 		}
 		return nil
@@ -205,14 +197,37 @@ func (j *job) fillRanges(ctx context.Context, p *parts) error {
 	return group.Wait()
 }
 
-// fillRange fetches what a segment lacks.
-func (j *job) fillRange(ctx context.Context, p *parts, i int) error {
-	from, to := p.missing(i)
+// fillSpans fetches one span after the other, as many segments each time as the one before
+// would have brought within requestTime.
+func (j *job) fillSpans(ctx context.Context, p *parts) error {
+	for most := 1; ; {
+		s, err := p.take(most)
+		if s.first == s.end || err != nil {
+			return err
+		}
+		from, to := p.missing(s)
+		start := time.Now()
+		if err := j.fillSpan(ctx, p, s); err != nil {
+			return err
+		}
+		took := max(time.Since(start), time.Millisecond)
+		most = int(float64(to-from) * j.requestTime.Seconds() / took.Seconds() / float64(p.size))
+	}
+}
+
+// fillSpan fetches what a span lacks, by one request.
+func (j *job) fillSpan(ctx context.Context, p *parts, s span) error {
+	from, to := p.missing(s)
 	in := j.watched(p.layer, j.source.ReadRange(ctx, j.source.ref.Repository, p.layer.Descriptor, from, to, j.source.retries))
 	defer func() { _ = in.Close() }()
-	b, err := p.fill(i, in, p.takeBuffer())
-	p.giveBack(b)
-	return err
+	b := p.takeBuffer()
+	defer p.giveBack(b)
+	for i := s.first; i < s.end; i++ {
+		if err := p.fill(i, in, b); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // fillRest fetches what follows the prefix of a layer that is here, in one stream.
@@ -228,10 +243,9 @@ func (j *job) fillRest(ctx context.Context, p *parts) error {
 	in := j.open(ctx, p.layer, at)
 	defer func() { _ = in.Close() }()
 	b := p.takeBuffer()
-	defer func() { p.giveBack(b) }()
+	defer p.giveBack(b)
 	for i := range p.done {
-		var err error
-		if b, err = p.fill(i, in, b); err != nil {
+		if err := p.fill(i, in, b); err != nil {
 			return err
 		}
 	}

@@ -15,24 +15,19 @@ import (
 	"github.com/crossplane-contrib/provider-kitops/internal/modelpack"
 )
 
-const (
-	// segmentBytes is the size of the ranges in which a raw layer is fetched: large
-	// enough for a request to be little beside it, and what a killed pull fetches again
-	// of each range.
-	segmentBytes = 32 << 20
-
-	// maxQueued is how many buffers of a layer may wait to be hashed. What does not fit
-	// is read back from the file, which is in the page cache then.
-	maxQueued = 2
-)
+// segmentBytes is the size of the segments in which a raw layer is fetched: large enough
+// for a request to be little beside it, and what a killed pull fetches again of each
+// range at most.
+const segmentBytes = 32 << 20
 
 // maxSegments bounds the segments of a layer, whose size is foreign: larger layers have
 // larger ones.
 const maxSegments = 1 << 16
 
 // A parts is a raw layer's partial file while it is filled, in segments and by several
-// streams. It is hashed in order and beside that, from the streams' buffers where they
-// come in order.
+// streams. It is hashed in order. A stream whose bytes are the next to hash hashes them
+// itself, while they are in the processor's cache; what came before its turn is read back
+// from the file by hash.
 type parts struct {
 	layer modelpack.Layer
 	size  int64 // Of a segment; the last one is shorter.
@@ -43,13 +38,14 @@ type parts struct {
 	createRecord func(content string) (*os.File, error)
 
 	mu     sync.Mutex
-	more   *sync.Cond // Signaled when there is more to hash, or never will be.
+	more   *sync.Cond // Signaled when there may be more to hash, or never will be.
 	done   []int64    // The bytes of each segment that are written, from its start on.
 	head   int        // The first segment that is not whole.
 	next   int        // The first one that no stream was given.
 	record *os.File   // Nil as long as the file is a prefix.
-	queued int64      // Where the bytes end that are hashed or about to be.
-	queue  [][]byte
+	hashed int64      // Where the bytes end that are hashed or about to be.
+	busy   bool       // Somebody hashes those before hashed, and has sum.
+	sum    hash.Hash
 	free   [][]byte
 	bytes  int64 // Of all buffers.
 	ended  bool  // No more bytes come.
@@ -58,7 +54,7 @@ type parts struct {
 
 // newParts returns the parts of a layer whose partial file holds nothing.
 func newParts(l modelpack.Layer, size int64, out *os.File) *parts {
-	p := &parts{layer: l, size: max(size, l.Size/maxSegments+1), out: out}
+	p := &parts{layer: l, size: max(size, l.Size/maxSegments+1), out: out, sum: l.Digest.Algorithm().Hash()}
 	if l.Size > 0 {
 		p.done = make([]int64, (l.Size-1)/p.size+1)
 	}
@@ -69,12 +65,11 @@ func newParts(l modelpack.Layer, size int64, out *os.File) *parts {
 // length returns the size of a segment.
 func (p *parts) length(i int) int64 { return min(p.size, p.layer.Size-int64(i)*p.size) }
 
-// missing returns the range of the blob that a segment lacks.
-func (p *parts) missing(i int) (from, to int64) {
+// missing returns the range of the blob that a span lacks.
+func (p *parts) missing(s span) (from, to int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	start := int64(i) * p.size
-	return start + p.done[i], start + p.length(i)
+	return int64(s.first)*p.size + p.done[s.first], min(int64(s.end)*p.size, p.layer.Size)
 }
 
 // had returns how many bytes are written.
@@ -102,8 +97,8 @@ func (p *parts) reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	clear(p.done)
-	p.head, p.next, p.queued, p.ended, p.failed = 0, 0, 0, false, false
-	p.queue = nil
+	p.head, p.next, p.hashed, p.ended, p.failed = 0, 0, 0, false, false
+	p.sum.Reset()
 }
 
 // keepPrefix forgets what is written behind a gap. It returns how many bytes that is, and
@@ -119,26 +114,33 @@ func (p *parts) keepPrefix() (lost, kept int64) {
 	return lost, kept
 }
 
-// take returns the next segment that is not whole, or false if streams were given all.
-// Before a file is more than a prefix, its record is created.
-func (p *parts) take() (int, bool, error) {
+// A span is some segments of a layer, one after the other, that one request is for.
+type span struct{ first, end int }
+
+// take returns the next segment that is not whole, and up to most segments in all with
+// those that follow it and of which nothing is here. It leaves half of what no stream was
+// given to others, and returns an empty span if streams were given all. Before a file is
+// more than a prefix, its record is created.
+func (p *parts) take(most int) (span, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for p.next < len(p.done) && p.done[p.next] == p.length(p.next) {
 		p.next++
 	}
-	if p.next == len(p.done) {
-		return 0, false, nil
+	s := span{p.next, p.next}
+	if s.first == len(p.done) {
+		return s, nil
 	}
-	i := p.next
-	p.next++
+	last := s.first + max(1, min(most, (len(p.done)-s.first)/2))
+	for s.end++; s.end < last && p.done[s.end] == 0; {
+		s.end++
+	}
+	p.next = s.end
 	p.prefix()
-	if i > p.head && p.record == nil {
-		if err := p.startRecord(); err != nil {
-			return 0, false, err
-		}
+	if s.first > p.head && p.record == nil {
+		return s, p.startRecord()
 	}
-	return i, true, nil
+	return s, nil
 }
 
 // startRecord creates the record, with what is written so far. p.mu must be held.
@@ -173,9 +175,8 @@ func (p *parts) closeRecord() error {
 	return err
 }
 
-// fill writes the rest of a segment. It returns the buffer to use for the next one: the
-// one that it got may wait to be hashed.
-func (p *parts) fill(i int, in io.Reader, b []byte) ([]byte, error) {
+// fill writes the rest of a segment, which it reads into b.
+func (p *parts) fill(i int, in io.Reader, b []byte) error {
 	start, want := int64(i)*p.size, p.length(i)
 	p.mu.Lock()
 	at := p.done[i]
@@ -184,42 +185,45 @@ func (p *parts) fill(i int, in io.Reader, b []byte) ([]byte, error) {
 		n, err := in.Read(b[:min(int64(len(b)), want-at)])
 		if n > 0 {
 			if _, err := p.out.WriteAt(b[:n], start+at); err != nil {
-				return b, err
+				return err
+			}
+			if err := p.wrote(i, start+at, b[:n]); err != nil {
+				return err
 			}
 			at += int64(n)
-			if b, err = p.wrote(i, start+at, b[:n]); err != nil {
-				return b, err
-			}
 			continue
 		}
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
 		if err != nil {
-			return b, err
+			return err
 		}
 	}
-	return b, nil
+	return nil
 }
 
-// wrote takes note of bytes of a segment that were written up to a place in the file. It
-// hands them on to be hashed if it is their turn, and returns the buffer to use next.
-func (p *parts) wrote(i int, to int64, b []byte) ([]byte, error) {
+// wrote takes note of bytes of a segment that were written at a place in the file, and
+// hashes them if it is their turn.
+func (p *parts) wrote(i int, at int64, b []byte) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	defer p.more.Signal()
 	p.done[i] += int64(len(b))
-	var err error
 	if p.record != nil && p.done[i] == p.length(i) {
-		_, err = fmt.Fprintf(p.record, recordLine, i, p.done[i])
+		if _, err := fmt.Fprintf(p.record, recordLine, i, p.done[i]); err != nil {
+			return err
+		}
 	}
-	next := b[:cap(b)]
-	if to-int64(len(b)) == p.queued && len(p.queue) < maxQueued {
-		p.queue = append(p.queue, b)
-		p.queued = to
-		next = p.buffer()
+	if p.busy || at != p.hashed {
+		return nil
 	}
-	p.more.Signal()
-	return next, err
+	p.busy, p.hashed = true, at+int64(len(b))
+	p.mu.Unlock()
+	_, _ = p.sum.Write(b) // A hash does not fail.
+	p.mu.Lock()
+	p.busy = false
+	return nil
 }
 
 // buffer returns a buffer. p.mu must be held.
@@ -256,62 +260,57 @@ func (p *parts) drop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	memory.AddBuffers(-p.bytes)
-	p.bytes, p.free, p.queue = 0, nil, nil
+	p.bytes, p.free = 0, nil
 }
 
-// hash hashes the layer in order, while it comes, and returns its digest once all of it
-// has come, or once no more comes.
+// hash hashes what came before its turn, once that is due, and returns the layer's digest
+// once all of it has come, or once no more comes.
 func (p *parts) hash() (digest.Digest, error) {
-	h := p.layer.Digest.Algorithm().Hash()
-	var own []byte
+	var b []byte
 	for {
-		b, at, n := p.toHash()
-		switch {
-		case b != nil:
-			_, _ = h.Write(b) // A hash does not fail.
-			p.giveBack(b)
-		case n > 0:
-			if own == nil {
-				own = p.takeBuffer()
-			}
-			if err := p.hashBack(h, own[:n], at); err != nil {
-				return "", err
-			}
-		default:
-			return digest.NewDigest(p.layer.Digest.Algorithm(), h), nil
+		at, n := p.toHash()
+		if n == 0 {
+			return digest.NewDigest(p.layer.Digest.Algorithm(), p.sum), nil
+		}
+		if b == nil {
+			b = p.takeBuffer()
+		}
+		if err := p.hashBack(b[:n], at); err != nil {
+			return "", err
 		}
 	}
 }
 
 // hashBack hashes bytes that are in the file.
-func (p *parts) hashBack(h hash.Hash, b []byte, at int64) error {
-	if _, err := p.out.ReadAt(b, at); err != nil {
-		return err
+func (p *parts) hashBack(b []byte, at int64) error {
+	_, err := p.out.ReadAt(b, at)
+	if err == nil {
+		_, _ = p.sum.Write(b)
 	}
-	_, _ = h.Write(b)
-	return nil
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	// After an error, the digest is of no use, whoever hashes what follows.
+	p.busy = false
+	return err
 }
 
-// toHash waits for what is to be hashed next, and returns it: a buffer, or where n bytes
-// are in the file. It returns neither at the end.
-func (p *parts) toHash() (b []byte, at int64, n int) {
+// toHash waits for bytes that are due to be hashed and that no stream hashes, and returns
+// where in the file these are. There are none at the end.
+func (p *parts) toHash() (at int64, n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for {
 		if p.failed {
-			return nil, 0, 0
+			return 0, 0
 		}
-		if len(p.queue) > 0 {
-			b, p.queue = p.queue[0], p.queue[1:]
-			return b, 0, 0
+		if written := p.prefix(); !p.busy && p.hashed < written {
+			at, n = p.hashed, int(min(copyBytes, p.layer.Size, written-p.hashed))
+			p.hashed += int64(n)
+			p.busy = true
+			return at, n
 		}
-		if written := p.prefix(); p.queued < written {
-			at, n = p.queued, int(min(copyBytes, p.layer.Size, written-p.queued))
-			p.queued += int64(n)
-			return nil, at, n
-		}
-		if p.ended || p.queued == p.layer.Size {
-			return nil, 0, 0
+		if !p.busy && (p.ended || p.hashed == p.layer.Size) {
+			return 0, 0
 		}
 		p.more.Wait()
 	}
