@@ -123,8 +123,10 @@ func New(o Options) *Pull {
 const (
 	// MaxParallel is how many layers and ranges are fetched concurrently at most: each has a
 	// connection and buffers. startParallel are at first, if that follows what is measured.
+	// Over loopback two share the processors best with the registry; where connections are what
+	// is slow, twice as many follow each half second.
 	MaxParallel   = 64
-	startParallel = 4
+	startParallel = 2
 
 	// streamBytes is what one of them takes in buffers at most, in bytes: its own, and one
 	// to hash what came before its turn.
