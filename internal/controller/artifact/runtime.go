@@ -97,12 +97,22 @@ func (w *statusWriter) Update(ctx context.Context, o client.Object, opts ...clie
 // Update updates an object. Of an Artifact it leaves out since when a Create is pending: the
 // runtime writes that so that it finds a Create which it does not know the result of, and
 // then another write for its success. A run that was begun is found by the annotations that
-// this write has, and by its Job's name.
+// this write has, and by its Job's name. It leaves out the status, too, which the API server
+// would read and drop: this write is not that of the subresource.
 func (c *statusClient) Update(ctx context.Context, o client.Object, opts ...client.UpdateOption) error {
-	if a, ok := o.(*modelv1alpha1.Artifact); ok {
-		meta.RemoveAnnotations(a, meta.AnnotationKeyExternalCreatePending)
+	a, ok := o.(*modelv1alpha1.Artifact)
+	if !ok {
+		return c.Client.Update(ctx, o, opts...)
 	}
-	return c.Client.Update(ctx, o, opts...)
+	meta.RemoveAnnotations(a, meta.AnnotationKeyExternalCreatePending)
+	status := a.Status
+	a.Status = modelv1alpha1.ArtifactStatus{}
+	err := c.Client.Update(ctx, a, opts...)
+	if err != nil {
+		// It is written by itself, with what went wrong.
+		a.Status = status
+	}
+	return err
 }
 
 // A creationUpdater leaves out the write that a Create succeeded, for which nobody looks:

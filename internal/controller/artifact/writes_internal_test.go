@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/event"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	"github.com/google/go-cmp/cmp"
@@ -15,12 +16,15 @@ import (
 	modelv1alpha1 "github.com/crossplane-contrib/provider-kitops/apis/model/v1alpha1"
 )
 
-// A countingUpdater counts calls and keeps the annotations of the last.
+// A countingUpdater counts calls, keeps the annotations and the phase of the last, and answers
+// with an error if it has one.
 type countingUpdater struct {
 	client.Client
 
 	calls       int
 	annotations map[string]string
+	phase       modelv1alpha1.ArtifactPhase
+	err         error
 }
 
 func (u *countingUpdater) UpdateCriticalAnnotations(_ context.Context, o client.Object) error {
@@ -30,7 +34,10 @@ func (u *countingUpdater) UpdateCriticalAnnotations(_ context.Context, o client.
 }
 
 func (u *countingUpdater) Update(ctx context.Context, o client.Object, _ ...client.UpdateOption) error {
-	return u.UpdateCriticalAnnotations(ctx, o)
+	if a, ok := o.(*modelv1alpha1.Artifact); ok {
+		u.phase = a.Status.AtProvider.Phase
+	}
+	return errors.Join(u.UpdateCriticalAnnotations(ctx, o), u.err)
 }
 
 func TestCreationUpdater(t *testing.T) {
@@ -79,6 +86,32 @@ func TestPendingCreateIsNotWritten(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]string{"kept": "1"}, next.annotations); diff != "" {
 		t.Errorf("A Create that is about to be called should leave nothing that says it is not finished: -want, +got:\n%s", diff)
+	}
+}
+
+func TestStatusIsNotSentWithTheRest(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		err    error
+		keeps  modelv1alpha1.ArtifactPhase
+	}{
+		"Written": {reason: "What the API server answers with takes the place of the status."},
+		"Failed":  {reason: "The status is what was observed, and is written by itself.", err: errors.New("refused"), keeps: modelv1alpha1.PhasePending},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			next, a := &countingUpdater{err: tc.err, phase: "none"}, &modelv1alpha1.Artifact{}
+			a.Status.AtProvider.Phase = modelv1alpha1.PhasePending
+			if err := (&statusClient{Client: next}).Update(t.Context(), a); !errors.Is(err, tc.err) {
+				t.Errorf("\n%s\nUpdate(...): want error %v, got %v", tc.reason, tc.err, err)
+			}
+			if next.phase != "" {
+				t.Errorf("\n%s\nUpdate(...): want no status to be sent, got phase %q", tc.reason, next.phase)
+			}
+			if got := a.Status.AtProvider.Phase; got != tc.keeps {
+				t.Errorf("\n%s\nUpdate(...): want phase %q, got %q", tc.reason, tc.keeps, got)
+			}
+		})
 	}
 }
 
