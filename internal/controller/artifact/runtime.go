@@ -107,12 +107,8 @@ func (c *statusClient) Update(ctx context.Context, o client.Object, opts ...clie
 	meta.RemoveAnnotations(a, meta.AnnotationKeyExternalCreatePending)
 	status := a.Status
 	a.Status = modelv1alpha1.ArtifactStatus{}
-	err := c.Client.Update(ctx, a, opts...)
-	if err != nil {
-		// It is written by itself, with what went wrong.
-		a.Status = status
-	}
-	return err
+	defer func() { a.Status = status }() // What was observed is newer than what was answered.
+	return c.Client.Update(ctx, a, opts...)
 }
 
 // A creationUpdater leaves out the write that a Create succeeded, for which nobody looks:

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"sync"
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
@@ -140,12 +141,6 @@ func (c *bareClient) make(ctx context.Context, a *modelv1alpha1.Artifact) error 
 // run makes the objects of so many Artifacts, of those that are added from now on, in workers.
 // It calls watching once it watches.
 func (c *bareClient) run(ctx context.Context, n int, watching func()) error {
-	w, err := c.bench.client.Watch(ctx, &modelv1alpha1.ArtifactList{}, client.InNamespace(bareNamespace))
-	if err != nil {
-		return errors.Wrap(err, "cannot watch Artifacts")
-	}
-	defer w.Stop()
-	watching()
 	g, ctx := errgroup.WithContext(ctx)
 	added := make(chan *modelv1alpha1.Artifact, n)
 	for range c.bench.options.workers {
@@ -158,24 +153,40 @@ func (c *bareClient) run(ctx context.Context, n int, watching func()) error {
 			return nil
 		})
 	}
-	for left := n; left > 0; {
-		select {
-		case e, ok := <-w.ResultChan():
+	g.Go(func() error {
+		defer close(added)
+		return c.watch(ctx, n, added, sync.OnceFunc(watching))
+	})
+	return g.Wait()
+}
+
+// watch sends so many Artifacts as they are added, each once. The API server ends a watch when
+// the definition of the resource changes, and then it watches again, as informers do.
+func (c *bareClient) watch(ctx context.Context, n int, added chan<- *modelv1alpha1.Artifact, watching func()) error {
+	seen := map[string]bool{}
+	for len(seen) < n {
+		// Without a version it begins with what is there.
+		w, err := c.bench.client.Watch(ctx, &modelv1alpha1.ArtifactList{}, client.InNamespace(bareNamespace))
+		if err != nil {
+			return errors.Wrap(err, "cannot watch Artifacts")
+		}
+		watching()
+		for len(seen) < n {
+			e, ok := <-w.ResultChan() // It is closed when the context ends.
 			if !ok {
-				close(added)
-				return errors.Join(errors.New("the watch of Artifacts has ended"), g.Wait())
+				break
 			}
-			if a, ok := e.Object.(*modelv1alpha1.Artifact); ok && e.Type == watch.Added {
+			if a, ok := e.Object.(*modelv1alpha1.Artifact); ok && e.Type == watch.Added && !seen[a.GetName()] {
+				seen[a.GetName()] = true
 				added <- a
-				left--
 			}
-		case <-ctx.Done():
-			close(added)
-			return errors.Join(ctx.Err(), g.Wait())
+		}
+		w.Stop()
+		if err := ctx.Err(); err != nil {
+			return err
 		}
 	}
-	close(added)
-	return g.Wait()
+	return nil
 }
 
 // bare measures how fast the bare client makes Artifacts with their Jobs, and the processor
