@@ -181,9 +181,10 @@ func TestLongRequests(t *testing.T) {
 	_, err := p.Run(t.Context())
 	checkError(t, "A pull in long requests should succeed.", err, "", "")
 	holdsFiles(t, dir, files)
-	// Each asks for half of what is left: 1, 5, 3, 1, 1 and 1 segments.
-	if got := len(f.requests("/blobs/")); got != 6 {
-		t.Errorf("want 6 requests for blobs, got %d\n%s", got, log)
+	// Each asks for twice as many as the one before, and half of what is left: 1, 2, 4, 2, 1,
+	// 1 and 1 segments.
+	if got := len(f.requests("/blobs/")); got != 7 {
+		t.Errorf("want 7 requests for blobs, got %d\n%s", got, log)
 	}
 }
 

@@ -197,8 +197,12 @@ func (j *job) fillRanges(ctx context.Context, p *parts) error {
 	return group.Wait()
 }
 
+// maxSpan is how many segments one request asks for at most: a stream that becomes slow keeps
+// no more of them from others.
+const maxSpan = 8
+
 // fillSpans fetches one span after the other, as many segments each time as the one before
-// would have brought within requestTime.
+// would have brought within requestTime, and at most twice as many as that one.
 func (j *job) fillSpans(ctx context.Context, p *parts) error {
 	for most := 1; ; {
 		s, err := p.take(most)
@@ -211,7 +215,8 @@ func (j *job) fillSpans(ctx context.Context, p *parts) error {
 			return err
 		}
 		took := max(time.Since(start), time.Millisecond)
-		most = int(float64(to-from) * j.requestTime.Seconds() / took.Seconds() / float64(p.size))
+		fast := int(float64(to-from) * j.requestTime.Seconds() / took.Seconds() / float64(p.size))
+		most = max(1, min(fast, 2*most, maxSpan))
 	}
 }
 

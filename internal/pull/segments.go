@@ -69,7 +69,8 @@ func (p *parts) length(i int) int64 { return min(p.size, p.layer.Size-int64(i)*p
 func (p *parts) missing(s span) (from, to int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return int64(s.first)*p.size + p.done[s.first], min(int64(s.end)*p.size, p.layer.Size)
+	last := s.end - 1
+	return int64(s.first)*p.size + p.done[s.first], int64(last)*p.size + p.length(last)
 }
 
 // had returns how many bytes are written.

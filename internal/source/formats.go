@@ -14,17 +14,27 @@ const maxHeads = 100
 // recordFormat records the format that a file's first bytes tell, unless its name tells
 // the same.
 func (p *Policed) recordFormat(f file.File, head []byte) {
-	p.RecordFormat(f, policy.FormatOf(asPolicyFile(f), head))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.formats, f.Path)
+	p.setFormat(f, policy.FormatOf(asPolicyFile(f), head))
 }
 
-// RecordFormat records the format of a file whose first bytes are not read, as an earlier run
-// has told it by them, unless its name tells the same.
+// RecordFormat records the format of a file as an earlier run has told it by the first bytes,
+// unless this run has read them, or the name tells the same.
 func (p *Policed) RecordFormat(f file.File, format string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, known := p.formats[f.Path]; !known {
+		p.setFormat(f, format)
+	}
+}
+
+// setFormat keeps a format that the file's name does not tell. p.mu must be held.
+func (p *Policed) setFormat(f file.File, format string) {
 	if named, told := policy.FormatByName(f.Path); told && named == format {
 		return
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	if p.formats == nil {
 		p.formats = map[string]string{}
 	}

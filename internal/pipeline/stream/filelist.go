@@ -141,6 +141,16 @@ func (r *task) verifiedDigest(m *layerMove) digest.Digest {
 	return digest.NewDigestFromEncoded(digest.SHA256, out)
 }
 
+// recallFormats records the formats of a raw layer's files, whose first bytes are not read, as
+// an earlier run has told them.
+func (r *task) recallFormats(m *layerMove) {
+	for _, f := range m.files() {
+		if was, ok := r.verifiedAs(f); ok && m.plan.Raw {
+			r.source.RecordFormat(r.file(f), was.Format)
+		}
+	}
+}
+
 // copiedFiles returns the files of an artifact that is copied as it is; none if that
 // needs archives of many bytes to be read.
 func (r *task) copiedFiles(ctx context.Context, o *oci.Source) ([]file.File, error) {

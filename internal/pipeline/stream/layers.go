@@ -219,6 +219,9 @@ func (r *task) isThere(ctx context.Context, m *layerMove) (bool, error) {
 			m.digest = m.trusted
 		}
 	}
+	if there {
+		r.recallFormats(m)
+	}
 	for i := 0; i < len(m.candidates) && !there; i++ {
 		if m.candidates[i] == m.trusted {
 			continue // It is not there.
@@ -244,9 +247,6 @@ func (r *task) pass(ctx context.Context, m *layerMove, n int64) error {
 		listed := make([]file.File, 0, len(all))
 		for _, f := range all {
 			listed = append(listed, r.file(f))
-			if was, ok := r.verifiedAs(f); ok {
-				r.source.RecordFormat(r.file(f), was.Format)
-			}
 		}
 		if err := r.checkStored(ctx, m.blob(), listed); err != nil {
 			return err
