@@ -366,7 +366,7 @@ func jobWithVerifiedFiles(a *modelv1alpha1.Artifact) jobOverride {
 		s := a.Status.AtProvider
 		d := digest.Digest(s.FileList)
 		if Pipeline(a) != modelv1alpha1.PipelineStream || d.Validate() != nil || d.Algorithm() != digest.SHA256 ||
-			!strings.HasPrefix(s.PinnedReference, Registry(a)+"/"+Repository(a)+"@") || !isOfHub(a, s.Source) {
+			!strings.HasPrefix(s.PinnedReference, Registry(a)+"/"+Repository(a)+"@") || !isOfSource(a, HubOf(j)) {
 			return
 		}
 		c := &j.Spec.Template.Spec.Containers[0]
@@ -374,11 +374,11 @@ func jobWithVerifiedFiles(a *modelv1alpha1.Artifact) jobOverride {
 	}
 }
 
-// isOfHub reports whether what was pushed is of the Artifact's model or dataset, from the Hub
-// that its next run reads. Other sources announce no hash of git's.
-func isOfHub(a *modelv1alpha1.Artifact, was *modelv1alpha1.SourceObservation) bool {
-	page := HubPage(a)
-	return page != "" && was != nil && was.URL == strings.TrimRight(cmp.Or(a.Effective.HubEndpoint, v1alpha1.DefaultHubEndpoint), "/")+page
+// isOfSource reports whether what was pushed is of the Artifact's model or dataset, from this
+// Hub, which its next run reads. Other sources announce no hash of git's.
+func isOfSource(a *modelv1alpha1.Artifact, hub string) bool {
+	was := a.Status.AtProvider.Source
+	return hub != "" && was != nil && was.URL == hub+HubPage(a)
 }
 
 // jobWithProgress has the worker serve the run's progress on a port of the Pod.

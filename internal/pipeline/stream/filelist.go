@@ -87,6 +87,9 @@ const verifiedPatience = 30 * time.Second
 // list is known by its digest, which that run reported: who changed it would have given it
 // another. No failure to read it fails the run, which reads layers back then.
 func (r *task) readVerified(ctx context.Context, moves []*layerMove) {
+	if r.run.VerifiedFiles == "" {
+		return
+	}
 	wanted := map[string]bool{}
 	for _, m := range moves {
 		if m.plan.Raw {
@@ -95,7 +98,7 @@ func (r *task) readVerified(ctx context.Context, moves []*layerMove) {
 			}
 		}
 	}
-	if r.run.VerifiedFiles == "" || len(wanted) == 0 {
+	if len(wanted) == 0 {
 		return
 	}
 	waiting, cancel := context.WithTimeout(ctx, verifiedPatience)
